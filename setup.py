@@ -1,0 +1,45 @@
+"""Metadata of the package; the tools are configured in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="xdistil",
+    version="0.1.0",
+    description="Staged distillation of large multilingual encoders into tiny, fast students",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["xdistil", "xdistil.*"]),
+    install_requires=[
+        "absl-py>=2.1",
+        "flax>=0.12,<0.13",
+        "grain>=0.2.16,<0.3",
+        "huggingface_hub>=1.0,<3",
+        "jax>=0.10,<0.11",
+        "ml-collections>=1.1,<2",
+        "numpy>=2.0",
+        "optax>=0.2.6,<0.3",
+        "orbax-checkpoint>=0.12,<0.13",
+        "safetensors>=0.6,<1",
+        "seqeval>=1.2.2,<2",
+        "tensorboardX>=2.6,<3",
+        "tokenizers>=0.22,<0.24",
+        "transformers>=5.0,<6",
+    ],
+    extras_require={
+        "cuda": ["jax[cuda13]>=0.10,<0.11"],
+        "tpu": ["jax[tpu]>=0.10,<0.11"],
+        "sentencepiece": ["sentencepiece>=0.2", "protobuf>=5"],
+        "test": [
+            "hypothesis>=6.100",
+            "mypy>=1.15",
+            "pytest>=8.3",
+            "pytest-xdist>=3.6",
+            "ruff>=0.12",
+        ],
+        "parity": ["torch==2.13.0"],
+    },
+)
