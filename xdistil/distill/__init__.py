@@ -1,0 +1,1 @@
+"""Staged distillation: what a stage learns from, its losses, its step and its loop."""

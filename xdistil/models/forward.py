@@ -1,0 +1,83 @@
+"""A model over packed rows, batch by batch: for predictions and for a teacher's signals."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from xdistil.data.packing import Rows, fill_batch
+from xdistil.data.pieces import Pieces
+from xdistil.mesh import shard_rows
+from xdistil.models.structs import Batch, Params, Signals
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which outputs of a model are asked for."""
+
+    logits: bool = False
+    hidden: tuple[int, ...] = ()  # indices into Output.hidden; 0 is the embeddings
+    attention: tuple[int, ...] = ()  # indices into Output.attention; 0 is the first layer
+
+
+@partial(jax.jit, static_argnames=("model", "wanted"))
+def compute_signals(params: Params, batch: Batch, *, model: nn.Module, wanted: Wanted) -> Signals:
+    """The wanted outputs of a deterministic forward pass; what is not wanted is not computed."""
+    output = model.apply({"params": params}, batch, attention=bool(wanted.attention))
+    return Signals(
+        logits=output.logits if wanted.logits else None,
+        hidden=tuple(output.hidden[layer] for layer in wanted.hidden),
+        attention=tuple(output.attention[layer] for layer in wanted.attention),
+    )
+
+
+@partial(jax.jit, static_argnames=("model",))
+def predict_batch(params: Params, batch: Batch, *, model: nn.Module) -> jax.Array:
+    """i32[B,T] most probable class at every position (meaningful where label_mask is true)."""
+    output = model.apply({"params": params}, batch)
+    return jnp.argmax(output.logits, axis=-1).astype(jnp.int32)
+
+
+def iterate_batches(
+    pieces: Pieces, rows: Rows, batch_rows: int, padding_id: int
+) -> Iterator[tuple[np.ndarray, Batch]]:
+    """(row indices i64[batch_rows], batch) in order; the last batch is filled with index -1."""
+    count = len(rows.piece)
+    for first in range(0, count, batch_rows):
+        indices = np.arange(first, first + batch_rows)
+        indices[indices >= count] = -1
+        yield indices, fill_batch(pieces, rows, indices, padding_id)
+
+
+def predict_rows(
+    model: nn.Module,
+    params: Params,
+    pieces: Pieces,
+    rows: Rows,
+    batch_rows: int,
+    padding_id: int,
+    mesh: Mesh | None = None,
+) -> np.ndarray:
+    """i32[R,T] most probable class at every position of every row."""
+    predicted = np.zeros(rows.piece.shape, np.int32)
+    pending: list[tuple[np.ndarray, jax.Array]] = []
+
+    def write_back() -> None:
+        indices, classes = pending.pop(0)
+        kept = indices >= 0
+        predicted[indices[kept]] = np.asarray(classes)[kept]
+
+    for indices, batch in iterate_batches(pieces, rows, batch_rows, padding_id):
+        if mesh is not None:
+            batch = shard_rows(mesh, batch)
+        pending.append((indices, predict_batch(params, batch, model=model)))
+        if len(pending) > 1:  # one batch stays in flight while its predecessor is fetched
+            write_back()
+    while pending:
+        write_back()
+    return predicted
