@@ -1,0 +1,363 @@
+"""The post-layer-norm encoder: BERT (mBERT and MiniLM are BERTs) and ELECTRA, on packed rows.
+
+Devlin et al. 2019 (arXiv 1810.04805) and Clark et al. 2020 (arXiv 2003.10555). Parameters bear the
+names of HF Flax checkpoints, without the prefix of the family.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from xdistil.errors import InputError
+from xdistil.models import heads
+from xdistil.models.structs import Batch, Output, Params
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu_new": functools.partial(jax.nn.gelu, approximate=True),
+    "gelu_pytorch_tanh": functools.partial(jax.nn.gelu, approximate=True),
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
+    "tanh": jnp.tanh,
+}
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The shape of an encoder; the defaults are those of HF's BertConfig."""
+
+    model_type: str = "bert"  # bert or electra
+    vocabulary_size: int = 30522
+    embedding_size: int = 768  # width of the embeddings; an ELECTRA may differ from hidden_size
+    hidden_size: int = 768
+    layers: int = 12
+    heads: int = 12
+    intermediate_size: int = 3072
+    positions: int = 512  # pieces in a segment, at most
+    token_types: int = 2  # with a single one, the batch's token types are ignored
+    activation: str = "gelu"
+    norm_epsilon: float = 1e-12
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    padding_id: int = 0
+    initializer_range: float = 0.02
+
+
+# Our field -> the key in an HF config.json.
+_KEYS = {
+    "model_type": "model_type",
+    "vocabulary_size": "vocab_size",
+    "embedding_size": "embedding_size",
+    "hidden_size": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "intermediate_size": "intermediate_size",
+    "positions": "max_position_embeddings",
+    "token_types": "type_vocab_size",
+    "activation": "hidden_act",
+    "norm_epsilon": "layer_norm_eps",
+    "dropout": "hidden_dropout_prob",
+    "attention_dropout": "attention_probs_dropout_prob",
+    "padding_id": "pad_token_id",
+    "initializer_range": "initializer_range",
+}
+# HF's ElectraConfig, where it differs from BertConfig.
+_ELECTRA_DEFAULTS = {
+    "embedding_size": 128,
+    "hidden_size": 256,
+    "heads": 4,
+    "intermediate_size": 1024,
+}
+# What a config.json may ask for beyond the encoder built here, and the only value accepted.
+_FIXED = {
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "add_cross_attention": False,
+}
+
+
+def read_config(raw: Mapping[str, Any], where: str) -> EncoderConfig:
+    """The encoder that an HF config.json describes; `where` names the file in errors.
+
+    Raises InputError for a missing or mistyped size, an unknown activation, heads that do not
+    divide the width, or a variant (decoder, relative positions) that is not this encoder.
+    """
+    for key, only in _FIXED.items():
+        if raw.get(key, only) not in (only, None):
+            raise InputError(f"{where}: {key} is {raw[key]!r}; only {only!r} is supported.")
+    electra = raw["model_type"] == "electra"
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(EncoderConfig):
+        value = raw.get(_KEYS[field.name])
+        if field.name == "embedding_size" and not electra:
+            value = None
+        if value is None:
+            default = field.default
+            value = _ELECTRA_DEFAULTS.get(field.name, default) if electra else default
+        if field.type is float and type(value) is int:
+            value = float(value)
+        if type(value) is not field.type or (field.type is int and value < 0):
+            raise InputError(f"{where}: {_KEYS[field.name]} is {value!r}; {_wanted(field.type)}.")
+        values[field.name] = value
+    if not electra:
+        values["embedding_size"] = values["hidden_size"]
+    config = EncoderConfig(**values)
+    check_config(config, where)
+    return config
+
+
+def check_config(config: EncoderConfig, where: str) -> None:
+    """Raise InputError when no encoder can have this shape; `where` begins the sentence."""
+    for name in ("vocabulary_size", "embedding_size", "hidden_size", "heads", "intermediate_size"):
+        if getattr(config, name) < 1:
+            raise InputError(f"{where}: {name} is {getattr(config, name)}; it must be at least 1.")
+    if config.hidden_size % config.heads:
+        raise InputError(
+            f"{where}: {config.heads} attention heads do not divide the width"
+            f" {config.hidden_size}; the width must be a multiple of the heads."
+        )
+    if config.activation not in ACTIVATIONS:
+        raise InputError(
+            f"{where}: the activation {config.activation!r} is unknown; known are"
+            f" {', '.join(ACTIVATIONS)}."
+        )
+
+
+def write_config(config: EncoderConfig) -> dict[str, Any]:
+    """The keys of an HF config.json for this encoder; the inverse of `read_config`."""
+    raw = {key: getattr(config, name) for name, key in _KEYS.items()}
+    if config.model_type == "bert":
+        del raw["embedding_size"]
+    return raw
+
+
+def _wanted(kind: Any) -> str:
+    return {int: "a whole number, not negative", float: "a number", str: "a text"}[kind]
+
+
+class Encoder(nn.Module):
+    """A BERT or ELECTRA encoder with the head of a task; hashable, so a jit static argument.
+
+    `task_kind` is "tagging", "classification" or "" (no head: Output.logits is None).
+    """
+
+    config: EncoderConfig
+    task_kind: str = ""
+    classes: int = 0
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, batch: Batch, attention: bool = False, deterministic: bool = True) -> Output:
+        """Batch i32[B,T] -> Output: logits f32[B,T,C], L+1 hidden f[B,T,D], maps f[B,H,T,T].
+
+        A position attends to those of its own segment. Padding is a segment of its own, so that
+        no row of the softmax is empty; what comes out there is finite and means nothing. The maps
+        are probabilities before dropout, and None unless `attention`. ELECTRA's first hidden
+        state is the projected embedding. `deterministic=False` needs the rng "dropout".
+        """
+        config = self.config
+        hidden = _Embeddings(config, self.dtype, name="embeddings")(batch, deterministic)
+        if config.embedding_size != config.hidden_size:
+            hidden = _dense(config, config.hidden_size, self.dtype, "embeddings_project")(hidden)
+        same_segment = batch.segment[:, :, None] == batch.segment[:, None, :]
+        states, maps = _Stack(config, self.dtype, name="encoder")(
+            hidden, same_segment, attention, deterministic
+        )
+        logits = self._head(states[-1], deterministic)
+        return Output(logits, states, maps if attention else None)
+
+    def _head(self, hidden: jax.Array, deterministic: bool) -> jax.Array | None:
+        config = self.config
+        if not self.task_kind:
+            return None
+        if self.task_kind == "classification" and config.model_type == "electra":
+            logits = heads.ElectraClassifier(
+                self.classes, config.dropout, _normal(config), self.dtype, name="classifier"
+            )(hidden, deterministic)
+            return logits.astype(jnp.float32)
+        if self.task_kind == "classification":
+            hidden = heads.Pooler(_normal(config), self.dtype, name="pooler")(hidden)
+        hidden = nn.Dropout(config.dropout)(hidden, deterministic)
+        logits = _dense(config, self.classes, self.dtype, "classifier")(hidden)
+        return logits.astype(jnp.float32)
+
+    @nn.nowrap
+    def init_params(self, key: jax.Array) -> Params:
+        """Fresh float32 parameters, drawn with `key`: normal weights, zero biases."""
+        row = jnp.zeros((1, 1), jnp.int32)
+        return self.init(key, Batch(row, row, row, row, row, row > 0))["params"]
+
+
+def _normal(config: EncoderConfig) -> jax.nn.initializers.Initializer:
+    return nn.initializers.normal(config.initializer_range)
+
+
+def _dense(config: EncoderConfig, size: int, dtype: str, name: str) -> nn.Dense:
+    return nn.Dense(size, dtype=dtype, kernel_init=_normal(config), name=name)
+
+
+def _layer_norm(config: EncoderConfig, dtype: str) -> nn.LayerNorm:
+    # The fast variance, E[x^2] - E[x]^2, loses the digits that parity with PyTorch asks for.
+    return nn.LayerNorm(
+        epsilon=config.norm_epsilon, dtype=dtype, use_fast_variance=False, name="LayerNorm"
+    )
+
+
+class _Embeddings(nn.Module):
+    """Pieces, positions and token types -> f[B,T,E]."""
+
+    config: EncoderConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(self, batch: Batch, deterministic: bool) -> jax.Array:
+        config = self.config
+
+        def look_up(rows: int, indices: Any, name: str) -> jax.Array:
+            table = nn.Embed(
+                rows,
+                config.embedding_size,
+                dtype=self.dtype,
+                embedding_init=_normal(config),
+                name=name,
+            )
+            return table(indices)
+
+        token_type = batch.token_type if config.token_types > 1 else jnp.zeros_like(batch.tokens)
+        total = (
+            look_up(config.vocabulary_size, batch.tokens, "word_embeddings")
+            + look_up(config.positions, batch.position, "position_embeddings")
+            + look_up(config.token_types, token_type, "token_type_embeddings")
+        )
+        total = _layer_norm(config, self.dtype)(total)
+        return nn.Dropout(config.dropout)(total, deterministic)
+
+
+class _Stack(nn.Module):
+    """All layers; returns L+1 hidden states and L attention maps."""
+
+    config: EncoderConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, mask: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+        return _Layers(self.config, self.dtype, name="layer")(
+            hidden, mask, attention, deterministic
+        )
+
+
+class _Layers(nn.Module):
+    """The layers by number; a module of its own because its name is one step of the path."""
+
+    config: EncoderConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, mask: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+        states, maps = [hidden], []
+        for index in range(self.config.layers):
+            hidden, probabilities = _Layer(self.config, self.dtype, name=str(index))(
+                hidden, mask, attention, deterministic
+            )
+            states.append(hidden)
+            maps.append(probabilities)
+        return tuple(states), tuple(maps)
+
+
+class _Layer(nn.Module):
+    """Self-attention, then the feed-forward part, each with its residual and its norm after."""
+
+    config: EncoderConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, mask: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[jax.Array, jax.Array]:
+        config = self.config
+        attended, probabilities = _Attention(config, self.dtype, name="attention")(
+            hidden, mask, attention, deterministic
+        )
+        wide = _Intermediate(config, self.dtype, name="intermediate")(attended)
+        out = _ResidualNorm(config, self.dtype, name="output")(wide, attended, deterministic)
+        return out, probabilities
+
+
+class _Attention(nn.Module):
+    """Self-attention with its output projection, residual and norm."""
+
+    config: EncoderConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, mask: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[jax.Array, jax.Array]:
+        context, probabilities = _SelfAttention(self.config, self.dtype, name="self")(
+            hidden, mask, attention, deterministic
+        )
+        out = _ResidualNorm(self.config, self.dtype, name="output")(context, hidden, deterministic)
+        return out, probabilities
+
+
+class _SelfAttention(nn.Module):
+    """softmax(Q K / sqrt(d)) V by heads, inside segments; f[B,T,D] -> f[B,T,D], f[B,H,T,T]."""
+
+    config: EncoderConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, mask: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[jax.Array, jax.Array]:
+        config = self.config
+        width = config.hidden_size // config.heads
+
+        def split(name: str) -> jax.Array:
+            projected = _dense(config, config.hidden_size, self.dtype, name)(hidden)
+            return projected.reshape(*hidden.shape[:2], config.heads, width)
+
+        query, key, value = split("query"), split("key"), split("value")
+        scores = jnp.einsum("bqhd,bkhd->bhqk", query / width**0.5, key)
+        # The softmax is taken in float32 whatever the arithmetic: its sums are long.
+        scores = jnp.where(mask[:, None], scores.astype(jnp.float32), -jnp.inf)
+        probabilities = jax.nn.softmax(scores, axis=-1)
+        dropped = nn.Dropout(config.attention_dropout)(probabilities, deterministic)
+        context = jnp.einsum("bhqk,bkhd->bqhd", dropped.astype(value.dtype), value)
+        return context.reshape(hidden.shape), probabilities
+
+
+class _Intermediate(nn.Module):
+    """The wide half of the feed-forward part: activation(dense)."""
+
+    config: EncoderConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array) -> jax.Array:
+        wide = _dense(self.config, self.config.intermediate_size, self.dtype, "dense")(hidden)
+        return ACTIVATIONS[self.config.activation](wide)
+
+
+class _ResidualNorm(nn.Module):
+    """norm(residual + dropout(dense(x)))."""
+
+    config: EncoderConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array, residual: jax.Array, deterministic: bool) -> jax.Array:
+        x = _dense(self.config, self.config.hidden_size, self.dtype, "dense")(x)
+        x = nn.Dropout(self.config.dropout)(x, deterministic)
+        return _layer_norm(self.config, self.dtype)(x + residual)

@@ -1,0 +1,45 @@
+"""Task heads of encoders: how a segment's hidden states become one vector, and then logits.
+
+A head runs at every position of a packed row; what it says counts where `label_mask` is true. A
+tagging head is one dense layer named `classifier` and needs nothing from here.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+
+class Pooler(nn.Module):
+    """BERT's pooler, at every position: f[B,T,D] -> tanh(dense) f[B,T,D].
+
+    It belongs to sequence classification alone, where its value on [CLS] enters the classifier.
+    """
+
+    kernel_init: jax.nn.initializers.Initializer
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array) -> jax.Array:
+        dense = nn.Dense(
+            hidden.shape[-1], dtype=self.dtype, kernel_init=self.kernel_init, name="dense"
+        )
+        return jnp.tanh(dense(hidden))
+
+
+class ElectraClassifier(nn.Module):
+    """ELECTRA's sequence head: dropout, dense, GELU, dropout, dense; f[B,T,D] -> f[B,T,C]."""
+
+    classes: int
+    dropout: float
+    kernel_init: jax.nn.initializers.Initializer
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array, deterministic: bool = True) -> jax.Array:
+        def dense(size: int, name: str) -> nn.Dense:
+            return nn.Dense(size, dtype=self.dtype, kernel_init=self.kernel_init, name=name)
+
+        hidden = nn.Dropout(self.dropout)(hidden, deterministic)
+        hidden = jax.nn.gelu(dense(hidden.shape[-1], "dense")(hidden), approximate=False)
+        hidden = nn.Dropout(self.dropout)(hidden, deterministic)
+        return dense(self.classes, "out_proj")(hidden)
