@@ -103,7 +103,8 @@ class Student:
     heads: int = 4  # of a transformer
     intermediate_size: int = 0  # of a transformer; 0: four times hidden_size
     vocabulary: str = "all"  # all: the teacher's pieces; seen: those of train and transfer texts
-    embeddings: str = "svd"  # svd of the fine-tuned teacher's, random, or checkpoint's
+    embeddings: str = ""  # svd (of the fine-tuned teacher's), random or checkpoint; empty: the
+    # checkpoint's where there is one, else svd
     train_embeddings: bool = True  # false: the word embeddings stay as they start
     dropout: float = 0.2
 
@@ -146,7 +147,160 @@ CHOICES = {
     "stage.logits": ("mse", "kl"),
     "student.kind": ("bilstm", "transformer"),
     "student.vocabulary": ("all", "seen"),
-    "student.embeddings": ("svd", "random", "checkpoint"),
+    "student.embeddings": ("", "svd", "random", "checkpoint"),
     "dtype": ("float32", "bfloat16"),
 }
 LOSSES = ("representation", "attention", "logits", "labels")
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """The comma-separated values of a text field: `"en, de"` becomes `("en", "de")`."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def validate(experiment: Experiment) -> None:
+    """Checks every value that can be checked without data or models.
+
+    Raises:
+        InputError: a value of the wrong type, out of its range, not among its choices, or two
+            values that contradict each other; the sentence names the field.
+    """
+    _check_types(experiment, "")
+    data, teacher, student = experiment.data, experiment.teacher, experiment.student
+    if bool(data.folder) == bool(data.generate):
+        raise InputError(
+            "data.folder names no task folder: set --config.data.folder=FOLDER."
+            if not data.folder
+            else "data.folder and data.generate are both set: keep one of them."
+        )
+    for name in ("batch_size", "log_every"):
+        _at_least(name, getattr(experiment, name), 1)
+    for name in ("hidden_size", "layers", "heads"):
+        _at_least(f"student.{name}", getattr(student, name), 1)
+        _at_least(f"teacher.{name}", getattr(teacher, name), 1)
+    _at_least("teacher.vocabulary_size", teacher.vocabulary_size, 1)
+    if data.row_length < 8:
+        raise InputError(f"data.row_length is {data.row_length}: a row takes at least 8 pieces.")
+    if data.max_length and not 4 <= data.max_length <= data.row_length:
+        raise InputError(
+            f"data.max_length is {data.max_length}: it must lie between 4 and data.row_length, "
+            f"which is {data.row_length}."
+        )
+    if not 0 <= data.dev_fraction < 1:
+        raise InputError(f"data.dev_fraction is {data.dev_fraction}: it must lie in [0, 1).")
+    if not 0 <= student.dropout < 1:
+        raise InputError(f"student.dropout is {student.dropout}: it must lie in [0, 1).")
+    if student.kind == "transformer" and student.hidden_size % student.heads:
+        raise InputError(
+            f"student.hidden_size {student.hidden_size} does not divide into student.heads "
+            f"{student.heads}: choose a multiple."
+        )
+    if not teacher.model and teacher.hidden_size % teacher.heads:
+        raise InputError(
+            f"teacher.hidden_size {teacher.hidden_size} does not divide into teacher.heads "
+            f"{teacher.heads}: choose a multiple."
+        )
+    if student.kind == "bilstm" and student.checkpoint:
+        raise InputError(
+            "student.checkpoint starts a transformer: set student.kind=transformer, or leave it "
+            "empty."
+        )
+    if student.embeddings == "checkpoint" and not student.checkpoint:
+        raise InputError("student.embeddings=checkpoint needs a student.checkpoint.")
+    if not student.checkpoint and student.kind == "bilstm" and not student.embedding_size:
+        raise InputError("student.embedding_size is 0: a BiLSTM needs a width, such as 50.")
+    if not experiment.plan:
+        raise InputError("plan has no stage: name one, as in --config=configs/ner.py:d4.2.")
+    _choice("data.scheme", data.scheme, "data.scheme")
+    _choice("student.kind", student.kind, "student.kind")
+    _choice("student.vocabulary", student.vocabulary, "student.vocabulary")
+    _choice("student.embeddings", student.embeddings, "student.embeddings")
+    _choice("dtype", experiment.dtype, "dtype")
+    for i, stage in enumerate(experiment.plan):
+        _check_stage(f"plan[{i}]", stage)
+    for i, stage in enumerate(teacher.plan):
+        _check_stage(f"teacher.plan[{i}]", stage)
+        if stage.loss != "labels" or stage.data != "train":
+            raise InputError(
+                f"teacher.plan[{i}] has loss {stage.loss!r} on {stage.data!r}: a teacher learns "
+                "labels on train."
+            )
+    if teacher.finetune and not teacher.plan:
+        raise InputError("teacher.plan has no stage: add one, or set teacher.finetune=False.")
+    for i, baseline in enumerate(experiment.baselines):
+        _check_baseline(f"baselines[{i}]", baseline)
+
+
+def _check_stage(path: str, stage: Stage) -> None:
+    losses = stage.loss.split("+")
+    for loss in losses:
+        if loss not in LOSSES:
+            raise InputError(
+                f"{path}.loss is {stage.loss!r}: it takes {', '.join(LOSSES)}, or several joined "
+                "by +."
+            )
+    if len(set(losses)) < len(losses):
+        raise InputError(f"{path}.loss is {stage.loss!r}: each loss may stand in it once.")
+    for name in ("data", "unfreeze", "schedule", "keep", "representation", "logits"):
+        _choice(f"{path}.{name}", getattr(stage, name), f"stage.{name}")
+    if "labels" in losses and stage.data != "train":
+        raise InputError(f"{path} learns labels, which data=transfer has not: set {path}.data=train.")
+    for name in ("epochs", "lr", "temperature"):
+        if getattr(stage, name) <= 0:
+            raise InputError(f"{path}.{name} is {getattr(stage, name)}: it must be above 0.")
+    if not 0 <= stage.warmup < 1:
+        raise InputError(f"{path}.warmup is {stage.warmup}: a share of the steps, in [0, 1).")
+    if not 0 < stage.label_fraction <= 1:
+        raise InputError(f"{path}.label_fraction is {stage.label_fraction}: it must lie in (0, 1].")
+    for loss in losses:
+        if getattr(stage, f"{loss}_weight") <= 0:
+            raise InputError(f"{path}.{loss}_weight must be above 0: drop {loss} from {path}.loss.")
+    if not stage.name or any(not (c.isalnum() or c in "-_.") for c in stage.name):
+        raise InputError(f"{path}.name is {stage.name!r}: letters, digits, '-', '_' and '.' only.")
+
+
+def _check_baseline(path: str, baseline: Baseline) -> None:
+    if not 0 < baseline.label_fraction <= 1:
+        raise InputError(f"{path}.label_fraction is {baseline.label_fraction}: it lies in (0, 1].")
+    try:
+        lrs = [float(lr) for lr in split_names(baseline.lrs)]
+    except ValueError:
+        lrs = []
+    if not lrs or not all(math.isfinite(lr) and lr > 0 for lr in lrs):
+        raise InputError(f"{path}.lrs is {baseline.lrs!r}: numbers above 0 separated by commas.")
+
+
+def _check_types(part: object, path: str) -> None:
+    for item in dataclasses.fields(part):  # type: ignore[arg-type]
+        value, name = getattr(part, item.name), path + item.name
+        if dataclasses.is_dataclass(value):
+            _check_types(value, name + ".")
+        elif isinstance(value, tuple | list):
+            for i, element in enumerate(value):
+                _check_types(element, f"{name}[{i}].")
+        elif isinstance(value, bool) or item.type is bool:
+            if not (isinstance(value, bool) and item.type is bool):
+                raise InputError(f"{name} is {value!r}: it must be {_type_name(item.type)}.")
+        elif item.type is float and isinstance(value, int | float):
+            if not math.isfinite(value) or value < 0:
+                raise InputError(f"{name} is {value}: it must be a finite number, 0 or more.")
+        elif not isinstance(value, item.type):  # type: ignore[arg-type]
+            raise InputError(f"{name} is {value!r}: it must be {_type_name(item.type)}.")
+        elif item.type is int and value < 0:
+            raise InputError(f"{name} is {value}: it must be 0 or more.")
+
+
+def _type_name(kind: object) -> str:
+    names = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+    return names[kind]  # type: ignore[index]
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise InputError(f"{name} is {value}: it must be {least} or more.")
+
+
+def _choice(name: str, value: str, key: str) -> None:
+    if value not in CHOICES[key]:
+        choices = ", ".join(choice or "empty" for choice in CHOICES[key])
+        raise InputError(f"{name} is {value!r}: it takes {choices}.")

@@ -1,0 +1,167 @@
+"""The command line of train.py: arguments -> a validated Experiment, or one sentence.
+
+ml_collections applies the overrides; because its own errors are tracebacks, names, indices and
+values are checked here against the dataclasses first.
+"""
+
+import dataclasses
+import difflib
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from xdistil.config import Experiment, validate
+from xdistil.errors import InputError
+
+USAGE = """\
+xdistil distils a large encoder into a small, fast student. Three ways to begin:
+
+  python train.py --config=configs/quickstart.py --workdir=runs/quickstart
+  python train.py --config=configs/ner.py:d4.2 --config.data.folder=FOLDER \\
+      --config.teacher.model=MODEL --workdir=runs/ner
+  python train.py --config=configs/classify.py:d4.2 --config.data.folder=FOLDER \\
+      --config.teacher.model=MODEL --workdir=runs/classify --dry-run
+
+Every field of xdistil/config.py can be set as --config.FIELD=VALUE, a stage's as
+--config.plan[0].lr=1e-3. --dry-run prints what would be done and stops."""
+
+_PLAIN = ("config", "workdir", "dry-run", "help")
+
+
+@dataclass(frozen=True)
+class Command:
+    """What train.py was asked to do."""
+
+    experiment: Experiment
+    workdir: Path
+    dry_run: bool
+
+
+def parse_command(arguments: list[str]) -> Command:
+    """Reads train.py's arguments (without the program's name).
+
+    Raises:
+        InputError: any mistake in them, as one sentence with the nearest valid name.
+    """
+    given = _split_arguments(arguments)
+    values = dict(given)
+    if not values.get("config"):
+        raise InputError("--config names no file: give one, such as --config=configs/ner.py:d4.2.")
+    _check_config_file(values["config"])
+    experiment = _apply([f"--config={values['config']}"])
+    overrides = [(name, value) for name, value in given if name.startswith("config.")]
+    for name, value in overrides:
+        _check_override(experiment, name.removeprefix("config."), value)
+    if not values.get("workdir"):
+        raise InputError("--workdir is missing: name the folder that this run writes to.")
+    dry_run = values.get("dry-run", "false").lower()
+    if dry_run not in ("true", "false"):
+        raise InputError(f"--dry-run is {dry_run!r}: it takes true or false.")
+    experiment = _apply(
+        [f"--config={values['config']}", *(f"--{name}={value}" for name, value in overrides)]
+    )
+    validate(experiment)
+    return Command(experiment, Path(values["workdir"]), dry_run == "true")
+
+
+def _split_arguments(arguments: list[str]) -> list[tuple[str, str]]:
+    """(name, value) of every --name=value, --name value or --switch."""
+    pairs: list[tuple[str, str]] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("--"):
+            raise InputError(f"{argument!r} is no option: options begin with --, as in --workdir=runs/x.")
+        name, equals, value = argument[2:].partition("=")
+        name = "dry-run" if name == "dry_run" else name
+        if name not in _PLAIN and not name.startswith("config."):
+            raise InputError(f"--{name} is no option{_suggest('--' + name, ['--' + n for n in _PLAIN])}.")
+        if not equals:
+            takes_next = name != "dry-run" and rest and not rest[0].startswith("--")
+            value = rest.pop(0) if takes_next else "true" if name == "dry-run" else ""
+            if not value:
+                raise InputError(f"--{name} has no value: write --{name}=VALUE.")
+        pairs.append((name, value))
+    return pairs
+
+
+def _check_config_file(text: str) -> None:
+    path = Path(text.partition(":")[0])
+    if not path.is_file():
+        near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
+        raise InputError(f"--config={path} does not exist{_suggest(str(path), near)}.")
+
+
+def _apply(arguments: list[str]) -> Experiment:
+    """The config file's Experiment with the overrides that are among the arguments."""
+    values = flags.FlagValues()
+    config = config_flags.DEFINE_config_file(
+        "config", flag_values=values, lock_config=False, sys_argv=arguments
+    )
+    try:
+        values(["train.py", *arguments])
+    except flags.Error as error:
+        raise InputError(f"{str(error).splitlines()[0].rstrip('.')}.") from error
+    except (ImportError, SyntaxError, AttributeError, TypeError) as error:
+        raise InputError(f"{arguments[0]} cannot be read as a config: {error}.") from error
+    if not isinstance(config.value, Experiment):
+        raise InputError(f"{arguments[0]}: its get_config must return an xdistil Experiment.")
+    return config.value
+
+
+def _check_override(experiment: Experiment, path: str, value: str) -> None:
+    """Follows a dotted path such as `plan[0].lr` to a field and checks the value's type."""
+    part: object = experiment
+    steps = path.split(".")
+    for depth, step in enumerate(steps):
+        match = re.fullmatch(r"(\w+)(?:\[(-?\w*)\])?", step)
+        name, index = match.groups() if match else (step, None)
+        done = ".".join([*steps[:depth], ""])
+        fields = {item.name: item for item in dataclasses.fields(part)}  # type: ignore[arg-type]
+        if name not in fields:
+            raise InputError(f"--config.{path}: there is no field {done}{name}{_suggest(name, fields)}.")
+        child = getattr(part, name)
+        if isinstance(child, tuple):
+            if index is None:
+                raise InputError(
+                    f"--config.{path}: {done}{name} is a list; write {done}{name}[0].FIELD=VALUE."
+                )
+            if not index.isdecimal() or int(index) >= len(child):
+                known = f"0 to {len(child) - 1}" if child else "none, it is empty"
+                raise InputError(f"--config.{path}: {done}{name} has no index {index}, only {known}.")
+            child = child[int(index)]
+        elif index is not None:
+            raise InputError(f"--config.{path}: {done}{name} is no list; leave [{index}] out.")
+        last = depth == len(steps) - 1
+        if dataclasses.is_dataclass(child):
+            if last:
+                names = ", ".join(item.name for item in dataclasses.fields(child))
+                raise InputError(f"--config.{path} is a group of fields: set one of {names}.")
+        elif not last:
+            raise InputError(f"--config.{path}: {done}{name} is a value and has no fields.")
+        else:
+            _check_value(path, fields[name].type, value)
+        part = child
+
+
+def _check_value(path: str, kind: object, value: str) -> None:
+    if kind is bool and value.lower() not in ("true", "false", "1", "0"):
+        raise InputError(f"--config.{path}={value}: it must be True or False.")
+    if kind is int and not re.fullmatch(r"[+-]?\d+", value):
+        raise InputError(f"--config.{path}={value}: it must be a whole number.")
+    if kind is float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise InputError(f"--config.{path}={value}: it must be a finite number.")
+
+
+def _suggest(name: str, known) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]}?)" if near else f" (there is {', '.join(known)})"

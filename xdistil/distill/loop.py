@@ -1,0 +1,394 @@
+"""The loop: sub-stages one after another, with evaluation, patience, metrics and checkpoints.
+
+It knows neither XtremeDistil nor tagging: what to learn is a plan, what to monitor a function. The
+order in a step that evaluates is: train, evaluate, record, save, go on. That makes resuming exact,
+since whatever comes after a checkpoint depends on nothing but what is in it.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from xdistil.config import Stage
+from xdistil.data.batches import make_batches, rows_per_batch, steps_per_epoch
+from xdistil.data.packing import Rows, gather_signal
+from xdistil.data.pieces import Pieces
+from xdistil.distill.checkpoint import Checkpoints
+from xdistil.distill.plan import SIDE, SubStage, merge_params, split_params
+from xdistil.distill.recipes import wanted_signals
+from xdistil.distill.step import Metrics, Recipe, TrainState, eval_step, init_state, train_step
+from xdistil.distill.teacher import Teacher
+from xdistil.journal import Journal
+from xdistil.mesh import replicate, shard_rows
+from xdistil.models.forward import Wanted, iterate_batches
+from xdistil.models.structs import Batch, Params, Signals
+
+log = logging.getLogger("xdistil")
+
+LEAST_STEPS_BETWEEN_EVALUATIONS = 50  # where an epoch is shorter than that
+
+
+@dataclass(frozen=True)
+class Source:
+    """Packed texts, and the teacher's cached signals on them."""
+
+    pieces: Pieces
+    rows: Rows
+    signals: dict[str, np.ndarray]  # float16[P, width] by name; empty where computed on the fly
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One sub-stage, ready to run."""
+
+    substage: SubStage
+    stage: Stage
+    recipe: Recipe
+    sides: tuple[tuple[int, int], ...]  # shapes of the side projections, none for most stages
+    train: Source
+    dev: Source
+
+
+@dataclass(frozen=True)
+class Course:
+    """Everything the legs of one plan share."""
+
+    name: str  # teacher, student or a baseline's: the `plan` of the metrics
+    legs: tuple[Leg, ...]
+    teacher: Teacher | None
+    evaluate: Callable[[Params], dict[str, Any]]  # dev scores of parameters on the devices
+    main_score: str  # the key of those scores that labels stages monitor
+    batch_size: int
+    padding_id: int
+    eval_every: int
+    log_every: int
+    seed: int
+    mesh: Mesh
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished sub-stage hands on."""
+
+    record: dict[str, Any]
+    params: Params  # host arrays, without side projections
+
+
+def steps_of(leg: Leg, course_batch_size: int, devices: int) -> tuple[int, int, int]:
+    """(rows a batch, steps an epoch, steps in all at most) of a leg."""
+    size = leg.stage.batch_size or course_batch_size
+    rows = rows_per_batch(leg.train.pieces, leg.train.rows.piece.shape[1], size, devices)
+    epoch = steps_per_epoch(leg.train.rows, rows)
+    return rows, epoch, max(1, round(leg.stage.epochs * epoch))
+
+
+def schedule_rates(stage: Stage, steps: int) -> np.ndarray:
+    """f32[steps] learning rates: a linear warm-up from 0, then the stage's schedule to lr_end."""
+    warmup = round(stage.warmup * steps)
+    rest = max(steps - warmup, 1)
+    after = {
+        "constant": optax.constant_schedule(stage.lr),
+        "linear": optax.linear_schedule(stage.lr, stage.lr_end, rest),
+        "cosine": optax.cosine_decay_schedule(stage.lr, rest, alpha=stage.lr_end / stage.lr),
+    }[stage.schedule]
+    rise = optax.linear_schedule(0.0, stage.lr, max(warmup, 1))
+    schedule = optax.join_schedules([rise, after], [warmup])
+    return np.asarray(jax.vmap(schedule)(jnp.arange(steps)), np.float32)
+
+
+def run_plan(
+    course: Course, params: Params, checkpoints: Checkpoints, journal: Journal
+) -> Iterator[Outcome]:
+    """Runs the legs that are not done yet; yields an outcome after each of them.
+
+    A plan that was interrupted goes on behind its newest sound checkpoint. A leg that had ended
+    there is yielded again, since what its reader makes of it may have been lost.
+
+    Args:
+        params: parameters before the first leg, host arrays.
+    """
+    position = _resume(course, params, checkpoints)
+    first = 0
+    if position is not None:
+        journal.rewind(position.cursor["metrics"])
+        first = position.cursor["leg"]
+        log.info(
+            "%s: going on at %s, step %d",
+            course.name,
+            course.legs[first].substage.name,
+            position.cursor["step"],
+        )
+    for index in range(first, len(course.legs)):
+        if position is None or not position.cursor["done"]:
+            position = _run_leg(course, index, params, position, checkpoints, journal)
+        params = _without_sides(position.best)
+        yield Outcome(position.cursor["record"], params)
+        position = None
+
+
+@dataclass
+class _Position:
+    """Where a leg stands: what a checkpoint holds."""
+
+    state: TrainState
+    best: Params
+    cursor: dict[str, Any]
+
+
+def _resume(course: Course, params: Params, checkpoints: Checkpoints) -> _Position | None:
+    for step in checkpoints.list_steps():
+        cursor = checkpoints.read_cursor(step)
+        if cursor is None:
+            continue
+        state = _start_state(course, cursor["leg"], params)
+        best = replicate(course.mesh, _with_sides(course, cursor["leg"], params))
+        items = checkpoints.restore(step, cursor, state, best)
+        if items is not None:
+            return _Position(items[0], jax.device_get(items[1]), cursor)
+    return None
+
+
+def _leg_key(course: Course, index: int) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(course.seed), index)
+
+
+def _with_sides(course: Course, index: int, params: Params) -> Params:
+    """Adds the side projections of a leg: LeCun-normal kernels, zero biases."""
+    sides = {}
+    key = jax.random.fold_in(_leg_key(course, index), 1)
+    for i, (width, target) in enumerate(course.legs[index].sides):
+        if width != target:
+            kernel = jax.nn.initializers.lecun_normal()(jax.random.fold_in(key, i), (width, target))
+            sides[str(i)] = {"kernel": np.asarray(kernel), "bias": np.zeros(target, np.float32)}
+    return {**params, SIDE: sides} if sides else params
+
+
+def _without_sides(params: Params) -> Params:
+    return {name: tree for name, tree in params.items() if name != SIDE}
+
+
+def _start_state(course: Course, index: int, params: Params) -> TrainState:
+    leg = course.legs[index]
+    trainable, frozen = split_params(_with_sides(course, index, params), leg.substage.trainable)
+    key = jax.random.fold_in(_leg_key(course, index), 2)
+    state = init_state(leg.recipe, *replicate(course.mesh, (trainable, frozen)), key)
+    # Counters made inside would sit on one device, and the step wants all its state laid out alike.
+    return jax.device_put(state, NamedSharding(course.mesh, PartitionSpec()))
+
+
+def _run_leg(
+    course: Course,
+    index: int,
+    params: Params,
+    position: _Position | None,
+    checkpoints: Checkpoints,
+    journal: Journal,
+) -> _Position:
+    leg = course.legs[index]
+    batch_rows, epoch, steps = steps_of(leg, course.batch_size, course.mesh.size)
+    every = course.eval_every or max(epoch, LEAST_STEPS_BETWEEN_EVALUATIONS)
+    rates = schedule_rates(leg.stage, steps)
+    meter = _Meter(course, index, steps, journal)
+    if position is None:
+        position = _begin_leg(course, index, params, batch_rows, checkpoints)
+    state, cursor = position.state, position.cursor
+    previous = cursor["total_step"] - cursor["step"]
+    batches = make_batches(
+        leg.train.pieces,
+        leg.train.rows,
+        leg.train.signals,
+        batch_rows,
+        epochs=math.ceil(leg.stage.epochs),
+        seed=course.seed + index,
+        padding_id=course.padding_id,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        first_step=cursor["step"],
+    )
+    for step in range(cursor["step"] + 1, steps + 1):
+        batch, cached = next(batches)
+        pieces = int(np.count_nonzero(batch.segment))
+        batch = shard_rows(course.mesh, batch)
+        signals = _signals(course, leg, batch, cached)
+        state, metrics = train_step(state, batch, signals, rates[step - 1], recipe=leg.recipe)
+        meter.add(step, metrics, pieces, float(rates[step - 1]))
+        if step % every and step != steps:
+            continue
+        meter.flush()
+        params = merge_params(state.trainable, state.frozen)
+        scores, value = _evaluate(course, leg, params, batch_rows)
+        if leg.stage.keep == "last" or _is_better(leg, value, cursor["best"]):
+            position.best = jax.device_get(params)
+            cursor = {**cursor, "best": value, "best_step": step, "patience_used": 0}
+            cursor["scores"] = scores
+        else:
+            cursor = {**cursor, "patience_used": cursor["patience_used"] + 1}
+        out_of_patience = 0 < leg.stage.patience <= cursor["patience_used"]
+        done = step == steps or out_of_patience
+        cursor = {**cursor, "step": step, "total_step": previous + step, "done": done}
+        meter.record_evaluation(step, value, scores)
+        if done:
+            cursor["record"] = _make_record(course, leg, position.best, cursor, meter.seconds())
+        cursor["metrics"] = journal.position()
+        checkpoints.save(state, position.best, cursor)
+        if done:
+            break
+    journal.end_progress()
+    return _Position(state, position.best, cursor)
+
+
+def _begin_leg(
+    course: Course, index: int, params: Params, batch_rows: int, checkpoints: Checkpoints
+) -> _Position:
+    """The position before a leg's first step. What it starts from counts as its first best."""
+    leg = course.legs[index]
+    state = _start_state(course, index, params)
+    cursor: dict[str, Any] = {
+        "leg": index,
+        "step": 0,
+        "total_step": max(checkpoints.list_steps(), default=0),
+        "best": None,
+        "best_step": 0,
+        "patience_used": 0,
+        "done": False,
+    }
+    if leg.stage.keep == "best":
+        start = merge_params(state.trainable, state.frozen)
+        cursor["scores"], cursor["best"] = _evaluate(course, leg, start, batch_rows)
+    return _Position(state, _with_sides(course, index, params), cursor)
+
+
+def _make_record(
+    course: Course, leg: Leg, best: Params, cursor: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    """One row of the table of stages."""
+    scores = cursor["scores"] or course.evaluate(replicate(course.mesh, _without_sides(best)))
+    return {
+        "name": leg.substage.name,
+        "groups": list(leg.substage.trainable),
+        "steps": cursor["step"],
+        "best_step": cursor["best_step"],
+        "monitor": f"dev {course.main_score}" if _learns_labels(leg) else "dev loss",
+        "best": cursor["best"],
+        "dev": scores,
+        "seconds": seconds,
+    }
+
+
+def _signals(course: Course, leg: Leg, batch: Batch, cached: dict[str, np.ndarray]) -> Signals:
+    """The leg's signals for a batch, from the cache or from the teacher itself."""
+    wanted = wanted_signals(leg.recipe)
+    if course.teacher is not None and wanted.attention:
+        return course.teacher.compute(batch, wanted)
+    return _read_signals(wanted, shard_rows(course.mesh, cached))
+
+
+def _read_signals(wanted: Wanted, cached: dict[str, jax.Array]) -> Signals:
+    """Signals out of arrays by cache name."""
+    return Signals(
+        logits=cached["logits"] if wanted.logits else None,
+        hidden=tuple(cached[f"hidden-{layer}"] for layer in wanted.hidden),
+        attention=(),
+    )
+
+
+def _learns_labels(leg: Leg) -> bool:
+    return "labels" in leg.stage.loss.split("+")
+
+
+def _is_better(leg: Leg, value: float, best: float | None) -> bool:
+    if best is None:
+        return True
+    return value > best if _learns_labels(leg) else value < best
+
+
+def _evaluate(
+    course: Course, leg: Leg, params: Params, batch_rows: int
+) -> tuple[dict[str, Any] | None, float]:
+    """(dev scores or None, the monitor): the main score where labels are learnt, else the loss."""
+    if _learns_labels(leg):
+        scores = course.evaluate(_without_sides(params))
+        return scores, scores[course.main_score] or 0.0
+    totals: dict[str, np.ndarray] = {}
+    for indices, batch in iterate_batches(
+        leg.dev.pieces, leg.dev.rows, batch_rows, course.padding_id
+    ):
+        cached = {
+            name: gather_signal(values, leg.dev.rows, indices)
+            for name, values in leg.dev.signals.items()
+        }
+        batch = shard_rows(course.mesh, batch)
+        signals = _signals(course, leg, batch, cached)
+        for name, tally in eval_step(params, batch, signals, recipe=leg.recipe).items():
+            totals[name] = totals.get(name, np.zeros(2)) + np.asarray(tally, np.float64)
+    means = {name: total / max(count, 1.0) for name, (total, count) in totals.items()}
+    return None, float(sum(weight * means[name] for name, weight in leg.recipe.weights))
+
+
+class _Meter:
+    """Sums metrics between two lines of the journal, without waiting for the device in between."""
+
+    def __init__(self, course: Course, index: int, steps: int, journal: Journal) -> None:
+        self._course, self._index, self._steps, self._journal = course, index, steps, journal
+        self._name = course.legs[index].substage.name
+        self._pending: list[Metrics] = []
+        self._pieces, self._step, self._rate = 0, 0, 0.0
+        self._begin = self._start = time.monotonic()
+        self._first: int | None = None
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._begin
+
+    def add(self, step: int, metrics: Metrics, pieces: int, rate: float) -> None:
+        self._pending.append(metrics)
+        self._pieces, self._step, self._rate = self._pieces + pieces, step, rate
+        if self._first is None:
+            self._first = step - 1
+        if step % self._course.log_every == 0:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self._pending:
+            return
+        fetched = jax.device_get(self._pending)
+        now = time.monotonic()
+        losses = {}
+        for name in fetched[0].losses:
+            total, count = np.sum([np.asarray(m.losses[name]) for m in fetched], axis=0)
+            losses[name] = float(total / max(count, 1.0))
+        line = {
+            **self._line(self._step),
+            "event": "train",
+            **{f"loss_{name}": value for name, value in losses.items()},
+            "lr": self._rate,
+            "gradient_norm": float(np.mean([m.gradient_norm for m in fetched])),
+            "tokens_per_second": self._pieces / (now - self._start),
+        }
+        self._journal.record(line)
+        left = (now - self._begin) / (self._step - (self._first or 0)) * (self._steps - self._step)
+        told = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
+        self._journal.progress(
+            f"{self._course.name} {self._index + 1}/{len(self._course.legs)} {self._name}: "
+            f"step {self._step}/{self._steps}, {told}, {line['tokens_per_second']:,.0f} tokens/s, "
+            f"{int(left) // 60}:{int(left) % 60:02d} left"
+        )
+        self._pending, self._pieces, self._start = [], 0, now
+
+    def record_evaluation(self, step: int, value: float, scores: dict[str, Any] | None) -> None:
+        """Time spent evaluating does not count in the tokens per second."""
+        numbers = {k: v for k, v in (scores or {}).items() if isinstance(v, float)}
+        line = {**self._line(step), "event": "evaluation", "monitor": value}
+        self._journal.record({**line, **{f"dev_{name}": v for name, v in numbers.items()}})
+        self._start = time.monotonic()
+
+    def _line(self, step: int) -> dict[str, Any]:
+        return {"plan": self._course.name, "stage": self._name, "step": step}

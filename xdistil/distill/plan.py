@@ -1,0 +1,210 @@
+"""Plans: stages as data, their parameter groups, and what each stage expands into.
+
+A plan is a tuple of `config.Stage`. The named plans of the papers are functions returning one. A
+stage with gradual unfreezing becomes several sub-stages once the student's shape is known.
+"""
+
+import math
+from dataclasses import dataclass
+
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from xdistil.config import Stage
+from xdistil.errors import InputError
+from xdistil.models.structs import Params
+
+HEAD, PROJECTION, BILSTM, EMBEDDINGS = "head", "projection", "bilstm", "embeddings"
+SIDE = "side_projections"  # the top-level key of projections that only a loss reads
+
+
+@dataclass(frozen=True)
+class SubStage:
+    """One optimisation: a stage's losses with one fixed set of trainable groups."""
+
+    stage: int  # index in the plan
+    name: str  # `logits/bilstm`: the stage and the group thawed last; the stage's alone for all
+    trainable: tuple[str, ...]  # groups, from the head downwards
+
+
+def d42() -> tuple[Stage, ...]:
+    """D4.2 of XtremeDistil (table 3): representation, then logits, then labels, the last two with
+    gradual unfreezing."""
+    return (
+        Stage(name="representation", loss="representation", epochs=4.0, lr=2e-3, patience=2),
+        Stage(name="logits", loss="logits", unfreeze="gradual", epochs=3.0, lr=2e-3, patience=2),
+        Stage(
+            name="labels",
+            loss="labels",
+            data="train",
+            unfreeze="gradual",
+            epochs=3.0,
+            lr=1e-3,
+            patience=2,
+        ),
+    )
+
+
+def v3() -> tuple[Stage, ...]:
+    """The recipe of XtremeDistilTransformers: the last L+1 hidden states and L attention maps
+    together, then logits and labels, each with the head alone before everything."""
+    return (
+        Stage(
+            name="representation",
+            loss="representation+attention",
+            representation="mse",
+            layers="last",
+            attention="last",
+            epochs=2.0,
+            lr=5e-4,
+        ),
+        Stage(name="logits", loss="logits", unfreeze="gradual", epochs=2.0, lr=3e-4),
+        Stage(name="labels", loss="labels", data="train", unfreeze="gradual", epochs=2.0, lr=1e-4),
+    )
+
+
+def labels_only() -> tuple[Stage, ...]:
+    """D0-S: the student on labels alone."""
+    return (Stage(name="labels", loss="labels", data="train", epochs=10.0, lr=1e-3, patience=3),)
+
+
+def group_of(path: tuple[str, ...]) -> str:
+    """The group of the parameter at a path: head, projection, bilstm, `layer N` or embeddings."""
+    top = path[0]
+    if top in ("classifier", "pooler"):
+        return HEAD
+    if top in ("projection", SIDE):
+        return PROJECTION
+    if top == "lstm":
+        return BILSTM
+    if top == "encoder":
+        return f"layer {path[2]}"
+    return EMBEDDINGS
+
+
+def list_groups(params: Params) -> tuple[str, ...]:
+    """The groups present in the parameters, from the head downwards (the order of thawing)."""
+    present = {group_of(path) for path in flatten_dict(params)}
+    layers = sorted((g for g in present if g.startswith("layer ")), key=lambda g: -int(g[6:]))
+    order = (HEAD, PROJECTION, BILSTM, *layers, EMBEDDINGS)
+    return tuple(group for group in order if group in present)
+
+
+def expand_plan(
+    plan: tuple[Stage, ...], groups: tuple[str, ...], train_embeddings: bool = True
+) -> tuple[SubStage, ...]:
+    """Sub-stages in order.
+
+    A representation stage reaches everything but the head. Other losses reach everything. Gradual
+    unfreezing (XtremeDistil section 4) begins with the head, adds the projection, then the layers
+    downwards in blocks of `unfreeze_every`, the word embeddings last; what is thawed stays so.
+    """
+    result: list[SubStage] = []
+    for index, stage in enumerate(plan):
+        reached = [g for g in groups if g != EMBEDDINGS or train_embeddings]
+        if {"representation", "attention"}.issuperset(stage.loss.split("+")):
+            reached.remove(HEAD)
+        if stage.unfreeze == "all":
+            result.append(SubStage(index, stage.name, tuple(reached)))
+            continue
+        layers = [g for g in reached if g.startswith("layer ")]
+        size = stage.unfreeze_every or max(len(layers), 1)
+        ends = {layer for i, layer in enumerate(layers, 1) if i % size == 0 or i == len(layers)}
+        for end, group in enumerate(reached, 1):
+            if group.startswith("layer ") and group not in ends:
+                continue
+            name = group if not group.startswith("layer ") else _layers_name(layers, group, size)
+            result.append(SubStage(index, f"{stage.name}/{name}", tuple(reached[:end])))
+    return tuple(result)
+
+
+def _layers_name(layers: list[str], last: str, size: int) -> str:
+    end = layers.index(last)
+    first = layers[end - end % size]
+    numbers = (last[6:], first[6:])
+    return f"layer-{numbers[0]}" if first == last else f"layers-{numbers[0]}-{numbers[1]}"
+
+
+def split_params(params: Params, trainable: tuple[str, ...]) -> tuple[Params, Params]:
+    """(trainable, frozen) sub-trees; together they are the parameters."""
+    flat = flatten_dict(params)
+    chosen = {path: leaf for path, leaf in flat.items() if group_of(path) in trainable}
+    rest = {path: leaf for path, leaf in flat.items() if path not in chosen}
+    return unflatten_dict(chosen), unflatten_dict(rest)
+
+
+def merge_params(*trees: Params) -> Params:
+    """The inverse of `split_params`."""
+    flat: dict = {}
+    for tree in trees:
+        flat.update(flatten_dict(tree))
+    return unflatten_dict(flat)
+
+
+def middle_layer(layers: int) -> int:
+    """The teacher layer a single representation is learnt from: 7 of 12 (XtremeDistil, table 8),
+    4 of 6."""
+    return math.ceil(7 * layers / 12)
+
+
+def map_hidden(text: str, student: int, teacher: int, field: str) -> tuple[tuple[int, int], ...]:
+    """Pairs (student hidden state, teacher hidden state); 0 is the embeddings.
+
+    Args:
+        text: `middle` or a teacher layer (both against the student's last), `last` (the student's
+            states against the teacher's last L+1), or pairs such as `1:2,3:6`.
+        student, teacher: numbers of layers.
+        field: the config field, for the error.
+
+    Raises:
+        InputError: the text is none of these, or a layer does not exist.
+    """
+    if text == "middle":
+        return ((student, middle_layer(teacher)),)
+    if text == "last":
+        _enough_layers(student, teacher, field)
+        return tuple((i, teacher - student + i) for i in range(student + 1))
+    return _read_pairs(text, student, teacher, 0, field)
+
+
+def map_attention(text: str, student: int, teacher: int, field: str) -> tuple[tuple[int, int], ...]:
+    """Pairs (student layer, teacher layer) counted from 1, of the maps an attention loss compares.
+
+    Takes and raises the same as `map_hidden`, except that there is no map 0.
+    """
+    if text == "middle":
+        return ((student, middle_layer(teacher)),)
+    if text == "last":
+        _enough_layers(student, teacher, field)
+        return tuple((i, teacher - student + i) for i in range(1, student + 1))
+    return _read_pairs(text, student, teacher, 1, field)
+
+
+def _enough_layers(student: int, teacher: int, field: str) -> None:
+    if student > teacher:
+        raise InputError(
+            f"{field} is 'last', but the student has {student} layers and the teacher {teacher}: "
+            "name pairs such as 1:2,2:4."
+        )
+
+
+def _read_pairs(
+    text: str, student: int, teacher: int, lowest: int, field: str
+) -> tuple[tuple[int, int], ...]:
+    pairs = []
+    for part in text.split(","):
+        left, colon, right = part.strip().partition(":")
+        if not colon:
+            left, right = str(student), left
+        if not (left.isdecimal() and right.isdecimal()):
+            raise InputError(
+                f"{field} is {text!r}: it takes middle, last, a teacher layer such as 4, or "
+                "student:teacher pairs such as 1:2,3:6."
+            )
+        pair = int(left), int(right)
+        if not (lowest <= pair[0] <= student and lowest <= pair[1] <= teacher):
+            raise InputError(
+                f"{field} pairs student layer {pair[0]} with teacher layer {pair[1]}, but they "
+                f"have layers {lowest} to {student} and {lowest} to {teacher}."
+            )
+        pairs.append(pair)
+    return tuple(pairs)

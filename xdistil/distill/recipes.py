@@ -1,0 +1,80 @@
+"""Stage -> Recipe: what a stage means for this student and this teacher, refused where impossible."""
+
+from dataclasses import replace
+
+import flax.linen as nn
+
+from xdistil.config import Stage
+from xdistil.distill.plan import map_attention, map_hidden
+from xdistil.distill.step import Recipe
+from xdistil.errors import InputError
+from xdistil.models.bert import EncoderConfig
+from xdistil.models.bilstm import BiLSTM
+from xdistil.models.forward import Wanted
+
+
+def make_recipe(
+    stage: Stage, field: str, model: nn.Module, teacher: EncoderConfig | None
+) -> tuple[Recipe, tuple[tuple[int, int], ...]]:
+    """A stage's recipe, and the (student width, teacher width) of every pair of hidden states.
+
+    Args:
+        field: the stage's place in the config, such as `plan[0]`, for errors.
+        model: the student.
+        teacher: the teacher's shape; None where nothing but labels is learnt.
+
+    Raises:
+        InputError: the stage wants a signal that is not there: layers that do not exist, attention
+            maps of a BiLSTM or of another number of heads, a teacher where there is none.
+    """
+    names = stage.loss.split("+")
+    recipe = Recipe(
+        model=model,
+        weights=tuple((name, float(getattr(stage, f"{name}_weight"))) for name in names),
+        representation=stage.representation,
+        logits=stage.logits,
+        temperature=float(stage.temperature),
+        clip=float(stage.clip),
+        weight_decay=float(stage.weight_decay),
+    )
+    if names == ["labels"]:
+        return recipe, ()
+    if teacher is None:
+        raise InputError(f"{field}.loss is {stage.loss!r}, which needs a teacher: set teacher.model.")
+    bilstm = isinstance(model, BiLSTM)
+    layers = 1 if bilstm else model.config.layers
+    sides: tuple[tuple[int, int], ...] = ()
+    if "representation" in names:
+        text = stage.layers
+        if bilstm and text == "last":
+            text = str(teacher.layers)
+        pairs = map_hidden(text, layers, teacher.layers, f"{field}.layers")
+        if bilstm and (len(pairs) > 1 or pairs[0][0] != 1):
+            raise InputError(
+                f"{field}.layers is {stage.layers!r}: a BiLSTM has one representation, so name one "
+                "teacher layer."
+            )
+        recipe = replace(recipe, hidden_map=pairs)
+        width = model.config.projection_size if bilstm else model.config.hidden_size
+        sides = tuple((width, teacher.hidden_size) for _ in pairs)
+    if "attention" in names:
+        if bilstm:
+            raise InputError(f"{field}.loss has attention, and a BiLSTM has none: drop it.")
+        if model.config.heads != teacher.heads:
+            raise InputError(
+                f"{field}.loss has attention, but the student has {model.config.heads} heads and "
+                f"the teacher {teacher.heads}: set student.heads={teacher.heads}."
+            )
+        pairs = map_attention(stage.attention, layers, teacher.layers, f"{field}.attention")
+        recipe = replace(recipe, attention_map=pairs)
+    return recipe, sides
+
+
+def wanted_signals(recipe: Recipe) -> Wanted:
+    """The teacher's outputs that a recipe's losses read."""
+    names = {name for name, _ in recipe.weights}
+    return Wanted(
+        logits="logits" in names,
+        hidden=tuple(layer for _, layer in recipe.hidden_map),
+        attention=tuple(layer - 1 for _, layer in recipe.attention_map),
+    )

@@ -1,0 +1,173 @@
+"""The step: a pure function from (state, batch, teacher's signals) to the next state.
+
+What trains and what is frozen are two sub-trees of the state; gradients and optimizer moments
+exist for the first alone.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from xdistil.distill import losses
+from xdistil.distill.losses import Tally
+from xdistil.distill.plan import SIDE, merge_params
+from xdistil.models.bilstm import BiLSTM
+from xdistil.models.structs import Array, Batch, Output, Params, Signals
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is static in a stage's step; hashable, so that equal stages share one compilation."""
+
+    model: nn.Module
+    weights: tuple[tuple[str, float], ...]  # (loss, factor)
+    hidden_map: tuple[tuple[int, int], ...] = ()  # (student, teacher) hidden states
+    attention_map: tuple[tuple[int, int], ...] = ()  # (student, teacher) layers, from 1
+    representation: str = "mse"  # mse, kl or cosine
+    logits: str = "mse"  # mse or kl
+    temperature: float = 1.0
+    clip: float = 0.0
+    weight_decay: float = 0.0
+
+
+class TrainState(NamedTuple):
+    """All that a step changes, and what it reads beside the batch."""
+
+    step: Array  # i32[] steps taken in this sub-stage
+    key: Array  # PRNG key of the sub-stage
+    trainable: Params
+    frozen: Params
+    optimizer: optax.OptState
+
+
+class Metrics(NamedTuple):
+    """What a step reports."""
+
+    losses: dict[str, Tally]
+    gradient_norm: Array  # f32[] of what trains, before clipping
+
+
+def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
+    """AdamW behind a clipped global norm, without its learning rate; decay on matrices only."""
+    steps = [optax.clip_by_global_norm(recipe.clip)] if recipe.clip else []
+    steps.append(optax.scale_by_adam())
+    if recipe.weight_decay:
+        steps.append(
+            optax.add_decayed_weights(
+                recipe.weight_decay, mask=lambda params: jax.tree.map(lambda x: x.ndim > 1, params)
+            )
+        )
+    return optax.chain(*steps)
+
+
+def init_state(recipe: Recipe, trainable: Params, frozen: Params, key: Array) -> TrainState:
+    """The state before the first step of a sub-stage."""
+    optimizer = make_optimizer(recipe).init(trainable)
+    return TrainState(jnp.zeros((), jnp.int32), key, trainable, frozen, optimizer)
+
+
+@partial(jax.jit, static_argnames=("recipe",), donate_argnames=("state",))
+def train_step(
+    state: TrainState, batch: Batch, signals: Signals, lr: Array, *, recipe: Recipe
+) -> tuple[TrainState, Metrics]:
+    """One step of AdamW on the weighted sum of the recipe's losses.
+
+    Args:
+        lr: f32[] learning rate of this step.
+    """
+
+    def compute_loss(trainable: Params) -> tuple[Array, dict[str, Tally]]:
+        params = merge_params(trainable, state.frozen)
+        tallies = compute_losses(recipe, params, batch, signals, jax.random.fold_in(state.key, state.step))
+        total = sum(weight * tallies[name].mean() for name, weight in recipe.weights)
+        return jnp.asarray(total), tallies
+
+    gradient, tallies = jax.grad(compute_loss, has_aux=True)(state.trainable)
+    updates, optimizer = make_optimizer(recipe).update(gradient, state.optimizer, state.trainable)
+    trainable = jax.tree.map(lambda x, update: x - lr * update, state.trainable, updates)
+    state = state._replace(step=state.step + 1, trainable=trainable, optimizer=optimizer)
+    return state, Metrics(tallies, optax.global_norm(gradient))
+
+
+@partial(jax.jit, static_argnames=("recipe",))
+def eval_step(params: Params, batch: Batch, signals: Signals, *, recipe: Recipe) -> dict[str, Tally]:
+    """The recipe's losses without dropout."""
+    return compute_losses(recipe, params, batch, signals, None)
+
+
+def compute_losses(
+    recipe: Recipe, params: Params, batch: Batch, signals: Signals, dropout: Array | None
+) -> dict[str, Tally]:
+    """Each of the recipe's losses as a tally.
+
+    Args:
+        params: the student's, with side projections where the recipe's hidden states need them.
+        dropout: PRNG key; None switches dropout off.
+    """
+    output = recipe.model.apply(
+        {"params": {name: tree for name, tree in params.items() if name != SIDE}},
+        batch,
+        attention=bool(recipe.attention_map),
+        deterministic=dropout is None,
+        rngs=None if dropout is None else {"dropout": dropout},
+    )
+    tallies = {}
+    for name, _ in recipe.weights:
+        if name == "representation":
+            tallies[name] = _representation_loss(recipe, params, output, batch, signals)
+        elif name == "attention":
+            tallies[name] = _attention_loss(recipe, output, batch, signals)
+        elif name == "logits":
+            tallies[name] = _logits_loss(recipe, output, batch, signals)
+        else:
+            tallies[name] = losses.cross_entropy(output.logits, batch.labels, batch.label_mask)
+    return tallies
+
+
+def _representation_loss(
+    recipe: Recipe, params: Params, output: Output, batch: Batch, signals: Signals
+) -> Tally:
+    """Mean over the layer map of the loss on every real piece."""
+    compare = {
+        "mse": losses.mean_squared_error,
+        "cosine": losses.cosine_distance,
+        "kl": losses.kl_divergence,
+    }[recipe.representation]
+    mask = batch.segment > 0
+    parts = []
+    for index, ((layer, _), target) in enumerate(
+        zip(recipe.hidden_map, signals.hidden, strict=True)
+    ):
+        if isinstance(recipe.model, BiLSTM):
+            # GELU cannot reach below -0.17, where much of a teacher's energy may lie: only the
+            # KL, which compares distributions over the width, reads what comes after it.
+            hidden = output.hidden[-1] if recipe.representation == "kl" else output.hidden[-2]
+        else:
+            hidden = output.hidden[layer]
+            side = params.get(SIDE, {}).get(str(index))
+            if side is not None:
+                hidden = hidden.astype(jnp.float32) @ side["kernel"] + side["bias"]
+        parts.append(compare(hidden, target, mask))
+    return Tally(sum(part.sum for part in parts) / len(parts), parts[0].count)
+
+
+def _attention_loss(recipe: Recipe, output: Output, batch: Batch, signals: Signals) -> Tally:
+    """Mean over the layer map of the squared difference of attention maps."""
+    parts = [
+        losses.attention_error(output.attention[layer - 1], target, batch.segment)
+        for (layer, _), target in zip(recipe.attention_map, signals.attention, strict=True)
+    ]
+    return Tally(sum(part.sum for part in parts) / len(parts), parts[0].count)
+
+
+def _logits_loss(recipe: Recipe, output: Output, batch: Batch, signals: Signals) -> Tally:
+    if recipe.logits == "mse":
+        return losses.mean_squared_error(output.logits, signals.logits, batch.label_mask)
+    return losses.kl_divergence(
+        output.logits, signals.logits, batch.label_mask, recipe.temperature
+    )
