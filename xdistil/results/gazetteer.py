@@ -1,0 +1,87 @@
+"""A floor for every tagging run: look the training data's names up, with no model at all.
+
+What a tagger scores above this it owes to context and to parts of words, not to having seen a name.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from xdistil.data.examples import Example
+
+_Name = tuple[str, ...]  # the words of an entity, as written
+
+
+def tag_with_names(train: Sequence[Example], texts: Sequence[Example]) -> list[tuple[str, ...]]:
+    """IOB2 tags for each text, from the names in the labelled training sentences.
+
+    A name gets the type it has most often in training (of equals, the alphabetically first); one
+    that stands there more often outside any entity than as one is left out. Texts are read from the
+    left, and where several names begin the longest is taken. Languages are not told apart.
+
+    Args:
+        train: tagging examples with legal IOB2 tags.
+        texts: tagging examples; their labels are not looked at.
+    """
+    names = _learn_names(train)
+    lengths = _group_lengths(names)
+    return [_tag(example.inputs, names, lengths) for example in texts]
+
+
+def _learn_names(train: Sequence[Example]) -> dict[_Name, str]:
+    types: dict[_Name, Counter[str]] = {}
+    for example in train:
+        for first, end, type_ in _iterate_entities(example.labels or ()):
+            types.setdefault(example.inputs[first:end], Counter())[type_] += 1
+    outside: Counter[_Name] = Counter()
+    lengths = _group_lengths(types)
+    for example in train:
+        tags = example.labels or ()
+        for first, word in enumerate(example.inputs):
+            for length in lengths.get(word, ()):
+                name = example.inputs[first : first + length]
+                if len(name) < length:  # the sentence ends within; its own length comes later
+                    continue
+                if name in types and all(tag == "O" for tag in tags[first : first + length]):
+                    outside[name] += 1
+    return {
+        name: min(counts, key=lambda type_: (-counts[type_], type_))
+        for name, counts in types.items()
+        if outside[name] <= counts.total()
+    }
+
+
+def _iterate_entities(tags: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+    """(first word, word after the last, type) of every entity of legal IOB2 tags."""
+    for first, tag in enumerate(tags):
+        if tag.startswith("B-"):
+            end = first + 1
+            while end < len(tags) and tags[end] == "I-" + tag[2:]:
+                end += 1
+            yield first, end, tag[2:]
+
+
+def _group_lengths(names: dict[_Name, object]) -> dict[str, list[int]]:
+    """Lengths of the names that begin with a word, the longest first."""
+    lengths: dict[str, set[int]] = {}
+    for name in names:
+        lengths.setdefault(name[0], set()).add(len(name))
+    return {word: sorted(found, reverse=True) for word, found in lengths.items()}
+
+
+def _tag(
+    words: Sequence[str], names: dict[_Name, str], lengths: dict[str, list[int]]
+) -> tuple[str, ...]:
+    tags = ["O"] * len(words)
+    first = 0
+    while first < len(words):
+        for length in lengths.get(words[first], ()):
+            name = tuple(words[first : first + length])
+            if name in names:  # near the end it may be a shorter one, which is as good
+                tags[first : first + len(name)] = ["B-" + names[name]] + ["I-" + names[name]] * (
+                    len(name) - 1
+                )
+                first += len(name)
+                break
+        else:
+            first += 1
+    return tuple(tags)

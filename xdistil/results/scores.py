@@ -1,0 +1,122 @@
+"""Gold and predicted labels -> scores, as fractions; what is undefined is None, never NaN.
+
+Protocol of tagging: words, not pieces; the whole sentence, however long; strict IOB2 by seqeval (an
+entity counts when its type, first and last word all agree); predictions made legal first. Macro is
+the unweighted mean over languages, as in XtremeDistil's Table 3; micro pools all sentences.
+Published scores on pieces, or on sentences cut at a length, do not compare with these.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from seqeval.scheme import IOB2, Entities
+
+from xdistil.data.examples import Example, Task
+from xdistil.data.packing import make_legal
+
+MAIN_SCORE = {"tagging": "macro_f1", "classification": "accuracy"}  # what dev chooses by
+
+
+def score(task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ...]]) -> dict:
+    """Scores of predictions against gold labels, in all and by language.
+
+    Args:
+        gold: labelled examples.
+        predicted: for each of them one tag a word, or one class name.
+
+    Returns:
+        Tagging: `macro_f1`, `micro_f1` and `per_language`, for each language `f1`, `precision`,
+        `recall`, `entities` and `sentences`. A language without gold entities has `f1` None and is
+        left out of the macro. Classification: `accuracy`, `macro_f1` over the classes that occur in
+        gold or predictions, and `per_language` with the same and `sentences`.
+
+    Raises:
+        ValueError: the numbers of examples or of labels differ, or an example is unlabelled.
+    """
+    if len(gold) != len(predicted):
+        raise ValueError(f"{len(predicted)} predictions for {len(gold)} examples")
+    expected = []
+    for index, (example, answer) in enumerate(zip(gold, predicted, strict=True)):
+        if example.labels is None or len(example.labels) != len(answer):
+            count = "no" if example.labels is None else len(example.labels)
+            raise ValueError(f"example {index} has {count} labels, its prediction {len(answer)}")
+        expected.append(example.labels)
+    languages = [example.language for example in gold]
+    if task.kind == "tagging":
+        return _score_tags(languages, expected, [make_legal(tags) for tags in predicted])
+    pairs = [(labels[0], answer[0]) for labels, answer in zip(expected, predicted, strict=True)]
+    return _score_classes(languages, pairs)
+
+
+def _score_tags(
+    languages: Sequence[str],
+    expected: Sequence[tuple[str, ...]],
+    predicted: Sequence[tuple[str, ...]],
+) -> dict:
+    sentences: Counter[str] = Counter(languages)
+    right: Counter[str] = Counter()
+    found: Counter[str] = Counter()
+    wanted: Counter[str] = Counter()
+    entities = zip(_find_entities(expected), _find_entities(predicted), strict=True)
+    for language, (gold, answer) in zip(languages, entities, strict=True):
+        right[language] += len(gold & answer)
+        found[language] += len(answer)
+        wanted[language] += len(gold)
+    per_language = {
+        language: {
+            **_rate(right[language], found[language], wanted[language]),
+            "entities": wanted[language],
+            "sentences": sentences[language],
+        }
+        for language in sorted(sentences)
+    }
+    return {
+        "macro_f1": _mean(scores["f1"] for scores in per_language.values()),
+        "micro_f1": _rate(right.total(), found.total(), wanted.total())["f1"],
+        "per_language": per_language,
+    }
+
+
+def _find_entities(tags: Sequence[tuple[str, ...]]) -> list[set[tuple[str, int, int]]]:
+    """For each sentence its (type, first word, word after the last)."""
+    parsed = Entities(tags, IOB2).entities
+    return [{(entity.tag, entity.start, entity.end) for entity in each} for each in parsed]
+
+
+def _rate(right: int, found: int, wanted: int) -> dict[str, float | None]:
+    return {
+        "f1": 2 * right / (found + wanted) if wanted else None,
+        "precision": right / found if found else None,
+        "recall": right / wanted if wanted else None,
+    }
+
+
+def _score_classes(languages: Sequence[str], pairs: Sequence[tuple[str, str]]) -> dict:
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for language, pair in zip(languages, pairs, strict=True):
+        groups.setdefault(language, []).append(pair)
+    return {
+        **_compare_classes(pairs),
+        "per_language": {
+            language: {**_compare_classes(groups[language]), "sentences": len(groups[language])}
+            for language in sorted(groups)
+        },
+    }
+
+
+def _compare_classes(pairs: Sequence[tuple[str, str]]) -> dict[str, float | None]:
+    right = Counter(gold for gold, answer in pairs if gold == answer)
+    wanted = Counter(gold for gold, _ in pairs)
+    found = Counter(answer for _, answer in pairs)
+    classes = wanted.keys() | found.keys()
+    return {
+        "accuracy": right.total() / len(pairs) if pairs else None,
+        "macro_f1": _mean(
+            2 * right[name] / (wanted[name] + found[name]) for name in sorted(classes)
+        ),
+    }
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if defined else None

@@ -1,0 +1,155 @@
+"""How much faster the student answers than the teacher, measured side by side in one run.
+
+The setting of XtremeDistil's Table 16: real sentences, each in a row of its own, 32 at once or one
+at a time. Both models get the same sentences in rows of the same length and take turns, so that
+whatever else the machine does meets both. What is timed is a forward pass up to the class of every
+piece; tokenisation is not.
+"""
+
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from xdistil.data.pieces import Pieces
+from xdistil.models.forward import predict_batch
+from xdistil.models.structs import Batch, Params
+
+BATCH = 32  # sentences, and the shortest row in pieces: the paper's setting
+_BATCHES = 8  # that the rounds go through
+_FEWEST_ROUNDS = 5  # however short the time
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A model with the same sentences as its rival, cut by its own tokenizer."""
+
+    model: nn.Module
+    params: Params  # host arrays
+    pieces: Pieces
+    padding_id: int
+
+
+def measure_speed(
+    teacher: Runner, student: Runner, row_length: int, seconds: float, seed: int = 0
+) -> dict | None:
+    """Seconds of a forward pass of both models, and how many times faster the student is.
+
+    Args:
+        teacher, student: with pieces of the same examples.
+        row_length: pieces in the row of a single sentence; rows of 32 sentences hold 32 pieces, or
+            the next multiple of 16 where the longest needs more.
+        seconds: time to spend, half on each setting, compilation aside; 0 measures nothing.
+        seed: chooses the sentences, among those that both tokenizers leave in one window.
+
+    Returns:
+        `batch_32` and `single`, each with `min`, `median` and `max` of the teacher's time over the
+        student's in one round, `teacher_seconds` and `student_seconds` with their own min, median
+        and max, `row_length` and `rounds`; and `dtype`, `threads`, `device`. None when there is
+        nothing to measure: no time or no sentence.
+    """
+    runners = (teacher, student)
+    segments = _choose_sentences(runners, seed)
+    if seconds <= 0 or not len(segments):
+        return None
+    longest = max(
+        int((runner.pieces.start[chosen + 1] - runner.pieces.start[chosen]).max())
+        for runner, chosen in zip(runners, segments.T, strict=True)
+    )
+    settings = {"batch_32": (BATCH, max(BATCH, -(-longest // 16) * 16)), "single": (1, row_length)}
+    return {
+        **{
+            name: _compare(runners, segments, size, length, seconds / len(settings))
+            for name, (size, length) in settings.items()
+        },
+        "dtype": student.model.dtype,
+        "threads": _count_threads(),
+        "device": jax.local_devices()[0].device_kind,
+    }
+
+
+def _choose_sentences(runners: Sequence[Runner], seed: int) -> np.ndarray:
+    """i64[N, models] segments of N sentences, N a multiple of the batch; sentences may recur."""
+    examples, segments = None, []
+    for runner in runners:
+        example = runner.pieces.example
+        found, first, count = np.unique(example, return_index=True, return_counts=True)
+        whole = dict(zip(found[count == 1].tolist(), first[count == 1].tolist(), strict=True))
+        segments.append(whole)
+        examples = whole.keys() if examples is None else examples & whole.keys()
+    both = np.array(sorted(examples or ()), np.int64)
+    if not len(both):
+        return np.zeros((0, len(runners)), np.int64)
+    shuffled = np.random.default_rng(seed).permutation(both)
+    batches = min(_BATCHES, -(-len(both) // BATCH))
+    chosen = np.resize(shuffled, batches * BATCH)
+    return np.array([[whole[example] for whole in segments] for example in chosen.tolist()])
+
+
+def _compare(
+    runners: Sequence[Runner], segments: np.ndarray, size: int, length: int, seconds: float
+) -> dict:
+    device = jax.local_devices()[0]
+    params = [jax.device_put(runner.params, device) for runner in runners]
+    batches = [
+        [
+            jax.device_put(_pad_sentences(runner, segments[first : first + size, index], length))
+            for first in range(0, min(len(segments), _BATCHES * size), size)
+        ]
+        for index, runner in enumerate(runners)
+    ]
+
+    def time_once(index: int, turn: int) -> float:
+        batch = batches[index][turn % len(batches[index])]
+        begin = time.perf_counter()
+        jax.block_until_ready(predict_batch(params[index], batch, model=runners[index].model))
+        return time.perf_counter() - begin
+
+    for warm_up in range(2):
+        for index in range(len(runners)):
+            time_once(index, warm_up)
+    rounds: list[list[float]] = []
+    deadline = time.perf_counter() + seconds
+    while len(rounds) < _FEWEST_ROUNDS or time.perf_counter() < deadline:
+        rounds.append([time_once(index, len(rounds)) for index in range(len(runners))])
+    return {
+        **_summarise([teacher / student for teacher, student in rounds]),
+        "teacher_seconds": _summarise([teacher for teacher, _ in rounds]),
+        "student_seconds": _summarise([student for _, student in rounds]),
+        "row_length": length,
+        "rounds": len(rounds),
+    }
+
+
+def _pad_sentences(runner: Runner, segments: np.ndarray, length: int) -> Batch:
+    """One segment a row, padded to the length."""
+    pieces, shape = runner.pieces, (len(segments), length)
+    tokens = np.full(shape, runner.padding_id, np.int32)
+    token_type = np.zeros(shape, np.int32)
+    segment = np.zeros(shape, np.int32)
+    position = np.zeros(shape, np.int32)
+    for row, index in enumerate(segments):
+        first, end = pieces.start[index], pieces.start[index + 1]
+        tokens[row, : end - first] = pieces.tokens[first:end]
+        token_type[row, : end - first] = pieces.token_type[first:end]
+        segment[row, : end - first] = 1
+        position[row, : end - first] = np.arange(end - first)
+    return Batch(
+        tokens, segment, position, token_type, np.zeros(shape, np.int32), np.zeros(shape, bool)
+    )
+
+
+def _summarise(values: Sequence[float]) -> dict[str, float]:
+    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+
+
+def _count_threads() -> int:
+    """CPU cores this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
