@@ -1,0 +1,294 @@
+"""A model folder <-> model and parameters: config.json, tensors and tokenizer, strict both ways.
+
+Folders of encoders are ordinary Hugging Face folders, which PyTorch `transformers` opens; a BiLSTM
+student's has the same files under a model type of its own.
+"""
+
+import dataclasses
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors.numpy
+from flax import traverse_util
+
+from xdistil.data.examples import Task
+from xdistil.data.pieces import Tokenizer, save_tokenizer
+from xdistil.errors import InputError
+from xdistil.models import bert, bilstm, names, weights
+from xdistil.models.hub import find_folder
+from xdistil.models.names import Path as LeafPath
+from xdistil.models.structs import Params
+
+Model = bert.Encoder | bilstm.BiLSTM
+
+_HEADS = {"tagging": "ForTokenClassification", "classification": "ForSequenceClassification"}
+_HEAD_PARTS = ("pooler", "classifier")  # the parts of the parameters that a task may make anew
+_CLASS_NAMES = {"bert": "Bert", "electra": "Electra", bilstm.MODEL_TYPE: "XdistilBiLSTM"}
+_WORD_EMBEDDINGS = ("embeddings", "word_embeddings", "embedding")
+_SHOWN = 3  # names of tensors that an error lists
+
+_BILSTM_README = """# A BiLSTM student
+
+This folder holds a bidirectional LSTM that was distilled from a larger encoder. `predict.py` and
+`xdistil.models.folders.load_model` open it. `transformers.AutoTokenizer` opens its tokenizer, but
+`AutoModel` refuses it: the model type `xdistil_bilstm` is not one of that library's.
+"""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model read from a folder."""
+
+    model: Model
+    params: Params  # float32 NumPy arrays
+    config: dict[str, Any]  # config.json as it stands
+    task: Task | None  # the task of the head; None: the model has no head
+    notes: list[str]  # sentences on what was left out, newly made or reordered
+
+
+def load_model(
+    name: str,
+    revision: str = "main",
+    task: Task | None = None,
+    dtype: str = "float32",
+    seed: int = 0,
+) -> Loaded:
+    """Read an encoder or a BiLSTM student from a folder or a hub id.
+
+    With a `task` the model gets its head: the folder's own where kind and labels agree (classes in
+    another order are put into the task's), otherwise a fresh one drawn with `seed`. Without, the
+    model keeps the head that it has, if any. `dtype` is that of the arithmetic; parameters are
+    float32. Raises InputError for a folder without a model, an unsupported model type, and a
+    missing, unknown, misshapen or damaged tensor.
+    """
+    folder = find_folder(name, revision)
+    config_file = folder / "config.json"
+    raw = weights.read_json(config_file)
+    own = _read_task(raw, config_file)
+    task = task or own
+    model = _build_model(raw, str(config_file), task, dtype)
+    tensors = weights.read_tensors(folder)
+    found, notes = _sort_tensors(tensors, raw["model_type"])
+    model, more = _fit_vocabulary(model, found)
+    notes += more
+
+    if task and own != task:
+        found, more = _adapt_head(found, own, task)
+        notes += more
+    params, more = _fill(model, found, tensors.where, seed)
+    return Loaded(model, params, raw, task, notes + more)
+
+
+def save_model(
+    folder: str | Path,
+    model: Model,
+    params: Params,
+    task: Task | None,
+    tokenizer: Tokenizer,
+    extra: dict[str, Any],
+) -> None:
+    """Write a folder that `load_model` reads, and PyTorch `transformers` too if it is an encoder.
+
+    `extra` joins config.json under its own keys. The folder appears, or is replaced, only when it
+    is complete. Raises InputError when it cannot be written or would replace something else than a
+    model folder.
+    """
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()) and not (folder / "config.json").exists():
+        raise InputError(f"{folder} exists and is not a model folder; give another name.")
+    new, old = (folder.with_name(f".{folder.name}.{end}") for end in ("new", "old"))
+    try:
+        for left_over in (new, old):
+            shutil.rmtree(left_over, ignore_errors=True)
+        new.mkdir(parents=True)
+        tensors = _name_tensors(model, params)
+        safetensors.numpy.save_file(tensors, new / weights.WHOLE, metadata={"format": "pt"})
+        save_tokenizer(tokenizer, new)
+        # After the tokenizer, so that nothing it writes can replace the model's own config.
+        weights.write_json(new / "config.json", {**_write_config(model, task), **extra})
+        if isinstance(model, bilstm.BiLSTM):
+            (new / "README.md").write_text(_BILSTM_README, encoding="utf-8")
+        if folder.exists():
+            os.rename(folder, old)
+        os.rename(new, folder)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"The model folder {folder} cannot be written: {error}.") from error
+    finally:
+        for left_over in (new, old):
+            shutil.rmtree(left_over, ignore_errors=True)
+
+
+def _read_task(raw: dict[str, Any], where: Path) -> Task | None:
+    """The task whose head the folder holds, as its config tells; None where it tells of none."""
+    architecture = (raw.get("architectures") or [""])[0]
+    for kind, suffix in _HEADS.items():
+        if architecture.endswith(suffix):
+            # HF leaves its own default, two classes, out of the file.
+            labels = raw.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+            try:
+                return Task(kind, tuple(labels[str(index)] for index in range(len(labels))))
+            except (KeyError, TypeError) as error:
+                raise InputError(
+                    f"{where}: id2label must name the classes 0 to {len(labels) - 1}."
+                ) from error
+    return None
+
+
+def _build_model(raw: dict[str, Any], where: str, task: Task | None, dtype: str) -> Model:
+    kind, classes = (task.kind, len(task.labels)) if task else ("", 0)
+    model_type = raw.get("model_type")
+    if model_type == bilstm.MODEL_TYPE:
+        return bilstm.BiLSTM(bilstm.read_config(raw, where), classes, dtype)
+    if model_type in ("bert", "electra"):
+        return bert.Encoder(bert.read_config(raw, where), kind, classes, dtype)
+    raise InputError(
+        f"{where}: the model type {model_type!r} is not supported; supported are"
+        f" {', '.join(_CLASS_NAMES)}."
+    )
+
+
+def _sort_tensors(
+    tensors: weights.Tensors, model_type: str
+) -> tuple[dict[LeafPath, np.ndarray], list[str]]:
+    """Tensors by the path of their leaf, in our layout; notes on pre-training heads left out."""
+    found: dict[LeafPath, np.ndarray] = {}
+    heads: set[str] = set()
+    for name, value in tensors.values.items():
+        if names.BUFFERS.fullmatch(name):
+            continue
+        if match := names.PRETRAINING.match(name):
+            heads.add(match.group(1))
+            continue
+        if model_type == bilstm.MODEL_TYPE:
+            path = tuple(name.split("."))
+        elif tensors.flax:
+            path = names.read_flax_path(tuple(name.split("/")), model_type)
+        else:
+            path = names.read_name(name, model_type)
+            if path[-1] == "kernel":
+                value = value.T
+        if path in found:
+            raise InputError(f"{tensors.where}: {name} is there twice, under two spellings.")
+        found[path] = value
+    return found, [f"Left out the pre-training head {head!r}." for head in sorted(heads)]
+
+
+def _fit_vocabulary(model: Model, found: dict[LeafPath, np.ndarray]) -> tuple[Model, list[str]]:
+    """Widen the model to word embeddings that have more rows than its config says."""
+    table = found.get(_WORD_EMBEDDINGS)
+    said = model.config.vocabulary_size
+    if table is None or table.ndim != 2 or len(table) <= said:
+        return model, []
+    config: Any = dataclasses.replace(model.config, vocabulary_size=len(table))
+    note = f"The word embeddings have {len(table)} rows where config.json says {said}; all stay."
+    return model.clone(config=config), [note]
+
+
+def _adapt_head(
+    found: dict[LeafPath, np.ndarray], own: Task | None, task: Task
+) -> tuple[dict[LeafPath, np.ndarray], list[str]]:
+    """Put the classes of the folder's head in the task's order, or leave another task's head."""
+    if own and own.kind == task.kind and set(own.labels) == set(task.labels):
+        order = [own.labels.index(label) for label in task.labels]
+
+        def reorder(path: LeafPath, value: np.ndarray) -> np.ndarray:
+            is_last = path[0] == "classifier" and path[1] != "dense"
+            return value[..., order] if is_last else value
+
+        found = {path: reorder(path, value) for path, value in found.items()}
+        return found, ["The classes of the head were put in the order of the task's labels."]
+    rest = {path: value for path, value in found.items() if path[0] != "classifier"}
+    if len(rest) == len(found):
+        return found, []
+    return rest, ["Left out the classification head, which was made for other labels."]
+
+
+def _fill(
+    model: Model, found: dict[LeafPath, np.ndarray], where: Path, seed: int
+) -> tuple[Params, list[str]]:
+    """Parameters with every leaf of the model, from what was found; a missing head is made anew."""
+    expected = _shapes(model)
+    notes = []
+    for part in _HEAD_PARTS:
+        wanted = any(path[0] == part for path in expected)
+        held = any(path[0] == part for path in found)
+        if held and not wanted:
+            found = {path: value for path, value in found.items() if path[0] != part}
+            notes.append(f"Left out the {part}, which this task does not use.")
+        if wanted and not held:
+            found = found | {
+                path: value for path, value in _fresh_head(model, seed).items() if path[0] == part
+            }
+            notes.append(f"The {part} is newly made, not trained yet.")
+    _refuse(where, "lacks", set(expected) - set(found))
+    _refuse(where, "holds tensors this model does not know:", set(found) - set(expected))
+    for path, shape in expected.items():
+        if found[path].shape != shape:
+            raise InputError(
+                f"{where}: {'/'.join(path)} has the shape {_by(found[path].shape)}; config.json"
+                f" makes it {_by(shape)}."
+            )
+    # A transposed kernel would otherwise keep its layout, which is slower to read.
+    leaves = {path: np.ascontiguousarray(found[path], np.float32) for path in expected}
+    return traverse_util.unflatten_dict(leaves), notes
+
+
+def _shapes(model: Model) -> dict[LeafPath, tuple[int, ...]]:
+    tree = jax.eval_shape(model.init_params, jax.random.key(0))
+    return {path: leaf.shape for path, leaf in traverse_util.flatten_dict(tree).items()}
+
+
+def _fresh_head(model: Model, seed: int) -> dict[LeafPath, np.ndarray]:
+    """A new pooler and classifier, without drawing the rest of the model for nothing."""
+    small: dict[str, Any] = {"vocabulary_size": 1}
+    if isinstance(model, bert.Encoder):
+        small |= {"layers": 0, "positions": 1}
+    config: Any = dataclasses.replace(model.config, **small)
+    params = model.clone(config=config).init_params(jax.random.key(seed))
+    flat = traverse_util.flatten_dict(params)
+    return {path: np.asarray(flat[path]) for path in flat if path[0] in _HEAD_PARTS}
+
+
+def _refuse(where: Path, verb: str, paths: set[LeafPath]) -> None:
+    if paths:
+        shown = ", ".join("/".join(path) for path in sorted(paths)[:_SHOWN])
+        more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+        raise InputError(f"{where} {verb} {shown}{more}.")
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " by ".join(map(str, shape)) or "scalar"
+
+
+def _name_tensors(model: Model, params: Params) -> dict[str, np.ndarray]:
+    """The tensors of a checkpoint; ValueError where the parameters are not the model's."""
+    flat = {path: np.asarray(leaf) for path, leaf in traverse_util.flatten_dict(params).items()}
+    if {path: leaf.shape for path, leaf in flat.items()} != _shapes(model):
+        raise ValueError("the parameters to be saved are not those of the model")
+    if isinstance(model, bilstm.BiLSTM):
+        return {".".join(path): leaf for path, leaf in flat.items()}
+    family = model.config.model_type if model.task_kind else ""
+    tensors = {}
+    for path, leaf in flat.items():
+        leaf = leaf.T if path[-1] == "kernel" else leaf
+        tensors[names.write_name(path, family)] = np.ascontiguousarray(leaf, np.float32)
+    return tensors
+
+
+def _write_config(model: Model, task: Task | None) -> dict[str, Any]:
+    if isinstance(model, bilstm.BiLSTM):
+        raw = bilstm.write_config(model.config)
+    else:
+        raw = bert.write_config(model.config)
+    suffix = _HEADS[task.kind] if task else "Model"
+    raw["architectures"] = [_CLASS_NAMES[raw["model_type"]] + suffix]
+    raw["dtype"] = "float32"
+    if task:
+        raw["id2label"] = {str(index): label for index, label in enumerate(task.labels)}
+        raw["label2id"] = {label: index for index, label in enumerate(task.labels)}
+    return raw

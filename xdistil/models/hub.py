@@ -1,0 +1,42 @@
+"""A model's name -> the local folder that holds it: a folder, or an id on the Hugging Face hub."""
+
+import os
+from pathlib import Path
+
+import huggingface_hub
+
+from xdistil.errors import InputError
+
+# Large files of other frameworks and pickles stay on the hub.
+_FILES = ["config.json", "model*.safetensors", "model.safetensors.index.json"]
+_TOKENIZER = ["*token*.json", "vocab.*", "merges.txt", "*.model"]
+_FLAX = "flax_model.msgpack"
+
+
+def find_folder(name: str, revision: str = "main") -> Path:
+    """The folder of a model; a hub id is downloaded into the hub's cache, or found there offline.
+
+    Raises InputError when `name` is neither a folder nor an id that the hub (or, offline, its
+    cache) knows at `revision`.
+    """
+    if os.path.isdir(name):
+        return Path(name)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise InputError(f"There is no folder {name!r} to read a model from.")
+    folder = _download(name, revision, _FILES + _TOKENIZER)
+    if not any(folder.glob("model*.safetensors")):
+        folder = _download(name, revision, [*_FILES, *_TOKENIZER, _FLAX])
+    return folder
+
+
+def _download(name: str, revision: str, patterns: list[str]) -> Path:
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=patterns)
+        )
+    except Exception as error:  # The client raises a dozen unrelated types, httpx's among them.
+        reason = type(error).__name__
+        raise InputError(
+            f"{name!r} is neither a folder nor a model that the hub or its local cache holds at"
+            f" revision {revision!r} ({reason}); check the spelling and the connection."
+        ) from error
