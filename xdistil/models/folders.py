@@ -47,8 +47,8 @@ class Loaded:
     model: Model
     params: Params  # float32 NumPy arrays
     config: dict[str, Any]  # config.json as it stands
-    task: Task | None  # the task of the head; None: the model has no head
     notes: list[str]  # sentences on what was left out, newly made or reordered
+    task: Task | None = None  # the task of the head; None: the model has no head
 
 
 def load_model(
@@ -81,7 +81,7 @@ def load_model(
         found, more = _adapt_head(found, own, task)
         notes += more
     params, more = _fill(model, found, tensors.where, seed)
-    return Loaded(model, params, raw, task, notes + more)
+    return Loaded(model, params, raw, notes + more, task)
 
 
 def save_model(
