@@ -1,0 +1,1 @@
+"""Data: files -> examples -> pieces -> packed rows -> batches."""

@@ -1,0 +1,77 @@
+"""Packed rows -> batches in a seeded order: shuffled, shared out by process, resumable.
+
+The element of the grain dataset is a whole batch, told by its step in the stage, so that the
+position of the data is the step and nothing else.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from math import ceil
+
+import grain
+import numpy as np
+
+from xdistil.data.packing import Rows, fill_batch, gather_signal
+from xdistil.data.pieces import Pieces
+from xdistil.models.structs import Batch
+
+_PREFETCHED = 4  # batches made ahead of the step
+
+
+def rows_per_batch(pieces: Pieces, row_length: int, batch_size: int, devices: int) -> int:
+    """Rows that hold about `batch_size` sentences: a multiple of `devices`, at least one each."""
+    sentences = int(pieces.example[-1]) + 1
+    rows = batch_size * (len(pieces.tokens) / sentences) / row_length
+    return devices * max(1, round(rows / devices))
+
+
+def steps_per_epoch(rows: Rows, batch_rows: int) -> int:
+    """Batches that see every row once; the last one may hold empty rows."""
+    return ceil(len(rows.piece) / batch_rows)
+
+
+def count_steps(rows: Rows, batch_rows: int, epochs: float) -> int:
+    """Batches of that many epochs, at least one; a part of an epoch is rounded up."""
+    return max(1, ceil(round(epochs * steps_per_epoch(rows, batch_rows), 6)))
+
+
+def make_batches(
+    pieces: Pieces,
+    rows: Rows,
+    signals: Mapping[str, np.ndarray],
+    batch_rows: int,
+    epochs: float,
+    seed: int,
+    padding_id: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    first_step: int = 0,
+) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
+    """The batches of a stage from `first_step` on, made ahead in a thread of their own.
+
+    Rows are shuffled anew in each epoch by (seed, epoch). Process p of n gets the p-th contiguous
+    block of batch_rows / n rows of every batch. `signals` are values [P, ...] of pieces by name
+    and come as [rows, T, ...].
+    """
+    share, rest = divmod(batch_rows, process_count)
+    if rest:
+        raise ValueError(f"{batch_rows} rows do not divide among {process_count} processes.")
+    in_epoch = steps_per_epoch(rows, batch_rows)
+
+    @lru_cache(maxsize=2)
+    def order(epoch: int) -> np.ndarray:
+        count = len(rows.piece)
+        shuffled = np.full(in_epoch * batch_rows, -1)
+        shuffled[:count] = np.random.default_rng([seed, epoch]).permutation(count)
+        return shuffled
+
+    def make(step: int) -> tuple[Batch, dict[str, np.ndarray]]:
+        epoch, at = divmod(int(step), in_epoch)
+        first = at * batch_rows + process_index * share
+        indices = order(epoch)[first : first + share]
+        batch = fill_batch(pieces, rows, indices, padding_id)
+        return batch, {name: gather_signal(v, rows, indices) for name, v in signals.items()}
+
+    steps = grain.MapDataset.range(first_step, count_steps(rows, batch_rows, epochs))
+    reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_PREFETCHED)
+    return iter(steps.map(make).to_iter_dataset(reading))

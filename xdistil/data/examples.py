@@ -1,0 +1,443 @@
+"""Files -> examples: what labels mean, which languages and how many sentences are used."""
+
+import glob
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from xdistil import config
+from xdistil.data.formats import (
+    EXTENSIONS,
+    Record,
+    guess_kind,
+    read_lines,
+    read_records,
+    read_texts,
+)
+from xdistil.data.tags import allowed_tags, convert_labels, is_tag, to_iob2
+from xdistil.errors import InputError
+
+UNKNOWN_LANGUAGE = "und"
+_LANGUAGE_CODE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*")
+_log = logging.getLogger("xdistil")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A sentence or a pair of texts, with its gold labels where there are any."""
+
+    inputs: tuple[str, ...]  # words of a sentence (tagging), or one or two texts (classification)
+    labels: tuple[str, ...] | None  # one IOB2 tag a word, or one class name; None: unlabelled
+    language: str  # "und" where no language is known
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is predicted."""
+
+    kind: str  # "tagging" or "classification"
+    labels: tuple[str, ...]  # in the order of their class indices
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All sentences of a run."""
+
+    task: Task
+    train: list[Example]
+    dev: list[Example]
+    test: list[Example] | None  # None where the task folder has none
+    transfer: list[Example]  # unlabelled
+
+
+def read_corpus(data: config.Data, seed: int) -> Corpus:
+    """Reads a task folder as the fields of `data` say; `seed` draws the held-out dev sentences.
+
+    A missing test file is a warning. Without transfer texts the training texts serve, which is
+    logged.
+
+    Raises:
+        InputError: no such folder, a missing or damaged file, no dev, labels or tags that are
+            unknown or illegal, a language that does not occur.
+    """
+    folder = Path(data.folder)
+    if not folder.is_dir():
+        raise InputError(f"data.folder {data.folder!r} is not a folder.")
+    train_path, dev_path, test_path = (_find_file(folder, n) for n in ("train", "dev", "test"))
+    if train_path is None:
+        raise InputError(f"{folder} has no train file: train.tsv, train.conll or train.jsonl.")
+    if dev_path is None and not data.dev_fraction:
+        raise InputError(
+            f"{folder} has no dev file: add dev.tsv, or set data.dev_fraction=0.1 to hold out a "
+            "tenth of train."
+        )
+    names = _read_labels(folder / "labels.tsv")
+    paths = [path for path in (train_path, dev_path, test_path) if path is not None]
+    lines = {path: read_lines(path) for path in paths}
+    if names is None:
+        kind = guess_kind(train_path, lines[train_path])
+    else:
+        kind = "tagging" if all(map(is_tag, names)) else "classification"
+    records = {path: list(read_records(path, lines.pop(path), kind)) for path in paths}
+    width = len(records[train_path][0].inputs) if kind == "classification" else 0
+    for path in paths:
+        _check_width(path, records[path], width)
+    if names is None:
+        names = _collect_labels(kind, records, data.scheme)
+    task = _make_task(kind, names, data.scheme, folder)
+    gold = {
+        path: _decode(path, records.pop(path), task, data.scheme, data.repair) for path in paths
+    }
+
+    train = gold[train_path]
+    test = None if test_path is None else gold[test_path]
+    if dev_path is not None:
+        dev = gold[dev_path]
+    else:
+        train, dev = _hold_out(train, data.dev_fraction, seed)
+        _log.info("dev: %d sentences held out of train (data.dev_fraction)", len(dev))
+        if not dev or not train:
+            raise InputError(
+                f"data.dev_fraction {data.dev_fraction} leaves {len(train)} train and {len(dev)} "
+                f"dev sentences of {train_path}: choose another."
+            )
+    if test is None:
+        _log.warning("%s has no test file: the results will have no test scores", folder)
+
+    everywhere = config.split_names(data.languages)
+    in_train = config.split_names(data.train_languages)
+    known = {example.language for examples in (train, dev, test or []) for example in examples}
+    for field, wanted in (("data.languages", everywhere), ("data.train_languages", in_train)):
+        for language in wanted:
+            if language not in known:
+                raise InputError(
+                    f"{field} names {language!r}, which {folder} does not hold: it has "
+                    f"{', '.join(sorted(known))}."
+                )
+    train = _keep_languages(_keep_languages(train, everywhere), in_train)
+    dev = _keep_languages(_keep_languages(dev, everywhere), in_train)
+    for name, examples in (("train", train), ("dev", dev)):
+        if not examples:
+            raise InputError(
+                f"No {name} sentence of {folder} is left by data.languages and "
+                "data.train_languages: name other languages."
+            )
+    if test is not None:
+        test = _keep_languages(test, everywhere) or None
+        if test is None:
+            _log.warning("no test sentence has a language of data.languages: no test scores")
+    train = take_evenly(train, data.limit)
+    transfer = _read_transfer(data, folder, task, width, everywhere)
+    if transfer is None:
+        transfer = [Example(example.inputs, None, example.language) for example in train]
+        _log.info("no transfer texts: the %d training texts serve, without labels", len(transfer))
+    return Corpus(task, train, dev, test, take_evenly(transfer, data.transfer_limit))
+
+
+def read_file(
+    path: str | Path, task: Task | None = None, scheme: str = "iob2", repair: bool = False
+) -> list[Example]:
+    """The labelled examples of one file in any format; labels must be those of `task`, if given.
+
+    Raises:
+        InputError: as `read_corpus`, about this file.
+    """
+    path = Path(path)
+    lines = read_lines(path)
+    kind = guess_kind(path, lines) if task is None else task.kind
+    records = list(read_records(path, lines, kind))
+    _check_width(path, records, len(records[0].inputs) if kind == "classification" else 0)
+    if task is None:
+        task = _make_task(kind, _collect_labels(kind, {path: records}, scheme), scheme, path)
+    return _decode(path, records, task, scheme, repair)
+
+
+def write_tsv(
+    path: str | Path, examples: Sequence[Example], labels: Sequence[tuple[str, ...]]
+) -> None:
+    """Writes examples with these labels as a task file: a temporary file beside, then renamed.
+
+    Tabs and line ends inside a text become spaces. A known language is the first label's prefix.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    to_spaces = str.maketrans("\t\n\r", "   ")
+    with temporary.open("w", encoding="utf-8", newline="\n") as file:
+        for example, names in zip(examples, labels, strict=True):
+            cells = [text.translate(to_spaces) for text in example.inputs]
+            prefix = "" if example.language == UNKNOWN_LANGUAGE else f"{example.language}:"
+            inputs = (" " if len(names) == len(cells) else "\t").join(cells)
+            file.write(f"{inputs}\t{prefix}{' '.join(names)}\n")
+    os.replace(temporary, path)
+
+
+def take_evenly(examples: list[Example], limit: int) -> list[Example]:
+    """At most `limit` examples (0: all), in their order: the first ones of each language.
+
+    Each language gives equally many; what a short one cannot give the others share, and a rest
+    goes to the languages that occur first.
+    """
+    if not limit or limit >= len(examples):
+        return examples
+    available = Counter(example.language for example in examples)
+    quota = dict.fromkeys(available, 0)
+    left, unfilled = limit, list(available)
+    while left:
+        share = max(1, left // len(unfilled))
+        for language in unfilled:
+            given = min(share, available[language] - quota[language], left)
+            quota[language] += given
+            left -= given
+        unfilled = [language for language in unfilled if quota[language] < available[language]]
+    taken = []
+    for example in examples:
+        if quota[example.language]:
+            quota[example.language] -= 1
+            taken.append(example)
+    return taken
+
+
+def _find_file(folder: Path, name: str) -> Path | None:
+    candidates = (f"{name}.{extension}{gz}" for extension in EXTENSIONS for gz in ("", ".gz"))
+    found = [folder / candidate for candidate in candidates if (folder / candidate).exists()]
+    if len(found) > 1:
+        raise InputError(
+            f"{folder} has both {found[0].name} and {found[1].name}: keep one of them."
+        )
+    return found[0] if found else None
+
+
+def _read_labels(path: Path) -> tuple[str, ...] | None:
+    if not path.exists():
+        return None
+    names = read_lines(path)
+    for number, name in enumerate(names, 1):
+        if not name or "\t" in name:
+            raise InputError(f"{path}:{number}: a line is one label, without tabs.")
+        if name in names[: number - 1]:
+            raise InputError(f"{path}:{number}: label {name!r} stands here a second time.")
+    return tuple(names)
+
+
+def _check_width(path: Path, records: list[Record], width: int) -> None:
+    for record in records if width else ():
+        if len(record.inputs) != width or width > 2:
+            raise InputError(
+                f"{path}:{record.line}: {len(record.inputs)} texts where "
+                f"{min(width, 2)} were expected."
+            )
+
+
+def _collect_labels(kind: str, records: dict[Path, list[Record]], scheme: str) -> tuple[str, ...]:
+    # Where no labels.tsv says which labels there are: the sorted union of those that occur.
+    cells = {
+        record.label: f"{path}:{record.line}"
+        for path, rows in records.items()
+        for record in reversed(rows)
+        if record.label is not None
+    }
+    if kind == "tagging":
+        tags = {"O"}
+        for cell in cells:
+            first, *rest = cell.split(" ")
+            tags.update(
+                filter(is_tag, [first if is_tag(first) else first.partition(":")[2], *rest])
+            )
+        return tuple(sorted(convert_labels(sorted(tags), scheme)))
+    plain = {cell for cell in cells if ":" not in cell}
+    prefixed = set(cells) - plain
+    rests = {cell.partition(":")[2] for cell in prefixed}
+    coded = sum(bool(_LANGUAGE_CODE.fullmatch(cell.partition(":")[0])) for cell in prefixed)
+    if not rests <= plain if plain else 0 < coded < len(prefixed):
+        odd = min(cell for cell in prefixed if cell.partition(":")[2] not in plain)
+        raise InputError(
+            f"{cells[odd]}: {odd!r} may be a label, or a language and a label: add a labels.tsv "
+            "with one label a line."
+        )
+    names = plain or (rests if coded else prefixed)
+    is_number = all(re.fullmatch(r"-?[0-9]+", name) for name in names)
+    return tuple(sorted(names, key=int) if is_number else sorted(names))
+
+
+def _make_task(kind: str, names: tuple[str, ...], scheme: str, source: Path) -> Task:
+    if kind == "tagging":
+        if scheme != "bioes":
+            for name in names:
+                if name[0] in "ES":
+                    raise InputError(
+                        f"{source}: tag {name!r} is none of {scheme}: data.scheme=bioes reads it."
+                    )
+        return Task(kind, convert_labels(names, scheme))
+    indices = {str(i): name for i, name in enumerate(names)}
+    for name in names:
+        if indices.get(name, name) != name:
+            raise InputError(
+                f"{source}: label {name!r} is ambiguous, for it is also the number of class "
+                f"{indices[name]!r}: name the classes by words, or number them from 0."
+            )
+    return Task(kind, names)
+
+
+def _decode(
+    path: Path, records: list[Record], task: Task, scheme: str, repair: bool
+) -> list[Example]:
+    if task.kind == "tagging":
+        return _decode_tags(path, records, task, scheme, repair)
+    return _decode_classes(path, records, task)
+
+
+def _split_prefix(cell: str, is_label: Callable[[str], bool]) -> tuple[str, str]:
+    # A language prefix is split off only if what follows is a label and the whole is not.
+    if not is_label(cell):
+        language, colon, rest = cell.partition(":")
+        if colon and language and is_label(rest):
+            return language, rest
+    return UNKNOWN_LANGUAGE, cell
+
+
+def _decode_tags(
+    path: Path, records: list[Record], task: Task, scheme: str, repair: bool
+) -> list[Example]:
+    allowed = allowed_tags(task.labels, scheme)
+    # Equal tag columns and equal words share their objects: half the memory, and faster.
+    decoded: dict[str, tuple[str, tuple[str, ...], str]] = {}
+    words: dict[str, str] = {}
+    examples, illegal = [], []
+    for record in records:
+        assert record.label is not None
+        if record.label not in decoded:
+            decoded[record.label] = _decode_cell(path, record, allowed, scheme, task)
+        language, tags, fault = decoded[record.label]
+        if len(tags) != len(record.inputs):
+            raise InputError(
+                f"{path}:{record.line}: {len(record.inputs)} words but {len(tags)} tags."
+            )
+        if fault:
+            illegal.append(f"{path}:{record.line} ({fault})")
+        inputs = tuple([words.setdefault(word, word) for word in record.inputs])
+        examples.append(Example(inputs, tags, record.language or language))
+    if illegal and not repair:
+        raise InputError(
+            f"{len(illegal)} sentences have illegal {scheme} tags, first {', '.join(illegal[:3])}: "
+            "correct them, set data.scheme to how they are written, or data.repair=True."
+        )
+    if illegal:
+        _log.warning("%s: tags of %d sentences made legal", path, len(illegal))
+    return examples
+
+
+def _decode_cell(
+    path: Path, record: Record, allowed: frozenset[str], scheme: str, task: Task
+) -> tuple[str, tuple[str, ...], str]:
+    # (language, IOB2 tags, what is illegal about them)
+    assert record.label is not None
+    first, *rest = record.label.split(" ")
+    language, first = _split_prefix(first, allowed.__contains__)
+    written = (first, *rest)
+    for tag in written:
+        if tag not in allowed:
+            raise InputError(f"{path}:{record.line}: {_name_unknown('tag', tag, task)}")
+    tags, at = to_iob2(written, scheme)
+    fault = ""
+    if at is not None:
+        before = written[at - 1] if at else "the start"
+        fault = f"{written[at] if at < len(written) else 'the end'} after {before}"
+    return language, tags, fault
+
+
+def _decode_classes(path: Path, records: list[Record], task: Task) -> list[Example]:
+    by_name = {name: name for name in task.labels}
+    by_number = {str(i): name for i, name in enumerate(task.labels)}
+    values = by_number | by_name
+    first_line: dict[str, int] = {}  # of a label written by name, and of one by number
+    examples = []
+    for record in records:
+        assert record.label is not None
+        language, value = _split_prefix(record.label, values.__contains__)
+        if value not in values:
+            raise InputError(f"{path}:{record.line}: {_name_unknown('label', value, task)}")
+        if (value in by_name) != (value in by_number):
+            first_line.setdefault("name" if value in by_name else "number", record.line)
+        examples.append(Example(record.inputs, (values[value],), record.language or language))
+    if len(first_line) == 2:
+        raise InputError(
+            f"{path}: labels are names (line {first_line['name']}) and numbers "
+            f"(line {first_line['number']}): write all in one way."
+        )
+    return examples
+
+
+def _name_unknown(what: str, value: str, task: Task) -> str:
+    known = ", ".join(map(repr, task.labels[:12])) + (", ..." if len(task.labels) > 12 else "")
+    return f"{what} {value!r} is not among the task's labels, which are {known}."
+
+
+def _hold_out(
+    examples: list[Example], fraction: float, seed: int
+) -> tuple[list[Example], list[Example]]:
+    # Per language, and by distinct text: copies of one sentence never stand on both sides.
+    texts: dict[str, dict[tuple[str, ...], None]] = {}
+    for example in examples:
+        texts.setdefault(example.language, {})[example.inputs] = None
+    generator = np.random.default_rng(seed)
+    held: set[tuple[str, tuple[str, ...]]] = set()
+    for language in sorted(texts):
+        distinct = list(texts[language])
+        count = min(max(1, round(fraction * len(distinct))), len(distinct) - 1)
+        held.update((language, distinct[i]) for i in generator.permutation(len(distinct))[:count])
+    train: list[Example] = []
+    dev: list[Example] = []
+    for example in examples:
+        (dev if (example.language, example.inputs) in held else train).append(example)
+    return train, dev
+
+
+def _keep_languages(examples: list[Example], wanted: Iterable[str]) -> list[Example]:
+    if not wanted:
+        return examples
+    kept = frozenset(wanted)
+    return [example for example in examples if example.language in kept]
+
+
+def _read_transfer(
+    data: config.Data, folder: Path, task: Task, width: int, languages: Sequence[str]
+) -> list[Example] | None:
+    patterns = config.split_names(data.transfer)
+    if patterns:
+        paths = []
+        for pattern in patterns:
+            matches = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern))
+            if not matches:
+                raise InputError(f"data.transfer: no file matches {pattern!r}.")
+            paths += [Path(match) for match in matches]
+    else:
+        path = _find_file(folder, "transfer")
+        if path is None:
+            return None
+        paths = [path]
+    words: dict[str, str] = {}
+    examples = []
+    for path in dict.fromkeys(paths):
+        lines = read_lines(path)
+        records = list(read_texts(path, lines, task.kind))
+        if "" in lines and path.suffix != ".conll":
+            _log.info("%s: %d empty lines left out", path, lines.count(""))
+        _check_width(path, records, width)
+        for record in records:
+            inputs = record.inputs
+            if task.kind == "tagging":
+                inputs = tuple([words.setdefault(word, word) for word in inputs])
+            examples.append(Example(inputs, None, record.language or UNKNOWN_LANGUAGE))
+    if languages and any(example.language != UNKNOWN_LANGUAGE for example in examples):
+        examples = _keep_languages(examples, languages)
+        if not examples:
+            raise InputError("No transfer text has a language of data.languages: name others.")
+    elif languages:
+        _log.info("transfer texts carry no language: data.languages keeps all of them")
+    return examples

@@ -1,0 +1,266 @@
+"""File formats: bytes -> records, each with the line it stands in. What labels mean comes later.
+
+Three formats. Tab-separated task files (`words<TAB>tags`, `text<TAB>label`,
+`text_a<TAB>text_b<TAB>label`), CoNLL columns (a word a line, its tag in the last column, an empty
+line after each sentence) and JSON lines (`tokens, tags, language`; `text` or `text_a, text_b`,
+`label, language`). Lines end in \\n or \\r\\n and in nothing else: other line separators of
+Unicode are characters.
+"""
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from xdistil.data.tags import is_tag
+from xdistil.errors import InputError
+
+EXTENSIONS = ("tsv", "conll", "jsonl", "txt")
+_LANGUAGE = re.compile(r"[^\s:]+")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+class Record(NamedTuple):
+    """One sentence or text as it stands in a file."""
+
+    line: int  # in the file, from 1; for CoNLL columns that of the first word
+    inputs: tuple[str, ...]  # words (tagging), or one or two texts (classification)
+    label: str | None  # label as written; tags are joined by single spaces; None: unlabelled
+    language: str | None  # of the JSON field `language`; elsewhere it may be a prefix of the label
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 file, plain or .gz, without their ends and without a byte order mark.
+
+    Raises:
+        InputError: a missing, empty or unreadable file, or bytes that are not UTF-8.
+    """
+    try:
+        data = path.read_bytes()
+        if path.suffix == ".gz":
+            data = gzip.decompress(data)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist.") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise InputError(f"{path} is not a whole gzip file: compress it again.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if not data.strip():
+        raise InputError(f"{path} is empty.")
+    try:
+        lines = data.decode().split("\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}:{line}: these bytes are not UTF-8: convert the file.") from None
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines] if b"\r" in data else lines
+
+
+def find_format(path: Path, lines: list[str]) -> str:
+    """ "tsv", "conll" or "jsonl", told by the file's extension (less .gz).
+
+    A .txt file is CoNLL columns if it has an empty line or no tab, else a task file.
+
+    Raises:
+        InputError: another extension.
+    """
+    extension = Path(path.name.removesuffix(".gz")).suffix[1:]
+    if extension not in EXTENSIONS:
+        raise InputError(
+            f"{path} has no known extension: .tsv (task files), .conll or .txt (CoNLL columns) or "
+            ".jsonl, each also with .gz."
+        )
+    if extension != "txt":
+        return extension
+    return "conll" if "" in lines or not any("\t" in line for line in lines) else "tsv"
+
+
+def guess_kind(path: Path, lines: list[str]) -> str:
+    """ "tagging" or "classification", told from the labels of a file."""
+    form = find_format(path, lines)
+    if form == "conll":
+        return "tagging"
+    if form == "jsonl":
+        return "tagging" if "tokens" in _load_json(path, 1, lines[0]) else "classification"
+    rows = [line for line in lines if "\t" in line]
+    tagged = sum(_is_tagged(line.rpartition("\t")[2]) for line in rows)
+    return "tagging" if tagged * 2 > len(rows) else "classification"
+
+
+def read_records(path: Path, lines: list[str], kind: str) -> Iterator[Record]:
+    """The labelled sentences of a file.
+
+    Raises:
+        InputError: with file and line: a missing tab, an empty word or text, a wrong number of
+            columns, no valid JSON, a field that is missing or of another type.
+    """
+    form = find_format(path, lines)
+    if form == "conll":
+        if kind != "tagging":
+            raise InputError(f"{path} holds CoNLL columns, but the labels of the task are no tags.")
+        return _read_conll(path, lines)
+    if form == "jsonl":
+        return _read_jsonl(path, lines, kind, labelled=True)
+    return _read_tsv(path, lines, kind)
+
+
+def read_texts(path: Path, lines: list[str], kind: str) -> Iterator[Record]:
+    """The texts of an unlabelled file; empty lines are left out.
+
+    Task files have the columns of the labelled ones without the label, in .txt as in .tsv; labels
+    in CoNLL columns and JSON lines are ignored.
+
+    Raises:
+        InputError: as `read_records`.
+    """
+    extension = Path(path.name.removesuffix(".gz")).suffix[1:]
+    if extension == "conll":
+        for record in _read_conll(path, lines):
+            yield record._replace(label=None)
+    elif extension == "jsonl":
+        for record in _read_jsonl(path, lines, kind, labelled=False):
+            yield record._replace(label=None)
+    else:
+        for number, line in enumerate(lines, 1):
+            if line:
+                yield Record(
+                    number, _split_inputs(path, number, line.split("\t"), kind), None, None
+                )
+
+
+def _is_tagged(cell: str) -> bool:
+    first, *rest = cell.split(" ")
+    return (is_tag(first) or is_tag(first.partition(":")[2])) and all(map(is_tag, rest))
+
+
+def _split_inputs(path: Path, number: int, cells: list[str], kind: str) -> tuple[str, ...]:
+    if kind == "tagging":
+        if len(cells) > 1:
+            raise InputError(
+                f"{path}:{number}: {len(cells)} columns of text where a sentence has one; "
+                "unlabelled texts stand without their tags."
+            )
+        words = tuple(cells[0].split(" "))
+        if "" in words:
+            raise InputError(
+                f"{path}:{number}: an empty word: words are separated by exactly one space."
+            )
+        return words
+    if "" in cells:
+        raise InputError(f"{path}:{number}: an empty text.")
+    return tuple(cells)
+
+
+def _read_tsv(path: Path, lines: list[str], kind: str) -> Iterator[Record]:
+    shape = "words<TAB>tags" if kind == "tagging" else "text<TAB>label or text<TAB>text<TAB>label"
+    for number, line in enumerate(lines, 1):
+        *cells, label = line.split("\t")
+        if not cells:
+            found = "no tab" if line else "an empty line"
+            raise InputError(f"{path}:{number}: {found}: a line is {shape}.")
+        yield Record(number, _split_inputs(path, number, cells, kind), label, None)
+
+
+def _read_conll(path: Path, lines: list[str]) -> Iterator[Record]:
+    tabbed = any("\t" in line for line in lines if not line.startswith("#"))
+    words: list[str] = []
+    tags: list[str] = []
+    width = 0
+    for number, line in enumerate([*lines, ""], 1):
+        cells = line.split("\t") if tabbed else line.split()
+        if not line.strip() or cells[0] == "-DOCSTART-":
+            if words:
+                yield Record(number - len(words), tuple(words), " ".join(tags), None)
+            words, tags = [], []
+            continue
+        # A comment may open a sentence; a word may be "#" as well, and then it has a tag.
+        is_row = len(cells) == width and is_tag(cells[-1].rpartition(":")[2])
+        if line.startswith("#") and not words and not is_row:
+            continue
+        width = width or len(cells)
+        if len(cells) != width or width < 2:
+            raise InputError(
+                f"{path}:{number}: {len(cells)} columns where {max(width, 2)} were expected: "
+                "a word first, its tag last."
+            )
+        _check_word(path, number, cells[0])
+        if not cells[-1] or " " in cells[-1]:
+            raise InputError(f"{path}:{number}: {cells[-1]!r} is no tag.")
+        words.append(cells[0])
+        tags.append(cells[-1])
+
+
+def _check_word(path: Path, number: int, word: str) -> None:
+    if not word or any(separator in word for separator in " \t\n\r"):
+        raise InputError(
+            f"{path}:{number}: {word!r} is no word: it must not be empty or hold a space or a tab."
+        )
+
+
+def _load_json(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}:{number}: this line is no valid JSON.") from None
+    if not isinstance(row, dict):
+        raise InputError(f"{path}:{number}: this line is no JSON object.")
+    return row
+
+
+def _read_jsonl(path: Path, lines: list[str], kind: str, labelled: bool) -> Iterator[Record]:
+    for number, line in enumerate(lines, 1):
+        row = _load_json(path, number, line)
+        language = _text_field(path, number, row, "language") if row.get("language") else None
+        if language is not None and not _LANGUAGE.fullmatch(language):
+            raise InputError(
+                f"{path}:{number}: {language!r} is no language: it holds a space or a colon."
+            )
+        if kind == "tagging":
+            words = _texts_field(path, number, row, "tokens")
+            for word in words:
+                _check_word(path, number, word)
+            tags = _texts_field(path, number, row, "tags") if labelled else ()
+            for tag in tags:
+                if not tag or " " in tag:
+                    raise InputError(f"{path}:{number}: {tag!r} is no tag.")
+            yield Record(number, words, " ".join(tags), language)
+            continue
+        names = ("text",) if "text" in row else ("text_a", "text_b")
+        texts = tuple(_text_field(path, number, row, name) for name in names)
+        label = None
+        if labelled:
+            value = row.get("label")
+            is_number = isinstance(value, int) and not isinstance(value, bool)
+            label = str(value) if is_number else _text_field(path, number, row, "label")
+        yield Record(number, texts, label, language)
+
+
+def _text_field(path: Path, number: int, row: dict[str, Any], name: str) -> str:
+    value = row.get(name)
+    if not isinstance(value, str) or not value:
+        found = "is missing" if name not in row else f"is {json.dumps(value)[:40]}"
+        raise InputError(f"{path}:{number}: field {name!r} {found}: it must be a text, not empty.")
+    _check_unicode(path, number, value)
+    return value
+
+
+def _texts_field(path: Path, number: int, row: dict[str, Any], name: str) -> tuple[str, ...]:
+    values = row.get(name)
+    if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
+        found = "is missing" if name not in row else f"is {json.dumps(values)[:40]}"
+        raise InputError(f"{path}:{number}: field {name!r} {found}: it must be a list of texts.")
+    for value in values:
+        _check_unicode(path, number, value)
+    return tuple(values)
+
+
+def _check_unicode(path: Path, number: int, value: str) -> None:
+    if _SURROGATE.search(value):
+        raise InputError(
+            f"{path}:{number}: an escaped half of a surrogate pair, which is no character."
+        )

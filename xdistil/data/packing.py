@@ -1,0 +1,178 @@
+"""Pieces -> packed rows, and predictions in rows -> labels of words again.
+
+Segments are packed end to end into rows of one length, first-fit: each goes into the first row
+that has room for it.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from pathlib import Path
+
+import numpy as np
+
+from xdistil.data.examples import Example, Task
+from xdistil.data.pieces import Pieces
+from xdistil.data.tags import make_legal
+from xdistil.errors import InputError
+from xdistil.models.structs import Batch
+
+_FREE = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True)
+class Rows:
+    """R rows of T places: which piece went where."""
+
+    piece: np.ndarray  # i32[R,T] index into the arrays of Pieces; -1 is padding
+    segment: np.ndarray  # i32[R,T] 1, 2, ... within the row; 0 is padding
+    position: np.ndarray  # i32[R,T] 0, 1, ... restarting in every segment; 0 at padding
+
+
+def pack(pieces: Pieces, row_length: int, seed: int | None) -> Rows:
+    """Packs all segments into rows; `seed` shuffles them first (None: they keep their order).
+
+    Raises:
+        InputError: a segment longer than a row.
+    """
+    lengths = np.diff(pieces.start)
+    if len(lengths) and lengths.max() > row_length:
+        raise InputError(
+            f"data.row_length {row_length} is less than a segment of {lengths.max()} pieces: "
+            "make it at least data.max_length."
+        )
+    count = len(lengths)
+    order = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
+    lengths = lengths[order]
+    row, offset, number, rows = _first_fit(lengths, row_length)
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    places = np.repeat(row * row_length + offset, lengths) + within
+    piece = np.full(rows * row_length, -1, np.int32)
+    segment = np.zeros(rows * row_length, np.int32)
+    position = np.zeros(rows * row_length, np.int32)
+    piece[places] = np.repeat(pieces.start[:-1][order], lengths) + within
+    segment[places] = np.repeat(number, lengths)
+    position[places] = within
+    shape = (rows, row_length)
+    return Rows(piece.reshape(shape), segment.reshape(shape), position.reshape(shape))
+
+
+def fill_batch(pieces: Pieces, rows: Rows, indices: np.ndarray, padding_id: int) -> Batch:
+    """The rows i64[B] as a batch of NumPy arrays [B,T]; index -1 is an empty row."""
+    piece, filled = _take(rows, indices)
+    kept = np.asarray(indices)[:, None] >= 0
+
+    def gather(values: np.ndarray, padding: int) -> np.ndarray:
+        return np.where(filled, values[piece], padding).astype(np.int32)
+
+    return Batch(
+        tokens=gather(pieces.tokens, padding_id),
+        segment=np.where(kept, rows.segment[indices], 0).astype(np.int32),
+        position=np.where(kept, rows.position[indices], 0).astype(np.int32),
+        token_type=gather(pieces.token_type, 0),
+        labels=gather(pieces.labels, 0),
+        label_mask=filled & pieces.label_mask[piece],
+    )
+
+
+def gather_signal(values: np.ndarray, rows: Rows, indices: np.ndarray) -> np.ndarray:
+    """Values [P, ...] of pieces -> [B,T, ...] of the same type in rows i64[B]; 0 at padding."""
+    piece, filled = _take(rows, indices)
+    gathered = values[piece]
+    gathered[~filled] = 0
+    return gathered
+
+
+def collect_predictions(
+    pieces: Pieces, rows: Rows, predicted: np.ndarray, examples: Sequence[Example], task: Task
+) -> list[tuple[str, ...]]:
+    """Classes i32[R,T] predicted in rows -> the labels of each example.
+
+    Tagging: one legal IOB2 tag a word, O for a word without a piece. Classification: one name.
+    """
+    filled = rows.piece >= 0
+    by_piece = np.zeros(len(pieces.tokens), np.int64)
+    by_piece[rows.piece[filled]] = predicted[filled]
+    owner = np.repeat(pieces.example, np.diff(pieces.start))[pieces.label_mask]
+    is_tagging = task.kind == "tagging"
+    sizes = np.array([len(e.inputs) if is_tagging else 1 for e in examples], np.int64)
+    first = np.cumsum(sizes) - sizes
+    labels = np.full(sizes.sum(), "O", object)
+    names = np.array(task.labels, object)
+    labels[first[owner] + pieces.word[pieces.label_mask]] = names[by_piece[pieces.label_mask]]
+    collected = [
+        tuple(labels[at : at + size])
+        for at, size in zip(first.tolist(), sizes.tolist(), strict=True)
+    ]
+    return [make_legal(tags) for tags in collected] if is_tagging else collected
+
+
+def save_packed(folder: str | Path, pieces: Pieces, rows: Rows) -> None:
+    """Writes pieces and rows as .npy files: a temporary folder beside, then renamed."""
+    folder = Path(folder)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for name, values in {**vars(pieces), **_row_arrays(rows)}.items():
+        np.save(temporary / f"{name}.npy", values)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(temporary, folder)
+
+
+def load_packed(folder: str | Path) -> tuple[Pieces, Rows]:
+    """Opens what `save_packed` wrote, memory-mapped and read-only.
+
+    Raises:
+        InputError: a missing or damaged file.
+    """
+
+    def load(name: str) -> np.ndarray:
+        path = Path(folder) / f"{name}.npy"
+        try:
+            return np.load(path, mmap_mode="r")
+        except (OSError, ValueError, EOFError):
+            raise InputError(f"{path} is missing or damaged: remove {folder}.") from None
+
+    pieces = Pieces(**{name: load(name) for name in Pieces.__dataclass_fields__})
+    return pieces, Rows(*(load(f"row_{name}") for name in Rows.__dataclass_fields__))
+
+
+def _row_arrays(rows: Rows) -> dict[str, np.ndarray]:
+    return {f"row_{name}": values for name, values in vars(rows).items()}
+
+
+def _take(rows: Rows, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # Piece indices [B,T], 0 at padding, and where there is a piece.
+    piece = np.asarray(rows.piece[indices])
+    filled = (piece >= 0) & (np.asarray(indices)[:, None] >= 0)
+    return np.where(filled, piece, 0), filled
+
+
+def _first_fit(
+    lengths: np.ndarray, row_length: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    # Row, offset in it and number in it (from 1) of each segment; how many rows.
+    # Rows are kept by the room they have left; the first of each kind stands in `first`, so that
+    # finding the first row with enough room is one minimum over at most row_length numbers.
+    by_room: list[list[int]] = [[] for _ in range(row_length + 1)]
+    first = np.full(row_length + 1, _FREE)
+    shortest = int(lengths.min()) if len(lengths) else 0
+    row, offset, number = (np.zeros(len(lengths), np.int64) for _ in range(3))
+    held: list[int] = []  # segments in each row
+    for i, length in enumerate(lengths.tolist()):
+        room = length + int(first[length:].argmin())
+        if first[room] == _FREE:
+            room, target = row_length, len(held)
+            held.append(0)
+        else:
+            target = heappop(by_room[room])
+            first[room] = by_room[room][0] if by_room[room] else _FREE
+        held[target] += 1
+        row[i], offset[i], number[i] = target, row_length - room, held[target]
+        left = room - length
+        if left >= shortest:
+            heappush(by_room[left], target)
+            first[left] = by_room[left][0]
+    return row, offset, number, len(held)

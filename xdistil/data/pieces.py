@@ -1,0 +1,435 @@
+"""Examples -> pieces: flat arrays of vocabulary ids with labels on the first piece of each word.
+
+Words of a sentence are tokenised one by one, as fast tokenizers do with pre-split text, so each
+distinct word is tokenised once and sentences are put together from the results.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from xdistil.data.examples import Example, Task
+from xdistil.errors import InputError
+
+_ENCODE_BATCH = 4096  # texts encoded at once: bounds the memory of the tokenizer's own records
+_WARN_UNKNOWN = 0.05
+_log = logging.getLogger("xdistil")
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Flat arrays over all P pieces of all S segments, in the order of the examples."""
+
+    tokens: np.ndarray  # i32[P] vocabulary ids
+    token_type: np.ndarray  # i8[P] 0, and 1 in the second text of a pair
+    labels: np.ndarray  # i32[P] class index where label_mask is true and gold is known, else 0
+    label_mask: np.ndarray  # bool[P] first piece of a word (tagging) or segment (classification)
+    word: np.ndarray  # i32[P] where label_mask is true the word's index in its example, else -1
+    start: np.ndarray  # i64[S+1] segment s is the pieces start[s]:start[s+1]
+    example: np.ndarray  # i32[S] index of the example; every example has a segment
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A fast tokenizer that neither truncates nor pads."""
+
+    backend: tokenizers.Tokenizer
+    wrapper: PreTrainedTokenizerBase  # transformers' object around the backend; knows how to save
+    source: str  # folder or hub id it came from
+    cls: int | None  # ids of the special pieces, None where the tokenizer has none
+    sep: int | None
+    pad: int  # 0 where the tokenizer has no padding piece
+    unk: int | None
+    vocabulary_size: int  # ids lie in 0..vocabulary_size-1
+
+
+@dataclass(frozen=True)
+class LanguageCount:
+    """What a tokenizer makes of the texts of one language."""
+
+    sentences: int
+    words: int  # those that tags stand for; in classification those of the tokenizer
+    pieces: int  # with the special ones
+    unknown: float  # share of words that hold the piece for unknown text
+
+
+def load_tokenizer(name: str, revision: str = "main") -> Tokenizer:
+    """Opens the fast tokenizer of an HF folder or hub id.
+
+    Raises:
+        InputError: no such folder or hub id, or one without a fast tokenizer.
+    """
+    try:
+        wrapper = AutoTokenizer.from_pretrained(name, revision=revision)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        reason = str(error).split("\n")[0][:200].rstrip(".: ")
+        raise InputError(f"{name!r} has no tokenizer that can be opened: {reason}.") from None
+    except Exception as error:  # the tokenizers package raises bare Exception on damaged files
+        raise InputError(f"The tokenizer of {name!r} is damaged: {error}.") from None
+    if not wrapper.is_fast:
+        raise InputError(
+            f"{name!r} has no fast tokenizer: teacher.tokenizer must name a folder or hub id with "
+            "a tokenizer.json."
+        )
+    return _wrap(wrapper, name)
+
+
+def make_tokenizer(backend: tokenizers.Tokenizer, special: dict[str, str]) -> Tokenizer:
+    """A tokenizer around a backend of one's own.
+
+    `special` gives the special pieces by role, such as {"unk_token": "[UNK]", "pad_token": ...}.
+    """
+    return _wrap(PreTrainedTokenizerFast(tokenizer_object=backend, **special), "")
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
+    """Writes tokenizer.json and its configuration so that AutoTokenizer opens the folder."""
+    _clear(tokenizer.backend)
+    tokenizer.wrapper.save_pretrained(str(folder))
+    path = Path(folder) / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("is_local", "local_files_only", "max_length", "pad_to_multiple_of"):
+        settings.pop(name, None)  # of where and how it was opened, not of what it is
+    if settings.get("tokenizer_class") == "TokenizersBackend":
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # the name every release knows
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    os.replace(temporary, path)
+
+
+def cut_pieces(
+    examples: Sequence[Example], task: Task, tokenizer: Tokenizer, max_length: int
+) -> Pieces:
+    """Tokenises examples into segments of at most `max_length` pieces, special ones included.
+
+    A long sentence is cut into windows at word borders, without overlap; a word longer than a
+    window keeps its first pieces. Long texts of a classification lose pieces at their ends, the
+    longer of two first; how many is logged.
+
+    Raises:
+        InputError: no room beside the special pieces, or a label the task does not have.
+    """
+    pair = task.kind == "classification" and bool(examples) and len(examples[0].inputs) == 2
+    template = _read_template(tokenizer, pair)
+    room = max_length - template.count
+    if room < 1 + pair:
+        raise InputError(
+            f"data.max_length {max_length} leaves no room beside the {template.count} special "
+            "pieces of the tokenizer: make it larger."
+        )
+    if task.kind == "tagging":
+        return _cut_sentences(examples, task, tokenizer, template, room)
+    return _cut_texts(examples, task, tokenizer, template, room)
+
+
+def count_pieces(
+    examples: Sequence[Example], task: Task, pieces: Pieces, tokenizer: Tokenizer
+) -> dict[str, LanguageCount]:
+    """Counts per language, in the order of their names.
+
+    A word of a classification text is what the tokenizer splits it into before it looks for
+    pieces, so that texts written without spaces are counted in words too.
+    """
+    lengths = np.bincount(pieces.example, np.diff(pieces.start), len(examples)).astype(np.int64)
+    sentences: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
+    found: dict[str, Counter[str]] = {}
+    for example, length in zip(examples, lengths.tolist(), strict=True):
+        sentences[example.language] += 1
+        totals[example.language] += length
+        words = found.setdefault(example.language, Counter())
+        for text in example.inputs:
+            words.update((text,) if task.kind == "tagging" else text.split())
+    distinct = list(dict.fromkeys(chain.from_iterable(found.values())))
+    known = dict(zip(distinct, _count_words(tokenizer, task, distinct), strict=True))
+    counts = {}
+    for language in sorted(sentences):
+        counted = [(n, *known[word]) for word, n in found[language].items()]
+        total = sum(n * words for n, words, _ in counted)
+        unknown = sum(n * unknown for n, _, unknown in counted)
+        counts[language] = LanguageCount(
+            sentences[language], total, totals[language], unknown / max(1, total)
+        )
+    return counts
+
+
+def _count_words(
+    tokenizer: Tokenizer, task: Task, distinct: list[str]
+) -> Iterator[tuple[int, int]]:
+    # Of each text without spaces: words, and how many of them hold the unknown piece.
+    for first in range(0, len(distinct), _ENCODE_BATCH):
+        texts = distinct[first : first + _ENCODE_BATCH]
+        if task.kind == "tagging":
+            ids, start = _encode_words(tokenizer, texts)
+            for i in range(len(texts)):
+                yield 1, int(tokenizer.unk in ids[start[i] : start[i + 1]].tolist())
+        else:
+            for encoding in tokenizer.backend.encode_batch(texts, add_special_tokens=False):
+                words = encoding.word_ids
+                pairs = zip(encoding.ids, words, strict=True)
+                yield len(set(words)), len({word for i, word in pairs if i == tokenizer.unk})
+
+
+def log_counts(name: str, counts: dict[str, LanguageCount]) -> None:
+    """Logs one line a language, and a warning that names those with many unknown words."""
+    for language, count in counts.items():
+        _log.info(
+            "%s %s: %d sentences, %d words, %d pieces, %.2f pieces a word, %.1f%% unknown words",
+            name,
+            language,
+            count.sentences,
+            count.words,
+            count.pieces,
+            count.pieces / max(1, count.words),
+            100 * count.unknown,
+        )
+    poor = [f"{k} {c.unknown:.0%}" for k, c in counts.items() if c.unknown > _WARN_UNKNOWN]
+    if poor:
+        _log.warning(
+            "%s: the tokenizer does not know more than %.0f%% of the words of %s; scores there "
+            "measure the tokenizer",
+            name,
+            100 * _WARN_UNKNOWN,
+            ", ".join(poor),
+        )
+
+
+def pieces_fingerprint(pieces: Pieces) -> str:
+    """SHA-256 of the content, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, values in vars(pieces).items():
+        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Template:
+    # The special pieces around one text or two: before the first, (between,) after the last.
+    special: tuple[np.ndarray, ...]  # i32, possibly empty
+    special_type: tuple[np.ndarray, ...]  # i8
+    text_type: tuple[int, ...]  # of each text
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.special))
+
+
+def _clear(backend: tokenizers.Tokenizer) -> None:
+    backend.no_truncation()
+    backend.no_padding()
+
+
+def _wrap(wrapper: PreTrainedTokenizerBase, source: str) -> Tokenizer:
+    backend = wrapper.backend_tokenizer
+    _clear(backend)
+    return Tokenizer(
+        backend=backend,
+        wrapper=wrapper,
+        source=source,
+        cls=wrapper.cls_token_id,
+        sep=wrapper.sep_token_id,
+        pad=wrapper.pad_token_id or 0,
+        unk=wrapper.unk_token_id,
+        vocabulary_size=max(backend.get_vocab(with_added_tokens=True).values()) + 1,
+    )
+
+
+def _read_template(tokenizer: Tokenizer, pair: bool) -> _Template:
+    probe = "a" if tokenizer.backend.encode("a", add_special_tokens=False).ids else "1"
+    encoding = tokenizer.backend.encode(probe, probe if pair else None)
+    ids, types = np.array(encoding.ids, np.int32), np.array(encoding.type_ids, np.int8)
+    is_text = np.array(encoding.special_tokens_mask) == 0
+    # Runs of text pieces, each as [first, end): what lies around them is special.
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], is_text, [False]]).astype(np.int8)))
+    if pair and len(edges) == 2:  # nothing between the texts
+        middle = edges.sum() // 2
+        edges = np.array([edges[0], middle, middle, edges[1]])
+    borders = [0, *edges.tolist(), len(ids)]
+    spans = [slice(borders[i], borders[i + 1]) for i in range(0, len(borders), 2)]
+    return _Template(
+        special=tuple(ids[span] for span in spans),
+        special_type=tuple(types[span] for span in spans),
+        text_type=tuple(int(types[edge]) for edge in edges[::2]),
+    )
+
+
+def _encode(
+    tokenizer: Tokenizer, texts: Iterable, pretokenized: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    # Ragged ids without special pieces: (i32[N], start i64[texts+1]).
+    texts = list(texts)
+    parts: list[np.ndarray] = []
+    lengths: list[int] = []
+    for first in range(0, len(texts), _ENCODE_BATCH):
+        encodings = tokenizer.backend.encode_batch_fast(
+            texts[first : first + _ENCODE_BATCH],
+            is_pretokenized=pretokenized,
+            add_special_tokens=False,
+        )
+        ids = [encoding.ids for encoding in encodings]
+        lengths += map(len, ids)
+        parts.append(np.array(list(chain.from_iterable(ids)), np.int32))
+    return np.concatenate([np.zeros(0, np.int32), *parts]), _offsets(np.array(lengths, np.int64))
+
+
+def _encode_words(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    return _encode(tokenizer, ([word] for word in words), pretokenized=True)
+
+
+def _offsets(lengths: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+def _ranges(first: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    # first[0], first[0]+1, ... (lengths[0] of them), first[1], ...
+    offsets = _offsets(lengths)
+    return np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)
+
+
+def _assemble(
+    template: _Template,
+    texts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    fallback: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    # Segments of special pieces and texts, each text as (ids, first[S], length[S]).
+    # Returns tokens i32[P], token_type i8[P], start i64[S+1].
+    if not template.count:  # a segment is never empty: it has at least the fallback piece
+        ids, first, length = texts[0]
+        empty = np.sum([text[2] for text in texts], axis=0) == 0
+        texts = [
+            (np.append(ids, np.int32(fallback)), np.where(empty, len(ids), first), length + empty),
+            *texts[1:],
+        ]
+    start = _offsets(np.sum([text[2] for text in texts], axis=0) + template.count)
+    tokens = np.zeros(start[-1], np.int32)
+    token_type = np.zeros(start[-1], np.int8)
+    at = start[:-1].copy()
+    for i, text in zip_longest(range(len(texts) + 1), texts):
+        special = template.special[i]
+        places = at[:, None] + np.arange(len(special))
+        tokens[places] = special
+        token_type[places] = template.special_type[i]
+        at += len(special)
+        if text is not None:
+            ids, first, length = text
+            places = _ranges(at, length)
+            tokens[places] = ids[_ranges(first, length)]
+            token_type[places] = template.text_type[i]
+            at += length
+    return tokens, token_type, start
+
+
+def _label_indices(examples: Sequence[Example], task: Task) -> list[int]:
+    # One class a word, or an example; 0 where there is no gold.
+    index = {label: i for i, label in enumerate(task.labels)}
+    size = len if task.kind == "tagging" else lambda inputs: 1
+    indices: list[int] = []
+    try:
+        for example in examples:
+            if example.labels is None:
+                indices += [0] * size(example.inputs)
+            else:
+                indices += [index[label] for label in example.labels]
+    except KeyError as error:
+        raise InputError(f"Label {error.args[0]!r} is not among the task's labels.") from None
+    return indices
+
+
+def _cut_sentences(
+    examples: Sequence[Example], task: Task, tokenizer: Tokenizer, template: _Template, room: int
+) -> Pieces:
+    number: dict[str, int] = {}
+    words = np.array(
+        [number.setdefault(word, len(number)) for e in examples for word in e.inputs], np.int64
+    )
+    ids, ids_start = _encode_words(tokenizer, list(number))
+    length = np.minimum(np.diff(ids_start)[words], room)  # pieces of each word
+    first_word = _offsets(np.array([len(e.inputs) for e in examples], np.int64))
+    piece_start = _offsets(length)
+
+    window_first, window_example = _cut_windows(first_word, piece_start, room)
+    window_end = np.append(window_first[1:], first_word[-1])
+    body = ids[_ranges(ids_start[words], length)]
+    body_length = piece_start[window_end] - piece_start[window_first]
+    tokens, token_type, start = _assemble(
+        template, [(body, piece_start[window_first], body_length)], tokenizer.unk or tokenizer.pad
+    )
+
+    # Where the first piece of each word went, for words that have one.
+    words_in_window = window_end - window_first
+    shift = start[:-1] + len(template.special[0]) - piece_start[window_first]
+    spoken = length > 0
+    places = (piece_start[:-1] + np.repeat(shift, words_in_window))[spoken]
+    in_example = np.arange(len(words)) - np.repeat(first_word[:-1], np.diff(first_word))
+    labels = np.zeros(len(tokens), np.int32)
+    labels[places] = np.array(_label_indices(examples, task), np.int32)[spoken]
+    word = np.full(len(tokens), -1, np.int32)
+    word[places] = in_example[spoken]
+    return Pieces(tokens, token_type, labels, word >= 0, word, start, window_example)
+
+
+def _cut_windows(
+    first_word: np.ndarray, piece_start: np.ndarray, room: int
+) -> tuple[np.ndarray, np.ndarray]:
+    # The first word of each window and its example: as many whole words as there is room for.
+    total = piece_start[first_word[1:]] - piece_start[first_word[:-1]]
+    firsts, owners = [first_word[:-1]], [np.arange(len(total), dtype=np.int32)]
+    for example in np.flatnonzero(total > room):
+        at, end = first_word[example], first_word[example + 1]
+        further = []
+        while piece_start[end] - piece_start[at] > room:
+            at = np.searchsorted(piece_start, piece_start[at] + room, side="right") - 1
+            further.append(at)
+        firsts.append(np.array(further, np.int64))
+        owners.append(np.full(len(further), example, np.int32))
+    first, owner = np.concatenate(firsts), np.concatenate(owners)
+    order = np.argsort(owner, kind="stable")
+    return first[order], owner[order]
+
+
+def _cut_texts(
+    examples: Sequence[Example], task: Task, tokenizer: Tokenizer, template: _Template, room: int
+) -> Pieces:
+    columns = range(len(template.text_type))
+    encoded = [_encode(tokenizer, (e.inputs[i] for e in examples), False) for i in columns]
+    lengths = [np.diff(start) for _, start in encoded]
+    kept = _truncate(lengths, room)
+    cut = int(np.count_nonzero(np.sum(lengths, axis=0) > np.sum(kept, axis=0)))
+    if cut:
+        _log.info(
+            "%d of %d texts are longer than %d pieces and lose their ends",
+            cut,
+            len(examples),
+            room + template.count,
+        )
+    texts = [(ids, start[:-1], length) for (ids, start), length in zip(encoded, kept, strict=True)]
+    tokens, token_type, start = _assemble(template, texts, tokenizer.unk or tokenizer.pad)
+    labels = np.zeros(len(tokens), np.int32)
+    labels[start[:-1]] = _label_indices(examples, task)
+    word = np.full(len(tokens), -1, np.int32)
+    word[start[:-1]] = 0
+    owner = np.arange(len(examples), dtype=np.int32)
+    return Pieces(tokens, token_type, labels, word >= 0, word, start, owner)
+
+
+def _truncate(lengths: list[np.ndarray], room: int) -> list[np.ndarray]:
+    # Longest first: the shorter of two texts is cut only where it exceeds half of the room.
+    if len(lengths) == 1:
+        return [np.minimum(lengths[0], room)]
+    first, second = lengths
+    fits = first + second <= room
+    half = room // 2
+    kept_first = np.where(first <= half, first, np.maximum(room - second, half))
+    kept_first = np.where(fits, first, kept_first)
+    return [kept_first, np.minimum(second, room - kept_first)]

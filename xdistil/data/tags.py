@@ -1,0 +1,83 @@
+"""Tags of named entities: IOB2 inside the library; IOB1 and BIOES are converted at reading.
+
+A tag is `O`, or a prefix, a hyphen and an entity type: `B-PER`. In IOB2 every entity begins with
+B- and goes on with I-. In IOB1 an entity begins with I-, and with B- only right after another
+entity of its type. In BIOES an entity of one word is S-, a longer one ends with E-.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+SCHEMES = {"iob2": "BI", "iob1": "BI", "bioes": "BIES"}
+_TAG = re.compile(r"O|[BIES]-\S+")
+
+
+def is_tag(text: str) -> bool:
+    """Whether a text has the shape of a tag, in any of the schemes."""
+    return _TAG.fullmatch(text) is not None
+
+
+def to_iob2(tags: Sequence[str], scheme: str) -> tuple[tuple[str, ...], int | None]:
+    """The same entities in IOB2, and the index of the first illegal tag (None: all are legal).
+
+    What continues no entity begins one, so that an illegal sequence is made legal without losing
+    a word of an entity. An entity of BIOES that is not closed is illegal where it breaks off, or
+    at index len(tags) when the sentence ends in it.
+    """
+    converted = list(tags)
+    illegal = None
+    for i, (tag, legal) in enumerate(_walk(tags, scheme)):
+        if i < len(tags):
+            converted[i] = tag
+        if not legal and illegal is None:
+            illegal = i
+    return tuple(converted), illegal
+
+
+def make_legal(tags: Sequence[str]) -> tuple[str, ...]:
+    """IOB2 tags in which every I- that continues no entity of its type has become a B-."""
+    return to_iob2(tags, "iob2")[0]
+
+
+def convert_labels(labels: Iterable[str], scheme: str) -> tuple[str, ...]:
+    """A tag set in a scheme -> the IOB2 tags its sentences may turn into, in the same order.
+
+    A B- tag that only its I- implies is appended.
+    """
+    to_prefix = {"S": "B", "E": "I"} if scheme == "bioes" else {}
+    converted = dict.fromkeys(to_prefix.get(label[0], label[0]) + label[1:] for label in labels)
+    implied = ("B" + label[1:] for label in list(converted) if label.startswith("I-"))
+    return tuple(converted | dict.fromkeys(implied))
+
+
+def allowed_tags(labels: Iterable[str], scheme: str) -> frozenset[str]:
+    """The tags, written in a scheme, that an IOB2 tag set covers."""
+    allowed = set(labels)
+    if scheme == "bioes":
+        allowed |= {"S" + label[1:] for label in allowed if label.startswith("B-")}
+        allowed |= {"E" + label[1:] for label in allowed if label.startswith("I-")}
+    elif scheme == "iob1":
+        allowed |= {"I" + label[1:] for label in allowed if label.startswith("B-")}
+    return frozenset(allowed)
+
+
+def _walk(tags: Sequence[str], scheme: str) -> Iterator[tuple[str, bool]]:
+    # One (IOB2 tag, legal) a tag; for BIOES one more for the end of the sentence.
+    open_type = None  # of the entity that the next tag may continue
+    must_go_on = False  # BIOES: the entity has no end yet
+    for tag in tags:
+        prefix, kind = tag[0], tag[2:]
+        continues = open_type is not None and kind == open_type and prefix in "IE"
+        if prefix == "O":
+            yield tag, not must_go_on
+        elif continues:
+            yield "I-" + kind, True
+        elif scheme == "iob1":
+            yield "B-" + kind, prefix == "I" or open_type == kind
+        else:
+            yield "B-" + kind, prefix in "BS" and not must_go_on
+        closed = prefix == "O" or (scheme == "bioes" and prefix in "ES")
+        open_type = None if closed else kind
+        must_go_on = scheme == "bioes" and not closed
+    if scheme == "bioes":
+        yield "O", not must_go_on
