@@ -67,7 +67,7 @@ def read_corpus(data: config.Data, seed: int) -> Corpus:
             unknown or illegal, a language that does not occur.
     """
     folder = Path(data.folder)
-    if not folder.is_dir():
+    if not data.folder or not folder.is_dir():
         raise InputError(f"data.folder {data.folder!r} is not a folder.")
     train_path, dev_path, test_path = (_find_file(folder, n) for n in ("train", "dev", "test"))
     if train_path is None:
@@ -82,23 +82,22 @@ def read_corpus(data: config.Data, seed: int) -> Corpus:
     lines = {path: read_lines(path) for path in paths}
     if names is None:
         kind = guess_kind(train_path, lines[train_path])
+        names = _collect_labels(lines, kind, data.scheme)
     else:
         kind = "tagging" if all(map(is_tag, names)) else "classification"
-    records = {path: list(read_records(path, lines.pop(path), kind)) for path in paths}
-    width = len(records[train_path][0].inputs) if kind == "classification" else 0
-    for path in paths:
-        _check_width(path, records[path], width)
-    if names is None:
-        names = _collect_labels(kind, records, data.scheme)
     task = _make_task(kind, names, data.scheme, folder)
-    gold = {
-        path: _decode(path, records.pop(path), task, data.scheme, data.repair) for path in paths
-    }
+    gold: dict[Path, list[Example]] = {}
+    width = 0  # texts of an example of classification
+    for path in paths:
+        gold[path] = _decode(path, lines.pop(path), task, data.scheme, data.repair, width)
+        width = len(gold[path][0].inputs) if kind == "classification" else 0
 
     train = gold[train_path]
     test = None if test_path is None else gold[test_path]
     if dev_path is not None:
         dev = gold[dev_path]
+        if data.dev_fraction:
+            _log.info("data.dev_fraction is not used: %s is there", dev_path)
     else:
         train, dev = _hold_out(train, data.dev_fraction, seed)
         _log.info("dev: %d sentences held out of train (data.dev_fraction)", len(dev))
@@ -150,12 +149,10 @@ def read_file(
     """
     path = Path(path)
     lines = read_lines(path)
-    kind = guess_kind(path, lines) if task is None else task.kind
-    records = list(read_records(path, lines, kind))
-    _check_width(path, records, len(records[0].inputs) if kind == "classification" else 0)
     if task is None:
-        task = _make_task(kind, _collect_labels(kind, {path: records}, scheme), scheme, path)
-    return _decode(path, records, task, scheme, repair)
+        kind = guess_kind(path, lines)
+        task = _make_task(kind, _collect_labels({path: lines}, kind, scheme), scheme, path)
+    return _decode(path, lines, task, scheme, repair, 0)
 
 
 def write_tsv(
@@ -168,13 +165,16 @@ def write_tsv(
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     to_spaces = str.maketrans("\t\n\r", "   ")
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        for example, names in zip(examples, labels, strict=True):
-            cells = [text.translate(to_spaces) for text in example.inputs]
-            prefix = "" if example.language == UNKNOWN_LANGUAGE else f"{example.language}:"
-            inputs = (" " if len(names) == len(cells) else "\t").join(cells)
-            file.write(f"{inputs}\t{prefix}{' '.join(names)}\n")
-    os.replace(temporary, path)
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            for example, names in zip(examples, labels, strict=True):
+                cells = [text.translate(to_spaces) for text in example.inputs]
+                prefix = "" if example.language == UNKNOWN_LANGUAGE else f"{example.language}:"
+                inputs = (" " if len(names) == len(cells) else "\t").join(cells)
+                file.write(f"{inputs}\t{prefix}{' '.join(names)}\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def take_evenly(examples: list[Example], limit: int) -> list[Example]:
@@ -225,23 +225,12 @@ def _read_labels(path: Path) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _check_width(path: Path, records: list[Record], width: int) -> None:
-    for record in records if width else ():
-        if len(record.inputs) != width or width > 2:
-            raise InputError(
-                f"{path}:{record.line}: {len(record.inputs)} texts where "
-                f"{min(width, 2)} were expected."
-            )
-
-
-def _collect_labels(kind: str, records: dict[Path, list[Record]], scheme: str) -> tuple[str, ...]:
+def _collect_labels(lines: dict[Path, list[str]], kind: str, scheme: str) -> tuple[str, ...]:
     # Where no labels.tsv says which labels there are: the sorted union of those that occur.
-    cells = {
-        record.label: f"{path}:{record.line}"
-        for path, rows in records.items()
-        for record in reversed(rows)
-        if record.label is not None
-    }
+    cells: dict[str, str] = {}  # where each stands first
+    for path, its_lines in lines.items():
+        for record in read_records(path, its_lines, kind):
+            cells.setdefault(record.label, f"{path}:{record.line}")
     if kind == "tagging":
         tags = {"O"}
         for cell in cells:
@@ -285,11 +274,17 @@ def _make_task(kind: str, names: tuple[str, ...], scheme: str, source: Path) -> 
 
 
 def _decode(
-    path: Path, records: list[Record], task: Task, scheme: str, repair: bool
+    path: Path, lines: list[str], task: Task, scheme: str, repair: bool, width: int
 ) -> list[Example]:
+    # `width` is the number of texts of an example of classification; 0: that of the first one.
+    records = read_records(path, lines, task.kind)
     if task.kind == "tagging":
-        return _decode_tags(path, records, task, scheme, repair)
-    return _decode_classes(path, records, task)
+        examples = _decode_tags(path, records, task, scheme, repair)
+    else:
+        examples = _decode_classes(path, records, task, width)
+    if not examples:
+        raise InputError(f"{path} holds no sentence.")
+    return examples
 
 
 def _split_prefix(cell: str, is_label: Callable[[str], bool]) -> tuple[str, str]:
@@ -302,15 +297,15 @@ def _split_prefix(cell: str, is_label: Callable[[str], bool]) -> tuple[str, str]
 
 
 def _decode_tags(
-    path: Path, records: list[Record], task: Task, scheme: str, repair: bool
+    path: Path, records: Iterable[Record], task: Task, scheme: str, repair: bool
 ) -> list[Example]:
     allowed = allowed_tags(task.labels, scheme)
     # Equal tag columns and equal words share their objects: half the memory, and faster.
     decoded: dict[str, tuple[str, tuple[str, ...], str]] = {}
     words: dict[str, str] = {}
-    examples, illegal = [], []
+    examples: list[Example] = []
+    illegal: list[str] = []
     for record in records:
-        assert record.label is not None
         if record.label not in decoded:
             decoded[record.label] = _decode_cell(path, record, allowed, scheme, task)
         language, tags, fault = decoded[record.label]
@@ -336,7 +331,6 @@ def _decode_cell(
     path: Path, record: Record, allowed: frozenset[str], scheme: str, task: Task
 ) -> tuple[str, tuple[str, ...], str]:
     # (language, IOB2 tags, what is illegal about them)
-    assert record.label is not None
     first, *rest = record.label.split(" ")
     language, first = _split_prefix(first, allowed.__contains__)
     written = (first, *rest)
@@ -351,14 +345,15 @@ def _decode_cell(
     return language, tags, fault
 
 
-def _decode_classes(path: Path, records: list[Record], task: Task) -> list[Example]:
+def _decode_classes(path: Path, records: Iterable[Record], task: Task, width: int) -> list[Example]:
     by_name = {name: name for name in task.labels}
     by_number = {str(i): name for i, name in enumerate(task.labels)}
     values = by_number | by_name
     first_line: dict[str, int] = {}  # of a label written by name, and of one by number
-    examples = []
+    examples: list[Example] = []
     for record in records:
-        assert record.label is not None
+        width = width or len(record.inputs)
+        _check_width(path, record, width)
         language, value = _split_prefix(record.label, values.__contains__)
         if value not in values:
             raise InputError(f"{path}:{record.line}: {_name_unknown('label', value, task)}")
@@ -371,6 +366,14 @@ def _decode_classes(path: Path, records: list[Record], task: Task) -> list[Examp
             f"(line {first_line['number']}): write all in one way."
         )
     return examples
+
+
+def _check_width(path: Path, record: Record, width: int) -> None:
+    if len(record.inputs) != width or width > 2:
+        raise InputError(
+            f"{path}:{record.line}: {len(record.inputs)} texts where {min(width, 2)} "
+            f"{'was' if width == 1 else 'were'} expected."
+        )
 
 
 def _name_unknown(what: str, value: str, task: Task) -> str:
@@ -412,7 +415,9 @@ def _read_transfer(
     if patterns:
         paths = []
         for pattern in patterns:
-            matches = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern))
+            matches = (
+                [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
+            )
             if not matches:
                 raise InputError(f"data.transfer: no file matches {pattern!r}.")
             paths += [Path(match) for match in matches]
@@ -425,15 +430,13 @@ def _read_transfer(
     examples = []
     for path in dict.fromkeys(paths):
         lines = read_lines(path)
-        records = list(read_texts(path, lines, task.kind))
-        if "" in lines and path.suffix != ".conll":
-            _log.info("%s: %d empty lines left out", path, lines.count(""))
-        _check_width(path, records, width)
-        for record in records:
-            inputs = record.inputs
-            if task.kind == "tagging":
-                inputs = tuple([words.setdefault(word, word) for word in inputs])
+        for record in read_texts(path, lines, task.kind):
+            if width:
+                _check_width(path, record, width)
+            inputs = tuple([words.setdefault(word, word) for word in record.inputs])
             examples.append(Example(inputs, None, record.language or UNKNOWN_LANGUAGE))
+    if not examples:
+        raise InputError(f"{paths[0]} holds no sentence.")
     if languages and any(example.language != UNKNOWN_LANGUAGE for example in examples):
         examples = _keep_languages(examples, languages)
         if not examples:

@@ -9,6 +9,7 @@ Unicode are characters.
 
 import gzip
 import json
+import logging
 import re
 import zlib
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from xdistil.data.tags import is_tag
 from xdistil.errors import InputError
 
 EXTENSIONS = ("tsv", "conll", "jsonl", "txt")
+_log = logging.getLogger("xdistil")
 _LANGUAGE = re.compile(r"[^\s:]+")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -28,7 +30,7 @@ class Record(NamedTuple):
 
     line: int  # in the file, from 1; for CoNLL columns that of the first word
     inputs: tuple[str, ...]  # words (tagging), or one or two texts (classification)
-    label: str | None  # label as written; tags are joined by single spaces; None: unlabelled
+    label: str  # as written; tags are joined by single spaces; "" where texts are unlabelled
     language: str | None  # of the JSON field `language`; elsewhere it may be a prefix of the label
 
 
@@ -110,7 +112,7 @@ def read_records(path: Path, lines: list[str], kind: str) -> Iterator[Record]:
 
 
 def read_texts(path: Path, lines: list[str], kind: str) -> Iterator[Record]:
-    """The texts of an unlabelled file; empty lines are left out.
+    """The texts of an unlabelled file; empty lines are left out, and logged.
 
     Task files have the columns of the labelled ones without the label, in .txt as in .tsv; labels
     in CoNLL columns and JSON lines are ignored.
@@ -118,19 +120,18 @@ def read_texts(path: Path, lines: list[str], kind: str) -> Iterator[Record]:
     Raises:
         InputError: as `read_records`.
     """
-    extension = Path(path.name.removesuffix(".gz")).suffix[1:]
-    if extension == "conll":
-        for record in _read_conll(path, lines):
-            yield record._replace(label=None)
-    elif extension == "jsonl":
-        for record in _read_jsonl(path, lines, kind, labelled=False):
-            yield record._replace(label=None)
-    else:
-        for number, line in enumerate(lines, 1):
-            if line:
-                yield Record(
-                    number, _split_inputs(path, number, line.split("\t"), kind), None, None
-                )
+    extension = Path(path.name.removesuffix(".gz")).suffix
+    if extension == ".conll":
+        return _read_conll(path, lines)
+    if extension == ".jsonl":
+        return _read_jsonl(path, lines, kind, labelled=False)
+    if "" in lines:
+        _log.info("%s: %d empty lines left out", path, lines.count(""))
+    return (
+        Record(number, _split_inputs(path, number, line.split("\t"), kind), "", None)
+        for number, line in enumerate(lines, 1)
+        if line
+    )
 
 
 def _is_tagged(cell: str) -> bool:
@@ -168,21 +169,21 @@ def _read_tsv(path: Path, lines: list[str], kind: str) -> Iterator[Record]:
 
 def _read_conll(path: Path, lines: list[str]) -> Iterator[Record]:
     tabbed = any("\t" in line for line in lines if not line.startswith("#"))
+    rows = (line for line in lines if line.strip() and not line.startswith(("#", "-DOCSTART-")))
+    width = len(_split_columns(next(rows, ""), tabbed))
     words: list[str] = []
     tags: list[str] = []
-    width = 0
     for number, line in enumerate([*lines, ""], 1):
-        cells = line.split("\t") if tabbed else line.split()
+        cells = _split_columns(line, tabbed)
         if not line.strip() or cells[0] == "-DOCSTART-":
             if words:
                 yield Record(number - len(words), tuple(words), " ".join(tags), None)
             words, tags = [], []
             continue
-        # A comment may open a sentence; a word may be "#" as well, and then it has a tag.
-        is_row = len(cells) == width and is_tag(cells[-1].rpartition(":")[2])
+        # A comment may stand before a sentence; a word may be "#" too, and then it has a tag.
+        is_row = len(cells) == width and _is_tagged(cells[-1])
         if line.startswith("#") and not words and not is_row:
             continue
-        width = width or len(cells)
         if len(cells) != width or width < 2:
             raise InputError(
                 f"{path}:{number}: {len(cells)} columns where {max(width, 2)} were expected: "
@@ -193,6 +194,10 @@ def _read_conll(path: Path, lines: list[str]) -> Iterator[Record]:
             raise InputError(f"{path}:{number}: {cells[-1]!r} is no tag.")
         words.append(cells[0])
         tags.append(cells[-1])
+
+
+def _split_columns(line: str, tabbed: bool) -> list[str]:
+    return line.split("\t") if tabbed else line.split()
 
 
 def _check_word(path: Path, number: int, word: str) -> None:
@@ -232,7 +237,7 @@ def _read_jsonl(path: Path, lines: list[str], kind: str, labelled: bool) -> Iter
             continue
         names = ("text",) if "text" in row else ("text_a", "text_b")
         texts = tuple(_text_field(path, number, row, name) for name in names)
-        label = None
+        label = ""
         if labelled:
             value = row.get("label")
             is_number = isinstance(value, int) and not isinstance(value, bool)
@@ -253,7 +258,9 @@ def _texts_field(path: Path, number: int, row: dict[str, Any], name: str) -> tup
     values = row.get(name)
     if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
         found = "is missing" if name not in row else f"is {json.dumps(values)[:40]}"
-        raise InputError(f"{path}:{number}: field {name!r} {found}: it must be a list of texts.")
+        raise InputError(
+            f"{path}:{number}: field {name!r} {found}: it must be a list of texts, not empty."
+        )
     for value in values:
         _check_unicode(path, number, value)
     return tuple(values)

@@ -65,12 +65,12 @@ def fill_batch(pieces: Pieces, rows: Rows, indices: np.ndarray, padding_id: int)
     kept = np.asarray(indices)[:, None] >= 0
 
     def gather(values: np.ndarray, padding: int) -> np.ndarray:
-        return np.where(filled, values[piece], padding).astype(np.int32)
+        return np.where(filled, values[piece], padding).astype(np.int32, copy=False)
 
     return Batch(
         tokens=gather(pieces.tokens, padding_id),
-        segment=np.where(kept, rows.segment[indices], 0).astype(np.int32),
-        position=np.where(kept, rows.position[indices], 0).astype(np.int32),
+        segment=np.where(kept, rows.segment[indices], 0).astype(np.int32, copy=False),
+        position=np.where(kept, rows.position[indices], 0).astype(np.int32, copy=False),
         token_type=gather(pieces.token_type, 0),
         labels=gather(pieces.labels, 0),
         label_mask=filled & pieces.label_mask[piece],
@@ -80,7 +80,7 @@ def fill_batch(pieces: Pieces, rows: Rows, indices: np.ndarray, padding_id: int)
 def gather_signal(values: np.ndarray, rows: Rows, indices: np.ndarray) -> np.ndarray:
     """Values [P, ...] of pieces -> [B,T, ...] of the same type in rows i64[B]; 0 at padding."""
     piece, filled = _take(rows, indices)
-    gathered = values[piece]
+    gathered = np.asarray(values[piece])  # a copy, even of a memory-mapped array
     gathered[~filled] = 0
     return gathered
 

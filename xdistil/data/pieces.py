@@ -8,8 +8,7 @@ import hashlib
 import json
 import logging
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -140,44 +139,48 @@ def count_pieces(
     A word of a classification text is what the tokenizer splits it into before it looks for
     pieces, so that texts written without spaces are counted in words too.
     """
-    lengths = np.bincount(pieces.example, np.diff(pieces.start), len(examples)).astype(np.int64)
-    sentences: Counter[str] = Counter()
-    totals: Counter[str] = Counter()
-    found: dict[str, Counter[str]] = {}
-    for example, length in zip(examples, lengths.tolist(), strict=True):
-        sentences[example.language] += 1
-        totals[example.language] += length
-        words = found.setdefault(example.language, Counter())
-        for text in example.inputs:
-            words.update((text,) if task.kind == "tagging" else text.split())
-    distinct = list(dict.fromkeys(chain.from_iterable(found.values())))
-    known = dict(zip(distinct, _count_words(tokenizer, task, distinct), strict=True))
+    if task.kind == "tagging":
+        words = np.array([len(example.inputs) for example in examples], np.int64)
+        ordinal = np.cumsum(pieces.label_mask)  # of the word a piece belongs to, over all examples
+        holding = np.unique(ordinal[pieces.tokens == tokenizer.unk])
+        owner = np.repeat(pieces.example, np.diff(pieces.start))[pieces.label_mask]
+        unknown = np.bincount(owner[holding - 1], minlength=len(examples))
+    else:
+        words, unknown = _count_unknown(tokenizer, examples)
+    lengths = np.bincount(pieces.example, np.diff(pieces.start), len(examples))
+    members: dict[str, list[int]] = {}
+    for i, example in enumerate(examples):
+        members.setdefault(example.language, []).append(i)
     counts = {}
-    for language in sorted(sentences):
-        counted = [(n, *known[word]) for word, n in found[language].items()]
-        total = sum(n * words for n, words, _ in counted)
-        unknown = sum(n * unknown for n, _, unknown in counted)
+    for language in sorted(members):
+        at = np.array(members[language])
+        total = int(words[at].sum())
         counts[language] = LanguageCount(
-            sentences[language], total, totals[language], unknown / max(1, total)
+            len(at), total, int(lengths[at].sum()), float(unknown[at].sum() / max(1, total))
         )
     return counts
 
 
-def _count_words(
-    tokenizer: Tokenizer, task: Task, distinct: list[str]
-) -> Iterator[tuple[int, int]]:
-    # Of each text without spaces: words, and how many of them hold the unknown piece.
+def _count_unknown(
+    tokenizer: Tokenizer, examples: Sequence[Example]
+) -> tuple[np.ndarray, np.ndarray]:
+    # Words of each example, and those of them that hold the unknown piece: i64[examples] each.
+    found = [[word for text in example.inputs for word in text.split()] for example in examples]
+    number: dict[str, int] = {}
+    numbers = [number.setdefault(word, len(number)) for words in found for word in words]
+    distinct = list(number)
+    words, unknown = [], []
     for first in range(0, len(distinct), _ENCODE_BATCH):
         texts = distinct[first : first + _ENCODE_BATCH]
-        if task.kind == "tagging":
-            ids, start = _encode_words(tokenizer, texts)
-            for i in range(len(texts)):
-                yield 1, int(tokenizer.unk in ids[start[i] : start[i + 1]].tolist())
-        else:
-            for encoding in tokenizer.backend.encode_batch(texts, add_special_tokens=False):
-                words = encoding.word_ids
-                pairs = zip(encoding.ids, words, strict=True)
-                yield len(set(words)), len({word for i, word in pairs if i == tokenizer.unk})
+        for encoding in tokenizer.backend.encode_batch(texts, add_special_tokens=False):
+            own = encoding.word_ids
+            pairs = zip(encoding.ids, own, strict=True)
+            words.append(len(set(own)))
+            unknown.append(len({word for piece, word in pairs if piece == tokenizer.unk}))
+    ends = _offsets(np.array([len(words) for words in found], np.int64))
+    totals = (_offsets(np.array(values, np.int64)[numbers])[ends] for values in (words, unknown))
+    of_words, of_unknown = (np.diff(values) for values in totals)
+    return of_words, of_unknown
 
 
 def log_counts(name: str, counts: dict[str, LanguageCount]) -> None:
@@ -246,7 +249,10 @@ def _wrap(wrapper: PreTrainedTokenizerBase, source: str) -> Tokenizer:
 
 
 def _read_template(tokenizer: Tokenizer, pair: bool) -> _Template:
-    probe = "a" if tokenizer.backend.encode("a", add_special_tokens=False).ids else "1"
+    candidates = chain("a1", tokenizer.backend.get_vocab())
+    probe = next(
+        text for text in candidates if tokenizer.backend.encode(text, add_special_tokens=False).ids
+    )
     encoding = tokenizer.backend.encode(probe, probe if pair else None)
     ids, types = np.array(encoding.ids, np.int32), np.array(encoding.type_ids, np.int8)
     is_text = np.array(encoding.special_tokens_mask) == 0
