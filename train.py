@@ -16,7 +16,9 @@ def main(arguments: list[str]) -> int:
         return 0
     try:
         command = parse_command(arguments)
-        from xdistil.run import describe, run  # jax takes a second: mistakes above are told at once
+        # Not before: JAX takes seconds to import, and the mistakes above are told at once.
+        from xdistil.describe import describe
+        from xdistil.flow import run
 
         if command.dry_run:
             print(describe(command.experiment))

@@ -75,11 +75,15 @@ def _split_arguments(arguments: list[str]) -> list[tuple[str, str]]:
     while rest:
         argument = rest.pop(0)
         if not argument.startswith("--"):
-            raise InputError(f"{argument!r} is no option: options begin with --, as in --workdir=runs/x.")
+            raise InputError(
+                f"{argument!r} is no option: options begin with --, as in --workdir=runs/x."
+            )
         name, equals, value = argument[2:].partition("=")
         name = "dry-run" if name == "dry_run" else name
         if name not in _PLAIN and not name.startswith("config."):
-            raise InputError(f"--{name} is no option{_suggest('--' + name, ['--' + n for n in _PLAIN])}.")
+            raise InputError(
+                f"--{name} is no option{_suggest('--' + name, ['--' + n for n in _PLAIN])}."
+            )
         if not equals:
             takes_next = name != "dry-run" and rest and not rest[0].startswith("--")
             value = rest.pop(0) if takes_next else "true" if name == "dry-run" else ""
@@ -123,7 +127,9 @@ def _check_override(experiment: Experiment, path: str, value: str) -> None:
         done = ".".join([*steps[:depth], ""])
         fields = {item.name: item for item in dataclasses.fields(part)}  # type: ignore[arg-type]
         if name not in fields:
-            raise InputError(f"--config.{path}: there is no field {done}{name}{_suggest(name, fields)}.")
+            raise InputError(
+                f"--config.{path}: there is no field {done}{name}{_suggest(name, fields)}."
+            )
         child = getattr(part, name)
         if isinstance(child, tuple):
             if index is None:
@@ -132,7 +138,9 @@ def _check_override(experiment: Experiment, path: str, value: str) -> None:
                 )
             if not index.isdecimal() or int(index) >= len(child):
                 known = f"0 to {len(child) - 1}" if child else "none, it is empty"
-                raise InputError(f"--config.{path}: {done}{name} has no index {index}, only {known}.")
+                raise InputError(
+                    f"--config.{path}: {done}{name} has no index {index}, only {known}."
+                )
             child = child[int(index)]
         elif index is not None:
             raise InputError(f"--config.{path}: {done}{name} is no list; leave [{index}] out.")

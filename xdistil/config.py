@@ -39,7 +39,8 @@ class Stage:
     data: str = "transfer"  # transfer: unlabelled texts; train: labelled ones
     unfreeze: str = "all"  # all: everything the loss reaches; gradual: from the head downwards
     unfreeze_every: int = 0  # layers thawed together when gradual; 0: all layers in one group
-    epochs: float = 1.0  # of each sub-stage, at most
+    epochs: float = 1.0  # at most; when gradual, of each sub-stage
+    thaw_epochs: float = 0.0  # when gradual, of the sub-stages before the last; 0: as many
     lr: float = 1e-3  # the schedule's peak
     lr_end: float = 0.0  # the schedule's last value
     schedule: str = "cosine"  # cosine, linear or constant
@@ -244,7 +245,9 @@ def _check_stage(path: str, stage: Stage) -> None:
     for name in ("data", "unfreeze", "schedule", "keep", "representation", "logits"):
         _choice(f"{path}.{name}", getattr(stage, name), f"stage.{name}")
     if "labels" in losses and stage.data != "train":
-        raise InputError(f"{path} learns labels, which data=transfer has not: set {path}.data=train.")
+        raise InputError(
+            f"{path} learns labels, which data=transfer has not: set {path}.data=train."
+        )
     for name in ("epochs", "lr", "temperature"):
         if getattr(stage, name) <= 0:
             raise InputError(f"{path}.{name} is {getattr(stage, name)}: it must be above 0.")

@@ -6,7 +6,6 @@ since whatever comes after a checkpoint depends on nothing but what is in it.
 """
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,13 +18,13 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from xdistil.config import Stage
-from xdistil.data.batches import make_batches, rows_per_batch, steps_per_epoch
+from xdistil.data import batches
 from xdistil.data.packing import Rows, gather_signal
 from xdistil.data.pieces import Pieces
 from xdistil.distill.checkpoint import Checkpoints
-from xdistil.distill.plan import SIDE, SubStage, merge_params, split_params
-from xdistil.distill.recipes import wanted_signals
-from xdistil.distill.step import Metrics, Recipe, TrainState, eval_step, init_state, train_step
+from xdistil.distill.plan import SIDE, merge_params, split_params
+from xdistil.distill.recipes import PlannedStage, wanted_signals
+from xdistil.distill.step import Metrics, TrainState, eval_step, init_state, train_step
 from xdistil.distill.teacher import Teacher
 from xdistil.journal import Journal
 from xdistil.mesh import replicate, shard_rows
@@ -48,12 +47,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Leg:
-    """One sub-stage, ready to run."""
+    """One sub-stage with its texts, ready to run."""
 
-    substage: SubStage
-    stage: Stage
-    recipe: Recipe
-    sides: tuple[tuple[int, int], ...]  # shapes of the side projections, none for most stages
+    planned: PlannedStage
     train: Source
     dev: Source
 
@@ -79,16 +75,22 @@ class Course:
 class Outcome:
     """What a finished sub-stage hands on."""
 
-    record: dict[str, Any]
+    records: list[dict[str, Any]]  # of this plan's sub-stages so far, this one last
     params: Params  # host arrays, without side projections
 
 
-def steps_of(leg: Leg, course_batch_size: int, devices: int) -> tuple[int, int, int]:
-    """(rows a batch, steps an epoch, steps in all at most) of a leg."""
-    size = leg.stage.batch_size or course_batch_size
-    rows = rows_per_batch(leg.train.pieces, leg.train.rows.piece.shape[1], size, devices)
-    epoch = steps_per_epoch(leg.train.rows, rows)
-    return rows, epoch, max(1, round(leg.stage.epochs * epoch))
+def count_steps(
+    planned: PlannedStage, pieces: Pieces, rows: Rows, batch_size: int, devices: int
+) -> tuple[int, int, int]:
+    """(rows a batch, steps an epoch, steps in all at most) of a sub-stage on packed texts.
+
+    Args:
+        batch_size: sentences a step where the stage does not say its own.
+    """
+    size = planned.stage.batch_size or batch_size
+    batch_rows = batches.rows_per_batch(pieces, rows.piece.shape[1], size, devices)
+    epoch = batches.steps_per_epoch(rows, batch_rows)
+    return batch_rows, epoch, batches.count_steps(rows, batch_rows, planned.substage.epochs)
 
 
 def schedule_rates(stage: Stage, steps: int) -> np.ndarray:
@@ -117,21 +119,22 @@ def run_plan(
         params: parameters before the first leg, host arrays.
     """
     position = _resume(course, params, checkpoints)
+    records: list[dict[str, Any]] = []
     first = 0
     if position is not None:
         journal.rewind(position.cursor["metrics"])
-        first = position.cursor["leg"]
+        first, records = position.cursor["leg"], position.cursor["records"]
         log.info(
             "%s: going on at %s, step %d",
             course.name,
-            course.legs[first].substage.name,
+            course.legs[first].planned.substage.name,
             position.cursor["step"],
         )
     for index in range(first, len(course.legs)):
         if position is None or not position.cursor["done"]:
-            position = _run_leg(course, index, params, position, checkpoints, journal)
-        params = _without_sides(position.best)
-        yield Outcome(position.cursor["record"], params)
+            position = _run_leg(course, index, params, records, position, checkpoints, journal)
+        params, records = _without_sides(position.best), position.cursor["records"]
+        yield Outcome(records, params)
         position = None
 
 
@@ -165,7 +168,7 @@ def _with_sides(course: Course, index: int, params: Params) -> Params:
     """Adds the side projections of a leg: LeCun-normal kernels, zero biases."""
     sides = {}
     key = jax.random.fold_in(_leg_key(course, index), 1)
-    for i, (width, target) in enumerate(course.legs[index].sides):
+    for i, (width, target) in enumerate(course.legs[index].planned.sides):
         if width != target:
             kernel = jax.nn.initializers.lecun_normal()(jax.random.fold_in(key, i), (width, target))
             sides[str(i)] = {"kernel": np.asarray(kernel), "bias": np.zeros(target, np.float32)}
@@ -178,9 +181,11 @@ def _without_sides(params: Params) -> Params:
 
 def _start_state(course: Course, index: int, params: Params) -> TrainState:
     leg = course.legs[index]
-    trainable, frozen = split_params(_with_sides(course, index, params), leg.substage.trainable)
+    trainable, frozen = split_params(
+        _with_sides(course, index, params), leg.planned.substage.trainable
+    )
     key = jax.random.fold_in(_leg_key(course, index), 2)
-    state = init_state(leg.recipe, *replicate(course.mesh, (trainable, frozen)), key)
+    state = init_state(leg.planned.recipe, *replicate(course.mesh, (trainable, frozen)), key)
     # Counters made inside would sit on one device, and the step wants all its state laid out alike.
     return jax.device_put(state, NamedSharding(course.mesh, PartitionSpec()))
 
@@ -189,25 +194,30 @@ def _run_leg(
     course: Course,
     index: int,
     params: Params,
+    records: list[dict[str, Any]],
     position: _Position | None,
     checkpoints: Checkpoints,
     journal: Journal,
 ) -> _Position:
     leg = course.legs[index]
-    batch_rows, epoch, steps = steps_of(leg, course.batch_size, course.mesh.size)
+    stage = leg.planned.stage
+    batch_rows, epoch, steps = count_steps(
+        leg.planned, leg.train.pieces, leg.train.rows, course.batch_size, course.mesh.size
+    )
     every = course.eval_every or max(epoch, LEAST_STEPS_BETWEEN_EVALUATIONS)
-    rates = schedule_rates(leg.stage, steps)
+    rates = schedule_rates(stage, steps)
     meter = _Meter(course, index, steps, journal)
     if position is None:
         position = _begin_leg(course, index, params, batch_rows, checkpoints)
+        position.cursor["records"] = records
     state, cursor = position.state, position.cursor
     previous = cursor["total_step"] - cursor["step"]
-    batches = make_batches(
+    feed = batches.make_batches(
         leg.train.pieces,
         leg.train.rows,
         leg.train.signals,
         batch_rows,
-        epochs=math.ceil(leg.stage.epochs),
+        epochs=leg.planned.substage.epochs,
         seed=course.seed + index,
         padding_id=course.padding_id,
         process_index=jax.process_index(),
@@ -215,29 +225,32 @@ def _run_leg(
         first_step=cursor["step"],
     )
     for step in range(cursor["step"] + 1, steps + 1):
-        batch, cached = next(batches)
+        batch, cached = next(feed)
         pieces = int(np.count_nonzero(batch.segment))
         batch = shard_rows(course.mesh, batch)
         signals = _signals(course, leg, batch, cached)
-        state, metrics = train_step(state, batch, signals, rates[step - 1], recipe=leg.recipe)
+        state, metrics = train_step(
+            state, batch, signals, rates[step - 1], recipe=leg.planned.recipe
+        )
         meter.add(step, metrics, pieces, float(rates[step - 1]))
         if step % every and step != steps:
             continue
         meter.flush()
         params = merge_params(state.trainable, state.frozen)
         scores, value = _evaluate(course, leg, params, batch_rows)
-        if leg.stage.keep == "last" or _is_better(leg, value, cursor["best"]):
+        if stage.keep == "last" or _is_better(leg, value, cursor["best"]):
             position.best = jax.device_get(params)
             cursor = {**cursor, "best": value, "best_step": step, "patience_used": 0}
             cursor["scores"] = scores
         else:
             cursor = {**cursor, "patience_used": cursor["patience_used"] + 1}
-        out_of_patience = 0 < leg.stage.patience <= cursor["patience_used"]
+        out_of_patience = 0 < stage.patience <= cursor["patience_used"]
         done = step == steps or out_of_patience
         cursor = {**cursor, "step": step, "total_step": previous + step, "done": done}
         meter.record_evaluation(step, value, scores)
         if done:
-            cursor["record"] = _make_record(course, leg, position.best, cursor, meter.seconds())
+            record = _make_record(course, leg, position.best, cursor, steps, meter.seconds())
+            cursor["records"] = [*records, record]
         cursor["metrics"] = journal.position()
         checkpoints.save(state, position.best, cursor)
         if done:
@@ -258,26 +271,28 @@ def _begin_leg(
         "total_step": max(checkpoints.list_steps(), default=0),
         "best": None,
         "best_step": 0,
+        "scores": None,
         "patience_used": 0,
         "done": False,
     }
-    if leg.stage.keep == "best":
+    if leg.planned.stage.keep == "best":
         start = merge_params(state.trainable, state.frozen)
         cursor["scores"], cursor["best"] = _evaluate(course, leg, start, batch_rows)
     return _Position(state, _with_sides(course, index, params), cursor)
 
 
 def _make_record(
-    course: Course, leg: Leg, best: Params, cursor: dict[str, Any], seconds: float
+    course: Course, leg: Leg, best: Params, cursor: dict[str, Any], limit: int, seconds: float
 ) -> dict[str, Any]:
     """One row of the table of stages."""
     scores = cursor["scores"] or course.evaluate(replicate(course.mesh, _without_sides(best)))
     return {
-        "name": leg.substage.name,
-        "groups": list(leg.substage.trainable),
+        "name": leg.planned.substage.name,
+        "groups": list(leg.planned.substage.trainable),
         "steps": cursor["step"],
+        "limit": limit,
         "best_step": cursor["best_step"],
-        "monitor": f"dev {course.main_score}" if _learns_labels(leg) else "dev loss",
+        "monitor": f"dev {course.main_score}" if leg.planned.learns_labels else "dev loss",
         "best": cursor["best"],
         "dev": scores,
         "seconds": seconds,
@@ -286,7 +301,7 @@ def _make_record(
 
 def _signals(course: Course, leg: Leg, batch: Batch, cached: dict[str, np.ndarray]) -> Signals:
     """The leg's signals for a batch, from the cache or from the teacher itself."""
-    wanted = wanted_signals(leg.recipe)
+    wanted = wanted_signals(leg.planned.recipe)
     if course.teacher is not None and wanted.attention:
         return course.teacher.compute(batch, wanted)
     return _read_signals(wanted, shard_rows(course.mesh, cached))
@@ -301,21 +316,17 @@ def _read_signals(wanted: Wanted, cached: dict[str, jax.Array]) -> Signals:
     )
 
 
-def _learns_labels(leg: Leg) -> bool:
-    return "labels" in leg.stage.loss.split("+")
-
-
 def _is_better(leg: Leg, value: float, best: float | None) -> bool:
     if best is None:
         return True
-    return value > best if _learns_labels(leg) else value < best
+    return value > best if leg.planned.learns_labels else value < best
 
 
 def _evaluate(
     course: Course, leg: Leg, params: Params, batch_rows: int
 ) -> tuple[dict[str, Any] | None, float]:
     """(dev scores or None, the monitor): the main score where labels are learnt, else the loss."""
-    if _learns_labels(leg):
+    if leg.planned.learns_labels:
         scores = course.evaluate(_without_sides(params))
         return scores, scores[course.main_score] or 0.0
     totals: dict[str, np.ndarray] = {}
@@ -328,10 +339,10 @@ def _evaluate(
         }
         batch = shard_rows(course.mesh, batch)
         signals = _signals(course, leg, batch, cached)
-        for name, tally in eval_step(params, batch, signals, recipe=leg.recipe).items():
+        for name, tally in eval_step(params, batch, signals, recipe=leg.planned.recipe).items():
             totals[name] = totals.get(name, np.zeros(2)) + np.asarray(tally, np.float64)
     means = {name: total / max(count, 1.0) for name, (total, count) in totals.items()}
-    return None, float(sum(weight * means[name] for name, weight in leg.recipe.weights))
+    return None, float(sum(weight * means[name] for name, weight in leg.planned.recipe.weights))
 
 
 class _Meter:
@@ -339,7 +350,7 @@ class _Meter:
 
     def __init__(self, course: Course, index: int, steps: int, journal: Journal) -> None:
         self._course, self._index, self._steps, self._journal = course, index, steps, journal
-        self._name = course.legs[index].substage.name
+        self._name = course.legs[index].planned.substage.name
         self._pending: list[Metrics] = []
         self._pieces, self._step, self._rate = 0, 0, 0.0
         self._begin = self._start = time.monotonic()

@@ -24,21 +24,31 @@ class SubStage:
     stage: int  # index in the plan
     name: str  # `logits/bilstm`: the stage and the group thawed last; the stage's alone for all
     trainable: tuple[str, ...]  # groups, from the head downwards
+    epochs: float  # at most
 
 
 def d42() -> tuple[Stage, ...]:
     """D4.2 of XtremeDistil (table 3): representation, then logits, then labels, the last two with
     gradual unfreezing."""
     return (
-        Stage(name="representation", loss="representation", epochs=4.0, lr=2e-3, patience=2),
-        Stage(name="logits", loss="logits", unfreeze="gradual", epochs=3.0, lr=2e-3, patience=2),
+        Stage(name="representation", loss="representation", epochs=8.0, lr=2e-3, patience=2),
+        Stage(
+            name="logits",
+            loss="logits",
+            unfreeze="gradual",
+            epochs=12.0,
+            thaw_epochs=2.0,
+            lr=2e-3,
+            patience=2,
+        ),
         Stage(
             name="labels",
             loss="labels",
             data="train",
             unfreeze="gradual",
-            epochs=3.0,
-            lr=1e-3,
+            epochs=4.0,
+            thaw_epochs=2.0,
+            lr=5e-4,
             patience=2,
         ),
     )
@@ -104,7 +114,7 @@ def expand_plan(
         if {"representation", "attention"}.issuperset(stage.loss.split("+")):
             reached.remove(HEAD)
         if stage.unfreeze == "all":
-            result.append(SubStage(index, stage.name, tuple(reached)))
+            result.append(SubStage(index, stage.name, tuple(reached), stage.epochs))
             continue
         layers = [g for g in reached if g.startswith("layer ")]
         size = stage.unfreeze_every or max(len(layers), 1)
@@ -113,7 +123,8 @@ def expand_plan(
             if group.startswith("layer ") and group not in ends:
                 continue
             name = group if not group.startswith("layer ") else _layers_name(layers, group, size)
-            result.append(SubStage(index, f"{stage.name}/{name}", tuple(reached[:end])))
+            epochs = stage.epochs if end == len(reached) else stage.thaw_epochs or stage.epochs
+            result.append(SubStage(index, f"{stage.name}/{name}", tuple(reached[:end]), epochs))
     return tuple(result)
 
 

@@ -1,16 +1,57 @@
-"""Stage -> Recipe: what a stage means for this student and this teacher, refused where impossible."""
+"""Stage -> Recipe: what a stage means for one student and one teacher; refused if impossible."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import flax.linen as nn
+import jax
 
 from xdistil.config import Stage
-from xdistil.distill.plan import map_attention, map_hidden
+from xdistil.distill.plan import SubStage, expand_plan, list_groups, map_attention, map_hidden
 from xdistil.distill.step import Recipe
 from xdistil.errors import InputError
 from xdistil.models.bert import EncoderConfig
 from xdistil.models.bilstm import BiLSTM
 from xdistil.models.forward import Wanted
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A sub-stage with what it means for one student and one teacher."""
+
+    substage: SubStage
+    stage: Stage
+    recipe: Recipe
+    sides: tuple[tuple[int, int], ...]  # (student width, teacher width) of compared hidden states
+
+    @property
+    def learns_labels(self) -> bool:
+        """Whether gold labels are among the losses; then the main score is monitored."""
+        return any(name == "labels" for name, _ in self.recipe.weights)
+
+    @property
+    def learns_head(self) -> bool:
+        """Whether the losses reach the head, so that scores mean something afterwards."""
+        return any(name in ("logits", "labels") for name, _ in self.recipe.weights)
+
+
+def plan_stages(
+    plan: tuple[Stage, ...],
+    field: str,
+    model: nn.Module,
+    teacher: EncoderConfig | None,
+    train_embeddings: bool = True,
+) -> tuple[PlannedStage, ...]:
+    """The sub-stages of a plan in order, each with its recipe.
+
+    Args and raises as in `make_recipe`; `field` is the plan's place in the config.
+    """
+    shapes = jax.eval_shape(model.init_params, jax.random.key(0))
+    planned = []
+    for substage in expand_plan(plan, list_groups(shapes), train_embeddings):
+        stage = plan[substage.stage]
+        recipe, sides = make_recipe(stage, f"{field}[{substage.stage}]", model, teacher)
+        planned.append(PlannedStage(substage, stage, recipe, sides))
+    return tuple(planned)
 
 
 def make_recipe(
@@ -40,7 +81,9 @@ def make_recipe(
     if names == ["labels"]:
         return recipe, ()
     if teacher is None:
-        raise InputError(f"{field}.loss is {stage.loss!r}, which needs a teacher: set teacher.model.")
+        raise InputError(
+            f"{field}.loss is {stage.loss!r}, which needs a teacher: set teacher.model."
+        )
     bilstm = isinstance(model, BiLSTM)
     layers = 1 if bilstm else model.config.layers
     sides: tuple[tuple[int, int], ...] = ()

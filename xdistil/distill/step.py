@@ -83,7 +83,9 @@ def train_step(
 
     def compute_loss(trainable: Params) -> tuple[Array, dict[str, Tally]]:
         params = merge_params(trainable, state.frozen)
-        tallies = compute_losses(recipe, params, batch, signals, jax.random.fold_in(state.key, state.step))
+        tallies = compute_losses(
+            recipe, params, batch, signals, jax.random.fold_in(state.key, state.step)
+        )
         total = sum(weight * tallies[name].mean() for name, weight in recipe.weights)
         return jnp.asarray(total), tallies
 
@@ -95,7 +97,9 @@ def train_step(
 
 
 @partial(jax.jit, static_argnames=("recipe",))
-def eval_step(params: Params, batch: Batch, signals: Signals, *, recipe: Recipe) -> dict[str, Tally]:
+def eval_step(
+    params: Params, batch: Batch, signals: Signals, *, recipe: Recipe
+) -> dict[str, Tally]:
     """The recipe's losses without dropout."""
     return compute_losses(recipe, params, batch, signals, None)
 
@@ -168,6 +172,4 @@ def _attention_loss(recipe: Recipe, output: Output, batch: Batch, signals: Signa
 def _logits_loss(recipe: Recipe, output: Output, batch: Batch, signals: Signals) -> Tally:
     if recipe.logits == "mse":
         return losses.mean_squared_error(output.logits, signals.logits, batch.label_mask)
-    return losses.kl_divergence(
-        output.logits, signals.logits, batch.label_mask, recipe.temperature
-    )
+    return losses.kl_divergence(output.logits, signals.logits, batch.label_mask, recipe.temperature)

@@ -36,7 +36,6 @@ class Teacher:
 
     model: nn.Module
     params: Params  # on the devices
-    layers: int
     padding_id: int
     kept: np.ndarray | None  # i32[student vocabulary] teacher id of each student piece; None: equal
     fingerprint: str  # of the parameters

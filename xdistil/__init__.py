@@ -1,0 +1,20 @@
+"""xdistil: staged distillation of large multilingual encoders into tiny, fast students."""
+
+from typing import TYPE_CHECKING
+
+from xdistil.config import Experiment
+from xdistil.errors import InputError
+
+if TYPE_CHECKING:
+    from xdistil.flow import run
+
+__all__ = ["Experiment", "InputError", "run"]
+
+
+def __getattr__(name: str):
+    # A command line with a mistake, or a look at a config, should not wait for JAX.
+    if name == "run":
+        from xdistil.flow import run
+
+        return run
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,138 @@
+"""What is about to happen, in words: for the start of a run and for --dry-run."""
+
+import tempfile
+from pathlib import Path
+
+import jax
+
+from xdistil.config import Experiment, split_names
+from xdistil.distill.loop import count_steps
+from xdistil.distill.recipes import PlannedStage
+from xdistil.models.bilstm import BiLSTM
+from xdistil.models.student import count_parameters
+from xdistil.prepare import Prepared, Texts, prepare, take_share
+
+MANY_UNKNOWN = 0.05  # share of words holding an unknown piece above which scores mean little
+
+
+def describe_data(prepared: Prepared) -> str:
+    """A table: sentences of every split, pieces a word and unknown words, by language."""
+    counts = prepared.counts
+    languages = sorted({language for split in counts.values() for language in split})
+    header = ("language", *counts, "pieces/word", "unknown words")
+    lines = [header]
+    suspicious = []
+    for language in languages:
+        here = [split[language] for split in counts.values() if language in split]
+        words = sum(count.words for count in here)
+        pieces = sum(count.pieces for count in here)
+        unknown = sum(count.unknown * count.words for count in here) / max(words, 1)
+        sentences = [str(c[language].sentences) if language in c else "-" for c in counts.values()]
+        lines.append(
+            (language, *sentences, f"{pieces / max(words, 1):.2f}", f"{100 * unknown:.1f}%")
+        )
+        if unknown > MANY_UNKNOWN:
+            suspicious.append(language)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    text = "\n".join(
+        "  ".join(
+            [line[0].ljust(widths[0])]
+            + [c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True)]
+        )
+        for line in lines
+    )
+    if suspicious:
+        text += (
+            f"\nWarning: in {', '.join(suspicious)} more than {MANY_UNKNOWN:.0%} of the words hold "
+            "an unknown piece; scores there measure the tokenizer."
+        )
+    return text
+
+
+def describe_plan(experiment: Experiment, prepared: Prepared) -> str:
+    """Teacher, student and every stage: losses, what trains, layer map, steps, when it stops."""
+    lines = []
+    for name, model in (("teacher", prepared.teacher), ("student", prepared.student)):
+        shapes = jax.eval_shape(model.init_params, jax.random.key(0))
+        count = count_parameters(shapes)
+        lines.append(
+            f"{name}: {_describe_model(model)}, {count['total']:,} parameters, "
+            f"{count['embeddings']:,} of them word embeddings"
+        )
+    if prepared.kept is not None:
+        lines.append(f"student vocabulary: {len(prepared.kept):,} pieces that the texts hold")
+    for name, stages, texts, tokenizer in (
+        ("teacher", prepared.teacher_stages, prepared.teacher_texts, prepared.tokenizer),
+        ("student", prepared.student_stages, prepared.student_texts, prepared.student_tokenizer),
+    ):
+        for number, planned in enumerate(stages, 1):
+            source = texts[planned.stage.data]
+            if planned.stage.data == "train":
+                source = take_share(
+                    source,
+                    planned.stage.label_fraction,
+                    prepared.corpus.task,
+                    tokenizer,
+                    experiment.data,
+                    experiment.seed,
+                )
+            lines.append(
+                f"{name} {number}/{len(stages)} {_describe_stage(experiment, planned, source)}"
+            )
+    for baseline in experiment.baselines:
+        lines.append(
+            f"baseline {baseline.name}: labels alone, {baseline.label_fraction:.0%} of them, "
+            f"learning rate the best on dev of {', '.join(split_names(baseline.lrs))}, "
+            f"patience {baseline.patience}"
+        )
+    return "\n".join(lines)
+
+
+def _describe_model(model) -> str:
+    shape = model.config
+    if isinstance(model, BiLSTM):
+        return (
+            f"BiLSTM, embeddings {shape.embedding_size}, 2 x {shape.hidden_size} units, projection "
+            f"to {shape.projection_size}"
+        )
+    return (
+        f"{shape.model_type}, {shape.layers} layers x {shape.hidden_size}, {shape.heads} heads, "
+        f"embeddings {shape.embedding_size}"
+    )
+
+
+def _describe_stage(experiment: Experiment, planned: PlannedStage, texts: Texts) -> str:
+    stage, recipe = planned.stage, planned.recipe
+    batch_rows, epoch, steps = count_steps(
+        planned, texts.pieces, texts.rows, experiment.batch_size, jax.device_count()
+    )
+    details = []
+    for name, weight in recipe.weights:
+        kind = {"representation": f" ({recipe.representation})", "logits": f" ({recipe.logits})"}
+        details.append(("" if weight == 1 else f"{weight:g} x ") + name + kind.get(name, ""))
+    maps = []
+    for what, pairs in (("hidden", recipe.hidden_map), ("attention", recipe.attention_map)):
+        if pairs:
+            told = ", ".join(f"{own} from {its}" for own, its in pairs)
+            maps.append(f"{what} {told}")
+    filled = len(texts.pieces.tokens) / texts.rows.piece.size
+    stop = f"after {stage.patience} evaluations without gain" if stage.patience else "never early"
+    return (
+        f"{planned.substage.name}: {' + '.join(details)} on {stage.data}"
+        + (f"; layers: {'; '.join(maps)}" if maps else "")
+        + f"; trains {', '.join(planned.substage.trainable)}; at most {steps:,} steps of "
+        f"{len(texts.examples) / epoch:.0f} sentences ({batch_rows} rows of "
+        f"{texts.rows.piece.shape[1]}, {len(texts.pieces.tokens) / epoch:,.0f} pieces, "
+        f"{filled:.0%} filled); lr {stage.lr:g} {stage.schedule}; stops {stop}"
+    )
+
+
+def describe(experiment: Experiment) -> str:
+    """What `run` would do, without training or leaving a file behind.
+
+    Raises:
+        InputError: as `run` would.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = prepare(experiment, Path(folder))
+        return f"{describe_data(prepared)}\n\n{describe_plan(experiment, prepared)}"

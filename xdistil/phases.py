@@ -1,0 +1,369 @@
+"""The phases of a run: teacher, student, baselines, scores. Each goes on where it was cut off."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from xdistil.config import Experiment, Stage, split_names
+from xdistil.data.batches import rows_per_batch, steps_per_epoch
+from xdistil.data.examples import write_tsv
+from xdistil.data.packing import collect_predictions
+from xdistil.data.pieces import Tokenizer
+from xdistil.distill.checkpoint import Checkpoints
+from xdistil.distill.loop import Course, Leg, Outcome, Source, run_plan
+from xdistil.distill.recipes import plan_stages, wanted_signals
+from xdistil.distill.teacher import Teacher, open_cache, params_fingerprint, signal_names
+from xdistil.journal import Journal
+from xdistil.mesh import replicate
+from xdistil.models.folders import load_model, save_model
+from xdistil.models.forward import Wanted, predict_rows
+from xdistil.models.structs import Params
+from xdistil.models.student import count_parameters, init_student, start_from_checkpoint
+from xdistil.prepare import Prepared, Texts, take_share
+from xdistil.results import scores
+from xdistil.results.gazetteer import tag_with_names
+from xdistil.results.speed import Runner, measure_speed
+
+log = logging.getLogger("xdistil")
+
+PREDICTION_PIECES = 4096  # in a batch of predictions or of the teacher's cache
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every phase of a run reads."""
+
+    experiment: Experiment
+    workdir: Path
+    prepared: Prepared
+    journal: Journal
+    mesh: Mesh
+
+    @property
+    def prediction_rows(self) -> int:
+        """Rows in a batch of predictions, a multiple of the devices."""
+        rows = PREDICTION_PIECES // self.experiment.data.row_length // self.mesh.size
+        return max(1, rows) * self.mesh.size
+
+    @property
+    def main_score(self) -> str:
+        """The score that chooses: macro_f1 of tagging, accuracy of classification."""
+        return scores.MAIN_SCORE[self.prepared.corpus.task.kind]
+
+
+def train_teacher(setting: Setting) -> Params:
+    """The fine-tuned teacher's parameters, host arrays; its HF folder is written to teacher/."""
+    prepared, folder = setting.prepared, setting.workdir / "teacher"
+    task = prepared.corpus.task
+    if folder.exists():
+        return load_model(str(folder), "main", task, setting.experiment.dtype).params
+    params = prepared.teacher_params
+    if prepared.teacher_stages:
+        texts = prepared.teacher_texts
+        legs = tuple(
+            Leg(
+                planned,
+                train=_source(_take(setting, texts["train"], prepared.tokenizer, planned.stage)),
+                dev=_source(texts["dev"]),
+            )
+            for planned in prepared.teacher_stages
+        )
+        course = _course(setting, "teacher", legs, prepared.teacher, None)
+        for outcome in _run(setting, course, params):
+            params = outcome.params
+    save_model(folder, prepared.teacher, params, task, prepared.tokenizer, {})
+    return params
+
+
+def freeze_teacher(setting: Setting, params: Params) -> Teacher:
+    """The trained teacher as a source of signals."""
+    prepared = setting.prepared
+    return Teacher(
+        model=prepared.teacher,
+        params=replicate(setting.mesh, params),
+        padding_id=prepared.student_tokenizer.pad,
+        kept=prepared.kept,
+        fingerprint=params_fingerprint(params),
+        mesh=setting.mesh,
+    )
+
+
+def distil(setting: Setting, teacher: Teacher) -> list[dict[str, Any]]:
+    """Runs the student's plan; returns the record of every sub-stage.
+
+    From the first stage that learns logits or labels on, student/ holds the student that was best
+    on dev after a sub-stage.
+    """
+    prepared = setting.prepared
+    texts = prepared.student_texts
+    legs = []
+    for planned in prepared.student_stages:
+        train = texts["transfer"]
+        if planned.stage.data == "train":
+            train = _take(setting, texts["train"], prepared.student_tokenizer, planned.stage)
+        wanted = wanted_signals(planned.recipe)
+        legs.append(
+            Leg(
+                planned,
+                train=_source(train, setting, teacher, wanted),
+                dev=_source(texts["dev"], setting, teacher, wanted),
+            )
+        )
+    course = _course(setting, "student", tuple(legs), prepared.student, teacher)
+    records: list[dict[str, Any]] = []
+    for outcome in _run(setting, course, first_student(setting, teacher)):
+        records = outcome.records
+        if not legs[len(records) - 1].planned.learns_head:
+            continue
+        *earlier, last = [
+            record["dev"][setting.main_score] or 0.0
+            for record, leg in zip(records, legs, strict=False)
+            if leg.planned.learns_head
+        ]
+        if all(last > value for value in earlier):
+            save_model(
+                setting.workdir / "student",
+                prepared.student,
+                outcome.params,
+                prepared.corpus.task,
+                prepared.student_tokenizer,
+                {},
+            )
+    return records
+
+
+def train_baseline(
+    setting: Setting, teacher: Teacher, index: int, least_steps: int
+) -> dict[str, Any]:
+    """The same student from the same start on labels alone, the best of its learning rates on dev.
+
+    Args:
+        teacher: only for the start: its word embeddings, as the distilled student has them.
+        least_steps: steps that it may take at least, as many as the whole plan.
+    """
+    prepared = setting.prepared
+    baseline = setting.experiment.baselines[index]
+    stage = Stage(
+        name="labels",
+        loss="labels",
+        data="train",
+        patience=baseline.patience,
+        label_fraction=baseline.label_fraction,
+    )
+    texts = _take(setting, prepared.student_texts["train"], prepared.student_tokenizer, stage)
+    size, devices = setting.experiment.batch_size, setting.mesh.size
+    batch_rows = rows_per_batch(texts.pieces, setting.experiment.data.row_length, size, devices)
+    epochs = baseline.epochs or least_steps / steps_per_epoch(texts.rows, batch_rows)
+    start = first_student(setting, teacher)
+    best: dict[str, Any] = {}
+    for number, lr in enumerate(split_names(baseline.lrs)):
+        (planned,) = plan_stages(
+            (replace(stage, lr=float(lr), epochs=epochs),),
+            f"baselines[{index}]",
+            prepared.student,
+            None,
+            setting.experiment.student.train_embeddings,
+        )
+        leg = Leg(planned, _source(texts), _source(prepared.student_texts["dev"]))
+        course = _course(setting, f"baseline-{index}-{number}", (leg,), prepared.student, None)
+        for outcome in _run(setting, course, start):
+            dev = outcome.records[-1]["dev"]
+            value = dev[setting.main_score] or 0.0
+            if not best or value > (best["dev"][setting.main_score] or 0.0):
+                best = {
+                    "name": baseline.name,
+                    "labels": len(texts.examples),
+                    "lr": float(lr),
+                    "steps": outcome.records[-1]["steps"],
+                    "limit": outcome.records[-1]["limit"],
+                    "dev": dev,
+                    "params": outcome.params,
+                }
+    return best
+
+
+def score(
+    setting: Setting, stages: list[dict[str, Any]], baselines: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Predictions, scores, sizes and speed: the content of results.json.
+
+    The folders teacher/ and student/ are loaded anew, so that what is scored is what is handed on.
+    The test set is read here for the first time.
+    """
+    prepared, task = setting.prepared, setting.prepared.corpus.task
+    dtype = setting.experiment.dtype
+    teacher = load_model(str(setting.workdir / "teacher"), "main", task, dtype)
+    student = load_model(str(setting.workdir / "student"), "main", task, dtype)
+    results: dict[str, Any] = {
+        "format": 1,
+        "task": task.kind,
+        "seed": setting.experiment.seed,
+        "selected_on": "dev",
+    }
+    for name, loaded, texts in (
+        ("teacher", teacher, prepared.teacher_texts),
+        ("student", student, prepared.student_texts),
+    ):
+        results[name] = {
+            "parameters": count_parameters(loaded.params),
+            "bytes": measure_bytes(setting.workdir / name),
+        }
+        params = replicate(setting.mesh, loaded.params)
+        for split in ("dev", "test"):
+            results[name][split] = None
+            if split in texts:
+                predicted = _predict(setting, loaded.model, params, texts[split])
+                results[name][split] = scores.score(task, texts[split].examples, predicted)
+                path = setting.workdir / "predictions" / f"{name}.{split}.tsv"
+                path.parent.mkdir(exist_ok=True)
+                write_tsv(path, texts[split].examples, predicted)
+    for baseline in baselines:
+        params = replicate(setting.mesh, baseline.pop("params"))
+        baseline["test"] = None
+        if "test" in prepared.student_texts:
+            texts = prepared.student_texts["test"]
+            predicted = _predict(setting, prepared.student, params, texts)
+            baseline["test"] = scores.score(task, texts.examples, predicted)
+    gazetteer = None
+    if task.kind == "tagging":
+        corpus = prepared.corpus
+        gazetteer = {
+            split: examples and scores.score(task, examples, tag_with_names(corpus.train, examples))
+            for split, examples in (("dev", corpus.dev), ("test", corpus.test))
+        }
+    speedup = measure_speed(
+        *(
+            Runner(loaded.model, loaded.params, texts["dev"].pieces, loaded.model.config.padding_id)
+            for loaded, texts in (
+                (teacher, prepared.teacher_texts),
+                (student, prepared.student_texts),
+            )
+        ),
+        row_length=setting.experiment.data.row_length,
+        seconds=setting.experiment.speed_seconds,
+        seed=setting.experiment.seed,
+    )
+    split = "test" if "test" in prepared.student_texts else "dev"
+    reached = [results[name][split][setting.main_score] for name in ("teacher", "student")]
+    counted = [results[name]["parameters"]["total"] for name in ("teacher", "student")]
+    return {
+        **results,
+        "retention": reached[1] / reached[0] if all(reached) else None,
+        "compression": counted[0] / counted[1],
+        "stages": stages,
+        "baselines": baselines,
+        "gazetteer": gazetteer,
+        "timing": {
+            "stages": {stage["name"]: stage.pop("seconds") for stage in stages},
+            "speedup": speedup,
+        },
+    }
+
+
+def first_student(setting: Setting, teacher: Teacher) -> Params:
+    """The student's parameters before its first stage, host arrays."""
+    prepared = setting.prepared
+    embedding = np.asarray(teacher.params["embeddings"]["word_embeddings"]["embedding"])
+    key = jax.random.fold_in(jax.random.key(setting.experiment.seed), 1)
+    if prepared.checkpoint_params is not None:
+        return start_from_checkpoint(
+            prepared.checkpoint_params,
+            setting.experiment.student,
+            embedding,
+            prepared.kept,
+            key,
+        )
+    return init_student(prepared.student, setting.experiment.student, embedding, prepared.kept, key)
+
+
+def measure_bytes(folder: Path) -> dict[str, int]:
+    """Sizes of a model folder's parts: model file(s), tokenizer files, everything."""
+    sizes = {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    return {
+        "model": sum(size for name, size in sizes.items() if name.endswith(".safetensors")),
+        "tokenizer": sum(size for name, size in sizes.items() if name.startswith("tokenizer")),
+        "folder": sum(sizes.values()),
+    }
+
+
+def _take(setting: Setting, texts: Texts, tokenizer: Tokenizer, stage: Stage) -> Texts:
+    experiment = setting.experiment
+    task = setting.prepared.corpus.task
+    return take_share(
+        texts, stage.label_fraction, task, tokenizer, experiment.data, experiment.seed
+    )
+
+
+def _source(
+    texts: Texts,
+    setting: Setting | None = None,
+    teacher: Teacher | None = None,
+    wanted: Wanted | None = None,
+) -> Source:
+    """Texts with the teacher's cached signals, where a stage wants signals that are cached."""
+    signals = {}
+    if setting and teacher and wanted and signal_names(wanted) and not wanted.attention:
+        signals = open_cache(
+            setting.workdir / "cache" / "signals",
+            teacher,
+            texts.pieces,
+            texts.rows,
+            wanted,
+            setting.prediction_rows,
+        )
+    return Source(texts.pieces, texts.rows, signals)
+
+
+def _course(
+    setting: Setting,
+    name: str,
+    legs: tuple[Leg, ...],
+    model: nn.Module,
+    teacher: Teacher | None,
+) -> Course:
+    prepared, experiment = setting.prepared, setting.experiment
+    dev = (prepared.teacher_texts if name == "teacher" else prepared.student_texts)["dev"]
+    task = prepared.corpus.task
+
+    def evaluate(params: Params) -> dict[str, Any]:
+        return scores.score(task, dev.examples, _predict(setting, model, params, dev))
+
+    return Course(
+        name=name,
+        legs=legs,
+        teacher=teacher,
+        evaluate=evaluate,
+        main_score=setting.main_score,
+        batch_size=experiment.batch_size,
+        padding_id=prepared.student_tokenizer.pad,
+        eval_every=experiment.eval_every,
+        log_every=experiment.log_every,
+        seed=experiment.seed,
+        mesh=setting.mesh,
+    )
+
+
+def _run(setting: Setting, course: Course, params: Params) -> Iterator[Outcome]:
+    checkpoints = Checkpoints(setting.workdir / "checkpoints" / course.name)
+    try:
+        yield from run_plan(course, params, checkpoints, setting.journal)
+    finally:
+        checkpoints.close()
+
+
+def _predict(
+    setting: Setting, model: nn.Module, params: Params, texts: Texts
+) -> list[tuple[str, ...]]:
+    padding_id = model.config.padding_id
+    predicted = predict_rows(
+        model, params, texts.pieces, texts.rows, setting.prediction_rows, padding_id, setting.mesh
+    )
+    task = setting.prepared.corpus.task
+    return collect_predictions(texts.pieces, texts.rows, predicted, texts.examples, task)

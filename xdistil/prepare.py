@@ -1,0 +1,225 @@
+"""Everything a run needs before its first step, read and checked: texts, teacher, student's shape.
+
+Nothing here trains and nothing is scored. Whatever is wrong with files, labels, models or the plan
+is found here, before anything is compiled.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from xdistil import config
+from xdistil.config import Experiment
+from xdistil.data.examples import Corpus, Example, Task, read_corpus, take_evenly
+from xdistil.data.generate import generate_corpus
+from xdistil.data.packing import Rows, load_packed, pack, save_packed
+from xdistil.data.pieces import (
+    LanguageCount,
+    Pieces,
+    Tokenizer,
+    count_pieces,
+    cut_pieces,
+    load_tokenizer,
+)
+from xdistil.data.vocabulary import train_wordpiece
+from xdistil.distill.recipes import PlannedStage, plan_stages
+from xdistil.errors import InputError
+from xdistil.models.bert import Encoder, EncoderConfig
+from xdistil.models.compress import seen_vocabulary, trim_embeddings, trim_tokenizer
+from xdistil.models.folders import Loaded, load_model
+from xdistil.models.structs import Params
+from xdistil.models.student import design_student, with_dropout
+
+log = logging.getLogger("xdistil")
+
+SPLITS = ("train", "dev", "test", "transfer")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Examples, cut into pieces and packed."""
+
+    examples: list[Example]
+    pieces: Pieces
+    rows: Rows
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The outcome of `prepare`."""
+
+    corpus: Corpus
+    counts: dict[str, dict[str, LanguageCount]]  # by split and language, with the student's pieces
+    tokenizer: Tokenizer  # the teacher's
+    teacher: nn.Module
+    teacher_params: Params  # as loaded or drawn, before fine-tuning
+    teacher_stages: tuple[PlannedStage, ...]  # empty: the teacher is used as it is
+    teacher_texts: dict[str, Texts]  # train, dev and test in the teacher's pieces
+    student_tokenizer: Tokenizer
+    kept: np.ndarray | None  # i32[v] teacher id of each student piece; None: the same vocabulary
+    student: nn.Module
+    checkpoint_params: Params | None  # of a student that starts from a checkpoint
+    student_stages: tuple[PlannedStage, ...]
+    student_texts: dict[str, Texts]  # all splits in the student's pieces
+
+
+def prepare(experiment: Experiment, cache: Path) -> Prepared:
+    """Reads and checks everything.
+
+    Args:
+        cache: a folder for what is made on the way: generated corpus, trained tokenizer, packed
+            rows.
+
+    Raises:
+        InputError: whatever is wrong, in one sentence.
+    """
+    data = experiment.data
+    if data.generate:
+        generate_corpus(cache / "corpus", data.generate, experiment.seed)
+        data = replace(data, folder=str(cache / "corpus"))
+    corpus = read_corpus(data, experiment.seed)
+    tokenizer, teacher = _load_teacher(experiment, corpus, cache)
+    shape = teacher.model.config
+    if data.row_length > shape.positions:
+        raise InputError(
+            f"data.row_length is {data.row_length}, but the teacher has only {shape.positions} "
+            "positions: lower data.row_length."
+        )
+    max_length = data.max_length or data.row_length
+    splits = {name: getattr(corpus, name) for name in SPLITS}
+    cut = {
+        name: cut_pieces(examples, corpus.task, tokenizer, max_length)
+        for name, examples in splits.items()
+        if examples is not None
+    }
+    student_tokenizer, kept, student_cut = tokenizer, None, cut
+    if experiment.student.vocabulary == "seen":
+        kept = seen_vocabulary(tokenizer, cut["train"], cut["transfer"])
+        student_tokenizer = trim_tokenizer(tokenizer, kept)
+        student_cut = {
+            name: cut_pieces(splits[name], corpus.task, student_tokenizer, max_length)
+            for name in cut
+        }
+    teacher_texts = {
+        name: _pack(
+            splits[name], pieces, data.row_length, experiment.seed, cache / "teacher" / name
+        )
+        for name, pieces in cut.items()
+        if name != "transfer"
+    }
+    student_texts = {
+        name: _pack(
+            splits[name], pieces, data.row_length, experiment.seed, cache / "student" / name
+        )
+        for name, pieces in student_cut.items()
+    }
+    student, checkpoint_params = _load_student(
+        experiment, shape, student_tokenizer, tokenizer, kept, corpus.task
+    )
+    teacher_plan = experiment.teacher.plan if experiment.teacher.finetune else ()
+    return Prepared(
+        corpus=corpus,
+        counts={
+            name: count_pieces(splits[name], corpus.task, pieces, student_tokenizer)
+            for name, pieces in student_cut.items()
+        },
+        tokenizer=tokenizer,
+        teacher=teacher.model,
+        teacher_params=teacher.params,
+        teacher_stages=plan_stages(teacher_plan, "teacher.plan", teacher.model, None),
+        teacher_texts=teacher_texts,
+        student_tokenizer=student_tokenizer,
+        kept=kept,
+        student=student,
+        checkpoint_params=checkpoint_params,
+        student_stages=plan_stages(
+            experiment.plan, "plan", student, shape, experiment.student.train_embeddings
+        ),
+        student_texts=student_texts,
+    )
+
+
+def take_share(
+    texts: Texts, share: float, task: Task, tokenizer: Tokenizer, data: config.Data, seed: int
+) -> Texts:
+    """The first examples of each language, `share` of them all, packed by themselves."""
+    if share == 1.0:
+        return texts
+    examples = take_evenly(texts.examples, max(1, round(share * len(texts.examples))))
+    pieces = cut_pieces(examples, task, tokenizer, data.max_length or data.row_length)
+    return Texts(examples, pieces, pack(pieces, data.row_length, seed))
+
+
+def _pack(
+    examples: list[Example], pieces: Pieces, row_length: int, seed: int, folder: Path
+) -> Texts:
+    save_packed(folder, pieces, pack(pieces, row_length, seed))
+    return Texts(examples, *load_packed(folder))
+
+
+def _load_teacher(experiment: Experiment, corpus: Corpus, cache: Path) -> tuple[Tokenizer, Loaded]:
+    teacher, task = experiment.teacher, corpus.task
+    if teacher.model:
+        tokenizer = load_tokenizer(teacher.tokenizer or teacher.model, teacher.revision)
+        loaded = load_model(teacher.model, teacher.revision, task, experiment.dtype)
+        for note in loaded.notes:
+            log.info("teacher: %s", note)
+        if not isinstance(loaded.model, Encoder):
+            raise InputError(f"teacher.model={teacher.model} is a student: name an encoder.")
+    else:
+        folder = cache / "tokenizer"
+        train_wordpiece([*corpus.train, *corpus.transfer], teacher.vocabulary_size, folder)
+        tokenizer = load_tokenizer(str(folder))
+        shape = EncoderConfig(
+            vocabulary_size=tokenizer.vocabulary_size,
+            embedding_size=teacher.hidden_size,
+            hidden_size=teacher.hidden_size,
+            layers=teacher.layers,
+            heads=teacher.heads,
+            intermediate_size=4 * teacher.hidden_size,
+            padding_id=tokenizer.pad,
+        )
+        model = Encoder(shape, task.kind, len(task.labels), experiment.dtype)
+        params = jax.device_get(model.init_params(jax.random.key(experiment.seed)))
+        loaded = Loaded(model, params, {}, [])
+    if tokenizer.vocabulary_size > loaded.model.config.vocabulary_size:
+        raise InputError(
+            f"the teacher's tokenizer has {tokenizer.vocabulary_size} pieces and its embeddings "
+            f"only {loaded.model.config.vocabulary_size} rows: name the model's own tokenizer in "
+            "teacher.tokenizer."
+        )
+    return tokenizer, loaded
+
+
+def _load_student(
+    experiment: Experiment,
+    teacher: EncoderConfig,
+    tokenizer: Tokenizer,
+    teacher_tokenizer: Tokenizer,
+    kept: np.ndarray | None,
+    task: Task,
+) -> tuple[nn.Module, Params | None]:
+    student = experiment.student
+    if not student.checkpoint:
+        model = design_student(student, teacher, tokenizer, task, experiment.dtype)
+        return model, None
+    own = load_tokenizer(student.checkpoint)
+    if own.backend.get_vocab() != teacher_tokenizer.backend.get_vocab():
+        raise InputError(
+            f"student.checkpoint={student.checkpoint} has another vocabulary than the teacher: "
+            "choose a checkpoint of the teacher's tokenizer, or leave student.checkpoint empty."
+        )
+    loaded = load_model(student.checkpoint, "main", task, experiment.dtype)
+    for note in loaded.notes:
+        log.info("student: %s", note)
+    if not isinstance(loaded.model, Encoder):
+        raise InputError(f"student.checkpoint={student.checkpoint} is no transformer.")
+    model, params = with_dropout(loaded.model, student.dropout), loaded.params
+    if kept is not None:
+        params = trim_embeddings(params, kept)
+        model = model.clone(config=replace(model.config, vocabulary_size=len(kept)))
+    return model, params

@@ -1,0 +1,69 @@
+"""The workdir: one run's folder, which belongs to one config for good."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from xdistil.config import Experiment
+from xdistil.errors import InputError
+from xdistil.journal import write_json
+
+# What may differ when a run goes on: it changes no result.
+FREE = ("log_every", "speed_seconds")
+
+
+def read_results(workdir: Path) -> dict[str, Any] | None:
+    """results.json of a finished run, None before."""
+    path = workdir / "results.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def claim_workdir(workdir: Path, experiment: Experiment) -> None:
+    """Writes config.json, or compares with the one that is there.
+
+    Raises:
+        InputError: the workdir is another experiment's; the sentence names the first field that
+            differs.
+    """
+    path = workdir / "config.json"
+    content = json.loads(json.dumps(dataclasses.asdict(experiment)))
+    if not path.exists():
+        write_json(path, content)
+        return
+    there = _flatten(json.loads(path.read_text(encoding="utf-8")))
+    here = _flatten(content)
+    for name in sorted(there.keys() | here.keys()):
+        if name in FREE or there.get(name) == here.get(name):
+            continue
+        raise InputError(
+            f"{workdir} holds a run with {name}={there.get(name)!r}, and this one has "
+            f"{here.get(name)!r}: name another --workdir, or set --config.{name} as it was."
+        )
+
+
+def open_workdir(workdir: Path) -> None:
+    """Makes the folder.
+
+    Raises:
+        InputError: it cannot be made or written to.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        probe = workdir / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"--workdir={workdir} cannot be written to ({error.strerror}): name another folder."
+        ) from error
+
+
+def _flatten(tree: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(tree, dict):
+        parts = [_flatten(value, f"{path}.{key}" if path else key) for key, value in tree.items()]
+    elif isinstance(tree, list):
+        parts = [_flatten(value, f"{path}[{i}]") for i, value in enumerate(tree)]
+    else:
+        return {path: tree}
+    return {name: value for part in parts for name, value in part.items()}
