@@ -21,7 +21,6 @@ from xdistil.data.examples import Example, Task
 from xdistil.errors import InputError
 
 _ENCODE_BATCH = 4096  # texts encoded at once: bounds the memory of the tokenizer's own records
-_WARN_UNKNOWN = 0.05
 _log = logging.getLogger("xdistil")
 
 
@@ -181,30 +180,6 @@ def _count_unknown(
     totals = (_offsets(np.array(values, np.int64)[numbers])[ends] for values in (words, unknown))
     of_words, of_unknown = (np.diff(values) for values in totals)
     return of_words, of_unknown
-
-
-def log_counts(name: str, counts: dict[str, LanguageCount]) -> None:
-    """Logs one line a language, and a warning that names those with many unknown words."""
-    for language, count in counts.items():
-        _log.info(
-            "%s %s: %d sentences, %d words, %d pieces, %.2f pieces a word, %.1f%% unknown words",
-            name,
-            language,
-            count.sentences,
-            count.words,
-            count.pieces,
-            count.pieces / max(1, count.words),
-            100 * count.unknown,
-        )
-    poor = [f"{k} {c.unknown:.0%}" for k, c in counts.items() if c.unknown > _WARN_UNKNOWN]
-    if poor:
-        _log.warning(
-            "%s: the tokenizer does not know more than %.0f%% of the words of %s; scores there "
-            "measure the tokenizer",
-            name,
-            100 * _WARN_UNKNOWN,
-            ", ".join(poor),
-        )
 
 
 def pieces_fingerprint(pieces: Pieces) -> str:

@@ -1,0 +1,86 @@
+"""Small tokenizers of three makes, each with its special pieces, trained on a line of text."""
+
+import pytest
+from tokenizers import (
+    Tokenizer,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+
+from xdistil.data.pieces import make_tokenizer
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+TEXT = "the tiny student reads what the large teacher read, and learns: unlabelled texts suffice."
+
+
+def build_wordpiece() -> Tokenizer:
+    """Lower case, no accents, CJK characters alone; whole words, letters, and nothing else."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,:;!?-'中文字"
+    words = ["berlin", "ber", "##lin", "##in", "new", "york", "teacher", "reads"]
+    pieces = dict.fromkeys([*SPECIAL, *letters, *("##" + letter for letter in letters), *words])
+    backend = Tokenizer(
+        models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]")
+    )
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    return backend
+
+
+def build_byte_bpe() -> Tokenizer:
+    """Bytes: no text is unknown; two separators between the texts of a pair, all of one type."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator([TEXT], trainer)
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] [SEP] $B [SEP]",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    return backend
+
+
+def build_plain_unigram() -> Tokenizer:
+    """Words by spaces, one score a letter; no special pieces around a text."""
+    pieces = [("[UNK]", 0.0), ("▁", -1.0), ("he", -1.5), ("▁the", -2.0)]
+    pieces += [(letter, -3.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
+    backend = Tokenizer(models.Unigram(pieces, unk_id=0))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    return backend
+
+
+BUILDERS = {
+    "wordpiece": build_wordpiece,
+    "byte_bpe": build_byte_bpe,
+    "plain_unigram": build_plain_unigram,
+}
+
+
+def wrap(name: str):
+    special = {"unk_token": "[UNK]"}
+    if name != "plain_unigram":
+        special |= {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    return make_tokenizer(BUILDERS[name](), special)
+
+
+@pytest.fixture(scope="session")
+def wordpiece():
+    return wrap("wordpiece")
+
+
+@pytest.fixture(scope="session", params=BUILDERS)
+def any_tokenizer(request):
+    return wrap(request.param)
