@@ -95,7 +95,7 @@ def read_config(raw: Mapping[str, Any], where: str) -> EncoderConfig:
     electra = raw["model_type"] == "electra"
     values: dict[str, Any] = {}
     for field in dataclasses.fields(EncoderConfig):
-        value = raw.get(_KEYS[field.name])
+        value: Any = raw.get(_KEYS[field.name])
         if field.name == "embedding_size" and not electra:
             value = None
         if value is None:
@@ -326,15 +326,17 @@ class _SelfAttention(nn.Module):
 
         def split(name: str) -> jax.Array:
             projected = _dense(config, config.hidden_size, self.dtype, name)(hidden)
-            return projected.reshape(*hidden.shape[:2], config.heads, width)
+            by_head = projected.reshape(*hidden.shape[:2], config.heads, width)
+            return by_head.transpose(0, 2, 1, 3)
 
+        # Heads before time: plain matrix products measure faster on a CPU than an einsum.
         query, key, value = split("query"), split("key"), split("value")
-        scores = jnp.einsum("bqhd,bkhd->bhqk", query / width**0.5, key)
+        scores = (query / width**0.5) @ key.transpose(0, 1, 3, 2)
         # The softmax is taken in float32 whatever the arithmetic: its sums are long.
         scores = jnp.where(mask[:, None], scores.astype(jnp.float32), -jnp.inf)
         probabilities = jax.nn.softmax(scores, axis=-1)
         dropped = nn.Dropout(config.attention_dropout)(probabilities, deterministic)
-        context = jnp.einsum("bhqk,bkhd->bqhd", dropped.astype(value.dtype), value)
+        context = (dropped.astype(value.dtype) @ value).transpose(0, 2, 1, 3)
         return context.reshape(hidden.shape), probabilities
 
 
