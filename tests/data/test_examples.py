@@ -109,9 +109,9 @@ def test_a_label_is_a_name_or_the_number_of_its_class(folder):
 
 
 def test_numbers_without_names_count_from_zero(folder):
-    assert read_labels(folder, "1 0 de:2") == (
-        ("0", "1", "2"),
-        [("1", "und"), ("0", "und"), ("2", "de")],
+    assert read_labels(folder, "1 0 de:1") == (
+        ("0", "1"),
+        [("1", "und"), ("0", "und"), ("1", "de")],
     )
     refuses("label '1' is ambiguous.*class '2'", read_labels, folder, "1 2")
 

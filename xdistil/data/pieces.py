@@ -405,12 +405,12 @@ def _cut_texts(
 
 
 def _truncate(lengths: list[np.ndarray], room: int) -> list[np.ndarray]:
-    # Longest first: the shorter of two texts is cut only where it exceeds half of the room.
+    # Longest first: the shorter of two texts is cut only where it exceeds half of the room, and
+    # the odd piece goes to the longer, or to the second of equals.
     if len(lengths) == 1:
         return [np.minimum(lengths[0], room)]
     first, second = lengths
-    fits = first + second <= room
-    half = room // 2
-    kept_first = np.where(first <= half, first, np.maximum(room - second, half))
-    kept_first = np.where(fits, first, kept_first)
-    return [kept_first, np.minimum(second, room - kept_first)]
+    half = room // 2 + (room % 2) * (first > second)
+    kept = np.where(first <= room // 2, first, np.maximum(room - second, half))
+    kept = np.where(first + second <= room, first, kept)
+    return [kept, np.minimum(second, room - kept)]

@@ -1,0 +1,84 @@
+"""The order of batches: a permutation an epoch, equal for any share-out and any start."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.data.test_packing import make_pieces
+from xdistil.data.batches import make_batches, rows_per_batch, steps_per_epoch
+from xdistil.data.packing import pack
+
+
+def collect(count=10, batch_rows=4, epochs=2, **options):
+    """The row that each row of each batch is (its only piece), -1 for an empty one: [steps, B]."""
+    pieces = make_pieces([1] * count)
+    rows = pack(pieces, 1, seed=None)
+    options = {"seed": 0, "padding_id": 99} | options
+    signals = {"logits": np.arange(count, dtype=np.float32)[:, None] + 1}
+    batches = make_batches(pieces, rows, signals, batch_rows, epochs, **options)
+    numbers = []
+    for batch, gathered in batches:
+        own = np.where(batch.segment > 0, batch.tokens - 100, -1)
+        assert gathered["logits"][..., 0].tolist() == (own + 1).tolist()
+        assert (batch.tokens[own < 0] == 99).all()
+        numbers.append(own[:, 0])
+    return np.array(numbers)
+
+
+def test_every_epoch_holds_every_row_once_and_empty_rows_at_its_end():
+    steps = collect()
+    assert steps.shape == (6, 4)
+    for epoch in (steps[:3].ravel(), steps[3:].ravel()):
+        assert sorted(epoch[:10]) == list(range(10))
+        assert epoch[10:].tolist() == [-1, -1]
+    assert steps[:3].tolist() != steps[3:].tolist()
+
+
+def test_the_seed_decides_the_order():
+    assert collect().tolist() == collect().tolist()
+    assert collect().tolist() != collect(seed=1).tolist()
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 30), st.integers(1, 3), st.data())
+def test_a_start_at_any_step_goes_on_with_the_same_batches(count, batch_rows, data):
+    whole = collect(count, batch_rows)
+    first = data.draw(st.integers(0, len(whole)))
+    rest = collect(count, batch_rows, first_step=first)
+    assert rest.tolist() == whole[first:].tolist()
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_processes_hold_contiguous_blocks_of_the_same_global_batches(processes):
+    shares = [collect(process_index=p, process_count=processes) for p in range(processes)]
+    assert np.concatenate(shares, axis=1).tolist() == collect().tolist()
+
+
+def test_rows_that_do_not_divide_among_processes_are_a_mistake():
+    with pytest.raises(ValueError, match="4 rows do not divide among 3"):
+        collect(process_count=3)
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(1, 3), (0.5, 2), (2.1, 7), (1 / 3, 1)])
+def test_a_part_of_an_epoch_is_rounded_up(epochs, steps):
+    assert len(collect(epochs=epochs)) == steps
+
+
+def test_rows_a_batch_hold_about_as_many_sentences_as_asked():
+    pieces = make_pieces([6, 2, 4])  # four pieces a sentence on average
+    assert rows_per_batch(pieces, 8, 32, 1) == 16
+    assert rows_per_batch(pieces, 8, 32, 3) == 15
+    assert rows_per_batch(pieces, 64, 4, 1) == 1
+    assert rows_per_batch(pieces, 64, 4, 8) == 8
+
+
+def test_windows_of_one_sentence_count_as_one_sentence():
+    pieces = make_pieces([6, 2, 4])
+    pieces.example[:] = [0, 0, 1]
+    assert rows_per_batch(pieces, 8, 32, 1) == 24
+
+
+def test_an_epoch_sees_every_row():
+    rows = pack(make_pieces([1] * 10), 1, None)
+    assert [steps_per_epoch(rows, n) for n in (1, 3, 5, 10, 11)] == [10, 4, 2, 1, 1]

@@ -1,0 +1,212 @@
+"""Packing against a naive first-fit; predictions find their words again, whatever the packing."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xdistil.data.examples import Example, Task
+from xdistil.data.packing import (
+    Rows,
+    collect_predictions,
+    fill_batch,
+    gather_signal,
+    load_packed,
+    pack,
+    save_packed,
+)
+from xdistil.data.pieces import Pieces, cut_pieces
+from xdistil.errors import InputError
+
+TAGGING = Task("tagging", ("I-PER", "O", "B-PER"))
+lengths_of_segments = st.lists(st.integers(1, 9), min_size=1, max_size=40)
+
+
+def make_pieces(lengths):
+    """Pieces of segments of these lengths whose arrays tell one piece from another."""
+    start = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    count = int(start[-1])
+    first = np.isin(np.arange(count), start[:-1])
+    return Pieces(
+        tokens=np.arange(count, dtype=np.int32) + 100,
+        token_type=(np.arange(count) % 2).astype(np.int8),
+        labels=np.where(first, np.arange(count) % 3, 0).astype(np.int32),
+        label_mask=first,
+        word=np.where(first, 0, -1).astype(np.int32),
+        start=start,
+        example=np.arange(len(lengths), dtype=np.int32),
+    )
+
+
+def pack_naively(lengths, row_length):
+    """Segments of each row, each segment in the first row that has room."""
+    rows = []
+    for segment, length in enumerate(lengths):
+        for row in rows:
+            if sum(lengths[other] for other in row) + length <= row_length:
+                row.append(segment)
+                break
+        else:
+            rows.append([segment])
+    return rows
+
+
+def segments_of(pieces, rows):
+    """The segments that lie in each row, told from their first pieces."""
+    owner = np.repeat(pieces.example, np.diff(pieces.start))
+    starts = (rows.piece >= 0) & (rows.position == 0)
+    return [owner[row[first]].tolist() for row, first in zip(rows.piece, starts, strict=True)]
+
+
+@given(lengths_of_segments, st.integers(9, 24))
+def test_each_segment_goes_into_the_first_row_with_room(lengths, row_length):
+    pieces = make_pieces(lengths)
+    rows = pack(pieces, row_length, seed=None)
+    assert segments_of(pieces, rows) == pack_naively(lengths, row_length)
+
+
+@given(lengths_of_segments, st.integers(9, 24), st.integers(0, 5) | st.none())
+def test_a_row_holds_whole_segments_end_to_end(lengths, row_length, seed):
+    pieces = make_pieces(lengths)
+    rows = pack(pieces, row_length, seed)
+    placed = segments_of(pieces, rows)
+    for row, owners in enumerate(placed):
+        expected = [
+            (pieces.start[owner] + i, number, i)
+            for number, owner in enumerate(owners, 1)
+            for i in range(lengths[owner])
+        ]
+        expected += [(-1, 0, 0)] * (row_length - len(expected))
+        arrays = (rows.piece[row], rows.segment[row], rows.position[row])
+        assert list(zip(*arrays, strict=True)) == expected
+    assert sorted(sum(placed, [])) == list(range(len(lengths)))
+
+
+def test_the_seed_alone_decides_the_order():
+    pieces = make_pieces([3] * 50)
+    rows = [pack(pieces, 8, seed).piece.tolist() for seed in (1, 1, 2, None)]
+    assert rows[0] == rows[1]
+    assert len({str(row) for row in rows}) == 3
+
+
+def test_a_segment_longer_than_a_row_is_refused():
+    with pytest.raises(InputError, match=r"data\.row_length 8 is less than a segment of 9"):
+        pack(make_pieces([3, 9]), 8, None)
+
+
+def test_a_batch_gathers_rows_and_an_index_of_minus_one_is_an_empty_row():
+    pieces = make_pieces([3, 2, 4])
+    rows = pack(pieces, 6, seed=None)
+    batch = fill_batch(pieces, rows, np.array([1, -1, 0]), padding_id=7)
+    assert batch.tokens.tolist() == [
+        [105, 106, 107, 108, 7, 7],
+        [7] * 6,
+        [100, 101, 102, 103, 104, 7],
+    ]
+    assert batch.segment.tolist() == [[1, 1, 1, 1, 0, 0], [0] * 6, [1, 1, 1, 2, 2, 0]]
+    assert batch.position.tolist() == [[0, 1, 2, 3, 0, 0], [0] * 6, [0, 1, 2, 0, 1, 0]]
+    assert batch.token_type.tolist() == [[1, 0, 1, 0, 0, 0], [0] * 6, [0, 1, 0, 1, 0, 0]]
+    assert batch.labels.tolist() == [[2, 0, 0, 0, 0, 0], [0] * 6, [0] * 6]
+    assert batch.label_mask.astype(int).tolist() == [
+        [1, 0, 0, 0, 0, 0],
+        [0] * 6,
+        [1, 0, 0, 1, 0, 0],
+    ]
+    assert {values.dtype for values in batch[:5]} == {np.dtype(np.int32)}
+    assert batch.label_mask.dtype == bool
+
+
+def test_a_signal_follows_its_pieces_and_is_zero_at_padding(tmp_path):
+    pieces = make_pieces([3, 2, 4])
+    rows = pack(pieces, 6, seed=None)
+    np.save(tmp_path / "values.npy", np.arange(1, 19, dtype=np.float16).reshape(9, 2))
+    values = np.load(tmp_path / "values.npy", mmap_mode="r")
+    gathered = gather_signal(values, rows, np.array([1, -1]))
+    assert gathered.dtype == np.float16
+    assert gathered[0].tolist() == [[11, 12], [13, 14], [15, 16], [17, 18], [0, 0], [0, 0]]
+    assert not gathered[1].any()
+
+
+sentences = st.lists(
+    st.lists(st.sampled_from(["a", "new", "bxy", "\u0301", "θ"]), min_size=1, max_size=9),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(found=sentences, seed=st.integers(0, 3), data=st.data())
+def test_every_word_gets_its_own_prediction_back(wordpiece, found, seed, data):
+    examples = [Example(tuple(words), None, "xx") for words in found]
+    pieces = cut_pieces(examples, TAGGING, wordpiece, 6)
+    rows = pack(pieces, 8, seed)
+    # A legal tag for each word, laid where the word's first piece is; noise everywhere else.
+    tags = [[data.draw(st.sampled_from(["O", "B-PER"])) for _ in words] for words in found]
+    predicted = np.zeros(rows.piece.shape, np.int32)
+    owner = np.repeat(pieces.example, np.diff(pieces.start))
+    for row, column in zip(*np.nonzero(rows.piece >= 0), strict=True):
+        piece = rows.piece[row, column]
+        if pieces.word[piece] >= 0:
+            tag = tags[owner[piece]][pieces.word[piece]]
+            predicted[row, column] = TAGGING.labels.index(tag)
+    expected = [
+        tuple("O" if word == "\u0301" else tag for word, tag in zip(words, its_tags, strict=True))
+        for words, its_tags in zip(found, tags, strict=True)
+    ]
+    assert collect_predictions(pieces, rows, predicted, examples, TAGGING) == expected
+
+
+def test_predicted_tags_are_made_legal_across_windows(wordpiece):
+    examples = [Example(("a", "b", "c", "d"), None, "xx"), Example(("a",), None, "xx")]
+    pieces = cut_pieces(examples, TAGGING, wordpiece, 4)
+    rows = pack(pieces, 4, seed=3)
+    inside = np.zeros(rows.piece.shape, np.int32)  # I-PER everywhere
+    assert collect_predictions(pieces, rows, inside, examples, TAGGING) == [
+        ("B-PER", "I-PER", "I-PER", "I-PER"),
+        ("B-PER",),
+    ]
+
+
+def test_each_text_gets_the_class_of_its_first_piece(wordpiece):
+    task = Task("classification", ("no", "yes"))
+    examples = [Example(("a b c", "d"), None, "xx"), Example(("a", "b"), None, "xx")]
+    pieces = cut_pieces(examples, task, wordpiece, 16)
+    rows = pack(pieces, 16, seed=None)
+    predicted = np.zeros((1, 16), np.int32)
+    predicted[0, 7] = 1  # where the second pair begins: [CLS] a b c [SEP] d [SEP]
+    predicted[0, 1:7] = 1
+    labels = collect_predictions(pieces, rows, predicted, examples, task)
+    assert labels == [("no",), ("yes",)]
+
+
+def test_stored_rows_open_memory_mapped_and_equal(tmp_path):
+    pieces = make_pieces([3, 2, 4])
+    rows = pack(pieces, 6, seed=0)
+    folder = tmp_path / "deep" / "packed"
+    save_packed(folder, make_pieces([1]), pack(make_pieces([1]), 6, None))
+    save_packed(folder, pieces, rows)
+    assert [path.name for path in folder.parent.iterdir()] == ["packed"]
+    loaded_pieces, loaded_rows = load_packed(folder)
+    for ours, theirs in ((pieces, loaded_pieces), (rows, loaded_rows)):
+        for name, values in vars(ours).items():
+            loaded = getattr(theirs, name)
+            assert isinstance(loaded, np.memmap)
+            assert loaded.dtype == values.dtype
+            assert loaded.tolist() == values.tolist()
+    batch = fill_batch(loaded_pieces, loaded_rows, np.array([0, -1]), 7)
+    expected = fill_batch(pieces, rows, np.array([0, -1]), 7)
+    assert [values.tolist() for values in batch] == [values.tolist() for values in expected]
+
+
+@pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"\x93NUMPY")])
+def test_a_damaged_store_is_refused_by_name(tmp_path, damage):
+    pieces = make_pieces([3])
+    save_packed(tmp_path / "packed", pieces, pack(pieces, 6, None))
+    damage(tmp_path / "packed" / "row_piece.npy")
+    with pytest.raises(InputError, match=r"row_piece\.npy is missing or damaged"):
+        load_packed(tmp_path / "packed")
+
+
+def test_many_segments_are_packed_tightly():
+    lengths = np.random.default_rng(0).integers(3, 40, 20_000)
+    rows = pack(make_pieces(lengths), 64, seed=0)
+    assert (rows.piece >= 0).mean() > 0.97

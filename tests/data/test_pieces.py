@@ -1,0 +1,303 @@
+"""Pieces against the tokenizer's own answer for each whole sentence, and a greedy cutter."""
+
+import json
+import logging
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as Backend
+from transformers import AutoTokenizer
+
+from xdistil.data.examples import Example, Task
+from xdistil.data.pieces import (
+    LanguageCount,
+    count_pieces,
+    cut_pieces,
+    load_tokenizer,
+    pieces_fingerprint,
+    save_tokenizer,
+)
+from xdistil.errors import InputError
+
+TAGGING = Task("tagging", ("B-PER", "I-PER", "O"))
+CLASSES = Task("classification", ("neg", "neutral", "pos"))
+
+# Letters the tokenizers know, marks that one of them drops, scripts that none knows.
+characters = st.one_of(
+    st.sampled_from("abertlinθé文.-'\u0301\u0e38\u200d😀"),
+    st.characters(exclude_characters=" \t\n\r", exclude_categories=["Cs"]),
+)
+words = st.text(characters, min_size=1, max_size=6)
+sentences = st.lists(st.lists(words, min_size=1, max_size=7).map(tuple), min_size=1, max_size=5)
+texts = st.text(st.one_of(characters, st.just(" ")), min_size=1, max_size=20)
+
+
+def tag_words(found):
+    return [
+        Example(inputs, tuple(TAGGING.labels[i % 3] for i in range(len(inputs))), "xx")
+        for inputs in found
+    ]
+
+
+def segments_of(pieces):
+    """(example, tokens, token types, words, labels) of each segment, as lists."""
+    return [
+        (
+            int(owner),
+            *(v[a:b].tolist() for v in (pieces.tokens, pieces.token_type, pieces.word)),
+            pieces.labels[a:b].tolist(),
+        )
+        for owner, a, b in zip(pieces.example, pieces.start[:-1], pieces.start[1:], strict=True)
+    ]
+
+
+def cut_greedily(inputs, tokenizer, max_length):
+    """Windows of one sentence, from one call of the tokenizer a word: [(tokens, words)]."""
+    around = tokenizer.backend.encode(["x"], is_pretokenized=True)
+    special = [i for i, own in zip(around.ids, around.special_tokens_mask, strict=True) if own]
+    room = max_length - len(special)
+    windows = [([], [])]
+    for index, word in enumerate(inputs):
+        encoding = tokenizer.backend.encode([word], is_pretokenized=True, add_special_tokens=False)
+        ids = encoding.ids[:room]
+        if len(windows[-1][0]) + len(ids) > room:
+            windows.append(([], []))
+        windows[-1][0].extend(ids)
+        windows[-1][1].extend([index, *[-1] * (len(ids) - 1)] if ids else [])
+    if not special:
+        fallback = [tokenizer.unk]
+        return [(ids or fallback, own or [-1]) for ids, own in windows]
+    return [([special[0], *ids, special[1]], [-1, *own, -1]) for ids, own in windows]
+
+
+@given(found=sentences)
+def test_a_sentence_is_cut_into_what_the_tokenizer_makes_of_it_whole(any_tokenizer, found):
+    pieces = cut_pieces(tag_words(found), TAGGING, any_tokenizer, 512)
+    for inputs, (_, tokens, types, own, _) in zip(found, segments_of(pieces), strict=True):
+        encoding = any_tokenizer.backend.encode(inputs, is_pretokenized=True)
+        assert tokens == (encoding.ids or [any_tokenizer.unk])
+        assert types == [0] * len(tokens)
+        firsts = [
+            at
+            for at, word in enumerate(encoding.word_ids)
+            if word is not None and word not in encoding.word_ids[:at]
+        ]
+        assert [at for at, word in enumerate(own) if word >= 0] == firsts
+        assert [own[at] for at in firsts] == [encoding.word_ids[at] for at in firsts]
+
+
+@given(found=sentences, max_length=st.integers(3, 12))
+def test_windows_hold_whole_words_and_as_many_as_fit(any_tokenizer, found, max_length):
+    segments = segments_of(cut_pieces(tag_words(found), TAGGING, any_tokenizer, max_length))
+    expected = [
+        (example, *window)
+        for example, inputs in enumerate(found)
+        for window in cut_greedily(inputs, any_tokenizer, max_length)
+    ]
+    assert [(example, tokens, own) for example, tokens, _, own, _ in segments] == expected
+
+
+@given(found=sentences, max_length=st.integers(3, 12))
+def test_every_word_with_a_piece_is_labelled_once_with_its_own_tag(
+    any_tokenizer, found, max_length
+):
+    examples = tag_words(found)
+    pieces = cut_pieces(examples, TAGGING, any_tokenizer, max_length)
+    seen = Counter()
+    for example, _, _, own, labels in segments_of(pieces):
+        for word, label in zip(own, labels, strict=True):
+            if word >= 0:
+                assert TAGGING.labels[label] == examples[example].labels[word]
+                seen[example, word] += 1
+            else:
+                assert label == 0
+    encode = any_tokenizer.backend.encode
+    spoken = {
+        (i, j): 1
+        for i, inputs in enumerate(found)
+        for j, word in enumerate(inputs)
+        if encode([word], is_pretokenized=True, add_special_tokens=False).ids
+    }
+    assert seen == spoken
+    assert pieces.label_mask.tolist() == (pieces.word >= 0).tolist()
+
+
+def test_a_word_without_a_piece_shifts_nothing(wordpiece):
+    example = Example(("new", "\u0301", "york"), ("B-PER", "I-PER", "O"), "xx")
+    pieces = cut_pieces([example], TAGGING, wordpiece, 8)
+    assert pieces.word.tolist() == [-1, 0, 2, -1]
+    assert pieces.labels.tolist() == [0, 0, 2, 0]
+
+
+def test_a_word_longer_than_a_window_keeps_its_first_pieces(wordpiece):
+    pieces = cut_pieces(tag_words([("a", "bxyz", "c")]), TAGGING, wordpiece, 4)
+    tokens = [wordpiece.backend.id_to_token(i) for i in pieces.tokens]
+    assert " ".join(tokens) == "[CLS] a [SEP] [CLS] b ##x [SEP] [CLS] c [SEP]"
+    assert pieces.word.tolist() == [-1, 0, -1, -1, 1, -1, -1, -1, 2, -1]
+    assert pieces.start.tolist() == [0, 3, 7, 10]
+    assert pieces.example.tolist() == [0, 0, 0]
+
+
+def test_unlabelled_sentences_have_a_mask_and_zero_labels(wordpiece):
+    pieces = cut_pieces([Example(("new", "york"), None, "xx")], TAGGING, wordpiece, 8)
+    assert pieces.label_mask.tolist() == [False, True, True, False]
+    assert pieces.labels.tolist() == [0, 0, 0, 0]
+
+
+def truncating(tokenizer, max_length):
+    backend = Backend.from_str(tokenizer.backend.to_str())
+    backend.enable_truncation(max_length, strategy="longest_first")
+    return backend
+
+
+@given(found=st.lists(texts, min_size=1, max_size=4), max_length=st.integers(5, 14))
+def test_a_text_is_cut_as_the_tokenizer_truncates_it(any_tokenizer, found, max_length):
+    examples = [Example((text,), ("pos",), "xx") for text in found]
+    pieces = cut_pieces(examples, CLASSES, any_tokenizer, max_length)
+    backend = truncating(any_tokenizer, max_length)
+    for text, (_, tokens, types, own, labels) in zip(found, segments_of(pieces), strict=True):
+        encoding = backend.encode(text)
+        assert tokens == (encoding.ids or [any_tokenizer.unk])
+        assert types == (encoding.type_ids or [0])
+        assert own == [0] + [-1] * (len(tokens) - 1)
+        assert labels == [2] + [0] * (len(tokens) - 1)
+
+
+@given(found=st.lists(st.tuples(texts, texts), min_size=1, max_size=4), room=st.integers(3, 15))
+def test_pairs_lose_the_end_of_the_longer_text_first(any_tokenizer, found, room):
+    count = any_tokenizer.backend.num_special_tokens_to_add(True)
+    examples = [Example(pair, None, "xx") for pair in found]
+    pieces = cut_pieces(examples, CLASSES, any_tokenizer, room + count)
+    backend = truncating(any_tokenizer, room + count)
+    for pair, (_, tokens, types, _, _) in zip(found, segments_of(pieces), strict=True):
+        encoding = backend.encode(*pair)
+        assert tokens == (encoding.ids or [any_tokenizer.unk])
+        if count:
+            assert types == encoding.type_ids
+
+
+def test_how_many_texts_are_cut_is_logged(wordpiece, caplog):
+    caplog.set_level(logging.INFO, "xdistil")
+    examples = [Example((text,), None, "xx") for text in ("a b c d", "a b", "a b c d e")]
+    cut_pieces(examples, CLASSES, wordpiece, 5)
+    assert "2 of 3 texts are longer than 5 pieces" in caplog.text
+    caplog.clear()
+    cut_pieces(examples, CLASSES, wordpiece, 7)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("task", "inputs", "least"), [(TAGGING, 1, 3), (CLASSES, 2, 5)])
+def test_a_length_without_room_is_refused(wordpiece, task, inputs, least):
+    examples = [Example(("a",) * inputs, None, "xx")]
+    assert len(cut_pieces(examples, task, wordpiece, least).tokens) == least
+    with pytest.raises(InputError, match=f"data.max_length {least - 1} leaves no room"):
+        cut_pieces(examples, task, wordpiece, least - 1)
+
+
+def test_a_label_outside_the_task_is_refused(wordpiece):
+    with pytest.raises(InputError, match="'B-LOC' is not among"):
+        cut_pieces([Example(("a",), ("B-LOC",), "xx")], TAGGING, wordpiece, 8)
+
+
+def test_words_and_unknown_words_are_counted_by_language(wordpiece):
+    tagged = [
+        Example(("new", "θ", "\u0301"), None, "b"),
+        Example(("aθ", "文", "a", "b", "c", "d"), None, "a"),
+        Example(("θ", "berlin"), None, "b"),
+    ]
+    pieces = cut_pieces(tagged, TAGGING, wordpiece, 5)
+    counts = count_pieces(tagged, TAGGING, pieces, wordpiece)
+    assert counts == {
+        "a": LanguageCount(1, 6, 10, pytest.approx(1 / 6)),  # two windows
+        "b": LanguageCount(2, 5, 8, pytest.approx(2 / 5)),
+    }
+    assert list(counts) == ["a", "b"]
+    # The tokenizer takes 文 for a word of its own, and so it does punctuation.
+    pairs = [Example(("new 文θ!", "θ"), None, "a"), Example(("a", "θθ a"), None, "a")]
+    pieces = cut_pieces(pairs, CLASSES, wordpiece, 32)
+    assert count_pieces(pairs, CLASSES, pieces, wordpiece) == {
+        "a": LanguageCount(2, 8, 14, pytest.approx(3 / 8))
+    }
+
+
+def test_a_tokenizer_without_unknown_piece_knows_every_word(any_tokenizer):
+    examples = [Example(("😀", "θ"), None, "a")]
+    for task in (TAGGING, CLASSES):
+        pieces = cut_pieces(examples, task, any_tokenizer, 32)
+        (count,) = count_pieces(examples, task, pieces, any_tokenizer).values()
+        assert (count.unknown > 0) == (any_tokenizer.unk in pieces.tokens)
+
+
+def test_the_fingerprint_tells_any_changed_piece(wordpiece):
+    def fingerprint(word, tag):
+        example = Example(("new", word), ("O", tag), "xx")
+        return pieces_fingerprint(cut_pieces([example], TAGGING, wordpiece, 8))
+
+    prints = [fingerprint("a", "O"), fingerprint("b", "O"), fingerprint("a", "B-PER")]
+    assert len(set(prints)) == 3
+    assert prints[0] == fingerprint("a", "O")
+    assert len(prints[0]) == 64
+
+
+def test_a_saved_tokenizer_opens_and_neither_cuts_nor_pads(any_tokenizer, tmp_path):
+    text = "berlin reads what the teacher reads in the town"
+    expected = any_tokenizer.backend.encode(text).ids
+    any_tokenizer.backend.enable_truncation(4)
+    any_tokenizer.backend.enable_padding(length=9)
+    save_tokenizer(any_tokenizer, tmp_path)
+    loaded = load_tokenizer(str(tmp_path))
+    assert loaded.backend.encode(text).ids == expected
+    assert AutoTokenizer.from_pretrained(tmp_path)(text)["input_ids"] == expected
+    names = ("cls", "sep", "pad", "unk", "vocabulary_size")
+    assert [getattr(loaded, n) for n in names] == [getattr(any_tokenizer, n) for n in names]
+    assert loaded.source == str(tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert settings["tokenizer_class"] == "PreTrainedTokenizerFast"
+
+
+def test_ids_lie_below_the_vocabulary_size(wordpiece):
+    assert wordpiece.vocabulary_size == max(wordpiece.backend.get_vocab().values()) + 1
+    assert (wordpiece.pad, wordpiece.unk, wordpiece.cls, wordpiece.sep) == (0, 1, 2, 3)
+
+
+def test_a_truncating_and_padding_tokenizer_is_cleared_at_loading(wordpiece, tmp_path):
+    save_tokenizer(wordpiece, tmp_path)
+    saved = json.loads((tmp_path / "tokenizer.json").read_text())
+    backend = Backend.from_str(json.dumps(saved))
+    backend.enable_truncation(3)
+    backend.enable_padding(length=7)
+    backend.save(str(tmp_path / "tokenizer.json"))
+    loaded = load_tokenizer(str(tmp_path))
+    assert len(loaded.backend.encode("a b c d").ids) == 6
+    assert len(loaded.backend.encode("a").ids) == 3
+
+
+def test_a_folder_without_a_sound_tokenizer_is_refused(wordpiece, tmp_path):
+    with pytest.raises(InputError, match="has no tokenizer that can be opened"):
+        load_tokenizer(str(tmp_path))
+    with pytest.raises(InputError, match="has no tokenizer that can be opened"):
+        load_tokenizer(str(tmp_path / "nowhere"))
+    save_tokenizer(wordpiece, tmp_path)
+    path = tmp_path / "tokenizer.json"
+    path.write_text(path.read_text()[:200])
+    with pytest.raises(InputError) as caught:
+        load_tokenizer(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_arrays_have_the_types_they_are_said_to_have(wordpiece):
+    for task, labels in ((TAGGING, ("O",)), (CLASSES, ("neg",))):
+        pieces = cut_pieces([Example(("a",), labels, "xx")], task, wordpiece, 8)
+        types = {name: values.dtype for name, values in vars(pieces).items()}
+        assert types == {
+            "tokens": np.int32,
+            "token_type": np.int8,
+            "labels": np.int32,
+            "label_mask": bool,
+            "word": np.int32,
+            "start": np.int64,
+            "example": np.int32,
+        }
