@@ -24,9 +24,13 @@ class Tally(NamedTuple):
 
 
 def _tally(values: Array, mask: Array) -> Tally:
-    mask = mask.astype(jnp.float32)
-    # where, not a product: a padding position may hold anything finite or not.
-    return Tally(jnp.sum(jnp.where(mask > 0, values, 0.0)), jnp.sum(mask))
+    return Tally(jnp.sum(jnp.where(mask, values, 0.0)), jnp.sum(mask.astype(jnp.float32)))
+
+
+def _keep(values: Array, mask: Array) -> Array:
+    # float32, and zero where mask is false. A padding position may hold anything, finite or not,
+    # and the gradient of a loss there is no number even where its value is left out of the sum.
+    return jnp.where(mask, values.astype(jnp.float32), 0.0)
 
 
 def mean_squared_error(student: Array, teacher: Array, mask: Array) -> Tally:
@@ -36,13 +40,13 @@ def mean_squared_error(student: Array, teacher: Array, mask: Array) -> Tally:
         student, teacher: f[B,T,D] (hidden states) or f[B,T,C] (logits).
         mask: bool[B,T].
     """
-    difference = student.astype(jnp.float32) - teacher.astype(jnp.float32)
+    difference = _keep(student, mask[..., None]) - _keep(teacher, mask[..., None])
     return _tally(jnp.mean(jnp.square(difference), axis=-1), mask)
 
 
 def cosine_distance(student: Array, teacher: Array, mask: Array) -> Tally:
     """1 - cosine of the angle between f[B,T,D] states, summed where mask bool[B,T] is true."""
-    student, teacher = student.astype(jnp.float32), teacher.astype(jnp.float32)
+    student, teacher = _keep(student, mask[..., None]), _keep(teacher, mask[..., None])
     # The bound sits under the root, since the gradient of a norm at zero is not a number.
     squares = jnp.sum(student**2, axis=-1) * jnp.sum(teacher**2, axis=-1)
     cosine = jnp.sum(student * teacher, axis=-1) / jnp.sqrt(jnp.maximum(squares, 1e-12))
@@ -56,8 +60,9 @@ def kl_divergence(student: Array, teacher: Array, mask: Array, temperature: floa
     Hinton et al. 2015, whose factor temperature^2 keeps the gradient's scale), summed where mask
     bool[B,T] is true; in nats.
     """
-    teacher_log = jax.nn.log_softmax(teacher.astype(jnp.float32) / temperature, axis=-1)
-    student_log = jax.nn.log_softmax(student.astype(jnp.float32) / temperature, axis=-1)
+    student, teacher = _keep(student, mask[..., None]), _keep(teacher, mask[..., None])
+    teacher_log = jax.nn.log_softmax(teacher / temperature, axis=-1)
+    student_log = jax.nn.log_softmax(student / temperature, axis=-1)
     divergence = jnp.sum(jnp.exp(teacher_log) * (teacher_log - student_log), axis=-1)
     return _tally(temperature**2 * divergence, mask)
 
@@ -70,7 +75,7 @@ def cross_entropy(logits: Array, labels: Array, mask: Array) -> Tally:
         labels: i32[B,T].
         mask: bool[B,T].
     """
-    log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
+    log_probabilities = jax.nn.log_softmax(_keep(logits, mask[..., None]), axis=-1)
     chosen = jnp.take_along_axis(log_probabilities, labels[..., None], axis=-1)[..., 0]
     return _tally(-chosen, mask)
 
@@ -88,5 +93,5 @@ def attention_error(student: Array, teacher: Array, segment: Array) -> Tally:
     same = (segment[:, None, :, None] == segment[:, None, None, :]) & (
         segment[:, None, :, None] > 0
     )
-    difference = student.astype(jnp.float32) - teacher.astype(jnp.float32)
+    difference = _keep(student, same) - _keep(teacher, same)
     return _tally(jnp.square(difference), jnp.broadcast_to(same, difference.shape))
