@@ -6,7 +6,14 @@ import flax.linen as nn
 import jax
 
 from xdistil.config import Stage
-from xdistil.distill.plan import SubStage, expand_plan, list_groups, map_attention, map_hidden
+from xdistil.distill.plan import (
+    PROJECTION,
+    SubStage,
+    expand_plan,
+    list_groups,
+    map_attention,
+    map_hidden,
+)
 from xdistil.distill.step import Recipe
 from xdistil.errors import InputError
 from xdistil.models.bert import EncoderConfig
@@ -50,6 +57,9 @@ def plan_stages(
     for substage in expand_plan(plan, list_groups(shapes), train_embeddings):
         stage = plan[substage.stage]
         recipe, sides = make_recipe(stage, f"{field}[{substage.stage}]", model, teacher)
+        if any(width != target for width, target in sides):
+            # The loss reads the student through projections that begin at random.
+            substage = replace(substage, trainable=(PROJECTION, *substage.trainable))
         planned.append(PlannedStage(substage, stage, recipe, sides))
     return tuple(planned)
 
