@@ -1,0 +1,83 @@
+"""A WordPiece tokenizer trained on the texts at hand, for a teacher that starts from nothing."""
+
+import json
+import os
+from pathlib import Path
+
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+
+from xdistil.data.examples import Example
+from xdistil.errors import InputError
+
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # their ids are their places
+PREFIX = "##"
+
+
+def train_wordpiece(examples: list[Example], size: int, folder: Path) -> None:
+    """Train at most `size` pieces and write a folder that AutoTokenizer opens.
+
+    Letters keep their case and accents; CJK characters stand alone. The files depend on the texts
+    and the size alone. Raises InputError when `size` has no room for the specials and every
+    character, alone and inside a word.
+    """
+    shell = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    shell.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    shell.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    texts = [text for example in examples for text in example.inputs]
+    # The trainer numbers continuation characters in the order of a randomly seeded hash map, and
+    # its ties follow the numbers. Numbering them beforehand, as if they were special, fixes both.
+    characters = _find_characters(shell, texts)
+    fixed = [*SPECIALS, *characters, *(PREFIX + character for character in characters)]
+    if size < len(fixed):
+        raise InputError(
+            f"teacher.vocabulary_size={size} has no room for the {len(characters)} characters of "
+            f"the texts: make it {2 * len(fixed)} or more"
+        )
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size,
+        special_tokens=fixed,
+        continuing_subword_prefix=PREFIX,
+        show_progress=False,
+    )
+    shell.train_from_iterator(texts, trainer)
+    tokenizer = Tokenizer(models.WordPiece(shell.get_vocab(), unk_token="[UNK]"))
+    tokenizer.normalizer = shell.normalizer
+    tokenizer.pre_tokenizer = shell.pre_tokenizer
+    tokenizer.decoder = decoders.WordPiece(prefix=PREFIX)
+    tokenizer.add_special_tokens(list(SPECIALS))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(name, SPECIALS.index(name)) for name in ("[CLS]", "[SEP]")],
+    )
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": 512,
+        "clean_up_tokenization_spaces": False,
+        **{f"{name[1:-1].lower()}_token": name for name in SPECIALS},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "tokenizer.json", tokenizer.to_str(pretty=True))
+    _write(folder / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")
+
+
+def _find_characters(shell: Tokenizer, texts: list[str]) -> list[str]:
+    """Every character of the normalised texts but white space, sorted."""
+    characters: set[str] = set()
+    for text in texts:
+        characters.update(shell.normalizer.normalize_str(text))
+    return sorted(character for character in characters if not character.isspace())
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(path.name + ".tmp")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
