@@ -18,7 +18,7 @@ from xdistil.errors import InputError
 def get_config(arg: str = "") -> Experiment:
     """The experiment of a variant."""
     teacher = Stage(
-        name="from scratch",
+        name="train",
         loss="labels",
         data="train",
         epochs=6.0,

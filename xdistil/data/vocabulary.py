@@ -61,6 +61,7 @@ def train_wordpiece(examples: list[Example], size: int, folder: Path) -> None:
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": 512,
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
         "clean_up_tokenization_spaces": False,
         **{f"{name[1:-1].lower()}_token": name for name in SPECIALS},
     }
