@@ -1,0 +1,188 @@
+"""The generated corpus: reproducible, legal, in many scripts, and no look-up solves it."""
+
+import os
+import subprocess
+import sys
+import unicodedata
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from xdistil.config import Data
+from xdistil.data.examples import Example, read_corpus
+from xdistil.data.generate import generate_corpus
+from xdistil.data.languages import LANGUAGES
+from xdistil.errors import InputError
+from xdistil.results.gazetteer import tag_with_names
+from xdistil.results.scores import score
+
+FILES = ("train.tsv", "dev.tsv", "test.tsv", "labels.tsv", "transfer.txt")
+SENTENCES = 2000
+Lines = dict[str, list[tuple[str, list[str], list[str]]]]  # (language, words, tags) by split
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("corpus")
+    generate_corpus(path, SENTENCES, seed=0)
+    return path
+
+
+@pytest.fixture(scope="module")
+def lines(folder) -> Lines:
+    """Read with nothing of the library, so that a fault of reader and writer cannot cancel out."""
+    found: Lines = {}
+    for split in ("train", "dev", "test"):
+        found[split] = []
+        for line in (
+            (folder / f"{split}.tsv").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        ):
+            words, tags = line.split("\t")
+            language, tags = tags.split(":", 1)
+            found[split].append((language, words.split(" "), tags.split(" ")))
+    return found
+
+
+def entities(words: list[str], tags: list[str]) -> list[tuple[str, str]]:
+    """(surface, type) of the entities."""
+    found: list[tuple[str, str]] = []
+    for word, tag in zip(words, tags, strict=True):
+        if tag.startswith("B-"):
+            found.append((word, tag[2:]))
+        elif tag.startswith("I-"):
+            found[-1] = (f"{found[-1][0]} {word}", tag[2:])
+    return found
+
+
+def test_same_seed_gives_the_same_bytes_whatever_the_hash_seed_and_folder(tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from xdistil.data.generate import generate_corpus; "
+        "generate_corpus(Path('corpus'), 120, int(sys.argv[1]))"
+    )
+    root = str(Path(__file__).parents[2])
+    contents = []
+    for hash_seed, seed in (("1", "7"), ("2", "7"), ("1", "8")):
+        place = tmp_path / f"{hash_seed}-{seed}"
+        place.mkdir()
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": root}
+        command = [sys.executable, "-c", program, seed]
+        subprocess.run(command, cwd=place, env=environment, check=True)
+        contents.append([(place / "corpus" / name).read_bytes() for name in FILES])
+        assert sorted(path.name for path in (place / "corpus").iterdir()) == sorted(FILES)
+    assert contents[0] == contents[1]
+    for name, one, other in zip(FILES, contents[0], contents[2], strict=True):
+        assert (one == other) == (name == "labels.tsv"), name
+
+
+def test_sizes_are_those_asked_for_and_skewed_eight_to_one(folder, lines):
+    assert len(lines["train"]) == SENTENCES
+    assert len(lines["dev"]) >= 400
+    assert len(lines["test"]) >= 800
+    transfer = (folder / "transfer.txt").read_text(encoding="utf-8").splitlines()
+    assert len(transfer) == SENTENCES * 5 // 2
+    assert all("\t" not in line for line in transfer)
+    counts = {split: Counter(language for language, _, _ in lines[split]) for split in lines}
+    sizes = counts["train"].values()
+    assert len(sizes) >= 8
+    assert max(sizes) / min(sizes) == pytest.approx(8, rel=0.1)
+    for split in ("dev", "test"):
+        assert counts[split].keys() == counts["train"].keys()
+        assert min(counts[split].values()) >= 60
+
+
+def test_tags_are_legal_iob2_one_a_word(folder, lines):
+    known = set((folder / "labels.tsv").read_text(encoding="utf-8").split())
+    assert known == {"O"} | {
+        f"{prefix}-{kind}" for prefix in "BI" for kind in ("PER", "LOC", "ORG")
+    }
+    for split in lines.values():
+        for _, words, tags in split:
+            assert len(words) == len(tags)
+            assert 5 <= len(words) <= 25
+            assert all(words)
+            assert set(tags) <= known
+            for before, tag in pairwise(["O", *tags]):
+                assert not tag.startswith("I-") or before[2:] == tag[2:]
+
+
+def test_no_sentence_occurs_twice(folder, lines):
+    texts = Counter(" ".join(words) for split in lines.values() for _, words, _ in split)
+    texts.update((folder / "transfer.txt").read_text(encoding="utf-8").splitlines())
+    assert texts.most_common(1)[0][1] == 1
+
+
+def test_every_language_is_written_in_its_script_and_there_are_five(lines):
+    scripts = {language.code: language.script for language in LANGUAGES}
+    assert len(set(scripts.values())) >= 5
+    for language, words, _ in lines["test"]:
+        letters = [letter for word in words for letter in word if letter.isalpha()]
+        assert letters
+        for letter in letters:
+            assert unicodedata.name(letter).startswith(scripts[language]), (letter, words)
+
+
+def test_most_names_of_test_are_new_in_every_language(lines):
+    known = {surface for _, words, tags in lines["train"] for surface, _ in entities(words, tags)}
+    new: dict[str, list[bool]] = {}
+    for language, words, tags in lines["test"]:
+        for surface, _ in entities(words, tags):
+            new.setdefault(language, []).append(surface not in known)
+    for language, values in new.items():
+        assert 0.5 < sum(values) / len(values) < 0.95, language
+
+
+def test_the_same_words_are_person_place_organisation_or_nothing(lines):
+    roles: dict[str, Counter[str]] = {}
+    for split in lines.values():
+        for _, words, tags in split:
+            for surface, kind in entities(words, tags):
+                roles.setdefault(surface.casefold(), Counter())[kind] += 1
+            for word, tag in zip(words, tags, strict=True):
+                if tag == "O" and word.casefold() in roles:
+                    roles[word.casefold()]["O"] += 1
+    of_all_types = [found for found in roles.values() if {"PER", "LOC", "ORG"} <= found.keys()]
+    assert len(of_all_types) >= 50
+    assert sum("O" in found for found in of_all_types) >= 10
+    mentions = sum(found.total() - found["O"] for found in roles.values())
+    torn = sum(
+        found.total() - found["O"] for found in roles.values() if len(found.keys() - {"O"}) > 1
+    )
+    assert torn / mentions > 0.1
+
+
+def test_a_gazetteer_of_the_training_names_fails_in_every_language(folder):
+    corpus = read_corpus(Data(folder=str(folder)), seed=0)
+    assert corpus.test is not None
+    found = score(corpus.task, corpus.test, tag_with_names(corpus.train, corpus.test))
+    assert 0.05 < found["macro_f1"] < 0.5
+    for language, values in found["per_language"].items():
+        assert values["f1"] < 0.6, language
+
+
+def test_a_name_alone_does_not_tell_its_type(lines):
+    """The best guess from a core's last two letters, of every mention, is often wrong."""
+    votes: dict[tuple[str, str], Counter[str]] = {}
+    mentions = []
+    for split in ("train", "test"):
+        for language, words, tags in lines[split]:
+            for surface, kind in entities(words, tags):
+                key = (language, surface[-2:])
+                if split == "train":
+                    votes.setdefault(key, Counter())[kind] += 1
+                else:
+                    mentions.append(kind == votes.get(key, Counter(["?"])).most_common(1)[0][0])
+    assert sum(mentions) / len(mentions) < 0.8
+
+
+def test_too_small_a_corpus_is_refused_in_a_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"data\.generate=99 .* 100 sentences or more"):
+        generate_corpus(tmp_path / "corpus", 99, seed=0)
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_examples_carry_their_language(folder):
+    corpus = read_corpus(Data(folder=str(folder)), seed=0)
+    assert {example.language for example in corpus.train} == {one.code for one in LANGUAGES}
+    assert all(isinstance(example, Example) and example.labels for example in corpus.train)
