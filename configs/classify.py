@@ -1,0 +1,52 @@
+"""Any classification task folder, single texts or pairs, teacher to student.
+
+python train.py --config=configs/classify.py:d4.2 --config.data.folder=FOLDER \
+    --config.teacher.model=MODEL --workdir=runs/classify
+
+FOLDER holds train.tsv, dev.tsv, test.tsv, labels.tsv and transfer.txt; MODEL is an HF folder or a
+hub id of a BERT or an ELECTRA.
+
+Variants (after the colon):
+  d4.2    BiLSTM student: representation, logits, labels, with gradual unfreezing (the default)
+  v3      transformer student: several hidden states and attention maps, then logits, then labels
+  labels  the BiLSTM student on labels alone
+  smoke   d4.2 cut down to seconds, to see that files and models fit together
+"""
+
+from xdistil.config import Baseline, Data, Experiment, Student
+from xdistil.distill import plan
+from xdistil.errors import InputError
+
+
+def get_config(arg: str = "d4.2") -> Experiment:
+    """The experiment of a variant; data and teacher come from the command line."""
+    bilstm = Student(embedding_size=50, hidden_size=200, vocabulary="seen")
+    rows = Data(row_length=128)  # texts are longer than the sentences of tagging
+    if arg == "d4.2":
+        return Experiment(
+            data=rows, student=bilstm, plan=plan.d42(), baselines=(Baseline(),), batch_size=32
+        )
+    if arg == "v3":
+        return Experiment(
+            data=rows,
+            student=Student(
+                kind="transformer", hidden_size=192, layers=3, heads=12, intermediate_size=768
+            ),
+            plan=plan.v3(),
+            batch_size=32,
+        )
+    if arg == "labels":
+        return Experiment(data=rows, student=bilstm, plan=plan.labels_only(), batch_size=32)
+    if arg == "smoke":
+        stages = plan.d42()
+        for stage in stages:
+            stage.epochs = stage.thaw_epochs = 1.0
+        return Experiment(
+            data=Data(row_length=128, limit=200, transfer_limit=400),
+            student=Student(embedding_size=16, hidden_size=32, vocabulary="seen"),
+            plan=stages,
+            speed_seconds=1.0,
+        )
+    raise InputError(
+        f"configs/classify.py has no variant {arg!r}: it takes d4.2, v3, labels or smoke."
+    )
