@@ -1,6 +1,7 @@
 """Small tokenizers of three makes, each with its special pieces, trained on a line of text."""
 
 import pytest
+from hypothesis import settings
 from tokenizers import (
     Tokenizer,
     models,
@@ -11,6 +12,9 @@ from tokenizers import (
 )
 
 from xdistil.data.pieces import make_tokenizer
+
+settings.register_profile("unhurried", deadline=None, max_examples=50)
+settings.load_profile("unhurried")
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 TEXT = "the tiny student reads what the large teacher read, and learns: unlabelled texts suffice."

@@ -69,56 +69,26 @@ def read_corpus(data: config.Data, seed: int) -> Corpus:
     folder = Path(data.folder)
     if not data.folder or not folder.is_dir():
         raise InputError(f"data.folder {data.folder!r} is not a folder.")
-    train_path, dev_path, test_path = (_find_file(folder, n) for n in ("train", "dev", "test"))
-    if train_path is None:
-        raise InputError(f"{folder} has no train file: train.tsv, train.conll or train.jsonl.")
-    if dev_path is None and not data.dev_fraction:
-        raise InputError(
-            f"{folder} has no dev file: add dev.tsv, or set data.dev_fraction=0.1 to hold out a "
-            "tenth of train."
-        )
-    names = _read_labels(folder / "labels.tsv")
-    paths = [path for path in (train_path, dev_path, test_path) if path is not None]
-    lines = {path: read_lines(path) for path in paths}
-    if names is None:
-        kind = guess_kind(train_path, lines[train_path])
-        names = _collect_labels(lines, kind, data.scheme)
-    else:
-        kind = "tagging" if all(map(is_tag, names)) else "classification"
-    task = _make_task(kind, names, data.scheme, folder)
-    gold: dict[Path, list[Example]] = {}
-    width = 0  # texts of an example of classification
-    for path in paths:
-        gold[path] = _decode(path, lines.pop(path), task, data.scheme, data.repair, width)
-        width = len(gold[path][0].inputs) if kind == "classification" else 0
-
-    train = gold[train_path]
-    test = None if test_path is None else gold[test_path]
-    if dev_path is not None:
-        dev = gold[dev_path]
-        if data.dev_fraction:
-            _log.info("data.dev_fraction is not used: %s is there", dev_path)
-    else:
+    task, gold = _read_gold(data, folder)
+    train, dev, test = gold["train"], gold.get("dev"), gold.get("test")
+    if dev is None:
         train, dev = _hold_out(train, data.dev_fraction, seed)
         _log.info("dev: %d sentences held out of train (data.dev_fraction)", len(dev))
         if not dev or not train:
             raise InputError(
                 f"data.dev_fraction {data.dev_fraction} leaves {len(train)} train and {len(dev)} "
-                f"dev sentences of {train_path}: choose another."
+                f"dev sentences of {folder}: choose another."
             )
+    elif data.dev_fraction:
+        _log.info("data.dev_fraction is not used: %s has a dev file", folder)
     if test is None:
         _log.warning("%s has no test file: the results will have no test scores", folder)
 
     everywhere = config.split_names(data.languages)
     in_train = config.split_names(data.train_languages)
     known = {example.language for examples in (train, dev, test or []) for example in examples}
-    for field, wanted in (("data.languages", everywhere), ("data.train_languages", in_train)):
-        for language in wanted:
-            if language not in known:
-                raise InputError(
-                    f"{field} names {language!r}, which {folder} does not hold: it has "
-                    f"{', '.join(sorted(known))}."
-                )
+    _check_known("data.languages", everywhere, known)
+    _check_known("data.train_languages", in_train, known)
     train = _keep_languages(_keep_languages(train, everywhere), in_train)
     dev = _keep_languages(_keep_languages(dev, everywhere), in_train)
     for name, examples in (("train", train), ("dev", dev)):
@@ -132,7 +102,7 @@ def read_corpus(data: config.Data, seed: int) -> Corpus:
         if test is None:
             _log.warning("no test sentence has a language of data.languages: no test scores")
     train = take_evenly(train, data.limit)
-    transfer = _read_transfer(data, folder, task, width, everywhere)
+    transfer = _read_transfer(data, folder, task, len(train[0].inputs), everywhere)
     if transfer is None:
         transfer = [Example(example.inputs, None, example.language) for example in train]
         _log.info("no transfer texts: the %d training texts serve, without labels", len(transfer))
@@ -201,6 +171,33 @@ def take_evenly(examples: list[Example], limit: int) -> list[Example]:
             quota[example.language] -= 1
             taken.append(example)
     return taken
+
+
+def _read_gold(data: config.Data, folder: Path) -> tuple[Task, dict[str, list[Example]]]:
+    # The task and the labelled files that are there, by split.
+    found = {name: _find_file(folder, name) for name in ("train", "dev", "test")}
+    paths = {name: path for name, path in found.items() if path is not None}
+    if "train" not in paths:
+        raise InputError(f"{folder} has no train file: train.tsv, train.conll or train.jsonl.")
+    if "dev" not in paths and not data.dev_fraction:
+        raise InputError(
+            f"{folder} has no dev file: add dev.tsv, or set data.dev_fraction=0.1 to hold out a "
+            "tenth of train."
+        )
+    names = _read_labels(folder / "labels.tsv")
+    lines = {path: read_lines(path) for path in paths.values()}
+    if names is None:
+        kind = guess_kind(paths["train"], lines[paths["train"]])
+        names = _collect_labels(lines, kind, data.scheme)
+    else:
+        kind = "tagging" if all(map(is_tag, names)) else "classification"
+    task = _make_task(kind, names, data.scheme, folder)
+    gold: dict[str, list[Example]] = {}
+    width = 0
+    for name, path in paths.items():
+        gold[name] = _decode(path, lines.pop(path), task, data.scheme, data.repair, width)
+        width = len(gold["train"][0].inputs)
+    return task, gold
 
 
 def _find_file(folder: Path, name: str) -> Path | None:
@@ -276,7 +273,7 @@ def _make_task(kind: str, names: tuple[str, ...], scheme: str, source: Path) -> 
 def _decode(
     path: Path, lines: list[str], task: Task, scheme: str, repair: bool, width: int
 ) -> list[Example]:
-    # `width` is the number of texts of an example of classification; 0: that of the first one.
+    # Classification: every example has `width` texts; 0: as many as the first one.
     records = read_records(path, lines, task.kind)
     if task.kind == "tagging":
         examples = _decode_tags(path, records, task, scheme, repair)
@@ -401,6 +398,15 @@ def _hold_out(
     return train, dev
 
 
+def _check_known(field: str, wanted: Iterable[str], known: set[str]) -> None:
+    for language in wanted:
+        if language not in known:
+            raise InputError(
+                f"{field} names {language!r}, which the task folder does not hold: it has "
+                f"{', '.join(sorted(known))}."
+            )
+
+
 def _keep_languages(examples: list[Example], wanted: Iterable[str]) -> list[Example]:
     if not wanted:
         return examples
@@ -431,7 +437,7 @@ def _read_transfer(
     for path in dict.fromkeys(paths):
         lines = read_lines(path)
         for record in read_texts(path, lines, task.kind):
-            if width:
+            if task.kind == "classification":
                 _check_width(path, record, width)
             inputs = tuple([words.setdefault(word, word) for word in record.inputs])
             examples.append(Example(inputs, None, record.language or UNKNOWN_LANGUAGE))
