@@ -192,7 +192,8 @@ class Encoder(nn.Module):
     def init_params(self, key: jax.Array) -> Params:
         """Fresh float32 parameters, drawn with `key`: normal weights, zero biases."""
         row = jnp.zeros((1, 1), jnp.int32)
-        return self.init(key, Batch(row, row, row, row, row, row > 0))["params"]
+        batch = Batch(row, row, row, row, row, row > 0)
+        return jax.jit(self.init)(key, batch)["params"]
 
 
 def _normal(config: EncoderConfig) -> jax.nn.initializers.Initializer:

@@ -87,7 +87,8 @@ class BiLSTM(nn.Module):
     def init_params(self, key: jax.Array) -> Params:
         """Fresh float32 parameters, drawn with `key`."""
         row = jnp.zeros((1, 1), jnp.int32)
-        return self.init(key, Batch(row, row, row, row, row, row > 0))["params"]
+        batch = Batch(row, row, row, row, row, row > 0)
+        return jax.jit(self.init)(key, batch)["params"]
 
 
 class _Embeddings(nn.Module):

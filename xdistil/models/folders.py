@@ -244,14 +244,13 @@ def _shapes(model: Model) -> dict[LeafPath, tuple[int, ...]]:
 
 
 def _fresh_head(model: Model, seed: int) -> dict[LeafPath, np.ndarray]:
-    """A new pooler and classifier, without drawing the rest of the model for nothing."""
-    small: dict[str, Any] = {"vocabulary_size": 1}
-    if isinstance(model, bert.Encoder):
-        small |= {"layers": 0, "positions": 1}
-    config: Any = dataclasses.replace(model.config, **small)
-    params = model.clone(config=config).init_params(jax.random.key(seed))
-    flat = traverse_util.flatten_dict(params)
-    return {path: np.asarray(flat[path]) for path in flat if path[0] in _HEAD_PARTS}
+    """A new pooler and classifier; compiled, so that the rest of the model is not drawn."""
+
+    def draw(key: jax.Array) -> dict[LeafPath, jax.Array]:
+        flat = traverse_util.flatten_dict(model.init_params(key))
+        return {path: leaf for path, leaf in flat.items() if path[0] in _HEAD_PARTS}
+
+    return jax.device_get(jax.jit(draw)(jax.random.key(seed)))
 
 
 def _refuse(where: Path, verb: str, paths: set[LeafPath]) -> None:

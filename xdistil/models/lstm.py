@@ -63,8 +63,8 @@ class _Direction(nn.Module):
 def _orthogonal_gates(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
     """One orthogonal matrix a gate, side by side: f32[H,4H]."""
     size = shape[0]
-    gates = [nn.initializers.orthogonal()(part, (size, size)) for part in jax.random.split(key, 4)]
-    return jnp.concatenate(gates, axis=1)
+    draw = jax.vmap(lambda part: nn.initializers.orthogonal()(part, (size, size)))
+    return jnp.concatenate(tuple(draw(jax.random.split(key, 4))), axis=1)
 
 
 def _forget_bias(key: jax.Array, shape: tuple[int]) -> jax.Array:

@@ -1,0 +1,147 @@
+"""Small models, tokenizers and packed rows for the tests of models."""
+
+import functools
+from pathlib import Path
+
+import jax
+import numpy as np
+import tokenizers
+from flax import traverse_util
+from tokenizers import models, normalizers, pre_tokenizers, processors
+
+from xdistil.data.pieces import Tokenizer, make_tokenizer
+from xdistil.models.bert import Encoder, EncoderConfig
+from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
+from xdistil.models.structs import Batch, Output, Params
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+BERT = EncoderConfig(
+    model_type="bert",
+    vocabulary_size=53,
+    embedding_size=18,
+    hidden_size=18,
+    layers=2,
+    heads=3,
+    intermediate_size=25,
+    positions=16,
+    padding_id=4,
+    initializer_range=0.3,
+)
+ELECTRA = EncoderConfig(
+    model_type="electra",
+    vocabulary_size=53,
+    embedding_size=11,
+    hidden_size=15,
+    layers=2,
+    heads=5,
+    intermediate_size=25,
+    positions=16,
+    activation="relu",
+    initializer_range=0.3,
+)
+BILSTM = BiLSTMConfig(
+    vocabulary_size=53, embedding_size=7, hidden_size=9, projection_size=12, padding_id=4
+)
+LENGTHS = (3, 1, 9, 5, 2)  # the third is a pair
+ROW_LENGTH = 24  # leaves four places of padding
+PAIR = 2
+
+
+def make_params(model: Encoder | BiLSTM, seed: int = 0) -> Params:
+    """Random float32 parameters of a model, biases and norms included."""
+    rng = np.random.default_rng(seed)
+    shapes = traverse_util.flatten_dict(jax.eval_shape(model.init_params, jax.random.key(0)))
+    leaves = {
+        path: (path[-1] == "scale") + 0.3 * rng.standard_normal(leaf.shape).astype(np.float32)
+        for path, leaf in shapes.items()
+    }
+    return traverse_util.unflatten_dict(leaves)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _apply(model: Encoder | BiLSTM, params: Params, batch: Batch, attention: bool) -> Output:
+    return model.apply({"params": params}, batch, attention=attention)
+
+
+def run(model: Encoder | BiLSTM, params: Params, batch: Batch, attention: bool = False) -> Output:
+    """The model's answer without dropout, compiled once for each model and shape of the batch."""
+    return jax.device_get(_apply(model, params, batch, attention))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _drop(model: Encoder | BiLSTM, params: Params, batch: Batch, key: jax.Array) -> Output:
+    return model.apply(
+        {"params": params}, batch, attention=True, deterministic=False, rngs={"dropout": key}
+    )
+
+
+def run_with_dropout(model: Encoder | BiLSTM, params: Params, batch: Batch) -> Output:
+    """The model's answer with dropout drawn from a fixed key."""
+    return jax.device_get(_drop(model, params, batch, jax.random.key(1)))
+
+
+def make_segments() -> list[Batch]:
+    """Five unequal segments of random pieces, each as a batch of its own, without padding."""
+    rng = np.random.default_rng(11)
+    segments = []
+    for index, length in enumerate(LENGTHS):
+        tokens = rng.integers(0, 53, (1, length), dtype=np.int32)
+        token_type = np.zeros_like(tokens)
+        if index == PAIR:
+            token_type[:, length // 2 :] = 1
+        ones = np.ones_like(tokens)
+        position = np.arange(length, dtype=np.int32)[None]
+        segments.append(Batch(tokens, ones, position, token_type, 0 * ones, ones > 0))
+    return segments
+
+
+def pack_row(segments: list[Batch], padding_id: int) -> Batch:
+    """The segments end to end in one row, padded to ROW_LENGTH."""
+
+    def join(field: str, padding: int) -> np.ndarray:
+        parts = [getattr(segment, field)[0] for segment in segments]
+        rest = np.full(ROW_LENGTH - sum(map(len, parts)), padding, np.int32)
+        return np.concatenate([*parts, rest])[None]
+
+    numbered = [s._replace(segment=s.segment * (i + 1)) for i, s in enumerate(segments)]
+    segment = np.concatenate([s.segment[0] for s in numbered])
+    segment = np.pad(segment, (0, ROW_LENGTH - len(segment)))[None].astype(np.int32)
+    return Batch(
+        tokens=join("tokens", padding_id),
+        segment=segment,
+        position=join("position", 0),
+        token_type=join("token_type", 0),
+        labels=join("labels", 0),
+        label_mask=segment > 0,
+    )
+
+
+def make_wordpiece(vocabulary: list[str], lowercase: bool = True) -> Tokenizer:
+    """A WordPiece tokenizer over a vocabulary that begins with the five special pieces."""
+    backend = tokenizers.Tokenizer(
+        models.WordPiece({piece: i for i, piece in enumerate(vocabulary)}, unk_token="[UNK]")
+    )
+    backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    cls, sep = vocabulary.index("[CLS]"), vocabulary.index("[SEP]")
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", cls), ("[SEP]", sep)],
+    )
+    backend.add_special_tokens(["[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]"])
+    special = {
+        f"{role}_token": f"[{role.upper()}]" for role in ("unk", "pad", "cls", "sep", "mask")
+    }
+    return make_tokenizer(backend, special)
+
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def make_tiny_tokenizer() -> Tokenizer:
+    """A tokenizer of 53 pieces, as many as the models above have rows."""
+    letters = "abcdefghijklmnopqrstuvwx"
+    pieces = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
+    return make_wordpiece(pieces)

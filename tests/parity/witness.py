@@ -1,0 +1,98 @@
+"""Random small PyTorch models of uneven sizes, and what they answer."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
+
+# Sizes that nothing divides well: odd heads, a width that is no power of two, an odd vocabulary.
+BERT: dict[str, Any] = {
+    "vocab_size": 61,
+    "hidden_size": 21,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 3,
+    "intermediate_size": 37,
+    "max_position_embeddings": 19,
+    "type_vocab_size": 1,
+    "hidden_act": "gelu_new",
+    "pad_token_id": 5,
+    "layer_norm_eps": 1e-7,
+}
+ELECTRA: dict[str, Any] = {
+    "vocab_size": 47,
+    "embedding_size": 10,
+    "hidden_size": 30,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 5,
+    "intermediate_size": 23,
+    "max_position_embeddings": 17,
+    "type_vocab_size": 2,
+    "hidden_act": "relu",
+    "pad_token_id": 3,
+}
+AUTO = {
+    "tagging": transformers.AutoModelForTokenClassification,
+    "classification": transformers.AutoModelForSequenceClassification,
+}
+
+
+def make_model(family: str, kind: str, seed: int, **changes: Any) -> transformers.PreTrainedModel:
+    """A model in evaluation mode whose every parameter is random, biases and norms included."""
+    sizes = {"bert": BERT, "electra": ELECTRA}[family] | changes
+    labels = dict(enumerate(LABELS))
+    config = transformers.AutoConfig.for_model(
+        family,
+        **sizes,
+        id2label=labels,
+        label2id={label: index for index, label in labels.items()},
+        attn_implementation="eager",
+    )
+    model = AUTO[kind].from_config(config, attn_implementation="eager").eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            centre = 1.0 if name.endswith("LayerNorm.weight") else 0.0
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(centre + 0.3 * noise)
+    return model
+
+
+def make_inputs(config: transformers.PretrainedConfig, seed: int) -> dict[str, np.ndarray]:
+    """Two segments, one over all positions of the model and one padded: tokens i32[2,T] and so on.
+
+    With two token types, the first is a pair.
+    """
+    rng = np.random.default_rng(seed)
+    length = config.max_position_embeddings
+    tokens = rng.integers(0, config.vocab_size, (2, length), dtype=np.int32)
+    mask = np.ones((2, length), np.int32)
+    mask[1, length - 6 :] = 0
+    tokens[mask == 0] = config.pad_token_id
+    token_type = np.zeros_like(tokens)
+    if config.type_vocab_size > 1:
+        token_type[0, length // 2 :] = 1
+    return {"tokens": tokens, "mask": mask, "token_type": token_type}
+
+
+def run_model(
+    model: transformers.PreTrainedModel, inputs: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What PyTorch answers: logits, hidden f[L+1,B,T,D], attention f[L,B,H,T,T]."""
+    with torch.no_grad():
+        output = model(
+            input_ids=torch.tensor(inputs["tokens"]),
+            attention_mask=torch.tensor(inputs["mask"]),
+            token_type_ids=torch.tensor(inputs["token_type"]),
+            output_hidden_states=True,
+            output_attentions=True,
+        )
+    answers = {
+        "hidden": np.stack([state.numpy() for state in output.hidden_states]),
+        "attention": np.stack([part.numpy() for part in output.attentions]),
+    }
+    if "logits" in output:
+        answers["logits"] = output.logits.numpy()
+    return answers
