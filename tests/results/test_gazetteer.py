@@ -37,13 +37,18 @@ def test_a_name_cut_by_the_end_of_a_text_is_no_name():
 
 
 def test_an_ambiguous_name_gets_its_most_frequent_type_and_of_equals_the_first():
-    train = _train("Paris/B-PER", "Paris/B-LOC", "Paris/B-LOC", "Nil/B-PER", "Nil/B-LOC")
-    assert _look_up(train, "Paris Nil") == "B-LOC B-LOC"
+    train = _train("Lee/B-PER", "Lee/B-LOC", "Lee/B-PER", "Nil/B-PER", "Nil/B-LOC")
+    assert _look_up(train, "Lee Nil") == "B-PER B-LOC"
 
 
 def test_a_name_more_often_outside_than_an_entity_is_left_out():
     train = _train("May/B-PER in/O May/O", "Apple/B-ORG", "Apple/O or/O Apple/O")
     assert _look_up(train, "May or Apple") == "B-PER O O"
+
+
+def test_a_name_at_the_end_of_a_sentence_is_outside_once():
+    train = _train("A/B-PER B/I-PER", "A/B-LOC B/I-LOC C/I-LOC", "x/O A/O B/O")
+    assert _look_up(train, "A B") == "B-PER I-PER"
 
 
 def test_words_inside_a_longer_entity_do_not_count_as_outside():

@@ -4,7 +4,7 @@ What a tagger scores above this it owes to context and to parts of words, not to
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from xdistil.data.examples import Example
 
@@ -60,7 +60,7 @@ def _iterate_entities(tags: Sequence[str]) -> Iterator[tuple[int, int, str]]:
             yield first, end, tag[2:]
 
 
-def _group_lengths(names: dict[_Name, object]) -> dict[str, list[int]]:
+def _group_lengths(names: Mapping[_Name, object]) -> dict[str, list[int]]:
     """Lengths of the names that begin with a word, the longest first."""
     lengths: dict[str, set[int]] = {}
     for name in names:

@@ -38,7 +38,7 @@ class _Table:
 
     title: str
     header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     texts: tuple[int, ...] = (0,)  # columns aligned to the left
 
 
@@ -70,7 +70,7 @@ def render_scores(kind: str, scores: dict) -> str:
         kind: "tagging" or "classification".
         scores: as `scores.score` returns them.
     """
-    columns = ("f1", "precision", "recall", "entities", "sentences")
+    columns: tuple[str, ...] = ("f1", "precision", "recall", "entities", "sentences")
     if kind == "classification":
         columns = ("accuracy", "macro_f1", "sentences")
     rows = [("language", *(_NAMES.get(column, column) for column in columns))]

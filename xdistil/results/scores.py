@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from seqeval.scheme import IOB2, Entities
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.packing import make_legal
+from xdistil.data.tags import make_legal
 
 MAIN_SCORE = {"tagging": "macro_f1", "classification": "accuracy"}  # what dev chooses by
 

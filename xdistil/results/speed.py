@@ -75,20 +75,20 @@ def measure_speed(
 
 def _choose_sentences(runners: Sequence[Runner], seed: int) -> np.ndarray:
     """i64[N, models] segments of N sentences, N a multiple of the batch; sentences may recur."""
-    examples, segments = None, []
-    for runner in runners:
-        example = runner.pieces.example
-        found, first, count = np.unique(example, return_index=True, return_counts=True)
-        whole = dict(zip(found[count == 1].tolist(), first[count == 1].tolist(), strict=True))
-        segments.append(whole)
-        examples = whole.keys() if examples is None else examples & whole.keys()
-    both = np.array(sorted(examples or ()), np.int64)
+    segments = [_find_whole(runner.pieces) for runner in runners]
+    both = np.array(sorted(set(segments[0]).intersection(*segments)), np.int64)
     if not len(both):
         return np.zeros((0, len(runners)), np.int64)
     shuffled = np.random.default_rng(seed).permutation(both)
     batches = min(_BATCHES, -(-len(both) // BATCH))
     chosen = np.resize(shuffled, batches * BATCH)
     return np.array([[whole[example] for whole in segments] for example in chosen.tolist()])
+
+
+def _find_whole(pieces: Pieces) -> dict[int, int]:
+    """Segment of each example that is not cut into windows."""
+    found, first, count = np.unique(pieces.example, return_index=True, return_counts=True)
+    return dict(zip(found[count == 1].tolist(), first[count == 1].tolist(), strict=True))
 
 
 def _compare(

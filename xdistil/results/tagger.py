@@ -1,0 +1,177 @@
+"""A trained model in use: texts in, labels out. The Python API behind predict.py.
+
+Any folder that `load_model` opens will do, as long as it has a head: a student, a teacher, or a
+fine-tuned BERT or ELECTRA from elsewhere.
+"""
+
+import codecs
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from xdistil.config import Data
+from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
+from xdistil.data.packing import collect_predictions, pack
+from xdistil.data.pieces import Tokenizer, cut_pieces, load_tokenizer
+from xdistil.data.tags import is_tag
+from xdistil.errors import InputError
+from xdistil.models.bert import Encoder
+from xdistil.models.folders import load_model
+from xdistil.models.forward import predict_rows
+from xdistil.models.structs import Params
+
+log = logging.getLogger("xdistil")
+
+CHUNK_LINES = 1024  # read, labelled and written together
+_BATCH_PIECES = 4096  # at most, in a batch of rows
+_LONGEST = 512  # pieces in a row where the folder does not say
+_RECORD = "xdistil"  # the key of config.json under which the input's shape is kept
+
+
+def record_input(data: Data) -> dict[str, Any]:
+    """What config.json keeps so that a folder labels texts as its training labelled them.
+
+    For `save_model`'s `extra`.
+    """
+    return {
+        _RECORD: {
+            "words": "str.split",  # how raw text becomes words
+            "row_length": data.row_length,
+            "max_length": data.max_length or data.row_length,
+        }
+    }
+
+
+@dataclass(frozen=True)
+class Tagger:
+    """A model with its tokenizer and classes; `open_tagger` makes one."""
+
+    model: nn.Module
+    params: Params
+    tokenizer: Tokenizer
+    task: Task
+    row_length: int  # pieces in a packed row
+    max_length: int  # pieces in a segment: longer sentences are windows, longer texts are cut
+
+    def label(self, inputs: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        """Legal IOB2 tags, one a word, or one class name, for each input.
+
+        An answer depends on its own input alone, whatever else is labelled with it.
+
+        Args:
+            inputs: the words of a sentence (tagging), one or two texts (classification).
+        """
+        answers: list[tuple[str, ...]] = [()] * len(inputs)
+        pairs = [self.task.kind == "classification" and len(each) == 2 for each in inputs]
+        for pair in (False, True):  # of one shape within a call: `cut_pieces` asks for it
+            chosen = [index for index, is_pair in enumerate(pairs) if is_pair == pair]
+            if chosen:
+                labelled = self._label_alike([inputs[index] for index in chosen])
+                for index, answer in zip(chosen, labelled, strict=True):
+                    answers[index] = answer
+        return answers
+
+    def _label_alike(self, inputs: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        examples = [Example(each, None, UNKNOWN_LANGUAGE) for each in inputs]
+        pieces = cut_pieces(examples, self.task, self.tokenizer, self.max_length)
+        rows = pack(pieces, self.row_length, seed=None)
+        count = len(rows.piece)
+        most = max(1, _BATCH_PIECES // self.row_length)
+        # Powers of two: few shapes to compile, and a single line need not fill a whole batch.
+        batch_rows = min(most, 1 << (count - 1).bit_length())
+        predicted = predict_rows(
+            self.model, self.params, pieces, rows, batch_rows, self.tokenizer.pad
+        )
+        return collect_predictions(pieces, rows, predicted, examples, self.task)
+
+    def label_lines(self, lines: Iterable[bytes], where: str) -> Iterator[str]:
+        """One output line for each input line, without their ends, chunk by chunk.
+
+        Tagging: words, a tab, as many tags, both separated by spaces; words are what `str.split`
+        finds. Classification: the text, or two texts with a tab between, a tab and the class. A
+        blank line stays blank.
+
+        Args:
+            lines: UTF-8, each ending in \\n or \\r\\n (the last may lack it).
+            where: names their source in errors.
+
+        Raises:
+            InputError: a line is not UTF-8, or holds more than two texts.
+        """
+        numbered = enumerate(lines, start=1)
+        while chunk := list(islice(numbered, CHUNK_LINES)):
+            texts = [_decode(line, number, where) for number, line in chunk]
+            filled = [index for index, text in enumerate(texts) if text.strip()]
+            inputs = [self._split(texts[index], f"{where}:{chunk[index][0]}") for index in filled]
+            answers = dict(zip(filled, zip(inputs, self.label(inputs), strict=True), strict=True))
+            for index, text in enumerate(texts):
+                if index not in answers:
+                    yield ""
+                    continue
+                words, labels = answers[index]
+                shown = " ".join(words) if self.task.kind == "tagging" else text
+                yield f"{shown}\t{' '.join(labels)}"
+
+    def _split(self, text: str, where: str) -> tuple[str, ...]:
+        if self.task.kind == "tagging":
+            return tuple(text.split())
+        texts = tuple(text.split("\t"))
+        if len(texts) > 2:
+            raise InputError(
+                f"{where}: {len(texts)} texts between tabs: a line is one text, or two with one "
+                "tab between them."
+            )
+        return texts
+
+
+def open_tagger(name: str, revision: str = "main") -> Tagger:
+    """Opens a model folder, or a hub id, for labelling.
+
+    Raises:
+        InputError: there is no such model, it is damaged, or it has no head for tagging or
+            classification.
+    """
+    loaded = load_model(name, revision)
+    if loaded.task is None:
+        raise InputError(
+            f"{name} has no head for tagging or classification: name a fine-tuned model, such as "
+            "the student or the teacher folder of a run."
+        )
+    if loaded.task.kind == "tagging" and not all(map(is_tag, loaded.task.labels)):
+        odd = next(label for label in loaded.task.labels if not is_tag(label))
+        raise InputError(
+            f"{name} tags words with classes such as {odd!r}: only O, B-TYPE and I-TYPE are tags "
+            "of entities."
+        )
+    for note in loaded.notes:
+        log.warning("%s: %s", name, note)
+    recorded = loaded.config.get(_RECORD, {})
+    positions = loaded.model.config.positions if isinstance(loaded.model, Encoder) else _LONGEST
+    row_length = recorded.get("row_length", min(positions, _LONGEST))
+    return Tagger(
+        model=loaded.model,
+        params=jax.device_put(loaded.params),
+        tokenizer=load_tokenizer(name, revision),
+        task=loaded.task,
+        row_length=row_length,
+        max_length=recorded.get("max_length", row_length),
+    )
+
+
+def _decode(line: bytes, number: int, where: str) -> str:
+    """The text of a line without its end, and of the first without a byte order mark."""
+    line = line[:-2] if line.endswith(b"\r\n") else line.removesuffix(b"\n")
+    if number == 1:
+        line = line.removeprefix(codecs.BOM_UTF8)
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{where}:{number}: byte {error.start + 1} of the line, 0x{line[error.start]:02x}, is "
+            "not UTF-8: convert the text to UTF-8."
+        ) from error
