@@ -19,7 +19,7 @@ from xdistil.data.pieces import Tokenizer
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.loop import Course, Leg, Outcome, Source, run_plan
 from xdistil.distill.recipes import plan_stages, wanted_signals
-from xdistil.distill.teacher import Teacher, open_cache, params_fingerprint, signal_names
+from xdistil.distill.teacher import Teacher, open_cache, params_fingerprint
 from xdistil.journal import Journal
 from xdistil.mesh import replicate
 from xdistil.models.folders import load_model, save_model
@@ -70,8 +70,8 @@ def train_teacher(setting: Setting) -> Params:
         legs = tuple(
             Leg(
                 planned,
-                train=_source(_take(setting, texts["train"], prepared.tokenizer, planned.stage)),
-                dev=_source(texts["dev"]),
+                train=_bare(_take(setting, texts["train"], prepared.tokenizer, planned.stage)),
+                dev=_bare(texts["dev"]),
             )
             for planned in prepared.teacher_stages
         )
@@ -102,21 +102,8 @@ def distil(setting: Setting, teacher: Teacher) -> list[dict[str, Any]]:
     on dev after a sub-stage.
     """
     prepared = setting.prepared
-    texts = prepared.student_texts
-    legs = []
-    for planned in prepared.student_stages:
-        train = texts["transfer"]
-        if planned.stage.data == "train":
-            train = _take(setting, texts["train"], prepared.student_tokenizer, planned.stage)
-        wanted = wanted_signals(planned.recipe)
-        legs.append(
-            Leg(
-                planned,
-                train=_source(train, setting, teacher, wanted),
-                dev=_source(texts["dev"], setting, teacher, wanted),
-            )
-        )
-    course = _course(setting, "student", tuple(legs), prepared.student, teacher)
+    legs = _draw_legs(setting, teacher)
+    course = _course(setting, "student", legs, prepared.student, teacher)
     records: list[dict[str, Any]] = []
     for outcome in _run(setting, course, first_student(setting, teacher)):
         records = outcome.records
@@ -171,7 +158,7 @@ def train_baseline(
             None,
             setting.experiment.student.train_embeddings,
         )
-        leg = Leg(planned, _source(texts), _source(prepared.student_texts["dev"]))
+        leg = Leg(planned, _bare(texts), _bare(prepared.student_texts["dev"]))
         course = _course(setting, f"baseline-{index}-{number}", (leg,), prepared.student, None)
         for outcome in _run(setting, course, start):
             dev = outcome.records[-1]["dev"]
@@ -301,24 +288,52 @@ def _take(setting: Setting, texts: Texts, tokenizer: Tokenizer, stage: Stage) ->
     )
 
 
-def _source(
-    texts: Texts,
-    setting: Setting | None = None,
-    teacher: Teacher | None = None,
-    wanted: Wanted | None = None,
-) -> Source:
-    """Texts with the teacher's cached signals, where a stage wants signals that are cached."""
-    signals = {}
-    if setting and teacher and wanted and signal_names(wanted) and not wanted.attention:
-        signals = open_cache(
-            setting.workdir / "cache" / "signals",
-            teacher,
-            texts.pieces,
-            texts.rows,
-            wanted,
-            setting.prediction_rows,
+def _draw_legs(setting: Setting, teacher: Teacher) -> tuple[Leg, ...]:
+    """The student's sub-stages with their texts; the teacher reads each set of texts once."""
+    prepared, texts = setting.prepared, setting.prepared.student_texts
+    sources: dict[tuple[str, float], Texts] = {}
+    wanted: dict[tuple[str, float], Wanted] = {}
+    keys = []
+    for planned in prepared.student_stages:
+        stage = planned.stage
+        key = (stage.data, stage.label_fraction if stage.data == "train" else 1.0)
+        if key not in sources:
+            sources[key] = texts[stage.data]
+            if stage.data == "train":
+                sources[key] = _take(setting, texts["train"], prepared.student_tokenizer, stage)
+        keys.append(key)
+        if not planned.recipe.attention_map:
+            for each in (key, ("dev", 1.0)):
+                wanted[each] = wanted.get(each, Wanted()).union(wanted_signals(planned.recipe))
+    sources["dev", 1.0] = texts["dev"]
+    ready = {
+        key: Source(
+            source.pieces, source.rows, _open_signals(setting, teacher, source, wanted[key])
         )
-    return Source(texts.pieces, texts.rows, signals)
+        if key in wanted
+        else _bare(source)
+        for key, source in sources.items()
+    }
+    return tuple(
+        Leg(
+            planned,
+            train=ready[key].select(wanted_signals(planned.recipe)),
+            dev=ready["dev", 1.0].select(wanted_signals(planned.recipe)),
+        )
+        for planned, key in zip(prepared.student_stages, keys, strict=True)
+    )
+
+
+def _bare(texts: Texts) -> Source:
+    return Source(texts.pieces, texts.rows, {})
+
+
+def _open_signals(
+    setting: Setting, teacher: Teacher, texts: Texts, wanted: Wanted
+) -> dict[str, np.ndarray]:
+    folder = setting.workdir / "cache" / "signals"
+    rows = setting.prediction_rows
+    return open_cache(folder, teacher, texts.pieces, texts.rows, wanted, rows)
 
 
 def _course(

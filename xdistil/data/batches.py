@@ -30,6 +30,11 @@ def steps_per_epoch(rows: Rows, batch_rows: int) -> int:
     return ceil(len(rows.piece) / batch_rows)
 
 
+def count_steps(rows: Rows, batch_rows: int, epochs: float) -> int:
+    """Batches of that many epochs, at least one; a part of an epoch is rounded up."""
+    return max(1, ceil(round(epochs * steps_per_epoch(rows, batch_rows), 6)))
+
+
 def make_batches(
     pieces: Pieces,
     rows: Rows,
@@ -44,9 +49,9 @@ def make_batches(
 ) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
     """The batches of a stage from `first_step` on, made ahead in a thread of their own.
 
-    They end after that many epochs; a part of an epoch is rounded up to whole batches. Rows are shuffled anew in each epoch by (seed, epoch). Process p of n gets the p-th contiguous
-    block of batch_rows / n rows of every batch. `signals` are values [P, ...] of pieces by name
-    and come as [rows, T, ...].
+    They end after `count_steps` of them. Rows are shuffled anew in each epoch by (seed, epoch).
+    Process p of n gets the p-th contiguous block of batch_rows / n rows of every batch. `signals`
+    are values [P, ...] of pieces by name and come as [rows, T, ...].
     """
     share, rest = divmod(batch_rows, process_count)
     if rest:
@@ -67,6 +72,6 @@ def make_batches(
         batch = fill_batch(pieces, rows, indices, padding_id)
         return batch, {name: gather_signal(v, rows, indices) for name, v in signals.items()}
 
-    steps = grain.MapDataset.range(first_step, ceil(epochs * in_epoch))
+    steps = grain.MapDataset.range(first_step, count_steps(rows, batch_rows, epochs))
     reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_PREFETCHED)
     return iter(steps.map(make).to_iter_dataset(reading))

@@ -8,7 +8,7 @@ since whatever comes after a checkpoint depends on nothing but what is in it.
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -25,7 +25,7 @@ from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.plan import SIDE, merge_params, split_params
 from xdistil.distill.recipes import PlannedStage, wanted_signals
 from xdistil.distill.step import Metrics, TrainState, eval_step, init_state, train_step
-from xdistil.distill.teacher import Teacher
+from xdistil.distill.teacher import Teacher, signal_names
 from xdistil.journal import Journal
 from xdistil.mesh import replicate, shard_rows
 from xdistil.models.forward import Wanted, iterate_batches
@@ -43,6 +43,11 @@ class Source:
     pieces: Pieces
     rows: Rows
     signals: dict[str, np.ndarray]  # float16[P, width] by name; empty where computed on the fly
+
+    def select(self, wanted: Wanted) -> "Source":
+        """The same texts with the wanted signals alone; none where attention is among them."""
+        names = () if wanted.attention else signal_names(wanted)
+        return replace(self, signals={name: self.signals[name] for name in names})
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,14 @@ class Wanted:
     hidden: tuple[int, ...] = ()  # indices into Output.hidden; 0 is the embeddings
     attention: tuple[int, ...] = ()  # indices into Output.attention; 0 is the first layer
 
+    def union(self, other: "Wanted") -> "Wanted":
+        """What either of two asks for, layers ascending."""
+        return Wanted(
+            self.logits or other.logits,
+            tuple(sorted({*self.hidden, *other.hidden})),
+            tuple(sorted({*self.attention, *other.attention})),
+        )
+
 
 @partial(jax.jit, static_argnames=("model", "wanted"))
 def compute_signals(params: Params, batch: Batch, *, model: nn.Module, wanted: Wanted) -> Signals:
