@@ -1,6 +1,7 @@
 """Model folders: what goes out comes back, known variants are read, everything else is refused."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,10 @@ def test_saving_replaces_a_model_folder_and_nothing_else(tmp_path: Path) -> None
     (tmp_path / "letters" / "dear.txt").write_text("keep me")
     with pytest.raises(InputError, match="not a model folder"):
         save_model(tmp_path / "letters", model, make_params(model), TASK, tokenizer, {})
+    with pytest.raises(InputError, match="not a model folder"):
+        save_model(
+            tmp_path / "letters" / "dear.txt", model, make_params(model), TASK, tokenizer, {}
+        )
     assert (tmp_path / "letters" / "dear.txt").read_text() == "keep me"
 
 
@@ -112,6 +117,25 @@ def test_a_write_that_fails_leaves_the_old_folder_and_no_other(
 
     monkeypatch.setattr("xdistil.models.folders.save_tokenizer", fail)
     with pytest.raises(InputError, match="No space left"):
+        save_model(tmp_path / "student", model, make_params(model, 9), TASK, tokenizer, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
+    assert_same(load_model(str(tmp_path / "student")).params, make_params(model))
+
+
+def test_a_replacement_cut_short_between_its_renames_loses_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, tokenizer = BiLSTM(BILSTM, 5), make_tiny_tokenizer()
+    save_model(tmp_path / "student", model, make_params(model), TASK, tokenizer, {})
+    rename = os.rename
+
+    def fail(source: Path, target: Path) -> None:
+        if source.name == ".student.new":
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr("os.rename", fail)
+    with pytest.raises(InputError, match="Input/output error"):
         save_model(tmp_path / "student", model, make_params(model, 9), TASK, tokenizer, {})
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
     assert_same(load_model(str(tmp_path / "student")).params, make_params(model))

@@ -99,12 +99,13 @@ def save_model(
     model folder.
     """
     folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()) and not (folder / "config.json").exists():
+    if folder.is_file() or (
+        folder.exists() and any(folder.iterdir()) and not (folder / "config.json").exists()
+    ):
         raise InputError(f"{folder} exists and is not a model folder; give another name.")
     new, old = (folder.with_name(f".{folder.name}.{end}") for end in ("new", "old"))
     try:
-        for left_over in (new, old):
-            shutil.rmtree(left_over, ignore_errors=True)
+        _settle(folder, new, old)
         new.mkdir(parents=True)
         tensors = _name_tensors(model, params)
         safetensors.numpy.save_file(tensors, new / weights.WHOLE, metadata={"format": "pt"})
@@ -119,8 +120,15 @@ def save_model(
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(f"The model folder {folder} cannot be written: {error}.") from error
     finally:
-        for left_over in (new, old):
-            shutil.rmtree(left_over, ignore_errors=True)
+        _settle(folder, new, old)
+
+
+def _settle(folder: Path, new: Path, old: Path) -> None:
+    """Clear away what a replacement left that ended, or was cut short between its two renames."""
+    if old.exists() and not folder.exists():
+        os.rename(old, folder)
+    for left_over in (new, old):
+        shutil.rmtree(left_over, ignore_errors=True)
 
 
 def _read_task(raw: dict[str, Any], where: Path) -> Task | None:
