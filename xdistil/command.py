@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import math
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,12 +107,18 @@ def _apply(arguments: list[str]) -> Experiment:
     config = config_flags.DEFINE_config_file(
         "config", flag_values=values, lock_config=False, sys_argv=arguments
     )
+    # The module of an earlier config file would lend its get_config to one that has none.
+    sys.modules.pop("config_config", None)
     try:
         values(["train.py", *arguments])
-    except flags.Error as error:
-        raise InputError(f"{str(error).splitlines()[0].rstrip('.')}.") from error
-    except (ImportError, SyntaxError, AttributeError, TypeError) as error:
-        raise InputError(f"{arguments[0]} cannot be read as a config: {error}.") from error
+    except Exception as error:  # a config file is a program and may raise anything
+        cause: BaseException = error
+        while cause.__context__ is not None:
+            cause = cause.__context__
+        if isinstance(cause, InputError):
+            raise cause from None
+        reason = f"{type(cause).__name__}: {cause}".splitlines()[0].rstrip(".")
+        raise InputError(f"{' '.join(arguments)} cannot be read as a config: {reason}.") from error
     if not isinstance(config.value, Experiment):
         raise InputError(f"{arguments[0]}: its get_config must return an xdistil Experiment.")
     return config.value

@@ -217,10 +217,16 @@ def validate(experiment: Experiment) -> None:
     _choice("student.vocabulary", student.vocabulary, "student.vocabulary")
     _choice("student.embeddings", student.embeddings, "student.embeddings")
     _choice("dtype", experiment.dtype, "dtype")
-    for i, stage in enumerate(experiment.plan):
-        _check_stage(f"plan[{i}]", stage)
+    for path, plan in (("plan", experiment.plan), ("teacher.plan", teacher.plan)):
+        names = [stage.name for stage in plan]
+        for i, stage in enumerate(plan):
+            _check_stage(f"{path}[{i}]", stage)
+            if (first := names.index(stage.name)) < i:
+                raise InputError(
+                    f"{path}[{i}].name is {stage.name!r}, as {path}[{first}].name is: the stages "
+                    "of a plan need names of their own."
+                )
     for i, stage in enumerate(teacher.plan):
-        _check_stage(f"teacher.plan[{i}]", stage)
         if stage.loss != "labels" or stage.data != "train":
             raise InputError(
                 f"teacher.plan[{i}] has loss {stage.loss!r} on {stage.data!r}: a teacher learns "
@@ -258,6 +264,11 @@ def _check_stage(path: str, stage: Stage) -> None:
     for loss in losses:
         if getattr(stage, f"{loss}_weight") <= 0:
             raise InputError(f"{path}.{loss}_weight must be above 0: drop {loss} from {path}.loss.")
+    if stage.patience and stage.keep == "last":
+        raise InputError(
+            f"{path}.patience is {stage.patience}, but with {path}.keep=last there is nothing to "
+            "go back to: set keep=best, or patience=0."
+        )
     if not stage.name or any(not (c.isalnum() or c in "-_.") for c in stage.name):
         raise InputError(f"{path}.name is {stage.name!r}: letters, digits, '-', '_' and '.' only.")
 
