@@ -1,0 +1,203 @@
+"""What a plan expands into, which groups there are, and which layers are compared."""
+
+import jax
+import numpy as np
+import pytest
+
+from tests.distill.small import init_params, make_bilstm, make_encoder, same
+from xdistil.config import Stage
+from xdistil.distill import plan
+from xdistil.errors import InputError
+
+BILSTM = ("head", "projection", "bilstm", "embeddings")
+
+
+def gradual(**changes) -> tuple[Stage, ...]:
+    return (Stage(name="logits", loss="logits", unfreeze="gradual", **changes),)
+
+
+def test_groups_run_from_the_head_downwards():
+    assert plan.list_groups(init_params(make_bilstm())) == BILSTM
+    twelve = jax.eval_shape(make_encoder(layers=12).init_params, jax.random.key(0))
+    layers = tuple(f"layer {i}" for i in range(11, -1, -1))
+    assert plan.list_groups(twelve) == ("head", *layers, "embeddings")
+
+
+def test_the_pooler_belongs_to_the_head_and_the_narrow_embeddings_to_the_embeddings():
+    assert plan.group_of(("pooler", "dense", "kernel")) == "head"
+    assert plan.group_of(("classifier", "out_proj", "bias")) == "head"
+    assert plan.group_of(("embeddings_project", "kernel")) == "embeddings"
+    assert plan.group_of(("embeddings", "LayerNorm", "scale")) == "embeddings"
+    assert plan.group_of(("encoder", "layer", "10", "output", "dense", "bias")) == "layer 10"
+    assert plan.group_of((plan.SIDE, "0", "kernel")) == "projection"
+
+
+def test_a_bilstm_thaws_head_projection_bilstm_embeddings():
+    expanded = plan.expand_plan(gradual(epochs=5.0), BILSTM)
+    assert [(s.name, s.trainable) for s in expanded] == [
+        ("logits/head", BILSTM[:1]),
+        ("logits/projection", BILSTM[:2]),
+        ("logits/bilstm", BILSTM[:3]),
+        ("logits/embeddings", BILSTM),
+    ]
+
+
+def test_thaw_epochs_bound_all_sub_stages_but_the_last():
+    expanded = plan.expand_plan(gradual(epochs=5.0, thaw_epochs=2.0), BILSTM)
+    assert [s.epochs for s in expanded] == [2.0, 2.0, 2.0, 5.0]
+    assert [s.epochs for s in plan.expand_plan(gradual(epochs=5.0), BILSTM)] == [5.0] * 4
+
+
+def test_embeddings_that_are_not_trained_are_in_no_sub_stage():
+    expanded = plan.expand_plan(gradual(epochs=5.0, thaw_epochs=2.0), BILSTM, False)
+    assert [s.trainable for s in expanded] == [BILSTM[:1], BILSTM[:2], BILSTM[:3]]
+    assert [s.epochs for s in expanded] == [2.0, 2.0, 5.0]
+    (whole,) = plan.expand_plan((Stage(name="x", loss="labels", data="train"),), BILSTM, False)
+    assert whole.trainable == BILSTM[:3]
+
+
+@pytest.mark.parametrize("loss", ["representation", "attention", "representation+attention"])
+def test_what_cannot_reach_the_head_trains_everything_else(loss):
+    (substage,) = plan.expand_plan((Stage(name="first", loss=loss),), BILSTM)
+    assert substage.name == "first"
+    assert substage.trainable == ("projection", "bilstm", "embeddings")
+
+
+@pytest.mark.parametrize("loss", ["representation+logits", "labels+attention"])
+def test_a_sum_with_logits_or_labels_trains_the_head_too(loss):
+    (substage,) = plan.expand_plan((Stage(name="sum", loss=loss, data="train"),), BILSTM)
+    assert substage.trainable == BILSTM
+
+
+GROUPS = ("head", *(f"layer {i}" for i in range(6, -1, -1)), "embeddings")
+
+
+@pytest.mark.parametrize(
+    ("every", "names", "sizes"),
+    [
+        (0, ["head", "layers-0-6", "embeddings"], [1, 8, 9]),
+        (3, ["head", "layers-4-6", "layers-1-3", "layer-0", "embeddings"], [1, 4, 7, 8, 9]),
+        (1, ["head", *(f"layer-{i}" for i in range(6, -1, -1)), "embeddings"], list(range(1, 10))),
+        (50, ["head", "layers-0-6", "embeddings"], [1, 8, 9]),
+    ],
+)
+def test_layers_thaw_in_blocks(every, names, sizes):
+    """Seven layers; what is thawed stays so, from the top downwards."""
+    expanded = plan.expand_plan(gradual(unfreeze_every=every), GROUPS)
+    assert [s.name for s in expanded] == [f"logits/{name}" for name in names]
+    assert [s.trainable for s in expanded] == [GROUPS[:size] for size in sizes]
+
+
+def test_frozen_embeddings_leave_the_last_block_whole():
+    expanded = plan.expand_plan(
+        gradual(unfreeze_every=4, thaw_epochs=1.0, epochs=9.0), GROUPS, False
+    )
+    assert [s.trainable for s in expanded] == [GROUPS[:1], GROUPS[:5], GROUPS[:8]]
+    assert [s.epochs for s in expanded] == [1.0, 1.0, 9.0]
+
+
+def test_d42_is_representation_then_logits_then_labels_group_by_group():
+    expanded = plan.expand_plan(plan.d42(), BILSTM)
+    parts = ["head", "projection", "bilstm", "embeddings"]
+    assert [s.name for s in expanded] == [
+        "representation",
+        *(f"logits/{part}" for part in parts),
+        *(f"labels/{part}" for part in parts),
+    ]
+    assert [s.stage for s in expanded] == [0, 1, 1, 1, 1, 2, 2, 2, 2]
+    stages = plan.d42()
+    assert [s.loss for s in stages] == ["representation", "logits", "labels"]
+    assert [s.data for s in stages] == ["transfer", "transfer", "train"]
+
+
+def test_named_plans_are_made_anew_at_each_call():
+    """A config changes its stages in place."""
+    plan.d42()[0].lr = 17.0
+    assert plan.d42()[0].lr != 17.0
+
+
+@pytest.mark.parametrize("trainable", [(), ("head",), ("head", "layer 1"), ("embeddings",)])
+def test_merge_is_the_inverse_of_split(trainable):
+    params = init_params(make_encoder())
+    chosen, rest = plan.split_params(params, trainable)
+    assert same(plan.merge_params(chosen, rest), params)
+    assert same(plan.merge_params(rest, chosen), params)
+    sizes = [sum(x.size for x in jax.tree.leaves(tree)) for tree in (chosen, rest, params)]
+    assert sizes[0] + sizes[1] == sizes[2]
+
+
+def test_split_takes_whole_groups():
+    chosen, rest = plan.split_params(init_params(make_encoder()), ("head", "layer 1"))
+    assert set(chosen) == {"classifier", "encoder"}
+    assert set(chosen["encoder"]["layer"]) == {"1"}
+    assert set(rest) == {"embeddings", "encoder"}
+    assert set(rest["encoder"]["layer"]) == {"0"}
+
+
+def test_the_middle_layer_is_seven_of_twelve_and_four_of_six():
+    assert {n: plan.middle_layer(n) for n in (1, 2, 6, 12, 24)} == {1: 1, 2: 2, 6: 4, 12: 7, 24: 14}
+
+
+@pytest.mark.parametrize(
+    ("text", "student", "teacher", "pairs"),
+    [
+        ("middle", 1, 12, ((1, 7),)),
+        ("middle", 3, 6, ((3, 4),)),
+        ("last", 2, 6, ((0, 4), (1, 5), (2, 6))),
+        ("last", 3, 3, ((0, 0), (1, 1), (2, 2), (3, 3))),
+        ("5", 2, 6, ((2, 5),)),
+        ("0", 2, 6, ((2, 0),)),
+        ("0:0, 1:3,2:6", 2, 6, ((0, 0), (1, 3), (2, 6))),
+    ],
+)
+def test_layer_maps_of_hidden_states(text, student, teacher, pairs):
+    assert plan.map_hidden(text, student, teacher, "plan[0].layers") == pairs
+
+
+@pytest.mark.parametrize(
+    ("text", "student", "teacher", "pairs"),
+    [
+        ("middle", 2, 12, ((2, 7),)),
+        ("last", 2, 6, ((1, 5), (2, 6))),
+        ("4", 2, 6, ((2, 4),)),
+        ("1:3,2:6", 2, 6, ((1, 3), (2, 6))),
+    ],
+)
+def test_layer_maps_of_attention(text, student, teacher, pairs):
+    assert plan.map_attention(text, student, teacher, "plan[0].attention") == pairs
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("last", ["'last'", "7 layers", "teacher 6", "1:2,2:4"]),
+        ("1:7", ["student layer 1 with teacher layer 7", "0 to 7 and 0 to 6"]),
+        ("8:1", ["student layer 8 with teacher layer 1"]),
+        ("first", ["'first'", "middle, last", "1:2,3:6"]),
+        ("1:2,", ["'1:2,'"]),
+        ("-1", ["'-1'"]),
+        ("1:2:3", ["'1:2:3'"]),
+        ("", ["''"]),
+    ],
+)
+def test_impossible_layer_maps_are_refused_by_their_field(text, words):
+    with pytest.raises(InputError) as caught:
+        plan.map_hidden(text, 7, 6, "plan[3].layers")
+    for word in ("plan[3].layers", *words):
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["0:1", "1:0", "0"])
+def test_there_is_no_attention_map_zero(text):
+    with pytest.raises(InputError, match=r"plan\[1\].attention .* 1 to 2 and 1 to 6"):
+        plan.map_attention(text, 2, 6, "plan[1].attention")
+    with pytest.raises(InputError, match=r"plan\[1\].attention is 'last'"):
+        plan.map_attention("last", 7, 6, "plan[1].attention")
+
+
+def test_split_never_copies_or_changes_a_leaf():
+    params = init_params(make_bilstm())
+    chosen, rest = plan.split_params(params, ("bilstm",))
+    assert chosen["lstm"]["forward"]["bias"] is params["lstm"]["forward"]["bias"]
+    assert rest["classifier"]["kernel"] is params["classifier"]["kernel"]
+    assert np.isfinite(params["classifier"]["kernel"]).all()

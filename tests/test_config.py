@@ -1,0 +1,196 @@
+"""Every value that `validate` can check, one sentence that names its field for each mistake."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from xdistil.config import Baseline, Experiment, Stage, Student, split_names, validate
+from xdistil.distill import plan
+from xdistil.errors import InputError
+
+
+def make(**student: Any) -> Experiment:
+    shape = {"embedding_size": 16, **student}
+    experiment = Experiment(plan=plan.d42(), student=Student(**shape), baselines=(Baseline(),))
+    experiment.data.folder = "somewhere"
+    return experiment
+
+
+def put(path: str, value: Any) -> Callable[[Experiment], None]:
+    """A change of one field, written as on the command line."""
+
+    def change(experiment: Experiment) -> None:
+        part: Any = experiment
+        *steps, last = path.replace("[", ".").replace("]", "").split(".")
+        for step in steps:
+            part = part[int(step)] if step.isdigit() else getattr(part, step)
+        setattr(part, last, value)
+
+    return change
+
+
+def test_the_default_parts_are_valid():
+    for stages in (plan.d42(), plan.v3(), plan.labels_only()):
+        experiment = make()
+        experiment.plan = stages
+        validate(experiment)
+    validate(make(kind="transformer", embedding_size=0, hidden_size=64, checkpoint="folder"))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("batch_size", 0),
+        ("batch_size", -3),
+        ("batch_size", 2.5),
+        ("batch_size", True),
+        ("log_every", 0),
+        ("eval_every", -1),
+        ("seed", -1),
+        ("seed", "1"),
+        ("dtype", "float16"),
+        ("speed_seconds", math.inf),
+        ("data.row_length", 4),
+        ("data.row_length", -64),
+        ("data.max_length", 65),
+        ("data.max_length", 3),
+        ("data.limit", -1),
+        ("data.transfer_limit", 1.5),
+        ("data.dev_fraction", 1.0),
+        ("data.dev_fraction", -0.1),
+        ("data.dev_fraction", math.nan),
+        ("data.scheme", "bilou"),
+        ("data.repair", 1),
+        ("data.repair", "yes"),
+        ("data.folder", None),
+        ("data.languages", 3),
+        ("teacher.hidden_size", 0),
+        ("teacher.finetune", 0),
+        ("teacher.plan[0].lr", math.nan),
+        ("teacher.plan[0].epochs", 0.0),
+        ("student.kind", "lstm"),
+        ("student.vocabulary", "some"),
+        ("student.embeddings", "pca"),
+        ("student.layers", 0),
+        ("student.heads", -1),
+        ("student.hidden_size", 0),
+        ("student.dropout", 1.0),
+        ("student.dropout", -0.5),
+        ("student.embedding_size", -16),
+        ("plan[0].lr", -1e-3),
+        ("plan[0].lr", 0.0),
+        ("plan[1].lr", math.inf),
+        ("plan[1].lr", "fast"),
+        ("plan[1].epochs", 0.0),
+        ("plan[1].temperature", 0.0),
+        ("plan[1].warmup", 1.0),
+        ("plan[2].label_fraction", 0.0),
+        ("plan[2].label_fraction", 1.5),
+        ("plan[1].logits_weight", 0.0),
+        ("plan[1].logits_weight", -1.0),
+        ("plan[0].loss", "representations"),
+        ("plan[0].loss", ""),
+        ("plan[1].loss", "logits+logits"),
+        ("plan[1].loss", "logits,labels"),
+        ("plan[0].data", "dev"),
+        ("plan[0].unfreeze", "slowly"),
+        ("plan[0].schedule", "step"),
+        ("plan[0].keep", "worst"),
+        ("plan[0].representation", "l1"),
+        ("plan[1].logits", "ce"),
+        ("plan[1].patience", -1),
+        ("plan[1].unfreeze_every", -1),
+        ("plan[1].name", ""),
+        ("plan[1].name", "a/b"),
+        ("baselines[0].label_fraction", 0.0),
+        ("baselines[0].lrs", ""),
+        ("baselines[0].lrs", "1e-3,fast"),
+        ("baselines[0].lrs", "1e-3,-1"),
+        ("baselines[0].lrs", "nan"),
+        ("baselines[0].patience", -1),
+    ],
+)
+def test_a_bad_value_is_refused_by_the_name_of_its_field(path, value):
+    experiment = make()
+    put(path, value)(experiment)
+    with pytest.raises(InputError) as caught:
+        validate(experiment)
+    sentence = str(caught.value)
+    assert path in sentence
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (put("data.folder", ""), "data.folder names no task folder"),
+        (put("data.generate", 10), "data.folder and data.generate"),
+        (put("plan", ()), "plan has no stage"),
+        (put("teacher.plan", ()), "teacher.plan has no stage"),
+        (put("teacher.plan[0].loss", "logits"), "a teacher learns labels on train"),
+        (put("plan[2].data", "transfer"), "plan[2] learns labels"),
+        (put("teacher.heads", 3), "teacher.hidden_size 128 does not divide"),
+        (put("student.embeddings", "checkpoint"), "needs a student.checkpoint"),
+        (put("student.checkpoint", "folder"), "set student.kind=transformer"),
+        (put("student.embedding_size", 0), "a BiLSTM needs a width"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(change, words):
+    experiment = make()
+    change(experiment)
+    with pytest.raises(InputError) as caught:
+        validate(experiment)
+    assert words in str(caught.value)
+
+
+def test_a_transformers_width_divides_into_its_heads():
+    with pytest.raises(InputError, match=r"student\.hidden_size 50 does not divide"):
+        validate(make(kind="transformer", hidden_size=50, heads=4))
+
+
+def test_the_shape_of_a_teacher_with_a_name_is_its_own():
+    experiment = make()
+    put("teacher.heads", 3)(experiment)
+    put("teacher.model", "a-folder")(experiment)
+    validate(experiment)
+
+
+def test_stages_of_one_plan_have_different_names():
+    """Their names are the keys of metrics and timings."""
+    experiment = make()
+    put("plan[2].name", "logits")(experiment)
+    with pytest.raises(InputError, match=r"plan\[2\].name is 'logits', as plan\[1\].name"):
+        validate(experiment)
+
+
+def test_patience_needs_the_best_to_be_kept():
+    """A stage that hands on its last parameters has nothing to return to."""
+    experiment = make()
+    put("plan[0].keep", "last")(experiment)
+    with pytest.raises(InputError, match=r"plan\[0\].patience"):
+        validate(experiment)
+    put("plan[0].patience", 0)(experiment)
+    validate(experiment)
+
+
+def test_whole_numbers_are_numbers_and_not_the_other_way_round():
+    experiment = make()
+    put("plan[0].epochs", 2)(experiment)
+    validate(experiment)
+
+
+def test_defaults_are_not_shared_between_experiments():
+    ours = Experiment()
+    ours.teacher.plan[0].lr = 9.0
+    ours.data.limit = 5
+    assert Experiment().teacher.plan[0].lr == 5e-5
+    assert Experiment().data.limit == 0
+    assert Stage().loss == ""
+
+
+def test_several_values_in_a_text_are_separated_by_commas():
+    assert split_names(" en, de ,,fr") == ("en", "de", "fr")
+    assert split_names("") == ()
