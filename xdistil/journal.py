@@ -100,7 +100,9 @@ class Journal:
         self._file.flush()
         for name, value in line.items():
             if isinstance(value, float) and math.isfinite(value):
-                self._board.add_scalar(f"{line['plan']}/{line['stage']}/{name}", value, line["step"])
+                self._board.add_scalar(
+                    f"{line['plan']}/{line['stage']}/{name}", value, line["step"]
+                )
 
     def progress(self, text: str) -> None:
         """A line that overwrites itself on a terminal; elsewhere a plain one, twice a minute."""
@@ -127,8 +129,9 @@ class Journal:
 @contextlib.contextmanager
 def open_log(workdir: Path) -> Iterator[None]:
     """Sends the package's messages to the console (stderr) and to train.log."""
-    console, file = logging.StreamHandler(sys.stderr), logging.FileHandler(
-        workdir / "train.log", encoding="utf-8"
+    console, file = (
+        logging.StreamHandler(sys.stderr),
+        logging.FileHandler(workdir / "train.log", encoding="utf-8"),
     )
     console.setFormatter(logging.Formatter("%(message)s"))
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

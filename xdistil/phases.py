@@ -30,6 +30,7 @@ from xdistil.prepare import Prepared, Texts, take_share
 from xdistil.results import scores
 from xdistil.results.gazetteer import tag_with_names
 from xdistil.results.speed import Runner, measure_speed
+from xdistil.results.tagger import record_input
 
 log = logging.getLogger("xdistil")
 
@@ -78,7 +79,8 @@ def train_teacher(setting: Setting) -> Params:
         course = _course(setting, "teacher", legs, prepared.teacher, None)
         for outcome in _run(setting, course, params):
             params = outcome.params
-    save_model(folder, prepared.teacher, params, task, prepared.tokenizer, {})
+    extra = record_input(setting.experiment.data)
+    save_model(folder, prepared.teacher, params, task, prepared.tokenizer, extra)
     return params
 
 
@@ -121,7 +123,7 @@ def distil(setting: Setting, teacher: Teacher) -> list[dict[str, Any]]:
                 outcome.params,
                 prepared.corpus.task,
                 prepared.student_tokenizer,
-                {},
+                record_input(setting.experiment.data),
             )
     return records
 
