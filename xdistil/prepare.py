@@ -184,7 +184,7 @@ def _load_teacher(experiment: Experiment, corpus: Corpus, cache: Path) -> tuple[
             padding_id=tokenizer.pad,
         )
         model = Encoder(shape, task.kind, len(task.labels), experiment.dtype)
-        params = jax.device_get(model.init_params(jax.random.key(experiment.seed)))
+        params = jax.device_get(jax.jit(model.init_params)(jax.random.key(experiment.seed)))
         loaded = Loaded(model, params, {}, [])
     if tokenizer.vocabulary_size > loaded.model.config.vocabulary_size:
         raise InputError(

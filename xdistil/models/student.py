@@ -88,7 +88,7 @@ def init_student(
         teacher_embedding: f32[V,D] of the fine-tuned teacher.
         kept: i32[v] teacher id of each student piece; None where the vocabularies are the same.
     """
-    params = jax.device_get(model.init_params(key))
+    params = jax.device_get(jax.jit(model.init_params)(key))
     if student.embeddings == "random":
         return params
     return _with_svd(params, teacher_embedding, kept)
