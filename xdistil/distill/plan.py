@@ -31,15 +31,15 @@ def d42() -> tuple[Stage, ...]:
     """D4.2 of XtremeDistil (table 3): representation, then logits, then labels, the last two with
     gradual unfreezing."""
     return (
-        Stage(name="representation", loss="representation", epochs=8.0, lr=2e-3, patience=6),
+        Stage(name="representation", loss="representation", epochs=5.0, lr=2e-3, patience=5),
         Stage(
             name="logits",
             loss="logits",
             unfreeze="gradual",
-            epochs=12.0,
+            epochs=8.0,
             thaw_epochs=2.0,
             lr=2e-3,
-            patience=6,
+            patience=5,
         ),
         Stage(
             name="labels",
@@ -49,7 +49,7 @@ def d42() -> tuple[Stage, ...]:
             epochs=4.0,
             thaw_epochs=2.0,
             lr=5e-4,
-            patience=6,
+            patience=5,
         ),
     )
 
