@@ -8,7 +8,7 @@ from typing import Any
 
 import flax.serialization
 import jax
-import ml_dtypes
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -181,7 +181,7 @@ def test_other_spellings_of_the_same_model_are_read(tagger: Loaded, change, tmp_
     assert_same(loaded.params, tagger.params)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64])
+@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, np.float64])
 def test_other_precisions_are_cast_to_float32(tagger: Loaded, dtype: Any, tmp_path: Path) -> None:
     loaded = load_model(rewrite(tmp_path, lambda t: {k: v.astype(dtype) for k, v in t.items()}))
     expected = jax.tree.map(lambda leaf: leaf.astype(dtype).astype(np.float32), tagger.params)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ml_dtypes
+import jax.numpy as jnp
 import numpy as np
 import safetensors
 from flax import serialization, traverse_util
@@ -105,8 +105,8 @@ def _read_msgpack(path: Path) -> dict[str, np.ndarray]:
 
 
 def _to_float32(value: np.ndarray, name: str, path: Path) -> np.ndarray:
-    floating = np.issubdtype(value.dtype, np.floating) or value.dtype == ml_dtypes.bfloat16
-    if not floating:
+    # JAX's own test, because NumPy's does not count bfloat16 among the floats.
+    if not jnp.issubdtype(value.dtype, jnp.floating):
         return value
     value = value.astype(np.float32, copy=False)
     if not np.isfinite(value).all():
