@@ -77,7 +77,8 @@ class Journal:
 
     def __init__(self, workdir: Path) -> None:
         """Opens metrics.jsonl for appending."""
-        self._file = (workdir / "metrics.jsonl").open("a", encoding="utf-8")
+        self._path = workdir / "metrics.jsonl"
+        self._file = self._path.open("a", encoding="utf-8")
         self._board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"))
         self._terminal = sys.stderr.isatty()
         self._shown = 0.0
@@ -93,6 +94,16 @@ class Journal:
         if position < self._file.tell():
             self._file.truncate(position)
             self._file.seek(position)
+
+    def forget(self, plan: str) -> None:
+        """Cuts metrics.jsonl before the lines of a plan that begins anew; none comes after it."""
+        position = 0
+        with self._path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n") or json.loads(line)["plan"] == plan:
+                    break
+                position += len(line)
+        self.rewind(position)
 
     def record(self, line: dict[str, Any]) -> None:
         """One line of metrics.jsonl; its numbers go to TensorBoard as well."""

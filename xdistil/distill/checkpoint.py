@@ -2,7 +2,7 @@
 
 A checkpoint of step n holds everything that the steps after n depend on. The cursor is JSON and is
 read first, since the shapes of the state depend on the sub-stage that it names. It carries a
-checksum of every leaf: Orbax restores a flipped bit without a word.
+checksum of every leaf and one of itself: Orbax restores a flipped bit without a word.
 """
 
 import json
@@ -44,13 +44,16 @@ class Checkpoints:
         # PRNG keys and empty sub-trees are no arrays that Orbax stores: the key is made anew from
         # the seed and the sub-stage, and a frozen sub-tree without leaves is left out.
         tree = _storable(state)
-        checksums = {"state": checksum(tree), "best": checksum(best)}
+        cursor = {**cursor, "checksums": {"state": checksum(tree), "best": checksum(best)}}
+        step = cursor["total_step"]
+        if step in self._manager.all_steps():  # a damaged one, behind which the plan went on
+            self._manager.delete(step)
         self._manager.save(
-            cursor["total_step"],
+            step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(tree),
                 best=ocp.args.StandardSave(best),
-                cursor=ocp.args.JsonSave({**cursor, "checksums": checksums}),
+                cursor=ocp.args.JsonSave({**cursor, "seal": _seal(cursor)}),
             ),
             force=True,
         )
@@ -64,7 +67,11 @@ class Checkpoints:
         except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
             log.warning("checkpoint %s cannot be read (%s); trying the one before", step, error)
             return None
-        return items["cursor"]
+        cursor = items["cursor"]
+        if cursor.pop("seal", None) != _seal(cursor):
+            log.warning("checkpoint %s has a damaged cursor; trying the one before", step)
+            return None
+        return cursor
 
     def list_steps(self) -> list[int]:
         """Numbers of the checkpoints at hand, newest first."""
@@ -116,6 +123,10 @@ def checksum(tree: Any) -> str:
     for leaf in jax.tree.leaves(tree):
         value = zlib.crc32(np.ascontiguousarray(leaf).data, value)
     return f"{value:08x}"
+
+
+def _seal(cursor: dict[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(cursor, sort_keys=True).encode()):08x}"
 
 
 def _storable(state: TrainState) -> dict[str, Any]:

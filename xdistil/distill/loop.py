@@ -126,7 +126,9 @@ def run_plan(
     position = _resume(course, params, checkpoints)
     records: list[dict[str, Any]] = []
     first = 0
-    if position is not None:
+    if position is None:
+        journal.forget(course.name)
+    else:
         journal.rewind(position.cursor["metrics"])
         first, records = position.cursor["leg"], position.cursor["records"]
         log.info(
@@ -190,7 +192,8 @@ def _start_state(course: Course, index: int, params: Params) -> TrainState:
         _with_sides(course, index, params), leg.planned.substage.trainable
     )
     key = jax.random.fold_in(_leg_key(course, index), 2)
-    state = init_state(leg.planned.recipe, *replicate(course.mesh, (trainable, frozen)), key)
+    trainable, frozen = replicate(course.mesh, (trainable, frozen))
+    state = init_state(leg.planned.recipe, trainable, frozen, key)
     # Counters made inside would sit on one device, and the step wants all its state laid out alike.
     return jax.device_put(state, NamedSharding(course.mesh, PartitionSpec()))
 
@@ -334,7 +337,7 @@ def _evaluate(
     if leg.planned.learns_labels:
         scores = course.evaluate(_without_sides(params))
         return scores, scores[course.main_score] or 0.0
-    totals: dict[str, np.ndarray] = {}
+    totals: dict[str, Any] = {}
     for indices, batch in iterate_batches(
         leg.dev.pieces, leg.dev.rows, batch_rows, course.padding_id
     ):
@@ -345,7 +348,8 @@ def _evaluate(
         batch = shard_rows(course.mesh, batch)
         signals = _signals(course, leg, batch, cached)
         for name, tally in eval_step(params, batch, signals, recipe=leg.planned.recipe).items():
-            totals[name] = totals.get(name, np.zeros(2)) + np.asarray(tally, np.float64)
+            pair = np.array([tally.sum, tally.count], np.float64)
+            totals[name] = totals.get(name, 0.0) + pair
     means = {name: total / max(count, 1.0) for name, (total, count) in totals.items()}
     return None, float(sum(weight * means[name] for name, weight in leg.planned.recipe.weights))
 
@@ -379,8 +383,8 @@ class _Meter:
         now = time.monotonic()
         losses = {}
         for name in fetched[0].losses:
-            total, count = np.sum([np.asarray(m.losses[name]) for m in fetched], axis=0)
-            losses[name] = float(total / max(count, 1.0))
+            total = sum(float(metrics.losses[name].sum) for metrics in fetched)
+            losses[name] = total / max(sum(float(m.losses[name].count) for m in fetched), 1.0)
         line = {
             **self._line(self._step),
             "event": "train",
