@@ -5,8 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from xdistil.config import Experiment, validate
 from xdistil.data.pieces import pieces_fingerprint
 from xdistil.describe import describe_data, describe_plan
@@ -39,9 +37,6 @@ def run(
         InputError: a mistake in the experiment, its files or its models; nothing has been trained.
     """
     validate(experiment)
-    # XLA's CPU client (jaxlib 0.10.2) was seen to wait for itself forever on a loaded machine with
-    # computations queued asynchronously; batches are made in a thread of their own in any case.
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
     workdir = Path(workdir)
     open_workdir(workdir)
     with open_log(workdir):

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 from jax.sharding import Mesh
@@ -18,11 +17,11 @@ from xdistil.data.packing import collect_predictions
 from xdistil.data.pieces import Tokenizer
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.loop import Course, Leg, Outcome, Source, run_plan
-from xdistil.distill.recipes import plan_stages, wanted_signals
+from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
 from xdistil.distill.teacher import Teacher, open_cache, params_fingerprint
 from xdistil.journal import Journal
 from xdistil.mesh import replicate
-from xdistil.models.folders import load_model, save_model
+from xdistil.models.folders import Loaded, Model, load_model, save_model
 from xdistil.models.forward import Wanted, predict_rows
 from xdistil.models.structs import Params
 from xdistil.models.student import count_parameters, init_student, start_from_checkpoint
@@ -196,11 +195,12 @@ def score(
         "seed": setting.experiment.seed,
         "selected_on": "dev",
     }
-    for name, loaded, texts in (
-        ("teacher", teacher, prepared.teacher_texts),
-        ("student", student, prepared.student_texts),
+    for name, loaded, texts, stages_of in (
+        ("teacher", teacher, prepared.teacher_texts, prepared.teacher_stages),
+        ("student", student, prepared.student_texts, prepared.student_stages),
     ):
         results[name] = {
+            "labels": _count_labelled(setting, stages_of),
             "parameters": count_parameters(loaded.params),
             "bytes": measure_bytes(setting.workdir / name),
         }
@@ -217,9 +217,9 @@ def score(
         params = replicate(setting.mesh, baseline.pop("params"))
         baseline["test"] = None
         if "test" in prepared.student_texts:
-            texts = prepared.student_texts["test"]
-            predicted = _predict(setting, prepared.student, params, texts)
-            baseline["test"] = scores.score(task, texts.examples, predicted)
+            test = prepared.student_texts["test"]
+            predicted = _predict(setting, prepared.student, params, test)
+            baseline["test"] = scores.score(task, test.examples, predicted)
     gazetteer = None
     if task.kind == "tagging":
         corpus = prepared.corpus
@@ -228,13 +228,8 @@ def score(
             for split, examples in (("dev", corpus.dev), ("test", corpus.test))
         }
     speedup = measure_speed(
-        *(
-            Runner(loaded.model, loaded.params, texts["dev"].pieces, loaded.model.config.padding_id)
-            for loaded, texts in (
-                (teacher, prepared.teacher_texts),
-                (student, prepared.student_texts),
-            )
-        ),
+        _runner(teacher, prepared.teacher_texts["dev"]),
+        _runner(student, prepared.student_texts["dev"]),
         row_length=setting.experiment.data.row_length,
         seconds=setting.experiment.speed_seconds,
         seed=setting.experiment.seed,
@@ -280,6 +275,16 @@ def measure_bytes(folder: Path) -> dict[str, int]:
         "tokenizer": sum(size for name, size in sizes.items() if name.startswith("tokenizer")),
         "folder": sum(sizes.values()),
     }
+
+
+def _runner(loaded: Loaded, texts: Texts) -> Runner:
+    return Runner(loaded.model, loaded.params, texts.pieces, loaded.model.config.padding_id)
+
+
+def _count_labelled(setting: Setting, stages: tuple[PlannedStage, ...]) -> int:
+    """Labelled sentences that stages learn from, at most."""
+    shares = [planned.stage.label_fraction for planned in stages if planned.learns_labels]
+    return round(max(shares, default=0.0) * len(setting.prepared.corpus.train))
 
 
 def _take(setting: Setting, texts: Texts, tokenizer: Tokenizer, stage: Stage) -> Texts:
@@ -342,7 +347,7 @@ def _course(
     setting: Setting,
     name: str,
     legs: tuple[Leg, ...],
-    model: nn.Module,
+    model: Model,
     teacher: Teacher | None,
 ) -> Course:
     prepared, experiment = setting.prepared, setting.experiment
@@ -375,9 +380,7 @@ def _run(setting: Setting, course: Course, params: Params) -> Iterator[Outcome]:
         checkpoints.close()
 
 
-def _predict(
-    setting: Setting, model: nn.Module, params: Params, texts: Texts
-) -> list[tuple[str, ...]]:
+def _predict(setting: Setting, model: Model, params: Params, texts: Texts) -> list[tuple[str, ...]]:
     padding_id = model.config.padding_id
     predicted = predict_rows(
         model, params, texts.pieces, texts.rows, setting.prediction_rows, padding_id, setting.mesh

@@ -8,7 +8,6 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import flax.linen as nn
 import jax
 import numpy as np
 
@@ -30,7 +29,7 @@ from xdistil.distill.recipes import PlannedStage, plan_stages
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.compress import seen_vocabulary, trim_embeddings, trim_tokenizer
-from xdistil.models.folders import Loaded, load_model
+from xdistil.models.folders import Model, load_model
 from xdistil.models.structs import Params
 from xdistil.models.student import design_student, with_dropout
 
@@ -55,13 +54,13 @@ class Prepared:
     corpus: Corpus
     counts: dict[str, dict[str, LanguageCount]]  # by split and language, with the student's pieces
     tokenizer: Tokenizer  # the teacher's
-    teacher: nn.Module
+    teacher: Encoder
     teacher_params: Params  # as loaded or drawn, before fine-tuning
     teacher_stages: tuple[PlannedStage, ...]  # empty: the teacher is used as it is
     teacher_texts: dict[str, Texts]  # train, dev and test in the teacher's pieces
     student_tokenizer: Tokenizer
     kept: np.ndarray | None  # i32[v] teacher id of each student piece; None: the same vocabulary
-    student: nn.Module
+    student: Model
     checkpoint_params: Params | None  # of a student that starts from a checkpoint
     student_stages: tuple[PlannedStage, ...]
     student_texts: dict[str, Texts]  # all splits in the student's pieces
@@ -82,8 +81,8 @@ def prepare(experiment: Experiment, cache: Path) -> Prepared:
         generate_corpus(cache / "corpus", data.generate, experiment.seed)
         data = replace(data, folder=str(cache / "corpus"))
     corpus = read_corpus(data, experiment.seed)
-    tokenizer, teacher = _load_teacher(experiment, corpus, cache)
-    shape = teacher.model.config
+    tokenizer, teacher, teacher_params = _load_teacher(experiment, corpus, cache)
+    shape = teacher.config
     if data.row_length > shape.positions:
         raise InputError(
             f"data.row_length is {data.row_length}, but the teacher has only {shape.positions} "
@@ -128,9 +127,9 @@ def prepare(experiment: Experiment, cache: Path) -> Prepared:
             for name, pieces in student_cut.items()
         },
         tokenizer=tokenizer,
-        teacher=teacher.model,
-        teacher_params=teacher.params,
-        teacher_stages=plan_stages(teacher_plan, "teacher.plan", teacher.model, None),
+        teacher=teacher,
+        teacher_params=teacher_params,
+        teacher_stages=plan_stages(teacher_plan, "teacher.plan", teacher, None),
         teacher_texts=teacher_texts,
         student_tokenizer=student_tokenizer,
         kept=kept,
@@ -161,16 +160,11 @@ def _pack(
     return Texts(examples, *load_packed(folder))
 
 
-def _load_teacher(experiment: Experiment, corpus: Corpus, cache: Path) -> tuple[Tokenizer, Loaded]:
+def _load_teacher(
+    experiment: Experiment, corpus: Corpus, cache: Path
+) -> tuple[Tokenizer, Encoder, Params]:
     teacher, task = experiment.teacher, corpus.task
-    if teacher.model:
-        tokenizer = load_tokenizer(teacher.tokenizer or teacher.model, teacher.revision)
-        loaded = load_model(teacher.model, teacher.revision, task, experiment.dtype)
-        for note in loaded.notes:
-            log.info("teacher: %s", note)
-        if not isinstance(loaded.model, Encoder):
-            raise InputError(f"teacher.model={teacher.model} is a student: name an encoder.")
-    else:
+    if not teacher.model:
         folder = cache / "tokenizer"
         train_wordpiece([*corpus.train, *corpus.transfer], teacher.vocabulary_size, folder)
         tokenizer = load_tokenizer(str(folder))
@@ -184,15 +178,21 @@ def _load_teacher(experiment: Experiment, corpus: Corpus, cache: Path) -> tuple[
             padding_id=tokenizer.pad,
         )
         model = Encoder(shape, task.kind, len(task.labels), experiment.dtype)
-        params = jax.device_get(jax.jit(model.init_params)(jax.random.key(experiment.seed)))
-        loaded = Loaded(model, params, {}, [])
+        key = jax.random.key(experiment.seed)
+        return tokenizer, model, jax.device_get(jax.jit(model.init_params)(key))
+    tokenizer = load_tokenizer(teacher.tokenizer or teacher.model, teacher.revision)
+    loaded = load_model(teacher.model, teacher.revision, task, experiment.dtype, experiment.seed)
+    for note in loaded.notes:
+        log.info("teacher: %s", note)
+    if not isinstance(loaded.model, Encoder):
+        raise InputError(f"teacher.model={teacher.model} is a student: name an encoder.")
     if tokenizer.vocabulary_size > loaded.model.config.vocabulary_size:
         raise InputError(
             f"the teacher's tokenizer has {tokenizer.vocabulary_size} pieces and its embeddings "
             f"only {loaded.model.config.vocabulary_size} rows: name the model's own tokenizer in "
             "teacher.tokenizer."
         )
-    return tokenizer, loaded
+    return tokenizer, loaded.model, loaded.params
 
 
 def _load_student(
@@ -202,7 +202,7 @@ def _load_student(
     teacher_tokenizer: Tokenizer,
     kept: np.ndarray | None,
     task: Task,
-) -> tuple[nn.Module, Params | None]:
+) -> tuple[Model, Params | None]:
     student = experiment.student
     if not student.checkpoint:
         model = design_student(student, teacher, tokenizer, task, experiment.dtype)

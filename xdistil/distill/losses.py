@@ -4,15 +4,15 @@ Letters: B rows, T row length, C classes, D width, H heads. All arithmetic here 
 the precision of the arrays that come in.
 """
 
-from typing import NamedTuple
-
+import flax.struct
 import jax
 import jax.numpy as jnp
 
 from xdistil.models.structs import Array
 
 
-class Tally(NamedTuple):
+@flax.struct.dataclass
+class Tally:
     """A sum and the number of things summed."""
 
     sum: Array  # f32[]

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-import flax.linen as nn
 import jax
 
 from xdistil.config import Stage
@@ -18,6 +17,7 @@ from xdistil.distill.step import Recipe
 from xdistil.errors import InputError
 from xdistil.models.bert import EncoderConfig
 from xdistil.models.bilstm import BiLSTM
+from xdistil.models.folders import Model
 from xdistil.models.forward import Wanted
 
 
@@ -44,7 +44,7 @@ class PlannedStage:
 def plan_stages(
     plan: tuple[Stage, ...],
     field: str,
-    model: nn.Module,
+    model: Model,
     teacher: EncoderConfig | None,
     train_embeddings: bool = True,
 ) -> tuple[PlannedStage, ...]:
@@ -65,7 +65,7 @@ def plan_stages(
 
 
 def make_recipe(
-    stage: Stage, field: str, model: nn.Module, teacher: EncoderConfig | None
+    stage: Stage, field: str, model: Model, teacher: EncoderConfig | None
 ) -> tuple[Recipe, tuple[tuple[int, int], ...]]:
     """A stage's recipe, and the (student width, teacher width) of every pair of hidden states.
 
@@ -94,24 +94,23 @@ def make_recipe(
         raise InputError(
             f"{field}.loss is {stage.loss!r}, which needs a teacher: set teacher.model."
         )
-    bilstm = isinstance(model, BiLSTM)
-    layers = 1 if bilstm else model.config.layers
+    layers = 1 if isinstance(model, BiLSTM) else model.config.layers
     sides: tuple[tuple[int, int], ...] = ()
     if "representation" in names:
         text = stage.layers
-        if bilstm and text == "last":
+        if isinstance(model, BiLSTM) and text == "last":
             text = str(teacher.layers)
         pairs = map_hidden(text, layers, teacher.layers, f"{field}.layers")
-        if bilstm and (len(pairs) > 1 or pairs[0][0] != 1):
+        if isinstance(model, BiLSTM) and (len(pairs) > 1 or pairs[0][0] != 1):
             raise InputError(
                 f"{field}.layers is {stage.layers!r}: a BiLSTM has one representation, so name one "
                 "teacher layer."
             )
         recipe = replace(recipe, hidden_map=pairs)
-        width = model.config.projection_size if bilstm else model.config.hidden_size
-        sides = tuple((width, teacher.hidden_size) for _ in pairs)
+        if not isinstance(model, BiLSTM):  # whose own projection has the teacher's width
+            sides = tuple((model.config.hidden_size, teacher.hidden_size) for _ in pairs)
     if "attention" in names:
-        if bilstm:
+        if isinstance(model, BiLSTM):
             raise InputError(f"{field}.loss has attention, and a BiLSTM has none: drop it.")
         if model.config.heads != teacher.heads:
             raise InputError(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -17,6 +16,8 @@ from xdistil.distill import losses
 from xdistil.distill.losses import Tally
 from xdistil.distill.plan import SIDE, merge_params
 from xdistil.models.bilstm import BiLSTM
+from xdistil.models.folders import Model
+from xdistil.models.forward import apply_model
 from xdistil.models.structs import Array, Batch, Output, Params, Signals
 
 
@@ -24,7 +25,7 @@ from xdistil.models.structs import Array, Batch, Output, Params, Signals
 class Recipe:
     """What is static in a stage's step; hashable, so that equal stages share one compilation."""
 
-    model: nn.Module
+    model: Model
     weights: tuple[tuple[str, float], ...]  # (loss, factor)
     hidden_map: tuple[tuple[int, int], ...] = ()  # (student, teacher) hidden states
     attention_map: tuple[tuple[int, int], ...] = ()  # (student, teacher) layers, from 1
@@ -39,7 +40,7 @@ class TrainState(NamedTuple):
     """All that a step changes, and what it reads beside the batch."""
 
     step: Array  # i32[] steps taken in this sub-stage
-    key: Array  # PRNG key of the sub-stage
+    key: jax.Array  # PRNG key of the sub-stage
     trainable: Params
     frozen: Params
     optimizer: optax.OptState
@@ -65,7 +66,7 @@ def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
     return optax.chain(*steps)
 
 
-def init_state(recipe: Recipe, trainable: Params, frozen: Params, key: Array) -> TrainState:
+def init_state(recipe: Recipe, trainable: Params, frozen: Params, key: jax.Array) -> TrainState:
     """The state before the first step of a sub-stage."""
     optimizer = make_optimizer(recipe).init(trainable)
     return TrainState(jnp.zeros((), jnp.int32), key, trainable, frozen, optimizer)
@@ -81,13 +82,13 @@ def train_step(
         lr: f32[] learning rate of this step.
     """
 
-    def compute_loss(trainable: Params) -> tuple[Array, dict[str, Tally]]:
+    def compute_loss(trainable: Params) -> tuple[jax.Array, dict[str, Tally]]:
         params = merge_params(trainable, state.frozen)
         tallies = compute_losses(
             recipe, params, batch, signals, jax.random.fold_in(state.key, state.step)
         )
-        total = sum(weight * tallies[name].mean() for name, weight in recipe.weights)
-        return jnp.asarray(total), tallies
+        means = [weight * tallies[name].mean() for name, weight in recipe.weights]
+        return jnp.stack(means).sum(), tallies
 
     gradient, tallies = jax.grad(compute_loss, has_aux=True)(state.trainable)
     updates, optimizer = make_optimizer(recipe).update(gradient, state.optimizer, state.trainable)
@@ -105,7 +106,7 @@ def eval_step(
 
 
 def compute_losses(
-    recipe: Recipe, params: Params, batch: Batch, signals: Signals, dropout: Array | None
+    recipe: Recipe, params: Params, batch: Batch, signals: Signals, dropout: jax.Array | None
 ) -> dict[str, Tally]:
     """Each of the recipe's losses as a tally.
 
@@ -113,14 +114,9 @@ def compute_losses(
         params: the student's, with side projections where the recipe's hidden states need them.
         dropout: PRNG key; None switches dropout off.
     """
-    output = recipe.model.apply(
-        {"params": {name: tree for name, tree in params.items() if name != SIDE}},
-        batch,
-        attention=bool(recipe.attention_map),
-        deterministic=dropout is None,
-        rngs=None if dropout is None else {"dropout": dropout},
-    )
-    tallies = {}
+    own = {name: tree for name, tree in params.items() if name != SIDE}
+    output = apply_model(recipe.model, own, batch, bool(recipe.attention_map), dropout)
+    tallies: dict[str, Tally] = {}
     for name, _ in recipe.weights:
         if name == "representation":
             tallies[name] = _representation_loss(recipe, params, output, batch, signals)
@@ -129,7 +125,7 @@ def compute_losses(
         elif name == "logits":
             tallies[name] = _logits_loss(recipe, output, batch, signals)
         else:
-            tallies[name] = losses.cross_entropy(output.logits, batch.labels, batch.label_mask)
+            tallies[name] = _labels_loss(output, batch)
     return tallies
 
 
@@ -157,19 +153,32 @@ def _representation_loss(
             if side is not None:
                 hidden = hidden.astype(jnp.float32) @ side["kernel"] + side["bias"]
         parts.append(compare(hidden, target, mask))
-    return Tally(sum(part.sum for part in parts) / len(parts), parts[0].count)
+    return _average(parts)
 
 
 def _attention_loss(recipe: Recipe, output: Output, batch: Batch, signals: Signals) -> Tally:
     """Mean over the layer map of the squared difference of attention maps."""
+    assert output.attention is not None  # asked for by the recipe's attention map
     parts = [
         losses.attention_error(output.attention[layer - 1], target, batch.segment)
         for (layer, _), target in zip(recipe.attention_map, signals.attention, strict=True)
     ]
-    return Tally(sum(part.sum for part in parts) / len(parts), parts[0].count)
+    return _average(parts)
+
+
+def _average(parts: list[Tally]) -> Tally:
+    """The mean of tallies that count the same things."""
+    return Tally(jnp.stack([part.sum for part in parts]).mean(), parts[0].count)
+
+
+def _labels_loss(output: Output, batch: Batch) -> Tally:
+    assert output.logits is not None  # a student has a head
+    return losses.cross_entropy(output.logits, batch.labels, batch.label_mask)
 
 
 def _logits_loss(recipe: Recipe, output: Output, batch: Batch, signals: Signals) -> Tally:
+    assert output.logits is not None
+    assert signals.logits is not None  # wanted_signals asked for them
     if recipe.logits == "mse":
         return losses.mean_squared_error(output.logits, signals.logits, batch.label_mask)
     return losses.kl_divergence(output.logits, signals.logits, batch.label_mask, recipe.temperature)

@@ -14,7 +14,6 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +23,7 @@ from xdistil.data.packing import Rows
 from xdistil.data.pieces import Pieces, pieces_fingerprint
 from xdistil.errors import InputError
 from xdistil.mesh import shard_rows
+from xdistil.models.bert import Encoder
 from xdistil.models.forward import Wanted, compute_signals, iterate_batches
 from xdistil.models.structs import Batch, Params, Signals
 
@@ -34,7 +34,7 @@ log = logging.getLogger("xdistil")
 class Teacher:
     """A trained teacher, and how it reads a student's pieces."""
 
-    model: nn.Module
+    model: Encoder
     params: Params  # on the devices
     padding_id: int
     kept: np.ndarray | None  # i32[student vocabulary] teacher id of each student piece; None: equal
@@ -81,7 +81,8 @@ def open_cache(
 
 
 def _key(teacher: Teacher, texts: str, name: str) -> str:
-    content = json.dumps([teacher.fingerprint, str(teacher.model), texts, name])
+    kept = None if teacher.kept is None else hashlib.sha256(teacher.kept.tobytes()).hexdigest()
+    content = json.dumps([teacher.fingerprint, str(teacher.model), kept, texts, name])
     return f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
@@ -118,11 +119,12 @@ def _write_signals(
     order = signal_names(wanted)
     next(iter(paths.values())).parent.mkdir(parents=True, exist_ok=True)
     partial = {name: paths[name].with_suffix(".partial") for name in order}
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.memmap] = {}
     log.info("teacher: computing %s of %d pieces", ", ".join(order), len(pieces.tokens))
     for indices, batch in iterate_batches(pieces, rows, batch_rows, teacher.padding_id):
         signals = teacher.compute(shard_rows(teacher.mesh, batch), wanted)
-        values = ([signals.logits] if wanted.logits else []) + list(signals.hidden)
+        logits = () if signals.logits is None else (signals.logits,)
+        values = (*logits, *signals.hidden)
         kept = indices >= 0
         where = rows.piece[indices[kept]]
         real = where >= 0

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +13,8 @@ from jax.sharding import Mesh
 from xdistil.data.packing import Rows, fill_batch
 from xdistil.data.pieces import Pieces
 from xdistil.mesh import shard_rows
-from xdistil.models.structs import Batch, Params, Signals
+from xdistil.models.folders import Model
+from xdistil.models.structs import Batch, Output, Params, Signals
 
 
 @dataclass(frozen=True)
@@ -33,22 +34,44 @@ class Wanted:
         )
 
 
+def apply_model(
+    model: Model,
+    params: Params,
+    batch: Batch,
+    attention: bool = False,
+    dropout: jax.Array | None = None,
+) -> Output:
+    """A forward pass; deterministic unless there is a PRNG key for `dropout`."""
+    return cast(
+        Output,
+        model.apply(
+            {"params": params},
+            batch,
+            attention=attention,
+            deterministic=dropout is None,
+            rngs=None if dropout is None else {"dropout": dropout},
+        ),
+    )
+
+
 @partial(jax.jit, static_argnames=("model", "wanted"))
-def compute_signals(params: Params, batch: Batch, *, model: nn.Module, wanted: Wanted) -> Signals:
+def compute_signals(params: Params, batch: Batch, *, model: Model, wanted: Wanted) -> Signals:
     """The wanted outputs of a deterministic forward pass; what is not wanted is not computed."""
-    output = model.apply({"params": params}, batch, attention=bool(wanted.attention))
+    output = apply_model(model, params, batch, attention=bool(wanted.attention))
+    maps = output.attention or ()
     return Signals(
         logits=output.logits if wanted.logits else None,
         hidden=tuple(output.hidden[layer] for layer in wanted.hidden),
-        attention=tuple(output.attention[layer] for layer in wanted.attention),
+        attention=tuple(maps[layer] for layer in wanted.attention),
     )
 
 
 @partial(jax.jit, static_argnames=("model",))
-def predict_batch(params: Params, batch: Batch, *, model: nn.Module) -> jax.Array:
+def predict_batch(params: Params, batch: Batch, *, model: Model) -> jax.Array:
     """i32[B,T] most probable class at every position (meaningful where label_mask is true)."""
-    output = model.apply({"params": params}, batch)
-    return jnp.argmax(output.logits, axis=-1).astype(jnp.int32)
+    logits = apply_model(model, params, batch).logits
+    assert logits is not None  # whoever predicts has a head
+    return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
 
 def iterate_batches(
@@ -63,7 +86,7 @@ def iterate_batches(
 
 
 def predict_rows(
-    model: nn.Module,
+    model: Model,
     params: Params,
     pieces: Pieces,
     rows: Rows,

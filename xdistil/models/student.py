@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import flax.linen as nn
 import jax
 import numpy as np
 
@@ -13,6 +12,7 @@ from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.compress import svd_embeddings
+from xdistil.models.folders import Model
 from xdistil.models.structs import Params
 
 
@@ -22,7 +22,7 @@ def design_student(
     tokenizer: Tokenizer,
     task: Task,
     dtype: str,
-) -> nn.Module:
+) -> Model:
     """A student without checkpoint.
 
     A transformer is a BERT; with word embeddings narrower than its hidden states an ELECTRA, which
@@ -36,7 +36,7 @@ def design_student(
     """
     if student.kind == "bilstm":
         size = student.embedding_size
-        model: nn.Module = BiLSTM(
+        model: Model = BiLSTM(
             BiLSTMConfig(
                 vocabulary_size=tokenizer.vocabulary_size,
                 embedding_size=size,
@@ -76,7 +76,7 @@ def design_student(
 
 
 def init_student(
-    model: nn.Module,
+    model: Model,
     student: config.Student,
     teacher_embedding: np.ndarray,
     kept: np.ndarray | None,
@@ -122,7 +122,7 @@ def _with_embedding(params: Params, embedding: np.ndarray) -> Params:
     return {**params, "embeddings": {**params["embeddings"], "word_embeddings": word_embeddings}}
 
 
-def with_dropout(model: nn.Module, dropout: float) -> nn.Module:
+def with_dropout(model: Model, dropout: float) -> Model:
     """The same model with another dropout rate everywhere."""
     if isinstance(model, BiLSTM):
         return model.clone(config=replace(model.config, dropout=dropout))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import flax.linen as nn
 import jax
 
 from xdistil.config import Data
@@ -21,7 +20,7 @@ from xdistil.data.pieces import Tokenizer, cut_pieces, load_tokenizer
 from xdistil.data.tags import is_tag
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder
-from xdistil.models.folders import load_model
+from xdistil.models.folders import Model, load_model
 from xdistil.models.forward import predict_rows
 from xdistil.models.structs import Params
 
@@ -51,7 +50,7 @@ def record_input(data: Data) -> dict[str, Any]:
 class Tagger:
     """A model with its tokenizer and classes; `open_tagger` makes one."""
 
-    model: nn.Module
+    model: Model
     params: Params
     tokenizer: Tokenizer
     task: Task
