@@ -31,7 +31,10 @@ def claim_workdir(workdir: Path, experiment: Experiment) -> None:
     if not path.exists():
         write_json(path, content)
         return
-    there = _flatten(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        there = _flatten(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): name another --workdir.") from error
     here = _flatten(content)
     for name in sorted(there.keys() | here.keys()):
         if name in FREE or there.get(name) == here.get(name):
