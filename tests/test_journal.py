@@ -1,0 +1,173 @@
+"""What a run leaves behind to read is whole, and holds no number that is none."""
+
+import json
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from xdistil import journal as journal_module
+from xdistil.journal import (
+    Journal,
+    describe_device,
+    describe_environment,
+    finite,
+    open_log,
+    write_json,
+)
+
+LINE = {"plan": "student", "stage": "logits", "step": 1}
+
+
+@pytest.fixture
+def journal(tmp_path) -> Any:
+    opened = Journal(tmp_path)
+    yield opened
+    opened.close()
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_what_is_undefined_is_null_at_any_depth():
+    content = {"a": [1.5, math.nan, {"b": -math.inf}], "c": (math.inf, 2), "d": "nan", "e": None}
+    expected = {"a": [1.5, None, {"b": None}], "c": [None, 2], "d": "nan", "e": None}
+    assert finite(content) == expected
+    assert finite({"x": np.float64("nan"), "y": np.float64(0.5)}) == {"x": None, "y": 0.5}
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "results.json"
+    write_json(path, {"f1": math.nan, "language": "தமிழ்"})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"f1": None, "language": "தமிழ்"}
+    with pytest.raises(TypeError):
+        write_json(path, {"f1": 0.5, "bad": object()})
+    assert json.loads(path.read_text(encoding="utf-8"))["f1"] is None
+    write_json(path, {"f1": 0.5})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"f1": 0.5}
+    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_line_is_on_disk_as_soon_as_it_is_recorded(journal, tmp_path):
+    journal.record({**LINE, "loss_logits": 0.25, "dev_macro_f1": math.nan})
+    assert read(tmp_path) == [{**LINE, "loss_logits": 0.25, "dev_macro_f1": None}]
+
+
+def test_lines_are_appended_by_the_next_process(journal, tmp_path):
+    journal.record(LINE)
+    journal.close()
+    again = Journal(tmp_path)
+    again.record({**LINE, "step": 2})
+    again.close()
+    assert [line["step"] for line in read(tmp_path)] == [1, 2]
+
+
+def test_rewinding_cuts_what_came_after(journal, tmp_path):
+    journal.record({**LINE, "text": "übermäßig"})
+    position = journal.position()
+    assert position == (tmp_path / "metrics.jsonl").stat().st_size
+    journal.record({**LINE, "step": 2})
+    journal.record({**LINE, "step": 3})
+    journal.rewind(position)
+    assert [line["step"] for line in read(tmp_path)] == [1]
+    journal.record({**LINE, "step": 4})
+    assert [line["step"] for line in read(tmp_path)] == [1, 4]
+    journal.rewind(10**9)
+    assert [line["step"] for line in read(tmp_path)] == [1, 4]
+
+
+def test_rewinding_works_in_the_next_process(journal, tmp_path):
+    journal.record(LINE)
+    position = journal.position()
+    journal.record({**LINE, "step": 2})
+    journal.close()
+    again = Journal(tmp_path)
+    again.rewind(position)
+    again.record({**LINE, "step": 3})
+    again.close()
+    assert [line["step"] for line in read(tmp_path)] == [1, 3]
+
+
+def test_a_plan_that_begins_anew_loses_its_lines_and_no_others(journal, tmp_path):
+    journal.record({**LINE, "plan": "teacher"})
+    journal.record(LINE)
+    journal.record({**LINE, "step": 2})
+    journal.forget("baseline-0-0")
+    assert len(read(tmp_path)) == 3
+    journal.forget("student")
+    assert [line["plan"] for line in read(tmp_path)] == ["teacher"]
+    journal.record({**LINE, "step": 5})
+    assert [line["step"] for line in read(tmp_path)] == [1, 5]
+
+
+def test_a_last_line_that_was_cut_off_goes_with_them(journal, tmp_path):
+    journal.record({**LINE, "plan": "teacher"})
+    journal.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"plan": "stu')
+    again = Journal(tmp_path)
+    again.forget("student")
+    again.close()
+    assert [line["plan"] for line in read(tmp_path)] == ["teacher"]
+
+
+def test_finite_numbers_reach_tensorboard(journal, tmp_path, monkeypatch):
+    scalars = []
+    monkeypatch.setattr(journal._board, "add_scalar", lambda *given: scalars.append(given))
+    journal.record({**LINE, "step": 7, "loss": 0.5, "lr": math.nan, "event": "train"})
+    assert scalars == [("student/logits/loss", 0.5, 7)]
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_progress_is_one_line_on_a_terminal_and_rare_lines_elsewhere(
+    journal, monkeypatch, capsys, caplog
+):
+    monkeypatch.setattr(logging.getLogger("xdistil"), "propagate", True)
+    clock = iter([100.0, 110.0, 131.0])
+    monkeypatch.setattr(journal_module.time, "monotonic", lambda: next(clock))
+    with caplog.at_level(logging.INFO, "xdistil"):
+        for text in ("first", "second", "third"):
+            journal.progress(text)
+    assert [record.message for record in caplog.records] == ["first", "third"]
+    monkeypatch.setattr(journal, "_terminal", True)
+    monkeypatch.setattr(journal_module.time, "monotonic", lambda: 0.0)
+    journal.progress("fourth")
+    journal.progress("fifth")
+    assert capsys.readouterr().err == "\r\x1b[2Kfourth\r\x1b[2Kfifth"
+
+
+def test_messages_go_to_console_and_file_while_the_log_is_open(tmp_path, capsys):
+    log = logging.getLogger("xdistil")
+    before = list(log.handlers), log.level, log.propagate
+    with open_log(tmp_path):
+        log.info("100%% of %s", "naïve")
+    log.info("not any more")
+    assert (list(log.handlers), log.level, log.propagate) == before
+    assert capsys.readouterr().err == "100% of naïve\n"
+    (line,) = (tmp_path / "train.log").read_text(encoding="utf-8").splitlines()
+    assert line.endswith("INFO 100% of naïve")
+
+
+@pytest.mark.parametrize(("gpu", "told"), [(True, True), (False, False)])
+def test_a_gpu_that_is_not_used_is_told_with_what_to_install(monkeypatch, gpu, told):
+    monkeypatch.setattr(journal_module.Path, "exists", lambda path: gpu and "nvidia" in str(path))
+    text = describe_device()
+    assert ("pip install 'xdistil[cuda]'" in text) == told
+    assert f"{jax.device_count()} x" in text
+    assert "\n" not in text
+
+
+def test_the_environment_names_versions_command_and_data():
+    found = describe_environment(["train.py", "--workdir=a b"], {"train": "0123"})
+    assert found["command"] == "train.py '--workdir=a b'"
+    assert found["data"] == {"train": "0123"}
+    assert found["packages"]["jax"] == jax.__version__
+    assert found["python"]
+    assert found["devices"] == [device.device_kind for device in jax.devices()]
+    json.dumps(found)

@@ -1,0 +1,113 @@
+"""A workdir belongs to one config: another is refused by the name of the field that differs."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from xdistil.config import Baseline, Experiment, Student
+from xdistil.distill import plan
+from xdistil.errors import InputError
+from xdistil.workdir import claim_workdir, open_workdir, read_results
+
+
+def make() -> Experiment:
+    return Experiment(
+        plan=plan.d42(), student=Student(embedding_size=16), baselines=(Baseline(),), batch_size=8
+    )
+
+
+def test_the_config_is_written_once_and_claimed_again(tmp_path):
+    claim_workdir(tmp_path, make())
+    path = tmp_path / "config.json"
+    written = path.read_bytes()
+    content = json.loads(written)
+    assert content["plan"][1]["name"] == "logits"
+    assert content["teacher"]["plan"][0]["lr"] == 5e-5
+    claim_workdir(tmp_path, make())
+    assert path.read_bytes() == written
+
+
+def change(experiment: Experiment, path: str, value: object) -> None:
+    part = experiment
+    *steps, last = path.replace("[", ".").replace("]", "").split(".")
+    for step in steps:
+        part = part[int(step)] if step.isdigit() else getattr(part, step)  # type: ignore[index]
+    setattr(part, last, value)
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("batch_size", 8, 9),
+        ("seed", 0, 1),
+        ("data.limit", 0, 100),
+        ("data.repair", False, True),
+        ("student.embedding_size", 16, 24),
+        ("plan[2].lr", 5e-4, 1e-3),
+        ("teacher.plan[0].epochs", 3.0, 4.0),
+        ("baselines[0].lrs", "5e-4,1e-3,2e-3", "1e-3"),
+    ],
+)
+def test_another_value_is_refused_by_its_field(tmp_path, path, old, new):
+    claim_workdir(tmp_path, make())
+    other = make()
+    change(other, path, new)
+    with pytest.raises(InputError) as caught:
+        claim_workdir(tmp_path, other)
+    sentence = str(caught.value)
+    assert f"{path}={old!r}" in sentence
+    assert repr(new) in sentence
+    assert str(tmp_path) in sentence
+    claim_workdir(tmp_path, make())
+
+
+def test_a_longer_or_shorter_plan_is_refused(tmp_path):
+    claim_workdir(tmp_path, make())
+    for stages in (plan.d42()[:2], (*plan.d42(), replace(plan.d42()[2], name="more"))):
+        other = make()
+        other.plan = stages
+        with pytest.raises(InputError, match=r"plan\[[23]\]\."):
+            claim_workdir(tmp_path, other)
+
+
+@pytest.mark.parametrize(("path", "value"), [("log_every", 7), ("speed_seconds", 0.0)])
+def test_what_changes_no_result_may_differ(tmp_path, path, value):
+    claim_workdir(tmp_path, make())
+    other = make()
+    change(other, path, value)
+    claim_workdir(tmp_path, other)
+
+
+def test_a_damaged_config_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"seed": ')
+    with pytest.raises(InputError, match=r"config\.json"):
+        claim_workdir(tmp_path, make())
+
+
+def test_whole_numbers_and_numbers_of_the_same_value_are_the_same(tmp_path):
+    """A config may say 2 where the command line says 2.0."""
+    ours, theirs = make(), make()
+    change(ours, "plan[0].epochs", 2)
+    change(theirs, "plan[0].epochs", 2.0)
+    claim_workdir(tmp_path, ours)
+    claim_workdir(tmp_path, theirs)
+
+
+def test_a_folder_is_made_with_its_parents_and_left_empty(tmp_path):
+    open_workdir(tmp_path / "a" / "b")
+    open_workdir(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_folder_that_cannot_be_made_is_told(tmp_path, name):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"--workdir=.*file.* cannot be written to"):
+        open_workdir(tmp_path / name)
+
+
+def test_results_are_read_where_a_run_has_ended(tmp_path):
+    assert read_results(tmp_path) is None
+    (tmp_path / "results.json").write_text('{"format": 1}')
+    assert read_results(tmp_path) == {"format": 1}
