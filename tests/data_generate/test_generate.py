@@ -134,22 +134,24 @@ def test_most_names_of_test_are_new_in_every_language(lines):
 
 
 def test_the_same_words_are_person_place_organisation_or_nothing(lines):
-    roles: dict[str, Counter[str]] = {}
-    for split in lines.values():
-        for _, words, tags in split:
-            for surface, kind in entities(words, tags):
-                roles.setdefault(surface.casefold(), Counter())[kind] += 1
-            for word, tag in zip(words, tags, strict=True):
-                if tag == "O" and word.casefold() in roles:
-                    roles[word.casefold()]["O"] += 1
-    of_all_types = [found for found in roles.values() if {"PER", "LOC", "ORG"} <= found.keys()]
-    assert len(of_all_types) >= 50
-    assert sum("O" in found for found in of_all_types) >= 10
-    mentions = sum(found.total() - found["O"] for found in roles.values())
-    torn = sum(
-        found.total() - found["O"] for found in roles.values() if len(found.keys() - {"O"}) > 1
-    )
-    assert torn / mentions > 0.1
+    sentences = [sentence for split in lines.values() for sentence in split]
+    roles: dict[tuple[str, str], Counter[str]] = {}
+    for language, words, tags in sentences:
+        for surface, kind in entities(words, tags):
+            roles.setdefault((language, surface.casefold()), Counter())[kind] += 1
+    ordinary = {
+        (language, word.casefold())
+        for language, words, tags in sentences
+        for word, tag in zip(words, tags, strict=True)
+        if tag == "O" and (language, word.casefold()) in roles
+    }
+    # Case suffixes tear a name's mentions apart, so these count fewer than there are.
+    assert sum(len(found) == 3 for found in roles.values()) >= 40
+    several = [found.total() for found in roles.values() if len(found) > 1]
+    assert sum(several) / sum(found.total() for found in roles.values()) > 0.08
+    for code, count in Counter(language for language, _ in ordinary).items():
+        assert count >= 3, code
+    assert {language for language, _ in ordinary} == {one.code for one in LANGUAGES}
 
 
 def test_a_gazetteer_of_the_training_names_fails_in_every_language(folder):
@@ -162,7 +164,7 @@ def test_a_gazetteer_of_the_training_names_fails_in_every_language(folder):
 
 
 def test_a_name_alone_does_not_tell_its_type(lines):
-    """The best guess from a core's last two letters, of every mention, is often wrong."""
+    """The best guess from a name's last two letters is wrong for one in five, or more."""
     votes: dict[tuple[str, str], Counter[str]] = {}
     mentions = []
     for split in ("train", "test"):

@@ -135,11 +135,11 @@ class _Writer:
         shape = self.random.random()
         if shape < 0.06:
             clauses = [self._write_clause(_DISTRACTOR)]
-        elif shape < 0.35:
+        elif shape < 0.25:
             clauses = [self._write_clause(frame) for frame in frames]
         else:
             clauses = [self._write_clause(frames[0])]
-        if self._happens(0.3):
+        if self._happens(0.2):
             place = self.random.randint(0, len(clauses))
             clauses.insert(place, self._write_clause(_DISTRACTOR))
         sentence = clauses[0]
@@ -151,7 +151,7 @@ class _Writer:
 
     def _write_clause(self, frame: _Frame) -> Phrase:
         subject = self._mark("subject", self._write_phrase(self.random.choice(frame.subjects)))
-        if frame is not _DISTRACTOR and self._happens(0.12):  # an aside keeps the verb away
+        if frame is not _DISTRACTOR and self._happens(0.1):  # an aside keeps the verb away
             aside = self._link() + self._write_clause(_DISTRACTOR)
             subject += [*aside, (self.language.comma, "O")]
         parts = {"S": subject, "V": _outside(self._choose(frame.verbs)), "O": [], "I": [], "T": []}
@@ -219,7 +219,7 @@ class _Writer:
     def _pick_core(self, kind: str) -> str:
         """One that any type may have, one in fashion, or a new one."""
         source = self.random.random()
-        if source < 0.25:
+        if source < 0.22:
             return self.random.choice(self.shared)
         if source < 0.55:
             rank = int(len(self.known[kind]) * self.random.random() ** 2)
@@ -228,7 +228,7 @@ class _Writer:
 
     def _make_core(self, kind: str) -> str:
         endings = {"PER": "person", "LOC": "place", "ORG": "organisation"}[kind] + "_endings"
-        return self._make_stem() + (self._choose(endings) if self._happens(0.5) else "")
+        return self._make_stem() + (self._choose(endings) if self._happens(0.55) else "")
 
     def _make_stem(self) -> str:
         count = 2 if self._happens(0.6) else 3
@@ -256,7 +256,8 @@ class _Writer:
             return suffix
         back, *choices = self.language.harmony.split(" ")
         vowel = next((letter for letter in reversed(word.lower()) if letter in "aeiouyäöüı"), "e")
-        for letter, after_back, after_front in choices:
+        for choice in choices:
+            letter, after_back, after_front = tuple(choice)
             suffix = suffix.replace(letter, after_back if vowel in back else after_front)
         return suffix.replace("V", vowel)
 
