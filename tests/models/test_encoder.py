@@ -257,6 +257,7 @@ def test_missing_keys_take_the_defaults_of_the_family() -> None:
         ({"num_attention_heads": 0}, "heads is 0"),
         ({"hidden_size": "wide"}, "hidden_size is 'wide'"),
         ({"hidden_size": -4}, "hidden_size is -4"),
+        ({"hidden_dropout_prob": -0.1}, "hidden_dropout_prob is -0.1"),
         ({"num_hidden_layers": True}, "num_hidden_layers is True"),
         ({"hidden_act": "mish"}, "activation 'mish'"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type"),

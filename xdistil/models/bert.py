@@ -103,17 +103,17 @@ def read_config(raw: Mapping[str, Any], where: str) -> EncoderConfig:
             value = _ELECTRA_DEFAULTS.get(field.name, default) if electra else default
         if field.type is float and type(value) is int:
             value = float(value)
-        if type(value) is not field.type or (field.type is int and value < 0):
+        if type(value) is not field.type or (field.type is not str and value < 0):
             raise InputError(f"{where}: {_KEYS[field.name]} is {value!r}; {_wanted(field.type)}.")
         values[field.name] = value
     if not electra:
         values["embedding_size"] = values["hidden_size"]
     config = EncoderConfig(**values)
-    check_config(config, where)
+    _check(config, where)
     return config
 
 
-def check_config(config: EncoderConfig, where: str) -> None:
+def _check(config: EncoderConfig, where: str) -> None:
     """Raise InputError when no encoder can have this shape; `where` begins the sentence."""
     for name in ("vocabulary_size", "embedding_size", "hidden_size", "heads", "intermediate_size"):
         if getattr(config, name) < 1:
@@ -139,7 +139,9 @@ def write_config(config: EncoderConfig) -> dict[str, Any]:
 
 
 def _wanted(kind: Any) -> str:
-    return {int: "a whole number, not negative", float: "a number", str: "a text"}[kind]
+    return {int: "a whole number, not negative", float: "a number, not negative", str: "a text"}[
+        kind
+    ]
 
 
 class Encoder(nn.Module):
@@ -229,13 +231,12 @@ class _Embeddings(nn.Module):
                 embedding_init=_normal(config),
                 name=name,
             )
-            return table(indices)
+            return table(indices)  # a table of one row answers every index with that row
 
-        token_type = batch.token_type if config.token_types > 1 else jnp.zeros_like(batch.tokens)
         total = (
             look_up(config.vocabulary_size, batch.tokens, "word_embeddings")
             + look_up(config.positions, batch.position, "position_embeddings")
-            + look_up(config.token_types, token_type, "token_type_embeddings")
+            + look_up(config.token_types, batch.token_type, "token_type_embeddings")
         )
         total = _layer_norm(config, self.dtype)(total)
         return nn.Dropout(config.dropout)(total, deterministic)
