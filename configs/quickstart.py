@@ -25,16 +25,16 @@ def get_config(arg: str = "") -> Experiment:
         lr=1e-3,
         warmup=0.1,
         weight_decay=0.01,
-        batch_size=16,
+        batch_size=32,
         keep="last",
     )
-    representation = Stage(name="representation", loss="representation", epochs=1.0, lr=4e-3)
+    representation = Stage(name="representation", loss="representation", epochs=2.0, lr=4e-3)
     logits = Stage(
         name="logits",
         loss="logits",
         unfreeze="gradual",
-        epochs=4.0,
-        thaw_epochs=0.3,
+        epochs=5.0,
+        thaw_epochs=1.0,
         lr=4e-3,
     )
     labels = Stage(
@@ -42,21 +42,19 @@ def get_config(arg: str = "") -> Experiment:
         loss="labels",
         data="train",
         unfreeze="gradual",
-        epochs=6.0,
-        thaw_epochs=2.0,
+        epochs=4.0,
         lr=5e-4,
         label_fraction=0.1,
     )
     experiment = Experiment(
         data=Data(generate=6000),
-        teacher=Teacher(hidden_size=128, layers=4, heads=4, vocabulary_size=3500, plan=(teacher,)),
+        teacher=Teacher(hidden_size=128, layers=4, heads=4, vocabulary_size=3000, plan=(teacher,)),
         student=Student(embedding_size=24, hidden_size=64, dropout=0.1),
         plan=(representation, logits, labels),
         baselines=(
             Baseline(label_fraction=0.1, lrs="2e-3,4e-3,8e-3"),
             Baseline(name="labels only, all", lrs="2e-3,4e-3,8e-3"),
         ),
-        batch_size=32,
         speed_seconds=4.0,
     )
     if arg == "smoke":

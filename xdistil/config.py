@@ -191,7 +191,8 @@ def validate(experiment: Experiment) -> None:
         raise InputError(f"data.dev_fraction is {data.dev_fraction}: it must lie in [0, 1).")
     if not 0 <= student.dropout < 1:
         raise InputError(f"student.dropout is {student.dropout}: it must lie in [0, 1).")
-    if student.kind == "transformer" and student.hidden_size % student.heads:
+    from_scratch = student.kind == "transformer" and not student.checkpoint
+    if from_scratch and student.hidden_size % student.heads:
         raise InputError(
             f"student.hidden_size {student.hidden_size} does not divide into student.heads "
             f"{student.heads}: choose a multiple."

@@ -13,7 +13,7 @@ from xdistil.mesh import make_mesh
 from xdistil.phases import Setting, distil, freeze_teacher, score, train_baseline, train_teacher
 from xdistil.prepare import prepare
 from xdistil.results.report import render_console, render_markdown
-from xdistil.workdir import claim_workdir, open_workdir, read_results
+from xdistil.workdir import check_workdir, claim_workdir, open_workdir, read_results
 
 log = logging.getLogger("xdistil")
 
@@ -40,9 +40,9 @@ def run(
     workdir = Path(workdir)
     open_workdir(workdir)
     with open_log(workdir):
+        check_workdir(workdir, experiment)  # before anything of another run is written over
         results = read_results(workdir)
         if results is not None:
-            claim_workdir(workdir, experiment)
             log.info("%s is finished.\n\n%s", workdir, render_console(results))
             return results
         begin = time.monotonic()

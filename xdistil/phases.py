@@ -239,7 +239,7 @@ def score(
     counted = [results[name]["parameters"]["total"] for name in ("teacher", "student")]
     return {
         **results,
-        "retention": reached[1] / reached[0] if all(reached) else None,
+        "retention": None if not reached[0] or reached[1] is None else reached[1] / reached[0],
         "compression": counted[0] / counted[1],
         "stages": stages,
         "baselines": baselines,

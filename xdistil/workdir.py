@@ -20,22 +20,32 @@ def read_results(workdir: Path) -> dict[str, Any] | None:
 
 
 def claim_workdir(workdir: Path, experiment: Experiment) -> None:
-    """Writes config.json, or compares with the one that is there.
+    """Writes config.json, unless it is there and says the same.
+
+    Raises:
+        InputError: as `check_workdir`.
+    """
+    check_workdir(workdir, experiment)
+    path = workdir / "config.json"
+    if not path.exists():
+        write_json(path, dataclasses.asdict(experiment))
+
+
+def check_workdir(workdir: Path, experiment: Experiment) -> None:
+    """Compares with the config.json that is there, if any.
 
     Raises:
         InputError: the workdir is another experiment's; the sentence names the first field that
             differs.
     """
     path = workdir / "config.json"
-    content = json.loads(json.dumps(dataclasses.asdict(experiment)))
     if not path.exists():
-        write_json(path, content)
         return
     try:
         there = _flatten(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): name another --workdir.") from error
-    here = _flatten(content)
+    here = _flatten(json.loads(json.dumps(dataclasses.asdict(experiment))))
     for name in sorted(there.keys() | here.keys()):
         if name in FREE or there.get(name) == here.get(name):
             continue

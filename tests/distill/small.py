@@ -55,12 +55,16 @@ def make_bilstm(**changes: Any) -> BiLSTM:
 
 
 def init_params(model: Any, seed: int = 0) -> Params:
-    """Fresh host parameters, every one of them random: biases and norms too."""
-    params = jax.device_get(model.init_params(jax.random.key(seed)))
+    """Host parameters, every one of them random: biases and norms too."""
     generator = np.random.default_rng(seed)
-    return jax.tree.map(
-        lambda x: (x + 0.1 * generator.normal(size=x.shape)).astype(np.float32), params
-    )
+
+    def draw(path: Any, shape: Any) -> np.ndarray:
+        centre = 1.0 if "scale" in jax.tree_util.keystr(path) else 0.0
+        return (centre + 0.3 * generator.normal(size=shape.shape)).astype(np.float32)
+
+    # Drawn here: initialisers of their own would be compiled one by one.
+    shapes = jax.eval_shape(model.init_params, jax.random.key(0))
+    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def make_pieces(sentences: int, seed: int) -> Pieces:
@@ -162,9 +166,24 @@ def make_course(
     )
 
 
-def run_course(course: Course, folder: Path, params: Params) -> list[Outcome]:
-    """Every outcome of the course; its journal and checkpoints lie in the folder."""
-    checkpoints, journal = Checkpoints(folder / "checkpoints"), Journal(folder)
+class NoCheckpoints:
+    """Stands for checkpoints where nothing is resumed: keeps none, and takes no time."""
+
+    def save(self, *arguments: Any) -> None:
+        """Does nothing."""
+
+    def list_steps(self) -> list[int]:
+        """None."""
+        return []
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
+def run_course(course: Course, folder: Path, params: Params, save: bool = False) -> list[Outcome]:
+    """Every outcome of the course; its journal, and its checkpoints if any, lie in the folder."""
+    checkpoints: Any = Checkpoints(folder / "checkpoints") if save else NoCheckpoints()
+    journal = Journal(folder)
     try:
         return list(run_plan(course, params, checkpoints, journal))
     finally:

@@ -1,6 +1,7 @@
 """One step: its losses, its arithmetic, and what freezing costs."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -237,21 +238,20 @@ def test_a_rate_of_zero_moves_nothing_but_the_moments():
 
 
 def test_weights_scale_their_losses_in_the_sum():
-    model, batch = make_encoder(dropout=0.0, attention_dropout=0.0), make_batch(2)
-    signals, groups = make_signals(batch), ("head", "layer 1", "layer 0", "embeddings")
+    model, batch = make_bilstm(dropout=0.0), make_batch(2)
+    signals = make_signals(batch)
 
     def norm(*weights: tuple[str, float]) -> float:
         recipe = Recipe(model, weights)
-        return float(take_steps(start(recipe, groups), recipe, batch, signals, [0.0])[1][1])
+        return float(take_steps(start(recipe, ("head",)), recipe, batch, signals, [0.0])[1][1])
 
-    assert norm(("logits", 3.0)) == pytest.approx(3 * norm(("logits", 1.0)), rel=1e-4)
-    both = norm(("logits", 3.0), ("labels", 1e-6))
-    assert both == pytest.approx(norm(("logits", 3.0)), rel=1e-4)
-    assert norm(("logits", 1.0), ("labels", 1.0)) != pytest.approx(norm(("logits", 1.0)), rel=1e-2)
+    alone = norm(("logits", 1.0))
+    assert norm(("logits", 3.0), ("labels", 1e-6)) == pytest.approx(3 * alone, rel=1e-4)
+    assert norm(("logits", 1.0), ("labels", 1.0)) != pytest.approx(alone, rel=1e-2)
 
 
 def test_metrics_hold_every_loss_by_name_unweighted():
-    model, batch = make_encoder(dropout=0.0, attention_dropout=0.0), make_batch(2)
+    model, batch = make_bilstm(dropout=0.0), make_batch(2)
     signals = make_signals(batch)
     recipe = Recipe(model, (("logits", 5.0), ("labels", 0.1)))
     params = init_params(model)
@@ -281,7 +281,7 @@ def test_dropout_differs_by_step_and_not_by_run():
     assert losses_of(recipe, init_params(model), batch, signals) == expected
 
 
-@pytest.mark.parametrize("make", [make_encoder, make_bilstm])
+@pytest.mark.parametrize("make", [partial(make_encoder, layers=1), make_bilstm])
 def test_bfloat16_computes_on_float32_parameters(make):
     batch = make_batch(2)
     signals = make_signals(batch)
@@ -289,7 +289,7 @@ def test_bfloat16_computes_on_float32_parameters(make):
     for dtype in ("float32", "bfloat16"):
         recipe = Recipe(make(dtype=dtype), (("logits", 1.0),), clip=1.0)
         state = start(recipe, list_groups(init_params(recipe.model)))
-        state, metrics = train_step(state, batch, signals, np.float32(1e-2), recipe=recipe)
+        state, _ = train_step(state, batch, signals, np.float32(1e-2), recipe=recipe)
         leaves = jax.tree.leaves((state.trainable, state.optimizer))
         assert {str(leaf.dtype) for leaf in leaves} <= {"float32", "int32"}
         results[dtype] = losses_of(recipe, state.trainable, batch, signals)["logits"]
@@ -300,8 +300,7 @@ def test_bfloat16_computes_on_float32_parameters(make):
 # --- freezing -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [make_encoder, make_bilstm])
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize(("make", "count"), [(make_encoder, 2), (make_bilstm, 1), (make_bilstm, 3)])
 def test_frozen_groups_stay_bit_by_bit_and_the_others_move(make, count):
     model, batch = make(), make_batch(4)
     recipe = Recipe(model, (("labels", 1.0),), clip=1.0, weight_decay=0.1)

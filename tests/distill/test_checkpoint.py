@@ -1,0 +1,147 @@
+"""Checkpoints: what is saved comes back bit by bit, and what is damaged does not come back."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from tests.distill.small import init_params, make_bilstm, same
+from xdistil.distill.checkpoint import Checkpoints, checksum
+from xdistil.distill.plan import split_params
+from xdistil.distill.step import Recipe, TrainState, init_state
+
+MODEL = make_bilstm()
+RECIPE = Recipe(MODEL, (("labels", 1.0),), clip=1.0, weight_decay=0.1)
+
+
+def make_state(seed: int, groups: tuple[str, ...] = ("head", "projection")) -> TrainState:
+    """A state whose every number is its own, optimizer moments and counter too."""
+    trainable, frozen = split_params(init_params(MODEL, seed), groups)
+    state = init_state(RECIPE, trainable, frozen, jax.random.key(0))
+    generator = np.random.default_rng(seed)
+    optimizer = jax.tree.map(
+        lambda x: np.asarray(generator.integers(1, 9, x.shape), x.dtype), state.optimizer
+    )
+    return jax.device_put(state._replace(step=np.int32(seed), optimizer=optimizer))
+
+
+@pytest.fixture
+def checkpoints(tmp_path) -> Any:
+    opened = Checkpoints(tmp_path / "checkpoints")
+    yield opened
+    opened.close()
+
+
+def save(checkpoints: Checkpoints, step: int, seed: int, **cursor: Any) -> TrainState:
+    state = make_state(seed)
+    checkpoints.save(state, init_params(MODEL, seed + 100), {"total_step": step, **cursor})
+    return state
+
+
+def restore(checkpoints: Checkpoints, step: int) -> Any:
+    cursor = checkpoints.read_cursor(step)
+    assert cursor is not None
+    best = jax.device_put(init_params(MODEL, 55))
+    return checkpoints.restore(step, cursor, make_state(56), best)
+
+
+def drop_key(state: TrainState) -> Any:
+    return state._replace(key=None)
+
+
+def test_state_best_and_cursor_come_back(checkpoints):
+    content = {"leg": 3, "best": None, "scores": {"macro_f1": 0.25, "per_language": {"de": None}}}
+    saved = save(checkpoints, 12, 1, **content)
+    state, best = restore(checkpoints, 12)
+    assert same(drop_key(state), drop_key(saved))
+    assert same(best, init_params(MODEL, 101))
+    cursor = checkpoints.read_cursor(12)
+    assert {name: cursor[name] for name in content} == content
+    assert cursor["total_step"] == 12
+
+
+def test_a_state_without_frozen_groups_comes_back(checkpoints):
+    everything = ("head", "projection", "bilstm", "embeddings")
+    saved = make_state(1, everything)
+    checkpoints.save(saved, init_params(MODEL, 2), {"total_step": 1})
+    blank = make_state(9, everything)
+    items = checkpoints.restore(1, checkpoints.read_cursor(1), blank, init_params(MODEL, 3))
+    assert same(drop_key(items[0]), drop_key(saved))
+    assert items[0].frozen == {}
+
+
+def test_the_newest_two_are_kept_and_listed_newest_first(checkpoints, tmp_path):
+    for step in (2, 4, 6, 10):
+        save(checkpoints, step, step)
+    assert checkpoints.list_steps() == [10, 6]
+    again = Checkpoints(tmp_path / "checkpoints")
+    assert again.list_steps() == [10, 6]
+    again.close()
+
+
+def test_a_step_is_saved_again_over_a_damaged_one(checkpoints, tmp_path):
+    save(checkpoints, 2, 1)
+    save(checkpoints, 4, 2)
+    damage_numbers(tmp_path / "checkpoints" / "4", flip)
+    assert restore(checkpoints, 4) is None
+    saved = save(checkpoints, 4, 3)
+    assert same(drop_key(restore(checkpoints, 4)[0]), drop_key(saved))
+    assert checkpoints.list_steps() == [4, 2]
+
+
+def flip(content: bytes) -> bytes:
+    changed = bytearray(content)
+    changed[len(changed) // 2] ^= 4
+    return bytes(changed)
+
+
+def damage_numbers(folder: Path, damage: Any) -> None:
+    """Damages the largest of the files that hold numbers, which Orbax keeps in folders named d."""
+    files = [path for path in folder.rglob("d/*") if path.is_file()]
+    path = max(files, key=lambda path: path.stat().st_size)
+    path.write_bytes(damage(path.read_bytes()))
+
+
+@pytest.mark.parametrize("part", ["state", "best"])
+@pytest.mark.parametrize(
+    "damage", [flip, lambda x: x[:-40], lambda x: b""], ids=["flip", "cut", "empty"]
+)
+def test_a_damaged_file_of_numbers_gives_none(checkpoints, tmp_path, part, damage):
+    save(checkpoints, 2, 1)
+    damage_numbers(tmp_path / "checkpoints" / "2" / part, damage)
+    assert restore(checkpoints, 2) is None
+
+
+def test_a_missing_file_of_numbers_gives_none(checkpoints, tmp_path):
+    save(checkpoints, 2, 1)
+    for path in (tmp_path / "checkpoints" / "2" / "best").rglob("d/*"):
+        path.unlink()
+    assert restore(checkpoints, 2) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(rb'("leg":\s*)3', rb"\g<1>2"), (rb"^{", b"["), (rb'"leg"', b'"l\xff"')]
+)
+def test_a_damaged_cursor_gives_none(checkpoints, tmp_path, old, new):
+    """A digit that changed is as bad as text that cannot be read."""
+    save(checkpoints, 2, 1, leg=3)
+    files = [p for p in (tmp_path / "checkpoints/2/cursor").rglob("*") if p.is_file()]
+    (path,) = (p for p in files if b'"leg"' in p.read_bytes())
+    content = path.read_bytes()
+    assert re.sub(old, new, content) != content
+    path.write_bytes(re.sub(old, new, content))
+    assert checkpoints.read_cursor(2) is None
+
+
+def test_the_checksum_sees_every_bit_and_the_order():
+    tree = {"a": np.arange(4, dtype=np.float32), "b": np.ones((2, 2), np.float32)}
+    assert checksum(tree) == checksum(jax.tree.map(np.copy, tree))
+    swapped = {"a": np.ones(4, np.float32), "b": np.arange(4, dtype=np.float32).reshape(2, 2)}
+    assert checksum(swapped) != checksum(tree)
+    for index in range(16):
+        changed = jax.tree.map(np.copy, tree)
+        changed["a"].view(np.uint8)[index] ^= 1
+        assert checksum(changed) != checksum(tree)

@@ -1,0 +1,313 @@
+"""The loop: rates, monitors, patience, what is handed on, and what a run leaves in its metrics."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from tests.distill.small import (
+    init_params,
+    make_bilstm,
+    make_course,
+    make_encoder,
+    make_teacher,
+    run_course,
+    same,
+)
+from xdistil.config import Stage
+from xdistil.distill import loop
+from xdistil.distill.loop import count_steps, schedule_rates
+from xdistil.distill.plan import SIDE, split_params
+
+# --- rates ----------------------------------------------------------------------------------------
+
+
+def rates_of(steps: int, **fields: Any) -> np.ndarray:
+    return schedule_rates(Stage(lr=1.0, **fields), steps)
+
+
+def test_linear_with_warm_up_begins_at_zero_and_ends_one_step_before_it():
+    """Two of ten steps rise, eight fall: what HF's linear schedule gives."""
+    expected = [0.0, 0.5, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]
+    np.testing.assert_allclose(rates_of(10, schedule="linear", warmup=0.2), expected, atol=1e-6)
+
+
+def test_without_warm_up_the_first_step_is_at_the_peak():
+    np.testing.assert_allclose(rates_of(4, schedule="linear"), [1.0, 0.75, 0.5, 0.25], atol=1e-6)
+    np.testing.assert_allclose(rates_of(3, schedule="constant"), [1.0, 1.0, 1.0])
+    expected = [(1 + np.cos(np.pi * step / 4)) / 2 for step in range(4)]
+    np.testing.assert_allclose(rates_of(4, schedule="cosine"), expected, atol=1e-6)
+
+
+def test_schedules_go_towards_their_last_rate():
+    linear = rates_of(4, schedule="linear", lr_end=0.2)
+    np.testing.assert_allclose(linear, [1.0, 0.8, 0.6, 0.4], atol=1e-6)
+    cosine = rates_of(4, schedule="cosine", lr_end=0.2)
+    expected = [0.2 + 0.8 * (1 + np.cos(np.pi * step / 4)) / 2 for step in range(4)]
+    np.testing.assert_allclose(cosine, expected, atol=1e-6)
+
+
+def test_warm_up_precedes_every_schedule():
+    expected = [0.0, 0.5, 1.0, (1 + np.cos(np.pi / 2)) / 2]
+    np.testing.assert_allclose(rates_of(4, warmup=0.5), expected, atol=1e-6)
+    np.testing.assert_allclose(rates_of(4, warmup=0.5, schedule="constant"), [0.0, 0.5, 1, 1])
+
+
+def test_a_single_step_has_a_rate():
+    for schedule in ("linear", "cosine", "constant"):
+        assert rates_of(1, schedule=schedule, warmup=0.1).tolist() == [1.0]
+
+
+# --- monitors and patience ------------------------------------------------------------------------
+
+LABELS = Stage(name="labels", loss="labels", data="train", epochs=3.0, lr=1e-2)
+
+
+class Judge:
+    """Scores of dev by a script; keeps a copy of all parameters that it was shown."""
+
+    def __init__(self, script: Iterable[float]) -> None:
+        self.script, self.shown = list(script), []
+
+    def __call__(self, params: Any) -> dict[str, Any]:
+        self.shown.append(jax.tree.map(np.array, jax.device_get(params)))
+        return {"macro_f1": self.script[len(self.shown) - 1], "per_language": {}}
+
+
+def run_labels(folder: Any, script: Iterable[float], **fields: Any):
+    """Nine steps at most, judged before the first and after every step."""
+    stage = Stage(**{**LABELS.__dict__, **fields})
+    judge = Judge(script)
+    course = make_course((stage,), folder, evaluate=judge, eval_every=1)
+    (outcome,) = run_course(course, folder, init_params(make_bilstm()))
+    return outcome, judge
+
+
+def test_the_best_parameters_are_handed_on(tmp_path):
+    outcome, judge = run_labels(tmp_path, [0.1, 0.2, 0.5, 0.3, 0.5, 0.4, 0.1, 0.1, 0.1, 0.1])
+    assert same(outcome.params, judge.shown[2])
+    assert not same(outcome.params, judge.shown[-1])
+    (record,) = outcome.records
+    assert (record["best"], record["best_step"]) == (0.5, 2)
+    assert record["dev"]["macro_f1"] == 0.5
+    assert record["monitor"] == "dev macro_f1"
+
+
+def test_what_a_stage_starts_from_counts_as_its_first_best(tmp_path):
+    outcome, judge = run_labels(tmp_path, [0.9, *[0.1] * 9])
+    assert same(outcome.params, init_params(make_bilstm()))
+    assert same(outcome.params, judge.shown[0])
+    assert outcome.records[0]["best_step"] == 0
+    assert outcome.records[0]["dev"]["macro_f1"] == 0.9
+
+
+def test_the_last_parameters_are_handed_on_where_the_stage_says_so(tmp_path):
+    outcome, judge = run_labels(tmp_path, [0.9, *[0.1] * 20], keep="last")
+    assert same(outcome.params, judge.shown[-1])
+    (record,) = outcome.records
+    assert record["best_step"] == record["steps"] == record["limit"] == len(judge.shown)
+    assert record["dev"]["macro_f1"] == 0.1
+
+
+@pytest.mark.parametrize(("patience", "steps"), [(1, 2), (2, 5), (3, 6), (0, 9)])
+def test_patience_counts_evaluations_without_a_better_one(tmp_path, patience, steps):
+    """Better at steps 1 and 3; an equal score is no better one."""
+    script = [0.1, 0.3, 0.3, 0.4, 0.4, 0.2, 0.1, 0.1, 0.1, 0.1]
+    outcome, judge = run_labels(tmp_path, script, patience=patience)
+    assert outcome.records[0]["steps"] == steps
+    assert outcome.records[0]["limit"] == 9
+    assert outcome.records[0]["best_step"] == (1 if patience == 1 else 3)
+    assert len(judge.shown) == steps + 1
+
+
+def test_an_undefined_score_is_the_worst(tmp_path):
+    """Dev without an entity: the score is None."""
+    judge = Judge([None, None, 0.2, *[None] * 7])  # type: ignore[list-item]
+    course = make_course((LABELS,), tmp_path, evaluate=judge, eval_every=1)
+    (outcome,) = run_course(course, tmp_path, init_params(make_bilstm()))
+    assert outcome.records[0]["best_step"] == 2
+
+
+def test_stages_without_labels_watch_their_own_loss(tmp_path):
+    """And are scored on dev once, at their end, for the table."""
+    stage = Stage(name="logits", loss="logits", epochs=2.0, lr=3e-2)
+    judge = Judge([0.25])
+    course = make_course((stage,), tmp_path, teacher=make_teacher(), evaluate=judge)
+    (outcome,) = run_course(course, tmp_path, init_params(make_bilstm()))
+    (record,) = outcome.records
+    assert record["monitor"] == "dev loss"
+    assert record["dev"]["macro_f1"] == 0.25
+    assert same(judge.shown[0], outcome.params)
+    monitors = [line["monitor"] for line in read_lines(tmp_path) if line["event"] == "evaluation"]
+    assert record["best"] == min(monitors)
+    assert len(judge.shown) == 1
+
+
+def test_a_rate_that_diverges_hands_on_what_it_started_from(tmp_path):
+    stage = Stage(name="logits", loss="logits", epochs=1.0, lr=100.0, schedule="constant")
+    course = make_course((stage,), tmp_path, teacher=make_teacher())
+    params = init_params(make_bilstm())
+    (outcome,) = run_course(course, tmp_path, params)
+    assert same(outcome.params, params)
+
+
+# --- plans ----------------------------------------------------------------------------------------
+
+
+def test_each_sub_stage_starts_from_the_best_of_the_one_before(tmp_path):
+    stage = Stage(**{**LABELS.__dict__, "unfreeze": "gradual", "epochs": 1.0})
+    judge = Judge([0.1, 0.9, 0.2, 0.3] + [0.5, 0.1, 0.1, 0.1] + [0.1] * 8)
+    course = make_course((stage,), tmp_path, evaluate=judge, eval_every=1)
+    outcomes = run_course(course, tmp_path, init_params(make_bilstm()))
+    names = [record["name"] for record in outcomes[-1].records]
+    assert names == [f"labels/{g}" for g in ("head", "projection", "bilstm", "embeddings")]
+    assert [len(outcome.records) for outcome in outcomes] == [1, 2, 3, 4]
+    assert same(outcomes[0].params, judge.shown[1])
+    assert same(judge.shown[4], judge.shown[1])  # the second one's start
+    assert same(outcomes[1].params, judge.shown[4])
+
+
+def test_a_sub_stage_changes_nothing_that_it_does_not_train(tmp_path):
+    stage = Stage(**{**LABELS.__dict__, "unfreeze": "gradual", "epochs": 1.0, "keep": "last"})
+    course = make_course((stage,), tmp_path, train_embeddings=False)
+    before = init_params(make_bilstm())
+    for outcome, leg in zip(run_course(course, tmp_path, before), course.legs, strict=True):
+        trainable = leg.planned.substage.trainable
+        assert same(*(split_params(p, trainable)[1] for p in (before, outcome.params)))
+        assert not same(*(split_params(p, trainable)[0] for p in (before, outcome.params)))
+        assert outcome.records[-1]["groups"] == list(trainable)
+        before = outcome.params
+
+
+def test_side_projections_learn_and_are_not_handed_on(tmp_path, monkeypatch):
+    stages = (
+        Stage(
+            name="both",
+            loss="representation+attention",
+            representation="mse",
+            layers="last",
+            epochs=1.0,
+            lr=1e-2,
+            keep="last",
+        ),
+    )
+    student = make_encoder(hidden_size=4, intermediate_size=8, layers=1)
+    course = make_course(stages, tmp_path, student, make_teacher())
+    states = []
+    real = loop.train_step
+
+    def spy(state, *arguments, **settings):
+        state, metrics = real(state, *arguments, **settings)
+        states.append(jax.device_get(state.trainable.get(SIDE)))
+        return state, metrics
+
+    monkeypatch.setattr(loop, "train_step", spy)
+    params = init_params(student)
+    (outcome,) = run_course(course, tmp_path, params)
+    assert set(outcome.params) == set(params)
+    assert outcome.params["encoder"].keys() == params["encoder"].keys()
+    assert set(states[0]) == {"0", "1"}
+    assert not np.array_equal(states[0]["0"]["kernel"], states[-1]["0"]["kernel"])
+    lines = [line for line in read_lines(tmp_path) if line["event"] == "train"]
+    assert {"loss_representation", "loss_attention"} <= set(lines[0])
+
+
+def test_the_seed_decides_everything(tmp_path):
+    finals = []
+    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
+        (tmp_path / name).mkdir()
+        course = make_course(
+            (Stage(**{**LABELS.__dict__, "keep": "last"}),), tmp_path / name, seed=seed
+        )
+        finals.append(run_course(course, tmp_path / name, init_params(make_bilstm()))[0].params)
+    assert same(finals[0], finals[1])
+    assert not same(finals[0], finals[2])
+
+
+# --- steps and metrics ----------------------------------------------------------------------------
+
+
+def read_lines(folder: Any) -> list[dict[str, Any]]:
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} in metrics.jsonl")
+
+    text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+
+
+def test_steps_follow_from_sentences_a_batch(tmp_path):
+    """24 sentences; a batch of 8 is as many rows as hold their mean length."""
+    course = make_course((Stage(name="l", loss="logits", epochs=2.5),), tmp_path, None,
+                         make_teacher())  # fmt: skip
+    leg = course.legs[0]
+    pieces, rows = leg.train.pieces, leg.train.rows
+    batch_rows, epoch, steps = count_steps(leg.planned, pieces, rows, 8, 1)
+    assert batch_rows == round(8 * len(pieces.tokens) / 24 / 12)
+    assert epoch == -(-len(rows.piece) // batch_rows)
+    assert steps == -(-5 * epoch // 2)
+    assert count_steps(leg.planned, pieces, rows, 8, 4)[0] % 4 == 0
+    leg.planned.stage.batch_size = 4
+    assert count_steps(leg.planned, pieces, rows, 8, 1)[0] == round(
+        4 * len(pieces.tokens) / 24 / 12
+    )
+
+
+def test_metrics_have_a_line_an_interval_and_an_evaluation(tmp_path):
+    stage = Stage(
+        name="sum", loss="logits+labels", data="train", epochs=3.0, lr=1e-2, schedule="linear",
+        warmup=0.3, keep="last",
+    )  # fmt: skip
+    course = make_course(
+        (stage,), tmp_path, teacher=make_teacher(), eval_every=4, log_every=3,
+        evaluate=lambda params: {"macro_f1": 0.5, "micro_f1": 0.6, "per_language": {}},
+    )  # fmt: skip
+    run_course(course, tmp_path, init_params(make_bilstm()))
+    lines = read_lines(tmp_path)
+    assert [(line["event"], line["step"]) for line in lines] == [
+        ("train", 3),
+        ("train", 4),
+        ("evaluation", 4),
+        ("train", 6),
+        ("train", 8),
+        ("evaluation", 8),
+        ("train", 9),
+        ("evaluation", 9),
+    ]
+    rates = schedule_rates(stage, 9)
+    for line in lines:
+        assert (line["plan"], line["stage"]) == ("student", "sum")
+        if line["event"] == "train":
+            assert set(line) == {
+                "plan", "stage", "step", "event", "loss_logits", "loss_labels", "lr",
+                "gradient_norm", "tokens_per_second",
+            }  # fmt: skip
+            assert line["lr"] == pytest.approx(float(rates[line["step"] - 1]))
+            assert min(line["gradient_norm"], line["tokens_per_second"], line["loss_labels"]) > 0
+        else:
+            assert (line["monitor"], line["dev_macro_f1"], line["dev_micro_f1"]) == (0.5, 0.5, 0.6)
+
+
+def test_an_interval_averages_over_what_was_counted(tmp_path):
+    """One line for all steps of an epoch equals the tallies of its steps, summed and divided."""
+    tallies = []
+    real = loop.train_step
+    stage = Stage(**{**LABELS.__dict__, "epochs": 1.0, "lr": 1e-6, "keep": "last"})
+    course = make_course((stage,), tmp_path, log_every=1000, eval_every=1000)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def spy(*arguments, **settings):
+            result = real(*arguments, **settings)
+            tallies.append(jax.device_get(result[1].losses["labels"]))
+            return result
+
+        patch.setattr(loop, "train_step", spy)
+        run_course(course, tmp_path, init_params(make_bilstm()))
+    assert len({float(tally.count) for tally in tallies}) > 1
+    expected = sum(t.sum for t in tallies) / sum(t.count for t in tallies)
+    (line,) = (line for line in read_lines(tmp_path) if line["event"] == "train")
+    assert line["loss_labels"] == pytest.approx(float(expected), rel=1e-5)
+    pieces = course.legs[0].train.pieces
+    assert sum(t.count for t in tallies) == pieces.label_mask.sum()

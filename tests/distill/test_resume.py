@@ -1,0 +1,229 @@
+"""A plan that was cut off and run again ends as one that was not: bit by bit, line by line."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from tests.distill.small import (
+    init_params,
+    make_bilstm,
+    make_course,
+    make_teacher,
+    run_course,
+    same,
+)
+from xdistil.config import Stage
+from xdistil.distill import loop
+from xdistil.distill.checkpoint import Checkpoints
+from xdistil.distill.loop import Course, Outcome, run_plan
+from xdistil.journal import Journal
+
+PLAN = (
+    Stage(name="representation", loss="representation", epochs=2.0, lr=1e-2, warmup=0.2),
+    Stage(name="labels", loss="labels", data="train", epochs=2.0, lr=1e-2, patience=2),
+)
+
+
+class CutError(Exception):
+    """Stands for whatever ends a process."""
+
+
+def judge(params: Any) -> dict[str, Any]:
+    """A score that depends on every parameter, and so differs at every evaluation."""
+    total = sum(float(np.abs(leaf).sum()) for leaf in jax.tree.leaves(jax.device_get(params)))
+    return {"macro_f1": total % 1.0}
+
+
+def make(folder: Path, **changes: Any) -> Course:
+    teacher = make_teacher()
+    return make_course(PLAN, folder, teacher=teacher, **{"evaluate": judge, **changes})
+
+
+def cut_batches(patch: pytest.MonkeyPatch, after: int) -> None:
+    """Lets the batch iterators of all stages together give that many batches."""
+    left = [after]
+    real = loop.batches.make_batches
+
+    def make_batches(*arguments: Any, **settings: Any) -> Any:
+        for item in real(*arguments, **settings):
+            if not left[0]:
+                raise CutError
+            left[0] -= 1
+            yield item
+
+    patch.setattr(loop.batches, "make_batches", make_batches)
+
+
+def read_run(folder: Path, outcomes: list[Outcome]) -> dict[str, Any]:
+    """All that must be equal: parameters, the table of stages, metrics; not what is timed."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        line.pop("tokens_per_second", None)
+    records = [{**record, "seconds": None} for record in outcomes[-1].records]
+    return {"params": outcomes[-1].params, "records": records, "lines": lines}
+
+
+def check(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert found["lines"] == expected["lines"]
+    assert found["records"] == expected["records"]
+    assert same(found["params"], expected["params"])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> dict[str, Any]:
+    """The run that nothing disturbs: 8 steps, then 6 at most, evaluated every second step."""
+    folder = tmp_path_factory.mktemp("whole")
+    return read_run(folder, run_course(make(folder), folder, init_params(make_bilstm()), save=True))
+
+
+def test_the_undisturbed_run_is_as_long_as_the_cuts_suppose(whole):
+    assert [record["steps"] for record in whole["records"]] == [8, 6]
+    monitors = [line["monitor"] for line in whole["lines"] if line["event"] == "evaluation"]
+    assert len(set(monitors)) == 7
+
+
+@pytest.mark.parametrize("after", [1, 3, 6, 8, 9, 13])
+def test_cut_off_at_a_step(tmp_path, monkeypatch, whole, after):
+    """Before the first checkpoint, between two, at the end of a stage and in the next one."""
+    params = init_params(make_bilstm())
+    with monkeypatch.context() as patch:
+        cut_batches(patch, after)
+        with pytest.raises(CutError):
+            run_course(make(tmp_path), tmp_path, params, save=True)
+    check(read_run(tmp_path, run_course(make(tmp_path), tmp_path, params, save=True)), whole)
+
+
+@pytest.mark.parametrize("call", [2, 4])
+def test_cut_off_in_an_evaluation(tmp_path, whole, call):
+    """Which is the stage's first (call 2; call 1 scores the stage before) or a later one."""
+    calls = []
+
+    def failing(params: Any) -> dict[str, Any]:
+        calls.append(params)
+        if len(calls) == call:
+            raise CutError
+        return judge(params)
+
+    params = init_params(make_bilstm())
+    with pytest.raises(CutError):
+        run_course(make(tmp_path, evaluate=failing), tmp_path, params, save=True)
+    check(read_run(tmp_path, run_course(make(tmp_path), tmp_path, params, save=True)), whole)
+
+
+def test_cut_off_many_times(tmp_path, monkeypatch, whole):
+    """Three batches a life: each gets one evaluation further."""
+    params = init_params(make_bilstm())
+    for _ in range(20):
+        with monkeypatch.context() as patch:
+            cut_batches(patch, 3)
+            try:
+                outcomes = run_course(make(tmp_path), tmp_path, params, save=True)
+                break
+            except CutError:
+                continue
+    check(read_run(tmp_path, outcomes), whole)
+
+
+def test_cut_off_between_stages_the_outcome_is_given_again(tmp_path, whole):
+    params = init_params(make_bilstm())
+    checkpoints, journal = Checkpoints(tmp_path / "checkpoints"), Journal(tmp_path)
+    plan = run_plan(make(tmp_path), params, checkpoints, journal)
+    first = next(plan)
+    plan.close()
+    journal.close()
+    checkpoints.close()
+    outcomes = run_course(make(tmp_path), tmp_path, params, save=True)
+    assert [len(outcome.records) for outcome in outcomes] == [1, 2]
+    assert same(outcomes[0].params, first.params)
+    check(read_run(tmp_path, outcomes), whole)
+
+
+def test_a_finished_plan_trains_nothing_and_gives_its_last_outcome(tmp_path, monkeypatch, whole):
+    params = init_params(make_bilstm())
+    run_course(make(tmp_path), tmp_path, params, save=True)
+    monkeypatch.setattr(loop, "train_step", None)
+    outcomes = run_course(make(tmp_path), tmp_path, params, save=True)
+    assert len(outcomes) == 1
+    check(read_run(tmp_path, outcomes), whole)
+
+
+@pytest.mark.parametrize("after", [7, 13])
+def test_a_flipped_bit_in_the_newest_checkpoint_is_noticed(
+    tmp_path, monkeypatch, caplog, whole, after
+):
+    """The one before is used, and the damaged one's step is passed and saved again."""
+    params = init_params(make_bilstm())
+    with monkeypatch.context() as patch:
+        cut_batches(patch, after)
+        with pytest.raises(CutError):
+            run_course(make(tmp_path), tmp_path, params, save=True)
+    steps = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
+    assert steps == {7: [4, 6], 13: [10, 12]}[after]
+    flip_a_bit(tmp_path / "checkpoints" / str(steps[-1]))
+    monkeypatch.setattr(logging.getLogger("xdistil"), "propagate", True)
+    with caplog.at_level(logging.WARNING, "xdistil"):
+        outcomes = run_course(make(tmp_path), tmp_path, params, save=True)
+    assert f"checkpoint {steps[-1]} " in caplog.text
+    check(read_run(tmp_path, outcomes), whole)
+
+
+def test_without_a_sound_checkpoint_the_plan_begins_anew(tmp_path, monkeypatch, whole):
+    params = init_params(make_bilstm())
+    with monkeypatch.context() as patch:
+        cut_batches(patch, 7)
+        with pytest.raises(CutError):
+            run_course(make(tmp_path), tmp_path, params, save=True)
+    for folder in (tmp_path / "checkpoints").iterdir():
+        flip_a_bit(folder)
+    check(read_run(tmp_path, run_course(make(tmp_path), tmp_path, params, save=True)), whole)
+
+
+def flip_a_bit(checkpoint: Path) -> None:
+    """In the middle of the largest file of numbers, which Orbax keeps in folders named d."""
+    files = [path for path in checkpoint.rglob("d/*") if path.is_file()]
+    path = max(files, key=lambda path: path.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_lines_of_other_plans_stay(tmp_path, monkeypatch, whole):
+    """The teacher's lines precede the student's in one file."""
+    line = json.dumps({"plan": "teacher", "stage": "finetune", "step": 1}) + "\n"
+    (tmp_path / "metrics.jsonl").write_text(line)
+    params = init_params(make_bilstm())
+    with monkeypatch.context() as patch:
+        cut_batches(patch, 1)
+        with pytest.raises(CutError):
+            run_course(make(tmp_path), tmp_path, params, save=True)
+    run = read_run(tmp_path, run_course(make(tmp_path), tmp_path, params, save=True))
+    assert run["lines"][0]["plan"] == "teacher"
+    assert run["lines"][1:] == whole["lines"]
+
+
+def test_a_half_written_last_line_is_cut_away(tmp_path, monkeypatch, whole):
+    """Of a process that died while it wrote."""
+    params = init_params(make_bilstm())
+    with monkeypatch.context() as patch:
+        cut_batches(patch, 1)
+        with pytest.raises(CutError):
+            run_course(make(tmp_path), tmp_path, params, save=True)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"plan": "student", "stage": "rep')
+    check(read_run(tmp_path, run_course(make(tmp_path), tmp_path, params, save=True)), whole)
+
+
+def test_resuming_does_not_need_the_cache_of_signals(tmp_path, monkeypatch, whole):
+    params = init_params(make_bilstm())
+    with monkeypatch.context() as patch:
+        cut_batches(patch, 5)
+        with pytest.raises(CutError):
+            run_course(make(tmp_path), tmp_path, params, save=True)
+    shutil.rmtree(tmp_path / "signals")
+    check(read_run(tmp_path, run_course(make(tmp_path), tmp_path, params, save=True)), whole)

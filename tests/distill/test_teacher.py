@@ -1,0 +1,190 @@
+"""The cache of the teacher's signals: right, never another's, checked, and computed once."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from tests.distill.small import make_encoder, make_pieces, make_rows, make_teacher
+from xdistil.data.packing import fill_batch, gather_signal, pack
+from xdistil.distill import teacher as teacher_module
+from xdistil.distill.teacher import open_cache, params_fingerprint, signal_names
+from xdistil.models.forward import Wanted
+
+PIECES = make_pieces(20, 1)
+ROWS = make_rows(PIECES)
+WANTED = Wanted(logits=True, hidden=(0, 2))
+INDICES = np.arange(len(ROWS.piece))
+
+
+@pytest.fixture(scope="module")
+def teacher() -> Any:
+    return make_teacher()
+
+
+def direct(teacher: Any, rows: Any = ROWS) -> dict[str, np.ndarray]:
+    """float32[R,T, width] by name, straight from the model."""
+    batch = fill_batch(PIECES, rows, np.arange(len(rows.piece)), 0)
+    if teacher.kept is not None:
+        batch = batch._replace(tokens=teacher.kept[batch.tokens])
+    output = teacher.model.apply({"params": jax.device_get(teacher.params)}, batch)
+    return {
+        "logits": np.asarray(output.logits),
+        "hidden-0": np.asarray(output.hidden[0]),
+        "hidden-2": np.asarray(output.hidden[2]),
+    }
+
+
+def count_files(folder: Path) -> int:
+    return len(list(folder.glob("*.npy")))
+
+
+def refuse(*arguments: Any) -> Any:
+    raise AssertionError("computed again")
+
+
+@pytest.mark.parametrize("batch_rows", [1, 3, 64])
+def test_cached_signals_equal_the_forward_pass_to_float16(tmp_path, teacher, batch_rows):
+    """Relative to float16's 2^-11, with the last batch full, in parts or nearly empty."""
+    cached = open_cache(tmp_path, teacher, PIECES, ROWS, WANTED, batch_rows)
+    assert set(cached) == set(signal_names(WANTED)) == {"logits", "hidden-0", "hidden-2"}
+    filled = ROWS.piece >= 0
+    for name, expected in direct(teacher).items():
+        assert cached[name].dtype == np.float16
+        assert len(cached[name]) == len(PIECES.tokens)
+        found = gather_signal(cached[name], ROWS, INDICES)
+        np.testing.assert_allclose(
+            found[filled], expected[filled], rtol=2**-10, atol=1e-5, err_msg=name
+        )
+
+
+def test_another_packing_reads_the_same_signals(tmp_path, teacher):
+    cached = open_cache(tmp_path, teacher, PIECES, ROWS, WANTED, 4)
+    other = pack(PIECES, 9, seed=5)
+    filled = other.piece >= 0
+    for name, expected in direct(teacher, other).items():
+        found = gather_signal(cached[name], other, np.arange(len(other.piece)))
+        np.testing.assert_allclose(found[filled], expected[filled], rtol=2**-9, atol=1e-4)
+
+
+def test_a_second_opening_computes_nothing(tmp_path, teacher, monkeypatch):
+    first = open_cache(tmp_path, teacher, PIECES, ROWS, WANTED, 4)
+    monkeypatch.setattr(teacher_module, "compute_signals", refuse)
+    again = open_cache(tmp_path, teacher, PIECES, pack(PIECES, 9, seed=5), WANTED, 2)
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert not again["logits"].flags.writeable
+
+
+def test_only_what_is_missing_is_computed(tmp_path, teacher, monkeypatch):
+    open_cache(tmp_path, teacher, PIECES, ROWS, Wanted(logits=True), 4)
+    asked = []
+    real = teacher_module.compute_signals
+
+    def spy(*arguments: Any, wanted: Wanted, **settings: Any) -> Any:
+        asked.append(wanted)
+        return real(*arguments, wanted=wanted, **settings)
+
+    monkeypatch.setattr(teacher_module, "compute_signals", spy)
+    open_cache(tmp_path, teacher, PIECES, ROWS, WANTED, 64)
+    assert asked == [Wanted(hidden=(0, 2))]
+    assert count_files(tmp_path) == 3
+
+
+def test_another_teacher_text_or_vocabulary_never_shares_a_file(tmp_path, teacher):
+    wanted = Wanted(logits=True)
+    identity = np.arange(20, dtype=np.int32)
+    kept = identity.copy()
+    kept[[5, 6]] = 6, 5
+    cases = [
+        (teacher, PIECES),
+        (make_teacher(seed=8), PIECES),
+        (make_teacher(make_encoder(activation="relu")), PIECES),
+        (make_teacher(make_encoder(dtype="bfloat16")), PIECES),
+        (make_teacher(kept=identity), PIECES),
+        (make_teacher(kept=kept), PIECES),
+        (teacher, make_pieces(20, 2)),
+        (teacher, make_pieces(21, 1)),
+    ]
+    for number, (its, pieces) in enumerate(cases, 1):
+        open_cache(tmp_path, its, pieces, make_rows(pieces), wanted, 64)
+        assert count_files(tmp_path) == number
+
+
+def test_the_fingerprint_sees_the_last_bit_of_a_parameter(teacher):
+    """One changed parameter makes another teacher, however small the change."""
+    params = jax.device_get(teacher.params)
+    before = params_fingerprint(params)
+    assert params_fingerprint(teacher.params) == before
+    params["classifier"]["bias"] = np.nextafter(params["classifier"]["bias"], np.float32(9))
+    assert params_fingerprint(params) != before
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "no seal", "no file"])
+def test_a_damaged_file_is_computed_again(tmp_path, teacher, damage):
+    wanted = Wanted(logits=True, hidden=(2,))
+    first = {
+        k: np.array(v) for k, v in open_cache(tmp_path, teacher, PIECES, ROWS, wanted, 4).items()
+    }
+    (path,) = tmp_path.glob("logits-*.npy")
+    content = bytearray(path.read_bytes())
+    if damage == "flip":
+        content[-20] ^= 1
+        path.write_bytes(content)
+    elif damage == "cut":
+        path.write_bytes(content[:-100])
+    elif damage == "no seal":
+        path.with_suffix(".crc32").unlink()
+    else:
+        path.unlink()
+    (other,) = tmp_path.glob("hidden-2-*.npy")
+    untouched = other.stat().st_mtime_ns
+    again = open_cache(tmp_path, teacher, PIECES, ROWS, wanted, 4)
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert other.stat().st_mtime_ns == untouched
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_run_that_dies_while_it_writes_leaves_no_file_that_counts(tmp_path, teacher, monkeypatch):
+    real = teacher_module.compute_signals
+    calls = []
+
+    def dying(*arguments: Any, **settings: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(teacher_module, "compute_signals", dying)
+        with pytest.raises(KeyboardInterrupt):
+            open_cache(tmp_path, teacher, PIECES, ROWS, Wanted(logits=True), 2)
+    assert count_files(tmp_path) == 0
+    cached = open_cache(tmp_path, teacher, PIECES, ROWS, Wanted(logits=True), 2)
+    filled = ROWS.piece >= 0
+    found = gather_signal(cached["logits"], ROWS, INDICES)[filled]
+    np.testing.assert_allclose(found, direct(teacher)["logits"][filled], rtol=2**-10, atol=1e-5)
+
+
+def test_a_trimmed_students_pieces_are_read_as_the_teachers(tmp_path):
+    """The teacher sees its own ids, cached or on the fly."""
+    kept = np.random.default_rng(3).permutation(20).astype(np.int32)
+    trimmed = make_teacher(kept=kept)
+    cached = open_cache(tmp_path, trimmed, PIECES, ROWS, Wanted(logits=True), 64)
+    filled = ROWS.piece >= 0
+    expected = direct(trimmed)["logits"][filled]
+    found = gather_signal(cached["logits"], ROWS, INDICES)[filled]
+    np.testing.assert_allclose(found, expected, rtol=2**-10, atol=1e-5)
+    signals = trimmed.compute(fill_batch(PIECES, ROWS, INDICES, 0), Wanted(logits=True))
+    np.testing.assert_allclose(np.asarray(signals.logits)[filled], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path, teacher, monkeypatch):
+    from xdistil.errors import InputError
+
+    usage = type("Usage", (), {"free": 100})
+    monkeypatch.setattr(teacher_module.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match=r"has room for 0 MiB.*data\.transfer_limit"):
+        open_cache(tmp_path, teacher, PIECES, ROWS, Wanted(logits=True), 4)
+    assert count_files(tmp_path) == 0

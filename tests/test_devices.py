@@ -1,0 +1,135 @@
+"""One, two or four devices: the same losses, gradients and scores, to float32's tolerance."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+PROGRAM = """
+import json, logging, sys
+from pathlib import Path
+import jax, numpy as np
+from tests.distill.small import *
+from xdistil.config import Stage
+from xdistil.distill.step import Recipe, init_state, train_step
+from xdistil.distill.plan import list_groups, split_params
+from xdistil.mesh import shard_rows
+from xdistil.models.forward import predict_rows
+from xdistil.models.structs import Signals
+
+jax.config.update("jax_disable_most_optimizations", True)
+folder, devices = Path(sys.argv[1]), int(sys.argv[2])
+assert jax.device_count() == devices
+found = {}
+
+# One step each on rows that hold unequal numbers of pieces, the last of them none.
+batch = make_batch(4)
+segment = np.where(np.arange(12)[None] < np.array([[12], [7], [3], [0]]), batch.segment, 0)
+batch = batch._replace(segment=segment, label_mask=batch.label_mask & (segment > 0))
+generator = np.random.default_rng(0)
+draw = lambda *shape: generator.normal(size=(4, *shape)).astype(np.float32)
+signals = Signals(draw(12, 3), (draw(12, 8),), (draw(2, 12, 12),))
+mesh = make_mesh()
+names = ("representation", "attention", "logits", "labels")
+for name, model, losses in (("encoder", make_encoder(layers=1), names),):
+    attention = ((1, 1),) if "attention" in losses else ()
+    recipe = Recipe(model, tuple((n, 1.0) for n in losses), ((1, 1),), attention, clip=1.0)
+    params = init_params(model)
+    trainable, frozen = replicate(mesh, split_params(params, list_groups(params)[:2]))
+    state = init_state(recipe, trainable, frozen, jax.random.key(0))
+    state, metrics = train_step(
+        state, shard_rows(mesh, batch), shard_rows(mesh, signals), np.float32(1e-2), recipe=recipe
+    )
+    found[name] = {
+        "losses": {n: [float(t.sum), float(t.count)] for n, t in metrics.losses.items()},
+        "gradient_norm": float(metrics.gradient_norm),
+        "moments": [float(abs(np.asarray(x)).sum()) for x in jax.tree.leaves(state.optimizer)],
+    }
+
+# A whole plan; 10 sentences are four rows on any of these numbers of devices.
+def evaluate(params):
+    pieces = make_pieces(6, 3)
+    rows = make_rows(pieces)
+    predicted = predict_rows(make_bilstm(), params, pieces, rows, 4, 0, mesh)
+    gold = np.where(rows.piece >= 0, pieces.labels[rows.piece], -1)
+    mask = (rows.piece >= 0) & pieces.label_mask[rows.piece]
+    return {"macro_f1": float((predicted == gold)[mask].mean())}
+
+plan = (
+    Stage(name="logits", loss="logits", epochs=2.0, lr=1e-2),
+    Stage(name="labels", loss="labels", data="train", epochs=2.0, lr=1e-2, keep="last"),
+)
+course = make_course(plan, folder, teacher=make_teacher(), evaluate=evaluate, batch_size=10)
+*_, outcome = run_course(course, folder, init_params(make_bilstm()))
+found["records"] = [{**record, "seconds": 0} for record in outcome.records]
+found["sums"] = [float(np.abs(leaf).sum()) for leaf in jax.tree.leaves(outcome.params)]
+found["cached"] = [float(np.abs(v.astype(np.float32)).sum())
+                   for leg in course.legs for v in leg.train.signals.values()]
+print("FOUND" + json.dumps(found))
+"""
+
+
+def run(folder: Path, devices: int) -> dict[str, Any]:
+    folder.mkdir()
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_PLATFORMS": "cpu",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(folder), str(devices)],
+        cwd=Path(__file__).parents[1],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("FOUND"))
+    lines = [json.loads(text) for text in (folder / "metrics.jsonl").read_text().splitlines()]
+    for metrics in lines:
+        metrics.pop("tokens_per_second", None)
+    return {**json.loads(line.removeprefix("FOUND")), "lines": lines}
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory) -> dict[str, Any]:
+    return run(tmp_path_factory.mktemp("devices") / "1", 1)
+
+
+def check(found: Any, expected: Any, where: str = "") -> None:
+    """Equal, numbers to a relative 1e-4."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys(), where
+        for name in expected:
+            check(found[name], expected[name], f"{where}.{name}")
+    elif isinstance(expected, list):
+        assert len(found) == len(expected), where
+        for i, value in enumerate(expected):
+            check(found[i], value, f"{where}[{i}]")
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-6), where
+    else:
+        assert found == expected, where
+
+
+@pytest.mark.parametrize("devices", [2, 4])
+def test_devices_agree(tmp_path, one, devices):
+    """Four rows of which one is empty, split among them; then two stages with their dropout."""
+    check(run(tmp_path / "run", devices), one)
+
+
+def test_the_step_counts_every_row_once(one):
+    """What is compared above is not nothing: 5 + 4, 5 + 2 and 3 real pieces."""
+    losses = one["encoder"]["losses"]
+    assert losses["representation"][1] == 9 + 7 + 3
+    assert losses["attention"][1] == 2 * (5**2 + 4**2 + 5**2 + 2**2 + 3**2)
+    assert losses["labels"][1] == losses["logits"][1] == 7 + 5 + 2
+    assert one["encoder"]["gradient_norm"] > 0.1
+    assert [record["steps"] for record in one["records"]] == [6, 4]
+    assert np.isfinite(one["sums"]).all()
