@@ -21,21 +21,16 @@ def get_config(arg: str = "") -> Experiment:
         name="train",
         loss="labels",
         data="train",
-        epochs=6.0,
+        epochs=5.0,
         lr=1e-3,
         warmup=0.1,
         weight_decay=0.01,
-        batch_size=32,
+        batch_size=16,
         keep="last",
     )
-    representation = Stage(name="representation", loss="representation", epochs=2.0, lr=4e-3)
+    representation = Stage(name="representation", loss="representation", epochs=1.0, lr=4e-3)
     logits = Stage(
-        name="logits",
-        loss="logits",
-        unfreeze="gradual",
-        epochs=5.0,
-        thaw_epochs=1.0,
-        lr=4e-3,
+        name="logits", loss="logits", unfreeze="gradual", epochs=4.0, thaw_epochs=0.5, lr=4e-3
     )
     labels = Stage(
         name="labels",
@@ -43,17 +38,18 @@ def get_config(arg: str = "") -> Experiment:
         data="train",
         unfreeze="gradual",
         epochs=4.0,
+        thaw_epochs=2.0,
         lr=5e-4,
         label_fraction=0.1,
     )
     experiment = Experiment(
-        data=Data(generate=6000),
-        teacher=Teacher(hidden_size=128, layers=4, heads=4, vocabulary_size=3000, plan=(teacher,)),
-        student=Student(embedding_size=24, hidden_size=64, dropout=0.1),
+        data=Data(generate=8000),
+        teacher=Teacher(hidden_size=128, layers=4, heads=4, vocabulary_size=3500, plan=(teacher,)),
+        student=Student(embedding_size=24, hidden_size=32, dropout=0.1),
         plan=(representation, logits, labels),
         baselines=(
-            Baseline(label_fraction=0.1, lrs="2e-3,4e-3,8e-3"),
-            Baseline(name="labels only, all", lrs="2e-3,4e-3,8e-3"),
+            Baseline(label_fraction=0.1, lrs="4e-3,8e-3,1.6e-2"),
+            Baseline(name="labels only, all", lrs="8e-3"),
         ),
         speed_seconds=4.0,
     )
