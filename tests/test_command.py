@@ -183,6 +183,11 @@ def test_a_bad_config_is_told(config, tmp_path, argument, words, capsys):
     assert not Path("never-made").exists()
 
 
+def test_a_configs_own_refusal_is_told_as_it_is(config, capsys):
+    assert train.main([f"{config}:d9", "--workdir=never-made"]) == 2
+    assert capsys.readouterr().err == "train.py: no variant 'd9': it takes d4.2.\n"
+
+
 def test_values_are_checked_after_the_overrides(config):
     with pytest.raises(InputError, match=r"data\.max_length is 70"):
         parse(config, "--workdir=x", "--config.data.max_length=70")

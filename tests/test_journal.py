@@ -4,6 +4,7 @@ import json
 import logging
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -48,10 +49,25 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
     assert json.loads(path.read_text(encoding="utf-8")) == {"f1": None, "language": "தமிழ்"}
     with pytest.raises(TypeError):
         write_json(path, {"f1": 0.5, "bad": object()})
+    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
     assert json.loads(path.read_text(encoding="utf-8"))["f1"] is None
     write_json(path, {"f1": 0.5})
     assert json.loads(path.read_text(encoding="utf-8")) == {"f1": 0.5}
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_disk_that_fills_up_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "results.json"
+    write_json(path, {"f1": 0.5})
+
+    def write_half(target: Path, text: str, **settings: Any) -> None:
+        target.write_bytes(text.encode()[: len(text) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", write_half)
+    with pytest.raises(OSError, match="No space"):
+        write_json(path, {"f1": 0.75})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"f1": 0.5}
 
 
 def test_a_line_is_on_disk_as_soon_as_it_is_recorded(journal, tmp_path):
@@ -129,24 +145,25 @@ def test_progress_is_one_line_on_a_terminal_and_rare_lines_elsewhere(
     journal, monkeypatch, capsys, caplog
 ):
     monkeypatch.setattr(logging.getLogger("xdistil"), "propagate", True)
-    clock = iter([100.0, 110.0, 131.0])
-    monkeypatch.setattr(journal_module.time, "monotonic", lambda: next(clock))
+    clock = iter([100.0, 110.0, 131.0, 132.0, 133.0])
+    # In place of the module: TensorBoard's thread reads the real clock.
+    monkeypatch.setattr(journal_module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with caplog.at_level(logging.INFO, "xdistil"):
         for text in ("first", "second", "third"):
             journal.progress(text)
     assert [record.message for record in caplog.records] == ["first", "third"]
     monkeypatch.setattr(journal, "_terminal", True)
-    monkeypatch.setattr(journal_module.time, "monotonic", lambda: 0.0)
     journal.progress("fourth")
     journal.progress("fifth")
     assert capsys.readouterr().err == "\r\x1b[2Kfourth\r\x1b[2Kfifth"
 
 
-def test_messages_go_to_console_and_file_while_the_log_is_open(tmp_path, capsys):
+def test_messages_go_to_console_and_file_while_the_log_is_open(tmp_path, capsys, caplog):
     log = logging.getLogger("xdistil")
     before = list(log.handlers), log.level, log.propagate
     with open_log(tmp_path):
         log.info("100%% of %s", "naïve")
+    assert not caplog.records  # the root's handlers would print it twice
     log.info("not any more")
     assert (list(log.handlers), log.level, log.propagate) == before
     assert capsys.readouterr().err == "100% of naïve\n"
