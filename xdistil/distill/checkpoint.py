@@ -97,7 +97,7 @@ class Checkpoints:
                     best=ocp.args.StandardRestore(_abstract(best)),
                 ),
             )
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # Orbax raises bare ones too
             log.warning("checkpoint %s cannot be restored (%s); trying the one before", step, error)
             return None
         tree, best = items["state"], items["best"]
