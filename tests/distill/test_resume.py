@@ -30,6 +30,10 @@ PLAN = (
 )
 
 
+# So many word embeddings that Orbax keeps them as plain bytes, which it does not check itself.
+STUDENT = make_bilstm(vocabulary_size=3000)
+
+
 class CutError(Exception):
     """Stands for whatever ends a process."""
 
@@ -42,7 +46,7 @@ def judge(params: Any) -> dict[str, Any]:
 
 def make(folder: Path, **changes: Any) -> Course:
     teacher = make_teacher()
-    return make_course(PLAN, folder, teacher=teacher, **{"evaluate": judge, **changes})
+    return make_course(PLAN, folder, STUDENT, teacher, **{"evaluate": judge, **changes})
 
 
 def cut_batches(patch: pytest.MonkeyPatch, after: int) -> None:
@@ -79,7 +83,7 @@ def check(found: dict[str, Any], expected: dict[str, Any]) -> None:
 def whole(tmp_path_factory) -> dict[str, Any]:
     """The run that nothing disturbs: 8 steps, then 6 at most, evaluated every second step."""
     folder = tmp_path_factory.mktemp("whole")
-    return read_run(folder, run_course(make(folder), folder, init_params(make_bilstm()), save=True))
+    return read_run(folder, run_course(make(folder), folder, init_params(STUDENT), save=True))
 
 
 def test_the_undisturbed_run_is_as_long_as_the_cuts_suppose(whole):
@@ -91,7 +95,7 @@ def test_the_undisturbed_run_is_as_long_as_the_cuts_suppose(whole):
 @pytest.mark.parametrize("after", [1, 3, 6, 8, 9, 13])
 def test_cut_off_at_a_step(tmp_path, monkeypatch, whole, after):
     """Before the first checkpoint, between two, at the end of a stage and in the next one."""
-    params = init_params(make_bilstm())
+    params = init_params(STUDENT)
     with monkeypatch.context() as patch:
         cut_batches(patch, after)
         with pytest.raises(CutError):
@@ -110,7 +114,7 @@ def test_cut_off_in_an_evaluation(tmp_path, whole, call):
             raise CutError
         return judge(params)
 
-    params = init_params(make_bilstm())
+    params = init_params(STUDENT)
     with pytest.raises(CutError):
         run_course(make(tmp_path, evaluate=failing), tmp_path, params, save=True)
     check(read_run(tmp_path, run_course(make(tmp_path), tmp_path, params, save=True)), whole)
@@ -118,7 +122,7 @@ def test_cut_off_in_an_evaluation(tmp_path, whole, call):
 
 def test_cut_off_many_times(tmp_path, monkeypatch, whole):
     """Three batches a life: each gets one evaluation further."""
-    params = init_params(make_bilstm())
+    params = init_params(STUDENT)
     for _ in range(20):
         with monkeypatch.context() as patch:
             cut_batches(patch, 3)
@@ -131,7 +135,7 @@ def test_cut_off_many_times(tmp_path, monkeypatch, whole):
 
 
 def test_cut_off_between_stages_the_outcome_is_given_again(tmp_path, whole):
-    params = init_params(make_bilstm())
+    params = init_params(STUDENT)
     checkpoints, journal = Checkpoints(tmp_path / "checkpoints"), Journal(tmp_path)
     plan = run_plan(make(tmp_path), params, checkpoints, journal)
     first = next(plan)
@@ -145,7 +149,7 @@ def test_cut_off_between_stages_the_outcome_is_given_again(tmp_path, whole):
 
 
 def test_a_finished_plan_trains_nothing_and_gives_its_last_outcome(tmp_path, monkeypatch, whole):
-    params = init_params(make_bilstm())
+    params = init_params(STUDENT)
     run_course(make(tmp_path), tmp_path, params, save=True)
     monkeypatch.setattr(loop, "train_step", None)
     outcomes = run_course(make(tmp_path), tmp_path, params, save=True)
@@ -153,12 +157,25 @@ def test_a_finished_plan_trains_nothing_and_gives_its_last_outcome(tmp_path, mon
     check(read_run(tmp_path, outcomes), whole)
 
 
+def test_a_stage_that_ran_out_of_patience_stays_ended(tmp_path, monkeypatch):
+    """It has steps left, and takes none of them in its next life."""
+    stage = Stage(name="labels", loss="labels", data="train", epochs=4.0, lr=1e-2, patience=1)
+    course = make_course((stage,), tmp_path, evaluate=lambda params: {"macro_f1": 0.5})
+    params = init_params(make_bilstm())
+    (first,) = run_course(course, tmp_path, params, save=True)
+    assert (first.records[0]["steps"], first.records[0]["limit"]) == (2, 12)
+    monkeypatch.setattr(loop, "train_step", None)
+    (again,) = run_course(course, tmp_path, params, save=True)
+    assert again.records == first.records
+    assert same(again.params, first.params)
+
+
 @pytest.mark.parametrize("after", [7, 13])
 def test_a_flipped_bit_in_the_newest_checkpoint_is_noticed(
     tmp_path, monkeypatch, caplog, whole, after
 ):
     """The one before is used, and the damaged one's step is passed and saved again."""
-    params = init_params(make_bilstm())
+    params = init_params(STUDENT)
     with monkeypatch.context() as patch:
         cut_batches(patch, after)
         with pytest.raises(CutError):
@@ -174,7 +191,7 @@ def test_a_flipped_bit_in_the_newest_checkpoint_is_noticed(
 
 
 def test_without_a_sound_checkpoint_the_plan_begins_anew(tmp_path, monkeypatch, whole):
-    params = init_params(make_bilstm())
+    params = init_params(STUDENT)
     with monkeypatch.context() as patch:
         cut_batches(patch, 7)
         with pytest.raises(CutError):
@@ -197,7 +214,7 @@ def test_lines_of_other_plans_stay(tmp_path, monkeypatch, whole):
     """The teacher's lines precede the student's in one file."""
     line = json.dumps({"plan": "teacher", "stage": "finetune", "step": 1}) + "\n"
     (tmp_path / "metrics.jsonl").write_text(line)
-    params = init_params(make_bilstm())
+    params = init_params(STUDENT)
     with monkeypatch.context() as patch:
         cut_batches(patch, 1)
         with pytest.raises(CutError):
@@ -209,7 +226,7 @@ def test_lines_of_other_plans_stay(tmp_path, monkeypatch, whole):
 
 def test_a_half_written_last_line_is_cut_away(tmp_path, monkeypatch, whole):
     """Of a process that died while it wrote."""
-    params = init_params(make_bilstm())
+    params = init_params(STUDENT)
     with monkeypatch.context() as patch:
         cut_batches(patch, 1)
         with pytest.raises(CutError):
@@ -220,7 +237,7 @@ def test_a_half_written_last_line_is_cut_away(tmp_path, monkeypatch, whole):
 
 
 def test_resuming_does_not_need_the_cache_of_signals(tmp_path, monkeypatch, whole):
-    params = init_params(make_bilstm())
+    params = init_params(STUDENT)
     with monkeypatch.context() as patch:
         cut_batches(patch, 5)
         with pytest.raises(CutError):
