@@ -36,7 +36,7 @@ class Stage:
 
     name: str = ""  # names metrics and table rows
     loss: str = ""  # representation, attention, logits, labels; joined by + for a sum
-    data: str = "transfer"  # transfer: unlabelled texts; train: labelled ones
+    data: str = "transfer"  # transfer: unlabelled texts; train: labelled ones; all: both, unlabelled
     unfreeze: str = "all"  # all: everything the loss reaches; gradual: from the head downwards
     unfreeze_every: int = 0  # layers thawed together when gradual; 0: all layers in one group
     epochs: float = 1.0  # at most; when gradual, of each sub-stage
@@ -140,7 +140,7 @@ class Experiment:
 
 CHOICES = {
     "data.scheme": ("iob2", "iob1", "bioes"),
-    "stage.data": ("transfer", "train"),
+    "stage.data": ("transfer", "train", "all"),
     "stage.unfreeze": ("all", "gradual"),
     "stage.schedule": ("cosine", "linear", "constant"),
     "stage.keep": ("best", "last"),
@@ -253,7 +253,7 @@ def _check_stage(path: str, stage: Stage) -> None:
         _choice(f"{path}.{name}", getattr(stage, name), f"stage.{name}")
     if "labels" in losses and stage.data != "train":
         raise InputError(
-            f"{path} learns labels, which data=transfer has not: set {path}.data=train."
+            f"{path} learns labels, which data={stage.data} has not: set {path}.data=train."
         )
     for name in ("epochs", "lr", "temperature"):
         if getattr(stage, name) <= 0:

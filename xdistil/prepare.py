@@ -37,6 +37,8 @@ log = logging.getLogger("xdistil")
 
 SPLITS = ("train", "dev", "test", "transfer")
 
+_WHOLE = 1 << 30  # a length in pieces that no text reaches
+
 
 @dataclass(frozen=True)
 class Texts:
@@ -63,7 +65,7 @@ class Prepared:
     student: Model
     checkpoint_params: Params | None  # of a student that starts from a checkpoint
     student_stages: tuple[PlannedStage, ...]
-    student_texts: dict[str, Texts]  # all splits in the student's pieces
+    student_texts: dict[str, Texts]  # all splits in the student's pieces, and what `all` names
 
 
 def prepare(experiment: Experiment, cache: Path) -> Prepared:
@@ -90,6 +92,8 @@ def prepare(experiment: Experiment, cache: Path) -> Prepared:
         )
     max_length = data.max_length or data.row_length
     splits = {name: getattr(corpus, name) for name in SPLITS}
+    if any(stage.data == "all" for stage in experiment.plan):
+        splits["all"] = corpus.transfer + [replace(each, labels=None) for each in corpus.train]
     cut = {
         name: cut_pieces(examples, corpus.task, tokenizer, max_length)
         for name, examples in splits.items()
@@ -97,7 +101,14 @@ def prepare(experiment: Experiment, cache: Path) -> Prepared:
     }
     student_tokenizer, kept, student_cut = tokenizer, None, cut
     if experiment.student.vocabulary == "seen":
-        kept = seen_vocabulary(tokenizer, cut["train"], cut["transfer"])
+        # From the whole texts: a piece behind a cut decides how its word is cut, and so where.
+        kept = seen_vocabulary(
+            tokenizer,
+            *(
+                cut_pieces(splits[name], corpus.task, tokenizer, _WHOLE)
+                for name in ("train", "transfer")
+            ),
+        )
         student_tokenizer = trim_tokenizer(tokenizer, kept)
         student_cut = {
             name: cut_pieces(splits[name], corpus.task, student_tokenizer, max_length)
@@ -108,7 +119,7 @@ def prepare(experiment: Experiment, cache: Path) -> Prepared:
             splits[name], pieces, data.row_length, experiment.seed, cache / "teacher" / name
         )
         for name, pieces in cut.items()
-        if name != "transfer"
+        if name not in ("transfer", "all")
     }
     student_texts = {
         name: _pack(
@@ -125,6 +136,7 @@ def prepare(experiment: Experiment, cache: Path) -> Prepared:
         counts={
             name: count_pieces(splits[name], corpus.task, pieces, student_tokenizer)
             for name, pieces in student_cut.items()
+            if name != "all"
         },
         tokenizer=tokenizer,
         teacher=teacher,
