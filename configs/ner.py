@@ -8,6 +8,8 @@ hub id of a BERT or an ELECTRA.
 
 Variants (after the colon):
   d4.2    BiLSTM student: representation, logits, labels, with gradual unfreezing (the default)
+  large   d4.2 for tens of thousands of sentences: the labelled texts serve as transfer texts too,
+          batches are larger and the groups thaw sooner
   v3      transformer student: several hidden states and attention maps, then logits, then labels
   labels  the BiLSTM student on labels alone
   smoke   d4.2 cut down to seconds, to see that files and models fit together
@@ -23,6 +25,19 @@ def get_config(arg: str = "d4.2") -> Experiment:
     bilstm = Student(embedding_size=50, hidden_size=300, vocabulary="seen")
     if arg == "d4.2":
         return Experiment(student=bilstm, plan=plan.d42(), baselines=(Baseline(),), batch_size=32)
+    if arg == "large":
+        representation, logits, labels = plan.d42()
+        representation.data = logits.data = "all"
+        representation.epochs, logits.epochs, labels.epochs = 1.0, 4.0, 2.0
+        logits.thaw_epochs, labels.thaw_epochs = 0.25, 0.5
+        representation.patience = logits.patience = labels.patience = 0
+        logits.lr, labels.batch_size = 4e-3, 64
+        return Experiment(
+            student=Student(embedding_size=48, hidden_size=290, vocabulary="seen"),
+            plan=(representation, logits, labels),
+            baselines=(Baseline(lrs="1e-3,2e-3,4e-3", epochs=10.0, patience=0),),
+            batch_size=128,
+        )
     if arg == "v3":
         return Experiment(
             student=Student(
@@ -43,4 +58,6 @@ def get_config(arg: str = "d4.2") -> Experiment:
             plan=stages,
             speed_seconds=1.0,
         )
-    raise InputError(f"configs/ner.py has no variant {arg!r}: it takes d4.2, v3, labels or smoke.")
+    raise InputError(
+        f"configs/ner.py has no variant {arg!r}: it takes d4.2, large, v3, labels or smoke."
+    )

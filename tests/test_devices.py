@@ -1,4 +1,5 @@
-"""One, two or four devices: the same losses, gradients and scores, to float32's tolerance."""
+"""One, two or four devices, parameters copied or spread: the same losses, gradients and scores, to
+float32's tolerance."""
 
 import json
 import os
@@ -11,21 +12,26 @@ import numpy as np
 import pytest
 
 PROGRAM = """
-import json, logging, sys
+import dataclasses, json, logging, sys
 from pathlib import Path
-import jax, numpy as np
+import jax, jax.monitoring, numpy as np
 from tests.distill.small import *
 from xdistil.config import Stage
 from xdistil.distill.step import Recipe, init_state, train_step
 from xdistil.distill.plan import list_groups, split_params
-from xdistil.mesh import shard_rows
+from xdistil.mesh import shard_rows, spread
 from xdistil.models.forward import predict_rows
 from xdistil.models.structs import Signals
 
 jax.config.update("jax_disable_most_optimizations", True)
-folder, devices = Path(sys.argv[1]), int(sys.argv[2])
+folder, devices, shards = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 assert jax.device_count() == devices
 found = {}
+compiled = []  # names of what was compiled
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, seconds, **what: compiled.append(what.get("fun_name"))
+    if event == "/jax/core/compile/backend_compile_duration" else None
+)
 
 # One step each on rows that hold unequal numbers of pieces, the last of them none.
 batch = make_batch(4)
@@ -34,13 +40,14 @@ batch = batch._replace(segment=segment, label_mask=batch.label_mask & (segment >
 generator = np.random.default_rng(0)
 draw = lambda *shape: generator.normal(size=(4, *shape)).astype(np.float32)
 signals = Signals(draw(12, 3), (draw(12, 8),), (draw(2, 12, 12),))
-mesh = make_mesh()
+mesh = make_mesh(shards)
+lay_out = replicate if shards == 1 else spread
 names = ("representation", "attention", "logits", "labels")
 for name, model, losses in (("encoder", make_encoder(layers=1), names),):
     attention = ((1, 1),) if "attention" in losses else ()
     recipe = Recipe(model, tuple((n, 1.0) for n in losses), ((1, 1),), attention, clip=1.0)
     params = init_params(model)
-    trainable, frozen = replicate(mesh, split_params(params, list_groups(params)[:2]))
+    trainable, frozen = lay_out(mesh, split_params(params, list_groups(params)[:2]))
     state = init_state(recipe, trainable, frozen, jax.random.key(0))
     state, metrics = train_step(
         state, shard_rows(mesh, batch), shard_rows(mesh, signals), np.float32(1e-2), recipe=recipe
@@ -64,9 +71,16 @@ plan = (
     Stage(name="logits", loss="logits", epochs=2.0, lr=1e-2),
     Stage(name="labels", loss="labels", data="train", epochs=2.0, lr=1e-2, keep="last"),
 )
-course = make_course(plan, folder, teacher=make_teacher(), evaluate=evaluate, batch_size=10)
+teacher = make_teacher()
+teacher = dataclasses.replace(teacher, params=lay_out(mesh, teacher.params), mesh=mesh)
+for tree in (teacher.params, state.trainable, state.optimizer[1].mu):
+    assert (shards > 1) == any(not x.is_fully_replicated for x in jax.tree.leaves(tree))
+course = make_course(
+    plan, folder, teacher=teacher, evaluate=evaluate, batch_size=10, mesh=mesh, lay_out=lay_out
+)
 *_, outcome = run_course(course, folder, init_params(make_bilstm()))
 found["records"] = [{**record, "seconds": 0} for record in outcome.records]
+found["compilations"] = compiled.count("jit(train_step)")
 found["sums"] = [float(np.abs(leaf).sum()) for leaf in jax.tree.leaves(outcome.params)]
 found["cached"] = [float(np.abs(v.astype(np.float32)).sum())
                    for leg in course.legs for v in leg.train.signals.values()]
@@ -74,7 +88,7 @@ print("FOUND" + json.dumps(found))
 """
 
 
-def run(folder: Path, devices: int) -> dict[str, Any]:
+def run(folder: Path, devices: int, shards: int = 1) -> dict[str, Any]:
     folder.mkdir()
     environment = {
         **os.environ,
@@ -82,7 +96,7 @@ def run(folder: Path, devices: int) -> dict[str, Any]:
         "JAX_PLATFORMS": "cpu",
     }
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(folder), str(devices)],
+        [sys.executable, "-c", PROGRAM, str(folder), str(devices), str(shards)],
         cwd=Path(__file__).parents[1],
         env=environment,
         capture_output=True,
@@ -118,10 +132,10 @@ def check(found: Any, expected: Any, where: str = "") -> None:
         assert found == expected, where
 
 
-@pytest.mark.parametrize("devices", [2, 4])
-def test_devices_agree(tmp_path, one, devices):
+@pytest.mark.parametrize(("devices", "shards"), [(2, 1), (4, 1), (4, 2)])
+def test_devices_agree(tmp_path, one, devices, shards):
     """Four rows of which one is empty, split among them; then two stages with their dropout."""
-    check(run(tmp_path / "run", devices), one)
+    check(run(tmp_path / "run", devices, shards), one)
 
 
 def test_the_step_counts_every_row_once(one):
@@ -133,3 +147,4 @@ def test_the_step_counts_every_row_once(one):
     assert one["encoder"]["gradient_norm"] > 0.1
     assert [record["steps"] for record in one["records"]] == [6, 4]
     assert np.isfinite(one["sums"]).all()
+    assert one["compilations"] == 3  # the step above, and one for each stage

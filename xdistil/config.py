@@ -36,7 +36,9 @@ class Stage:
 
     name: str = ""  # names metrics and table rows
     loss: str = ""  # representation, attention, logits, labels; joined by + for a sum
-    data: str = "transfer"  # transfer: unlabelled texts; train: labelled ones; all: both, unlabelled
+    data: str = (
+        "transfer"  # transfer: unlabelled texts; train: labelled ones; all: both, unlabelled
+    )
     unfreeze: str = "all"  # all: everything the loss reaches; gradual: from the head downwards
     unfreeze_every: int = 0  # layers thawed together when gradual; 0: all layers in one group
     epochs: float = 1.0  # at most; when gradual, of each sub-stage
@@ -122,12 +124,20 @@ class Baseline:
 
 
 @dataclass
+class Mesh:
+    """How parameters lie on the devices."""
+
+    teacher_shards: int = 1  # devices that share one copy of the teacher; 1: each has its own
+
+
+@dataclass
 class Experiment:
     """Everything one run is made of."""
 
     data: Data = field(default_factory=Data)
     teacher: Teacher = field(default_factory=Teacher)
     student: Student = field(default_factory=Student)
+    mesh: Mesh = field(default_factory=Mesh)
     plan: tuple[Stage, ...] = ()
     baselines: tuple[Baseline, ...] = ()
     batch_size: int = 64  # sentences a step, in stages that do not say their own
@@ -180,6 +190,7 @@ def validate(experiment: Experiment) -> None:
         _at_least(f"student.{name}", getattr(student, name), 1)
         _at_least(f"teacher.{name}", getattr(teacher, name), 1)
     _at_least("teacher.vocabulary_size", teacher.vocabulary_size, 1)
+    _at_least("mesh.teacher_shards", experiment.mesh.teacher_shards, 1)
     if data.row_length < 8:
         raise InputError(f"data.row_length is {data.row_length}: a row takes at least 8 pieces.")
     if data.max_length and not 4 <= data.max_length <= data.row_length:

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from xdistil.compilation import keep_compilations
 from xdistil.config import Experiment, validate
 from xdistil.data.pieces import pieces_fingerprint
 from xdistil.describe import describe_data, describe_plan
@@ -46,7 +47,9 @@ def run(
             log.info("%s is finished.\n\n%s", workdir, render_console(results))
             return results
         begin = time.monotonic()
+        keep_compilations()
         log.info(describe_device())
+        mesh = make_mesh(experiment.mesh.teacher_shards)
         prepared = prepare(experiment, workdir / "cache")
         claim_workdir(workdir, experiment)
         fingerprints = {
@@ -59,7 +62,7 @@ def run(
         log.info("%s\n\n%s\n", describe_data(prepared), describe_plan(experiment, prepared))
         journal = Journal(workdir)
         try:
-            setting = Setting(experiment, workdir, prepared, journal, make_mesh())
+            setting = Setting(experiment, workdir, prepared, journal, mesh)
             teacher = freeze_teacher(setting, train_teacher(setting))
             stages = distil(setting, teacher)
             baselines = [

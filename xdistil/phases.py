@@ -20,7 +20,7 @@ from xdistil.distill.loop import Course, Leg, Outcome, Source, run_plan
 from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
 from xdistil.distill.teacher import Teacher, open_cache, params_fingerprint
 from xdistil.journal import Journal
-from xdistil.mesh import replicate
+from xdistil.mesh import replicate, spread
 from xdistil.models.folders import Loaded, Model, load_model, save_model
 from xdistil.models.forward import Wanted, predict_rows
 from xdistil.models.structs import Params
@@ -88,7 +88,7 @@ def freeze_teacher(setting: Setting, params: Params) -> Teacher:
     prepared = setting.prepared
     return Teacher(
         model=prepared.teacher,
-        params=replicate(setting.mesh, params),
+        params=spread(setting.mesh, params),
         padding_id=prepared.student_tokenizer.pad,
         kept=prepared.kept,
         fingerprint=params_fingerprint(params),
@@ -204,7 +204,8 @@ def score(
             "parameters": count_parameters(loaded.params),
             "bytes": measure_bytes(setting.workdir / name),
         }
-        params = replicate(setting.mesh, loaded.params)
+        lay_out = spread if name == "teacher" else replicate
+        params = lay_out(setting.mesh, loaded.params)
         for split in ("dev", "test"):
             results[name][split] = None
             if split in texts:
@@ -369,6 +370,7 @@ def _course(
         log_every=experiment.log_every,
         seed=experiment.seed,
         mesh=setting.mesh,
+        lay_out=spread if name == "teacher" else replicate,
     )
 
 

@@ -10,7 +10,7 @@ from xdistil.errors import InputError
 from xdistil.journal import write_json
 
 # What may differ when a run goes on: it changes no result.
-FREE = ("log_every", "speed_seconds")
+FREE = ("log_every", "speed_seconds", "mesh.teacher_shards")
 
 
 def read_results(workdir: Path) -> dict[str, Any] | None:

@@ -157,6 +157,7 @@ def make_course(
         "log_every": 1,
         "seed": 0,
         "mesh": make_mesh(),
+        "lay_out": replicate,
     }
     return Course(
         legs=tuple(legs),

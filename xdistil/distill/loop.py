@@ -27,7 +27,7 @@ from xdistil.distill.recipes import PlannedStage, wanted_signals
 from xdistil.distill.step import Metrics, TrainState, eval_step, init_state, train_step
 from xdistil.distill.teacher import Teacher, signal_names
 from xdistil.journal import Journal
-from xdistil.mesh import replicate, shard_rows
+from xdistil.mesh import shard_rows
 from xdistil.models.forward import Wanted, iterate_batches
 from xdistil.models.structs import Batch, Params, Signals
 
@@ -74,6 +74,7 @@ class Course:
     log_every: int
     seed: int
     mesh: Mesh
+    lay_out: Callable[[Mesh, Params], Params]  # parameters over the mesh: `replicate` or `spread`
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def _resume(course: Course, params: Params, checkpoints: Checkpoints) -> _Positi
         if cursor is None:
             continue
         state = _start_state(course, cursor["leg"], params)
-        best = replicate(course.mesh, _with_sides(course, cursor["leg"], params))
+        best = course.lay_out(course.mesh, _with_sides(course, cursor["leg"], params))
         items = checkpoints.restore(step, cursor, state, best)
         if items is not None:
             return _Position(items[0], jax.device_get(items[1]), cursor)
@@ -192,10 +193,15 @@ def _start_state(course: Course, index: int, params: Params) -> TrainState:
         _with_sides(course, index, params), leg.planned.substage.trainable
     )
     key = jax.random.fold_in(_leg_key(course, index), 2)
-    trainable, frozen = replicate(course.mesh, (trainable, frozen))
+    trainable = course.lay_out(course.mesh, trainable)
+    frozen = course.lay_out(course.mesh, frozen)
     state = init_state(leg.planned.recipe, trainable, frozen, key)
-    # Counters made inside would sit on one device, and the step wants all its state laid out alike.
-    return jax.device_put(state, NamedSharding(course.mesh, PartitionSpec()))
+    # Moments lie where their parameters lie; counters, made inside, would sit on one device.
+    everywhere = NamedSharding(course.mesh, PartitionSpec())
+    return jax.tree.map(
+        lambda x: x if isinstance(x.sharding, NamedSharding) else jax.device_put(x, everywhere),
+        state,
+    )
 
 
 def _run_leg(
@@ -293,7 +299,7 @@ def _make_record(
     course: Course, leg: Leg, best: Params, cursor: dict[str, Any], limit: int, seconds: float
 ) -> dict[str, Any]:
     """One row of the table of stages."""
-    scores = cursor["scores"] or course.evaluate(replicate(course.mesh, _without_sides(best)))
+    scores = cursor["scores"] or course.evaluate(course.lay_out(course.mesh, _without_sides(best)))
     return {
         "name": leg.planned.substage.name,
         "groups": list(leg.planned.substage.trainable),

@@ -94,7 +94,7 @@ def train_step(
     updates, optimizer = make_optimizer(recipe).update(gradient, state.optimizer, state.trainable)
     trainable = jax.tree.map(lambda x, update: x - lr * update, state.trainable, updates)
     state = state._replace(step=state.step + 1, trainable=trainable, optimizer=optimizer)
-    return state, Metrics(tallies, optax.global_norm(gradient))
+    return state, Metrics(tallies, optax.tree.norm(gradient))
 
 
 @partial(jax.jit, static_argnames=("recipe",))

@@ -1,0 +1,45 @@
+"""Compiled programs are kept between processes, and where the user says."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import jax, jax.monitoring
+from xdistil.compilation import keep_compilations
+seen = []
+jax.monitoring.register_event_listener(lambda event, **_: seen.append(event))
+keep_compilations()
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+print(float(jax.jit(lambda x: x @ x + 1)(jax.numpy.eye(3)).sum()))
+print(seen.count("/jax/compilation_cache/cache_hits"))
+"""
+
+
+def run(**environment: str) -> list[str]:
+    kept = {name: value for name, value in os.environ.items() if "COMPILATION_CACHE" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=Path(__file__).parents[1],
+        env=kept | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+def test_the_second_process_compiles_nothing(tmp_path: Path) -> None:
+    first, second = (run(XDG_CACHE_HOME=str(tmp_path)) for _ in range(2))
+    assert first[0] == second[0] == "12.0"
+    assert first[1] == "0"
+    assert int(second[1]) > 0
+    (folder,) = (tmp_path / "xdistil").iterdir()
+    assert folder.name.startswith("compiled-")
+
+
+def test_a_folder_of_ones_own_is_respected(tmp_path: Path) -> None:
+    run(XDG_CACHE_HOME=str(tmp_path / "home"), JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own"))
+    assert any((tmp_path / "own").iterdir())
+    assert not (tmp_path / "home").exists()
