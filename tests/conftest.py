@@ -1,4 +1,4 @@
-"""One folder of compiled programs for all workers and subprocesses of a session, gone at its end."""
+"""One folder of compiled programs for all workers and subprocesses of a session."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""Compiled programs, kept on disk: a run that goes on, or another like it, need not compile again."""
+"""Compiled programs kept on disk: a run that goes on, or another like it, compiles less."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ def keep_compilations() -> None:
     unlike machines, and code compiled for one CPU may not run on another: each kind of CPU has a
     folder of its own. Results do not change by a bit.
     """
-    if jax.config.jax_compilation_cache_dir is not None:
+    if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
         return
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(home) / "xdistil" / f"compiled-{_cpu_digest()}"

@@ -72,6 +72,7 @@ class Teacher:
     revision: str = "main"  # branch, tag or commit of a hub id
     tokenizer: str = ""  # another folder or hub id for the tokenizer; empty: the model's own
     finetune: bool = True  # train it on the labels first
+    cache: str = "auto"  # its logits and hidden states on disk: auto (where faster), always, never
     hidden_size: int = 128  # shape of a teacher from scratch
     layers: int = 4
     heads: int = 4
@@ -156,6 +157,7 @@ CHOICES = {
     "stage.keep": ("best", "last"),
     "stage.representation": ("kl", "mse", "cosine"),
     "stage.logits": ("mse", "kl"),
+    "teacher.cache": ("auto", "always", "never"),
     "student.kind": ("bilstm", "transformer"),
     "student.vocabulary": ("all", "seen"),
     "student.embeddings": ("", "svd", "random", "checkpoint"),
@@ -225,6 +227,7 @@ def validate(experiment: Experiment) -> None:
     if not experiment.plan:
         raise InputError("plan has no stage: name one, as in --config=configs/ner.py:d4.2.")
     _choice("data.scheme", data.scheme, "data.scheme")
+    _choice("teacher.cache", teacher.cache, "teacher.cache")
     _choice("student.kind", student.kind, "student.kind")
     _choice("student.vocabulary", student.vocabulary, "student.vocabulary")
     _choice("student.embeddings", student.embeddings, "student.embeddings")

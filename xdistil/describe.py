@@ -8,6 +8,8 @@ import jax
 from xdistil.config import Experiment, split_names
 from xdistil.distill.loop import count_steps
 from xdistil.distill.recipes import PlannedStage
+from xdistil.distill.routes import describe_route
+from xdistil.legs import plan_routes
 from xdistil.models.bilstm import BiLSTM
 from xdistil.models.student import count_parameters
 from xdistil.prepare import Prepared, Texts, prepare, take_share
@@ -79,6 +81,7 @@ def describe_plan(experiment: Experiment, prepared: Prepared) -> str:
             lines.append(
                 f"{name} {number}/{len(stages)} {_describe_stage(experiment, planned, source)}"
             )
+    lines += map(describe_route, plan_routes(experiment, prepared))
     for baseline in experiment.baselines:
         lines.append(
             f"baseline {baseline.name}: labels alone, {baseline.label_fraction:.0%} of them, "

@@ -11,9 +11,10 @@ from xdistil.data.pieces import pieces_fingerprint
 from xdistil.describe import describe_data, describe_plan
 from xdistil.journal import Journal, describe_device, describe_environment, open_log, write_json
 from xdistil.mesh import make_mesh
-from xdistil.phases import Setting, distil, freeze_teacher, score, train_baseline, train_teacher
+from xdistil.phases import distil, freeze_teacher, score, train_baseline, train_teacher
 from xdistil.prepare import prepare
 from xdistil.results.report import render_console, render_markdown
+from xdistil.setting import Setting
 from xdistil.workdir import check_workdir, claim_workdir, open_workdir, read_results
 
 log = logging.getLogger("xdistil")

@@ -2,60 +2,36 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
-from xdistil.config import Experiment, Stage, split_names
+from xdistil.config import Stage, split_names
 from xdistil.data.batches import rows_per_batch, steps_per_epoch
 from xdistil.data.examples import write_tsv
 from xdistil.data.packing import collect_predictions
 from xdistil.data.pieces import Tokenizer
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.loop import Course, Leg, Outcome, Source, run_plan
-from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
-from xdistil.distill.teacher import Teacher, open_cache, params_fingerprint
-from xdistil.journal import Journal
+from xdistil.distill.recipes import PlannedStage, plan_stages
+from xdistil.distill.teacher import Teacher, params_fingerprint
+from xdistil.legs import draw_legs
 from xdistil.mesh import replicate, spread
 from xdistil.models.folders import Loaded, Model, load_model, save_model
-from xdistil.models.forward import Wanted, predict_rows
+from xdistil.models.forward import predict_rows
 from xdistil.models.structs import Params
 from xdistil.models.student import count_parameters, init_student, start_from_checkpoint
-from xdistil.prepare import Prepared, Texts, take_share
+from xdistil.prepare import Texts, take_share
 from xdistil.results import scores
 from xdistil.results.gazetteer import tag_with_names
 from xdistil.results.speed import Runner, measure_speed
 from xdistil.results.tagger import record_input
+from xdistil.setting import Setting
 
 log = logging.getLogger("xdistil")
-
-PREDICTION_PIECES = 4096  # in a batch of predictions or of the teacher's cache
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What every phase of a run reads."""
-
-    experiment: Experiment
-    workdir: Path
-    prepared: Prepared
-    journal: Journal
-    mesh: Mesh
-
-    @property
-    def prediction_rows(self) -> int:
-        """Rows in a batch of predictions, a multiple of the devices."""
-        rows = PREDICTION_PIECES // self.experiment.data.row_length // self.mesh.size
-        return max(1, rows) * self.mesh.size
-
-    @property
-    def main_score(self) -> str:
-        """The score that chooses: macro_f1 of tagging, accuracy of classification."""
-        return scores.MAIN_SCORE[self.prepared.corpus.task.kind]
 
 
 def train_teacher(setting: Setting) -> Params:
@@ -103,7 +79,7 @@ def distil(setting: Setting, teacher: Teacher) -> list[dict[str, Any]]:
     on dev after a sub-stage.
     """
     prepared = setting.prepared
-    legs = _draw_legs(setting, teacher)
+    legs = draw_legs(setting, teacher)
     course = _course(setting, "student", legs, prepared.student, teacher)
     records: list[dict[str, Any]] = []
     for outcome in _run(setting, course, first_student(setting, teacher)):
@@ -296,52 +272,8 @@ def _take(setting: Setting, texts: Texts, tokenizer: Tokenizer, stage: Stage) ->
     )
 
 
-def _draw_legs(setting: Setting, teacher: Teacher) -> tuple[Leg, ...]:
-    """The student's sub-stages with their texts; the teacher reads each set of texts once."""
-    prepared, texts = setting.prepared, setting.prepared.student_texts
-    sources: dict[tuple[str, float], Texts] = {}
-    wanted: dict[tuple[str, float], Wanted] = {}
-    keys = []
-    for planned in prepared.student_stages:
-        stage = planned.stage
-        key = (stage.data, stage.label_fraction if stage.data == "train" else 1.0)
-        if key not in sources:
-            sources[key] = texts[stage.data]
-            if stage.data == "train":
-                sources[key] = _take(setting, texts["train"], prepared.student_tokenizer, stage)
-        keys.append(key)
-        if not planned.recipe.attention_map:
-            for each in (key, ("dev", 1.0)):
-                wanted[each] = wanted.get(each, Wanted()).union(wanted_signals(planned.recipe))
-    sources["dev", 1.0] = texts["dev"]
-    ready = {
-        key: Source(
-            source.pieces, source.rows, _open_signals(setting, teacher, source, wanted[key])
-        )
-        if key in wanted
-        else _bare(source)
-        for key, source in sources.items()
-    }
-    return tuple(
-        Leg(
-            planned,
-            train=ready[key].select(wanted_signals(planned.recipe)),
-            dev=ready["dev", 1.0].select(wanted_signals(planned.recipe)),
-        )
-        for planned, key in zip(prepared.student_stages, keys, strict=True)
-    )
-
-
 def _bare(texts: Texts) -> Source:
     return Source(texts.pieces, texts.rows, {})
-
-
-def _open_signals(
-    setting: Setting, teacher: Teacher, texts: Texts, wanted: Wanted
-) -> dict[str, np.ndarray]:
-    folder = setting.workdir / "cache" / "signals"
-    rows = setting.prediction_rows
-    return open_cache(folder, teacher, texts.pieces, texts.rows, wanted, rows)
 
 
 def _course(
@@ -371,6 +303,7 @@ def _course(
         seed=experiment.seed,
         mesh=setting.mesh,
         lay_out=spread if name == "teacher" else replicate,
+        cache=setting.workdir / "cache" / "features",
     )
 
 

@@ -158,6 +158,7 @@ def make_course(
         "seed": 0,
         "mesh": make_mesh(),
         "lay_out": replicate,
+        "cache": folder / "features",
     }
     return Course(
         legs=tuple(legs),

@@ -71,7 +71,7 @@ def largest_difference(params: Params, batch: Batch) -> float:
     worst, first = 0.0, 0
     for segment, length in zip(make_segments(), LENGTHS, strict=True):
         places = slice(first, first + length)
-        ours = (output.hidden[1], output.hidden[2], output.logits)
+        ours = (output.hidden[2], output.hidden[3], output.logits)
         for mine, expected in zip(ours, twin(params, segment.tokens[0]), strict=True):
             worst = max(worst, np.abs(mine[0, places] - expected).max() / np.abs(expected).max())
         first += length
@@ -107,7 +107,7 @@ def test_a_state_carried_back_from_padding_is_seen(params: Params) -> None:
 def test_every_padding_piece_starts_from_zero(params: Params) -> None:
     row = pack_row(make_segments(), 4)
     output = run(MODEL, params, row)
-    padding = output.hidden[1][row.segment == 0]
+    padding = output.hidden[2][row.segment == 0]
     single = twin(params, np.array([4]))[0]
     np.testing.assert_allclose(padding, np.repeat(single, 4, axis=0), atol=1e-5)
 
@@ -198,9 +198,9 @@ def test_dropout_falls_after_the_embeddings_and_after_the_bilstm(params: Params)
     np.testing.assert_allclose(embedded[~dropped], 2 * table[row.tokens][~dropped], rtol=1e-6)
     # With embeddings of zero only the second dropout can make two equal pieces differ.
     silent = {**params, "embeddings": {"word_embeddings": {"embedding": 0 * table}}}
-    padding = apply(0.5, silent)[1][row.segment == 0]
+    padding = apply(0.5, silent)[2][row.segment == 0]
     assert np.abs(padding[0] - padding[1]).max() > 1e-2
-    still = apply(0.0, params)[3]
+    still = apply(0.0, params)[4]
     np.testing.assert_allclose(still, run(MODEL, params, row).logits, atol=1e-6)
 
 

@@ -192,3 +192,17 @@ def test_a_head_that_had_to_be_made_anew_is_a_warning(tmp_path, tokenizer, caplo
     with caplog.at_level(logging.WARNING, "xdistil"):
         open_tagger(str(folder))
     assert "newly made, not trained" in caplog.text
+
+
+def test_a_short_text_takes_a_short_row_and_few_shapes_are_compiled(taggers, monkeypatch):
+    shapes = set()
+    real = tagger.predict_rows
+
+    def predict(model, params, pieces, rows, batch_rows, padding_id):
+        shapes.add((batch_rows, rows.piece.shape[1]))
+        return real(model, params, pieces, rows, batch_rows, padding_id)
+
+    monkeypatch.setattr(tagger, "predict_rows", predict)
+    for count in range(1, 60):
+        taggers["bilstm", "tagging"].label([("Anna",) * count])
+    assert shapes == {(1, 16), (1, 24), (2, 24), (4, 24)}

@@ -6,9 +6,11 @@ since whatever comes after a checkpoint depends on nothing but what is in it.
 """
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,10 +24,11 @@ from xdistil.data import batches
 from xdistil.data.packing import Rows, gather_signal
 from xdistil.data.pieces import Pieces
 from xdistil.distill.checkpoint import Checkpoints
-from xdistil.distill.plan import SIDE, merge_params, split_params
+from xdistil.distill.plan import HEAD, PROJECTION, SIDE, merge_params, split_params
 from xdistil.distill.recipes import PlannedStage, wanted_signals
 from xdistil.distill.step import Metrics, TrainState, eval_step, init_state, train_step
-from xdistil.distill.teacher import Teacher, signal_names
+from xdistil.distill.teacher import Teacher, open_cache, params_fingerprint, signal_names
+from xdistil.errors import InputError
 from xdistil.journal import Journal
 from xdistil.mesh import shard_rows
 from xdistil.models.forward import Wanted, iterate_batches
@@ -33,6 +36,7 @@ from xdistil.models.structs import Batch, Params, Signals
 
 log = logging.getLogger("xdistil")
 
+FEATURES = "features"  # the name under which a source holds what its frozen encoder makes of it
 LEAST_STEPS_BETWEEN_EVALUATIONS = 50  # where an epoch is shorter than that
 
 
@@ -46,7 +50,7 @@ class Source:
 
     def select(self, wanted: Wanted) -> "Source":
         """The same texts with the wanted signals alone; none where attention is among them."""
-        names = () if wanted.attention else signal_names(wanted)
+        names = () if wanted.attention or not self.signals else signal_names(wanted)
         return replace(self, signals={name: self.signals[name] for name in names})
 
 
@@ -75,6 +79,7 @@ class Course:
     seed: int
     mesh: Mesh
     lay_out: Callable[[Mesh, Params], Params]  # parameters over the mesh: `replicate` or `spread`
+    cache: Path  # a folder for what a frozen encoder makes of the texts
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,11 @@ def count_steps(
     batch_rows = batches.rows_per_batch(pieces, rows.piece.shape[1], size, devices)
     epoch = batches.steps_per_epoch(rows, batch_rows)
     return batch_rows, epoch, batches.count_steps(rows, batch_rows, planned.substage.epochs)
+
+
+def steps_between_evaluations(eval_every: int, epoch: int) -> int:
+    """As the config says, or once an epoch; an epoch may be too short for that."""
+    return eval_every or max(epoch, LEAST_STEPS_BETWEEN_EVALUATIONS)
 
 
 def schedule_rates(stage: Stage, steps: int) -> np.ndarray:
@@ -218,13 +228,16 @@ def _run_leg(
     batch_rows, epoch, steps = count_steps(
         leg.planned, leg.train.pieces, leg.train.rows, course.batch_size, course.mesh.size
     )
-    every = course.eval_every or max(epoch, LEAST_STEPS_BETWEEN_EVALUATIONS)
+    every = steps_between_evaluations(course.eval_every, epoch)
     rates = schedule_rates(stage, steps)
     meter = _Meter(course, index, steps, journal)
+    state = _start_state(course, index, params) if position is None else position.state
+    leg = _keep_features(course, leg, state, batch_rows)
     if position is None:
-        position = _begin_leg(course, index, params, batch_rows, checkpoints)
+        best = _with_sides(course, index, params)
+        position = _begin_leg(course, leg, index, state, best, batch_rows, checkpoints)
         position.cursor["records"] = records
-    state, cursor = position.state, position.cursor
+    cursor = position.cursor
     previous = cursor["total_step"] - cursor["step"]
     feed = batches.make_batches(
         leg.train.pieces,
@@ -274,11 +287,15 @@ def _run_leg(
 
 
 def _begin_leg(
-    course: Course, index: int, params: Params, batch_rows: int, checkpoints: Checkpoints
+    course: Course,
+    leg: Leg,
+    index: int,
+    state: TrainState,
+    best: Params,
+    batch_rows: int,
+    checkpoints: Checkpoints,
 ) -> _Position:
     """The position before a leg's first step. What it starts from counts as its first best."""
-    leg = course.legs[index]
-    state = _start_state(course, index, params)
     cursor: dict[str, Any] = {
         "leg": index,
         "step": 0,
@@ -292,7 +309,7 @@ def _begin_leg(
     if leg.planned.stage.keep == "best":
         start = merge_params(state.trainable, state.frozen)
         cursor["scores"], cursor["best"] = _evaluate(course, leg, start, batch_rows)
-    return _Position(state, _with_sides(course, index, params), cursor)
+    return _Position(state, best, cursor)
 
 
 def _make_record(
@@ -316,18 +333,43 @@ def _make_record(
 def _signals(course: Course, leg: Leg, batch: Batch, cached: dict[str, np.ndarray]) -> Signals:
     """The leg's signals for a batch, from the cache or from the teacher itself."""
     wanted = wanted_signals(leg.planned.recipe)
-    if course.teacher is not None and wanted.attention:
-        return course.teacher.compute(batch, wanted)
-    return _read_signals(wanted, shard_rows(course.mesh, cached))
-
-
-def _read_signals(wanted: Wanted, cached: dict[str, jax.Array]) -> Signals:
-    """Signals out of arrays by cache name."""
+    arrays = shard_rows(course.mesh, cached)
+    features = arrays.pop(FEATURES, None)
+    if course.teacher is not None and wanted != Wanted() and not arrays:
+        return course.teacher.compute(batch, wanted)._replace(features=features)
     return Signals(
-        logits=cached["logits"] if wanted.logits else None,
-        hidden=tuple(cached[f"hidden-{layer}"] for layer in wanted.hidden),
+        logits=arrays["logits"] if wanted.logits else None,
+        hidden=tuple(arrays[f"hidden-{layer}"] for layer in wanted.hidden),
         attention=(),
+        features=features,
     )
+
+
+def _keep_features(course: Course, leg: Leg, state: TrainState, batch_rows: int) -> Leg:
+    """The leg with what its frozen encoder makes of its texts, where computing that once pays."""
+    if not leg.planned.recipe.encoder_frozen:
+        shutil.rmtree(course.cache, ignore_errors=True)
+        return leg
+    if leg.planned.substage.epochs <= 1:
+        return leg
+    model = leg.planned.recipe.model
+    params = merge_params(state.trainable, state.frozen)
+    _, encoder = split_params(jax.device_get(params), (HEAD, PROJECTION))
+    reader = Teacher(
+        model, params, course.padding_id, None, params_fingerprint(encoder), course.mesh
+    )
+    wanted = Wanted(hidden=(model.features,))
+    (name,) = signal_names(wanted)
+
+    def attach(source: Source) -> Source:
+        read = open_cache(course.cache, reader, source.pieces, source.rows, wanted, batch_rows)
+        return replace(source, signals={**source.signals, FEATURES: read[name]})
+
+    try:
+        return replace(leg, train=attach(leg.train), dev=attach(leg.dev))
+    except InputError as error:  # no room on the disk
+        log.info("%s; until then the frozen encoder runs in every step", error)
+        return leg
 
 
 def _is_better(leg: Leg, value: float, best: float | None) -> bool:

@@ -6,6 +6,7 @@ import jax
 
 from xdistil.config import Stage
 from xdistil.distill.plan import (
+    HEAD,
     PROJECTION,
     SubStage,
     expand_plan,
@@ -57,6 +58,11 @@ def plan_stages(
     for substage in expand_plan(plan, list_groups(shapes), train_embeddings):
         stage = plan[substage.stage]
         recipe, sides = make_recipe(stage, f"{field}[{substage.stage}]", model, teacher)
+        recipe = replace(
+            recipe,
+            encoder_frozen={HEAD, PROJECTION}.issuperset(substage.trainable)
+            and not (recipe.hidden_map or recipe.attention_map),
+        )
         if any(width != target for width, target in sides):
             # The loss reads the student through projections that begin at random.
             substage = replace(substage, trainable=(PROJECTION, *substage.trainable))

@@ -34,6 +34,7 @@ class Recipe:
     temperature: float = 1.0
     clip: float = 0.0
     weight_decay: float = 0.0
+    encoder_frozen: bool = False  # nothing below the features trains
 
 
 class TrainState(NamedTuple):
@@ -115,7 +116,11 @@ def compute_losses(
         dropout: PRNG key; None switches dropout off.
     """
     own = {name: tree for name, tree in params.items() if name != SIDE}
-    output = apply_model(recipe.model, own, batch, bool(recipe.attention_map), dropout)
+    features = signals.features
+    if recipe.encoder_frozen and features is None:
+        # Without dropout, so that it is the same whether computed here or once for all steps.
+        features = apply_model(recipe.model, own, batch).hidden[recipe.model.features]
+    output = apply_model(recipe.model, own, batch, bool(recipe.attention_map), dropout, features)
     tallies: dict[str, Tally] = {}
     for name, _ in recipe.weights:
         if name == "representation":

@@ -1,4 +1,4 @@
-"""The teacher's signals for a stage, from a cache on disk or computed on the fly.
+"""A trained model's signals for a stage, from a cache on disk or computed on the fly.
 
 The cache holds one float16 array a signal, over all pieces of all segments in the order of the
 texts, so that students with other packings share it. It is keyed by a fingerprint of the teacher's
@@ -23,7 +23,7 @@ from xdistil.data.packing import Rows
 from xdistil.data.pieces import Pieces, pieces_fingerprint
 from xdistil.errors import InputError
 from xdistil.mesh import shard_rows
-from xdistil.models.bert import Encoder
+from xdistil.models.folders import Model
 from xdistil.models.forward import Wanted, compute_signals, iterate_batches
 from xdistil.models.structs import Batch, Params, Signals
 
@@ -32,9 +32,9 @@ log = logging.getLogger("xdistil")
 
 @dataclass(frozen=True)
 class Teacher:
-    """A trained teacher, and how it reads a student's pieces."""
+    """A trained model, and how it reads a student's pieces."""
 
-    model: Encoder
+    model: Model
     params: Params  # on the devices
     padding_id: int
     kept: np.ndarray | None  # i32[student vocabulary] teacher id of each student piece; None: equal
@@ -120,7 +120,7 @@ def _write_signals(
     next(iter(paths.values())).parent.mkdir(parents=True, exist_ok=True)
     partial = {name: paths[name].with_suffix(".partial") for name in order}
     arrays: dict[str, np.memmap] = {}
-    log.info("teacher: computing %s of %d pieces", ", ".join(order), len(pieces.tokens))
+    log.info("computing %s of %d pieces", ", ".join(order), len(pieces.tokens))
     for indices, batch in iterate_batches(pieces, rows, batch_rows, teacher.padding_id):
         signals = teacher.compute(shard_rows(teacher.mesh, batch), wanted)
         logits = () if signals.logits is None else (signals.logits,)
@@ -146,6 +146,6 @@ def _require_room(path: Path, size: int) -> None:
     free = shutil.disk_usage(path.parent).free
     if size > free:
         raise InputError(
-            f"{path.parent} has room for {free >> 20} MiB, and the teacher's cache takes "
-            f"{size >> 20} MiB: free some, or lower data.transfer_limit."
+            f"{path.parent} has room for {free >> 20} MiB, and this cache takes {size >> 20} MiB: "
+            "free some, lower data.transfer_limit, or set teacher.cache=never."
         )

@@ -156,8 +156,16 @@ class Encoder(nn.Module):
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, batch: Batch, attention: bool = False, deterministic: bool = True) -> Output:
+    def __call__(
+        self,
+        batch: Batch,
+        attention: bool = False,
+        deterministic: bool = True,
+        features: Any = None,
+    ) -> Output:
         """Batch i32[B,T] -> Output: logits f32[B,T,C], L+1 hidden f[B,T,D], maps f[B,H,T,T].
+
+        With `features` f[B,T,D], the last hidden state, only the head is computed.
 
         A position attends to those of its own segment. Padding is a segment of its own, so that
         no row of the softmax is empty; what comes out there is finite and means nothing. The maps
@@ -165,6 +173,9 @@ class Encoder(nn.Module):
         state is the projected embedding. `deterministic=False` needs the rng "dropout".
         """
         config = self.config
+        if features is not None:
+            hidden = features.astype(self.dtype)
+            return Output(self._head(hidden, deterministic), (hidden,), None)
         hidden = _Embeddings(config, self.dtype, name="embeddings")(batch, deterministic)
         if config.embedding_size != config.hidden_size:
             hidden = _dense(config, config.hidden_size, self.dtype, "embeddings_project")(hidden)
@@ -190,6 +201,11 @@ class Encoder(nn.Module):
         hidden = nn.Dropout(config.dropout)(hidden, deterministic)
         logits = _dense(config, self.classes, self.dtype, "classifier")(hidden)
         return logits.astype(jnp.float32)
+
+    @property
+    def features(self) -> int:
+        """The index among the hidden states of what the head reads: the last."""
+        return self.config.layers
 
     @nn.nowrap
     def init_params(self, key: jax.Array) -> Params:

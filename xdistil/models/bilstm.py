@@ -64,24 +64,40 @@ class BiLSTM(nn.Module):
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, batch: Batch, attention: bool = False, deterministic: bool = True) -> Output:
+    def __call__(
+        self,
+        batch: Batch,
+        attention: bool = False,
+        deterministic: bool = True,
+        features: Any = None,
+    ) -> Output:
         """Batch i32[B,T] -> Output with logits f32[B,T,C].
 
-        Hidden states: embeddings f[B,T,E], the projection before its GELU f[B,T,D], and after it
-        f[B,T,D]. There are no attention maps: `attention` is accepted and answered with None.
+        Hidden states: embeddings f[B,T,E], the BiLSTM's f[B,T,2H], the projection before its GELU
+        f[B,T,D], and after it f[B,T,D]. There are no attention maps: `attention` is accepted and
+        answered with None. With `features`, the BiLSTM's hidden states, only what follows them is
+        computed.
         """
         config = self.config
-        embedded = _Embeddings(config, self.dtype, name="embeddings")(batch.tokens)
-        embedded = nn.Dropout(config.dropout)(embedded, deterministic)
-        both_ways = LSTM(config.hidden_size, self.dtype, name="lstm")(embedded, batch.segment)
-        both_ways = nn.Dropout(config.dropout)(both_ways, deterministic)
-        projected = nn.Dense(config.projection_size, dtype=self.dtype, name="projection")(both_ways)
+        embedded: tuple[jax.Array, ...] = ()
+        if features is None:
+            embeddings = _Embeddings(config, self.dtype, name="embeddings")(batch.tokens)
+            embedded = (nn.Dropout(config.dropout)(embeddings, deterministic),)
+            features = LSTM(config.hidden_size, self.dtype, name="lstm")(embedded[0], batch.segment)
+        both_ways = features.astype(self.dtype)
+        dropped = nn.Dropout(config.dropout)(both_ways, deterministic)
+        projected = nn.Dense(config.projection_size, dtype=self.dtype, name="projection")(dropped)
         activated = jax.nn.gelu(projected, approximate=False)
         logits = None
         if self.classes:
             logits = nn.Dense(self.classes, dtype=self.dtype, name="classifier")(activated)
             logits = logits.astype(jnp.float32)
-        return Output(logits, (embedded, projected, activated), None)
+        return Output(logits, (*embedded, both_ways, projected, activated), None)
+
+    @property
+    def features(self) -> int:
+        """The index among the hidden states of what projection and head read."""
+        return 1
 
     @nn.nowrap
     def init_params(self, key: jax.Array) -> Params:

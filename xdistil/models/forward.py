@@ -14,7 +14,7 @@ from xdistil.data.packing import Rows, fill_batch
 from xdistil.data.pieces import Pieces
 from xdistil.mesh import shard_rows
 from xdistil.models.folders import Model
-from xdistil.models.structs import Batch, Output, Params, Signals
+from xdistil.models.structs import Array, Batch, Output, Params, Signals
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,12 @@ def apply_model(
     batch: Batch,
     attention: bool = False,
     dropout: jax.Array | None = None,
+    features: Array | None = None,
 ) -> Output:
-    """A forward pass; deterministic unless there is a PRNG key for `dropout`."""
+    """A forward pass; deterministic unless there is a PRNG key for `dropout`.
+
+    With `features`, its hidden state of index `model.features`, what lies below is left out.
+    """
     return cast(
         Output,
         model.apply(
@@ -49,6 +53,7 @@ def apply_model(
             batch,
             attention=attention,
             deterministic=dropout is None,
+            features=features,
             rngs=None if dropout is None else {"dropout": dropout},
         ),
     )

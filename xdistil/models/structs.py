@@ -37,3 +37,4 @@ class Signals(NamedTuple):
     logits: Array | None  # f[B,T,C]
     hidden: tuple[Array, ...]  # the stage's teacher layers, in the order of its layer map
     attention: tuple[Array, ...]  # likewise
+    features: Array | None = None  # f[B,T,F] what the student's own frozen encoder hands its head

@@ -28,6 +28,7 @@ log = logging.getLogger("xdistil")
 
 CHUNK_LINES = 1024  # read, labelled and written together
 _BATCH_PIECES = 4096  # at most, in a batch of rows
+_SHORTEST = 16  # pieces in a row
 _LONGEST = 512  # pieces in a row where the folder does not say
 _RECORD = "xdistil"  # the key of config.json under which the input's shape is kept
 
@@ -78,9 +79,9 @@ class Tagger:
     def _label_alike(self, inputs: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
         examples = [Example(each, None, UNKNOWN_LANGUAGE) for each in inputs]
         pieces = cut_pieces(examples, self.task, self.tokenizer, self.max_length)
-        rows = pack(pieces, self.row_length, seed=None)
+        rows = pack(pieces, _fit_row(len(pieces.tokens), self.row_length), seed=None)
         count = len(rows.piece)
-        most = max(1, _BATCH_PIECES // self.row_length)
+        most = max(1, _BATCH_PIECES // rows.piece.shape[1])
         # Powers of two: few shapes to compile, and a single line need not fill a whole batch.
         batch_rows = min(most, 1 << (count - 1).bit_length())
         predicted = predict_rows(
@@ -126,6 +127,12 @@ class Tagger:
                 "tab between them."
             )
         return texts
+
+
+def _fit_row(pieces: int, row_length: int) -> int:
+    """The row for so many pieces: where they fit into one, a power of two, so that a single short
+    text is answered soon and few shapes are ever compiled."""
+    return min(row_length, max(_SHORTEST, 1 << (pieces - 1).bit_length()))
 
 
 def open_tagger(name: str, revision: str = "main") -> Tagger:

@@ -1,0 +1,133 @@
+"""What a frozen encoder makes of the texts, computed once: the same losses, less work."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from tests.distill.small import (
+    init_params,
+    make_batch,
+    make_bilstm,
+    make_course,
+    make_encoder,
+    make_teacher,
+    run_course,
+)
+from xdistil.config import Stage
+from xdistil.distill import loop, teacher
+from xdistil.distill.plan import HEAD, PROJECTION, list_groups, split_params
+from xdistil.distill.recipes import plan_stages
+from xdistil.distill.step import Recipe, init_state, train_step
+from xdistil.models.forward import apply_model
+from xdistil.models.structs import Signals
+
+LABELS = Signals(None, (), ())
+
+
+def start(recipe: Recipe, groups: tuple[str, ...]):
+    return init_state(recipe, *split_params(init_params(recipe.model), groups), jax.random.key(3))
+
+
+@pytest.mark.parametrize(
+    ("make", "groups"), [(make_encoder, (HEAD,)), (make_bilstm, (HEAD, PROJECTION))]
+)
+def test_features_given_or_computed_make_the_same_step(make, groups):
+    """With dropout above the features, none below them."""
+    recipe = Recipe(make(), (("labels", 1.0),), clip=1.0, encoder_frozen=True)
+    batch = make_batch(4)
+    hidden = apply_model(recipe.model, init_params(recipe.model), batch).hidden
+    features = np.asarray(hidden[recipe.model.features])
+    found = [
+        train_step(start(recipe, groups), batch, signals, np.float32(1e-2), recipe=recipe)
+        for signals in (LABELS, LABELS._replace(features=features))
+    ]
+    for left, right in zip(*map(jax.tree.leaves, found), strict=True):
+        if not jax.numpy.issubdtype(left.dtype, jax.dtypes.prng_key):
+            np.testing.assert_allclose(left, right, atol=1e-6)
+    other = LABELS._replace(features=np.zeros_like(features))
+    _, metrics = train_step(start(recipe, groups), batch, other, np.float32(1e-2), recipe=recipe)
+    assert abs(metrics.losses["labels"].sum - found[0][1].losses["labels"].sum) > 1e-3
+
+
+def test_a_step_on_features_leaves_the_encoder_out():
+    model = make_encoder(hidden_size=64, intermediate_size=256, layers=4)
+    recipe = Recipe(model, (("labels", 1.0),), encoder_frozen=True)
+    batch = make_batch(8)
+
+    def count_flops(signals: Signals) -> float:
+        lowered = train_step.lower(
+            start(recipe, (HEAD,)), batch, signals, np.float32(1), recipe=recipe
+        )
+        return lowered.compile().cost_analysis()["flops"]
+
+    features = np.zeros((*batch.tokens.shape, 64), np.float32)
+    assert count_flops(LABELS._replace(features=features)) < 0.02 * count_flops(LABELS)
+
+
+def test_only_stages_of_logits_and_labels_can_have_a_frozen_encoder():
+    plan = (
+        Stage(name="representation", loss="representation", layers="2"),
+        Stage(name="logits", loss="logits", unfreeze="gradual"),
+    )
+    stages = plan_stages(plan, "plan", make_bilstm(), make_encoder().config)
+    assert [planned.recipe.encoder_frozen for planned in stages] == [
+        False, True, True, False, False,
+    ]  # fmt: skip
+    assert len(list_groups(init_params(make_bilstm()))) == 4
+
+
+@pytest.fixture
+def written(monkeypatch) -> list[list[str]]:
+    """The signals of every pass over texts whose outcome is written down."""
+    passes: list[list[str]] = []
+    real = teacher._write_signals
+
+    def write(paths, names, *rest):
+        passes.append(names)
+        real(paths, names, *rest)
+
+    monkeypatch.setattr(teacher, "_write_signals", write)
+    return passes
+
+
+def run_gradual(folder: Path, epochs: float):
+    folder.mkdir()
+    plan = (Stage(name="logits", loss="logits", unfreeze="gradual", epochs=epochs, lr=1e-2),)
+    course = make_course(plan, folder, teacher=make_teacher(), batch_size=8)
+    (*_, outcome) = run_course(course, folder, init_params(make_bilstm()))
+    return course, outcome
+
+
+def test_stages_with_one_frozen_encoder_share_one_pass(tmp_path, written):
+    course, _ = run_gradual(tmp_path / "run", 2.0)
+    features = [names for names in written if names == ["hidden-1"]]
+    assert len(features) == 2  # transfer and dev, for the head alone and head and projection
+    assert not course.cache.exists()  # what no later stage reads is gone
+
+
+def test_a_single_epoch_is_no_reason_to_write(tmp_path, written):
+    run_gradual(tmp_path / "run", 1.0)
+    assert ["hidden-1"] not in written
+
+
+def test_the_outcome_is_that_of_computing_in_every_step(tmp_path, monkeypatch):
+    _, kept = run_gradual(tmp_path / "kept", 2.0)
+    monkeypatch.setattr(loop, "_keep_features", lambda course, leg, state, batch_rows: leg)
+    _, computed = run_gradual(tmp_path / "computed", 2.0)
+    for one, other in zip(kept.records, computed.records, strict=True):
+        assert one["best"] == pytest.approx(other["best"], rel=2e-3)
+    assert kept.records[0]["best"] != computed.records[0]["best"]  # rounded to float16
+    for one, other in zip(*(jax.tree.leaves(o.params) for o in (kept, computed)), strict=True):
+        np.testing.assert_allclose(one, other, atol=5e-3)
+
+
+def test_a_full_disk_costs_time_and_not_the_run(tmp_path, monkeypatch):
+    (tmp_path / "signals").mkdir()
+    plan = (Stage(name="labels", loss="labels", data="train", unfreeze="gradual", epochs=2.0),)
+    course = make_course(plan, tmp_path)
+    usage = type("Usage", (), {"free": 10})
+    monkeypatch.setattr(teacher.shutil, "disk_usage", lambda path: usage)
+    *_, outcome = run_course(course, tmp_path, init_params(make_bilstm()))
+    assert len(outcome.records) == 4

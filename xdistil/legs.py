@@ -1,0 +1,124 @@
+"""The student's sub-stages with their texts, and how the teacher's signals reach them."""
+
+from math import ceil
+
+import jax
+
+from xdistil.config import Experiment, Stage
+from xdistil.distill.loop import Leg, Source, count_steps, steps_between_evaluations
+from xdistil.distill.recipes import PlannedStage, wanted_signals
+from xdistil.distill.routes import Route, estimate_route, nominal_rate
+from xdistil.distill.teacher import Teacher, open_cache, signal_names
+from xdistil.models.forward import Wanted
+from xdistil.prepare import Prepared, Texts, take_share
+from xdistil.setting import Setting
+
+
+def draw_legs(setting: Setting, teacher: Teacher) -> tuple[Leg, ...]:
+    """The legs of the student's plan; the teacher reads the texts of cached routes here, once."""
+    prepared = setting.prepared
+    texts = stage_texts(setting.experiment, prepared)
+    wanted = _list_wanted(prepared)
+    folder = setting.workdir / "cache" / "signals"
+    cached = {
+        route.texts: open_cache(
+            folder,
+            teacher,
+            texts[route.texts].pieces,
+            texts[route.texts].rows,
+            wanted[route.texts],
+            setting.prediction_rows,
+        )
+        for route in plan_routes(setting.experiment, prepared)
+        if route.cached
+    }
+    sources = {
+        key: Source(each.pieces, each.rows, cached.get(key, {})) for key, each in texts.items()
+    }
+    return tuple(
+        Leg(
+            planned,
+            train=sources[texts_key(planned.stage)].select(wanted_signals(planned.recipe)),
+            dev=sources["dev"].select(wanted_signals(planned.recipe)),
+        )
+        for planned in prepared.student_stages
+    )
+
+
+def plan_routes(experiment: Experiment, prepared: Prepared) -> list[Route]:
+    """How the teacher's signals of every set of texts reach the steps that want them."""
+    texts = stage_texts(experiment, prepared)
+    readings: dict[str, float] = {}
+    for planned in prepared.student_stages:
+        if _reads_teacher(planned):
+            key = texts_key(planned.stage)
+            epochs, evaluations = _count_readings(experiment, planned, texts[key])
+            readings[key] = readings.get(key, 0.0) + epochs
+            readings["dev"] = readings.get("dev", 0.0) + evaluations
+    model = prepared.teacher
+    shapes = jax.eval_shape(model.init_params, jax.random.key(0))
+    rate = nominal_rate(sum(leaf.size for leaf in jax.tree.leaves({**shapes, "embeddings": {}})))
+    routes = []
+    for key, wanted in _list_wanted(prepared).items():
+        widths = {
+            name: model.classes if name == "logits" else model.config.hidden_size
+            for name in signal_names(wanted)
+        }
+        count = len(texts[key].pieces.tokens)
+        choice = experiment.teacher.cache
+        routes.append(estimate_route(key, widths, count, readings[key], rate, choice))
+    return routes
+
+
+def stage_texts(experiment: Experiment, prepared: Prepared) -> dict[str, Texts]:
+    """The texts of dev and of every stage of the student's plan, by `texts_key`."""
+    texts = {"dev": prepared.student_texts["dev"]}
+    for planned in prepared.student_stages:
+        stage, key = planned.stage, texts_key(planned.stage)
+        if key not in texts:
+            texts[key] = prepared.student_texts[stage.data]
+            if stage.data == "train":
+                texts[key] = take_share(
+                    texts[key],
+                    stage.label_fraction,
+                    prepared.corpus.task,
+                    prepared.student_tokenizer,
+                    experiment.data,
+                    experiment.seed,
+                )
+    return texts
+
+
+def texts_key(stage: Stage) -> str:
+    """What a stage's texts are called: transfer, all, train, or a share of train."""
+    if stage.data != "train" or stage.label_fraction == 1:
+        return stage.data
+    return f"{stage.label_fraction:.3%} of train"
+
+
+def _reads_teacher(planned: PlannedStage) -> bool:
+    """Whether a stage wants signals that a cache can hold."""
+    wanted = wanted_signals(planned.recipe)
+    return wanted != Wanted() and not wanted.attention
+
+
+def _list_wanted(prepared: Prepared) -> dict[str, Wanted]:
+    """The signals that a cache of each set of texts would hold."""
+    wanted: dict[str, Wanted] = {}
+    for planned in prepared.student_stages:
+        if _reads_teacher(planned):
+            for key in (texts_key(planned.stage), "dev"):
+                union = wanted.get(key, Wanted()).union(wanted_signals(planned.recipe))
+                wanted[key] = union
+    return wanted
+
+
+def _count_readings(
+    experiment: Experiment, planned: PlannedStage, texts: Texts
+) -> tuple[float, float]:
+    """(epochs, evaluations) of a sub-stage, at most."""
+    _, epoch, steps = count_steps(
+        planned, texts.pieces, texts.rows, experiment.batch_size, jax.device_count()
+    )
+    every = steps_between_evaluations(experiment.eval_every, epoch)
+    return planned.substage.epochs, 1 + ceil(steps / every)

@@ -1,0 +1,35 @@
+"""What every phase of a run reads."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jax.sharding import Mesh
+
+from xdistil.config import Experiment
+from xdistil.journal import Journal
+from xdistil.prepare import Prepared
+from xdistil.results import scores
+
+PREDICTION_PIECES = 4096  # in a batch of predictions or of the teacher's cache
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An experiment with all that was made ready for it."""
+
+    experiment: Experiment
+    workdir: Path
+    prepared: Prepared
+    journal: Journal
+    mesh: Mesh
+
+    @property
+    def prediction_rows(self) -> int:
+        """Rows in a batch of predictions, a multiple of the devices."""
+        rows = PREDICTION_PIECES // self.experiment.data.row_length // self.mesh.size
+        return max(1, rows) * self.mesh.size
+
+    @property
+    def main_score(self) -> str:
+        """The score that chooses: macro_f1 of tagging, accuracy of classification."""
+        return scores.MAIN_SCORE[self.prepared.corpus.task.kind]
