@@ -20,14 +20,16 @@ def test_groups_run_from_the_head_downwards():
     assert plan.list_groups(init_params(make_bilstm())) == BILSTM
     twelve = jax.eval_shape(make_encoder(layers=12).init_params, jax.random.key(0))
     layers = tuple(f"layer {i}" for i in range(11, -1, -1))
-    assert plan.list_groups(twelve) == ("head", *layers, "embeddings")
+    assert plan.list_groups(twelve) == ("head", *layers, "positions", "embeddings")
 
 
-def test_the_pooler_belongs_to_the_head_and_the_narrow_embeddings_to_the_embeddings():
+def test_the_pooler_belongs_to_the_head_and_only_words_to_the_word_embeddings():
     assert plan.group_of(("pooler", "dense", "kernel")) == "head"
     assert plan.group_of(("classifier", "out_proj", "bias")) == "head"
-    assert plan.group_of(("embeddings_project", "kernel")) == "embeddings"
-    assert plan.group_of(("embeddings", "LayerNorm", "scale")) == "embeddings"
+    assert plan.group_of(("embeddings_project", "kernel")) == "positions"
+    assert plan.group_of(("embeddings", "LayerNorm", "scale")) == "positions"
+    assert plan.group_of(("embeddings", "position_embeddings", "embedding")) == "positions"
+    assert plan.group_of(("embeddings", "word_embeddings", "embedding")) == "embeddings"
     assert plan.group_of(("encoder", "layer", "10", "output", "dense", "bias")) == "layer 10"
     assert plan.group_of((plan.SIDE, "0", "kernel")) == "projection"
 
@@ -39,6 +41,19 @@ def test_a_bilstm_thaws_head_projection_bilstm_embeddings():
         ("logits/projection", BILSTM[:2]),
         ("logits/bilstm", BILSTM[:3]),
         ("logits/embeddings", BILSTM),
+    ]
+
+
+@pytest.mark.parametrize("train_embeddings", [True, False])
+def test_positions_thaw_with_the_lowest_layers_and_without_the_words(train_embeddings):
+    """Frozen word embeddings leave nothing random frozen with them."""
+    groups = plan.list_groups(init_params(make_encoder()))
+    expanded = plan.expand_plan(gradual(), groups, train_embeddings)
+    last = [("logits/embeddings", groups)] if train_embeddings else []
+    assert [(s.name, s.trainable) for s in expanded] == [
+        ("logits/head", ("head",)),
+        ("logits/layers-0-1", ("head", "layer 1", "layer 0", "positions")),
+        *last,
     ]
 
 

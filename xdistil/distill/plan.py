@@ -13,7 +13,8 @@ from xdistil.config import Stage
 from xdistil.errors import InputError
 from xdistil.models.structs import Params
 
-HEAD, PROJECTION, BILSTM, EMBEDDINGS = "head", "projection", "bilstm", "embeddings"
+HEAD, PROJECTION, BILSTM = "head", "projection", "bilstm"
+POSITIONS, EMBEDDINGS = "positions", "embeddings"
 SIDE = "side_projections"  # the top-level key of projections that only a loss reads
 
 
@@ -78,7 +79,8 @@ def labels_only() -> tuple[Stage, ...]:
 
 
 def group_of(path: tuple[str, ...]) -> str:
-    """The group of the parameter at a path: head, projection, bilstm, `layer N` or embeddings."""
+    """The group of the parameter at a path: head, projection, bilstm, `layer N`, positions (with
+    token types and the norm of the sum) or embeddings, those of words."""
     top = path[0]
     if top in ("classifier", "pooler"):
         return HEAD
@@ -88,14 +90,14 @@ def group_of(path: tuple[str, ...]) -> str:
         return BILSTM
     if top == "encoder":
         return f"layer {path[2]}"
-    return EMBEDDINGS
+    return EMBEDDINGS if "word_embeddings" in path else POSITIONS
 
 
 def list_groups(params: Params) -> tuple[str, ...]:
     """The groups present in the parameters, from the head downwards (the order of thawing)."""
     present = {group_of(path) for path in flatten_dict(params)}
     layers = sorted((g for g in present if g.startswith("layer ")), key=lambda g: -int(g[6:]))
-    order = (HEAD, PROJECTION, BILSTM, *layers, EMBEDDINGS)
+    order = (HEAD, PROJECTION, BILSTM, *layers, POSITIONS, EMBEDDINGS)
     return tuple(group for group in order if group in present)
 
 
@@ -106,7 +108,8 @@ def expand_plan(
 
     A representation stage reaches everything but the head. Other losses reach everything. Gradual
     unfreezing (XtremeDistil section 4) begins with the head, adds the projection, then the layers
-    downwards in blocks of `unfreeze_every`, the word embeddings last; what is thawed stays so.
+    downwards in blocks of `unfreeze_every`, positions with the lowest of them, the word embeddings
+    last; what is thawed stays so.
     """
     result: list[SubStage] = []
     for index, stage in enumerate(plan):
@@ -120,8 +123,11 @@ def expand_plan(
         size = stage.unfreeze_every or max(len(layers), 1)
         ends = {layer for i, layer in enumerate(layers, 1) if i % size == 0 or i == len(layers)}
         for end, group in enumerate(reached, 1):
-            if group.startswith("layer ") and group not in ends:
+            lowest = reached[end : end + 1] == [POSITIONS]
+            if group.startswith("layer ") and (group not in ends or lowest):
                 continue
+            if group == POSITIONS:
+                group = layers[-1]
             name = group if not group.startswith("layer ") else _layers_name(layers, group, size)
             epochs = stage.epochs if end == len(reached) else stage.thaw_epochs or stage.epochs
             result.append(SubStage(index, f"{stage.name}/{name}", tuple(reached[:end]), epochs))

@@ -1,0 +1,678 @@
+"""How fast is a step of each kind of stage, in real tokens a second and beside a matrix product?
+
+    python benchmarks/steps.py --model=MINILM --data=wikiann5 --seconds=20 --output=steps.json
+    python benchmarks/steps.py --model=MINILM --data=wikiann5 --peer --only=peer
+
+Texts are the task folder's training sentences in the pieces of the model's tokenizer, packed into
+rows of 64, 4,096 positions a batch. Teachers have the shapes of MiniLM and of BERT-base, students
+are a BiLSTM and two transformers; their weights are random. A step is timed as a run makes it: the
+batch goes to the device, the teacher runs where its signals are wanted on the fly, then loss,
+gradient and optimizer. Batches are made before the clock starts (a run makes them in a thread of
+their own); evaluation and checkpoints are not timed.
+
+On a CPU the arithmetic is float32. On a GPU it is bfloat16 on all sides (in PyTorch by autocast,
+and the teacher wholly), and a turn is ten steps, waited for at their end.
+
+Tokens are real pieces: padding is not counted, neither in the rate nor in the operations. The
+operations of a batch are, for a model with P numbers in its matrices (tables that are looked up
+are none), L attention layers of width D, N real pieces and S the sum of the squared lengths of its
+segments,
+
+    forward  = 2 P N + 4 L D S
+    training = 3 forward (a forward pass, the gradients of what comes in and of the weights)
+
+where a part that is frozen below all that trains counts once, and a teacher on the fly adds its
+forward pass. Side projections count as matrices. Two directions of an LSTM are two matrices each.
+The share is operations a second over the rate of a product of two square matrices of 1,024
+(float32, CPU) or 8,192 (bfloat16, GPU) in the same round; with --peak=OPERATIONS_A_SECOND the
+table has the share of that peak too (989e12: a dense bfloat16 product on an H100 by its maker).
+
+With --peer two of the cases run in PyTorch as well, with the modules of `transformers`, in turns
+with ours and on the same sentences, on all cores of the process and on one (where other work holds
+a core, PyTorch's threads wait for each other, and one alone may be faster):
+
+- a BERT-base teacher and a student of 6 x 384 on the fly, all hidden states (through side
+  projections) and attention maps. PyTorch has length-sorted batches of as many sentences as fill
+  4,096 positions with their padding, `torch.inference_mode` for the teacher, eager attention (no
+  other gives maps out), a fused AdamW. Another contestant is the same with every sentence padded
+  or cut to 32 pieces, 128 sentences a batch.
+- fine-tuning of the model itself: 32 sentences a batch, in PyTorch length-sorted, with either of
+  its attentions, AdamW, clipped at 1.0, dropout as in the model's config.
+"""
+
+import argparse
+import itertools
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import measure
+import numpy as np
+from flax.traverse_util import flatten_dict
+from jax.sharding import NamedSharding, PartitionSpec
+from measure import Action, Counts
+
+from xdistil.config import Data, Stage, Student
+from xdistil.data import batches
+from xdistil.data.examples import Example, Task, read_corpus
+from xdistil.data.packing import Rows, pack
+from xdistil.data.pieces import Pieces, Tokenizer, cut_pieces, load_tokenizer
+from xdistil.distill.plan import HEAD, SIDE, split_params
+from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
+from xdistil.distill.step import init_state, train_step
+from xdistil.distill.teacher import signal_names
+from xdistil.mesh import make_mesh, replicate, shard_rows
+from xdistil.models.bert import Encoder, EncoderConfig
+from xdistil.models.folders import Model, load_model
+from xdistil.models.forward import Wanted, compute_signals
+from xdistil.models.structs import Batch, Params, Signals
+from xdistil.models.student import design_student
+
+TEACHERS = {
+    "MiniLM": {"hidden_size": 384, "layers": 6, "intermediate_size": 1536},
+    "BERT-base": {"hidden_size": 768, "layers": 12, "intermediate_size": 3072},
+}
+STUDENTS = {
+    "BiLSTM 50/290": Student(
+        kind="bilstm", embedding_size=50, hidden_size=290, embeddings="random"
+    ),
+    "transformer 6x384": Student(
+        kind="transformer",
+        hidden_size=384,
+        layers=6,
+        heads=12,
+        intermediate_size=3072,
+        dropout=0.1,
+        embeddings="random",
+    ),
+    "transformer 3x192": Student(
+        kind="transformer",
+        hidden_size=192,
+        layers=3,
+        heads=12,
+        intermediate_size=3072,
+        dropout=0.1,
+        embeddings="random",
+    ),
+}
+# A rate so small that random weights stay what they are, however many steps are timed.
+RATE = 1e-6
+FINETUNING = Stage(name="finetune", loss="labels", data="train", clip=1.0, weight_decay=0.01)
+ON_THE_FLY = Stage(
+    name="fly",
+    loss="representation+attention",
+    representation="mse",
+    layers="last",
+    attention="last",
+    clip=1.0,
+    weight_decay=0.01,
+)
+CACHED = Stage(name="cached", loss="representation")
+OTHERS = {
+    "logits": Stage(name="logits", loss="logits"),
+    "labels": Stage(name="labels", loss="labels", data="train"),
+    "head only": Stage(name="logits", loss="logits", unfreeze="gradual"),
+}
+BATCHES = 8  # that the steps go through
+FINETUNING_SENTENCES = 32  # a step
+FIXED_LENGTH = 32  # pieces, where every sentence is padded to one length
+IGNORED = -100  # the class of a position that PyTorch's cross-entropy leaves out
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Sentences as pieces in packed rows."""
+
+    task: Task
+    tokenizer: Tokenizer
+    pieces: Pieces
+    rows: Rows
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every case reads."""
+
+    texts: Texts
+    batch_rows: int
+    dtype: str
+    steps: int  # in a turn
+
+
+def read_texts(
+    folder: Path, tokenizer: Tokenizer, row_length: int, languages: str, limit: int
+) -> Texts:
+    """The first training sentences of a task folder, in rows."""
+    corpus = read_corpus(Data(folder=str(folder), languages=languages, limit=limit), 0)
+    return pack_texts(corpus.train, corpus.task, tokenizer, row_length)
+
+
+def pack_texts(examples: list[Example], task: Task, tokenizer: Tokenizer, row_length: int) -> Texts:
+    """Examples in rows of a length, cut to segments that fit."""
+    pieces = cut_pieces(examples, task, tokenizer, row_length)
+    return Texts(task, tokenizer, pieces, pack(pieces, row_length, 0))
+
+
+def design_teacher(name: str, texts: Texts, dtype: str) -> Encoder:
+    """A teacher of one of the shapes, for the task and the tokenizer of the texts."""
+    shape = TEACHERS[name]
+    config = EncoderConfig(
+        vocabulary_size=texts.tokenizer.vocabulary_size,
+        embedding_size=shape["hidden_size"],
+        **shape,
+    )
+    return Encoder(config, texts.task.kind, len(texts.task.labels), dtype)
+
+
+def count_forward(params: Params, batch: Batch) -> float:
+    """Operations of a forward pass through these parameters, as the docstring above has them."""
+    kernels = {path: x for path, x in flatten_dict(params).items() if path[-1].endswith("kernel")}
+    numbers = sum(math.prod(kernel.shape) for kernel in kernels.values())
+    widths = [kernel.shape[1] for path, kernel in kernels.items() if path[-2] == "query"]
+    segment = np.asarray(batch.segment)
+    real = int(np.count_nonzero(segment))
+    same = segment[:, :, None] == segment[:, None, :]
+    pairs = int(np.count_nonzero(same & (segment[:, :, None] > 0)))
+    return 2.0 * numbers * real + 4.0 * sum(widths) * pairs
+
+
+def leave_head(params: Params) -> Params:
+    """Parameters without those of the head, which no representation stage computes."""
+    return split_params(params, (HEAD,))[1]
+
+
+def count_training(planned: PlannedStage, trainable: Params, frozen: Params, batch: Batch) -> float:
+    """Operations of a step's forward pass and gradient, the teacher's aside."""
+    if not planned.learns_head:
+        frozen = leave_head(frozen)
+    return 3 * count_forward(trainable, batch) + count_forward(frozen, batch)
+
+
+def make_feed(
+    texts: Texts, batch_rows: int, signals: dict[str, np.ndarray]
+) -> list[tuple[Batch, dict[str, np.ndarray]]]:
+    """Full batches of the texts in a shuffled order, with their signals."""
+    feed = batches.make_batches(
+        texts.pieces, texts.rows, signals, batch_rows, 1.0, 0, texts.tokenizer.pad
+    )
+    full = max(1, len(texts.rows.piece) // batch_rows)
+    return list(itertools.islice(feed, min(BATCHES, full)))
+
+
+def run_steps(
+    step: Callable[[], tuple[Counts, Any]], wait: Callable[[Any], Any], steps: int
+) -> Action:
+    """An action of several steps, waited for at their end, as a run lets the device go ahead."""
+
+    def act() -> Counts:
+        total: Counts = {"steps": steps}
+        for _ in range(steps):
+            counts, pending = step()
+            for thing, count in counts.items():
+                total[thing] = total.get(thing, 0.0) + count
+        wait(pending)
+        return total
+
+    return act
+
+
+def start_training(
+    setting: Setting,
+    model: Model,
+    stage: Stage,
+    teacher: Encoder | None = None,
+    params: Params | None = None,
+) -> Action:
+    """Steps of a stage, or of the first of its sub-stages.
+
+    Args:
+        teacher: what the stage learns from. It runs where attention maps are wanted; otherwise its
+            signals are random numbers in the cache's type and shape.
+        params: where to start; None: at random.
+    """
+    texts, mesh = setting.texts, make_mesh()
+    shape = None if teacher is None else teacher.config
+    planned = plan_stages((stage,), "plan", model, shape)[0]
+    wanted = wanted_signals(planned.recipe)
+    on_the_fly = bool(wanted.attention)
+    cached = {} if on_the_fly or teacher is None else draw_signals(texts, teacher, wanted)
+    feed = make_feed(texts, setting.batch_rows, cached)
+
+    params = params or model.init_params(jax.random.key(0))
+    trainable, frozen = split_params({**params, **draw_sides(planned)}, planned.substage.trainable)
+    operations = [count_training(planned, trainable, frozen, batch) for batch, _ in feed]
+    teacher_params: Params = {}
+    if on_the_fly:
+        assert teacher is not None  # plan_stages refuses such a stage without one
+        teacher_params = replicate(mesh, teacher.init_params(jax.random.key(1)))
+        body = leave_head(teacher_params)
+        operations = [
+            count + count_forward(body, batch)
+            for count, (batch, _) in zip(operations, feed, strict=True)
+        ]
+    trainable, frozen = replicate(mesh, (trainable, frozen))
+    state = init_state(planned.recipe, trainable, frozen, jax.random.key(2))
+    state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+    turn = itertools.cycle(zip(feed, operations, strict=True))
+
+    def step() -> tuple[Counts, Any]:
+        nonlocal state
+        (batch, values), count = next(turn)
+        real = int(np.count_nonzero(batch.segment))
+        batch = shard_rows(mesh, batch)
+        if on_the_fly:
+            signals = compute_signals(teacher_params, batch, model=teacher, wanted=wanted)
+        else:
+            signals = arrange_signals(wanted, shard_rows(mesh, values))
+        state, metrics = train_step(state, batch, signals, np.float32(RATE), recipe=planned.recipe)
+        return {"tokens": real, "operations": count}, (state.trainable, metrics)
+
+    return run_steps(step, jax.block_until_ready, setting.steps)
+
+
+def draw_signals(texts: Texts, teacher: Encoder, wanted: Wanted) -> dict[str, np.ndarray]:
+    """Random numbers in place of a teacher's cached outputs, float16 by piece."""
+    generator = np.random.default_rng(0)
+    widths = {"logits": len(texts.task.labels)}
+    return {
+        name: generator.standard_normal(
+            (len(texts.pieces.tokens), widths.get(name, teacher.config.hidden_size)), np.float32
+        ).astype(np.float16)
+        for name in signal_names(wanted)
+    }
+
+
+def arrange_signals(wanted: Wanted, values: dict[str, jax.Array]) -> Signals:
+    """Cached values by name as what a step takes."""
+    hidden = tuple(values[f"hidden-{layer}"] for layer in wanted.hidden)
+    return Signals(values.get("logits"), hidden, ())
+
+
+def draw_sides(planned: PlannedStage) -> Params:
+    """Random projections from the student's width to the teacher's, where a loss needs them."""
+    generator = np.random.default_rng(0)
+    sides = {
+        str(index): {
+            "kernel": generator.normal(0, width**-0.5, (width, target)).astype(np.float32),
+            "bias": np.zeros(target, np.float32),
+        }
+        for index, (width, target) in enumerate(planned.sides)
+        if width != target
+    }
+    return {SIDE: sides} if sides else {}
+
+
+def start_forward(setting: Setting, teacher: Encoder) -> Action:
+    """Batches of a teacher's signals for the cache: logits and its middle hidden states."""
+    mesh = make_mesh()
+    wanted = Wanted(logits=True, hidden=(math.ceil(7 * teacher.config.layers / 12),))
+    params = replicate(mesh, teacher.init_params(jax.random.key(1)))
+    turn = itertools.cycle(
+        (batch, count_forward(params, batch))
+        for batch, _ in make_feed(setting.texts, setting.batch_rows, {})
+    )
+
+    def step() -> tuple[Counts, Any]:
+        batch, count = next(turn)
+        real = int(np.count_nonzero(batch.segment))
+        signals = compute_signals(params, shard_rows(mesh, batch), model=teacher, wanted=wanted)
+        return {"tokens": real, "operations": count}, signals
+
+    return run_steps(step, jax.block_until_ready, setting.steps)
+
+
+def list_cases(setting: Setting) -> dict[str, Callable[[], Action]]:
+    """What starts each case, by its name."""
+    texts, dtype = setting.texts, setting.dtype
+    teachers = {name: design_teacher(name, texts, dtype) for name in TEACHERS}
+    cases: dict[str, Callable[[], Action]] = {}
+    for name, teacher in teachers.items():
+        cases[f"fine-tuning, {name}"] = partial(start_training, setting, teacher, FINETUNING)
+        cases[f"forward for the cache, {name}"] = partial(start_forward, setting, teacher)
+        for of, student in STUDENTS.items():
+            model = design_student(student, teacher.config, texts.tokenizer, texts.task, dtype)
+            start = partial(start_training, setting, model)
+            if student.kind == "transformer":
+                cases[f"hidden states and attention on the fly, {name} to {of}"] = partial(
+                    start, ON_THE_FLY, teacher
+                )
+            cases[f"representation from the cache, {name} to {of}"] = partial(
+                start, CACHED, teacher
+            )
+    # Nothing of a teacher but its logits, whose width is the task's, reaches these.
+    teacher = teachers["MiniLM"]
+    for of, student in STUDENTS.items():
+        model = design_student(student, teacher.config, texts.tokenizer, texts.task, dtype)
+        for kind, stage in OTHERS.items():
+            learns_from = None if stage.loss == "labels" else teacher
+            cases[f"{kind}, {of}"] = partial(start_training, setting, model, stage, learns_from)
+    return cases
+
+
+def sort_into_batches(
+    pieces: Pieces, sentences: float = math.inf, positions: float = math.inf
+) -> list[list[int]]:
+    """Segments of like lengths together, then the batches shuffled.
+
+    Args:
+        sentences: segments in a batch, at most.
+        positions: segments times the longest of them, at most.
+    """
+    lengths = np.diff(pieces.start)
+    found: list[list[int]] = [[]]
+    for segment in np.argsort(lengths, kind="stable").tolist():
+        size = len(found[-1]) + 1
+        if size > 1 and (size > sentences or size * lengths[segment] > positions):
+            found.append([])
+        found[-1].append(segment)
+    order = np.random.default_rng(0).permutation(len(found))
+    return [found[index] for index in order]
+
+
+def make_torch_feed(
+    texts: Texts, groups: list[list[int]], device: str, length: int = 0
+) -> Iterator[tuple[dict[str, Any], Any, int]]:
+    """Batches in PyTorch again and again: a model's arguments, its labels, and the real pieces.
+
+    Args:
+        length: pieces in every row; 0: as many as the longest of the batch.
+    """
+    import torch
+
+    lengths = np.diff(texts.pieces.start)
+    feed = []
+    for group in groups:
+        longest = int(lengths[group].max())
+        batch, real = measure.pad_segments(
+            texts.pieces, group, length or longest, texts.tokenizer.pad
+        )
+        inputs = {
+            "input_ids": torch.from_numpy(batch.tokens).long().to(device),
+            "attention_mask": torch.from_numpy(batch.segment).long().to(device),
+            "token_type_ids": torch.from_numpy(batch.token_type).long().to(device),
+        }
+        labels = np.where(batch.label_mask, batch.labels, IGNORED)
+        if texts.task.kind == "classification":
+            labels = labels[:, 0]
+        feed.append((inputs, torch.from_numpy(labels).long().to(device), real))
+    return itertools.cycle(feed)
+
+
+def make_adamw(parameters: Any) -> Any:
+    """AdamW with decay on matrices only, as in our recipe; fused, its fastest kind."""
+    import torch
+
+    parameters = list(parameters)
+    return torch.optim.AdamW(
+        [
+            {"params": [x for x in parameters if x.ndim > 1], "weight_decay": 0.01},
+            {"params": [x for x in parameters if x.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=RATE,
+        fused=True,
+    )
+
+
+def start_torch_distillation(
+    setting: Setting,
+    teacher: EncoderConfig,
+    student: EncoderConfig,
+    groups: list[list[int]],
+    device: str,
+    length: int = 0,
+) -> Action:
+    """The step of ON_THE_FLY with the modules of `transformers`."""
+    import torch
+    import transformers
+
+    def build(shape: EncoderConfig) -> Any:
+        config = transformers.BertConfig(
+            vocab_size=shape.vocabulary_size,
+            hidden_size=shape.hidden_size,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            intermediate_size=shape.intermediate_size,
+            hidden_dropout_prob=shape.dropout,
+            attention_probs_dropout_prob=shape.attention_dropout,
+            attn_implementation="eager",
+        )
+        return transformers.BertModel(config, add_pooling_layer=False).to(device)
+
+    arithmetic = getattr(torch, setting.dtype)
+    large, small = build(teacher).eval().to(arithmetic), build(student).train()
+    layers = student.layers
+    sides = torch.nn.ModuleList(
+        torch.nn.Linear(student.hidden_size, teacher.hidden_size) for _ in range(layers + 1)
+    ).to(device)
+    parameters = [*small.parameters(), *sides.parameters()]
+    optimizer = make_adamw(parameters)
+    feed = make_torch_feed(setting.texts, groups, device, length)
+
+    def step() -> tuple[Counts, Any]:
+        inputs, _, real = next(feed)
+        wanted = {"output_hidden_states": True, "output_attentions": True}
+        with torch.inference_mode():
+            target = large(**inputs, **wanted)
+        with torch.autocast(device, arithmetic, enabled=setting.dtype != "float32"):
+            output = small(**inputs, **wanted)
+            mapped = [side(state) for side, state in zip(sides, output.hidden_states, strict=True)]
+        mask = inputs["attention_mask"].float()
+        places = mask[:, :, None]
+        pairs = (mask[:, :, None] * mask[:, None, :])[:, None]
+        hidden = [
+            ((mine.float() - theirs.float()) * places).square().sum()
+            for mine, theirs in zip(mapped, target.hidden_states[-layers - 1 :], strict=True)
+        ]
+        maps = [
+            ((mine.float() - theirs.float()) * pairs).square().sum()
+            for mine, theirs in zip(output.attentions, target.attentions[-layers:], strict=True)
+        ]
+        loss = torch.stack(hidden).mean() / (mask.sum() * teacher.hidden_size)
+        loss = loss + torch.stack(maps).mean() / (pairs.sum() * student.heads)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        return {"tokens": real}, device
+
+    return run_steps(step, measure.wait_for_torch, setting.steps)
+
+
+def start_torch_finetuning(
+    setting: Setting, folder: Path, attention: str, groups: list[list[int]], device: str
+) -> Action:
+    """The step of FINETUNING with the model of `transformers` that the folder holds."""
+    import torch
+    import transformers
+
+    kinds = {
+        "tagging": transformers.AutoModelForTokenClassification,
+        "classification": transformers.AutoModelForSequenceClassification,
+    }
+    model = kinds[setting.texts.task.kind].from_pretrained(
+        folder,
+        dtype=torch.float32,
+        num_labels=len(setting.texts.task.labels),
+        attn_implementation=attention,
+    )
+    model = model.to(device).train()
+    optimizer = make_adamw(model.parameters())
+    feed = make_torch_feed(setting.texts, groups, device)
+
+    def step() -> tuple[Counts, Any]:
+        inputs, labels, real = next(feed)
+        with torch.autocast(
+            device, getattr(torch, setting.dtype), enabled=setting.dtype != "float32"
+        ):
+            loss = model(**inputs, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        return {"tokens": real}, device
+
+    return run_steps(step, measure.wait_for_torch, setting.steps)
+
+
+def start_distillation_contest(setting: Setting, device: str) -> dict[str, Action]:
+    """Ours and PyTorch's steps of a BERT-base teacher on the fly."""
+    texts = setting.texts
+    teacher = design_teacher("BERT-base", texts, setting.dtype)
+    student = design_student(
+        STUDENTS["transformer 6x384"], teacher.config, texts.tokenizer, texts.task, setting.dtype
+    )
+    assert isinstance(student, Encoder)  # STUDENTS has it so
+    start = partial(start_torch_distillation, setting, teacher.config, student.config)
+    positions = setting.batch_rows * texts.rows.piece.shape[1]
+    in_order = np.random.default_rng(0).permutation(len(texts.pieces.start) - 1).tolist()
+    size = max(1, positions // FIXED_LENGTH)
+    fixed = [in_order[first : first + size] for first in range(0, len(in_order), size)]
+    by_length = sort_into_batches(texts.pieces, positions=positions)
+    return {
+        "xdistil": start_training(setting, student, ON_THE_FLY, teacher),
+        **measure.on_threads("PyTorch, sorted by length", start(by_length, device)),
+        **measure.on_threads(
+            f"PyTorch, padded to {FIXED_LENGTH}", start(fixed, device, FIXED_LENGTH)
+        ),
+    }
+
+
+def start_finetuning_contest(setting: Setting, folder: Path, device: str) -> dict[str, Action]:
+    """Ours and PyTorch's steps of fine-tuning the model in the folder."""
+    texts = setting.texts
+    loaded = load_model(str(folder), task=texts.task, dtype=setting.dtype)
+    row_length = texts.rows.piece.shape[1]
+    rows = batches.rows_per_batch(texts.pieces, row_length, FINETUNING_SENTENCES, make_mesh().size)
+    ours = Setting(texts, rows, setting.dtype, setting.steps)
+    groups = sort_into_batches(texts.pieces, sentences=FINETUNING_SENTENCES)
+    contestants = {"xdistil": start_training(ours, loaded.model, FINETUNING, params=loaded.params)}
+    for attention in ("sdpa", "eager"):
+        peer = start_torch_finetuning(setting, folder, attention, groups, device)
+        contestants |= measure.on_threads(f"PyTorch, {attention}", peer)
+    return contestants
+
+
+def run_case(action: Action, product: Action, seconds: float, peak: float | None) -> dict[str, Any]:
+    """One case in turns with the matrix product."""
+    turns = measure.take_turns({"step": action, measure.MATRIX_PRODUCT: product}, seconds)
+    steps = turns["step"]
+    result = {
+        **measure.describe(steps),
+        "matrix_product": measure.describe(turns[measure.MATRIX_PRODUCT]),
+        "share_of_matrix_product": measure.compare(
+            steps, turns[measure.MATRIX_PRODUCT], "operations"
+        ),
+    }
+    if peak:
+        shares = [rate / peak for rate in measure.rates(steps, "operations")]
+        result["share_of_peak"] = measure.summarise(shares)
+    return result
+
+
+def run_contest(
+    contestants: dict[str, Action], products: dict[str, Action], seconds: float
+) -> dict[str, Any]:
+    """Ours, the peers and the matrix products in turns."""
+    turns = measure.take_turns({**contestants, **products}, seconds)
+    described = {name: measure.describe(turns[name]) for name in turns}
+    for name in contestants:
+        described[name]["tokens_per_second_of_ours_over_its"] = measure.compare(
+            turns["xdistil"], turns[name], "tokens"
+        )
+    return described
+
+
+def print_cases(cases: dict[str, dict[str, Any]]) -> None:
+    """A line a case."""
+    rows = []
+    for name, case in cases.items():
+        told = [measure.show(case["tokens_per_second"])]
+        told.append(measure.show(case["operations_per_second"], 1, 1e-9))
+        told.append(measure.show(case["share_of_matrix_product"], 1, 100))
+        told.append(measure.show(case["share_of_peak"], 1, 100) if "share_of_peak" in case else "")
+        rows.append((name, *told))
+    header = ("case", "real tokens/s", "GFLOP/s", "% of product", "% of peak")
+    measure.print_table(header, rows)
+
+
+def print_contest(title: str, contest: dict[str, Any]) -> None:
+    """A line a contestant."""
+    rows = []
+    for name, told in contest.items():
+        if "tokens_per_second" in told:
+            tokens = measure.show(told["tokens_per_second"])
+            ratio = measure.show(told["tokens_per_second_of_ours_over_its"], 2)
+            rows.append((name, tokens, ratio, ""))
+        else:
+            rows.append((name, "", "", measure.show(told["operations_per_second"], 1, 1e-9)))
+    measure.print_table((title, "real tokens/s", "ours over it", "GFLOP/s"), rows)
+
+
+def main() -> None:
+    """Runs the cases whose names hold --only, then the contests with PyTorch."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", type=Path, required=True, help="an HF folder with its tokenizer")
+    parser.add_argument("--data", type=Path, required=True, help="a task folder")
+    parser.add_argument("--languages", default="en", help="of the sentences; empty: all")
+    parser.add_argument("--limit", type=int, default=4000, help="sentences, at most")
+    parser.add_argument("--row-length", type=int, default=64, help="pieces in a row")
+    parser.add_argument("--positions", type=int, default=4096, help="rows times length of a batch")
+    parser.add_argument("--only", default="", help="cases and contests whose name holds this")
+    parser.add_argument("--peer", action="store_true", help="run the contests with PyTorch too")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each case, at least")
+    parser.add_argument("--peak", type=float, help="operations a second of the device")
+    measure.add_output(parser)
+    flags = parser.parse_args()
+
+    if flags.peer:
+        # JAX would take most of a GPU's memory at its start, and leave PyTorch too little.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    on_gpu = jax.default_backend() == "gpu"
+    dtype, size, steps = ("bfloat16", 8192, 10) if on_gpu else ("float32", 1024, 1)
+    tokenizer = load_tokenizer(str(flags.model))
+    texts = read_texts(flags.data, tokenizer, flags.row_length, flags.languages, flags.limit)
+    setting = Setting(texts, max(1, flags.positions // flags.row_length), dtype, steps)
+    sentences = len(texts.pieces.start) - 1
+    result: dict[str, Any] = {
+        "dtype": dtype,
+        "pieces_a_sentence": len(texts.pieces.tokens) / sentences,
+        "real_pieces_a_position": float(np.mean(texts.rows.piece >= 0)),
+        "batch_rows": setting.batch_rows,
+        "cases": {},
+        "contests": {},
+    }
+    product = measure.multiply_in_jax(size, dtype)
+    for name, start in list_cases(setting).items():
+        if flags.only in name:
+            print(f"{name} ...", flush=True)
+            result["cases"][name] = run_case(start(), product, flags.seconds, flags.peak)
+            measure.write_result(flags.output, flags, result)
+    if flags.peer:
+        device = measure.start_torch()
+        contests = {
+            "peer, BERT-base on the fly": partial(start_distillation_contest, setting, device),
+            "peer, fine-tuning": partial(start_finetuning_contest, setting, flags.model, device),
+        }
+        products = {
+            measure.MATRIX_PRODUCT: product,
+            measure.TORCH_MATRIX_PRODUCT: measure.multiply_in_torch(size, dtype, device),
+        }
+        for name, start_contest in contests.items():
+            if flags.only in name:
+                print(f"{name} ...", flush=True)
+                contest = run_contest(start_contest(), products, flags.seconds)
+                result["contests"][name] = contest
+                measure.write_result(flags.output, flags, result)
+    if result["cases"]:
+        print_cases(result["cases"])
+    for name, contest in result["contests"].items():
+        print_contest(name, contest)
+
+
+if __name__ == "__main__":
+    main()
