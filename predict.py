@@ -29,8 +29,6 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str]) -> int:
     """Runs the command line; returns the exit code."""
     logging.basicConfig(format="predict.py: %(message)s", level=logging.WARNING)
-    # transformers would warn that it has no model class for a student; it only brings tokenizers.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
         options = _parse(arguments)
         if options.evaluate:

@@ -141,6 +141,13 @@ def test_a_replacement_cut_short_between_its_renames_loses_no_model(
     assert_same(load_model(str(tmp_path / "student")).params, make_params(model))
 
 
+def test_weights_can_be_read_by_whoever_reads_the_config(tmp_path: Path) -> None:
+    model = Encoder(BERT, "tagging", 5)
+    save_model(tmp_path / "m", model, make_params(model), TASK, make_tiny_tokenizer(), {})
+    modes = {(tmp_path / "m" / name).stat().st_mode for name in ("config.json", "model.safetensors")}
+    assert len(modes) == 1
+
+
 def test_parameters_of_another_shape_are_not_saved(tmp_path: Path) -> None:
     params = make_params(Encoder(BERT, "tagging", 4))
     with pytest.raises(ValueError, match="not those of the model"):

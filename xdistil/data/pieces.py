@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_log
 
 from xdistil.data.examples import Example, Task
 from xdistil.errors import InputError
@@ -67,6 +68,8 @@ def load_tokenizer(name: str, revision: str = "main") -> Tokenizer:
     Raises:
         InputError: no such folder or hub id, or one without a fast tokenizer.
     """
+    told = transformers_log.get_verbosity()
+    transformers_log.set_verbosity_error()  # it would warn that a student's model is not its own
     try:
         wrapper = AutoTokenizer.from_pretrained(name, revision=revision)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
@@ -74,6 +77,8 @@ def load_tokenizer(name: str, revision: str = "main") -> Tokenizer:
         raise InputError(f"{name!r} has no tokenizer that can be opened: {reason}.") from None
     except Exception as error:  # the tokenizers package raises bare Exception on damaged files
         raise InputError(f"The tokenizer of {name!r} is damaged: {error}.") from None
+    finally:
+        transformers_log.set_verbosity(told)
     if not wrapper.is_fast:
         raise InputError(
             f"{name!r} has no fast tokenizer: teacher.tokenizer must name a folder or hub id with "

@@ -112,6 +112,8 @@ def save_model(
         save_tokenizer(tokenizer, new)
         # After the tokenizer, so that nothing it writes can replace the model's own config.
         weights.write_json(new / "config.json", {**_write_config(model, task), **extra})
+        # safetensors lets nobody but the owner read what it writes.
+        shutil.copymode(new / "config.json", new / weights.WHOLE)
         if isinstance(model, bilstm.BiLSTM):
             (new / "README.md").write_text(_BILSTM_README, encoding="utf-8")
         if folder.exists():
