@@ -15,6 +15,7 @@ setup(
     packages=find_packages(include=["xdistil", "xdistil.*"]),
     install_requires=[
         "absl-py>=2.1",
+        "filelock>=3.12",
         "flax>=0.12,<0.13",
         "grain>=0.2.16,<0.3",
         "huggingface_hub>=1.0,<3",
@@ -41,5 +42,6 @@ setup(
             "ruff>=0.12",
         ],
         "parity": ["torch==2.13.0"],
+        "bench": ["torch==2.13.0"],
     },
 )

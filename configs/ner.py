@@ -6,6 +6,10 @@ python train.py --config=configs/ner.py:d4.2 --config.data.folder=FOLDER \
 FOLDER holds train.tsv, dev.tsv, test.tsv, labels.tsv and transfer.txt; MODEL is an HF folder or a
 hub id of a BERT or an ELECTRA.
 
+Cost and test macro-F1 to expect, of WikiANN in five languages with MiniLM (6 x 384) as the teacher:
+d4.2 with data.limit=10000 and data.transfer_limit=20000 takes under an hour on 2 busy CPU cores
+(teacher 67, student 67, labels only 55); large takes 5 minutes on one H100 (77, 77, 71).
+
 Variants (after the colon):
   d4.2    BiLSTM student: representation, logits, labels, with gradual unfreezing (the default)
   large   d4.2 for tens of thousands of sentences: the labelled texts serve as transfer texts too,

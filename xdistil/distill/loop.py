@@ -7,7 +7,6 @@ since whatever comes after a checkpoint depends on nothing but what is in it.
 
 import logging
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,9 +23,10 @@ from xdistil.data import batches
 from xdistil.data.packing import Rows, gather_signal
 from xdistil.data.pieces import Pieces
 from xdistil.distill.checkpoint import Checkpoints
+from xdistil.distill.meter import Meter
 from xdistil.distill.plan import HEAD, PROJECTION, SIDE, merge_params, split_params
 from xdistil.distill.recipes import PlannedStage, wanted_signals
-from xdistil.distill.step import Metrics, TrainState, eval_step, init_state, train_step
+from xdistil.distill.step import TrainState, eval_step, init_state, train_step
 from xdistil.distill.teacher import Teacher, open_cache, params_fingerprint, signal_names
 from xdistil.errors import InputError
 from xdistil.journal import Journal
@@ -230,7 +230,8 @@ def _run_leg(
     )
     every = steps_between_evaluations(course.eval_every, epoch)
     rates = schedule_rates(stage, steps)
-    meter = _Meter(course, index, steps, journal)
+    name, place = leg.planned.substage.name, f"{index + 1}/{len(course.legs)}"
+    meter = Meter(course.name, name, place, steps, course.log_every, journal)
     state = _start_state(course, index, params) if position is None else position.state
     leg = _keep_features(course, leg, state, batch_rows)
     if position is None:
@@ -400,63 +401,3 @@ def _evaluate(
             totals[name] = totals.get(name, 0.0) + pair
     means = {name: total / max(count, 1.0) for name, (total, count) in totals.items()}
     return None, float(sum(weight * means[name] for name, weight in leg.planned.recipe.weights))
-
-
-class _Meter:
-    """Sums metrics between two lines of the journal, without waiting for the device in between."""
-
-    def __init__(self, course: Course, index: int, steps: int, journal: Journal) -> None:
-        self._course, self._index, self._steps, self._journal = course, index, steps, journal
-        self._name = course.legs[index].planned.substage.name
-        self._pending: list[Metrics] = []
-        self._pieces, self._step, self._rate = 0, 0, 0.0
-        self._begin = self._start = time.monotonic()
-        self._first: int | None = None
-
-    def seconds(self) -> float:
-        return time.monotonic() - self._begin
-
-    def add(self, step: int, metrics: Metrics, pieces: int, rate: float) -> None:
-        self._pending.append(metrics)
-        self._pieces, self._step, self._rate = self._pieces + pieces, step, rate
-        if self._first is None:
-            self._first = step - 1
-        if step % self._course.log_every == 0:
-            self.flush()
-
-    def flush(self) -> None:
-        if not self._pending:
-            return
-        fetched = jax.device_get(self._pending)
-        now = time.monotonic()
-        losses = {}
-        for name in fetched[0].losses:
-            total = sum(float(metrics.losses[name].sum) for metrics in fetched)
-            losses[name] = total / max(sum(float(m.losses[name].count) for m in fetched), 1.0)
-        line = {
-            **self._line(self._step),
-            "event": "train",
-            **{f"loss_{name}": value for name, value in losses.items()},
-            "lr": self._rate,
-            "gradient_norm": float(np.mean([m.gradient_norm for m in fetched])),
-            "tokens_per_second": self._pieces / (now - self._start),
-        }
-        self._journal.record(line)
-        left = (now - self._begin) / (self._step - (self._first or 0)) * (self._steps - self._step)
-        told = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
-        self._journal.progress(
-            f"{self._course.name} {self._index + 1}/{len(self._course.legs)} {self._name}: "
-            f"step {self._step}/{self._steps}, {told}, {line['tokens_per_second']:,.0f} tokens/s, "
-            f"{int(left) // 60}:{int(left) % 60:02d} left"
-        )
-        self._pending, self._pieces, self._start = [], 0, now
-
-    def record_evaluation(self, step: int, value: float, scores: dict[str, Any] | None) -> None:
-        """Time spent evaluating does not count in the tokens per second."""
-        numbers = {k: v for k, v in (scores or {}).items() if isinstance(v, float)}
-        line = {**self._line(step), "event": "evaluation", "monitor": value}
-        self._journal.record({**line, **{f"dev_{name}": v for name, v in numbers.items()}})
-        self._start = time.monotonic()
-
-    def _line(self, step: int) -> dict[str, Any]:
-        return {"plan": self._course.name, "stage": self._name, "step": step}
