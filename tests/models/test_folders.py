@@ -144,7 +144,9 @@ def test_a_replacement_cut_short_between_its_renames_loses_no_model(
 def test_weights_can_be_read_by_whoever_reads_the_config(tmp_path: Path) -> None:
     model = Encoder(BERT, "tagging", 5)
     save_model(tmp_path / "m", model, make_params(model), TASK, make_tiny_tokenizer(), {})
-    modes = {(tmp_path / "m" / name).stat().st_mode for name in ("config.json", "model.safetensors")}
+    modes = {
+        (tmp_path / "m" / name).stat().st_mode for name in ("config.json", "model.safetensors")
+    }
     assert len(modes) == 1
 
 

@@ -22,6 +22,7 @@ from xdistil.data.examples import Example, Task
 from xdistil.errors import InputError
 
 _ENCODE_BATCH = 4096  # texts encoded at once: bounds the memory of the tokenizer's own records
+_WORDS_TOGETHER = 64  # words encoded as one text
 _log = logging.getLogger("xdistil")
 
 
@@ -250,18 +251,14 @@ def _read_template(tokenizer: Tokenizer, pair: bool) -> _Template:
     )
 
 
-def _encode(
-    tokenizer: Tokenizer, texts: Iterable, pretokenized: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def _encode(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
     # Ragged ids without special pieces: (i32[N], start i64[texts+1]).
     texts = list(texts)
     parts: list[np.ndarray] = []
     lengths: list[int] = []
     for first in range(0, len(texts), _ENCODE_BATCH):
         encodings = tokenizer.backend.encode_batch_fast(
-            texts[first : first + _ENCODE_BATCH],
-            is_pretokenized=pretokenized,
-            add_special_tokens=False,
+            texts[first : first + _ENCODE_BATCH], add_special_tokens=False
         )
         ids = [encoding.ids for encoding in encodings]
         lengths += map(len, ids)
@@ -270,7 +267,22 @@ def _encode(
 
 
 def _encode_words(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    return _encode(tokenizer, ([word] for word in words), pretokenized=True)
+    # Ragged ids of each word alone: (i32[N], start i64[words+1]). Many go into one call, which
+    # tells them apart again: to hand back an answer takes longer than to cut a word.
+    ids = [np.zeros(0, np.int32)]
+    lengths = np.zeros(len(words), np.int64)
+    for begin in range(0, len(words), _ENCODE_BATCH):
+        firsts = range(begin, min(begin + _ENCODE_BATCH, len(words)), _WORDS_TOGETHER)
+        encodings = tokenizer.backend.encode_batch(
+            [words[first : first + _WORDS_TOGETHER] for first in firsts],
+            is_pretokenized=True,
+            add_special_tokens=False,
+        )
+        for first, encoding in zip(firsts, encodings, strict=True):
+            ids.append(np.array(encoding.ids, np.int32))
+            counts = np.bincount(np.array(encoding.word_ids, np.int64))
+            lengths[first : first + len(counts)] = counts
+    return np.concatenate(ids), _offsets(lengths)
 
 
 def _offsets(lengths: np.ndarray) -> np.ndarray:
@@ -388,7 +400,7 @@ def _cut_texts(
     examples: Sequence[Example], task: Task, tokenizer: Tokenizer, template: _Template, room: int
 ) -> Pieces:
     columns = range(len(template.text_type))
-    encoded = [_encode(tokenizer, (e.inputs[i] for e in examples), False) for i in columns]
+    encoded = [_encode(tokenizer, (e.inputs[i] for e in examples)) for i in columns]
     lengths = [np.diff(start) for _, start in encoded]
     kept = _truncate(lengths, room)
     cut = int(np.count_nonzero(np.sum(lengths, axis=0) > np.sum(kept, axis=0)))
