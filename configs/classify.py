@@ -6,9 +6,9 @@ python train.py --config=configs/classify.py:d4.2 --config.data.folder=FOLDER \
 FOLDER holds train.tsv, dev.tsv, test.tsv, labels.tsv and transfer.txt; MODEL is an HF folder or a
 hub id of a BERT or an ELECTRA.
 
-Cost and test accuracy to expect, with MiniLM (6 x 384) as the teacher and data.limit=2000, on 2 busy
-CPU cores: SST-2 (English) 7 minutes, teacher 84, student 81, labels only 77; entailment in four
-languages 40 minutes, 45, 38, 38, for that teacher has read English alone.
+Cost and test accuracy to expect, with MiniLM (6 x 384) as the teacher and data.limit=2000, on 2
+busy CPU cores: SST-2 (English) 7 minutes, teacher 84, student 81, labels only 77; entailment in
+four languages 40 minutes, 45, 38, 38, for that teacher has read English alone.
 
 Variants (after the colon):
   d4.2    BiLSTM student: representation, logits, labels, with gradual unfreezing (the default)

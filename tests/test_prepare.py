@@ -1,7 +1,6 @@
 """What is made ready before the first step: the student's pieces beside the teacher's."""
 
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
