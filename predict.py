@@ -29,6 +29,8 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str]) -> int:
     """Runs the command line; returns the exit code."""
     logging.basicConfig(format="predict.py: %(message)s", level=logging.WARNING)
+    # transformers would say at its import that it finds no PyTorch; it only brings tokenizers.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
         options = _parse(arguments)
         if options.evaluate:
