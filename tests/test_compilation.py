@@ -27,6 +27,7 @@ def run(**environment: str) -> list[str]:
         text=True,
         check=True,
     )
+    assert "Warning" not in done.stderr
     return done.stdout.split()
 
 
@@ -37,6 +38,12 @@ def test_the_second_process_compiles_nothing(tmp_path: Path) -> None:
     assert int(second[1]) > 0
     (folder,) = (tmp_path / "xdistil").iterdir()
     assert folder.name.startswith("compiled-")
+
+
+def test_where_nothing_can_be_written_nothing_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert run(XDG_CACHE_HOME=str(tmp_path / "file")) == ["12.0", "0"]
+    assert (tmp_path / "file").read_text() == "in the way"
 
 
 def test_a_folder_of_ones_own_is_respected(tmp_path: Path) -> None:

@@ -16,12 +16,19 @@ def keep_compilations() -> None:
 
     Whoever has chosen a folder (JAX_COMPILATION_CACHE_DIR) keeps it. A home folder may be shared by
     unlike machines, and code compiled for one CPU may not run on another: each kind of CPU has a
-    folder of its own. Results do not change by a bit.
+    folder of its own. Where no folder can be written, nothing is kept. Results do not change by a
+    bit.
     """
     if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
         return
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(home) / "xdistil" / f"compiled-{_cpu_digest()}"
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(home) / "xdistil" / f"compiled-{_cpu_digest()}"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # a read-only home, or none
+        return
+    if not os.access(folder, os.W_OK):
+        return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", _MOST_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
