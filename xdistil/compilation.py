@@ -19,6 +19,7 @@ def keep_compilations() -> None:
     folder of its own. Where no folder can be written, nothing is kept. Results do not change by a
     bit.
     """
+    # Options of JAX are attributes that it adds while it runs, which no type checker sees.
     if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
         return
     try:

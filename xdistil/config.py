@@ -36,9 +36,7 @@ class Stage:
 
     name: str = ""  # names metrics and table rows
     loss: str = ""  # representation, attention, logits, labels; joined by + for a sum
-    data: str = (
-        "transfer"  # transfer: unlabelled texts; train: labelled ones; all: both, unlabelled
-    )
+    data: str = "transfer"  # transfer: unlabelled texts; train: labelled; all: both, no labels
     unfreeze: str = "all"  # all: everything the loss reaches; gradual: from the head downwards
     unfreeze_every: int = 0  # layers thawed together when gradual; 0: all layers in one group
     epochs: float = 1.0  # at most; when gradual, of each sub-stage

@@ -268,7 +268,8 @@ def _encode(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[np.ndarray, np.
 
 def _encode_words(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     # Ragged ids of each word alone: (i32[N], start i64[words+1]). Many go into one call, which
-    # tells them apart again: to hand back an answer takes longer than to cut a word.
+    # tells them apart again: to hand back an answer takes longer than to cut a word. The faster
+    # encode_batch_fast does not say which word a piece is of.
     ids = [np.zeros(0, np.int32)]
     lengths = np.zeros(len(words), np.int64)
     for begin in range(0, len(words), _ENCODE_BATCH):

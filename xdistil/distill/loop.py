@@ -369,7 +369,7 @@ def _keep_features(course: Course, leg: Leg, state: TrainState, batch_rows: int)
     try:
         return replace(leg, train=attach(leg.train), dev=attach(leg.dev))
     except InputError as error:  # no room on the disk
-        log.info("%s; until then the frozen encoder runs in every step", error)
+        log.info("%s Until then the frozen encoder runs in every step.", error)
         return leg
 
 
