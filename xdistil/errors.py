@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises."""
+"""What ends a run before its end."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,11 @@ class InputError(ValueError):
     The command-line programs print it alone on stderr and exit with code 2; anything else that
     escapes is a defect of this package.
     """
+
+
+class DivergenceError(ArithmeticError):
+    """A loss or gradient became NaN or infinite: one sentence that names the step and the loss."""
+
+
+class StoppedError(Exception):
+    """A signal asked the run to leave; what it had reached is saved. Holds the signal's name."""

@@ -19,7 +19,7 @@ from xdistil.distill.loop import Course, Leg, Outcome, Source, run_plan
 from xdistil.distill.recipes import PlannedStage, plan_stages
 from xdistil.distill.teacher import Teacher, params_fingerprint
 from xdistil.legs import draw_legs
-from xdistil.mesh import replicate, spread
+from xdistil.mesh import agree, first_process_first, replicate, spread
 from xdistil.models.folders import Loaded, Model, load_model, save_model
 from xdistil.models.forward import predict_rows
 from xdistil.models.structs import Params
@@ -38,7 +38,7 @@ def train_teacher(setting: Setting) -> Params:
     """The fine-tuned teacher's parameters, host arrays; its HF folder is written to teacher/."""
     prepared, folder = setting.prepared, setting.workdir / "teacher"
     task = prepared.corpus.task
-    if folder.exists():
+    if agree(int(folder.exists())):
         return load_model(str(folder), "main", task, setting.experiment.dtype).params
     params = prepared.teacher_params
     if prepared.teacher_stages:
@@ -54,8 +54,7 @@ def train_teacher(setting: Setting) -> Params:
         course = _course(setting, "teacher", legs, prepared.teacher, None)
         for outcome in _run(setting, course, params):
             params = outcome.params
-    extra = record_input(setting.experiment.data)
-    save_model(folder, prepared.teacher, params, task, prepared.tokenizer, extra)
+    _save(setting, folder, prepared.teacher, params, prepared.tokenizer)
     return params
 
 
@@ -92,13 +91,12 @@ def distil(setting: Setting, teacher: Teacher) -> list[dict[str, Any]]:
             if leg.planned.learns_head
         ]
         if all(last > value for value in earlier):
-            save_model(
+            _save(
+                setting,
                 setting.workdir / "student",
                 prepared.student,
                 outcome.params,
-                prepared.corpus.task,
                 prepared.student_tokenizer,
-                record_input(setting.experiment.data),
             )
     return records
 
@@ -122,8 +120,8 @@ def train_baseline(
         label_fraction=baseline.label_fraction,
     )
     texts = _take(setting, prepared.student_texts["train"], prepared.student_tokenizer, stage)
-    size, devices = setting.experiment.batch_size, setting.mesh.size
-    batch_rows = rows_per_batch(texts.pieces, setting.experiment.data.row_length, size, devices)
+    size = setting.experiment.batch_size
+    batch_rows = rows_per_batch(texts.pieces, setting.experiment.data.row_length, size)
     epochs = baseline.epochs or least_steps / steps_per_epoch(texts.rows, batch_rows)
     start = first_student(setting, teacher)
     best: dict[str, Any] = {}
@@ -187,9 +185,10 @@ def score(
             if split in texts:
                 predicted = _predict(setting, loaded.model, params, texts[split])
                 results[name][split] = scores.score(task, texts[split].examples, predicted)
-                path = setting.workdir / "predictions" / f"{name}.{split}.tsv"
-                path.parent.mkdir(exist_ok=True)
-                write_tsv(path, texts[split].examples, predicted)
+                if setting.writes:
+                    path = setting.workdir / "predictions" / f"{name}.{split}.tsv"
+                    path.parent.mkdir(exist_ok=True)
+                    write_tsv(path, texts[split].examples, predicted)
     for baseline in baselines:
         params = replicate(setting.mesh, baseline.pop("params"))
         baseline["test"] = None
@@ -208,7 +207,7 @@ def score(
         _runner(teacher, prepared.teacher_texts["dev"]),
         _runner(student, prepared.student_texts["dev"]),
         row_length=setting.experiment.data.row_length,
-        seconds=setting.experiment.speed_seconds,
+        seconds=setting.experiment.speed_seconds if setting.writes else 0.0,
         seed=setting.experiment.seed,
     )
     split = "test" if "test" in prepared.student_texts else "dev"
@@ -226,6 +225,19 @@ def score(
             "speedup": speedup,
         },
     }
+
+
+def _save(
+    setting: Setting, folder: Path, model: Model, params: Params, tokenizer: Tokenizer
+) -> None:
+    """A model folder, written by the first process before any other goes on."""
+
+    def save(first: bool) -> None:
+        if first:
+            extra = record_input(setting.experiment.data)
+            save_model(folder, model, params, setting.prepared.corpus.task, tokenizer, extra)
+
+    first_process_first(save)
 
 
 def first_student(setting: Setting, teacher: Teacher) -> Params:
@@ -304,6 +316,9 @@ def _course(
         mesh=setting.mesh,
         lay_out=spread if name == "teacher" else replicate,
         cache=setting.workdir / "cache" / "features",
+        diverged=setting.workdir / "diverged",
+        stop=setting.stop,
+        checkpoint_minutes=experiment.checkpoint_minutes,
     )
 
 
@@ -318,7 +333,14 @@ def _run(setting: Setting, course: Course, params: Params) -> Iterator[Outcome]:
 def _predict(setting: Setting, model: Model, params: Params, texts: Texts) -> list[tuple[str, ...]]:
     padding_id = model.config.padding_id
     predicted = predict_rows(
-        model, params, texts.pieces, texts.rows, setting.prediction_rows, padding_id, setting.mesh
+        model,
+        params,
+        texts.pieces,
+        texts.rows,
+        setting.prediction_rows,
+        padding_id,
+        setting.mesh,
+        setting.stop.check,
     )
     task = setting.prepared.corpus.task
     return collect_predictions(texts.pieces, texts.rows, predicted, texts.examples, task)

@@ -68,22 +68,22 @@ class Prepared:
     student_texts: dict[str, Texts]  # all splits in the student's pieces, and what `all` names
 
 
-def prepare(experiment: Experiment, cache: Path) -> Prepared:
+def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepared:
     """Reads and checks everything.
 
     Args:
         cache: a folder for what is made on the way: generated corpus, trained tokenizer, packed
             rows.
+        writes: make these; otherwise they are there, made by a call before.
 
     Raises:
         InputError: whatever is wrong, in one sentence.
     """
-    data = experiment.data
-    if data.generate:
-        generate_corpus(cache / "corpus", data.generate, experiment.seed)
-        data = replace(data, folder=str(cache / "corpus"))
+    data = find_data(experiment, cache)
+    if data.generate and writes:
+        generate_corpus(Path(data.folder), data.generate, experiment.seed)
     corpus = read_corpus(data, experiment.seed)
-    tokenizer, teacher, teacher_params = _load_teacher(experiment, corpus, cache)
+    tokenizer, teacher, teacher_params = _load_teacher(experiment, corpus, cache, writes)
     shape = teacher.config
     if data.row_length > shape.positions:
         raise InputError(
@@ -114,18 +114,19 @@ def prepare(experiment: Experiment, cache: Path) -> Prepared:
             name: cut_pieces(splits[name], corpus.task, student_tokenizer, max_length)
             for name in cut
         }
+
+    def pack_into(folder: Path, name: str, pieces: Pieces) -> Texts:
+        if writes:
+            save_packed(folder / name, pieces, pack(pieces, data.row_length, experiment.seed))
+        return Texts(splits[name], *load_packed(folder / name))
+
     teacher_texts = {
-        name: _pack(
-            splits[name], pieces, data.row_length, experiment.seed, cache / "teacher" / name
-        )
+        name: pack_into(cache / "teacher", name, pieces)
         for name, pieces in cut.items()
         if name not in ("transfer", "all")
     }
     student_texts = {
-        name: _pack(
-            splits[name], pieces, data.row_length, experiment.seed, cache / "student" / name
-        )
-        for name, pieces in student_cut.items()
+        name: pack_into(cache / "student", name, pieces) for name, pieces in student_cut.items()
     }
     student, checkpoint_params = _load_student(
         experiment, shape, student_tokenizer, tokenizer, kept, corpus.task
@@ -154,6 +155,12 @@ def prepare(experiment: Experiment, cache: Path) -> Prepared:
     )
 
 
+def find_data(experiment: Experiment, cache: Path) -> config.Data:
+    """The fields of `data`; the folder of a corpus that is generated lies in the cache."""
+    data = experiment.data
+    return replace(data, folder=str(cache / "corpus")) if data.generate else data
+
+
 def take_share(
     texts: Texts, share: float, task: Task, tokenizer: Tokenizer, data: config.Data, seed: int
 ) -> Texts:
@@ -165,20 +172,14 @@ def take_share(
     return Texts(examples, pieces, pack(pieces, data.row_length, seed))
 
 
-def _pack(
-    examples: list[Example], pieces: Pieces, row_length: int, seed: int, folder: Path
-) -> Texts:
-    save_packed(folder, pieces, pack(pieces, row_length, seed))
-    return Texts(examples, *load_packed(folder))
-
-
 def _load_teacher(
-    experiment: Experiment, corpus: Corpus, cache: Path
+    experiment: Experiment, corpus: Corpus, cache: Path, writes: bool
 ) -> tuple[Tokenizer, Encoder, Params]:
     teacher, task = experiment.teacher, corpus.task
     if not teacher.model:
         folder = cache / "tokenizer"
-        train_wordpiece([*corpus.train, *corpus.transfer], teacher.vocabulary_size, folder)
+        if writes:
+            train_wordpiece([*corpus.train, *corpus.transfer], teacher.vocabulary_size, folder)
         tokenizer = load_tokenizer(str(folder))
         shape = EncoderConfig(
             vocabulary_size=tokenizer.vocabulary_size,

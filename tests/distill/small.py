@@ -19,6 +19,7 @@ from xdistil.mesh import make_mesh, replicate
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.structs import Batch, Params
+from xdistil.stopping import Stop
 
 VOCABULARY, CLASSES, ROW_LENGTH = 20, 3, 12
 TEACHER = EncoderConfig(
@@ -159,6 +160,9 @@ def make_course(
         "mesh": make_mesh(),
         "lay_out": replicate,
         "cache": folder / "features",
+        "diverged": folder / "diverged",
+        "stop": Stop(),
+        "checkpoint_minutes": 0.0,
     }
     return Course(
         legs=tuple(legs),

@@ -147,6 +147,20 @@ def write_tsv(
         temporary.unlink(missing_ok=True)
 
 
+def list_files(data: config.Data) -> dict[str, Path]:
+    """The files that `read_corpus` reads, by what they are: train, labels, transfer[0] ...
+
+    Raises:
+        InputError: two files of one name, or a pattern of data.transfer that matches none.
+    """
+    folder = Path(data.folder)
+    found = {name: _find_file(folder, name) for name in ("train", "dev", "test")}
+    found["labels"] = folder / "labels.tsv"
+    for index, path in enumerate(_find_transfer(data, folder)):
+        found[f"transfer[{index}]"] = path
+    return {name: path for name, path in found.items() if path is not None and path.exists()}
+
+
 def take_evenly(examples: list[Example], limit: int) -> list[Example]:
     """At most `limit` examples (0: all), in their order: the first ones of each language.
 
@@ -414,27 +428,31 @@ def _keep_languages(examples: list[Example], wanted: Iterable[str]) -> list[Exam
     return [example for example in examples if example.language in kept]
 
 
+def _find_transfer(data: config.Data, folder: Path) -> list[Path]:
+    patterns = config.split_names(data.transfer)
+    if not patterns:
+        path = _find_file(folder, "transfer")
+        return [] if path is None else [path]
+    paths = []
+    for pattern in patterns:
+        matches = (
+            [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
+        )
+        if not matches:
+            raise InputError(f"data.transfer: no file matches {pattern!r}.")
+        paths += [Path(match) for match in matches]
+    return list(dict.fromkeys(paths))
+
+
 def _read_transfer(
     data: config.Data, folder: Path, task: Task, width: int, languages: Sequence[str]
 ) -> list[Example] | None:
-    patterns = config.split_names(data.transfer)
-    if patterns:
-        paths = []
-        for pattern in patterns:
-            matches = (
-                [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
-            )
-            if not matches:
-                raise InputError(f"data.transfer: no file matches {pattern!r}.")
-            paths += [Path(match) for match in matches]
-    else:
-        path = _find_file(folder, "transfer")
-        if path is None:
-            return None
-        paths = [path]
+    paths = _find_transfer(data, folder)
+    if not paths:
+        return None
     words: dict[str, str] = {}
     examples = []
-    for path in dict.fromkeys(paths):
+    for path in paths:
         lines = read_lines(path)
         for record in read_texts(path, lines, task.kind):
             if task.kind == "classification":

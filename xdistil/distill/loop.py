@@ -6,7 +6,9 @@ since whatever comes after a checkpoint depends on nothing but what is in it.
 """
 
 import logging
+import math
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,16 +25,18 @@ from xdistil.data import batches
 from xdistil.data.packing import Rows, gather_signal
 from xdistil.data.pieces import Pieces
 from xdistil.distill.checkpoint import Checkpoints
+from xdistil.distill.failure import keep_failure
 from xdistil.distill.meter import Meter
 from xdistil.distill.plan import HEAD, PROJECTION, SIDE, merge_params, split_params
 from xdistil.distill.recipes import PlannedStage, wanted_signals
 from xdistil.distill.step import TrainState, eval_step, init_state, train_step
 from xdistil.distill.teacher import Teacher, open_cache, params_fingerprint, signal_names
-from xdistil.errors import InputError
+from xdistil.errors import DivergenceError, InputError, StoppedError
 from xdistil.journal import Journal
-from xdistil.mesh import shard_rows
+from xdistil.mesh import agree, own_share, shard_rows
 from xdistil.models.forward import Wanted, iterate_batches
 from xdistil.models.structs import Batch, Params, Signals
+from xdistil.stopping import Stop
 
 log = logging.getLogger("xdistil")
 
@@ -80,6 +84,9 @@ class Course:
     mesh: Mesh
     lay_out: Callable[[Mesh, Params], Params]  # parameters over the mesh: `replicate` or `spread`
     cache: Path  # a folder for what a frozen encoder makes of the texts
+    diverged: Path  # a folder for the step that reproduces a loss which is not finite
+    stop: Stop
+    checkpoint_minutes: float  # between two checkpoints, at most; 0: at evaluations alone
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ class Outcome:
 
 
 def count_steps(
-    planned: PlannedStage, pieces: Pieces, rows: Rows, batch_size: int, devices: int
+    planned: PlannedStage, pieces: Pieces, rows: Rows, batch_size: int
 ) -> tuple[int, int, int]:
     """(rows a batch, steps an epoch, steps in all at most) of a sub-stage on packed texts.
 
@@ -99,7 +106,7 @@ def count_steps(
         batch_size: sentences a step where the stage does not say its own.
     """
     size = planned.stage.batch_size or batch_size
-    batch_rows = batches.rows_per_batch(pieces, rows.piece.shape[1], size, devices)
+    batch_rows = batches.rows_per_batch(pieces, rows.piece.shape[1], size)
     epoch = batches.steps_per_epoch(rows, batch_rows)
     return batch_rows, epoch, batches.count_steps(rows, batch_rows, planned.substage.epochs)
 
@@ -149,11 +156,36 @@ def run_plan(
             position.cursor["step"],
         )
     for index in range(first, len(course.legs)):
-        if position is None or not position.cursor["done"]:
-            position = _run_leg(course, index, params, records, position, checkpoints, journal)
+        with course.stop.deferring():
+            if position is None:
+                position = _begin_leg(course, index, params, records, checkpoints)
+            if not position.cursor["done"]:
+                position = _Running(course, index, position, checkpoints, journal).run()
         params, records = _without_sides(position.best), position.cursor["records"]
         yield Outcome(records, params)
         position = None
+
+
+def _begin_leg(
+    course: Course,
+    index: int,
+    params: Params,
+    records: list[dict[str, Any]],
+    checkpoints: Checkpoints,
+) -> "_Position":
+    """The position before a leg's first step."""
+    cursor: dict[str, Any] = {
+        "leg": index,
+        "step": 0,
+        "total_step": max(checkpoints.list_steps(), default=0),
+        "evaluated": 0,  # the last step that was
+        "best_step": 0,
+        "patience_used": 0,
+        "done": False,
+        "records": records,
+    }
+    state = _start_state(course, index, params)
+    return _Position(state, _with_sides(course, index, params), cursor)
 
 
 @dataclass
@@ -214,103 +246,168 @@ def _start_state(course: Course, index: int, params: Params) -> TrainState:
     )
 
 
-def _run_leg(
-    course: Course,
-    index: int,
-    params: Params,
-    records: list[dict[str, Any]],
-    position: _Position | None,
-    checkpoints: Checkpoints,
-    journal: Journal,
-) -> _Position:
-    leg = course.legs[index]
-    stage = leg.planned.stage
-    batch_rows, epoch, steps = count_steps(
-        leg.planned, leg.train.pieces, leg.train.rows, course.batch_size, course.mesh.size
-    )
-    every = steps_between_evaluations(course.eval_every, epoch)
-    rates = schedule_rates(stage, steps)
-    name, place = leg.planned.substage.name, f"{index + 1}/{len(course.legs)}"
-    meter = Meter(course.name, name, place, steps, course.log_every, journal)
-    state = _start_state(course, index, params) if position is None else position.state
-    leg = _keep_features(course, leg, state, batch_rows)
-    if position is None:
-        best = _with_sides(course, index, params)
-        position = _begin_leg(course, leg, index, state, best, batch_rows, checkpoints)
-        position.cursor["records"] = records
-    cursor = position.cursor
-    previous = cursor["total_step"] - cursor["step"]
-    feed = batches.make_batches(
-        leg.train.pieces,
-        leg.train.rows,
-        leg.train.signals,
-        batch_rows,
-        epochs=leg.planned.substage.epochs,
-        seed=course.seed + index,
-        padding_id=course.padding_id,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        first_step=cursor["step"],
-    )
-    for step in range(cursor["step"] + 1, steps + 1):
-        batch, cached = next(feed)
+class _Running:
+    """A sub-stage under way: all that changes from step to step."""
+
+    def __init__(
+        self,
+        course: Course,
+        index: int,
+        position: _Position,
+        checkpoints: Checkpoints,
+        journal: Journal,
+    ) -> None:
+        self.course, self.index, self.leg = course, index, course.legs[index]
+        self.checkpoints, self.journal = checkpoints, journal
+        self.state, self.best, self.cursor = position.state, position.best, position.cursor
+        self.previous = self.cursor["total_step"] - self.cursor["step"]
+        self.batch_rows, epoch, self.steps = count_steps(
+            self.leg.planned, self.leg.train.pieces, self.leg.train.rows, course.batch_size
+        )
+        self.every = steps_between_evaluations(course.eval_every, epoch)
+        self.rates = schedule_rates(self.leg.planned.stage, self.steps)
+        self.saved = time.monotonic()
+        self.meter = Meter(
+            course.name,
+            self.leg.planned.substage.name,
+            f"{index + 1}/{len(course.legs)}",
+            self.steps,
+            course.log_every,
+            journal,
+            self.cursor.get("meter"),
+        )
+
+    def run(self) -> _Position:
+        """Trains and evaluates to the end of the sub-stage.
+
+        Raises:
+            StoppedError: a signal asked for it; a checkpoint of the last step is written.
+            DivergenceError: a loss is not finite; what reproduces it is written, no checkpoint is.
+        """
+        self.leg = _keep_features(self.course, self.leg, self.state, self._filled_rows())
+        if "best" not in self.cursor:
+            self._begin()
+        self.feed = self._make_feed(self.cursor["step"])
+        try:
+            while not self.cursor["done"]:
+                if self._is_evaluation_due():
+                    self._evaluate()
+                else:
+                    self._train()
+        except DivergenceError as error:
+            raise self._keep_failure(error) from None
+        self.journal.end_progress()
+        return _Position(self.state, self.best, self.cursor)
+
+    def _begin(self) -> None:
+        """What a leg starts from counts as its first best."""
+        self.cursor.update(best=None, scores=None)
+        if self.leg.planned.stage.keep == "best":
+            self.cursor["scores"], self.cursor["best"] = self._score()
+
+    def _is_evaluation_due(self) -> bool:
+        step = self.cursor["step"]
+        due = step % self.every == 0 or step == self.steps
+        return due and step > self.cursor["evaluated"]
+
+    def _train(self) -> None:
+        """One step, and a checkpoint where a signal or the clock asks for it."""
+        course, step = self.course, self.cursor["step"] + 1
+        batch, cached = next(self.feed)
         pieces = int(np.count_nonzero(batch.segment))
         batch = shard_rows(course.mesh, batch)
-        signals = _signals(course, leg, batch, cached)
-        state, metrics = train_step(
-            state, batch, signals, rates[step - 1], recipe=leg.planned.recipe
+        signals = _signals(course, self.leg, batch, cached)
+        rate = self.rates[step - 1]
+        self.state, metrics = train_step(
+            self.state, batch, signals, rate, recipe=self.leg.planned.recipe
         )
-        meter.add(step, metrics, pieces, float(rates[step - 1]))
-        if step % every and step != steps:
-            continue
-        meter.flush()
-        params = merge_params(state.trainable, state.frozen)
-        scores, value = _evaluate(course, leg, params, batch_rows)
-        if stage.keep == "last" or _is_better(leg, value, cursor["best"]):
-            position.best = jax.device_get(params)
-            cursor = {**cursor, "best": value, "best_step": step, "patience_used": 0}
-            cursor["scores"] = scores
+        self.cursor["step"] = step
+        self.meter.add(step, metrics, pieces, float(rate))
+        asked = course.stop.is_asked()
+        if asked or self._is_late():
+            self._save()
+        if asked:
+            course.stop.check()
+
+    def _evaluate(self) -> None:
+        """Scores on dev, keeps the best, and writes a checkpoint."""
+        cursor, stage = self.cursor, self.leg.planned.stage
+        self.meter.flush()
+        try:
+            scores, value = self._score()
+        except StoppedError:
+            self._save()
+            raise
+        if not math.isfinite(value):
+            raise DivergenceError(
+                f"{self.course.name}: behind step {cursor['step']} of "
+                f"{self.leg.planned.substage.name} the loss on dev is not finite"
+            )
+        if stage.keep == "last" or _is_better(self.leg, value, cursor["best"]):
+            self.best = jax.device_get(merge_params(self.state.trainable, self.state.frozen))
+            cursor.update(best=value, best_step=cursor["step"], patience_used=0, scores=scores)
         else:
-            cursor = {**cursor, "patience_used": cursor["patience_used"] + 1}
+            cursor["patience_used"] += 1
+        cursor["evaluated"] = cursor["step"]
+        self.meter.record_evaluation(cursor["step"], value, scores)
         out_of_patience = 0 < stage.patience <= cursor["patience_used"]
-        done = step == steps or out_of_patience
-        cursor = {**cursor, "step": step, "total_step": previous + step, "done": done}
-        meter.record_evaluation(step, value, scores)
-        if done:
-            record = _make_record(course, leg, position.best, cursor, steps, meter.seconds())
-            cursor["records"] = [*records, record]
-        cursor["metrics"] = journal.position()
-        checkpoints.save(state, position.best, cursor)
-        if done:
-            break
-    journal.end_progress()
-    return _Position(state, position.best, cursor)
+        if cursor["step"] == self.steps or out_of_patience:
+            record = _make_record(
+                self.course, self.leg, self.best, cursor, self.steps, self.meter.seconds()
+            )
+            cursor.update(done=True, records=[*cursor["records"], record])
+        self._save()
+        self.course.stop.check()
 
+    def _score(self) -> tuple[dict[str, Any] | None, float]:
+        params = merge_params(self.state.trainable, self.state.frozen)
+        return _evaluate(self.course, self.leg, params, self._filled_rows())
 
-def _begin_leg(
-    course: Course,
-    leg: Leg,
-    index: int,
-    state: TrainState,
-    best: Params,
-    batch_rows: int,
-    checkpoints: Checkpoints,
-) -> _Position:
-    """The position before a leg's first step. What it starts from counts as its first best."""
-    cursor: dict[str, Any] = {
-        "leg": index,
-        "step": 0,
-        "total_step": max(checkpoints.list_steps(), default=0),
-        "best": None,
-        "best_step": 0,
-        "scores": None,
-        "patience_used": 0,
-        "done": False,
-    }
-    if leg.planned.stage.keep == "best":
-        start = merge_params(state.trainable, state.frozen)
-        cursor["scores"], cursor["best"] = _evaluate(course, leg, start, batch_rows)
-    return _Position(state, best, cursor)
+    def _save(self) -> None:
+        self.cursor["total_step"] = self.previous + self.cursor["step"]
+        self.cursor["meter"] = self.meter.carry()
+        self.cursor["metrics"] = self.journal.position()
+        self.checkpoints.save(self.state, self.best, self.cursor)
+        self.saved = time.monotonic()
+
+    def _is_late(self) -> bool:
+        """Whether the last checkpoint is too old, by the clock of the first process."""
+        seconds = 60 * self.course.checkpoint_minutes
+        if not seconds:
+            return False
+        late = time.monotonic() - self.saved > seconds
+        return agree(int(late and jax.process_index() == 0)) > 0
+
+    def _filled_rows(self) -> int:
+        return batches.fill_up(self.batch_rows, self.course.mesh.size)
+
+    def _make_feed(self, first_step: int) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
+        return batches.make_batches(
+            self.leg.train.pieces,
+            self.leg.train.rows,
+            self.leg.train.signals,
+            self.batch_rows,
+            epochs=self.leg.planned.substage.epochs,
+            seed=self.course.seed + self.index,
+            padding_id=self.course.padding_id,
+            devices=self.course.mesh.size,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            first_step=first_step,
+        )
+
+    def _keep_failure(self, error: DivergenceError) -> DivergenceError:
+        """Writes the state before a failed step and its batch; the error that says where."""
+        failed = int(self.state.failed)
+        where = ""
+        if failed:
+            folder = self.course.diverged
+            batch, cached = next(self._make_feed(failed - 1))
+            keep_failure(folder, self.state, batch, cached, self.rates[failed - 1], self.cursor)
+            where = f"; {folder} holds the state before it and the batch"
+        return DivergenceError(
+            f"{error}{where}: lower the stage's lr or clip, in another --workdir."
+        )
 
 
 def _make_record(
@@ -363,7 +460,15 @@ def _keep_features(course: Course, leg: Leg, state: TrainState, batch_rows: int)
     (name,) = signal_names(wanted)
 
     def attach(source: Source) -> Source:
-        read = open_cache(course.cache, reader, source.pieces, source.rows, wanted, batch_rows)
+        read = open_cache(
+            course.cache,
+            reader,
+            source.pieces,
+            source.rows,
+            wanted,
+            batch_rows,
+            course.stop.check,
+        )
         return replace(source, signals={**source.signals, FEATURES: read[name]})
 
     try:
@@ -390,8 +495,9 @@ def _evaluate(
     for indices, batch in iterate_batches(
         leg.dev.pieces, leg.dev.rows, batch_rows, course.padding_id
     ):
+        course.stop.check()
         cached = {
-            name: gather_signal(values, leg.dev.rows, indices)
+            name: gather_signal(values, leg.dev.rows, own_share(indices))
             for name, values in leg.dev.signals.items()
         }
         batch = shard_rows(course.mesh, batch)
