@@ -1,14 +1,15 @@
 """Distils a student: `python train.py --config=configs/quickstart.py --workdir=runs/quickstart`.
 
-Exit codes: 0 done (or already done); 1 a file cannot be written, as on a full disk; 2 a mistake in
-the arguments, files or data; 3 a loss became NaN or infinite; 75 stopped by SIGTERM or SIGINT, all
-saved: the same command goes on; 130 a second Ctrl-C, nothing saved.
+Exit codes: 0 done; 1 a file cannot be written, as on a full disk; 2 a mistake in the arguments,
+files or data; 3 a loss became NaN or infinite; 4, or an abort by JAX, another process of the run is
+gone; 75 stopped by SIGTERM or SIGINT, all saved: the same command goes on; 130 a second Ctrl-C,
+nothing saved.
 """
 
 import sys
 
 from xdistil.command import USAGE, parse_command
-from xdistil.errors import DivergenceError, InputError, StoppedError
+from xdistil.errors import DivergenceError, InputError, LostProcessError, StoppedError
 
 
 def main(arguments: list[str]) -> int:
@@ -30,6 +31,8 @@ def main(arguments: list[str]) -> int:
         return _tell(str(error), 2)
     except DivergenceError as error:
         return _tell(str(error), 3)
+    except LostProcessError as error:
+        return _tell(str(error), 4)
     except StoppedError as error:
         return _tell(f"stopped by {error}; the same command goes on where it was.", 75)
     except OSError as error:

@@ -13,5 +13,9 @@ class DivergenceError(ArithmeticError):
     """A loss or gradient became NaN or infinite: one sentence that names the step and the loss."""
 
 
+class LostProcessError(Exception):
+    """Another process of the run is gone: one sentence."""
+
+
 class StoppedError(Exception):
     """A signal asked the run to leave; what it had reached is saved. Holds the signal's name."""

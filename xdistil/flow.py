@@ -11,6 +11,7 @@ import jax
 from xdistil.compilation import keep_compilations
 from xdistil.config import Experiment, validate
 from xdistil.describe import describe_data, describe_plan
+from xdistil.errors import LostProcessError
 from xdistil.fingerprints import claim_inputs, fingerprint_inputs
 from xdistil.journal import Journal, describe_device, describe_environment, open_log, write_json
 from xdistil.mesh import first_process_first, make_mesh, start_processes
@@ -49,6 +50,7 @@ def run(
 
     Raises:
         InputError: a mistake in the experiment, its files or its models; nothing has been trained.
+        LostProcessError: one of several processes is gone.
         StoppedError: SIGTERM or SIGINT came; the same call goes on where this one was.
         DivergenceError: a loss is not finite; the workdir's `diverged` reproduces it.
     """
@@ -70,7 +72,17 @@ def run(
         if results is not None:
             log.info("%s is finished.\n\n%s", workdir, render_console(results))
             return results
-        return _run(experiment, workdir, stop, command or ["xdistil.run"])
+        try:
+            return _run(experiment, workdir, stop, command or ["xdistil.run"])
+        except jax.errors.JaxRuntimeError as error:
+            if jax.process_count() == 1:
+                raise
+            reason = str(error).splitlines()[0]
+            raise LostProcessError(
+                f"Process {jax.process_index()} of {jax.process_count()} cannot reach another "
+                f"({reason}): JAX tells which, where task N is process N and the leader process 0; "
+                "the same commands, or those of fewer processes, go on from the last checkpoint."
+            ) from error
 
 
 def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Journal:
         Of several processes one writes: the others go through the same motions.
         """
         self._path = workdir / "metrics.jsonl" if writes else Path(os.devnull)
-        self._file = self._path.open("a", encoding="utf-8")
+        self._file, self._writes = self._path.open("a", encoding="utf-8"), writes
         board = str(workdir / "tensorboard")
         self._board = tensorboardX.SummaryWriter(board, write_to_disk=writes)
         self._terminal = writes and sys.stderr.isatty()
@@ -91,6 +91,10 @@ class Journal:
         """Byte offset of the end of metrics.jsonl, for a cursor."""
         self._file.flush()
         return self._file.tell()
+
+    def holds(self, position: int) -> bool:
+        """Whether metrics.jsonl reaches to a position; one that does not write says yes."""
+        return not self._writes or position <= self.position()
 
     def rewind(self, position: int) -> None:
         """Cuts metrics.jsonl to an earlier position: what came after it will come again."""

@@ -137,6 +137,8 @@ def spread(mesh: Mesh, tree):
 
 
 def _lay_out(mesh: Mesh, x, spec: PartitionSpec) -> jax.Array:
+    if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(_lay_out(mesh, jax.random.key_data(x), spec))
     x, sharding = np.asarray(x), NamedSharding(mesh, spec)
     if sharding.is_fully_addressable:
         return jax.device_put(x, sharding)

@@ -159,6 +159,7 @@ def score(
     The folders teacher/ and student/ are loaded anew, so that what is scored is what is handed on.
     The test set is read here for the first time.
     """
+    log.info("predicting and scoring")
     prepared, task = setting.prepared, setting.prepared.corpus.task
     dtype = setting.experiment.dtype
     teacher = load_model(str(setting.workdir / "teacher"), "main", task, dtype)
@@ -203,6 +204,7 @@ def score(
             split: examples and scores.score(task, examples, tag_with_names(corpus.train, examples))
             for split, examples in (("dev", corpus.dev), ("test", corpus.test))
         }
+    log.info("measuring the speed of teacher and student")
     speedup = measure_speed(
         _runner(teacher, prepared.teacher_texts["dev"]),
         _runner(student, prepared.student_texts["dev"]),

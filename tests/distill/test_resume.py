@@ -303,6 +303,28 @@ def test_lines_of_other_plans_stay(tmp_path, monkeypatch, whole):
     assert run["lines"][1:] == whole["lines"]
 
 
+def test_lines_behind_those_of_a_finished_plan_stay(tmp_path):
+    """They are a later plan's, which may have ended as well."""
+    params = init_params(STUDENT)
+    run_course(make(tmp_path), tmp_path, params, save=True)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"plan": "baseline", "stage": "labels", "step": 1}\n')
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    run_course(make(tmp_path), tmp_path, params, save=True)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_plan_whose_lines_are_gone_begins_anew(tmp_path, monkeypatch, whole):
+    """As when an earlier plan went back behind a damaged checkpoint and cut the file there."""
+    params = init_params(STUDENT)
+    with monkeypatch.context() as patch:
+        cut_batches(patch, 7)
+        with pytest.raises(CutError):
+            run_course(make(tmp_path), tmp_path, params, save=True)
+    os.truncate(tmp_path / "metrics.jsonl", 0)
+    check(read_run(tmp_path, run_course(make(tmp_path), tmp_path, params, save=True)), whole)
+
+
 def test_a_half_written_last_line_is_cut_away(tmp_path, monkeypatch, whole):
     """Of a process that died while it wrote."""
     params = init_params(STUDENT)

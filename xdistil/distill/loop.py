@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
 
 from xdistil.config import Stage
 from xdistil.data import batches
@@ -33,7 +33,7 @@ from xdistil.distill.step import TrainState, eval_step, init_state, train_step
 from xdistil.distill.teacher import Teacher, open_cache, params_fingerprint, signal_names
 from xdistil.errors import DivergenceError, InputError, StoppedError
 from xdistil.journal import Journal
-from xdistil.mesh import agree, own_share, shard_rows
+from xdistil.mesh import agree, own_share, replicate, shard_rows
 from xdistil.models.forward import Wanted, iterate_batches
 from xdistil.models.structs import Batch, Params, Signals
 from xdistil.stopping import Stop
@@ -142,13 +142,20 @@ def run_plan(
         params: parameters before the first leg, host arrays.
     """
     position = _resume(course, params, checkpoints)
+    lost = position is not None and not journal.holds(position.cursor["metrics"])
+    if agree(int(lost)):
+        # A plan before this one went back behind a damaged checkpoint, and wrote over them.
+        log.warning("%s: its lines are gone from metrics.jsonl, so it begins anew", course.name)
+        position = None
     records: list[dict[str, Any]] = []
     first = 0
     if position is None:
         journal.forget(course.name)
     else:
-        journal.rewind(position.cursor["metrics"])
         first, records = position.cursor["leg"], position.cursor["records"]
+        if not (position.cursor["done"] and first == len(course.legs) - 1):
+            # Behind a plan that has ended stand the lines of those after it.
+            journal.rewind(position.cursor["metrics"])
         log.info(
             "%s: going on at %s, step %d",
             course.name,
@@ -239,10 +246,8 @@ def _start_state(course: Course, index: int, params: Params) -> TrainState:
     frozen = course.lay_out(course.mesh, frozen)
     state = init_state(leg.planned.recipe, trainable, frozen, key)
     # Moments lie where their parameters lie; counters, made inside, would sit on one device.
-    everywhere = NamedSharding(course.mesh, PartitionSpec())
     return jax.tree.map(
-        lambda x: x if isinstance(x.sharding, NamedSharding) else jax.device_put(x, everywhere),
-        state,
+        lambda x: x if isinstance(x.sharding, NamedSharding) else replicate(course.mesh, x), state
     )
 
 
@@ -284,6 +289,7 @@ class _Running:
             StoppedError: a signal asked for it; a checkpoint of the last step is written.
             DivergenceError: a loss is not finite; what reproduces it is written, no checkpoint is.
         """
+        log.info("%s from step %d of %d", self.meter.title, self.cursor["step"], self.steps)
         self.leg = _keep_features(self.course, self.leg, self.state, self._filled_rows())
         if "best" not in self.cursor:
             self._begin()

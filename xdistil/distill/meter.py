@@ -32,7 +32,8 @@ class Meter:
             log_every: steps between two lines.
             carried: what `carry` of an interrupted run's meter gave.
         """
-        self._plan, self._stage, self._place = plan, stage, place
+        self._plan, self._stage = plan, stage
+        self.title = f"{plan} {place} {stage}"
         self._steps, self._log_every, self._journal = steps, log_every, journal
         self._pending: list[tuple[int, float, Metrics]] = []
         carried = carried or {"seconds": 0.0, **_nothing()}
@@ -88,8 +89,8 @@ class Meter:
         left = (now - self._begin) / seen * (self._steps - step)
         told = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
         self._journal.progress(
-            f"{self._plan} {self._place} {self._stage}: "
-            f"step {step}/{self._steps}, {told}, {line['tokens_per_second']:,.0f} tokens/s, "
+            f"{self.title}: step {step}/{self._steps}, {told}, "
+            f"{line['tokens_per_second']:,.0f} tokens/s, "
             f"{int(left) // 60}:{int(left) % 60:02d} left"
         )
         self._sums, self._pieces, self._start = _nothing(), 0, now
