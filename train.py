@@ -6,10 +6,13 @@ gone; 75 stopped by SIGTERM or SIGINT, all saved: the same command goes on; 130 
 nothing saved.
 """
 
+import os
 import sys
 
 from xdistil.command import USAGE, parse_command
 from xdistil.errors import DivergenceError, InputError, LostProcessError, StoppedError
+
+UNWRITTEN = 1
 
 
 def main(arguments: list[str]) -> int:
@@ -36,8 +39,11 @@ def main(arguments: list[str]) -> int:
     except StoppedError as error:
         return _tell(f"stopped by {error}; the same command goes on where it was.", 75)
     except OSError as error:
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        return _tell(f"{what}; when that is mended, the same command goes on where it was.", 1)
+        where = f"{error.filename or command.workdir}: " if error.strerror else ""
+        sentence = (
+            f"{where}{error.strerror or error}; the same command goes on when that is mended."
+        )
+        return _tell(sentence, UNWRITTEN)
     return 0
 
 
@@ -47,4 +53,9 @@ def _tell(sentence: str, code: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if code == UNWRITTEN:
+        # What libraries left half written would complain, object by object, while Python ends.
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
