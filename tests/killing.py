@@ -3,9 +3,10 @@
     python -m tests.killing --kills=200 --seed=1
 
 The run is the quickstart, shrunk, with the teacher's signals cached. It is started, killed at a
-random moment by SIGKILL or, one time in four, SIGTERM, and started again by the same command, until
-it has been killed as often as asked; then it is let go to its end. If it ends before, the next run
-is begun. Now and then a file of the newest checkpoint, or of the cache, is damaged in between.
+random moment by SIGKILL or, one time in four, SIGTERM, and started again by the same command, from
+another directory and with another PYTHONHASHSEED, until it has been killed as often as asked; then
+it is let go to its end. If it ends before, the next run is begun. Now and then a file of the newest
+checkpoint, or of the cache, is damaged in between.
 
 Parameters, configs, tokenizers, predictions, scores, early stopping and lines of metrics must be
 the same bits; only what is timed may differ. The table tells where the kills hit.
@@ -28,7 +29,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 CONFIG = (
-    "--config=configs/quickstart.py:smoke",
+    f"--config={ROOT}/configs/quickstart.py:smoke",
     "--config.teacher.cache=always",
     "--config.student.vocabulary=seen",
     "--config.plan[1].unfreeze=gradual",
@@ -87,7 +88,7 @@ def kill_runs(folder: Path, kills: int, seed: int) -> Report:
     while left or not report.runs:
         workdir = folder / f"killed-{report.runs}"
         while True:
-            process = _start(workdir)
+            process = _start(workdir, draw.randrange(1 << 32))
             # A third of the kills in what comes before the first step, the rest behind it, so far
             # apart that the run comes to about its end.
             delay = draw.uniform(0, ready) if draw.random() < 0.33 else ready
@@ -125,10 +126,16 @@ def compare(expected: Path, workdir: Path) -> list[str]:
     return found
 
 
-def _start(workdir: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "train.py", *CONFIG, f"--workdir={workdir}"]
+def _start(workdir: Path, hash_seed: int = 0) -> subprocess.Popen[bytes]:
+    # From another directory each time, which must make no difference, nor must the order of sets.
+    command = [sys.executable, str(ROOT / "train.py"), *CONFIG, f"--workdir={workdir}"]
+    folder = workdir.parent / f"directory-{hash_seed % 3}"
+    folder.mkdir(exist_ok=True)
+    environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": str(ROOT)}
     with workdir.with_suffix(".log").open("a") as output:
-        return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
 
 
 def _wait(process: subprocess.Popen[bytes], code: int) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -297,6 +298,20 @@ def test_the_log_tells_data_plan_and_table(finished, data):
     digest = hashlib.sha256((data / "dev.tsv").read_bytes()).hexdigest()
     assert environment["data"]["dev"] == digest
     assert set(environment["data"]) == {"train", "dev", "test", "labels", "transfer[0]"}
+
+
+def test_a_hopeless_teacher_still_comes_to_its_table_with_a_warning(config, data, tmp_path, capsys):
+    """Random weights, never fine-tuned: what is undefined is null, and nothing is NaN."""
+    more = ("--config.teacher.finetune=False", "--config.plan[2].epochs=0.5")
+    assert train.main(arguments(config, data, tmp_path, *more)) == 0
+    printed = capsys.readouterr().err
+    found = re.search(
+        r"no help: its macro_f1 on dev is (\S+), that of looking up \D+(\S+)\. Is", printed
+    )
+    assert found is not None, printed
+    assert float(found[1]) <= float(found[2])
+    for path in tmp_path.rglob("*.json"):
+        read_json(path)
 
 
 # --- going on -------------------------------------------------------------------------------------

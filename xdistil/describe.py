@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 
 from xdistil.config import Experiment, split_names
-from xdistil.distill.loop import count_steps
+from xdistil.distill.course import count_steps
 from xdistil.distill.recipes import PlannedStage
 from xdistil.distill.routes import describe_route
 from xdistil.legs import plan_routes

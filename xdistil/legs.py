@@ -5,7 +5,7 @@ from math import ceil
 import jax
 
 from xdistil.config import Experiment, Stage
-from xdistil.distill.loop import Leg, Source, count_steps, steps_between_evaluations
+from xdistil.distill.course import Leg, Source, count_steps, steps_between_evaluations
 from xdistil.distill.recipes import PlannedStage, wanted_signals
 from xdistil.distill.routes import Route, estimate_route, nominal_rate
 from xdistil.distill.teacher import Teacher, open_cache, signal_names

@@ -23,9 +23,14 @@ def make_mesh(shards: int = 1) -> Mesh:
     """A mesh of every device with the axes `data` and, of size `shards`, `shard`.
 
     Raises:
-        InputError: the devices cannot be divided so.
+        InputError: the devices cannot be divided so, or shards would lie in several processes.
     """
     devices = jax.device_count()
+    if shards > 1 and jax.process_count() > 1:
+        raise InputError(
+            f"mesh.teacher_shards is {shards}, but the run has {jax.process_count()} processes, "
+            "and shards lie on the devices of one: set it to 1."
+        )
     if devices % shards:
         raise InputError(
             f"mesh.teacher_shards is {shards}, which does not divide the {devices} devices: set "

@@ -1,6 +1,7 @@
 """The phases of a run: teacher, student, baselines, scores. Each goes on where it was cut off."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from xdistil.data.examples import write_tsv
 from xdistil.data.packing import collect_predictions
 from xdistil.data.pieces import Tokenizer
 from xdistil.distill.checkpoint import Checkpoints
-from xdistil.distill.loop import Course, Leg, Outcome, Source, run_plan
+from xdistil.distill.course import Course, Leg, Source
+from xdistil.distill.loop import Outcome, run_plan
 from xdistil.distill.recipes import PlannedStage, plan_stages
 from xdistil.distill.teacher import Teacher, params_fingerprint
 from xdistil.legs import draw_legs
@@ -54,8 +56,31 @@ def train_teacher(setting: Setting) -> Params:
         course = _course(setting, "teacher", legs, prepared.teacher, None)
         for outcome in _run(setting, course, params):
             params = outcome.params
+        warn_if_hopeless(setting, outcome.records[-1]["dev"])
     _save(setting, folder, prepared.teacher, params, prepared.tokenizer)
     return params
+
+
+def warn_if_hopeless(setting: Setting, dev: dict[str, Any]) -> None:
+    """Says so when a teacher's scores on dev are no better than answers without a model."""
+    corpus, name = setting.prepared.corpus, setting.main_score
+    if corpus.task.kind == "tagging":
+        floor = tag_with_names(corpus.train, corpus.dev)
+        what = "looking up the names of train"
+    else:
+        ((commonest, _),) = Counter(example.labels for example in corpus.train).most_common(1)
+        floor = [commonest or ()] * len(corpus.dev)
+        what = "always answering the commonest class of train"
+    least = scores.score(corpus.task, corpus.dev, floor)[name] or 0.0
+    if (dev[name] or 0.0) <= least:
+        log.warning(
+            "The teacher is no help: its %s on dev is %.4f, that of %s %.4f. Is it fine-tuned "
+            "(teacher.finetune), long enough (teacher.plan), and with its own tokenizer?",
+            name,
+            dev[name] or 0.0,
+            what,
+            least,
+        )
 
 
 def freeze_teacher(setting: Setting, params: Params) -> Teacher:
@@ -190,6 +215,8 @@ def score(
                     path = setting.workdir / "predictions" / f"{name}.{split}.tsv"
                     path.parent.mkdir(exist_ok=True)
                     write_tsv(path, texts[split].examples, predicted)
+    if not prepared.teacher_stages:
+        warn_if_hopeless(setting, results["teacher"]["dev"])
     for baseline in baselines:
         params = replicate(setting.mesh, baseline.pop("params"))
         baseline["test"] = None

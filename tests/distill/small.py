@@ -11,7 +11,8 @@ from xdistil.config import Stage
 from xdistil.data.packing import Rows, pack
 from xdistil.data.pieces import Pieces
 from xdistil.distill.checkpoint import Checkpoints
-from xdistil.distill.loop import Course, Leg, Outcome, Source, run_plan
+from xdistil.distill.course import Course, Leg, Source
+from xdistil.distill.loop import Outcome, run_plan
 from xdistil.distill.recipes import plan_stages, wanted_signals
 from xdistil.distill.teacher import Teacher, open_cache, params_fingerprint, signal_names
 from xdistil.journal import Journal

@@ -21,9 +21,10 @@ from tests.distill.small import (
     same,
 )
 from xdistil.config import Stage
-from xdistil.distill import loop
+from xdistil.distill import training
 from xdistil.distill.checkpoint import Checkpoints
-from xdistil.distill.loop import Course, Outcome, run_plan
+from xdistil.distill.course import Course
+from xdistil.distill.loop import Outcome, run_plan
 from xdistil.errors import StoppedError
 from xdistil.journal import Journal
 from xdistil.stopping import Stop
@@ -56,7 +57,7 @@ def make(folder: Path, **changes: Any) -> Course:
 def cut_batches(patch: pytest.MonkeyPatch, after: int) -> None:
     """Lets the batch iterators of all stages together give that many batches."""
     left = [after]
-    real = loop.batches.make_batches
+    real = training.batches.make_batches
 
     def make_batches(*arguments: Any, **settings: Any) -> Any:
         for item in real(*arguments, **settings):
@@ -65,7 +66,7 @@ def cut_batches(patch: pytest.MonkeyPatch, after: int) -> None:
             left[0] -= 1
             yield item
 
-    patch.setattr(loop.batches, "make_batches", make_batches)
+    patch.setattr(training.batches, "make_batches", make_batches)
 
 
 def read_run(folder: Path, outcomes: list[Outcome]) -> dict[str, Any]:
@@ -166,7 +167,7 @@ def test_a_signal_saves_the_step_that_it_meets(tmp_path, monkeypatch, sparse, nu
 def signal_at_batch(patch: pytest.MonkeyPatch, count: int, number: int) -> None:
     """Sends this process a signal when the batch of that number, over all stages, is fetched."""
     seen = [0]
-    real = loop.batches.make_batches
+    real = training.batches.make_batches
 
     def make_batches(*arguments: Any, **settings: Any) -> Any:
         for item in real(*arguments, **settings):
@@ -175,7 +176,7 @@ def signal_at_batch(patch: pytest.MonkeyPatch, count: int, number: int) -> None:
                 os.kill(os.getpid(), number)
             yield item
 
-    patch.setattr(loop.batches, "make_batches", make_batches)
+    patch.setattr(training.batches, "make_batches", make_batches)
 
 
 @pytest.mark.parametrize("call", [2, 3])
@@ -230,7 +231,7 @@ def test_cut_off_between_stages_the_outcome_is_given_again(tmp_path, whole):
 def test_a_finished_plan_trains_nothing_and_gives_its_last_outcome(tmp_path, monkeypatch, whole):
     params = init_params(STUDENT)
     run_course(make(tmp_path), tmp_path, params, save=True)
-    monkeypatch.setattr(loop, "train_step", None)
+    monkeypatch.setattr(training, "train_step", None)
     outcomes = run_course(make(tmp_path), tmp_path, params, save=True)
     assert len(outcomes) == 1
     check(read_run(tmp_path, outcomes), whole)
@@ -243,7 +244,7 @@ def test_a_stage_that_ran_out_of_patience_stays_ended(tmp_path, monkeypatch):
     params = init_params(make_bilstm())
     (first,) = run_course(course, tmp_path, params, save=True)
     assert (first.records[0]["steps"], first.records[0]["limit"]) == (2, 12)
-    monkeypatch.setattr(loop, "train_step", None)
+    monkeypatch.setattr(training, "train_step", None)
     (again,) = run_course(course, tmp_path, params, save=True)
     assert again.records == first.records
     assert same(again.params, first.params)
