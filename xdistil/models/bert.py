@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from xdistil.errors import InputError
+from xdistil.errors import InputError, show
 from xdistil.models import heads
-from xdistil.models.fields import check_rate, check_size, show
+from xdistil.models.fields import check_rate, check_size
 from xdistil.models.structs import Batch, Output, Params
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {

@@ -20,9 +20,9 @@ from flax import traverse_util
 
 from xdistil.data.examples import Task
 from xdistil.data.pieces import Tokenizer, save_tokenizer
-from xdistil.errors import InputError
+from xdistil.errors import InputError, show, show_name
 from xdistil.models import bert, bilstm, names, weights
-from xdistil.models.fields import LARGEST, show, show_name
+from xdistil.models.fields import LARGEST
 from xdistil.models.hub import find_folder
 from xdistil.models.names import Path as LeafPath
 from xdistil.models.structs import Params

@@ -12,8 +12,7 @@ import numpy as np
 import safetensors
 from flax import serialization, traverse_util
 
-from xdistil.errors import InputError
-from xdistil.models.fields import show, show_name
+from xdistil.errors import InputError, show, show_name
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -18,9 +18,9 @@ from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
 from xdistil.data.packing import collect_predictions, pack
 from xdistil.data.pieces import Tokenizer, cut_and_count, load_tokenizer, tell_cut
 from xdistil.data.tags import SCHEMES, is_tag
-from xdistil.errors import InputError
+from xdistil.errors import InputError, show
 from xdistil.models.bert import Encoder
-from xdistil.models.fields import check_size, show
+from xdistil.models.fields import check_size
 from xdistil.models.folders import Loaded, Model, load_model
 from xdistil.models.forward import predict_rows
 from xdistil.models.structs import Params
