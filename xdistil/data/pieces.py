@@ -147,7 +147,7 @@ def cut_and_count(
     if room < 1 + pair:
         raise InputError(
             f"data.max_length {max_length} leaves no room beside the {template.count} special "
-            "pieces of the tokenizer: make it larger."
+            f"pieces of the tokenizer of {tokenizer.source!r}: make it larger."
         )
     with _tell_damage(tokenizer.source):
         if task.kind == "tagging":
