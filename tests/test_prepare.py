@@ -5,7 +5,10 @@ import random
 import numpy as np
 import pytest
 
+from tests.results.folders import TAGGING, draw_params, make_folder, make_model, train_tokenizer
 from xdistil.config import Experiment, Stage, Student, Teacher
+from xdistil.errors import InputError
+from xdistil.models.folders import save_model
 from xdistil.prepare import Prepared, prepare
 
 WORDS = ["apple", "river", "stone", "cloud", "green", "quiet", "seven", "light", "paper", "music"]
@@ -65,3 +68,23 @@ def test_all_texts_are_transfer_and_train_without_labels(pairs: Prepared):
     np.testing.assert_array_equal(texts["all"].pieces.tokens, np.concatenate(tokens))
     assert all(example.labels is None for example in texts["all"].examples)
     assert set(pairs.counts) == {"train", "dev", "test", "transfer"}
+
+
+@pytest.mark.parametrize("short", ["teacher", "student"])
+def test_a_model_with_fewer_rows_than_its_tokenizer_has_pieces_is_refused(tmp_path, short: str):
+    # Beyond the table a look-up answers with what is no number, and nothing says so.
+    tokenizer = train_tokenizer(tmp_path / "tokenizer")
+    for name in ("teacher", "student"):
+        make_folder(tmp_path / name, "bert", TAGGING, tokenizer)
+    model = make_model("bert", TAGGING, tokenizer.vocabulary_size - 1)
+    save_model(tmp_path / short, model, draw_params(model), TAGGING, tokenizer, {})
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.tsv").write_text("Anna went to Berlin\tB-PER O O B-LOC\n")
+    experiment = Experiment(
+        teacher=Teacher(model=str(tmp_path / "teacher")),
+        student=Student(kind="transformer", checkpoint=str(tmp_path / "student")),
+        plan=(Stage(name="logits", loss="logits", data="all"),),
+    )
+    experiment.data.folder, experiment.data.row_length = str(tmp_path), 16
+    with pytest.raises(InputError, match=f"embeddings only .* rows: .* {short}\\."):
+        prepare(experiment, tmp_path / "cache")

@@ -1,4 +1,10 @@
-"""What ends a run before its end."""
+"""What ends a run before its end, and how a sentence about it shows what was given."""
+
+import reprlib
+from typing import Any
+
+_shortener = reprlib.Repr()
+_shortener.maxstring = _shortener.maxother = _shortener.maxlong = 80
 
 
 class InputError(ValueError):
@@ -19,3 +25,13 @@ class LostProcessError(Exception):
 
 class StoppedError(Exception):
     """A signal asked the run to leave; what it had reached is saved. Holds the signal's name."""
+
+
+def show(value: Any) -> str:
+    """A value as Python writes it, on one line and at most a few hundred characters of it."""
+    return _shortener.repr(value)
+
+
+def show_name(name: str) -> str:
+    """A name from a file: as it stands, unless it is long, empty or would break the sentence."""
+    return name if name.isprintable() and 0 < len(name) <= 120 else show(name)

@@ -29,7 +29,7 @@ from xdistil.distill.recipes import PlannedStage, plan_stages
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.compress import seen_vocabulary, trim_embeddings, trim_tokenizer
-from xdistil.models.folders import Model, load_model
+from xdistil.models.folders import Loaded, Model, load_model
 from xdistil.models.structs import Params
 from xdistil.models.student import design_student, with_dropout
 
@@ -199,13 +199,17 @@ def _load_teacher(
         log.info("teacher: %s", note)
     if not isinstance(loaded.model, Encoder):
         raise InputError(f"teacher.model={teacher.model} is a student: name an encoder.")
-    if tokenizer.vocabulary_size > loaded.model.config.vocabulary_size:
-        raise InputError(
-            f"the teacher's tokenizer has {tokenizer.vocabulary_size} pieces and its embeddings "
-            f"only {loaded.model.config.vocabulary_size} rows: name the model's own tokenizer in "
-            "teacher.tokenizer."
-        )
+    _check_rows(tokenizer, loaded, "name the model's own tokenizer in teacher.tokenizer")
     return tokenizer, loaded.model, loaded.params
+
+
+def _check_rows(tokenizer: Tokenizer, loaded: Loaded, remedy: str) -> None:
+    rows = loaded.model.config.vocabulary_size
+    if tokenizer.vocabulary_size > rows:
+        raise InputError(
+            f"The tokenizer of {tokenizer.source} has {tokenizer.vocabulary_size} pieces and the "
+            f"model's embeddings only {rows} rows: {remedy}."
+        )
 
 
 def _load_student(
@@ -231,6 +235,7 @@ def _load_student(
         log.info("student: %s", note)
     if not isinstance(loaded.model, Encoder):
         raise InputError(f"student.checkpoint={student.checkpoint} is no transformer.")
+    _check_rows(own, loaded, "name another folder in student.checkpoint")
     model, params = with_dropout(loaded.model, student.dropout), loaded.params
     if kept is not None:
         params = trim_embeddings(params, kept)

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from xdistil.errors import InputError
+from xdistil.errors import InputError, show
 from xdistil.models import heads
+from xdistil.models.fields import check_rate, check_size
 from xdistil.models.structs import Batch, Output, Params
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -86,12 +87,12 @@ _FIXED = {
 def read_config(raw: Mapping[str, Any], where: str) -> EncoderConfig:
     """The encoder that an HF config.json describes; `where` names the file in errors.
 
-    Raises InputError for a missing or mistyped size, an unknown activation, heads that do not
+    Raises InputError for a mistyped or impossible size, an unknown activation, heads that do not
     divide the width, or a variant (decoder, relative positions) that is not this encoder.
     """
     for key, only in _FIXED.items():
         if raw.get(key, only) not in (only, None):
-            raise InputError(f"{where}: {key} is {raw[key]!r}; only {only!r} is supported.")
+            raise InputError(f"{where}: {key} is {show(raw[key])}; only {only!r} is supported.")
     electra = raw["model_type"] == "electra"
     values: dict[str, Any] = {}
     for field in dataclasses.fields(EncoderConfig):
@@ -101,10 +102,13 @@ def read_config(raw: Mapping[str, Any], where: str) -> EncoderConfig:
         if value is None:
             default = field.default
             value = _ELECTRA_DEFAULTS.get(field.name, default) if electra else default
-        if field.type is float and type(value) is int:
-            value = float(value)
-        if type(value) is not field.type or (field.type is not str and value < 0):
-            raise InputError(f"{where}: {_KEYS[field.name]} is {value!r}; {_wanted(field.type)}.")
+        key = _KEYS[field.name]
+        if field.type is int:
+            value = check_size(value, key, where, least=int(field.name != "padding_id"))
+        elif field.type is float:
+            value = check_rate(value, key, where)
+        elif not isinstance(value, str):
+            raise InputError(f"{where}: {key} is {show(value)}; it must be a text.")
         values[field.name] = value
     if not electra:
         values["embedding_size"] = values["hidden_size"]
@@ -115,9 +119,6 @@ def read_config(raw: Mapping[str, Any], where: str) -> EncoderConfig:
 
 def _check(config: EncoderConfig, where: str) -> None:
     """Raise InputError when no encoder can have this shape; `where` begins the sentence."""
-    for name in ("vocabulary_size", "embedding_size", "hidden_size", "heads", "intermediate_size"):
-        if getattr(config, name) < 1:
-            raise InputError(f"{where}: {name} is {getattr(config, name)}; it must be at least 1.")
     if config.hidden_size % config.heads:
         raise InputError(
             f"{where}: {config.heads} attention heads do not divide the width"
@@ -125,7 +126,7 @@ def _check(config: EncoderConfig, where: str) -> None:
         )
     if config.activation not in ACTIVATIONS:
         raise InputError(
-            f"{where}: the activation {config.activation!r} is unknown; known are"
+            f"{where}: the activation {show(config.activation)} is unknown; known are"
             f" {', '.join(ACTIVATIONS)}."
         )
 
@@ -136,12 +137,6 @@ def write_config(config: EncoderConfig) -> dict[str, Any]:
     if config.model_type == "bert":
         del raw["embedding_size"]
     return raw
-
-
-def _wanted(kind: Any) -> str:
-    return {int: "a whole number, not negative", float: "a number, not negative", str: "a text"}[
-        kind
-    ]
 
 
 class Encoder(nn.Module):

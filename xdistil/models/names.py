@@ -41,4 +41,4 @@ def read_name(name: str, family: str) -> Path:
 
 def read_flax_path(path: Path, family: str) -> Path:
     """Our path of a leaf in an HF Flax checkpoint, with or without the prefix of its family."""
-    return path[1:] if path[0] == family else path
+    return path[1:] if path[0] == family and len(path) > 1 else path
