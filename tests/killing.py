@@ -37,11 +37,12 @@ CONFIG = (
     "--config.plan[2].patience=2",
     "--config.eval_every=6",
     "--config.log_every=4",
-    "--config.checkpoint_minutes=0.005",
+    "--config.checkpoint_minutes=0.03",
 )
 TIMED = ("tokens_per_second",)
 LIMIT = 600.0  # seconds after which a run is taken for hanging
 STOPPED = 75
+_UNDER_WAY = "\nstudent vocabulary: "  # stands in the plan that every start prints
 
 
 @dataclass
@@ -89,10 +90,13 @@ def kill_runs(folder: Path, kills: int, seed: int) -> Report:
         workdir = folder / f"killed-{report.runs}"
         while True:
             process = _start(workdir, draw.randrange(1 << 32))
-            # A third of the kills in what comes before the first step, the rest behind it, so far
-            # apart that the run comes to about its end.
-            delay = draw.uniform(0, ready) if draw.random() < 0.33 else ready
-            delay += draw.uniform(0, 3 * (whole - ready) / max(kills, 1))
+            # A quarter of the kills in what comes before the first step, the rest behind it, so
+            # far apart that a run of all the kills comes to about its end.
+            if draw.random() < 0.25:
+                delay = draw.uniform(0, ready)
+            else:
+                _wait_until_under_way(process, workdir)
+                delay = draw.uniform(0, 1.5 * (whole - ready) / max(kills, 1))
             if not left or _ends_within(process, delay):
                 _wait(process, 0)
                 break
@@ -142,6 +146,16 @@ def _wait(process: subprocess.Popen[bytes], code: int) -> None:
     ended = process.wait(LIMIT)
     if ended != code:
         raise RuntimeError(f"{process.args!r} ended with {ended} instead of {code}")
+
+
+def _wait_until_under_way(process: subprocess.Popen[bytes], workdir: Path) -> None:
+    """Until this start of the run has told its plan, behind which it trains."""
+    output = workdir.with_suffix(".log")
+    before = output.read_text(errors="replace").count(_UNDER_WAY)
+    while process.poll() is None:
+        if output.read_text(errors="replace").count(_UNDER_WAY) > before:
+            return
+        time.sleep(0.02)
 
 
 def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
