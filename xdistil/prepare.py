@@ -192,7 +192,9 @@ def _load_teacher(
         model = Encoder(shape, task.kind, len(task.labels), experiment.dtype)
         key = jax.random.key(experiment.seed)
         return tokenizer, model, jax.device_get(jax.jit(model.init_params)(key))
-    tokenizer = load_tokenizer(teacher.tokenizer or teacher.model, teacher.revision)
+    tokenizer = load_tokenizer(
+        teacher.tokenizer or teacher.model, teacher.revision, words=task.kind == "tagging"
+    )
     loaded = load_model(teacher.model, teacher.revision, task, experiment.dtype, experiment.seed)
     for note in loaded.notes:
         log.info("teacher: %s", note)

@@ -40,6 +40,20 @@ ELECTRA = EncoderConfig(
     activation="relu",
     initializer_range=0.3,
 )
+ROBERTA = EncoderConfig(
+    model_type="xlm-roberta",
+    vocabulary_size=53,
+    embedding_size=14,
+    hidden_size=14,
+    layers=2,
+    heads=7,
+    intermediate_size=25,
+    positions=16,
+    token_types=1,
+    activation="gelu_new",
+    padding_id=4,
+    initializer_range=0.3,
+)
 BILSTM = BiLSTMConfig(
     vocabulary_size=53, embedding_size=7, hidden_size=9, projection_size=12, padding_id=4
 )

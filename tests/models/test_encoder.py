@@ -10,6 +10,7 @@ from tests.models.samples import (
     BERT,
     ELECTRA,
     FIXTURES,
+    ROBERTA,
     make_params,
     make_segments,
     pack_row,
@@ -26,6 +27,8 @@ RECORDED = [
     "bert_classification",
     "electra_tagging",
     "electra_classification",
+    "xlm-roberta_tagging",
+    "xlm-roberta_classification",
     "flax_bert",
 ]
 MODELS = [
@@ -33,6 +36,8 @@ MODELS = [
     Encoder(BERT, "classification", 4),
     Encoder(ELECTRA, "tagging", 4),
     Encoder(ELECTRA, "classification", 4),
+    Encoder(ROBERTA, "tagging", 4),
+    Encoder(ROBERTA, "classification", 4),
 ]
 
 
@@ -122,9 +127,10 @@ def test_a_mask_that_lets_padding_in_is_seen(packed: tuple) -> None:
     assert largest_difference(packed, row._replace(segment=joined)) > 1e-2
 
 
-def test_token_types_of_the_pair_are_seen(packed: tuple) -> None:
+def test_token_types_of_the_pair_are_seen_where_there_are_two(packed: tuple) -> None:
     row = packed[2]
-    assert largest_difference(packed, row._replace(token_type=0 * row.token_type)) > 1e-2
+    difference = largest_difference(packed, row._replace(token_type=0 * row.token_type))
+    assert difference > 1e-2 if packed[0].config.token_types > 1 else difference < 1e-5
 
 
 def test_attention_maps_are_probabilities_within_the_segment(packed: tuple) -> None:
@@ -168,7 +174,13 @@ def test_dropout_falls_on_probabilities_but_not_on_the_maps_returned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "kind"), [(BERT, "tagging"), (BERT, "classification"), (ELECTRA, "classification")]
+    ("config", "kind"),
+    [
+        (BERT, "tagging"),
+        (BERT, "classification"),
+        (ELECTRA, "classification"),
+        (ROBERTA, "classification"),
+    ],
 )
 def test_dropout_falls_on_what_the_head_reads_and_on_nothing_at_rate_zero(
     config: EncoderConfig, kind: str
@@ -238,7 +250,7 @@ def test_equal_models_are_one_static_argument() -> None:
     assert len(traced) == 1
 
 
-@pytest.mark.parametrize("config", [BERT, ELECTRA])
+@pytest.mark.parametrize("config", [BERT, ELECTRA, ROBERTA])
 def test_config_reads_back_what_it_wrote(config: EncoderConfig) -> None:
     assert read_config(write_config(config), "here") == config
 
@@ -248,6 +260,15 @@ def test_missing_keys_take_the_defaults_of_the_family() -> None:
     assert (electra.embedding_size, electra.hidden_size, electra.heads) == (128, 256, 4)
     bert = read_config({"model_type": "bert"}, "here")
     assert (bert.embedding_size, bert.hidden_size, bert.layers) == (768, 768, 12)
+
+
+def test_robertas_have_as_many_positions_as_stand_behind_that_of_padding() -> None:
+    assert write_config(ROBERTA)["max_position_embeddings"] == 16 + 4 + 1
+    base = read_config({"model_type": "xlm-roberta", "max_position_embeddings": 514}, "here")
+    assert (base.positions, base.first_position, base.padding_id) == (512, 2, 1)
+    assert read_config({"model_type": "roberta"}, "here").vocabulary_size == 50265
+    with pytest.raises(InputError, match="max_position_embeddings is 5; it must be more than 5"):
+        read_config(write_config(ROBERTA) | {"max_position_embeddings": 5}, "here")
 
 
 @pytest.mark.parametrize(

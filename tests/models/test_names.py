@@ -4,20 +4,27 @@ import jax
 import pytest
 from flax import traverse_util
 
-from tests.models.samples import BERT, ELECTRA
+from tests.models.samples import BERT, ELECTRA, ROBERTA
 from xdistil.models.bert import Encoder
-from xdistil.models.names import BUFFERS, PRETRAINING, read_flax_path, read_name, write_name
+from xdistil.models.names import (
+    BUFFERS,
+    PREFIXES,
+    PRETRAINING,
+    read_flax_path,
+    read_name,
+    write_name,
+)
 
 
-@pytest.mark.parametrize("config", [BERT, ELECTRA], ids=["bert", "electra"])
+@pytest.mark.parametrize("config", [BERT, ELECTRA, ROBERTA], ids=["bert", "electra", "roberta"])
 @pytest.mark.parametrize("kind", ["tagging", "classification", ""])
 def test_names_are_one_to_one_with_the_leaves(config, kind: str) -> None:
     model = Encoder(config, kind, 3)
     leaves = traverse_util.flatten_dict(jax.eval_shape(model.init_params, jax.random.key(0)))
-    family = config.model_type if kind else ""
-    names = {write_name(path, family): path for path in leaves}
+    prefix = PREFIXES[config.model_type]
+    names = {write_name(path, prefix if kind else ""): path for path in leaves}
     assert len(names) == len(leaves)
-    assert {name: read_name(name, config.model_type) for name in names} == names
+    assert {name: read_name(name, prefix) for name in names} == names
 
 
 def test_names_are_those_of_pytorch() -> None:

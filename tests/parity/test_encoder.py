@@ -46,6 +46,12 @@ def assert_equal(ours: Output, theirs: dict[str, np.ndarray], mask: np.ndarray, 
         ("electra", "tagging", {"hidden_act": "gelu_pytorch_tanh"}),
         ("electra", "classification", {}),
         ("electra", "classification", {"embedding_size": 30, "type_vocab_size": 1}),
+        ("roberta", "tagging", {}),
+        ("roberta", "classification", {"type_vocab_size": 2, "pad_token_id": 1}),
+        ("xlm-roberta", "tagging", {"hidden_act": "gelu", "pad_token_id": 9}),
+        ("xlm-roberta", "classification", {}),
+        ("camembert", "tagging", {"num_attention_heads": 1}),
+        ("camembert", "classification", {}),
     ],
 )
 def test_every_layer_equals_pytorch(

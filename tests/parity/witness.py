@@ -33,6 +33,25 @@ ELECTRA: dict[str, Any] = {
     "hidden_act": "relu",
     "pad_token_id": 3,
 }
+ROBERTA: dict[str, Any] = {
+    "vocab_size": 53,
+    "hidden_size": 26,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 13,
+    "intermediate_size": 31,
+    "max_position_embeddings": 24,
+    "type_vocab_size": 1,
+    "hidden_act": "silu",
+    "pad_token_id": 4,
+    "layer_norm_eps": 1e-5,
+}
+SIZES = {
+    "bert": BERT,
+    "electra": ELECTRA,
+    "roberta": ROBERTA,
+    "xlm-roberta": ROBERTA,
+    "camembert": ROBERTA,
+}
 AUTO = {
     "tagging": transformers.AutoModelForTokenClassification,
     "classification": transformers.AutoModelForSequenceClassification,
@@ -41,7 +60,7 @@ AUTO = {
 
 def make_model(family: str, kind: str, seed: int, **changes: Any) -> transformers.PreTrainedModel:
     """A model in evaluation mode whose every parameter is random, biases and norms included."""
-    sizes = {"bert": BERT, "electra": ELECTRA}[family] | changes
+    sizes = SIZES[family] | changes
     labels = dict(enumerate(LABELS))
     config = transformers.AutoConfig.for_model(
         family,
@@ -68,6 +87,10 @@ def make_inputs(config: transformers.PretrainedConfig, seed: int) -> dict[str, n
     rng = np.random.default_rng(seed)
     length = config.max_position_embeddings
     tokens = rng.integers(0, config.vocab_size, (2, length), dtype=np.int32)
+    if SIZES[config.model_type] is ROBERTA:  # whose positions begin behind that of padding
+        length -= config.pad_token_id + 1
+        tokens = tokens[:, :length]
+        tokens[tokens == config.pad_token_id] = 0  # PyTorch would take it for padding
     mask = np.ones((2, length), np.int32)
     mask[1, length - 6 :] = 0
     tokens[mask == 0] = config.pad_token_id

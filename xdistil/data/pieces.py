@@ -12,9 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
+from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_log
 
@@ -23,6 +25,7 @@ from xdistil.errors import InputError
 
 _ENCODE_BATCH = 4096  # texts encoded at once: bounds the memory of the tokenizer's own records
 _WORDS_TOGETHER = 64  # words encoded as one text
+_TYPES = "token_type_ids"
 _log = logging.getLogger("xdistil")
 
 
@@ -63,8 +66,11 @@ class LanguageCount:
     unknown: float  # share of words that hold the piece for unknown text
 
 
-def load_tokenizer(name: str, revision: str = "main") -> Tokenizer:
+def load_tokenizer(name: str, revision: str = "main", words: bool = False) -> Tokenizer:
     """Opens the fast tokenizer of an HF folder or hub id.
+
+    With `words`, what it will cut is words, not texts: byte-level pieces (RoBERTa's) differ behind
+    a space, so that one is put before every word, as `add_prefix_space=True` of HF does.
 
     Raises:
         InputError: no such folder or hub id, or one without a fast tokenizer.
@@ -85,15 +91,25 @@ def load_tokenizer(name: str, revision: str = "main") -> Tokenizer:
             f"{name!r} has no fast tokenizer: teacher.tokenizer must name a folder or hub id with "
             "a tokenizer.json."
         )
+    if words:
+        _prefix_spaces(wrapper)
     return _wrap(wrapper, name)
 
 
-def make_tokenizer(backend: tokenizers.Tokenizer, special: dict[str, str]) -> Tokenizer:
+def make_tokenizer(
+    backend: tokenizers.Tokenizer,
+    special: dict[str, str],
+    inputs: Sequence[str] = ("input_ids", _TYPES, "attention_mask"),
+) -> Tokenizer:
     """A tokenizer around a backend of one's own.
 
-    `special` gives the special pieces by role, such as {"unk_token": "[UNK]", "pad_token": ...}.
+    `special` gives the special pieces by role, such as {"unk_token": "[UNK]", "pad_token": ...};
+    `inputs` what models are given of its answer.
     """
-    return _wrap(PreTrainedTokenizerFast(tokenizer_object=backend, **special), "")
+    wrapper = PreTrainedTokenizerFast(
+        tokenizer_object=backend, model_input_names=list(inputs), **special
+    )
+    return _wrap(wrapper, "")
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
@@ -209,6 +225,16 @@ class _Template:
         return sum(map(len, self.special))
 
 
+def _prefix_spaces(wrapper: PreTrainedTokenizerBase) -> None:
+    step = wrapper.backend_tokenizer.pre_tokenizer
+    steps: Any = step if isinstance(step, pre_tokenizers.Sequence) else (step,)
+    for each in steps:
+        if isinstance(each, pre_tokenizers.ByteLevel) and not each.add_prefix_space:
+            each.add_prefix_space = True
+            # Where a folder is opened some classes build their backend anew, from this.
+            wrapper.add_prefix_space = True
+
+
 def _clear(backend: tokenizers.Tokenizer) -> None:
     backend.no_truncation()
     backend.no_padding()
@@ -236,6 +262,8 @@ def _read_template(tokenizer: Tokenizer, pair: bool) -> _Template:
     )
     encoding = tokenizer.backend.encode(probe, probe if pair else None)
     ids, types = np.array(encoding.ids, np.int32), np.array(encoding.type_ids, np.int8)
+    if _TYPES not in tokenizer.wrapper.model_input_names:
+        types = np.zeros_like(types)  # models behind such a tokenizer never see its types
     is_text = np.array(encoding.special_tokens_mask) == 0
     # Runs of text pieces, each as [first, end): what lies around them is special.
     edges = np.flatnonzero(np.diff(np.concatenate([[False], is_text, [False]]).astype(np.int8)))

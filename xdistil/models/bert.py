@@ -1,7 +1,8 @@
-"""The post-layer-norm encoder: BERT (mBERT and MiniLM are BERTs) and ELECTRA, on packed rows.
+"""The post-layer-norm encoder: BERT (mBERT and MiniLM are BERTs), ELECTRA and RoBERTa, packed.
 
-Devlin et al. 2019 (arXiv 1810.04805) and Clark et al. 2020 (arXiv 2003.10555). Parameters bear the
-names of HF Flax checkpoints, without the prefix of the family.
+Devlin et al. 2019 (arXiv 1810.04805), Clark et al. 2020 (arXiv 2003.10555), Liu et al. 2019
+(arXiv 1907.11692); XLM-RoBERTa and CamemBERT are RoBERTas. Parameters bear the names of HF Flax
+checkpoints, without the prefix of the family.
 """
 
 import dataclasses
@@ -33,7 +34,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 class EncoderConfig:
     """The shape of an encoder; the defaults are those of HF's BertConfig."""
 
-    model_type: str = "bert"  # bert or electra
+    model_type: str = "bert"  # a key of FAMILIES
     vocabulary_size: int = 30522
     embedding_size: int = 768  # width of the embeddings; an ELECTRA may differ from hidden_size
     hidden_size: int = 768
@@ -49,6 +50,22 @@ class EncoderConfig:
     padding_id: int = 0
     initializer_range: float = 0.02
 
+    @property
+    def first_position(self) -> int:
+        """The row of the position embeddings for a segment's first piece; RoBERTa's stand after
+        that of padding."""
+        return self.padding_id + 1 if self.model_type in ROBERTAS else 0
+
+
+ROBERTAS = ("roberta", "xlm-roberta", "camembert")  # one encoder, three vocabularies
+# The model types read here -> where HF's config of that type differs from its BertConfig.
+FAMILIES: dict[str, dict[str, Any]] = {
+    "bert": {},
+    "electra": {"embedding_size": 128, "hidden_size": 256, "heads": 4, "intermediate_size": 1024},
+    "roberta": {"vocabulary_size": 50265, "padding_id": 1},
+    "xlm-roberta": {"padding_id": 1},
+    "camembert": {"padding_id": 1},
+}
 
 # Our field -> the key in an HF config.json.
 _KEYS = {
@@ -59,7 +76,7 @@ _KEYS = {
     "layers": "num_hidden_layers",
     "heads": "num_attention_heads",
     "intermediate_size": "intermediate_size",
-    "positions": "max_position_embeddings",
+    "positions": "max_position_embeddings",  # less first_position
     "token_types": "type_vocab_size",
     "activation": "hidden_act",
     "norm_epsilon": "layer_norm_eps",
@@ -67,13 +84,6 @@ _KEYS = {
     "attention_dropout": "attention_probs_dropout_prob",
     "padding_id": "pad_token_id",
     "initializer_range": "initializer_range",
-}
-# HF's ElectraConfig, where it differs from BertConfig.
-_ELECTRA_DEFAULTS = {
-    "embedding_size": 128,
-    "hidden_size": 256,
-    "heads": 4,
-    "intermediate_size": 1024,
 }
 # What a config.json may ask for beyond the encoder built here, and the only value accepted.
 _FIXED = {
@@ -99,8 +109,7 @@ def read_config(raw: Mapping[str, Any], where: str) -> EncoderConfig:
         if field.name == "embedding_size" and not electra:
             value = None
         if value is None:
-            default = field.default
-            value = _ELECTRA_DEFAULTS.get(field.name, default) if electra else default
+            value = FAMILIES[raw["model_type"]].get(field.name, field.default)
         if field.type is float and type(value) is int:
             value = float(value)
         if type(value) is not field.type or (field.type is not str and value < 0):
@@ -109,6 +118,7 @@ def read_config(raw: Mapping[str, Any], where: str) -> EncoderConfig:
     if not electra:
         values["embedding_size"] = values["hidden_size"]
     config = EncoderConfig(**values)
+    config = dataclasses.replace(config, positions=config.positions - config.first_position)
     _check(config, where)
     return config
 
@@ -118,6 +128,11 @@ def _check(config: EncoderConfig, where: str) -> None:
     for name in ("vocabulary_size", "embedding_size", "hidden_size", "heads", "intermediate_size"):
         if getattr(config, name) < 1:
             raise InputError(f"{where}: {name} is {getattr(config, name)}; it must be at least 1.")
+    if config.positions < 1:
+        raise InputError(
+            f"{where}: max_position_embeddings is {config.positions + config.first_position}; it"
+            f" must be more than {config.first_position}."
+        )
     if config.hidden_size % config.heads:
         raise InputError(
             f"{where}: {config.heads} attention heads do not divide the width"
@@ -133,7 +148,8 @@ def _check(config: EncoderConfig, where: str) -> None:
 def write_config(config: EncoderConfig) -> dict[str, Any]:
     """The keys of an HF config.json for this encoder; the inverse of `read_config`."""
     raw = {key: getattr(config, name) for name, key in _KEYS.items()}
-    if config.model_type == "bert":
+    raw["max_position_embeddings"] += config.first_position
+    if config.model_type != "electra":
         del raw["embedding_size"]
     return raw
 
@@ -145,7 +161,7 @@ def _wanted(kind: Any) -> str:
 
 
 class Encoder(nn.Module):
-    """A BERT or ELECTRA encoder with the head of a task; hashable, so a jit static argument.
+    """A BERT, ELECTRA or RoBERTa encoder with the head of a task; hashable, so a static argument.
 
     `task_kind` is "tagging", "classification" or "" (no head: Output.logits is None).
     """
@@ -191,9 +207,14 @@ class Encoder(nn.Module):
         config = self.config
         if not self.task_kind:
             return None
-        if self.task_kind == "classification" and config.model_type == "electra":
-            logits = heads.ElectraClassifier(
-                self.classes, config.dropout, _normal(config), self.dtype, name="classifier"
+        if self.task_kind == "classification" and config.model_type != "bert":
+            logits = heads.TwoLayerClassifier(
+                self.classes,
+                ACTIVATIONS["gelu" if config.model_type == "electra" else "tanh"],
+                config.dropout,
+                _normal(config),
+                self.dtype,
+                name="classifier",
             )(hidden, deterministic)
             return logits.astype(jnp.float32)
         if self.task_kind == "classification":
@@ -252,7 +273,11 @@ class _Embeddings(nn.Module):
 
         total = (
             look_up(config.vocabulary_size, batch.tokens, "word_embeddings")
-            + look_up(config.positions, batch.position, "position_embeddings")
+            + look_up(
+                config.first_position + config.positions,
+                config.first_position + batch.position,
+                "position_embeddings",
+            )
             + look_up(config.token_types, batch.token_type, "token_type_embeddings")
         )
         total = _layer_norm(config, self.dtype)(total)

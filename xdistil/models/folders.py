@@ -28,7 +28,14 @@ Model = bert.Encoder | bilstm.BiLSTM
 
 _HEADS = {"tagging": "ForTokenClassification", "classification": "ForSequenceClassification"}
 _HEAD_PARTS = ("pooler", "classifier")  # the parts of the parameters that a task may make anew
-_CLASS_NAMES = {"bert": "Bert", "electra": "Electra", bilstm.MODEL_TYPE: "XdistilBiLSTM"}
+_CLASS_NAMES = {
+    "bert": "Bert",
+    "electra": "Electra",
+    "roberta": "Roberta",
+    "xlm-roberta": "XLMRoberta",
+    "camembert": "Camembert",
+    bilstm.MODEL_TYPE: "XdistilBiLSTM",
+}
 _WORD_EMBEDDINGS = ("embeddings", "word_embeddings", "embedding")
 _SHOWN = 3  # names of tensors that an error lists
 
@@ -154,7 +161,7 @@ def _build_model(raw: dict[str, Any], where: str, task: Task | None, dtype: str)
     model_type = raw.get("model_type")
     if model_type == bilstm.MODEL_TYPE:
         return bilstm.BiLSTM(bilstm.read_config(raw, where), classes, dtype)
-    if model_type in ("bert", "electra"):
+    if model_type in bert.FAMILIES:
         return bert.Encoder(bert.read_config(raw, where), kind, classes, dtype)
     raise InputError(
         f"{where}: the model type {model_type!r} is not supported; supported are"
@@ -177,9 +184,9 @@ def _sort_tensors(
         if model_type == bilstm.MODEL_TYPE:
             path = tuple(name.split("."))
         elif tensors.flax:
-            path = names.read_flax_path(tuple(name.split("/")), model_type)
+            path = names.read_flax_path(tuple(name.split("/")), names.PREFIXES[model_type])
         else:
-            path = names.read_name(name, model_type)
+            path = names.read_name(name, names.PREFIXES[model_type])
             if path[-1] == "kernel":
                 value = value.T
         if path in found:
@@ -281,11 +288,11 @@ def _name_tensors(model: Model, params: Params) -> dict[str, np.ndarray]:
         raise ValueError("the parameters to be saved are not those of the model")
     if isinstance(model, bilstm.BiLSTM):
         return {".".join(path): leaf for path, leaf in flat.items()}
-    family = model.config.model_type if model.task_kind else ""
+    prefix = names.PREFIXES[model.config.model_type] if model.task_kind else ""
     tensors = {}
     for path, leaf in flat.items():
         leaf = leaf.T if path[-1] == "kernel" else leaf
-        tensors[names.write_name(path, family)] = np.ascontiguousarray(leaf, np.float32)
+        tensors[names.write_name(path, prefix)] = np.ascontiguousarray(leaf, np.float32)
     return tensors
 
 

@@ -14,21 +14,29 @@ PRETRAINING = re.compile(
     r"(cls|qa_outputs|lm_head|generator_lm_head|generator_predictions|discriminator_predictions)[./]"
 )
 BUFFERS = re.compile(r"(\w+\.)?embeddings\.(position_ids|token_type_ids)")
+# The model type -> the prefix of its encoder's tensors.
+PREFIXES = {
+    "bert": "bert",
+    "electra": "electra",
+    "roberta": "roberta",
+    "xlm-roberta": "roberta",
+    "camembert": "roberta",
+}
 _RENAMED = {"gamma": "scale", "beta": "bias"}  # layer norms of the first TensorFlow checkpoints
 
 
-def write_name(path: Path, family: str) -> str:
-    """The PyTorch name of a leaf; `family` is the prefix, or empty for a model without a head."""
+def write_name(path: Path, prefix: str) -> str:
+    """The PyTorch name of a leaf; the prefix is empty for a model without a head."""
     *parents, leaf = path
     if leaf in ("kernel", "scale", "embedding"):
         leaf = "weight"
-    prefixed = [family] if family and parents[0] != "classifier" else []
+    prefixed = [prefix] if prefix and parents[0] != "classifier" else []
     return ".".join([*prefixed, *parents, leaf])
 
 
-def read_name(name: str, family: str) -> Path:
+def read_name(name: str, prefix: str) -> Path:
     """The path that a PyTorch name stands for, with or without the prefix of its family."""
-    *parents, leaf = name.removeprefix(f"{family}.").split(".")
+    *parents, leaf = name.removeprefix(f"{prefix}.").split(".")
     leaf = _RENAMED.get(leaf, leaf)
     parent = parents[-1] if parents else ""
     if leaf == "weight":
@@ -39,6 +47,6 @@ def read_name(name: str, family: str) -> Path:
     return (*parents, leaf)
 
 
-def read_flax_path(path: Path, family: str) -> Path:
+def read_flax_path(path: Path, prefix: str) -> Path:
     """Our path of a leaf in an HF Flax checkpoint, with or without the prefix of its family."""
-    return path[1:] if path[0] == family else path
+    return path[1:] if path[0] == prefix else path

@@ -162,7 +162,7 @@ def open_tagger(name: str, revision: str = "main") -> Tagger:
     return Tagger(
         model=loaded.model,
         params=jax.device_put(loaded.params),
-        tokenizer=load_tokenizer(name, revision),
+        tokenizer=load_tokenizer(name, revision, words=loaded.task.kind == "tagging"),
         task=loaded.task,
         row_length=row_length,
         max_length=recorded.get("max_length", row_length),
