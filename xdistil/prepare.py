@@ -28,8 +28,9 @@ from xdistil.data.vocabulary import train_wordpiece
 from xdistil.distill.recipes import PlannedStage, plan_stages
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig
+from xdistil.models.bilstm import BiLSTM
 from xdistil.models.compress import seen_vocabulary, trim_embeddings, trim_tokenizer
-from xdistil.models.folders import Model, load_model
+from xdistil.models.folders import Model, Transformer, load_model
 from xdistil.models.structs import Params
 from xdistil.models.student import design_student, with_dropout
 
@@ -56,7 +57,7 @@ class Prepared:
     corpus: Corpus
     counts: dict[str, dict[str, LanguageCount]]  # by split and language, with the student's pieces
     tokenizer: Tokenizer  # the teacher's
-    teacher: Encoder
+    teacher: Transformer
     teacher_params: Params  # as loaded or drawn, before fine-tuning
     teacher_stages: tuple[PlannedStage, ...]  # empty: the teacher is used as it is
     teacher_texts: dict[str, Texts]  # train, dev and test in the teacher's pieces
@@ -174,7 +175,7 @@ def _pack(
 
 def _load_teacher(
     experiment: Experiment, corpus: Corpus, cache: Path
-) -> tuple[Tokenizer, Encoder, Params]:
+) -> tuple[Tokenizer, Transformer, Params]:
     teacher, task = experiment.teacher, corpus.task
     if not teacher.model:
         folder = cache / "tokenizer"
@@ -198,7 +199,7 @@ def _load_teacher(
     loaded = load_model(teacher.model, teacher.revision, task, experiment.dtype, experiment.seed)
     for note in loaded.notes:
         log.info("teacher: %s", note)
-    if not isinstance(loaded.model, Encoder):
+    if isinstance(loaded.model, BiLSTM):
         raise InputError(f"teacher.model={teacher.model} is a student: name an encoder.")
     if tokenizer.vocabulary_size > loaded.model.config.vocabulary_size:
         raise InputError(
@@ -230,7 +231,7 @@ def _load_student(
     loaded = load_model(student.checkpoint, "main", task, experiment.dtype)
     for note in loaded.notes:
         log.info("student: %s", note)
-    if not isinstance(loaded.model, Encoder):
+    if isinstance(loaded.model, BiLSTM):
         raise InputError(f"student.checkpoint={student.checkpoint} is no transformer.")
     model, params = with_dropout(loaded.model, student.dropout), loaded.params
     if kept is not None:

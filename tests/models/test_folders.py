@@ -17,6 +17,7 @@ from flax import traverse_util
 from tests.models.samples import (
     BERT,
     BILSTM,
+    DEBERTA,
     ELECTRA,
     FIXTURES,
     ROBERTA,
@@ -28,6 +29,7 @@ from xdistil.data.pieces import load_tokenizer
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder
 from xdistil.models.bilstm import BiLSTM
+from xdistil.models.deberta import Deberta
 from xdistil.models.folders import Loaded, load_model, save_model
 from xdistil.models.structs import Params
 
@@ -72,6 +74,8 @@ def tagger() -> Loaded:
         (Encoder(ELECTRA), None),
         (Encoder(ROBERTA, "tagging", 5), TASK),
         (Encoder(ROBERTA, "classification", 5), TOPICS),
+        (Deberta(DEBERTA, "tagging", 5), TASK),
+        (Deberta(DEBERTA, "classification", 5), TOPICS),
         (BiLSTM(BILSTM, 5), TASK),
         (BiLSTM(BILSTM, 5), TOPICS),
     ],
@@ -236,6 +240,26 @@ def test_flax_messages_with_a_pretraining_head_are_read(tmp_path: Path) -> None:
     ]
 
 
+def test_what_the_pretraining_of_deberta_left_behind_is_left_out(tmp_path: Path) -> None:
+    source = FIXTURES / "deberta-v2_classification"
+
+    def add(tensors: Tensors) -> Tensors:
+        return tensors | {
+            "deberta.embeddings.word_embeddings._weight": np.ones((59, 22), np.float32),
+            "deberta.embeddings.position_embeddings.weight": np.ones((19, 22), np.float32),
+            "lm_predictions.lm_head.bias": np.ones(59, np.float32),
+            "mask_predictions.classifier.bias": np.ones(1, np.float32),
+        }
+
+    loaded = load_model(rewrite(tmp_path, add, source))
+    assert_same(loaded.params, load_model(str(source)).params)
+    assert loaded.notes == [
+        "Left out the pre-training head 'lm_predictions'.",
+        "Left out the pre-training head 'mask_predictions'.",
+        "Left out the position embeddings, which this encoder does not use.",
+    ]
+
+
 def test_extra_embedding_rows_stay(tagger: Loaded, tmp_path: Path) -> None:
     name = "bert.embeddings.word_embeddings.weight"
 
@@ -337,7 +361,11 @@ def drop(name: str) -> Any:
         (None, {"vocab_size": 62}, "61 by 21; config.json makes it 62 by 21"),
         (None, {"num_hidden_layers": 2}, "does not know: encoder/layer/2"),
         (None, {"num_hidden_layers": 4}, "lacks encoder/layer/3"),
-        (None, {"model_type": "gpt2"}, "supported are bert, electra, roberta, xlm-roberta"),
+        (
+            None,
+            {"model_type": "gpt2"},
+            "supported are bert, electra, roberta, xlm-roberta, camembert, deberta-v2",
+        ),
         (None, {"id2label": {"0": "O", "2": "B-PER"}}, "id2label"),
         (None, {"num_attention_heads": 4}, "multiple of the heads"),
     ],

@@ -4,8 +4,7 @@ import jax
 import pytest
 from flax import traverse_util
 
-from tests.models.samples import BERT, ELECTRA, ROBERTA
-from xdistil.models.bert import Encoder
+from tests.models.samples import BERT, DEBERTA, ELECTRA, ROBERTA, make_encoder
 from xdistil.models.names import (
     BUFFERS,
     PREFIXES,
@@ -16,10 +15,10 @@ from xdistil.models.names import (
 )
 
 
-@pytest.mark.parametrize("config", [BERT, ELECTRA, ROBERTA], ids=["bert", "electra", "roberta"])
+@pytest.mark.parametrize("config", [BERT, ELECTRA, ROBERTA, DEBERTA], ids=lambda c: c.model_type)
 @pytest.mark.parametrize("kind", ["tagging", "classification", ""])
 def test_names_are_one_to_one_with_the_leaves(config, kind: str) -> None:
-    model = Encoder(config, kind, 3)
+    model = make_encoder(config, kind, 3)
     leaves = traverse_util.flatten_dict(jax.eval_shape(model.init_params, jax.random.key(0)))
     prefix = PREFIXES[config.model_type]
     names = {write_name(path, prefix if kind else ""): path for path in leaves}
@@ -39,6 +38,11 @@ def test_names_are_those_of_pytorch() -> None:
         "embeddings.word_embeddings.weight"
     )
     assert write_name(("classifier", "out_proj", "bias"), "electra") == "classifier.out_proj.bias"
+    assert write_name(("pooler", "dense", "kernel"), "bert") == "bert.pooler.dense.weight"
+    assert write_name(("pooler", "dense", "kernel"), "deberta") == "pooler.dense.weight"
+    assert write_name(("encoder", "rel_embeddings", "embedding"), "deberta") == (
+        "deberta.encoder.rel_embeddings.weight"
+    )
 
 
 def test_gamma_and_beta_are_scale_and_bias() -> None:
@@ -61,7 +65,12 @@ def test_flax_paths_lose_only_the_prefix_of_their_family() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["cls.predictions.bias", "cls/seq_relationship/bias", "discriminator_predictions.dense.weight"],
+    [
+        "cls.predictions.bias",
+        "cls/seq_relationship/bias",
+        "discriminator_predictions.dense.weight",
+        "mask_predictions.classifier.weight",
+    ],
 )
 def test_pretraining_heads_are_told_from_the_classifier(name: str) -> None:
     assert PRETRAINING.match(name)
@@ -71,4 +80,5 @@ def test_pretraining_heads_are_told_from_the_classifier(name: str) -> None:
 def test_buffers_are_told_from_parameters() -> None:
     assert BUFFERS.fullmatch("bert.embeddings.position_ids")
     assert BUFFERS.fullmatch("embeddings.token_type_ids")
+    assert BUFFERS.fullmatch("deberta.embeddings.word_embeddings._weight")
     assert not BUFFERS.fullmatch("bert.embeddings.position_embeddings.weight")

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parents[1] / "models" / "fixtures"
 
 def main() -> None:
     """Write a folder for each family and kind of task."""
-    for seed, family in enumerate(("bert", "electra", "xlm-roberta")):
+    for seed, family in enumerate(("bert", "electra", "xlm-roberta", "deberta-v2")):
         for kind in ("tagging", "classification"):
             model = make_model(family, kind, seed)
             folder = FOLDER / f"{family}_{kind}"

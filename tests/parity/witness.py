@@ -45,12 +45,30 @@ ROBERTA: dict[str, Any] = {
     "pad_token_id": 4,
     "layer_norm_eps": 1e-5,
 }
+DEBERTA: dict[str, Any] = {
+    "vocab_size": 59,
+    "hidden_size": 22,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 11,
+    "intermediate_size": 35,
+    "max_position_embeddings": 19,
+    "type_vocab_size": 0,
+    "hidden_act": "gelu",
+    "pad_token_id": 3,
+    "relative_attention": True,
+    "position_biased_input": False,
+    "pos_att_type": ["p2c", "c2p"],
+    "share_att_key": True,
+    "position_buckets": 6,
+    "norm_rel_ebd": "layer_norm",
+}
 SIZES = {
     "bert": BERT,
     "electra": ELECTRA,
     "roberta": ROBERTA,
     "xlm-roberta": ROBERTA,
     "camembert": ROBERTA,
+    "deberta-v2": DEBERTA,
 }
 AUTO = {
     "tagging": transformers.AutoModelForTokenClassification,

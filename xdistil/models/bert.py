@@ -99,32 +99,38 @@ def read_config(raw: Mapping[str, Any], where: str) -> EncoderConfig:
     Raises InputError for a missing or mistyped size, an unknown activation, heads that do not
     divide the width, or a variant (decoder, relative positions) that is not this encoder.
     """
+    values = read_shape(raw, FAMILIES[raw["model_type"]], where)
+    if raw["model_type"] != "electra":
+        values["embedding_size"] = values["hidden_size"]
+    config = EncoderConfig(**values)
+    config = dataclasses.replace(config, positions=config.positions - config.first_position)
+    check_shape(config, where)
+    return config
+
+
+def read_shape(raw: Mapping[str, Any], defaults: dict[str, Any], where: str) -> dict[str, Any]:
+    """The fields of EncoderConfig as config.json has them, or else `defaults`, or else BERT's.
+
+    Raises InputError for a mistyped or negative value and for a decoder.
+    """
     for key, only in _FIXED.items():
         if raw.get(key, only) not in (only, None):
             raise InputError(f"{where}: {key} is {raw[key]!r}; only {only!r} is supported.")
-    electra = raw["model_type"] == "electra"
     values: dict[str, Any] = {}
     for field in dataclasses.fields(EncoderConfig):
         value: Any = raw.get(_KEYS[field.name])
-        if field.name == "embedding_size" and not electra:
-            value = None
         if value is None:
-            value = FAMILIES[raw["model_type"]].get(field.name, field.default)
+            value = defaults.get(field.name, field.default)
         if field.type is float and type(value) is int:
             value = float(value)
         if type(value) is not field.type or (field.type is not str and value < 0):
             raise InputError(f"{where}: {_KEYS[field.name]} is {value!r}; {_wanted(field.type)}.")
         values[field.name] = value
-    if not electra:
-        values["embedding_size"] = values["hidden_size"]
-    config = EncoderConfig(**values)
-    config = dataclasses.replace(config, positions=config.positions - config.first_position)
-    _check(config, where)
-    return config
+    return values
 
 
-def _check(config: EncoderConfig, where: str) -> None:
-    """Raise InputError when no encoder can have this shape; `where` begins the sentence."""
+def check_shape(config: EncoderConfig, where: str) -> None:
+    """Raises InputError when no encoder can have this shape; `where` begins the sentence."""
     for name in ("vocabulary_size", "embedding_size", "hidden_size", "heads", "intermediate_size"):
         if getattr(config, name) < 1:
             raise InputError(f"{where}: {name} is {getattr(config, name)}; it must be at least 1.")
@@ -194,7 +200,7 @@ class Encoder(nn.Module):
             return Output(self._head(hidden, deterministic), (hidden,), None)
         hidden = _Embeddings(config, self.dtype, name="embeddings")(batch, deterministic)
         if config.embedding_size != config.hidden_size:
-            hidden = _dense(config, config.hidden_size, self.dtype, "embeddings_project")(hidden)
+            hidden = dense(config, config.hidden_size, self.dtype, "embeddings_project")(hidden)
         same_segment = batch.segment[:, :, None] == batch.segment[:, None, :]
         states, maps = _Stack(config, self.dtype, name="encoder")(
             hidden, same_segment, attention, deterministic
@@ -212,15 +218,15 @@ class Encoder(nn.Module):
                 self.classes,
                 ACTIVATIONS["gelu" if config.model_type == "electra" else "tanh"],
                 config.dropout,
-                _normal(config),
+                normal(config),
                 self.dtype,
                 name="classifier",
             )(hidden, deterministic)
             return logits.astype(jnp.float32)
         if self.task_kind == "classification":
-            hidden = heads.Pooler(_normal(config), self.dtype, name="pooler")(hidden)
+            hidden = heads.Pooler(jnp.tanh, normal(config), self.dtype, name="pooler")(hidden)
         hidden = nn.Dropout(config.dropout)(hidden, deterministic)
-        logits = _dense(config, self.classes, self.dtype, "classifier")(hidden)
+        logits = dense(config, self.classes, self.dtype, "classifier")(hidden)
         return logits.astype(jnp.float32)
 
     @property
@@ -236,15 +242,25 @@ class Encoder(nn.Module):
         return jax.jit(self.init)(key, batch)["params"]
 
 
-def _normal(config: EncoderConfig) -> jax.nn.initializers.Initializer:
+def normal(config: EncoderConfig) -> jax.nn.initializers.Initializer:
+    """How the family draws its weights."""
     return nn.initializers.normal(config.initializer_range)
 
 
-def _dense(config: EncoderConfig, size: int, dtype: str, name: str) -> nn.Dense:
-    return nn.Dense(size, dtype=dtype, kernel_init=_normal(config), name=name)
+def dense(config: EncoderConfig, size: int, dtype: str, name: str) -> nn.Dense:
+    """A dense layer to `size`, with a bias."""
+    return nn.Dense(size, dtype=dtype, kernel_init=normal(config), name=name)
 
 
-def _layer_norm(config: EncoderConfig, dtype: str) -> nn.LayerNorm:
+def embed(config: EncoderConfig, rows: int, dtype: str, name: str) -> nn.Embed:
+    """A table of embeddings: [rows, embedding_size]."""
+    return nn.Embed(
+        rows, config.embedding_size, dtype=dtype, embedding_init=normal(config), name=name
+    )
+
+
+def layer_norm(config: EncoderConfig, dtype: str) -> nn.LayerNorm:
+    """A norm over the width, named LayerNorm."""
     # The fast variance, E[x^2] - E[x]^2, loses the digits that parity with PyTorch asks for.
     return nn.LayerNorm(
         epsilon=config.norm_epsilon, dtype=dtype, use_fast_variance=False, name="LayerNorm"
@@ -262,14 +278,8 @@ class _Embeddings(nn.Module):
         config = self.config
 
         def look_up(rows: int, indices: Any, name: str) -> jax.Array:
-            table = nn.Embed(
-                rows,
-                config.embedding_size,
-                dtype=self.dtype,
-                embedding_init=_normal(config),
-                name=name,
-            )
-            return table(indices)  # a table of one row answers every index with that row
+            # A table of one row answers every index with that row.
+            return embed(config, rows, self.dtype, name)(indices)
 
         total = (
             look_up(config.vocabulary_size, batch.tokens, "word_embeddings")
@@ -280,7 +290,7 @@ class _Embeddings(nn.Module):
             )
             + look_up(config.token_types, batch.token_type, "token_type_embeddings")
         )
-        total = _layer_norm(config, self.dtype)(total)
+        total = layer_norm(config, self.dtype)(total)
         return nn.Dropout(config.dropout)(total, deterministic)
 
 
@@ -333,8 +343,8 @@ class _Layer(nn.Module):
         attended, probabilities = _Attention(config, self.dtype, name="attention")(
             hidden, mask, attention, deterministic
         )
-        wide = _Intermediate(config, self.dtype, name="intermediate")(attended)
-        out = _ResidualNorm(config, self.dtype, name="output")(wide, attended, deterministic)
+        wide = Intermediate(config, self.dtype, name="intermediate")(attended)
+        out = ResidualNorm(config, self.dtype, name="output")(wide, attended, deterministic)
         return out, probabilities
 
 
@@ -351,7 +361,7 @@ class _Attention(nn.Module):
         context, probabilities = _SelfAttention(self.config, self.dtype, name="self")(
             hidden, mask, attention, deterministic
         )
-        out = _ResidualNorm(self.config, self.dtype, name="output")(context, hidden, deterministic)
+        out = ResidualNorm(self.config, self.dtype, name="output")(context, hidden, deterministic)
         return out, probabilities
 
 
@@ -409,7 +419,7 @@ class _Projection(nn.Module):
     def __call__(self, input_size: int) -> tuple[jax.Array, jax.Array]:
         size = self.config.hidden_size
         return (
-            self.param("kernel", _normal(self.config), (input_size, size)),
+            self.param("kernel", normal(self.config), (input_size, size)),
             self.param("bias", nn.initializers.zeros, (size,)),
         )
 
@@ -425,7 +435,7 @@ def _has_fused_attention(hidden: jax.Array, width: int) -> bool:
     )
 
 
-class _Intermediate(nn.Module):
+class Intermediate(nn.Module):
     """The wide half of the feed-forward part: activation(dense)."""
 
     config: EncoderConfig
@@ -433,7 +443,7 @@ class _Intermediate(nn.Module):
 
     @nn.compact
     def __call__(self, hidden: jax.Array) -> jax.Array:
-        wide = _dense(self.config, self.config.intermediate_size, self.dtype, "dense")(hidden)
+        wide = dense(self.config, self.config.intermediate_size, self.dtype, "dense")(hidden)
         name = self.config.activation
         if name == "gelu" and wide.dtype == jnp.bfloat16:
             # The tanh form is off by 5e-4 at most, an eighth of what bfloat16 rounds away at 1,
@@ -442,7 +452,7 @@ class _Intermediate(nn.Module):
         return ACTIVATIONS[name](wide)
 
 
-class _ResidualNorm(nn.Module):
+class ResidualNorm(nn.Module):
     """norm(residual + dropout(dense(x)))."""
 
     config: EncoderConfig
@@ -450,6 +460,6 @@ class _ResidualNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, residual: jax.Array, deterministic: bool) -> jax.Array:
-        x = _dense(self.config, self.config.hidden_size, self.dtype, "dense")(x)
+        x = dense(self.config, self.config.hidden_size, self.dtype, "dense")(x)
         x = nn.Dropout(self.config.dropout)(x, deterministic)
-        return _layer_norm(self.config, self.dtype)(x + residual)
+        return layer_norm(self.config, self.dtype)(x + residual)

@@ -19,12 +19,13 @@ from flax import traverse_util
 from xdistil.data.examples import Task
 from xdistil.data.pieces import Tokenizer, save_tokenizer
 from xdistil.errors import InputError
-from xdistil.models import bert, bilstm, names, weights
+from xdistil.models import bert, bilstm, deberta, names, weights
 from xdistil.models.hub import find_folder
 from xdistil.models.names import Path as LeafPath
 from xdistil.models.structs import Params
 
-Model = bert.Encoder | bilstm.BiLSTM
+Transformer = bert.Encoder | deberta.Deberta
+Model = Transformer | bilstm.BiLSTM
 
 _HEADS = {"tagging": "ForTokenClassification", "classification": "ForSequenceClassification"}
 _HEAD_PARTS = ("pooler", "classifier")  # the parts of the parameters that a task may make anew
@@ -34,9 +35,11 @@ _CLASS_NAMES = {
     "roberta": "Roberta",
     "xlm-roberta": "XLMRoberta",
     "camembert": "Camembert",
+    deberta.MODEL_TYPE: "DebertaV2",
     bilstm.MODEL_TYPE: "XdistilBiLSTM",
 }
 _WORD_EMBEDDINGS = ("embeddings", "word_embeddings", "embedding")
+_POSITIONS = ("embeddings", "position_embeddings", "embedding")
 _SHOWN = 3  # names of tensors that an error lists
 
 _BILSTM_README = """# A BiLSTM student
@@ -163,6 +166,8 @@ def _build_model(raw: dict[str, Any], where: str, task: Task | None, dtype: str)
         return bilstm.BiLSTM(bilstm.read_config(raw, where), classes, dtype)
     if model_type in bert.FAMILIES:
         return bert.Encoder(bert.read_config(raw, where), kind, classes, dtype)
+    if model_type == deberta.MODEL_TYPE:
+        return deberta.Deberta(deberta.read_config(raw, where), kind, classes, dtype)
     raise InputError(
         f"{where}: the model type {model_type!r} is not supported; supported are"
         f" {', '.join(_CLASS_NAMES)}."
@@ -231,6 +236,9 @@ def _fill(
     """Parameters with every leaf of the model, from what was found; a missing head is made anew."""
     expected = _shapes(model)
     notes = []
+    if _POSITIONS in found and _POSITIONS not in expected:  # DeBERTa's, of its pre-training
+        found = {path: value for path, value in found.items() if path != _POSITIONS}
+        notes.append("Left out the position embeddings, which this encoder does not use.")
     for part in _HEAD_PARTS:
         wanted = any(path[0] == part for path in expected)
         held = any(path[0] == part for path in found)
@@ -299,6 +307,8 @@ def _name_tensors(model: Model, params: Params) -> dict[str, np.ndarray]:
 def _write_config(model: Model, task: Task | None) -> dict[str, Any]:
     if isinstance(model, bilstm.BiLSTM):
         raw = bilstm.write_config(model.config)
+    elif isinstance(model, deberta.Deberta):
+        raw = deberta.write_config(model.config)
     else:
         raw = bert.write_config(model.config)
     suffix = _HEADS[task.kind] if task else "Model"

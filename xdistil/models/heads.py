@@ -7,16 +7,16 @@ tagging head is one dense layer named `classifier` and needs nothing from here.
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 
 class Pooler(nn.Module):
-    """BERT's pooler, at every position: f[B,T,D] -> tanh(dense) f[B,T,D].
+    """The pooler of BERT (tanh) and DeBERTa (GELU), at every position: activation(dense), f[B,T,D].
 
     It belongs to sequence classification alone, where its value on [CLS] enters the classifier.
     """
 
+    activation: Callable[[jax.Array], jax.Array]
     kernel_init: jax.nn.initializers.Initializer
     dtype: str = "float32"
 
@@ -25,7 +25,7 @@ class Pooler(nn.Module):
         dense = nn.Dense(
             hidden.shape[-1], dtype=self.dtype, kernel_init=self.kernel_init, name="dense"
         )
-        return jnp.tanh(dense(hidden))
+        return self.activation(dense(hidden))
 
 
 class TwoLayerClassifier(nn.Module):

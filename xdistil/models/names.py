@@ -2,7 +2,7 @@
 
 The table is a rule, not a list. A path such as ("encoder", "layer", "0", "output", "dense",
 "kernel") is the PyTorch name `bert.encoder.layer.0.output.dense.weight`: joined by dots, the last
-part renamed, the family's prefix before everything but the classifier.
+part renamed, the family's prefix before everything but the classifier (and DeBERTa's pooler).
 """
 
 import re
@@ -11,9 +11,11 @@ Path = tuple[str, ...]
 
 # Parts of a checkpoint that are no part of an encoder for tagging or classification.
 PRETRAINING = re.compile(
-    r"(cls|qa_outputs|lm_head|generator_lm_head|generator_predictions|discriminator_predictions)[./]"
+    r"(cls|qa_outputs|lm_head|generator_lm_head|generator_predictions|discriminator_predictions"
+    r"|lm_predictions|mask_predictions)[./]"
 )
-BUFFERS = re.compile(r"(\w+\.)?embeddings\.(position_ids|token_type_ids)")
+# Indices that older releases saved, and what DeBERTa-v3's discriminator added to its embeddings.
+BUFFERS = re.compile(r"(\w+\.)?embeddings\.(position_ids|token_type_ids|\w+_embeddings\._weight)")
 # The model type -> the prefix of its encoder's tensors.
 PREFIXES = {
     "bert": "bert",
@@ -21,6 +23,7 @@ PREFIXES = {
     "roberta": "roberta",
     "xlm-roberta": "roberta",
     "camembert": "roberta",
+    "deberta-v2": "deberta",
 }
 _RENAMED = {"gamma": "scale", "beta": "bias"}  # layer norms of the first TensorFlow checkpoints
 
@@ -30,7 +33,8 @@ def write_name(path: Path, prefix: str) -> str:
     *parents, leaf = path
     if leaf in ("kernel", "scale", "embedding"):
         leaf = "weight"
-    prefixed = [prefix] if prefix and parents[0] != "classifier" else []
+    outside = ("classifier", "pooler") if prefix == "deberta" else ("classifier",)
+    prefixed = [prefix] if prefix and parents[0] not in outside else []
     return ".".join([*prefixed, *parents, leaf])
 
 

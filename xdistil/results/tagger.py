@@ -19,7 +19,7 @@ from xdistil.data.packing import collect_predictions, pack
 from xdistil.data.pieces import Tokenizer, cut_pieces, load_tokenizer
 from xdistil.data.tags import is_tag
 from xdistil.errors import InputError
-from xdistil.models.bert import Encoder
+from xdistil.models.bilstm import BiLSTM
 from xdistil.models.folders import Model, load_model
 from xdistil.models.forward import predict_rows
 from xdistil.models.structs import Params
@@ -157,7 +157,7 @@ def open_tagger(name: str, revision: str = "main") -> Tagger:
     for note in loaded.notes:
         log.warning("%s: %s", name, note)
     recorded = loaded.config.get(_RECORD, {})
-    positions = loaded.model.config.positions if isinstance(loaded.model, Encoder) else _LONGEST
+    positions = _LONGEST if isinstance(loaded.model, BiLSTM) else loaded.model.config.positions
     row_length = recorded.get("row_length", min(positions, _LONGEST))
     return Tagger(
         model=loaded.model,
