@@ -1,6 +1,7 @@
-"""Tensors on disk: safetensors, whole or in shards, and HF Flax's msgpack; nothing is unpickled."""
+"""Tensors on disk: safetensors and PyTorch's own, whole or in shards, and HF Flax's msgpack."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,10 +11,13 @@ import safetensors
 from flax import serialization, traverse_util
 
 from xdistil.errors import InputError
+from xdistil.models.pickles import read_pickle
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 FLAX = "flax_model.msgpack"
+PICKLE = "pytorch_model.bin"
+PICKLE_INDEX = "pytorch_model.bin.index.json"
 
 
 class Tensors(NamedTuple):
@@ -25,7 +29,7 @@ class Tensors(NamedTuple):
 
 
 def read_tensors(folder: Path) -> Tensors:
-    """All tensors of a model folder; whole safetensors before shards before Flax's msgpack.
+    """All tensors of a model folder: safetensors, or else Flax's msgpack, or else PyTorch's.
 
     Raises InputError when there is none of them, or when one is damaged, cut short, not finite or
     points outside the folder.
@@ -33,12 +37,18 @@ def read_tensors(folder: Path) -> Tensors:
     if (folder / WHOLE).exists():
         return Tensors(_read_safetensors(folder / WHOLE, None), False, folder / WHOLE)
     if (folder / INDEX).exists():
-        return Tensors(_read_shards(folder), False, folder / INDEX)
+        values = _read_shards(folder / INDEX, ".safetensors", _read_safetensors)
+        return Tensors(values, False, folder / INDEX)
     if (folder / FLAX).exists():
         return Tensors(_read_msgpack(folder / FLAX), True, folder / FLAX)
-    pickled = sorted(folder.glob("*.bin"))
-    hint = f"; {pickled[0].name} is a pickle and is not read" if pickled else ""
-    raise InputError(f"{folder} holds no model: none of {WHOLE}, {INDEX} or {FLAX}{hint}.")
+    if (folder / PICKLE).exists():
+        return Tensors(_read_pickle(folder / PICKLE, None), False, folder / PICKLE)
+    if (folder / PICKLE_INDEX).exists():
+        values = _read_shards(folder / PICKLE_INDEX, ".bin", _read_pickle)
+        return Tensors(values, False, folder / PICKLE_INDEX)
+    raise InputError(
+        f"{folder} holds no model: none of {WHOLE}, {INDEX}, {FLAX}, {PICKLE} or {PICKLE_INDEX}."
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -64,9 +74,7 @@ def _read_safetensors(path: Path, names: list[str] | None) -> dict[str, np.ndarr
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             held = list(file.keys())
-            missing = sorted(set(names or held) - set(held))
-            if missing:
-                raise InputError(f"{path} lacks {missing[0]}, which {INDEX} places there.")
+            _check_held(held, names, path)
             return {name: _to_float32(file.get_tensor(name), name, path) for name in names or held}
     except (safetensors.SafetensorError, OSError, TypeError) as error:
         raise InputError(
@@ -74,8 +82,21 @@ def _read_safetensors(path: Path, names: list[str] | None) -> dict[str, np.ndarr
         ) from error
 
 
-def _read_shards(folder: Path) -> dict[str, np.ndarray]:
-    index = folder / INDEX
+def _read_pickle(path: Path, names: list[str] | None) -> dict[str, np.ndarray]:
+    held = read_pickle(path)
+    _check_held(list(held), names, path)
+    return {name: _to_float32(held[name], name, path) for name in names or held}
+
+
+def _check_held(held: list[str], names: list[str] | None, path: Path) -> None:
+    missing = sorted(set(names or held) - set(held))
+    if missing:
+        raise InputError(f"{path} lacks {missing[0]}, which the index beside it places there.")
+
+
+def _read_shards(
+    index: Path, ending: str, read: Callable[[Path, list[str]], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
     placed = read_json(index).get("weight_map")
     if not isinstance(placed, dict) or not all(isinstance(file, str) for file in placed.values()):
         raise InputError(f"{index}: weight_map must map the names of tensors to files.")
@@ -85,11 +106,11 @@ def _read_shards(folder: Path) -> dict[str, np.ndarray]:
     values: dict[str, np.ndarray] = {}
     for file, names in files.items():
         # A downloaded index must not make us read files elsewhere.
-        if Path(file).name != file or "\\" in file or not file.endswith(".safetensors"):
+        if Path(file).name != file or "\\" in file or not file.endswith(ending):
             raise InputError(
-                f"{index}: {file!r} is no safetensors file in the same folder; shards must be."
+                f"{index}: {file!r} is no {ending} file in the same folder; shards must be."
             )
-        values.update(_read_safetensors(folder / file, names))
+        values.update(read(index.with_name(file), names))
     return values
 
 
