@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 from tests.data.conftest import TEXT
 from xdistil.data.examples import Example, Task
 from xdistil.data.pieces import Tokenizer, cut_pieces, load_tokenizer, save_tokenizer
+from xdistil.errors import InputError
 
 TAGGING = Task("tagging", ("O",))
 CLASSES = Task("classification", ("no", "yes"))
@@ -97,6 +98,21 @@ def test_a_saved_tokenizer_cuts_as_it_did(folder: Path, words: bool, tmp_path: P
         )
     )
     assert ours == theirs
+
+
+@pytest.mark.parametrize("packages", [True, False])
+def test_a_sentencepiece_model_that_cannot_be_converted_is_refused(
+    packages: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "xlm-roberta"}))
+    (tmp_path / "sentencepiece.bpe.model").write_bytes(b"no model")
+    for name in ("is_sentencepiece_available", "is_protobuf_available"):
+        monkeypatch.setattr(f"xdistil.data.pieces.{name}", lambda: packages)
+    with pytest.raises(InputError) as caught:
+        load_tokenizer(str(tmp_path))
+    ending = "is damaged." if packages else "pip install 'xdistil[sentencepiece]'."
+    assert str(caught.value).startswith(f"'{tmp_path}' has its tokenizer as a SentencePiece model")
+    assert str(caught.value).endswith(ending)
 
 
 def test_the_specials_of_robertas_are_theirs(folder: Path) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import tokenizers
 from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.utils import is_protobuf_available, is_sentencepiece_available
 from transformers.utils import logging as transformers_log
 
 from xdistil.data.examples import Example, Task
@@ -72,8 +73,12 @@ def load_tokenizer(name: str, revision: str = "main", words: bool = False) -> To
     With `words`, what it will cut is words, not texts: byte-level pieces (RoBERTa's) differ behind
     a space, so that one is put before every word, as `add_prefix_space=True` of HF does.
 
+    A folder with a SentencePiece model alone has it converted; what is saved later has its
+    tokenizer.json.
+
     Raises:
-        InputError: no such folder or hub id, or one without a fast tokenizer.
+        InputError: no such folder or hub id, one without a fast tokenizer, or a SentencePiece model
+            without the packages that convert it.
     """
     told = transformers_log.get_verbosity()
     transformers_log.set_verbosity_error()  # it would warn that a student's model is not its own
@@ -81,6 +86,8 @@ def load_tokenizer(name: str, revision: str = "main", words: bool = False) -> To
         wrapper = AutoTokenizer.from_pretrained(name, revision=revision)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         reason = str(error).split("\n")[0][:200].rstrip(".: ")
+        if "tiktoken" in reason:  # what AutoTokenizer tries last where SentencePiece failed
+            raise InputError(_explain_sentencepiece(name)) from None
         raise InputError(f"{name!r} has no tokenizer that can be opened: {reason}.") from None
     except Exception as error:  # the tokenizers package raises bare Exception on damaged files
         raise InputError(f"The tokenizer of {name!r} is damaged: {error}.") from None
@@ -223,6 +230,13 @@ class _Template:
     @property
     def count(self) -> int:
         return sum(map(len, self.special))
+
+
+def _explain_sentencepiece(name: str) -> str:
+    told = f"{name!r} has its tokenizer as a SentencePiece model alone, which"
+    if is_sentencepiece_available() and is_protobuf_available():
+        return f"{told} is damaged."
+    return f"{told} must be converted: pip install 'xdistil[sentencepiece]'."
 
 
 def _prefix_spaces(wrapper: PreTrainedTokenizerBase) -> None:
