@@ -233,6 +233,11 @@ def _load_student(
         log.info("student: %s", note)
     if isinstance(loaded.model, BiLSTM):
         raise InputError(f"student.checkpoint={student.checkpoint} is no transformer.")
+    if experiment.data.row_length > loaded.model.config.positions:
+        raise InputError(
+            f"data.row_length is {experiment.data.row_length}, but the student's checkpoint has "
+            f"only {loaded.model.config.positions} positions: lower data.row_length."
+        )
     model, params = with_dropout(loaded.model, student.dropout), loaded.params
     if kept is not None:
         params = trim_embeddings(params, kept)

@@ -33,7 +33,12 @@ def test_config_reads_back_what_it_wrote() -> None:
 
 
 def test_old_spellings_and_missing_keys_are_those_of_the_family() -> None:
-    raw = {"model_type": "deberta-v2", "pos_att_type": "P2C | c2p", "pooler_dropout": 0}
+    raw = {
+        "model_type": "deberta-v2",
+        "pos_att_type": "P2C | c2p",
+        "pooler_dropout": 0,
+        "norm_rel_ebd": None,
+    }
     config = read_config(raw | {"max_position_embeddings": 77}, "here")
     assert config.terms == ("c2p", "p2c")
     assert (config.hidden_size, config.embedding_size, config.layers) == (1536, 1536, 24)

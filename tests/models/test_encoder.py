@@ -226,9 +226,12 @@ def test_one_token_type_ignores_the_types_of_a_pair() -> None:
     np.testing.assert_array_equal(*answers)
 
 
-def test_bfloat16_arithmetic_is_near_float32_with_float32_parameters_and_logits() -> None:
+@pytest.mark.parametrize("config", [BERT, DEBERTA], ids=lambda c: c.model_type)
+def test_bfloat16_arithmetic_is_near_float32_with_float32_parameters_and_logits(
+    config: EncoderConfig,
+) -> None:
     batch = pack_row(make_segments(), 0)
-    exact = Encoder(dataclasses.replace(BERT, layers=1), "tagging", 4)
+    exact = make_encoder(dataclasses.replace(config, layers=1), "tagging", 4)
     rough = exact.clone(dtype="bfloat16")
     params = make_params(rough)
     fresh = jax.eval_shape(rough.init_params, jax.random.key(0))

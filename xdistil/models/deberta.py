@@ -111,7 +111,7 @@ def read_config(raw: Mapping[str, Any], where: str) -> DebertaConfig:
 
 
 def _read(raw: Mapping[str, Any], key: str, default: Any, where: str) -> Any:
-    value = raw.get(key, default)
+    value = default if raw.get(key) is None else raw[key]
     if type(default) is float and type(value) is int:
         value = float(value)
     if type(value) is not type(default):
