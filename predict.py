@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from xdistil.config import CHOICES
 from xdistil.errors import InputError
 
-_OPTIONS = ("--model", "--revision", "--input", "--output", "--evaluate", "--help")
+_OPTIONS = ("--model", "--revision", "--input", "--output", "--evaluate", "--scheme", "--help")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -57,6 +58,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--input", help="file of texts, one a line; standard input by default")
     parser.add_argument("--output", help="file to write; standard output by default")
     parser.add_argument("--evaluate", help="file with gold labels: print scores instead")
+    parser.add_argument(
+        "--scheme",
+        choices=CHOICES["data.scheme"],
+        help="how the gold tags are written; by default as in the model's training",
+    )
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         name = unknown[0].partition("=")[0]
@@ -67,6 +73,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         raise InputError("--model is missing: name a folder such as runs/quickstart/student.")
     if options.evaluate and options.input:
         raise InputError("--input and --evaluate were both given: the gold file holds the texts.")
+    if options.scheme and not options.evaluate:
+        raise InputError("--scheme says how gold tags are written: give their file in --evaluate.")
     for name in ("--input", "--evaluate"):
         path = getattr(options, name[2:])
         if path and not os.path.exists(path):
@@ -99,7 +107,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from xdistil.results.tagger import open_tagger
 
     tagger = open_tagger(options.model, options.revision)
-    gold = read_file(options.evaluate, tagger.task)
+    scheme = options.scheme or tagger.scheme
+    gold = read_file(options.evaluate, tagger.task, scheme, tagger.repair)
     scores = score(tagger.task, gold, tagger.label([example.inputs for example in gold]))
     if options.output:
         with _open_output(options.output) as write:

@@ -1,12 +1,18 @@
 """Distils a student: `python train.py --config=configs/quickstart.py --workdir=runs/quickstart`.
 
-Exit codes: 0 done (or already done), 2 a mistake in the arguments, files or data.
+Exit codes: 0 done; 1 a file cannot be written, as on a full disk; 2 a mistake in the arguments,
+files or data; 3 a loss became NaN or infinite; 4, or an abort by JAX, another process of the run is
+gone; 75 stopped by SIGTERM or SIGINT, all saved: the same command goes on; 130 a second Ctrl-C,
+nothing saved.
 """
 
+import os
 import sys
 
 from xdistil.command import USAGE, parse_command
-from xdistil.errors import InputError
+from xdistil.errors import DivergenceError, InputError, LostProcessError, StoppedError
+
+UNWRITTEN = 1
 
 
 def main(arguments: list[str]) -> int:
@@ -25,10 +31,31 @@ def main(arguments: list[str]) -> int:
         else:
             run(command.experiment, command.workdir, [sys.argv[0], *arguments])
     except InputError as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
+        return _tell(str(error), 2)
+    except DivergenceError as error:
+        return _tell(str(error), 3)
+    except LostProcessError as error:
+        return _tell(str(error), 4)
+    except StoppedError as error:
+        return _tell(f"stopped by {error}; the same command goes on where it was.", 75)
+    except OSError as error:
+        where = f"{error.filename or command.workdir}: " if error.strerror else ""
+        sentence = (
+            f"{where}{error.strerror or error}; the same command goes on when that is mended."
+        )
+        return _tell(sentence, UNWRITTEN)
     return 0
 
 
+def _tell(sentence: str, code: int) -> int:
+    print(f"train.py: {sentence}", file=sys.stderr)
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if code == UNWRITTEN:
+        # What libraries left half written would complain, object by object, while Python ends.
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

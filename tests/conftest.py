@@ -8,3 +8,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _folder = tempfile.TemporaryDirectory()
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _folder.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+
+
+def pytest_addoption(parser):
+    """How many processes tests/test_processes.py starts."""
+    parser.addoption("--processes", type=int, default=2, help="of a run of several processes")

@@ -1,7 +1,9 @@
 """The whole flow on a tiny task: what it leaves, what it refuses, that it goes on where it was."""
 
+import hashlib
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from xdistil.data.examples import Task, read_file
 from xdistil.flow import run
 from xdistil.journal import Journal
 from xdistil.results.scores import score
-from xdistil.workdir import claim_workdir
+from xdistil.workdir import claim_workdir, lock_workdir
 
 CONFIG = """
 from xdistil.config import Baseline, Experiment, Stage, Student, Teacher
@@ -281,7 +283,7 @@ def test_metrics_tell_stage_step_losses_rate_norm_and_speed(finished):
             assert isinstance(line["monitor"], float)
 
 
-def test_the_log_tells_data_plan_and_table(finished):
+def test_the_log_tells_data_plan_and_table(finished, data):
     workdir, _ = finished
     text = (workdir / "train.log").read_text(encoding="utf-8")
     for words in (
@@ -293,7 +295,23 @@ def test_the_log_tells_data_plan_and_table(finished):
         assert words in text
     environment = read_json(workdir / "environment.json")
     assert environment["command"] == "train.py --config=tiny.py"
-    assert set(environment["data"]) == {"train", "dev", "test", "transfer"}
+    digest = hashlib.sha256((data / "dev.tsv").read_bytes()).hexdigest()
+    assert environment["data"]["dev"] == digest
+    assert set(environment["data"]) == {"train", "dev", "test", "labels", "transfer[0]"}
+
+
+def test_a_hopeless_teacher_still_comes_to_its_table_with_a_warning(config, data, tmp_path, capsys):
+    """Random weights, never fine-tuned: what is undefined is null, and nothing is NaN."""
+    more = ("--config.teacher.finetune=False", "--config.plan[2].epochs=0.5")
+    assert train.main(arguments(config, data, tmp_path, *more)) == 0
+    printed = capsys.readouterr().err
+    found = re.search(
+        r"no help: its macro_f1 on dev is (\S+), that of looking up \D+(\S+)\. Is", printed
+    )
+    assert found is not None, printed
+    assert float(found[1]) <= float(found[2])
+    for path in tmp_path.rglob("*.json"):
+        read_json(path)
 
 
 # --- going on -------------------------------------------------------------------------------------
@@ -365,6 +383,60 @@ def test_a_workdir_of_an_unfinished_run_is_refused_as_well(config, data, tmp_pat
     assert train.main(arguments(config, data, tmp_path, "--config.seed=3")) == 2
     assert "seed=0" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory, config, data) -> tuple[Path, Path]:
+    """A workdir whose run was cut off in its teacher's first steps, and the data it read."""
+    base = tmp_path_factory.mktemp("begun")
+    shutil.copytree(data, base / "task")
+    experiment = parse_command(arguments(config, base / "task", base / "run")).experiment
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xdistil.flow.train_teacher", None)
+        with pytest.raises(TypeError):
+            run(experiment, base / "run")
+    return base / "run", base / "task"
+
+
+@pytest.mark.parametrize("name", ["train.tsv", "dev.tsv", "test.tsv", "labels.tsv", "transfer.txt"])
+def test_one_byte_of_the_data_changed_is_refused_by_the_file(begun, config, tmp_path, capsys, name):
+    workdir, folder = begun
+    shutil.copytree(folder, tmp_path / "task")
+    path = tmp_path / "task" / name
+    content = path.read_bytes()
+    path.write_bytes(
+        content.replace(b"Anna", b"Anne", 1) if b"Anna" in content else content + b"\n"
+    )
+    if name == "labels.tsv":
+        path.write_bytes(b"O\nB-LOC\nB-PER\nI-PER\n")
+    assert train.main(arguments(config, tmp_path / "task", workdir)) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"{path} is not the " in last
+    assert "another --workdir" in last
+
+
+def test_a_file_of_the_data_that_is_gone_is_refused(begun, config, tmp_path, capsys):
+    workdir, folder = begun
+    shutil.copytree(folder, tmp_path / "task")
+    (tmp_path / "task" / "test.tsv").unlink()
+    assert train.main(arguments(config, tmp_path / "task", workdir)) == 2
+    assert "test.tsv, the test that the run in" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_data_may_lie_elsewhere_when_a_run_goes_on(begun, config, tmp_path, monkeypatch):
+    """What is compared is the content: the run comes as far as its teacher again."""
+    workdir, folder = begun
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    monkeypatch.setattr("xdistil.flow.train_teacher", None)
+    with pytest.raises(TypeError):
+        train.main(arguments(config, tmp_path / "elsewhere", workdir))
+
+
+def test_a_second_run_in_a_workdir_is_refused(config, data, tmp_path, capsys):
+    with lock_workdir(tmp_path):
+        assert train.main(arguments(config, data, tmp_path)) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"train.py: Another run is at work in {tmp_path}")
 
 
 # --- what is refused ------------------------------------------------------------------------------

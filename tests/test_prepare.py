@@ -17,6 +17,7 @@ from tests.models.samples import (
     make_params,
     make_tiny_tokenizer,
 )
+from tests.results.folders import TAGGING, draw_params, make_folder, make_model, train_tokenizer
 from xdistil.config import Experiment, Stage, Student, Teacher
 from xdistil.data.examples import Task
 from xdistil.data.pieces import load_tokenizer
@@ -145,4 +146,24 @@ def test_a_row_has_no_more_pieces_than_a_roberta_has_positions(of: str, tmp_path
     else:
         experiment.student.checkpoint = str(tmp_path / "short")
     with pytest.raises(InputError, match=f"the {of}.* has only 15 positions"):
+        prepare(experiment, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("short", ["teacher", "student"])
+def test_a_model_with_fewer_rows_than_its_tokenizer_has_pieces_is_refused(tmp_path, short: str):
+    # Beyond the table a look-up answers with what is no number, and nothing says so.
+    tokenizer = train_tokenizer(tmp_path / "tokenizer")
+    for name in ("teacher", "student"):
+        make_folder(tmp_path / name, "bert", TAGGING, tokenizer)
+    model = make_model("bert", TAGGING, tokenizer.vocabulary_size - 1)
+    save_model(tmp_path / short, model, draw_params(model), TAGGING, tokenizer, {})
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.tsv").write_text("Anna went to Berlin\tB-PER O O B-LOC\n")
+    experiment = Experiment(
+        teacher=Teacher(model=str(tmp_path / "teacher")),
+        student=Student(kind="transformer", checkpoint=str(tmp_path / "student")),
+        plan=(Stage(name="logits", loss="logits", data="all"),),
+    )
+    experiment.data.folder, experiment.data.row_length = str(tmp_path), 16
+    with pytest.raises(InputError, match=f"embeddings only .* rows: .* {short}\\."):
         prepare(experiment, tmp_path / "cache")

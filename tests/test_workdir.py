@@ -71,7 +71,15 @@ def test_a_longer_or_shorter_plan_is_refused(tmp_path):
             claim_workdir(tmp_path, other)
 
 
-@pytest.mark.parametrize(("path", "value"), [("log_every", 7), ("speed_seconds", 0.0)])
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("log_every", 7),
+        ("speed_seconds", 0.0),
+        ("data.folder", "elsewhere"),
+        ("distributed", "auto"),
+    ],
+)
 def test_what_changes_no_result_may_differ(tmp_path, path, value):
     claim_workdir(tmp_path, make())
     other = make()

@@ -7,6 +7,7 @@ that take several values separate them by commas; an empty text or a zero means 
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass, field
 
 from xdistil.errors import InputError
@@ -144,6 +145,8 @@ class Experiment:
     dtype: str = "float32"  # of the arithmetic, float32 or bfloat16; parameters are float32
     eval_every: int = 0  # steps between evaluations on dev; 0: once an epoch
     log_every: int = 50  # steps between lines of metrics
+    checkpoint_minutes: float = 10.0  # between checkpoints, at most; 0: at evaluations alone
+    distributed: str = ""  # several processes: auto (SLURM, TPU pod ...), or HOST:PORT,INDEX,COUNT
     speed_seconds: float = 10.0  # time spent on measuring the speed of teacher and student; 0: none
 
 
@@ -239,6 +242,13 @@ def validate(experiment: Experiment) -> None:
                     f"{path}[{i}].name is {stage.name!r}, as {path}[{first}].name is: the stages "
                     "of a plan need names of their own."
                 )
+    if experiment.distributed not in ("", "auto") and not re.fullmatch(
+        r"[^,\s]+:\d+,\d+,[1-9]\d*", experiment.distributed
+    ):
+        raise InputError(
+            f"distributed is {experiment.distributed!r}: it is empty, auto, or "
+            "HOST:PORT,INDEX,COUNT such as 10.0.0.1:1234,0,2."
+        )
     for i, stage in enumerate(teacher.plan):
         if stage.loss != "labels" or stage.data != "train":
             raise InputError(

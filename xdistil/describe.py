@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 
 from xdistil.config import Experiment, split_names
-from xdistil.distill.loop import count_steps
+from xdistil.distill.course import count_steps
 from xdistil.distill.recipes import PlannedStage
 from xdistil.distill.routes import describe_route
 from xdistil.legs import plan_routes
@@ -106,9 +106,7 @@ def _describe_model(model) -> str:
 
 def _describe_stage(experiment: Experiment, planned: PlannedStage, texts: Texts) -> str:
     stage, recipe = planned.stage, planned.recipe
-    batch_rows, epoch, steps = count_steps(
-        planned, texts.pieces, texts.rows, experiment.batch_size, jax.device_count()
-    )
+    batch_rows, epoch, steps = count_steps(planned, texts.pieces, texts.rows, experiment.batch_size)
     details = []
     for name, weight in recipe.weights:
         kind = {"representation": f" ({recipe.representation})", "logits": f" ({recipe.logits})"}

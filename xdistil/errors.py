@@ -1,4 +1,10 @@
-"""The one exception that a user's mistake raises."""
+"""What ends a run before its end, and how a sentence about it shows what was given."""
+
+import reprlib
+from typing import Any
+
+_shortener = reprlib.Repr()
+_shortener.maxstring = _shortener.maxother = _shortener.maxlong = 80
 
 
 class InputError(ValueError):
@@ -7,3 +13,25 @@ class InputError(ValueError):
     The command-line programs print it alone on stderr and exit with code 2; anything else that
     escapes is a defect of this package.
     """
+
+
+class DivergenceError(ArithmeticError):
+    """A loss or gradient became NaN or infinite: one sentence that names the step and the loss."""
+
+
+class LostProcessError(Exception):
+    """Another process of the run is gone: one sentence."""
+
+
+class StoppedError(Exception):
+    """A signal asked the run to leave; what it had reached is saved. Holds the signal's name."""
+
+
+def show(value: Any) -> str:
+    """A value as Python writes it, on one line and at most a few hundred characters of it."""
+    return _shortener.repr(value)
+
+
+def show_name(name: str) -> str:
+    """A name from a file: as it stands, unless it is long, empty or would break the sentence."""
+    return name if name.isprintable() and 0 < len(name) <= 120 else show(name)

@@ -1,21 +1,32 @@
 """The whole flow: config -> data -> teacher -> plan -> student -> scores -> folder."""
 
+import contextlib
 import logging
 import time
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from xdistil.compilation import keep_compilations
 from xdistil.config import Experiment, validate
-from xdistil.data.pieces import pieces_fingerprint
 from xdistil.describe import describe_data, describe_plan
+from xdistil.errors import LostProcessError
+from xdistil.fingerprints import claim_inputs, fingerprint_inputs
 from xdistil.journal import Journal, describe_device, describe_environment, open_log, write_json
-from xdistil.mesh import make_mesh
+from xdistil.mesh import first_process_first, make_mesh, start_processes
 from xdistil.phases import distil, freeze_teacher, score, train_baseline, train_teacher
-from xdistil.prepare import prepare
+from xdistil.prepare import Prepared, prepare
 from xdistil.results.report import render_console, render_markdown
 from xdistil.setting import Setting
-from xdistil.workdir import check_workdir, claim_workdir, open_workdir, read_results
+from xdistil.stopping import Stop
+from xdistil.workdir import (
+    check_workdir,
+    claim_workdir,
+    lock_workdir,
+    open_workdir,
+    read_results,
+)
 
 log = logging.getLogger("xdistil")
 
@@ -25,11 +36,13 @@ def run(
 ) -> dict[str, Any]:
     """Runs an experiment to its end, or goes on where an earlier call in the workdir was cut off.
 
-    A finished workdir prints its table and returns its results again.
+    A finished workdir prints its table and returns its results again. Where several processes run
+    it together, each calls this with the same arguments and gets the same results; the first one
+    writes.
 
     Args:
         experiment: what to do; it must not be changed any more.
-        workdir: folder of everything that the run writes.
+        workdir: folder of everything that the run writes; the same one for all processes.
         command: the command line, for environment.json.
 
     Returns:
@@ -37,45 +50,79 @@ def run(
 
     Raises:
         InputError: a mistake in the experiment, its files or its models; nothing has been trained.
+        LostProcessError: one of several processes is gone.
+        StoppedError: SIGTERM or SIGINT came; the same call goes on where this one was.
+        DivergenceError: a loss is not finite; the workdir's `diverged` reproduces it.
     """
     validate(experiment)
-    workdir = Path(workdir)
-    open_workdir(workdir)
-    with open_log(workdir):
-        check_workdir(workdir, experiment)  # before anything of another run is written over
+    workdir, stop = Path(workdir), Stop()
+    start_processes(experiment.distributed)
+    # After jax.distributed, which sets a handler of its own.
+    with stop.listening(), contextlib.ExitStack() as held:
+
+        def open_folder(first: bool) -> None:
+            if first:
+                open_workdir(workdir)
+                held.enter_context(lock_workdir(workdir))
+            held.enter_context(open_log(workdir, jax.process_index()))
+            check_workdir(workdir, experiment)  # before anything of another run is written over
+
+        first_process_first(open_folder)
         results = read_results(workdir)
         if results is not None:
             log.info("%s is finished.\n\n%s", workdir, render_console(results))
             return results
-        begin = time.monotonic()
-        keep_compilations()
-        log.info(describe_device())
-        mesh = make_mesh(experiment.mesh.teacher_shards)
-        prepared = prepare(experiment, workdir / "cache")
-        claim_workdir(workdir, experiment)
-        fingerprints = {
-            name: pieces_fingerprint(texts.pieces) for name, texts in prepared.student_texts.items()
-        }
-        write_json(
-            workdir / "environment.json",
-            describe_environment(command or ["xdistil.run"], fingerprints),
-        )
-        log.info("%s\n\n%s\n", describe_data(prepared), describe_plan(experiment, prepared))
-        journal = Journal(workdir)
         try:
-            setting = Setting(experiment, workdir, prepared, journal, mesh)
-            teacher = freeze_teacher(setting, train_teacher(setting))
-            stages = distil(setting, teacher)
-            baselines = [
-                train_baseline(setting, teacher, index, sum(stage["limit"] for stage in stages))
-                for index in range(len(experiment.baselines))
-            ]
-            results = score(setting, stages, baselines)
-        finally:
-            journal.close()
-        results["timing"]["total"] = time.monotonic() - begin
-        (workdir / "results.md").write_text(render_markdown(results), encoding="utf-8")
-        write_json(workdir / "results.json", results)
-        log.info("\n%s", render_console(results))
-        log.info("Try it:  echo 'Some text' | python predict.py --model=%s", workdir / "student")
+            return _run(experiment, workdir, stop, command or ["xdistil.run"])
+        except jax.errors.JaxRuntimeError as error:
+            if jax.process_count() == 1:
+                raise
+            reason = str(error).splitlines()[0]
+            raise LostProcessError(
+                f"Process {jax.process_index()} of {jax.process_count()} cannot reach another "
+                f"({reason}): JAX tells which, where task N is process N and the leader process 0; "
+                "the same commands, or those of fewer processes, go on from the last checkpoint."
+            ) from error
+
+
+def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) -> dict[str, Any]:
+    begin = time.monotonic()
+    keep_compilations()
+    log.info(describe_device())
+    mesh = make_mesh(experiment.mesh.teacher_shards)
+
+    def make_ready(first: bool) -> Prepared:
+        prepared = prepare(experiment, workdir / "cache", writes=first)
+        inputs = fingerprint_inputs(experiment, prepared, workdir / "cache")
+        if first:
+            claim_inputs(workdir, inputs)
+            claim_workdir(workdir, experiment)
+            digests = {name: digest for name, (_, digest) in inputs.items()}
+            write_json(workdir / "environment.json", describe_environment(command, digests))
+        return prepared
+
+    prepared = first_process_first(make_ready)
+    log.info("%s\n\n%s\n", describe_data(prepared), describe_plan(experiment, prepared))
+    journal = Journal(workdir, writes=jax.process_index() == 0)
+    try:
+        setting = Setting(experiment, workdir, prepared, journal, mesh, stop)
+        teacher = freeze_teacher(setting, train_teacher(setting))
+        stages = distil(setting, teacher)
+        baselines = [
+            train_baseline(setting, teacher, index, sum(stage["limit"] for stage in stages))
+            for index in range(len(experiment.baselines))
+        ]
+        results = score(setting, stages, baselines)
+    finally:
+        journal.close()
+    results["timing"]["total"] = time.monotonic() - begin
+
+    def write_results(first: bool) -> None:
+        if first:
+            (workdir / "results.md").write_text(render_markdown(results), encoding="utf-8")
+            write_json(workdir / "results.json", results)
+
+    first_process_first(write_results)
+    log.info("\n%s", render_console(results))
+    log.info("Try it:  echo 'Some text' | python predict.py --model=%s", workdir / "student")
     return results

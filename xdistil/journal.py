@@ -75,18 +75,26 @@ def describe_environment(command: list[str], fingerprints: dict[str, str]) -> di
 class Journal:
     """metrics.jsonl, TensorBoard files and the progress line of one workdir."""
 
-    def __init__(self, workdir: Path) -> None:
-        """Opens metrics.jsonl for appending."""
-        self._path = workdir / "metrics.jsonl"
-        self._file = self._path.open("a", encoding="utf-8")
-        self._board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"))
-        self._terminal = sys.stderr.isatty()
+    def __init__(self, workdir: Path, writes: bool = True) -> None:
+        """Opens metrics.jsonl for appending; a journal that does not write keeps nothing.
+
+        Of several processes one writes: the others go through the same motions.
+        """
+        self._path = workdir / "metrics.jsonl" if writes else Path(os.devnull)
+        self._file, self._writes = self._path.open("a", encoding="utf-8"), writes
+        board = str(workdir / "tensorboard")
+        self._board = tensorboardX.SummaryWriter(board, write_to_disk=writes)
+        self._terminal = writes and sys.stderr.isatty()
         self._shown = 0.0
 
     def position(self) -> int:
         """Byte offset of the end of metrics.jsonl, for a cursor."""
         self._file.flush()
         return self._file.tell()
+
+    def holds(self, position: int) -> bool:
+        """Whether metrics.jsonl reaches to a position; one that does not write says yes."""
+        return not self._writes or position <= self.position()
 
     def rewind(self, position: int) -> None:
         """Cuts metrics.jsonl to an earlier position: what came after it will come again."""
@@ -138,24 +146,29 @@ class Journal:
 
 
 @contextlib.contextmanager
-def open_log(workdir: Path) -> Iterator[None]:
-    """Sends the package's messages to the console (stderr) and to train.log."""
-    console, file = (
-        logging.StreamHandler(sys.stderr),
-        logging.FileHandler(workdir / "train.log", encoding="utf-8"),
-    )
-    console.setFormatter(logging.Formatter("%(message)s"))
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+def open_log(workdir: Path, process: int = 0) -> Iterator[None]:
+    """Sends the package's messages to the console (stderr) and to train.log.
+
+    Processes but the first send their warnings to the console alone.
+    """
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if process:
+        handlers[0].setLevel(logging.WARNING)
+        handlers[0].setFormatter(logging.Formatter(f"process {process}: %(message)s"))
+    else:
+        handlers[0].setFormatter(logging.Formatter("%(message)s"))
+        handlers.append(logging.FileHandler(workdir / "train.log", encoding="utf-8"))
+        handlers[1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level, propagate = log.level, log.propagate
     log.setLevel(logging.INFO)
     log.propagate = False
-    log.addHandler(console)
-    log.addHandler(file)
+    for handler in handlers:
+        log.addHandler(handler)
     try:
         yield
     finally:
-        log.removeHandler(console)
-        log.removeHandler(file)
-        file.close()
+        for handler in handlers:
+            log.removeHandler(handler)
+            handler.close()
         log.setLevel(level)
         log.propagate = propagate

@@ -5,7 +5,7 @@ from math import ceil
 import jax
 
 from xdistil.config import Experiment, Stage
-from xdistil.distill.loop import Leg, Source, count_steps, steps_between_evaluations
+from xdistil.distill.course import Leg, Source, count_steps, steps_between_evaluations
 from xdistil.distill.recipes import PlannedStage, wanted_signals
 from xdistil.distill.routes import Route, estimate_route, nominal_rate
 from xdistil.distill.teacher import Teacher, open_cache, signal_names
@@ -20,18 +20,20 @@ def draw_legs(setting: Setting, teacher: Teacher) -> tuple[Leg, ...]:
     texts = stage_texts(setting.experiment, prepared)
     wanted = _list_wanted(prepared)
     folder = setting.workdir / "cache" / "signals"
-    cached = {
-        route.texts: open_cache(
-            folder,
-            teacher,
-            texts[route.texts].pieces,
-            texts[route.texts].rows,
-            wanted[route.texts],
-            setting.prediction_rows,
-        )
-        for route in plan_routes(setting.experiment, prepared)
-        if route.cached
-    }
+    with setting.stop.deferring():
+        cached = {
+            route.texts: open_cache(
+                folder,
+                teacher,
+                texts[route.texts].pieces,
+                texts[route.texts].rows,
+                wanted[route.texts],
+                setting.prediction_rows,
+                setting.stop.check,
+            )
+            for route in plan_routes(setting.experiment, prepared)
+            if route.cached
+        }
     sources = {
         key: Source(each.pieces, each.rows, cached.get(key, {})) for key, each in texts.items()
     }
@@ -117,8 +119,6 @@ def _count_readings(
     experiment: Experiment, planned: PlannedStage, texts: Texts
 ) -> tuple[float, float]:
     """(epochs, evaluations) of a sub-stage, at most."""
-    _, epoch, steps = count_steps(
-        planned, texts.pieces, texts.rows, experiment.batch_size, jax.device_count()
-    )
+    _, epoch, steps = count_steps(planned, texts.pieces, texts.rows, experiment.batch_size)
     every = steps_between_evaluations(experiment.eval_every, epoch)
     return planned.substage.epochs, 1 + ceil(steps / every)

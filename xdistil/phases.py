@@ -1,6 +1,7 @@
 """The phases of a run: teacher, student, baselines, scores. Each goes on where it was cut off."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,12 @@ from xdistil.data.examples import write_tsv
 from xdistil.data.packing import collect_predictions
 from xdistil.data.pieces import Tokenizer
 from xdistil.distill.checkpoint import Checkpoints
-from xdistil.distill.loop import Course, Leg, Outcome, Source, run_plan
+from xdistil.distill.course import Course, Leg, Source
+from xdistil.distill.loop import Outcome, run_plan
 from xdistil.distill.recipes import PlannedStage, plan_stages
 from xdistil.distill.teacher import Teacher, params_fingerprint
 from xdistil.legs import draw_legs
-from xdistil.mesh import replicate, spread
+from xdistil.mesh import agree, first_process_first, replicate, spread
 from xdistil.models.folders import Loaded, Model, load_model, save_model
 from xdistil.models.forward import predict_rows
 from xdistil.models.structs import Params
@@ -38,7 +40,7 @@ def train_teacher(setting: Setting) -> Params:
     """The fine-tuned teacher's parameters, host arrays; its HF folder is written to teacher/."""
     prepared, folder = setting.prepared, setting.workdir / "teacher"
     task = prepared.corpus.task
-    if folder.exists():
+    if agree(int(folder.exists())):
         return load_model(str(folder), "main", task, setting.experiment.dtype).params
     params = prepared.teacher_params
     if prepared.teacher_stages:
@@ -54,9 +56,31 @@ def train_teacher(setting: Setting) -> Params:
         course = _course(setting, "teacher", legs, prepared.teacher, None)
         for outcome in _run(setting, course, params):
             params = outcome.params
-    extra = record_input(setting.experiment.data)
-    save_model(folder, prepared.teacher, params, task, prepared.tokenizer, extra)
+        warn_if_hopeless(setting, outcome.records[-1]["dev"])
+    _save(setting, folder, prepared.teacher, params, prepared.tokenizer)
     return params
+
+
+def warn_if_hopeless(setting: Setting, dev: dict[str, Any]) -> None:
+    """Says so when a teacher's scores on dev are no better than answers without a model."""
+    corpus, name = setting.prepared.corpus, setting.main_score
+    if corpus.task.kind == "tagging":
+        floor = tag_with_names(corpus.train, corpus.dev)
+        what = "looking up the names of train"
+    else:
+        ((commonest, _),) = Counter(example.labels for example in corpus.train).most_common(1)
+        floor = [commonest or ()] * len(corpus.dev)
+        what = "always answering the commonest class of train"
+    least = scores.score(corpus.task, corpus.dev, floor)[name] or 0.0
+    if (dev[name] or 0.0) <= least:
+        log.warning(
+            "The teacher is no help: its %s on dev is %.4f, that of %s %.4f. Is it fine-tuned "
+            "(teacher.finetune), long enough (teacher.plan), and with its own tokenizer?",
+            name,
+            dev[name] or 0.0,
+            what,
+            least,
+        )
 
 
 def freeze_teacher(setting: Setting, params: Params) -> Teacher:
@@ -92,13 +116,12 @@ def distil(setting: Setting, teacher: Teacher) -> list[dict[str, Any]]:
             if leg.planned.learns_head
         ]
         if all(last > value for value in earlier):
-            save_model(
+            _save(
+                setting,
                 setting.workdir / "student",
                 prepared.student,
                 outcome.params,
-                prepared.corpus.task,
                 prepared.student_tokenizer,
-                record_input(setting.experiment.data),
             )
     return records
 
@@ -122,8 +145,8 @@ def train_baseline(
         label_fraction=baseline.label_fraction,
     )
     texts = _take(setting, prepared.student_texts["train"], prepared.student_tokenizer, stage)
-    size, devices = setting.experiment.batch_size, setting.mesh.size
-    batch_rows = rows_per_batch(texts.pieces, setting.experiment.data.row_length, size, devices)
+    size = setting.experiment.batch_size
+    batch_rows = rows_per_batch(texts.pieces, setting.experiment.data.row_length, size)
     epochs = baseline.epochs or least_steps / steps_per_epoch(texts.rows, batch_rows)
     start = first_student(setting, teacher)
     best: dict[str, Any] = {}
@@ -161,6 +184,7 @@ def score(
     The folders teacher/ and student/ are loaded anew, so that what is scored is what is handed on.
     The test set is read here for the first time.
     """
+    log.info("predicting and scoring")
     prepared, task = setting.prepared, setting.prepared.corpus.task
     dtype = setting.experiment.dtype
     teacher = load_model(str(setting.workdir / "teacher"), "main", task, dtype)
@@ -187,9 +211,12 @@ def score(
             if split in texts:
                 predicted = _predict(setting, loaded.model, params, texts[split])
                 results[name][split] = scores.score(task, texts[split].examples, predicted)
-                path = setting.workdir / "predictions" / f"{name}.{split}.tsv"
-                path.parent.mkdir(exist_ok=True)
-                write_tsv(path, texts[split].examples, predicted)
+                if setting.writes:
+                    path = setting.workdir / "predictions" / f"{name}.{split}.tsv"
+                    path.parent.mkdir(exist_ok=True)
+                    write_tsv(path, texts[split].examples, predicted)
+    if not prepared.teacher_stages:
+        warn_if_hopeless(setting, results["teacher"]["dev"])
     for baseline in baselines:
         params = replicate(setting.mesh, baseline.pop("params"))
         baseline["test"] = None
@@ -204,11 +231,12 @@ def score(
             split: examples and scores.score(task, examples, tag_with_names(corpus.train, examples))
             for split, examples in (("dev", corpus.dev), ("test", corpus.test))
         }
+    log.info("measuring the speed of teacher and student")
     speedup = measure_speed(
         _runner(teacher, prepared.teacher_texts["dev"]),
         _runner(student, prepared.student_texts["dev"]),
         row_length=setting.experiment.data.row_length,
-        seconds=setting.experiment.speed_seconds,
+        seconds=setting.experiment.speed_seconds if setting.writes else 0.0,
         seed=setting.experiment.seed,
     )
     split = "test" if "test" in prepared.student_texts else "dev"
@@ -226,6 +254,19 @@ def score(
             "speedup": speedup,
         },
     }
+
+
+def _save(
+    setting: Setting, folder: Path, model: Model, params: Params, tokenizer: Tokenizer
+) -> None:
+    """A model folder, written by the first process before any other goes on."""
+
+    def save(first: bool) -> None:
+        if first:
+            extra = record_input(setting.experiment.data)
+            save_model(folder, model, params, setting.prepared.corpus.task, tokenizer, extra)
+
+    first_process_first(save)
 
 
 def first_student(setting: Setting, teacher: Teacher) -> Params:
@@ -304,6 +345,9 @@ def _course(
         mesh=setting.mesh,
         lay_out=spread if name == "teacher" else replicate,
         cache=setting.workdir / "cache" / "features",
+        diverged=setting.workdir / "diverged",
+        stop=setting.stop,
+        checkpoint_minutes=experiment.checkpoint_minutes,
     )
 
 
@@ -318,7 +362,14 @@ def _run(setting: Setting, course: Course, params: Params) -> Iterator[Outcome]:
 def _predict(setting: Setting, model: Model, params: Params, texts: Texts) -> list[tuple[str, ...]]:
     padding_id = model.config.padding_id
     predicted = predict_rows(
-        model, params, texts.pieces, texts.rows, setting.prediction_rows, padding_id, setting.mesh
+        model,
+        params,
+        texts.pieces,
+        texts.rows,
+        setting.prediction_rows,
+        padding_id,
+        setting.mesh,
+        setting.stop.check,
     )
     task = setting.prepared.corpus.task
     return collect_predictions(texts.pieces, texts.rows, predicted, texts.examples, task)

@@ -30,7 +30,7 @@ from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM
 from xdistil.models.compress import seen_vocabulary, trim_embeddings, trim_tokenizer
-from xdistil.models.folders import Model, Transformer, load_model
+from xdistil.models.folders import Loaded, Model, Transformer, load_model
 from xdistil.models.structs import Params
 from xdistil.models.student import design_student, with_dropout
 
@@ -69,22 +69,22 @@ class Prepared:
     student_texts: dict[str, Texts]  # all splits in the student's pieces, and what `all` names
 
 
-def prepare(experiment: Experiment, cache: Path) -> Prepared:
+def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepared:
     """Reads and checks everything.
 
     Args:
         cache: a folder for what is made on the way: generated corpus, trained tokenizer, packed
             rows.
+        writes: make these; otherwise they are there, made by a call before.
 
     Raises:
         InputError: whatever is wrong, in one sentence.
     """
-    data = experiment.data
-    if data.generate:
-        generate_corpus(cache / "corpus", data.generate, experiment.seed)
-        data = replace(data, folder=str(cache / "corpus"))
+    data = find_data(experiment, cache)
+    if data.generate and writes:
+        generate_corpus(Path(data.folder), data.generate, experiment.seed)
     corpus = read_corpus(data, experiment.seed)
-    tokenizer, teacher, teacher_params = _load_teacher(experiment, corpus, cache)
+    tokenizer, teacher, teacher_params = _load_teacher(experiment, corpus, cache, writes)
     shape = teacher.config
     if data.row_length > shape.positions:
         raise InputError(
@@ -115,18 +115,19 @@ def prepare(experiment: Experiment, cache: Path) -> Prepared:
             name: cut_pieces(splits[name], corpus.task, student_tokenizer, max_length)
             for name in cut
         }
+
+    def pack_into(folder: Path, name: str, pieces: Pieces) -> Texts:
+        if writes:
+            save_packed(folder / name, pieces, pack(pieces, data.row_length, experiment.seed))
+        return Texts(splits[name], *load_packed(folder / name))
+
     teacher_texts = {
-        name: _pack(
-            splits[name], pieces, data.row_length, experiment.seed, cache / "teacher" / name
-        )
+        name: pack_into(cache / "teacher", name, pieces)
         for name, pieces in cut.items()
         if name not in ("transfer", "all")
     }
     student_texts = {
-        name: _pack(
-            splits[name], pieces, data.row_length, experiment.seed, cache / "student" / name
-        )
-        for name, pieces in student_cut.items()
+        name: pack_into(cache / "student", name, pieces) for name, pieces in student_cut.items()
     }
     student, checkpoint_params = _load_student(
         experiment, shape, student_tokenizer, tokenizer, kept, corpus.task
@@ -155,6 +156,12 @@ def prepare(experiment: Experiment, cache: Path) -> Prepared:
     )
 
 
+def find_data(experiment: Experiment, cache: Path) -> config.Data:
+    """The fields of `data`; the folder of a corpus that is generated lies in the cache."""
+    data = experiment.data
+    return replace(data, folder=str(cache / "corpus")) if data.generate else data
+
+
 def take_share(
     texts: Texts, share: float, task: Task, tokenizer: Tokenizer, data: config.Data, seed: int
 ) -> Texts:
@@ -166,20 +173,14 @@ def take_share(
     return Texts(examples, pieces, pack(pieces, data.row_length, seed))
 
 
-def _pack(
-    examples: list[Example], pieces: Pieces, row_length: int, seed: int, folder: Path
-) -> Texts:
-    save_packed(folder, pieces, pack(pieces, row_length, seed))
-    return Texts(examples, *load_packed(folder))
-
-
 def _load_teacher(
-    experiment: Experiment, corpus: Corpus, cache: Path
+    experiment: Experiment, corpus: Corpus, cache: Path, writes: bool
 ) -> tuple[Tokenizer, Transformer, Params]:
     teacher, task = experiment.teacher, corpus.task
     if not teacher.model:
         folder = cache / "tokenizer"
-        train_wordpiece([*corpus.train, *corpus.transfer], teacher.vocabulary_size, folder)
+        if writes:
+            train_wordpiece([*corpus.train, *corpus.transfer], teacher.vocabulary_size, folder)
         tokenizer = load_tokenizer(str(folder))
         shape = EncoderConfig(
             vocabulary_size=tokenizer.vocabulary_size,
@@ -201,13 +202,17 @@ def _load_teacher(
         log.info("teacher: %s", note)
     if isinstance(loaded.model, BiLSTM):
         raise InputError(f"teacher.model={teacher.model} is a student: name an encoder.")
-    if tokenizer.vocabulary_size > loaded.model.config.vocabulary_size:
-        raise InputError(
-            f"the teacher's tokenizer has {tokenizer.vocabulary_size} pieces and its embeddings "
-            f"only {loaded.model.config.vocabulary_size} rows: name the model's own tokenizer in "
-            "teacher.tokenizer."
-        )
+    _check_rows(tokenizer, loaded, "name the model's own tokenizer in teacher.tokenizer")
     return tokenizer, loaded.model, loaded.params
+
+
+def _check_rows(tokenizer: Tokenizer, loaded: Loaded, remedy: str) -> None:
+    rows = loaded.model.config.vocabulary_size
+    if tokenizer.vocabulary_size > rows:
+        raise InputError(
+            f"The tokenizer of {tokenizer.source} has {tokenizer.vocabulary_size} pieces and the "
+            f"model's embeddings only {rows} rows: {remedy}."
+        )
 
 
 def _load_student(
@@ -238,6 +243,7 @@ def _load_student(
             f"data.row_length is {experiment.data.row_length}, but the student's checkpoint has "
             f"only {loaded.model.config.positions} positions: lower data.row_length."
         )
+    _check_rows(own, loaded, "name another folder in student.checkpoint")
     model, params = with_dropout(loaded.model, student.dropout), loaded.params
     if kept is not None:
         params = trim_embeddings(params, kept)

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 from jax.sharding import Mesh
 
 from xdistil.config import Experiment
 from xdistil.journal import Journal
 from xdistil.prepare import Prepared
 from xdistil.results import scores
+from xdistil.stopping import Stop
 
 PREDICTION_PIECES = 4096  # in a batch of predictions or of the teacher's cache
 
@@ -22,6 +24,12 @@ class Setting:
     prepared: Prepared
     journal: Journal
     mesh: Mesh
+    stop: Stop
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes the files of the workdir: the first one does."""
+        return jax.process_index() == 0
 
     @property
     def prediction_rows(self) -> int:

@@ -1,16 +1,32 @@
-"""The workdir: one run's folder, which belongs to one config for good."""
+"""The workdir: one run's folder, which belongs to one config for good and to one run at a time."""
 
+import contextlib
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import filelock
 
 from xdistil.config import Experiment
 from xdistil.errors import InputError
 from xdistil.journal import write_json
 
-# What may differ when a run goes on: it changes no result.
-FREE = ("log_every", "speed_seconds", "mesh.teacher_shards")
+# What may differ when a run goes on: it changes no result, or what it names is compared by content.
+FREE = (
+    "log_every",
+    "speed_seconds",
+    "checkpoint_minutes",
+    "distributed",
+    "mesh.teacher_shards",
+    "data.folder",
+    "data.transfer",
+    "teacher.model",
+    "teacher.revision",
+    "teacher.tokenizer",
+    "student.checkpoint",
+)
 
 
 def read_results(workdir: Path) -> dict[str, Any] | None:
@@ -70,6 +86,22 @@ def open_workdir(workdir: Path) -> None:
         raise InputError(
             f"--workdir={workdir} cannot be written to ({error.strerror}): name another folder."
         ) from error
+
+
+@contextlib.contextmanager
+def lock_workdir(workdir: Path) -> Iterator[None]:
+    """Holds the workdir until the end of the block, or of the process, however it ends.
+
+    Raises:
+        InputError: another run holds it.
+    """
+    try:
+        with filelock.FileLock(workdir / ".lock", timeout=0):
+            yield
+    except filelock.Timeout:
+        raise InputError(
+            f"Another run is at work in {workdir}: wait for its end, or name another --workdir."
+        ) from None
 
 
 def _flatten(tree: Any, path: str = "") -> dict[str, Any]:

@@ -55,8 +55,8 @@ def test_processes_hold_contiguous_blocks_of_the_same_global_batches(processes):
     assert np.concatenate(shares, axis=1).tolist() == collect().tolist()
 
 
-def test_rows_that_do_not_divide_among_processes_are_a_mistake():
-    with pytest.raises(ValueError, match="4 rows do not divide among 3"):
+def test_devices_that_do_not_divide_among_processes_are_a_mistake():
+    with pytest.raises(ValueError, match="1 devices do not divide among 3"):
         collect(process_count=3)
 
 
@@ -67,16 +67,33 @@ def test_a_part_of_an_epoch_is_rounded_up(epochs, steps):
 
 def test_rows_a_batch_hold_about_as_many_sentences_as_asked():
     pieces = make_pieces([6, 2, 4])  # four pieces a sentence on average
-    assert rows_per_batch(pieces, 8, 32, 1) == 16
-    assert rows_per_batch(pieces, 8, 32, 3) == 15
-    assert rows_per_batch(pieces, 64, 4, 1) == 1
-    assert rows_per_batch(pieces, 64, 4, 8) == 8
+    assert rows_per_batch(pieces, 8, 32) == 16
+    assert rows_per_batch(pieces, 8, 3) == 2  # 1.5, to even
+    assert rows_per_batch(pieces, 64, 4) == 1
+
+
+def test_devices_and_processes_change_neither_the_order_nor_the_steps():
+    """Empty rows fill a batch up; put together again, the processes' shares are the same rows."""
+    pieces = make_pieces([4] * 23)
+    rows = pack(pieces, 8, 0)
+    alone = [batch.tokens for batch, _ in make_batches(pieces, rows, {}, 5, 2.0, 0, 0)]
+    shares = [
+        make_batches(pieces, rows, {}, 5, 2.0, 0, 0, devices=4, process_index=p, process_count=2)
+        for p in (0, 1)
+    ]
+    together = [
+        np.concatenate([batch.tokens for batch, _ in each]) for each in zip(*shares, strict=True)
+    ]
+    assert [each.shape for each in together] == [(8, 8)] * len(alone)
+    for whole, parts in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(parts[:5], whole)
+        assert not parts[5:].any()
 
 
 def test_windows_of_one_sentence_count_as_one_sentence():
     pieces = make_pieces([6, 2, 4])
     pieces.example[:] = [0, 0, 1]
-    assert rows_per_batch(pieces, 8, 32, 1) == 24
+    assert rows_per_batch(pieces, 8, 32) == 24
 
 
 def test_an_epoch_sees_every_row():

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import logging
 import re
 
 import pytest
@@ -124,6 +125,8 @@ def test_task_files_give_words_or_texts_and_the_label_as_written(save):
         ("a\tO\n\tO\n", 2, "an empty word", "tagging"),
         ("a\tb\tO\n", 1, "2 columns", "tagging"),
         ("a\t1\n\t1\n", 2, "an empty text", "classification"),
+        ("a\t1\nb\t\n", 2, "an empty label", "classification"),
+        ("a\tO\nb\t\n", 2, "an empty label", "tagging"),
         ("a\t1\ntext\n", 2, "no tab", "classification"),
     ],
 )
@@ -169,6 +172,36 @@ def test_a_faulty_line_of_conll_columns_is_refused(save, content, line, words):
     refuses(save("a.conll", content), line, words)
 
 
+def test_conll_columns_may_begin_with_the_number_of_the_word(save, caplog):
+    caplog.set_level(logging.INFO, "xdistil")
+    universal = (
+        "# sent_id = 1\n1-2\tam\t_\t_\n1\tan\t_\tO\n2\tdem\t_\tO\n2.1\t_\t_\t_\n"
+        "3\tSee\t_\tB-LOC\n\n# sent_id = 2\n1\t7\t_\tO\n"
+    )
+    path = save("a.conll", universal)
+    assert records_of(path, "tagging") == [
+        (3, ("an", "dem", "See"), "O O B-LOC", None),
+        (9, ("7",), "O", None),
+    ]
+    assert "2 rows left out" in caplog.text
+    path = save("b.conll", "0 Ann B-PER\n1 lebt O\n\n0 1 O\n")
+    assert [record[1] for record in records_of(path, "tagging")] == [("Ann", "lebt"), ("1",)]
+
+
+@pytest.mark.parametrize(
+    ("content", "first_words"),
+    [
+        ("1 O\n2 O\n", ("1", "2")),  # no column is left for a word
+        ("1 CD O\n3 CD O\n", ("1", "3")),  # they count nothing
+        ("1 CD O\n2 CD O\n\nof IN O\n", ("1", "2")),
+        ("1 CD O\n", ("1",)),
+        ("1-2 CD O\nwon VB O\n", ("1-2", "won")),
+    ],
+)
+def test_numbers_that_are_words_stay_words(save, content, first_words):
+    assert records_of(save("a.conll", content), "tagging")[0][1] == first_words
+
+
 def test_json_lines_give_fields(save):
     rows = [
         {"tokens": ["a", "b"], "tags": ["B-PER", "O"], "language": "fr", "id": 7},
@@ -208,6 +241,8 @@ def test_json_lines_give_fields(save):
         ('{"tokens": ["\\ud83d"], "tags": ["O"]}', "surrogate", "tagging"),
         ('{"text": "a"}', "'label' is missing", "classification"),
         ('{"text": "a", "label": true}', "'label' is true", "classification"),
+        ('{"text": "a", "label": "x\\ty"}', "holds a tab or a line end", "classification"),
+        ('{"text": "a", "label": "x\\n"}', "holds a tab or a line end", "classification"),
         ('{"text": "a", "label": 1.0}', "'label' is 1.0", "classification"),
         ('{"text": "", "label": "1"}', "'text' is", "classification"),
         ('{"text_a": "a", "label": "1"}', "'text_b' is missing", "classification"),

@@ -276,9 +276,9 @@ def test_a_truncating_and_padding_tokenizer_is_cleared_at_loading(wordpiece, tmp
 
 
 def test_a_folder_without_a_sound_tokenizer_is_refused(wordpiece, tmp_path):
-    with pytest.raises(InputError, match="has no tokenizer that can be opened"):
+    with pytest.raises(InputError, match="has no tokenizer that can be used"):
         load_tokenizer(str(tmp_path))
-    with pytest.raises(InputError, match="has no tokenizer that can be opened"):
+    with pytest.raises(InputError, match="has no tokenizer that can be used"):
         load_tokenizer(str(tmp_path / "nowhere"))
     save_tokenizer(wordpiece, tmp_path)
     path = tmp_path / "tokenizer.json"

@@ -11,7 +11,8 @@ from xdistil.config import Stage
 from xdistil.data.packing import Rows, pack
 from xdistil.data.pieces import Pieces
 from xdistil.distill.checkpoint import Checkpoints
-from xdistil.distill.loop import Course, Leg, Outcome, Source, run_plan
+from xdistil.distill.course import Course, Leg, Source
+from xdistil.distill.loop import Outcome, run_plan
 from xdistil.distill.recipes import plan_stages, wanted_signals
 from xdistil.distill.teacher import Teacher, open_cache, params_fingerprint, signal_names
 from xdistil.journal import Journal
@@ -19,6 +20,7 @@ from xdistil.mesh import make_mesh, replicate
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.structs import Batch, Params
+from xdistil.stopping import Stop
 
 VOCABULARY, CLASSES, ROW_LENGTH = 20, 3, 12
 TEACHER = EncoderConfig(
@@ -159,6 +161,9 @@ def make_course(
         "mesh": make_mesh(),
         "lay_out": replicate,
         "cache": folder / "features",
+        "diverged": folder / "diverged",
+        "stop": Stop(),
+        "checkpoint_minutes": 0.0,
     }
     return Course(
         legs=tuple(legs),

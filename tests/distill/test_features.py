@@ -16,7 +16,7 @@ from tests.distill.small import (
     run_course,
 )
 from xdistil.config import Stage
-from xdistil.distill import loop, teacher
+from xdistil.distill import teacher, training
 from xdistil.distill.plan import HEAD, PROJECTION, list_groups, split_params
 from xdistil.distill.recipes import plan_stages
 from xdistil.distill.step import Recipe, init_state, train_step
@@ -114,7 +114,7 @@ def test_a_single_epoch_is_no_reason_to_write(tmp_path, written):
 
 def test_the_outcome_is_that_of_computing_in_every_step(tmp_path, monkeypatch):
     _, kept = run_gradual(tmp_path / "kept", 2.0)
-    monkeypatch.setattr(loop, "_keep_features", lambda course, leg, state, batch_rows: leg)
+    monkeypatch.setattr(training, "_keep_features", lambda course, leg, state, batch_rows: leg)
     _, computed = run_gradual(tmp_path / "computed", 2.0)
     for one, other in zip(kept.records, computed.records, strict=True):
         assert one["best"] == pytest.approx(other["best"], rel=2e-3)

@@ -18,8 +18,8 @@ from tests.distill.small import (
     same,
 )
 from xdistil.config import Stage
-from xdistil.distill import loop
-from xdistil.distill.loop import count_steps, schedule_rates
+from xdistil.distill import training
+from xdistil.distill.course import count_steps, schedule_rates
 from xdistil.distill.plan import SIDE, split_params
 
 # --- rates ----------------------------------------------------------------------------------------
@@ -197,14 +197,14 @@ def test_side_projections_learn_and_are_not_handed_on(tmp_path, monkeypatch):
     student = make_encoder(hidden_size=4, intermediate_size=8, layers=1)
     course = make_course(stages, tmp_path, student, make_teacher())
     states = []
-    real = loop.train_step
+    real = training.train_step
 
     def spy(state, *arguments, **settings):
         state, metrics = real(state, *arguments, **settings)
         states.append(jax.device_get(state.trainable.get(SIDE)))
         return state, metrics
 
-    monkeypatch.setattr(loop, "train_step", spy)
+    monkeypatch.setattr(training, "train_step", spy)
     params = init_params(student)
     (outcome,) = run_course(course, tmp_path, params)
     assert set(outcome.params) == set(params)
@@ -253,15 +253,12 @@ def test_steps_follow_from_sentences_a_batch(tmp_path):
                          make_teacher())  # fmt: skip
     leg = course.legs[0]
     pieces, rows = leg.train.pieces, leg.train.rows
-    batch_rows, epoch, steps = count_steps(leg.planned, pieces, rows, 8, 1)
+    batch_rows, epoch, steps = count_steps(leg.planned, pieces, rows, 8)
     assert batch_rows == round(8 * len(pieces.tokens) / 24 / 12)
     assert epoch == -(-len(rows.piece) // batch_rows)
     assert steps == -(-5 * epoch // 2)
-    assert count_steps(leg.planned, pieces, rows, 8, 4)[0] % 4 == 0
     leg.planned.stage.batch_size = 4
-    assert count_steps(leg.planned, pieces, rows, 8, 1)[0] == round(
-        4 * len(pieces.tokens) / 24 / 12
-    )
+    assert count_steps(leg.planned, pieces, rows, 8)[0] == round(4 * len(pieces.tokens) / 24 / 12)
 
 
 def test_metrics_have_a_line_an_interval_and_an_evaluation(tmp_path):
@@ -302,7 +299,7 @@ def test_metrics_have_a_line_an_interval_and_an_evaluation(tmp_path):
 def test_an_interval_averages_over_what_was_counted(tmp_path):
     """One line for all steps of an epoch equals the tallies of its steps, summed and divided."""
     tallies = []
-    real = loop.train_step
+    real = training.train_step
     stage = Stage(**{**LABELS.__dict__, "epochs": 1.0, "lr": 1e-6, "keep": "last"})
     course = make_course((stage,), tmp_path, log_every=1000, eval_every=1000)
     with pytest.MonkeyPatch.context() as patch:
@@ -312,7 +309,7 @@ def test_an_interval_averages_over_what_was_counted(tmp_path):
             tallies.append(jax.device_get(result[1].losses["labels"]))
             return result
 
-        patch.setattr(loop, "train_step", spy)
+        patch.setattr(training, "train_step", spy)
         run_course(course, tmp_path, init_params(make_bilstm()))
     assert len({float(tally.count) for tally in tallies}) > 1
     expected = sum(t.sum for t in tallies) / sum(t.count for t in tallies)

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,13 @@ from tests.distill.small import (
     same,
 )
 from xdistil.config import Stage
-from xdistil.distill import loop
+from xdistil.distill import training
 from xdistil.distill.checkpoint import Checkpoints
-from xdistil.distill.loop import Course, Outcome, run_plan
+from xdistil.distill.course import Course
+from xdistil.distill.loop import Outcome, run_plan
+from xdistil.errors import StoppedError
 from xdistil.journal import Journal
+from xdistil.stopping import Stop
 
 PLAN = (
     Stage(name="representation", loss="representation", epochs=2.0, lr=1e-2, warmup=0.2),
@@ -52,7 +57,7 @@ def make(folder: Path, **changes: Any) -> Course:
 def cut_batches(patch: pytest.MonkeyPatch, after: int) -> None:
     """Lets the batch iterators of all stages together give that many batches."""
     left = [after]
-    real = loop.batches.make_batches
+    real = training.batches.make_batches
 
     def make_batches(*arguments: Any, **settings: Any) -> Any:
         for item in real(*arguments, **settings):
@@ -61,7 +66,7 @@ def cut_batches(patch: pytest.MonkeyPatch, after: int) -> None:
             left[0] -= 1
             yield item
 
-    patch.setattr(loop.batches, "make_batches", make_batches)
+    patch.setattr(training.batches, "make_batches", make_batches)
 
 
 def read_run(folder: Path, outcomes: list[Outcome]) -> dict[str, Any]:
@@ -134,6 +139,81 @@ def test_cut_off_many_times(tmp_path, monkeypatch, whole):
     check(read_run(tmp_path, outcomes), whole)
 
 
+@pytest.fixture(scope="module")
+def sparse(tmp_path_factory) -> dict[str, Any]:
+    """The same with lines of metrics and evaluations far apart: 5 and 4 steps."""
+    folder = tmp_path_factory.mktemp("sparse")
+    course = make(folder, log_every=5, eval_every=4)
+    return read_run(folder, run_course(course, folder, init_params(STUDENT), save=True))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("after", [1, 3, 4, 7, 8, 10])
+def test_a_signal_saves_the_step_that_it_meets(tmp_path, monkeypatch, sparse, number, after):
+    """Before the first evaluation, at one, at a stage's end, in the next stage: none is lost."""
+    params, stop = init_params(STUDENT), Stop()
+    with monkeypatch.context() as patch:
+        signal_at_batch(patch, after, number)
+        with stop.listening(), pytest.raises(StoppedError, match=number.name):
+            run_course(
+                make(tmp_path, log_every=5, eval_every=4, stop=stop), tmp_path, params, save=True
+            )
+    newest = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
+    assert newest == after
+    course = make(tmp_path, log_every=5, eval_every=4)
+    check(read_run(tmp_path, run_course(course, tmp_path, params, save=True)), sparse)
+
+
+def signal_at_batch(patch: pytest.MonkeyPatch, count: int, number: int) -> None:
+    """Sends this process a signal when the batch of that number, over all stages, is fetched."""
+    seen = [0]
+    real = training.batches.make_batches
+
+    def make_batches(*arguments: Any, **settings: Any) -> Any:
+        for item in real(*arguments, **settings):
+            seen[0] += 1
+            if seen[0] == count:
+                os.kill(os.getpid(), number)
+            yield item
+
+    patch.setattr(training.batches, "make_batches", make_batches)
+
+
+@pytest.mark.parametrize("call", [2, 3])
+def test_a_signal_in_an_evaluation_saves_the_step_before_it(tmp_path, sparse, call):
+    """Which is the stage's first (call 2; call 1 scores the stage before) or a later one."""
+    params, stop, calls = init_params(STUDENT), Stop(), []
+
+    def stopping(params: Any) -> dict[str, Any]:
+        calls.append(params)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGTERM)
+        stop.check()
+        return judge(params)
+
+    course = make(tmp_path, log_every=5, eval_every=4, stop=stop, evaluate=stopping)
+    with stop.listening(), pytest.raises(StoppedError):
+        run_course(course, tmp_path, params, save=True)
+    newest = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
+    assert newest == {2: 8, 3: 12}[call]
+    course = make(tmp_path, log_every=5, eval_every=4)
+    check(read_run(tmp_path, run_course(course, tmp_path, params, save=True)), sparse)
+
+
+def test_the_clock_asks_for_checkpoints_between_evaluations(tmp_path, monkeypatch, sparse):
+    """Every step is late here; what is cut off goes on behind the last one."""
+    params = init_params(STUDENT)
+    with monkeypatch.context() as patch:
+        cut_batches(patch, 3)
+        course = make(tmp_path, log_every=5, eval_every=4, checkpoint_minutes=1e-9)
+        with pytest.raises(CutError):
+            run_course(course, tmp_path, params, save=True)
+    steps = {int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()}
+    assert steps == {2, 3}
+    course = make(tmp_path, log_every=5, eval_every=4)
+    check(read_run(tmp_path, run_course(course, tmp_path, params, save=True)), sparse)
+
+
 def test_cut_off_between_stages_the_outcome_is_given_again(tmp_path, whole):
     params = init_params(STUDENT)
     checkpoints, journal = Checkpoints(tmp_path / "checkpoints"), Journal(tmp_path)
@@ -151,7 +231,7 @@ def test_cut_off_between_stages_the_outcome_is_given_again(tmp_path, whole):
 def test_a_finished_plan_trains_nothing_and_gives_its_last_outcome(tmp_path, monkeypatch, whole):
     params = init_params(STUDENT)
     run_course(make(tmp_path), tmp_path, params, save=True)
-    monkeypatch.setattr(loop, "train_step", None)
+    monkeypatch.setattr(training, "train_step", None)
     outcomes = run_course(make(tmp_path), tmp_path, params, save=True)
     assert len(outcomes) == 1
     check(read_run(tmp_path, outcomes), whole)
@@ -164,7 +244,7 @@ def test_a_stage_that_ran_out_of_patience_stays_ended(tmp_path, monkeypatch):
     params = init_params(make_bilstm())
     (first,) = run_course(course, tmp_path, params, save=True)
     assert (first.records[0]["steps"], first.records[0]["limit"]) == (2, 12)
-    monkeypatch.setattr(loop, "train_step", None)
+    monkeypatch.setattr(training, "train_step", None)
     (again,) = run_course(course, tmp_path, params, save=True)
     assert again.records == first.records
     assert same(again.params, first.params)
@@ -222,6 +302,28 @@ def test_lines_of_other_plans_stay(tmp_path, monkeypatch, whole):
     run = read_run(tmp_path, run_course(make(tmp_path), tmp_path, params, save=True))
     assert run["lines"][0]["plan"] == "teacher"
     assert run["lines"][1:] == whole["lines"]
+
+
+def test_lines_behind_those_of_a_finished_plan_stay(tmp_path):
+    """They are a later plan's, which may have ended as well."""
+    params = init_params(STUDENT)
+    run_course(make(tmp_path), tmp_path, params, save=True)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"plan": "baseline", "stage": "labels", "step": 1}\n')
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    run_course(make(tmp_path), tmp_path, params, save=True)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_plan_whose_lines_are_gone_begins_anew(tmp_path, monkeypatch, whole):
+    """As when an earlier plan went back behind a damaged checkpoint and cut the file there."""
+    params = init_params(STUDENT)
+    with monkeypatch.context() as patch:
+        cut_batches(patch, 7)
+        with pytest.raises(CutError):
+            run_course(make(tmp_path), tmp_path, params, save=True)
+    os.truncate(tmp_path / "metrics.jsonl", 0)
+    check(read_run(tmp_path, run_course(make(tmp_path), tmp_path, params, save=True)), whole)
 
 
 def test_a_half_written_last_line_is_cut_away(tmp_path, monkeypatch, whole):

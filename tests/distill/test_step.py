@@ -61,6 +61,28 @@ def losses_of(recipe: Recipe, params: Any, batch: Batch, signals: Signals) -> di
     return {name: float(tally.mean()) for name, tally in tallies.items()}
 
 
+# --- what is not finite ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_behind_a_loss_that_is_not_finite_nothing_changes_any_more(value):
+    """The second of three steps fails; the third, sound by itself, leaves what reproduces it."""
+    model, batch = make_bilstm(), make_batch(2)
+    recipe = Recipe(model, (("logits", 1.0),), clip=1.0, weight_decay=0.1)
+    sound = make_signals(batch)
+    broken = sound._replace(logits=np.full_like(sound.logits, value))
+    state, _ = train_step(
+        start(recipe, ("head", "bilstm")), batch, sound, np.float32(0.1), recipe=recipe
+    )
+    before = jax.device_get((state.step, state.trainable, state.frozen, state.optimizer))
+    state, metrics = train_step(state, batch, broken, np.float32(0.1), recipe=recipe)
+    assert (int(state.failed), int(metrics.failed)) == (2, 2)
+    state, metrics = train_step(state, batch, sound, np.float32(0.1), recipe=recipe)
+    assert (int(state.failed), int(metrics.failed)) == (2, 2)
+    after = jax.device_get((state.step, state.trainable, state.frozen, state.optimizer))
+    assert same(after, before)
+
+
 # --- losses ---------------------------------------------------------------------------------------
 
 

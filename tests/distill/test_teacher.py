@@ -1,5 +1,6 @@
 """The cache of the teacher's signals: right, never another's, checked, and computed once."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,49 @@ def test_a_second_opening_computes_nothing(tmp_path, teacher, monkeypatch):
     again = open_cache(tmp_path, teacher, PIECES, pack(PIECES, 9, seed=5), WANTED, 2)
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert not again["logits"].flags.writeable
+
+
+class CutError(Exception):
+    """Stands for whatever ends a process."""
+
+
+def cut_after(batches: int) -> Callable[[], None]:
+    left = [batches]
+
+    def check() -> None:
+        if not left[0]:
+            raise CutError
+        left[0] -= 1
+
+    return check
+
+
+@pytest.mark.parametrize(
+    ("packing", "computed"), [(ROWS, len(ROWS.piece) - 4), (pack(PIECES, 12, seed=5), None)]
+)
+def test_a_cache_that_was_cut_off_goes_on_where_it_was(
+    tmp_path, teacher, monkeypatch, packing, computed
+):
+    """After two batches of two rows; with rows of another packing it begins anew."""
+    monkeypatch.setattr(teacher_module, "_SECONDS_BETWEEN_SAVES", 0.0)
+    with pytest.raises(CutError):
+        open_cache(tmp_path, teacher, PIECES, ROWS, WANTED, 2, cut_after(2))
+    assert not list(tmp_path.glob("*.npy"))
+    rows_read = []
+    real = teacher_module.compute_signals
+
+    def spy(params: Any, batch: Any, **settings: Any) -> Any:
+        rows_read.append(int((np.asarray(batch.segment) > 0).any(axis=1).sum()))
+        return real(params, batch, **settings)
+
+    monkeypatch.setattr(teacher_module, "compute_signals", spy)
+    found = open_cache(tmp_path, teacher, PIECES, packing, WANTED, 2)
+    assert sum(rows_read) == (len(packing.piece) if computed is None else computed)
+    expected = open_cache(tmp_path / "whole", teacher, PIECES, ROWS, WANTED, 2)
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=2**-9, atol=1e-4)
+        assert computed is None or np.array_equal(found[name], expected[name])
+    assert {path.suffix for path in tmp_path.iterdir() if path.is_file()} == {".npy", ".crc32"}
 
 
 def test_only_what_is_missing_is_computed(tmp_path, teacher, monkeypatch):

@@ -14,7 +14,7 @@ from xdistil.models.folders import load_model
 from xdistil.models.pickles import read_pickle
 
 FLOATS = ("float64", "float32", "float16", "bfloat16")
-TYPES = (*FLOATS, "int64", "int32", "int16", "int8", "uint8", "bool")
+TYPES = (*FLOATS, "int64", "int32", "int16", "int8", "uint8", "bool", "complex64", "complex128")
 
 
 def test_every_type_and_layout_is_read_as_it_was_saved(tmp_path: Path) -> None:
@@ -37,7 +37,9 @@ def test_every_type_and_layout_is_read_as_it_was_saved(tmp_path: Path) -> None:
         assert found[name].shape == tuple(expected.shape)
         theirs = expected.detach()
         theirs = theirs.float() if theirs.is_floating_point() else theirs
-        np.testing.assert_array_equal(found[name].astype(theirs.numpy().dtype), theirs.numpy())
+        np.testing.assert_array_equal(
+            found[name].read().astype(theirs.numpy().dtype), theirs.numpy()
+        )
 
 
 @pytest.mark.parametrize("shards", [1, 3])

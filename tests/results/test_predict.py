@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,56 @@ def test_gold_labels_that_the_model_does_not_have_are_refused(models, type_in, t
     assert f"{path}:1: tag 'B-ORG' is not among the task's labels" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("recorded", [{}, {"scheme": "bioes"}])
+def test_gold_tags_are_read_in_the_scheme_of_training_or_the_one_given(
+    recorded, models, type_in, tmp_path, capsys
+):
+    folder, path = tmp_path / "model", tmp_path / "gold.tsv"
+    shutil.copytree(models / "tagging", folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["xdistil"] = {"row_length": 24, **recorded}
+    (folder / "config.json").write_text(json.dumps(config))
+    path.write_text("Anna Lee went to Berlin\tB-PER E-PER O O S-LOC\n")
+    given = [] if recorded else ["--scheme=bioes"]
+    assert type_in(f"--model={folder}", f"--evaluate={path}", *given) == 0
+    in_bioes = capsys.readouterr().out
+    path.write_text("Anna Lee went to Berlin\tB-PER I-PER O O B-LOC\n")
+    assert type_in(f"--model={folder}", f"--evaluate={path}", "--scheme=iob2") == 0
+    assert capsys.readouterr().out == in_bioes
+    path.write_text("Anna Lee\tI-PER I-PER\n")
+    assert type_in(f"--model={folder}", f"--evaluate={path}", "--scheme=iob2") == 2
+    assert "predict.py: --scheme" in capsys.readouterr().err
+
+
+def test_illegal_gold_tags_are_made_legal_where_training_made_them_so(
+    models, type_in, tmp_path, capsys
+):
+    folder, path = tmp_path / "model", tmp_path / "gold.tsv"
+    shutil.copytree(models / "tagging", folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["xdistil"] |= record_input(Data(repair=True))["xdistil"] | {"row_length": 24}
+    config["xdistil"]["max_length"] = 24
+    (folder / "config.json").write_text(json.dumps(config))
+    path.write_text("Anna Lee\tI-PER I-PER\n")
+    assert type_in(f"--model={folder}", f"--evaluate={path}") == 0
+
+
+def test_how_many_texts_were_cut_is_told_once(models, type_in, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("xdistil.results.tagger.CHUNK_LINES", 2)
+    long = b"Anna went to Berlin with Bob " * 6 + b"\n"
+    lines = long + b"Bob\n" + long + b"\n" + b"Bob\t" + long
+    assert type_in(f"--model={models}/classification", texts=lines) == 0
+    assert caplog.messages == ["3 of 4 texts are longer than 24 pieces and lose their ends"]
+    caplog.clear()
+    path = tmp_path / "gold.tsv"
+    path.write_bytes(b"Bob\tgood\n" + long.rstrip() + b"\tbad\n")
+    assert type_in(f"--model={models}/classification", f"--evaluate={path}") == 0
+    assert caplog.messages == ["1 of 2 texts are longer than 24 pieces and lose their ends"]
+    caplog.clear()
+    assert type_in(f"--model={models}/tagging", texts=long) == 0  # windows lose nothing
+    assert not caplog.messages
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -134,6 +185,10 @@ def test_gold_labels_that_the_model_does_not_have_are_refused(models, type_in, t
         (
             ["--model=x", "--input=a", "--evaluate=b"],
             "--input and --evaluate were both given: the gold file holds the texts.",
+        ),
+        (
+            ["--model=x", "--scheme=bioes"],
+            "--scheme says how gold tags are written: give their file in --evaluate.",
         ),
         (["--model=./gone"], "There is no folder './gone' to read a model from."),
     ],

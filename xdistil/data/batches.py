@@ -18,11 +18,18 @@ from xdistil.models.structs import Batch
 _PREFETCHED = 4  # batches made ahead of the step
 
 
-def rows_per_batch(pieces: Pieces, row_length: int, batch_size: int, devices: int) -> int:
-    """Rows that hold about `batch_size` sentences: a multiple of `devices`, at least one each."""
+def rows_per_batch(pieces: Pieces, row_length: int, batch_size: int) -> int:
+    """Rows that hold about `batch_size` sentences, at least one.
+
+    Whatever the devices: the order of the data is the same on any number of them.
+    """
     sentences = int(pieces.example[-1]) + 1
-    rows = batch_size * (len(pieces.tokens) / sentences) / row_length
-    return devices * max(1, round(rows / devices))
+    return max(1, round(batch_size * (len(pieces.tokens) / sentences) / row_length))
+
+
+def fill_up(batch_rows: int, devices: int) -> int:
+    """Rows of a batch with the empty ones behind that give every device as many as the others."""
+    return devices * ceil(batch_rows / devices)
 
 
 def steps_per_epoch(rows: Rows, batch_rows: int) -> int:
@@ -43,6 +50,7 @@ def make_batches(
     epochs: float,
     seed: int,
     padding_id: int,
+    devices: int = 1,
     process_index: int = 0,
     process_count: int = 1,
     first_step: int = 0,
@@ -50,12 +58,14 @@ def make_batches(
     """The batches of a stage from `first_step` on, made ahead in a thread of their own.
 
     They end after `count_steps` of them. Rows are shuffled anew in each epoch by (seed, epoch).
-    Process p of n gets the p-th contiguous block of batch_rows / n rows of every batch. `signals`
-    are values [P, ...] of pieces by name and come as [rows, T, ...].
+    A batch is filled up for `devices`, those of all processes together; process p of n gets the
+    p-th contiguous block of it. `signals` are values [P, ...] of pieces by name and come as
+    [rows, T, ...].
     """
-    share, rest = divmod(batch_rows, process_count)
+    filled = fill_up(batch_rows, devices)
+    share, rest = divmod(filled, process_count)
     if rest:
-        raise ValueError(f"{batch_rows} rows do not divide among {process_count} processes.")
+        raise ValueError(f"{devices} devices do not divide among {process_count} processes.")
     in_epoch = steps_per_epoch(rows, batch_rows)
 
     @lru_cache(maxsize=2)
@@ -67,8 +77,9 @@ def make_batches(
 
     def make(step: int) -> tuple[Batch, dict[str, np.ndarray]]:
         epoch, at = divmod(int(step), in_epoch)
-        first = at * batch_rows + process_index * share
-        indices = order(epoch)[first : first + share]
+        indices = np.full(filled, -1)
+        indices[:batch_rows] = order(epoch)[at * batch_rows :][:batch_rows]
+        indices = indices[process_index * share :][:share]
         batch = fill_batch(pieces, rows, indices, padding_id)
         return batch, {name: gather_signal(v, rows, indices) for name, v in signals.items()}
 

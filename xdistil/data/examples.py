@@ -21,9 +21,10 @@ from xdistil.data.formats import (
     read_texts,
 )
 from xdistil.data.tags import allowed_tags, convert_labels, is_tag, to_iob2
-from xdistil.errors import InputError
+from xdistil.errors import InputError, show, show_name
 
 UNKNOWN_LANGUAGE = "und"
+_MARK = "\ufeff"
 _LANGUAGE_CODE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*")
 _log = logging.getLogger("xdistil")
 
@@ -130,13 +131,16 @@ def write_tsv(
 ) -> None:
     """Writes examples with these labels as a task file: a temporary file beside, then renamed.
 
-    Tabs and line ends inside a text become spaces. A known language is the first label's prefix.
+    Tabs and line ends inside a text become spaces, except a carriage return alone, which is a
+    character. A known language is the first label's prefix.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    to_spaces = str.maketrans("\t\n\r", "   ")
+    to_spaces = str.maketrans("\t\n", "  ")
     try:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            if examples and examples[0].inputs[0].startswith(_MARK):
+                file.write(_MARK)  # the reader takes the first one for a byte order mark
             for example, names in zip(examples, labels, strict=True):
                 cells = [text.translate(to_spaces) for text in example.inputs]
                 prefix = "" if example.language == UNKNOWN_LANGUAGE else f"{example.language}:"
@@ -145,6 +149,20 @@ def write_tsv(
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def list_files(data: config.Data) -> dict[str, Path]:
+    """The files that `read_corpus` reads, by what they are: train, labels, transfer[0] ...
+
+    Raises:
+        InputError: two files of one name, or a pattern of data.transfer that matches none.
+    """
+    folder = Path(data.folder)
+    found = {name: _find_file(folder, name) for name in ("train", "dev", "test")}
+    found["labels"] = folder / "labels.tsv"
+    for index, path in enumerate(_find_transfer(data, folder)):
+        found[f"transfer[{index}]"] = path
+    return {name: path for name, path in found.items() if path is not None and path.exists()}
 
 
 def take_evenly(examples: list[Example], limit: int) -> list[Example]:
@@ -214,11 +232,13 @@ def _read_labels(path: Path) -> tuple[str, ...] | None:
     if not path.exists():
         return None
     names = read_lines(path)
+    seen: set[str] = set()
     for number, name in enumerate(names, 1):
         if not name or "\t" in name:
             raise InputError(f"{path}:{number}: a line is one label, without tabs.")
-        if name in names[: number - 1]:
-            raise InputError(f"{path}:{number}: label {name!r} stands here a second time.")
+        if name in seen:
+            raise InputError(f"{path}:{number}: label {show(name)} stands here a second time.")
+        seen.add(name)
     return tuple(names)
 
 
@@ -243,11 +263,11 @@ def _collect_labels(lines: dict[Path, list[str]], kind: str, scheme: str) -> tup
     if not rests <= plain if plain else 0 < coded < len(prefixed):
         odd = min(cell for cell in prefixed if cell.partition(":")[2] not in plain)
         raise InputError(
-            f"{cells[odd]}: {odd!r} may be a label, or a language and a label: add a labels.tsv "
-            "with one label a line."
+            f"{cells[odd]}: {show(odd)} may be a label, or a language and a label: add a "
+            "labels.tsv with one label a line."
         )
     names = plain or (rests if coded else prefixed)
-    is_number = all(re.fullmatch(r"-?[0-9]+", name) for name in names)
+    is_number = all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in names)
     return tuple(sorted(names, key=int) if is_number else sorted(names))
 
 
@@ -257,15 +277,16 @@ def _make_task(kind: str, names: tuple[str, ...], scheme: str, source: Path) -> 
             for name in names:
                 if name[0] in "ES":
                     raise InputError(
-                        f"{source}: tag {name!r} is none of {scheme}: data.scheme=bioes reads it."
+                        f"{source}: tag {show(name)} is none of {scheme}: data.scheme=bioes reads "
+                        "it."
                     )
         return Task(kind, convert_labels(names, scheme))
     indices = {str(i): name for i, name in enumerate(names)}
     for name in names:
         if indices.get(name, name) != name:
             raise InputError(
-                f"{source}: label {name!r} is ambiguous, for it is also the number of class "
-                f"{indices[name]!r}: name the classes by words, or number them from 0."
+                f"{source}: label {show(name)} is ambiguous, for it is also the number of class "
+                f"{show(indices[name])}: name the classes by words, or number them from 0."
             )
     return Task(kind, names)
 
@@ -317,7 +338,8 @@ def _decode_tags(
     if illegal and not repair:
         raise InputError(
             f"{len(illegal)} sentences have illegal {scheme} tags, first {', '.join(illegal[:3])}: "
-            "correct them, set data.scheme to how they are written, or data.repair=True."
+            "correct them, set data.scheme (predict.py: --scheme) to how they are written, or "
+            "data.repair=True."
         )
     if illegal:
         _log.warning("%s: tags of %d sentences made legal", path, len(illegal))
@@ -339,6 +361,7 @@ def _decode_cell(
     if at is not None:
         before = written[at - 1] if at else "the start"
         fault = f"{written[at] if at < len(written) else 'the end'} after {before}"
+        fault = show_name(fault)
     return language, tags, fault
 
 
@@ -374,8 +397,8 @@ def _check_width(path: Path, record: Record, width: int) -> None:
 
 
 def _name_unknown(what: str, value: str, task: Task) -> str:
-    known = ", ".join(map(repr, task.labels[:12])) + (", ..." if len(task.labels) > 12 else "")
-    return f"{what} {value!r} is not among the task's labels, which are {known}."
+    known = ", ".join(map(show, task.labels[:12])) + (", ..." if len(task.labels) > 12 else "")
+    return f"{what} {show(value)} is not among the task's labels, which are {known}."
 
 
 def _hold_out(
@@ -402,7 +425,7 @@ def _check_known(field: str, wanted: Iterable[str], known: set[str]) -> None:
     for language in wanted:
         if language not in known:
             raise InputError(
-                f"{field} names {language!r}, which the task folder does not hold: it has "
+                f"{field} names {show(language)}, which the task folder does not hold: it has "
                 f"{', '.join(sorted(known))}."
             )
 
@@ -414,27 +437,31 @@ def _keep_languages(examples: list[Example], wanted: Iterable[str]) -> list[Exam
     return [example for example in examples if example.language in kept]
 
 
+def _find_transfer(data: config.Data, folder: Path) -> list[Path]:
+    patterns = config.split_names(data.transfer)
+    if not patterns:
+        path = _find_file(folder, "transfer")
+        return [] if path is None else [path]
+    paths = []
+    for pattern in patterns:
+        matches = (
+            [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
+        )
+        if not matches:
+            raise InputError(f"data.transfer: no file matches {pattern!r}.")
+        paths += [Path(match) for match in matches]
+    return list(dict.fromkeys(paths))
+
+
 def _read_transfer(
     data: config.Data, folder: Path, task: Task, width: int, languages: Sequence[str]
 ) -> list[Example] | None:
-    patterns = config.split_names(data.transfer)
-    if patterns:
-        paths = []
-        for pattern in patterns:
-            matches = (
-                [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
-            )
-            if not matches:
-                raise InputError(f"data.transfer: no file matches {pattern!r}.")
-            paths += [Path(match) for match in matches]
-    else:
-        path = _find_file(folder, "transfer")
-        if path is None:
-            return None
-        paths = [path]
+    paths = _find_transfer(data, folder)
+    if not paths:
+        return None
     words: dict[str, str] = {}
     examples = []
-    for path in dict.fromkeys(paths):
+    for path in paths:
         lines = read_lines(path)
         for record in read_texts(path, lines, task.kind):
             if task.kind == "classification":

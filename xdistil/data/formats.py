@@ -1,10 +1,10 @@
 """File formats: bytes -> records, each with the line it stands in. What labels mean comes later.
 
 Three formats. Tab-separated task files (`words<TAB>tags`, `text<TAB>label`,
-`text_a<TAB>text_b<TAB>label`), CoNLL columns (a word a line, its tag in the last column, an empty
-line after each sentence) and JSON lines (`tokens, tags, language`; `text` or `text_a, text_b`,
-`label, language`). Lines end in \\n or \\r\\n and in nothing else: other line separators of
-Unicode are characters.
+`text_a<TAB>text_b<TAB>label`), CoNLL columns (a word a line, its tag in the last column, its number
+in the sentence before it or not, an empty line after each sentence) and JSON lines (`tokens, tags,
+language`; `text` or `text_a, text_b`, `label, language`). Lines end in \\n or \\r\\n and in nothing
+else: other line separators of Unicode are characters.
 """
 
 import gzip
@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xdistil.data.tags import is_tag
-from xdistil.errors import InputError
+from xdistil.errors import InputError, show
 
 EXTENSIONS = ("tsv", "conll", "jsonl", "txt")
 _log = logging.getLogger("xdistil")
 _LANGUAGE = re.compile(r"[^\s:]+")
+_APART = re.compile(r"[0-9]+[-.][0-9]+")  # of CoNLL-U: a row of several words, or of none
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -164,6 +165,8 @@ def _read_tsv(path: Path, lines: list[str], kind: str) -> Iterator[Record]:
         if not cells:
             found = "no tab" if line else "an empty line"
             raise InputError(f"{path}:{number}: {found}: a line is {shape}.")
+        if not label:
+            raise InputError(f"{path}:{number}: an empty label: a line is {shape}.")
         yield Record(number, _split_inputs(path, number, cells, kind), label, None)
 
 
@@ -171,13 +174,16 @@ def _read_conll(path: Path, lines: list[str]) -> Iterator[Record]:
     tabbed = any("\t" in line for line in lines if not line.startswith("#"))
     rows = (line for line in lines if line.strip() and not line.startswith(("#", "-DOCSTART-")))
     width = len(_split_columns(next(rows, ""), tabbed))
+    column = 1 if width > 2 and _is_numbered(lines, tabbed) else 0
+    apart = 0  # rows numbered as several words at once, or as none
+    begin = 0
     words: list[str] = []
     tags: list[str] = []
     for number, line in enumerate([*lines, ""], 1):
         cells = _split_columns(line, tabbed)
         if not line.strip() or cells[0] == "-DOCSTART-":
             if words:
-                yield Record(number - len(words), tuple(words), " ".join(tags), None)
+                yield Record(begin, tuple(words), " ".join(tags), None)
             words, tags = [], []
             continue
         # A comment may stand before a sentence; a word may be "#" too, and then it has a tag.
@@ -189,11 +195,31 @@ def _read_conll(path: Path, lines: list[str]) -> Iterator[Record]:
                 f"{path}:{number}: {len(cells)} columns where {max(width, 2)} were expected: "
                 "a word first, its tag last."
             )
-        _check_word(path, number, cells[0])
+        if column and _APART.fullmatch(cells[0]):
+            apart += 1
+            continue
+        _check_word(path, number, cells[column])
         if not cells[-1] or " " in cells[-1]:
-            raise InputError(f"{path}:{number}: {cells[-1]!r} is no tag.")
-        words.append(cells[0])
+            raise InputError(f"{path}:{number}: {show(cells[-1])} is no tag.")
+        begin = begin if words else number
+        words.append(cells[column])
         tags.append(cells[-1])
+    if apart:
+        _log.info("%s: %d rows left out whose numbers are none of a word (1-2, 1.1)", path, apart)
+
+
+def _is_numbered(lines: list[str], tabbed: bool) -> bool:
+    # Whether the first column counts the words of every sentence, from 1 or from 0, as CoNLL-U's.
+    rows, last = 0, -1
+    for line in lines:
+        number = _split_columns(line, tabbed)[0] if line.strip() else "-DOCSTART-"
+        if number == "-DOCSTART-":
+            last = -1
+        elif not line.startswith("#") and not _APART.fullmatch(number):
+            if number != str(last + 1) and (last, number) != (-1, "1"):
+                return False
+            rows, last = rows + 1, int(number)
+    return rows > 1
 
 
 def _split_columns(line: str, tabbed: bool) -> list[str]:
@@ -203,7 +229,8 @@ def _split_columns(line: str, tabbed: bool) -> list[str]:
 def _check_word(path: Path, number: int, word: str) -> None:
     if not word or any(separator in word for separator in " \t\n\r"):
         raise InputError(
-            f"{path}:{number}: {word!r} is no word: it must not be empty or hold a space or a tab."
+            f"{path}:{number}: {show(word)} is no word: it must not be empty or hold a space or a "
+            "tab."
         )
 
 
@@ -223,7 +250,7 @@ def _read_jsonl(path: Path, lines: list[str], kind: str, labelled: bool) -> Iter
         language = _text_field(path, number, row, "language") if row.get("language") else None
         if language is not None and not _LANGUAGE.fullmatch(language):
             raise InputError(
-                f"{path}:{number}: {language!r} is no language: it holds a space or a colon."
+                f"{path}:{number}: {show(language)} is no language: it holds a space or a colon."
             )
         if kind == "tagging":
             words = _texts_field(path, number, row, "tokens")
@@ -232,7 +259,7 @@ def _read_jsonl(path: Path, lines: list[str], kind: str, labelled: bool) -> Iter
             tags = _texts_field(path, number, row, "tags") if labelled else ()
             for tag in tags:
                 if not tag or " " in tag:
-                    raise InputError(f"{path}:{number}: {tag!r} is no tag.")
+                    raise InputError(f"{path}:{number}: {show(tag)} is no tag.")
             yield Record(number, words, " ".join(tags), language)
             continue
         names = ("text",) if "text" in row else ("text_a", "text_b")
@@ -242,6 +269,8 @@ def _read_jsonl(path: Path, lines: list[str], kind: str, labelled: bool) -> Iter
             value = row.get("label")
             is_number = isinstance(value, int) and not isinstance(value, bool)
             label = str(value) if is_number else _text_field(path, number, row, "label")
+            if any(separator in label for separator in "\t\n\r"):
+                raise InputError(f"{path}:{number}: label {show(label)} holds a tab or a line end.")
         yield Record(number, texts, label, language)
 
 
@@ -249,7 +278,9 @@ def _text_field(path: Path, number: int, row: dict[str, Any], name: str) -> str:
     value = row.get(name)
     if not isinstance(value, str) or not value:
         found = "is missing" if name not in row else f"is {json.dumps(value)[:40]}"
-        raise InputError(f"{path}:{number}: field {name!r} {found}: it must be a text, not empty.")
+        raise InputError(
+            f"{path}:{number}: field {show(name)} {found}: it must be a text, not empty."
+        )
     _check_unicode(path, number, value)
     return value
 
@@ -259,7 +290,7 @@ def _texts_field(path: Path, number: int, row: dict[str, Any], name: str) -> tup
     if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
         found = "is missing" if name not in row else f"is {json.dumps(values)[:40]}"
         raise InputError(
-            f"{path}:{number}: field {name!r} {found}: it must be a list of texts, not empty."
+            f"{path}:{number}: field {show(name)} {found}: it must be a list of texts, not empty."
         )
     for value in values:
         _check_unicode(path, number, value)

@@ -4,11 +4,12 @@ Words of a sentence are tokenised one by one, as fast tokenizers do with pre-spl
 distinct word is tokenised once and sentences are put together from the results.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -27,6 +28,7 @@ from xdistil.errors import InputError
 _ENCODE_BATCH = 4096  # texts encoded at once: bounds the memory of the tokenizer's own records
 _WORDS_TOGETHER = 64  # words encoded as one text
 _TYPES = "token_type_ids"
+_UNKNOWN = "\u2603\U000e0fff \U000f1234\U000f1235"  # nothing that a vocabulary is likely to hold
 _log = logging.getLogger("xdistil")
 
 
@@ -77,20 +79,14 @@ def load_tokenizer(name: str, revision: str = "main", words: bool = False) -> To
     tokenizer.json.
 
     Raises:
-        InputError: no such folder or hub id, one without a fast tokenizer, or a SentencePiece model
-            without the packages that convert it.
+        InputError: no such folder or hub id, one without a fast tokenizer, a SentencePiece model
+            without the packages that convert it, or a tokenizer that cannot cut every text.
     """
     told = transformers_log.get_verbosity()
     transformers_log.set_verbosity_error()  # it would warn that a student's model is not its own
     try:
-        wrapper = AutoTokenizer.from_pretrained(name, revision=revision)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        reason = str(error).split("\n")[0][:200].rstrip(".: ")
-        if "tiktoken" in reason:  # what AutoTokenizer tries last where SentencePiece failed
-            raise InputError(_explain_sentencepiece(name)) from None
-        raise InputError(f"{name!r} has no tokenizer that can be opened: {reason}.") from None
-    except Exception as error:  # the tokenizers package raises bare Exception on damaged files
-        raise InputError(f"The tokenizer of {name!r} is damaged: {error}.") from None
+        with _tell_damage(name):
+            wrapper = _open_wrapper(name, revision)
     finally:
         transformers_log.set_verbosity(told)
     if not wrapper.is_fast:
@@ -98,9 +94,10 @@ def load_tokenizer(name: str, revision: str = "main", words: bool = False) -> To
             f"{name!r} has no fast tokenizer: teacher.tokenizer must name a folder or hub id with "
             "a tokenizer.json."
         )
-    if words:
-        _prefix_spaces(wrapper)
-    return _wrap(wrapper, name)
+    with _tell_damage(name):
+        if words:
+            _prefix_spaces(wrapper)
+        return _check(_wrap(wrapper, name))
 
 
 def make_tokenizer(
@@ -137,11 +134,26 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
 def cut_pieces(
     examples: Sequence[Example], task: Task, tokenizer: Tokenizer, max_length: int
 ) -> Pieces:
-    """Tokenises examples into segments of at most `max_length` pieces, special ones included.
+    """Tokenises examples as `cut_and_count` does; how many texts lost pieces is logged."""
+    pieces, cut = cut_and_count(examples, task, tokenizer, max_length)
+    if cut:
+        _log.info(tell_cut(cut, len(examples), max_length))
+    return pieces
+
+
+def tell_cut(cut: int, texts: int, max_length: int) -> str:
+    """What is said where `cut` of so many texts lost pieces."""
+    return f"{cut} of {texts} texts are longer than {max_length} pieces and lose their ends"
+
+
+def cut_and_count(
+    examples: Sequence[Example], task: Task, tokenizer: Tokenizer, max_length: int
+) -> tuple[Pieces, int]:
+    """Segments of at most `max_length` pieces, special ones included; how many texts lost pieces.
 
     A long sentence is cut into windows at word borders, without overlap; a word longer than a
     window keeps its first pieces. Long texts of a classification lose pieces at their ends, the
-    longer of two first; how many is logged.
+    longer of two first.
 
     Raises:
         InputError: no room beside the special pieces, or a label the task does not have.
@@ -152,11 +164,12 @@ def cut_pieces(
     if room < 1 + pair:
         raise InputError(
             f"data.max_length {max_length} leaves no room beside the {template.count} special "
-            "pieces of the tokenizer: make it larger."
+            f"pieces of the tokenizer of {tokenizer.source!r}: make it larger."
         )
-    if task.kind == "tagging":
-        return _cut_sentences(examples, task, tokenizer, template, room)
-    return _cut_texts(examples, task, tokenizer, template, room)
+    with _tell_damage(tokenizer.source):
+        if task.kind == "tagging":
+            return _cut_sentences(examples, task, tokenizer, template, room), 0
+        return _cut_texts(examples, task, tokenizer, template, room)
 
 
 def count_pieces(
@@ -232,6 +245,17 @@ class _Template:
         return sum(map(len, self.special))
 
 
+def _open_wrapper(name: str, revision: str) -> PreTrainedTokenizerBase:
+    try:
+        # Said aloud, for it would otherwise ask on the terminal whether to run a folder's code.
+        return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        # What it tries last where SentencePiece failed.
+        if "tiktoken" in str(error).split("\n")[0][:200]:
+            raise InputError(_explain_sentencepiece(name)) from None
+        raise
+
+
 def _explain_sentencepiece(name: str) -> str:
     told = f"{name!r} has its tokenizer as a SentencePiece model alone, which"
     if is_sentencepiece_available() and is_protobuf_available():
@@ -254,6 +278,37 @@ def _clear(backend: tokenizers.Tokenizer) -> None:
     backend.no_padding()
 
 
+@contextlib.contextmanager
+def _tell_damage(source: str) -> Iterator[None]:
+    # Damaged files surface anywhere in two libraries, one of which panics in Rust.
+    try:
+        yield
+    except InputError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        reason = " ".join(str(error).split())[:200].rstrip(".: ")
+        raise InputError(f"{source!r} has no tokenizer that can be used: {reason}.") from None
+
+
+def _check(tokenizer: Tokenizer) -> Tokenizer:
+    # A tokenizer from a file: it knows some text, and has an answer to any.
+    backend, source = tokenizer.backend, tokenizer.source
+    if not set(backend.get_vocab()) - set(tokenizer.wrapper.all_special_tokens):
+        # transformers makes such a tokenizer up where a folder has no file of one.
+        raise InputError(f"{source!r} has no tokenizer: no piece but special ones.")
+    backend.encode(_UNKNOWN)
+    for pair in (False, True):
+        for ids in _read_template(tokenizer, pair).special:
+            if len(ids) and ids.max() >= tokenizer.vocabulary_size:
+                raise InputError(
+                    f"The tokenizer of {source!r} puts piece {ids.max()} around texts, which is "
+                    f"not among its {tokenizer.vocabulary_size}: correct its post_processor."
+                )
+    return tokenizer
+
+
 def _wrap(wrapper: PreTrainedTokenizerBase, source: str) -> Tokenizer:
     backend = wrapper.backend_tokenizer
     _clear(backend)
@@ -271,9 +326,8 @@ def _wrap(wrapper: PreTrainedTokenizerBase, source: str) -> Tokenizer:
 
 def _read_template(tokenizer: Tokenizer, pair: bool) -> _Template:
     candidates = chain("a1", tokenizer.backend.get_vocab())
-    probe = next(
-        text for text in candidates if tokenizer.backend.encode(text, add_special_tokens=False).ids
-    )
+    encode = tokenizer.backend.encode
+    probe = next((text for text in candidates if encode(text, add_special_tokens=False).ids), "")
     encoding = tokenizer.backend.encode(probe, probe if pair else None)
     ids, types = np.array(encoding.ids, np.int32), np.array(encoding.type_ids, np.int8)
     if _TYPES not in tokenizer.wrapper.model_input_names:
@@ -284,6 +338,11 @@ def _read_template(tokenizer: Tokenizer, pair: bool) -> _Template:
     if pair and len(edges) == 2:  # nothing between the texts
         middle = edges.sum() // 2
         edges = np.array([edges[0], middle, middle, edges[1]])
+    if len(edges) != 2 + 2 * pair:
+        raise InputError(
+            f"The tokenizer of {tokenizer.source!r} does not give each text once, in its pieces: "
+            "correct its normalizer and its post_processor."
+        )
     borders = [0, *edges.tolist(), len(ids)]
     spans = [slice(borders[i], borders[i + 1]) for i in range(0, len(borders), 2)]
     return _Template(
@@ -441,19 +500,12 @@ def _cut_windows(
 
 def _cut_texts(
     examples: Sequence[Example], task: Task, tokenizer: Tokenizer, template: _Template, room: int
-) -> Pieces:
+) -> tuple[Pieces, int]:
     columns = range(len(template.text_type))
     encoded = [_encode(tokenizer, (e.inputs[i] for e in examples)) for i in columns]
     lengths = [np.diff(start) for _, start in encoded]
     kept = _truncate(lengths, room)
     cut = int(np.count_nonzero(np.sum(lengths, axis=0) > np.sum(kept, axis=0)))
-    if cut:
-        _log.info(
-            "%d of %d texts are longer than %d pieces and lose their ends",
-            cut,
-            len(examples),
-            room + template.count,
-        )
     texts = [(ids, start[:-1], length) for (ids, start), length in zip(encoded, kept, strict=True)]
     tokens, token_type, start = _assemble(template, texts, tokenizer.unk or tokenizer.pad)
     labels = np.zeros(len(tokens), np.int32)
@@ -461,7 +513,7 @@ def _cut_texts(
     word = np.full(len(tokens), -1, np.int32)
     word[start[:-1]] = 0
     owner = np.arange(len(examples), dtype=np.int32)
-    return Pieces(tokens, token_type, labels, word >= 0, word, start, owner)
+    return Pieces(tokens, token_type, labels, word >= 0, word, start, owner), cut
 
 
 def _truncate(lengths: list[np.ndarray], room: int) -> list[np.ndarray]:

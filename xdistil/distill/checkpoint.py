@@ -26,7 +26,9 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         """Opens the folder, making it where it does not exist."""
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        # Its failures come as exceptions too, which are told once, as a sentence.
+        for name in ("absl", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self._folder = folder
         self._manager = ocp.CheckpointManager(
             folder.absolute(),
@@ -40,6 +42,9 @@ class Checkpoints:
         Args:
             best: the best parameters of the sub-stage so far, all groups.
             cursor: JSON of where the run stands; `total_step` numbers the checkpoint.
+
+        Raises:
+            OSError: it cannot be written.
         """
         # PRNG keys and empty sub-trees are no arrays that Orbax stores: the key is made anew from
         # the seed and the sub-stage, and a frozen sub-tree without leaves is left out.
@@ -48,15 +53,18 @@ class Checkpoints:
         step = cursor["total_step"]
         if step in self._manager.all_steps():  # a damaged one, behind which the plan went on
             self._manager.delete(step)
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(tree),
-                best=ocp.args.StandardSave(best),
-                cursor=ocp.args.JsonSave({**cursor, "seal": _seal(cursor)}),
-            ),
-            force=True,
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(tree),
+            best=ocp.args.StandardSave(best),
+            cursor=ocp.args.JsonSave({**cursor, "seal": _seal(cursor)}),
         )
+        try:
+            self._manager.save(step, args=items, force=True)
+        except Exception as error:  # Orbax raises whatever its parts do
+            reason = str(error).splitlines()[0].rpartition(": ")[2]
+            raise OSError(
+                f"{self._folder}: checkpoint {step} cannot be written ({reason})"
+            ) from error
 
     def read_cursor(self, step: int) -> dict[str, Any] | None:
         """The cursor of one checkpoint, None where it cannot be read."""

@@ -1,12 +1,13 @@
 """What the steps of a sub-stage add up to, for metrics.jsonl and the progress line."""
 
+import math
 import time
 from typing import Any
 
 import jax
-import numpy as np
 
 from xdistil.distill.step import Metrics
+from xdistil.errors import DivergenceError
 from xdistil.journal import Journal
 
 
@@ -14,7 +15,14 @@ class Meter:
     """Sums metrics between two lines of the journal, without waiting for the device in between."""
 
     def __init__(
-        self, plan: str, stage: str, place: str, steps: int, log_every: int, journal: Journal
+        self,
+        plan: str,
+        stage: str,
+        place: str,
+        steps: int,
+        log_every: int,
+        journal: Journal,
+        carried: dict[str, Any] | None = None,
     ) -> None:
         """Of one sub-stage.
 
@@ -22,54 +30,70 @@ class Meter:
             place: of the sub-stage in its plan, such as `2/9`.
             steps: that it may take at most.
             log_every: steps between two lines.
+            carried: what `carry` of an interrupted run's meter gave.
         """
-        self._plan, self._stage, self._place = plan, stage, place
+        self._plan, self._stage = plan, stage
+        self.title = f"{plan} {place} {stage}"
         self._steps, self._log_every, self._journal = steps, log_every, journal
-        self._pending: list[Metrics] = []
-        self._pieces, self._step, self._rate = 0, 0, 0.0
+        self._pending: list[tuple[int, float, Metrics]] = []
+        carried = carried or {"seconds": 0.0, **_nothing()}
+        self._sums = {name: carried[name] for name in _nothing()}
+        self._earlier = carried["seconds"]
+        self._pieces = 0
         self._begin = self._start = time.monotonic()
-        self._first: int | None = None
+        self._first: int | None = None  # steps before the first one that this meter saw
 
     def seconds(self) -> float:
-        """Since the sub-stage began or went on."""
-        return time.monotonic() - self._begin
+        """Of the sub-stage, those before an interruption too."""
+        return self._earlier + time.monotonic() - self._begin
 
     def add(self, step: int, metrics: Metrics, pieces: int, rate: float) -> None:
-        """Takes in a step: metrics, still on the device, real pieces and learning rate."""
-        self._pending.append(metrics)
-        self._pieces, self._step, self._rate = self._pieces + pieces, step, rate
+        """Takes in a step: metrics, still on the device, real pieces and learning rate.
+
+        Raises DivergenceError as `flush`.
+        """
+        self._pending.append((step, rate, metrics))
+        self._pieces += pieces
         if self._first is None:
             self._first = step - 1
         if step % self._log_every == 0:
             self.flush()
 
+    def carry(self) -> dict[str, Any]:
+        """What a meter needs that goes on behind this step, as JSON. Raises as `flush`."""
+        self._fetch()
+        return {"seconds": self.seconds(), **self._sums}
+
     def flush(self) -> None:
-        """Writes the line of what has been added since the last one."""
-        if not self._pending:
+        """Writes the line of what has been added since the last one.
+
+        Raises DivergenceError naming the first step whose loss or gradient was not finite.
+        """
+        self._fetch()
+        if not self._sums["steps"]:
             return
-        fetched = jax.device_get(self._pending)
-        now = time.monotonic()
-        losses = {}
-        for name in fetched[0].losses:
-            total = sum(float(metrics.losses[name].sum) for metrics in fetched)
-            losses[name] = total / max(sum(float(m.losses[name].count) for m in fetched), 1.0)
+        now, step = time.monotonic(), self._sums["step"]
+        losses = {
+            name: total / max(count, 1.0) for name, (total, count) in self._sums["losses"].items()
+        }
         line = {
-            **self._line(self._step),
+            **self._line(step),
             "event": "train",
             **{f"loss_{name}": value for name, value in losses.items()},
-            "lr": self._rate,
-            "gradient_norm": float(np.mean([m.gradient_norm for m in fetched])),
+            "lr": self._sums["rate"],
+            "gradient_norm": self._sums["gradient_norm"] / self._sums["steps"],
             "tokens_per_second": self._pieces / (now - self._start),
         }
         self._journal.record(line)
-        left = (now - self._begin) / (self._step - (self._first or 0)) * (self._steps - self._step)
+        seen = max(1, step - (step if self._first is None else self._first))
+        left = (now - self._begin) / seen * (self._steps - step)
         told = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
         self._journal.progress(
-            f"{self._plan} {self._place} {self._stage}: "
-            f"step {self._step}/{self._steps}, {told}, {line['tokens_per_second']:,.0f} tokens/s, "
+            f"{self.title}: step {step}/{self._steps}, {told}, "
+            f"{line['tokens_per_second']:,.0f} tokens/s, "
             f"{int(left) // 60}:{int(left) % 60:02d} left"
         )
-        self._pending, self._pieces, self._start = [], 0, now
+        self._sums, self._pieces, self._start = _nothing(), 0, now
 
     def record_evaluation(self, step: int, value: float, scores: dict[str, Any] | None) -> None:
         """Time spent evaluating does not count in the tokens per second."""
@@ -78,5 +102,30 @@ class Meter:
         self._journal.record({**line, **{f"dev_{name}": v for name, v in numbers.items()}})
         self._start = time.monotonic()
 
+    def _fetch(self) -> None:
+        """Adds what is pending to the sums, in the order of the steps, so that bits do not differ
+        where a run was cut off between two lines."""
+        pending, self._pending = self._pending, []
+        fetched = jax.device_get([metrics for _, _, metrics in pending])
+        for (step, rate, _), metrics in zip(pending, fetched, strict=True):
+            if metrics.failed:
+                raise DivergenceError(self._describe_failure(step, metrics))
+            for name, tally in metrics.losses.items():
+                total, count = self._sums["losses"].get(name, (0.0, 0.0))
+                both = [total + float(tally.sum), count + float(tally.count)]
+                self._sums["losses"][name] = both
+            self._sums["gradient_norm"] += float(metrics.gradient_norm)
+            self._sums.update(steps=self._sums["steps"] + 1, step=step, rate=rate)
+
+    def _describe_failure(self, step: int, metrics: Metrics) -> str:
+        bad = [name for name, tally in metrics.losses.items() if not math.isfinite(tally.sum)]
+        what = f"the loss {' and '.join(bad)}" if bad else "the gradient"
+        return f"{self._plan}: at step {step} of {self._stage} {what} is not finite"
+
     def _line(self, step: int) -> dict[str, Any]:
         return {"plan": self._plan, "stage": self._stage, "step": step}
+
+
+def _nothing() -> dict[str, Any]:
+    """Sums of no step: of every loss and its count, of the gradients' norms; the last step."""
+    return {"losses": {}, "gradient_norm": 0.0, "steps": 0, "step": 0, "rate": 0.0}

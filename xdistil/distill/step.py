@@ -41,6 +41,7 @@ class TrainState(NamedTuple):
     """All that a step changes, and what it reads beside the batch."""
 
     step: Array  # i32[] steps taken in this sub-stage
+    failed: Array  # i32[] the step, from 1, whose loss or gradient was not finite; 0: none
     key: jax.Array  # PRNG key of the sub-stage
     trainable: Params
     frozen: Params
@@ -52,6 +53,7 @@ class Metrics(NamedTuple):
 
     losses: dict[str, Tally]
     gradient_norm: Array  # f32[] of what trains, before clipping
+    failed: Array  # i32[] as in the state after the step
 
 
 def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
@@ -70,7 +72,9 @@ def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
 def init_state(recipe: Recipe, trainable: Params, frozen: Params, key: jax.Array) -> TrainState:
     """The state before the first step of a sub-stage."""
     optimizer = make_optimizer(recipe).init(trainable)
-    return TrainState(jnp.zeros((), jnp.int32), key, trainable, frozen, optimizer)
+    # Two zeros: a buffer cannot be donated twice.
+    step, failed = (jnp.zeros((), jnp.int32) for _ in range(2))
+    return TrainState(step, failed, key, trainable, frozen, optimizer)
 
 
 @partial(jax.jit, static_argnames=("recipe",), donate_argnames=("state",))
@@ -78,6 +82,9 @@ def train_step(
     state: TrainState, batch: Batch, signals: Signals, lr: Array, *, recipe: Recipe
 ) -> tuple[TrainState, Metrics]:
     """One step of AdamW on the weighted sum of the recipe's losses.
+
+    Where the loss or a gradient is not finite, nothing but `failed` changes, neither in this step
+    nor in any that is taken after it: the state stays the one that reproduces the failure.
 
     Args:
         lr: f32[] learning rate of this step.
@@ -91,11 +98,20 @@ def train_step(
         means = [weight * tallies[name].mean() for name, weight in recipe.weights]
         return jnp.stack(means).sum(), tallies
 
-    gradient, tallies = jax.grad(compute_loss, has_aux=True)(state.trainable)
+    (loss, tallies), gradient = jax.value_and_grad(compute_loss, has_aux=True)(state.trainable)
+    norm = optax.tree.norm(gradient)
     updates, optimizer = make_optimizer(recipe).update(gradient, state.optimizer, state.trainable)
     trainable = jax.tree.map(lambda x, update: x - lr * update, state.trainable, updates)
-    state = state._replace(step=state.step + 1, trainable=trainable, optimizer=optimizer)
-    return state, Metrics(tallies, optax.tree.norm(gradient))
+
+    sound = (state.failed == 0) & jnp.isfinite(loss) & jnp.isfinite(norm)
+    failed = jnp.where((state.failed == 0) & ~sound, state.step + 1, state.failed)
+    step, trainable, optimizer = jax.tree.map(
+        lambda new, old: jnp.where(sound, new, old),
+        (state.step + 1, trainable, optimizer),
+        (state.step, state.trainable, state.optimizer),
+    )
+    state = TrainState(step, failed, state.key, trainable, state.frozen, optimizer)
+    return state, Metrics(tallies, norm, failed)
 
 
 @partial(jax.jit, static_argnames=("recipe",))

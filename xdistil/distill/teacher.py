@@ -10,7 +10,9 @@ import json
 import logging
 import os
 import shutil
+import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +24,14 @@ from jax.sharding import Mesh
 from xdistil.data.packing import Rows
 from xdistil.data.pieces import Pieces, pieces_fingerprint
 from xdistil.errors import InputError
-from xdistil.mesh import shard_rows
+from xdistil.mesh import agree, fetch_own_rows, own_share, shard_rows, wait_for_all
 from xdistil.models.folders import Model
 from xdistil.models.forward import Wanted, compute_signals, iterate_batches
 from xdistil.models.structs import Batch, Params, Signals
 
 log = logging.getLogger("xdistil")
+
+_SECONDS_BETWEEN_SAVES = 10.0  # of a cache that is being written
 
 
 @dataclass(frozen=True)
@@ -63,20 +67,31 @@ def signal_names(wanted: Wanted) -> tuple[str, ...]:
 
 
 def open_cache(
-    folder: Path, teacher: Teacher, pieces: Pieces, rows: Rows, wanted: Wanted, batch_rows: int
+    folder: Path,
+    teacher: Teacher,
+    pieces: Pieces,
+    rows: Rows,
+    wanted: Wanted,
+    batch_rows: int,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, np.ndarray]:
     """The wanted signals as read-only arrays float16[P, width], computing what is not there.
 
+    Every process writes the rows that its devices computed. What an earlier call had computed when
+    it was cut off is kept.
+
     Args:
-        folder: the workdir's cache.
+        folder: the workdir's cache, the same for all processes.
         rows: any packing of the pieces; what is cached does not depend on it.
+        check: called before every batch; what it raises ends the writing.
     """
     texts = pieces_fingerprint(pieces)
     names = signal_names(wanted)
     paths = {name: folder / f"{_key(teacher, texts, name)}.npy" for name in names}
     missing = [name for name in names if not _is_sound(paths[name])]
+    wait_for_all("signals looked up")  # before one process begins to write what others look for
     if missing:
-        _write_signals(paths, missing, teacher, pieces, rows, batch_rows)
+        _write_signals(paths, missing, teacher, pieces, rows, batch_rows, check)
     return {name: np.load(path, mmap_mode="r") for name, path in paths.items()}
 
 
@@ -111,6 +126,7 @@ def _write_signals(
     pieces: Pieces,
     rows: Rows,
     batch_rows: int,
+    check: Callable[[], None],
 ) -> None:
     wanted = Wanted(
         logits="logits" in names,
@@ -119,26 +135,91 @@ def _write_signals(
     order = signal_names(wanted)
     next(iter(paths.values())).parent.mkdir(parents=True, exist_ok=True)
     partial = {name: paths[name].with_suffix(".partial") for name in order}
+    progress = _Progress(partial, rows)
+    first_row = progress.read()
     arrays: dict[str, np.memmap] = {}
-    log.info("computing %s of %d pieces", ", ".join(order), len(pieces.tokens))
-    for indices, batch in iterate_batches(pieces, rows, batch_rows, teacher.padding_id):
+    kept_up = f", going on at row {first_row} of {len(rows.piece)}" if first_row else ""
+    log.info("computing %s of %d pieces%s", ", ".join(order), len(pieces.tokens), kept_up)
+    saved = time.monotonic()
+    for indices, batch in iterate_batches(pieces, rows, batch_rows, teacher.padding_id, first_row):
+        check()
         signals = teacher.compute(shard_rows(teacher.mesh, batch), wanted)
         logits = () if signals.logits is None else (signals.logits,)
-        values = (*logits, *signals.hidden)
-        kept = indices >= 0
-        where = rows.piece[indices[kept]]
+        values = dict(zip(order, (*logits, *signals.hidden), strict=True))
+        if not arrays:
+            shapes = {name: (len(pieces.tokens), each.shape[-1]) for name, each in values.items()}
+            arrays = _open_partial(partial, shapes, anew=not first_row)
+        own = own_share(indices)
+        kept = own >= 0
+        where = rows.piece[own[kept]]
         real = where >= 0
-        for name, value in zip(order, values, strict=True):
-            if name not in arrays:
-                _require_room(partial[name], len(pieces.tokens) * value.shape[-1] * 2)
-                arrays[name] = np.lib.format.open_memmap(
-                    partial[name], "w+", np.float16, (len(pieces.tokens), value.shape[-1])
-                )
-            arrays[name][where[real]] = np.asarray(value, np.float16)[kept][real]
-    for name, array in arrays.items():
+        for name, value in values.items():
+            arrays[name][where[real]] = fetch_own_rows(value).astype(np.float16)[kept][real]
+        # Process 0's clock, for all must come to the same barrier.
+        if agree(int(_is_first() and time.monotonic() - saved > _SECONDS_BETWEEN_SAVES)):
+            progress.write(arrays, int(indices.max()) + 1)
+            saved = time.monotonic()
+    for array in arrays.values():
         array.flush()
-        paths[name].with_suffix(".crc32").write_text(_file_checksum(partial[name]))
-        os.replace(partial[name], paths[name])
+    wait_for_all("signals computed")
+    if _is_first():
+        for name in order:
+            paths[name].with_suffix(".crc32").write_text(_file_checksum(partial[name]))
+            os.replace(partial[name], paths[name])
+        progress.forget()
+    wait_for_all("signals written")
+
+
+def _is_first() -> bool:
+    return jax.process_index() == 0
+
+
+def _open_partial(
+    partial: dict[str, Path], shapes: dict[str, tuple[int, int]], anew: bool
+) -> dict[str, np.memmap]:
+    """The files under way, writable; process 0 makes them where they are begun anew."""
+    if anew and _is_first():
+        _require_room(next(iter(partial.values())), sum(2 * p * w for p, w in shapes.values()))
+        for name, shape in shapes.items():
+            np.lib.format.open_memmap(partial[name], "w+", np.float16, shape)
+    wait_for_all("files of signals made")
+    return {name: np.lib.format.open_memmap(partial[name], "r+") for name in shapes}
+
+
+class _Progress:
+    """How many rows of files under way are written, told by a small file beside them."""
+
+    def __init__(self, partial: dict[str, Path], rows: Rows) -> None:
+        self._path = next(iter(partial.values())).with_suffix(".progress")
+        # Rows of another packing hold other pieces, and fewer files would leave some unwritten.
+        self._what = [sorted(path.name for path in partial.values()), _packing(rows)]
+        self._files = list(partial.values())
+
+    def read(self) -> int:
+        """Rows that need not be computed again."""
+        try:
+            what, done = json.loads(self._path.read_text())
+        except (OSError, ValueError):
+            return 0
+        return done if what == self._what and all(path.exists() for path in self._files) else 0
+
+    def write(self, arrays: dict[str, np.memmap], done: int) -> None:
+        """Says that all rows before `done` are on the disk, when they are."""
+        for array in arrays.values():
+            array.flush()
+        wait_for_all("signals flushed")
+        if _is_first():
+            temporary = self._path.with_suffix(".progress-new")
+            temporary.write_text(json.dumps([self._what, done]))
+            os.replace(temporary, self._path)
+
+    def forget(self) -> None:
+        """The files are complete."""
+        self._path.unlink(missing_ok=True)
+
+
+def _packing(rows: Rows) -> str:
+    return f"{zlib.crc32(np.ascontiguousarray(rows.piece).data):08x}"
 
 
 def _require_room(path: Path, size: int) -> None:

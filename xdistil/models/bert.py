@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from xdistil.errors import InputError
+from xdistil.errors import InputError, show
 from xdistil.models import heads
+from xdistil.models.fields import check_rate, check_size
 from xdistil.models.structs import Batch, Output, Params
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -96,7 +97,7 @@ _FIXED = {
 def read_config(raw: Mapping[str, Any], where: str) -> EncoderConfig:
     """The encoder that an HF config.json describes; `where` names the file in errors.
 
-    Raises InputError for a missing or mistyped size, an unknown activation, heads that do not
+    Raises InputError for a mistyped or impossible size, an unknown activation, heads that do not
     divide the width, or a variant (decoder, relative positions) that is not this encoder.
     """
     values = read_shape(raw, FAMILIES[raw["model_type"]], where)
@@ -111,29 +112,31 @@ def read_config(raw: Mapping[str, Any], where: str) -> EncoderConfig:
 def read_shape(raw: Mapping[str, Any], defaults: dict[str, Any], where: str) -> dict[str, Any]:
     """The fields of EncoderConfig as config.json has them, or else `defaults`, or else BERT's.
 
-    Raises InputError for a mistyped or negative value and for a decoder.
+    Raises InputError for a value of another type or out of its bounds, and for a decoder.
     """
     for key, only in _FIXED.items():
         if raw.get(key, only) not in (only, None):
-            raise InputError(f"{where}: {key} is {raw[key]!r}; only {only!r} is supported.")
+            raise InputError(f"{where}: {key} is {show(raw[key])}; only {only!r} is supported.")
     values: dict[str, Any] = {}
     for field in dataclasses.fields(EncoderConfig):
         value: Any = raw.get(_KEYS[field.name])
         if value is None:
             value = defaults.get(field.name, field.default)
-        if field.type is float and type(value) is int:
-            value = float(value)
-        if type(value) is not field.type or (field.type is not str and value < 0):
-            raise InputError(f"{where}: {_KEYS[field.name]} is {value!r}; {_wanted(field.type)}.")
+        key = _KEYS[field.name]
+        if field.type is int:
+            # None has no layers or no width; some families have no token types.
+            may_lack = field.name == "padding_id" or defaults.get(field.name) == 0
+            value = check_size(value, key, where, least=int(not may_lack))
+        elif field.type is float:
+            value = check_rate(value, key, where)
+        elif not isinstance(value, str):
+            raise InputError(f"{where}: {key} is {show(value)}; it must be a text.")
         values[field.name] = value
     return values
 
 
 def check_shape(config: EncoderConfig, where: str) -> None:
     """Raises InputError when no encoder can have this shape; `where` begins the sentence."""
-    for name in ("vocabulary_size", "embedding_size", "hidden_size", "heads", "intermediate_size"):
-        if getattr(config, name) < 1:
-            raise InputError(f"{where}: {name} is {getattr(config, name)}; it must be at least 1.")
     if config.positions < 1:
         raise InputError(
             f"{where}: max_position_embeddings is {config.positions + config.first_position}; it"
@@ -146,7 +149,7 @@ def check_shape(config: EncoderConfig, where: str) -> None:
         )
     if config.activation not in ACTIVATIONS:
         raise InputError(
-            f"{where}: the activation {config.activation!r} is unknown; known are"
+            f"{where}: the activation {show(config.activation)} is unknown; known are"
             f" {', '.join(ACTIVATIONS)}."
         )
 
@@ -158,12 +161,6 @@ def write_config(config: EncoderConfig) -> dict[str, Any]:
     if config.model_type != "electra":
         del raw["embedding_size"]
     return raw
-
-
-def _wanted(kind: Any) -> str:
-    return {int: "a whole number, not negative", float: "a number, not negative", str: "a text"}[
-        kind
-    ]
 
 
 class Encoder(nn.Module):

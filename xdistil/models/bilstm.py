@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from xdistil.errors import InputError
+from xdistil.models.fields import check_rate, check_size
 from xdistil.models.lstm import LSTM
 from xdistil.models.structs import Batch, Output, Params
 
@@ -34,17 +34,14 @@ class BiLSTMConfig:
 
 
 def read_config(raw: Mapping[str, Any], where: str) -> BiLSTMConfig:
-    """The student that a config.json describes; InputError where a size is missing or mistyped."""
+    """The student that a config.json describes; InputError where a number is none it can have."""
     values: dict[str, Any] = {}
     for field in dataclasses.fields(BiLSTMConfig):
-        value: Any = raw.get(field.name)
-        if field.type is float and type(value) is int:
-            value = float(value)
-        if type(value) is not field.type or value < 0:
-            raise InputError(
-                f"{where}: {field.name} is {value!r}; it must be a number, not negative."
-            )
-        values[field.name] = value
+        name, value = field.name, raw.get(field.name)
+        if field.type is float:
+            values[name] = check_rate(value, name, where)
+        else:
+            values[name] = check_size(value, name, where, least=int(name != "padding_id"))
     return BiLSTMConfig(**values)
 
 

@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from xdistil.errors import InputError
+from xdistil.errors import InputError, show
 from xdistil.models import bert, heads
 from xdistil.models.bert import EncoderConfig
+from xdistil.models.fields import check_rate, check_size
 from xdistil.models.structs import Batch, Output, Params
 
 MODEL_TYPE = "deberta-v2"
@@ -72,21 +73,24 @@ def read_config(raw: Mapping[str, Any], where: str) -> DebertaConfig:
     """
     values = bert.read_shape(raw, _DEFAULTS, where)
     hidden_size = values["hidden_size"]
-    values["embedding_size"] = raw.get("embedding_size") or hidden_size
+    if raw.get("embedding_size") is None:
+        values["embedding_size"] = hidden_size
     fixed = {
         "conv_kernel_size": 0,
-        "attention_head_size": hidden_size // max(values["heads"], 1),
+        "attention_head_size": hidden_size // values["heads"],
         "pooler_hidden_size": hidden_size,
     }
     for key, only in fixed.items():
         if raw.get(key) not in (None, only):
-            raise InputError(f"{where}: {key} is {raw[key]!r}; only {only} is supported.")
+            raise InputError(f"{where}: {key} is {show(raw[key])}; only {only} is supported.")
     for name, key in _SWITCHES.items():
         values[name] = _read(raw, key, getattr(DebertaConfig, name), where)
-    terms = raw.get("pos_att_type") or ()
+    terms = raw.get("pos_att_type") or []
     terms = [part.strip() for part in terms.lower().split("|")] if type(terms) is str else terms
-    if not set(terms) <= set(_TERMS):
-        raise InputError(f"{where}: pos_att_type is {terms!r}; known are {' and '.join(_TERMS)}.")
+    if not isinstance(terms, list) or not all(term in _TERMS for term in terms):
+        raise InputError(
+            f"{where}: pos_att_type is {show(terms)}; known are {' and '.join(_TERMS)}."
+        )
     values["terms"] = tuple(term for term in _TERMS if term in terms)
     values["buckets"] = max(0, _read(raw, "position_buckets", -1, where))
     values["distances"] = _read(raw, "max_relative_positions", -1, where)
@@ -99,7 +103,7 @@ def read_config(raw: Mapping[str, Any], where: str) -> DebertaConfig:
     bert.check_shape(config, where)
     if config.pooler_activation not in bert.ACTIVATIONS:
         raise InputError(
-            f"{where}: pooler_hidden_act is {config.pooler_activation!r}; known are"
+            f"{where}: pooler_hidden_act is {show(config.pooler_activation)}; known are"
             f" {', '.join(bert.ACTIVATIONS)}."
         )
     if config.buckets and not 1 <= config.buckets // 2 < config.distances - 1:
@@ -112,11 +116,13 @@ def read_config(raw: Mapping[str, Any], where: str) -> DebertaConfig:
 
 def _read(raw: Mapping[str, Any], key: str, default: Any, where: str) -> Any:
     value = default if raw.get(key) is None else raw[key]
-    if type(default) is float and type(value) is int:
-        value = float(value)
+    if type(default) is int:
+        return check_size(value, key, where, least=-1)
+    if type(default) is float:
+        return check_rate(value, key, where)
     if type(value) is not type(default):
-        kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-        raise InputError(f"{where}: {key} is {value!r}; it must be {kinds[type(default)]}.")
+        kind = "true or false" if type(default) is bool else "a text"
+        raise InputError(f"{where}: {key} is {show(value)}; it must be {kind}.")
     return value
 
 

@@ -6,7 +6,9 @@ student's has the same files under a model type of its own.
 
 import dataclasses
 import os
+import re
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ from flax import traverse_util
 
 from xdistil.data.examples import Task
 from xdistil.data.pieces import Tokenizer, save_tokenizer
-from xdistil.errors import InputError
+from xdistil.errors import InputError, show, show_name
 from xdistil.models import bert, bilstm, deberta, names, weights
+from xdistil.models.fields import LARGEST
 from xdistil.models.hub import find_folder
 from xdistil.models.names import Path as LeafPath
 from xdistil.models.structs import Params
@@ -40,6 +43,7 @@ _CLASS_NAMES = {
 }
 _WORD_EMBEDDINGS = ("embeddings", "word_embeddings", "embedding")
 _POSITIONS = ("embeddings", "position_embeddings", "embedding")
+_NO_LABEL = re.compile(r"[\t\n\r\ud800-\udfff]")
 _SHOWN = 3  # names of tensors that an error lists
 
 _BILSTM_README = """# A BiLSTM student
@@ -145,18 +149,38 @@ def _settle(folder: Path, new: Path, old: Path) -> None:
 
 def _read_task(raw: dict[str, Any], where: Path) -> Task | None:
     """The task whose head the folder holds, as its config tells; None where it tells of none."""
-    architecture = (raw.get("architectures") or [""])[0]
+    architectures = raw.get("architectures") or [""]
+    if not isinstance(architectures, list) or not isinstance(architectures[0], str):
+        raise InputError(
+            f"{where}: architectures is {show(architectures)}; it must be a list of names."
+        )
     for kind, suffix in _HEADS.items():
-        if architecture.endswith(suffix):
-            # HF leaves its own default, two classes, out of the file.
-            labels = raw.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
-            try:
-                return Task(kind, tuple(labels[str(index)] for index in range(len(labels))))
-            except (KeyError, TypeError) as error:
-                raise InputError(
-                    f"{where}: id2label must name the classes 0 to {len(labels) - 1}."
-                ) from error
+        if architectures[0].endswith(suffix):
+            return Task(kind, _read_labels(raw.get("id2label"), where))
     return None
+
+
+def _read_labels(labels: Any, where: Path) -> tuple[str, ...]:
+    """The classes of a head, in order, from its id2label."""
+    if labels is None:  # HF leaves its own default, two classes, out of the file
+        return ("LABEL_0", "LABEL_1")
+    if not isinstance(labels, dict) or not labels:
+        raise InputError(f"{where}: id2label is {show(labels)}; it must name classes by number.")
+    numbers = [str(index) for index in range(len(labels))]
+    if set(labels) != set(numbers):
+        raise InputError(f"{where}: id2label must name the classes 0 to {len(labels) - 1}.")
+    names = [labels[number] for number in numbers]
+    for number, name in zip(numbers, names, strict=True):
+        # A line of output is a text, a tab and a class.
+        if not isinstance(name, str) or not name or _NO_LABEL.search(name):
+            raise InputError(
+                f"{where}: id2label names class {number} {show(name)}; it must be a text without "
+                "tabs and line ends, not empty."
+            )
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(f"{where}: id2label names {show(twice[0])} twice; names must differ.")
+    return tuple(names)
 
 
 def _build_model(raw: dict[str, Any], where: str, task: Task | None, dtype: str) -> Model:
@@ -164,21 +188,21 @@ def _build_model(raw: dict[str, Any], where: str, task: Task | None, dtype: str)
     model_type = raw.get("model_type")
     if model_type == bilstm.MODEL_TYPE:
         return bilstm.BiLSTM(bilstm.read_config(raw, where), classes, dtype)
-    if model_type in bert.FAMILIES:
+    if isinstance(model_type, str) and model_type in bert.FAMILIES:
         return bert.Encoder(bert.read_config(raw, where), kind, classes, dtype)
     if model_type == deberta.MODEL_TYPE:
         return deberta.Deberta(deberta.read_config(raw, where), kind, classes, dtype)
     raise InputError(
-        f"{where}: the model type {model_type!r} is not supported; supported are"
+        f"{where}: the model type {show(model_type)} is not supported; supported are"
         f" {', '.join(_CLASS_NAMES)}."
     )
 
 
 def _sort_tensors(
     tensors: weights.Tensors, model_type: str
-) -> tuple[dict[LeafPath, np.ndarray], list[str]]:
+) -> tuple[dict[LeafPath, weights.Stored], list[str]]:
     """Tensors by the path of their leaf, in our layout; notes on pre-training heads left out."""
-    found: dict[LeafPath, np.ndarray] = {}
+    found: dict[LeafPath, weights.Stored] = {}
     heads: set[str] = set()
     for name, value in tensors.values.items():
         if names.BUFFERS.fullmatch(name):
@@ -193,34 +217,37 @@ def _sort_tensors(
         else:
             path = names.read_name(name, names.PREFIXES[model_type])
             if path[-1] == "kernel":
-                value = value.T
+                value = value.transposed()
         if path in found:
-            raise InputError(f"{tensors.where}: {name} is there twice, under two spellings.")
+            raise InputError(
+                f"{tensors.where}: {show_name(name)} is there twice, under two spellings."
+            )
         found[path] = value
     return found, [f"Left out the pre-training head {head!r}." for head in sorted(heads)]
 
 
-def _fit_vocabulary(model: Model, found: dict[LeafPath, np.ndarray]) -> tuple[Model, list[str]]:
+def _fit_vocabulary(model: Model, found: dict[LeafPath, weights.Stored]) -> tuple[Model, list[str]]:
     """Widen the model to word embeddings that have more rows than its config says."""
     table = found.get(_WORD_EMBEDDINGS)
     said = model.config.vocabulary_size
-    if table is None or table.ndim != 2 or len(table) <= said:
+    if table is None or len(table.shape) != 2 or not said < table.shape[0] <= LARGEST:
         return model, []
-    config: Any = dataclasses.replace(model.config, vocabulary_size=len(table))
-    note = f"The word embeddings have {len(table)} rows where config.json says {said}; all stay."
+    rows = table.shape[0]
+    config: Any = dataclasses.replace(model.config, vocabulary_size=rows)
+    note = f"The word embeddings have {rows} rows where config.json says {said}; all stay."
     return model.clone(config=config), [note]
 
 
 def _adapt_head(
-    found: dict[LeafPath, np.ndarray], own: Task | None, task: Task
-) -> tuple[dict[LeafPath, np.ndarray], list[str]]:
+    found: dict[LeafPath, weights.Stored], own: Task | None, task: Task
+) -> tuple[dict[LeafPath, weights.Stored], list[str]]:
     """Put the classes of the folder's head in the task's order, or leave another task's head."""
     if own and own.kind == task.kind and set(own.labels) == set(task.labels):
         order = [own.labels.index(label) for label in task.labels]
 
-        def reorder(path: LeafPath, value: np.ndarray) -> np.ndarray:
-            is_last = path[0] == "classifier" and path[1] != "dense"
-            return value[..., order] if is_last else value
+        def reorder(path: LeafPath, value: weights.Stored) -> weights.Stored:
+            is_last = path[0] == "classifier" and path[1:2] != ("dense",)
+            return value.take_last(order) if is_last else value
 
         found = {path: reorder(path, value) for path, value in found.items()}
         return found, ["The classes of the head were put in the order of the task's labels."]
@@ -231,11 +258,17 @@ def _adapt_head(
 
 
 def _fill(
-    model: Model, found: dict[LeafPath, np.ndarray], where: Path, seed: int
+    model: Model, found: dict[LeafPath, weights.Stored], where: Path, seed: int
 ) -> tuple[Params, list[str]]:
     """Parameters with every leaf of the model, from what was found; a missing head is made anew."""
+    if isinstance(model, Transformer) and model.config.layers > len(found):
+        raise InputError(
+            f"{where} holds {len(found)} tensors; config.json asks for {model.config.layers} layers"
+            " of several each."
+        )
     expected = _shapes(model)
     notes = []
+    new: set[LeafPath] = set()
     if _POSITIONS in found and _POSITIONS not in expected:  # DeBERTa's, of its pre-training
         found = {path: value for path, value in found.items() if path != _POSITIONS}
         notes.append("Left out the position embeddings, which this encoder does not use.")
@@ -246,20 +279,21 @@ def _fill(
             found = {path: value for path, value in found.items() if path[0] != part}
             notes.append(f"Left out the {part}, which this task does not use.")
         if wanted and not held:
-            found = found | {
-                path: value for path, value in _fresh_head(model, seed).items() if path[0] == part
-            }
+            new |= {path for path in expected if path[0] == part}
             notes.append(f"The {part} is newly made, not trained yet.")
-    _refuse(where, "lacks", set(expected) - set(found))
+    _refuse(where, "lacks", set(expected) - set(found) - new)
     _refuse(where, "holds tensors this model does not know:", set(found) - set(expected))
-    for path, shape in expected.items():
-        if found[path].shape != shape:
+    for path, stored in found.items():
+        if stored.shape != expected[path]:
             raise InputError(
-                f"{where}: {'/'.join(path)} has the shape {_by(found[path].shape)}; config.json"
-                f" makes it {_by(shape)}."
+                f"{where}: {'/'.join(path)} has the shape {_by(stored.shape)}; config.json"
+                f" makes it {_by(expected[path])}."
             )
-    # A transposed kernel would otherwise keep its layout, which is slower to read.
-    leaves = {path: np.ascontiguousarray(found[path], np.float32) for path in expected}
+    # Memory is taken from here on, when every shape is known to be right. A transposed kernel
+    # would otherwise keep its layout, which is slower to read.
+    leaves = {path: np.ascontiguousarray(stored.read()) for path, stored in found.items()}
+    if new:
+        leaves |= {path: leaf for path, leaf in _fresh_head(model, seed).items() if path in new}
     return traverse_util.unflatten_dict(leaves), notes
 
 
@@ -280,7 +314,7 @@ def _fresh_head(model: Model, seed: int) -> dict[LeafPath, np.ndarray]:
 
 def _refuse(where: Path, verb: str, paths: set[LeafPath]) -> None:
     if paths:
-        shown = ", ".join("/".join(path) for path in sorted(paths)[:_SHOWN])
+        shown = ", ".join(show_name("/".join(path)) for path in sorted(paths)[:_SHOWN])
         more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
         raise InputError(f"{where} {verb} {shown}{more}.")
 

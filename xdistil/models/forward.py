@@ -1,6 +1,6 @@
 """A model over packed rows, batch by batch: for predictions and for a teacher's signals."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from xdistil.data.packing import Rows, fill_batch
 from xdistil.data.pieces import Pieces
-from xdistil.mesh import shard_rows
+from xdistil.mesh import fetch_rows, own_share, shard_rows
 from xdistil.models.folders import Model
 from xdistil.models.structs import Array, Batch, Output, Params, Signals
 
@@ -80,14 +80,18 @@ def predict_batch(params: Params, batch: Batch, *, model: Model) -> jax.Array:
 
 
 def iterate_batches(
-    pieces: Pieces, rows: Rows, batch_rows: int, padding_id: int
+    pieces: Pieces, rows: Rows, batch_rows: int, padding_id: int, first_row: int = 0
 ) -> Iterator[tuple[np.ndarray, Batch]]:
-    """(row indices i64[batch_rows], batch) in order; the last batch is filled with index -1."""
+    """(row indices i64[batch_rows], batch) in order; the last batch is filled with index -1.
+
+    The indices are those of all processes, the batch holds the rows of this one. Rows before
+    `first_row` are left out.
+    """
     count = len(rows.piece)
-    for first in range(0, count, batch_rows):
+    for first in range(first_row, count, batch_rows):
         indices = np.arange(first, first + batch_rows)
         indices[indices >= count] = -1
-        yield indices, fill_batch(pieces, rows, indices, padding_id)
+        yield indices, fill_batch(pieces, rows, own_share(indices), padding_id)
 
 
 def predict_rows(
@@ -98,17 +102,23 @@ def predict_rows(
     batch_rows: int,
     padding_id: int,
     mesh: Mesh | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
-    """i32[R,T] most probable class at every position of every row."""
+    """i32[R,T] most probable class at every position of every row.
+
+    Args:
+        check: called before every batch; what it raises ends the prediction.
+    """
     predicted = np.zeros(rows.piece.shape, np.int32)
     pending: list[tuple[np.ndarray, jax.Array]] = []
 
     def write_back() -> None:
         indices, classes = pending.pop(0)
         kept = indices >= 0
-        predicted[indices[kept]] = np.asarray(classes)[kept]
+        predicted[indices[kept]] = fetch_rows(classes)[kept]
 
     for indices, batch in iterate_batches(pieces, rows, batch_rows, padding_id):
+        check()
         if mesh is not None:
             batch = shard_rows(mesh, batch)
         pending.append((indices, predict_batch(params, batch, model=model)))

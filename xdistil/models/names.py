@@ -53,4 +53,4 @@ def read_name(name: str, prefix: str) -> Path:
 
 def read_flax_path(path: Path, prefix: str) -> Path:
     """Our path of a leaf in an HF Flax checkpoint, with or without the prefix of its family."""
-    return path[1:] if path[0] == prefix else path
+    return path[1:] if path[0] == prefix and len(path) > 1 else path

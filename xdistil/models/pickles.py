@@ -8,16 +8,18 @@ storages afterwards, when everything that was written down has been checked.
 """
 
 import collections
+import contextlib
 import math
 import pickle
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from xdistil.errors import InputError
+from xdistil.errors import InputError, show, show_name
 
 # The types of storages, and of their numbers.
 _STORAGES: dict[str, Any] = {
@@ -31,8 +33,19 @@ _STORAGES: dict[str, Any] = {
     "torch.CharStorage": np.int8,
     "torch.ByteStorage": np.uint8,
     "torch.BoolStorage": np.bool_,
+    "torch.ComplexFloatStorage": np.complex64,
+    "torch.ComplexDoubleStorage": np.complex128,
 }
 _MOST_AXES = 32
+_MOST_NUMBERS = 2**48  # of a storage or a step: more than any memory holds
+
+
+class Pickled(NamedTuple):
+    """A tensor in a file, checked to lie within its storage; its numbers are not read yet."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    read: Callable[[], np.ndarray]  # of this shape and type; InputError where bytes are damaged
 
 
 class _Storage(NamedTuple):
@@ -84,8 +97,9 @@ class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         symbol = f"{module}.{name}"
         if symbol not in _KNOWN:
+            shown = show_name(symbol)
             raise InputError(
-                f"{self._path} is not read: beside tensors its pickle asks for {symbol}, which"
+                f"{self._path} is not read: beside tensors its pickle asks for {shown}, which"
                 " could run any program; look for a copy of the model as safetensors."
             )
         return _KNOWN[symbol]
@@ -93,17 +107,17 @@ class _Reader(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> _Storage:
         word, kind, record, _, count = pid
         if word != "storage":
-            raise ValueError(f"{word!r} where a storage is expected")
+            raise ValueError(f"{show(word)} where a storage is expected")
         return _Storage(kind, record, count)
 
 
-def read_pickle(path: Path) -> dict[str, np.ndarray]:
+def read_pickle(path: Path) -> dict[str, Pickled]:
     """The tensors that `torch.save` wrote of a model's state, by name, in their own types.
 
     Raises InputError when the file is damaged, of PyTorch's format before 1.6, or holds anything
     but named tensors; no function named in it is called, and nothing is imported.
     """
-    try:
+    with _tell_damage(path):
         with path.open("rb") as file:
             begin = file.read(2)
         if begin != b"PK":
@@ -113,16 +127,23 @@ def read_pickle(path: Path) -> dict[str, np.ndarray]:
                 f"{path} is in the format of PyTorch before 1.6, which is not read: load it with"
                 " PyTorch and save it again, best as safetensors."
             )
-        with zipfile.ZipFile(path) as archive:
-            return _read_archive(archive, path)
+        return _read_archive(zipfile.ZipFile(path), path)
+
+
+@contextlib.contextmanager
+def _tell_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
     except InputError:
         raise
+    except MemoryError as error:
+        raise InputError(f"{path} does not fit into memory: give a smaller model.") from error
     except Exception as error:  # A cut or flipped byte surfaces anywhere in zip and pickle.
-        reason = str(error).rstrip(".") or type(error).__name__
+        reason = show_name((" ".join(str(error).split())[:120] or type(error).__name__).rstrip("."))
         raise InputError(f"{path} is damaged or no checkpoint of PyTorch ({reason}).") from error
 
 
-def _read_archive(archive: zipfile.ZipFile, path: Path) -> dict[str, np.ndarray]:
+def _read_archive(archive: zipfile.ZipFile, path: Path) -> dict[str, Pickled]:
     listings = [name for name in archive.namelist() if name.endswith("/data.pkl")]
     if len(listings) != 1:
         raise ValueError("it has no data.pkl")
@@ -137,37 +158,46 @@ def _read_archive(archive: zipfile.ZipFile, path: Path) -> dict[str, np.ndarray]
     # dict.items, for the pickle may have set an attribute of this name.
     for name, tensor in dict.items(state):
         if type(name) is not str or type(tensor) is not _Tensor:
-            raise ValueError(f"{name!r} is no tensor")
+            raise ValueError(f"{show(name)} is no tensor")
         try:
-            tensors[name] = _cut_tensor(archive, root, tensor)
+            tensors[name] = _find_tensor(archive, root, tensor, path)
         except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+            raise ValueError(f"{show_name(name)}: {error}") from error
     return tensors
 
 
-def _cut_tensor(archive: zipfile.ZipFile, root: str, tensor: _Tensor) -> np.ndarray:
+def _find_tensor(archive: zipfile.ZipFile, root: str, tensor: _Tensor, path: Path) -> Pickled:
     storage, offset, size, stride = tensor
     if type(storage) is not _Storage or storage.kind not in _STORAGES:
         raise ValueError("it has no storage")
+    if type(storage.record) is not str:
+        raise ValueError(f"its storage is named {show(storage.record)}")
     if not (type(size) is type(stride) is tuple and len(size) == len(stride) <= _MOST_AXES):
         raise ValueError("its strides do not fit its size")
     for number in (storage.numbers, offset, *size, *stride):
-        if type(number) is not int or number < 0:
-            raise ValueError(f"{number!r} is no size")
+        if type(number) is not int or not 0 <= number < _MOST_NUMBERS:
+            raise ValueError(f"{show(number)} is no size")
     record = archive.getinfo(f"{root}data/{storage.record}")
     kind = np.dtype(_STORAGES[storage.kind])
+    length = storage.numbers * kind.itemsize
     if record.compress_type != zipfile.ZIP_STORED:
         raise ValueError("its storage is compressed")
-    if record.file_size != storage.numbers * kind.itemsize:
-        raise ValueError(
-            f"its storage has {record.file_size} bytes and not {storage.numbers * kind.itemsize}"
-        )
-    if 0 in size:
-        return np.zeros(size, kind)
+    if record.file_size != length:
+        raise ValueError(f"its storage has {record.file_size} bytes and not {length}")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     # More numbers than the storage has: the same ones over and over, to fill the memory.
-    if last >= storage.numbers or math.prod(size) > storage.numbers:
+    if 0 not in size and (last >= storage.numbers or math.prod(size) > storage.numbers):
         raise ValueError("it reaches beyond its storage")
-    numbers = np.frombuffer(archive.read(record), kind)[offset:]
-    strides = [step * kind.itemsize for step in stride]
-    return np.lib.stride_tricks.as_strided(numbers, size, strides, writeable=False)
+
+    def read() -> np.ndarray:
+        if 0 in size:
+            return np.zeros(size, kind)
+        with _tell_damage(path):
+            content = archive.read(record)
+            if len(content) != length:  # the archive's own list may lie about a length
+                raise ValueError(f"a storage has {len(content)} bytes and not {length}")
+            numbers = np.frombuffer(content, kind)[offset:]
+            strides = [step * kind.itemsize for step in stride]
+            return np.lib.stride_tricks.as_strided(numbers, size, strides, writeable=False)
+
+    return Pickled(size, kind, read)

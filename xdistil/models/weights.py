@@ -1,7 +1,9 @@
 """Tensors on disk: safetensors and PyTorch's own, whole or in shards, and HF Flax's msgpack."""
 
+import contextlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +12,7 @@ import numpy as np
 import safetensors
 from flax import serialization, traverse_util
 
-from xdistil.errors import InputError
+from xdistil.errors import InputError, show, show_name
 from xdistil.models.pickles import read_pickle
 
 WHOLE = "model.safetensors"
@@ -19,11 +21,29 @@ FLAX = "flax_model.msgpack"
 PICKLE = "pytorch_model.bin"
 PICKLE_INDEX = "pytorch_model.bin.index.json"
 
+_SHARD = re.compile(r"[\w .-]{1,200}", re.ASCII)  # a name without ending, and no way elsewhere
+_FLOATS = ("F16", "BF16", "F32", "F64")  # safetensors' names; smaller ones lack their scales
+
+
+class Stored(NamedTuple):
+    """A tensor in a file: what is not wanted, or has another shape than expected, is not read."""
+
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]  # float32, of this shape; InputError for what is no finite float
+
+    def transposed(self) -> "Stored":
+        """The same with its axes in reverse."""
+        return Stored(self.shape[::-1], lambda: self.read().T)
+
+    def take_last(self, order: list[int]) -> "Stored":
+        """The same with these places of its last axis, as many as it has."""
+        return Stored(self.shape, lambda: self.read()[..., order])
+
 
 class Tensors(NamedTuple):
-    """What a checkpoint holds, floats as float32."""
+    """What a checkpoint holds."""
 
-    values: dict[str, np.ndarray]
+    values: dict[str, Stored]
     flax: bool  # names are HF Flax paths joined by "/" and kernels are [in, out]; else PyTorch's
     where: Path  # the file they came from
 
@@ -31,8 +51,8 @@ class Tensors(NamedTuple):
 def read_tensors(folder: Path) -> Tensors:
     """All tensors of a model folder: safetensors, or else Flax's msgpack, or else PyTorch's.
 
-    Raises InputError when there is none of them, or when one is damaged, cut short, not finite or
-    points outside the folder.
+    Shapes come from the files' headers; numbers are read when they are asked for. Raises InputError
+    when there is no such file, or one that is damaged, cut short or points outside the folder.
     """
     if (folder / WHOLE).exists():
         return Tensors(_read_safetensors(folder / WHOLE, None), False, folder / WHOLE)
@@ -54,10 +74,10 @@ def read_tensors(folder: Path) -> Tensors:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object in UTF-8; InputError where it is missing, damaged or no object."""
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(value, dict):
         raise InputError(f"{path} must hold a JSON object, not {type(value).__name__}.")
@@ -70,66 +90,116 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def _read_safetensors(path: Path, names: list[str] | None) -> dict[str, np.ndarray]:
+def _read_safetensors(path: Path, names: list[str] | None) -> dict[str, Stored]:
+    with _tell_damage(path):
+        file = safetensors.safe_open(path, framework="numpy")
+        held = list(file.keys())
+        _check_held(held, names, path)
+        return {name: _find_stored(path, file, name) for name in names or held}
+
+
+def _find_stored(path: Path, file: Any, name: str) -> Stored:
+    header = file.get_slice(name)
+    dtype = header.get_dtype()
+
+    def read() -> np.ndarray:
+        if dtype not in _FLOATS:
+            raise _not_floats(path, name, dtype)
+        with _tell_damage(path):
+            return _to_float32(file.get_tensor(name), name, path)
+
+    return Stored(tuple(header.get_shape()), read)
+
+
+@contextlib.contextmanager
+def _tell_damage(path: Path) -> Iterator[None]:
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            held = list(file.keys())
-            _check_held(held, names, path)
-            return {name: _to_float32(file.get_tensor(name), name, path) for name in names or held}
+        yield
     except (safetensors.SafetensorError, OSError, TypeError) as error:
         raise InputError(
             f"{path} is damaged, cut short or no safetensors file ({error})."
         ) from error
+    except MemoryError as error:
+        raise InputError(f"{path} does not fit into memory: give a smaller model.") from error
 
 
-def _read_pickle(path: Path, names: list[str] | None) -> dict[str, np.ndarray]:
+def _read_pickle(path: Path, names: list[str] | None) -> dict[str, Stored]:
     held = read_pickle(path)
     _check_held(list(held), names, path)
-    return {name: _to_float32(held[name], name, path) for name in names or held}
+
+    def store(name: str) -> Stored:
+        tensor = held[name]
+
+        def read() -> np.ndarray:
+            if not _is_float(tensor.dtype):
+                raise _not_floats(path, name, tensor.dtype.name)
+            return _to_float32(tensor.read(), name, path)
+
+        return Stored(tensor.shape, read)
+
+    return {name: store(name) for name in names or held}
 
 
 def _check_held(held: list[str], names: list[str] | None, path: Path) -> None:
     missing = sorted(set(names or held) - set(held))
     if missing:
-        raise InputError(f"{path} lacks {missing[0]}, which the index beside it places there.")
+        raise InputError(
+            f"{path} lacks {show_name(missing[0])}, which the index beside it places there."
+        )
 
 
 def _read_shards(
-    index: Path, ending: str, read: Callable[[Path, list[str]], dict[str, np.ndarray]]
-) -> dict[str, np.ndarray]:
+    index: Path, ending: str, read: Callable[[Path, list[str]], dict[str, Stored]]
+) -> dict[str, Stored]:
     placed = read_json(index).get("weight_map")
     if not isinstance(placed, dict) or not all(isinstance(file, str) for file in placed.values()):
         raise InputError(f"{index}: weight_map must map the names of tensors to files.")
     files: dict[str, list[str]] = {}
     for name, file in placed.items():
         files.setdefault(file, []).append(name)
-    values: dict[str, np.ndarray] = {}
+    values: dict[str, Stored] = {}
     for file, names in files.items():
         # A downloaded index must not make us read files elsewhere.
-        if Path(file).name != file or "\\" in file or not file.endswith(ending):
+        if not (file.endswith(ending) and _SHARD.fullmatch(file.removesuffix(ending))):
             raise InputError(
-                f"{index}: {file!r} is no {ending} file in the same folder; shards must be."
+                f"{index}: {show(file)} is no {ending} file in the same folder; shards must be."
             )
         values.update(read(index.with_name(file), names))
     return values
 
 
-def _read_msgpack(path: Path) -> dict[str, np.ndarray]:
+def _read_msgpack(path: Path) -> dict[str, Stored]:
     try:
         tree = serialization.msgpack_restore(path.read_bytes())
         flat = traverse_util.flatten_dict(tree, sep="/")
-        return {name: _to_float32(np.asarray(value), name, path) for name, value in flat.items()}
-    except InputError:
-        raise
     except Exception as error:  # A cut or flipped byte surfaces anywhere in the decoder.
         raise InputError(f"{path} is damaged or cut short ({type(error).__name__}).") from error
 
+    def store(name: str, value: np.ndarray) -> Stored:
+        def read() -> np.ndarray:
+            if not _is_float(value.dtype):
+                raise _not_floats(path, name, value.dtype.name)
+            return _to_float32(value, name, path)
+
+        return Stored(value.shape, read)
+
+    return {name: store(name, np.asarray(value)) for name, value in flat.items()}
+
+
+def _is_float(dtype: np.dtype) -> bool:
+    # JAX's own test, because NumPy's does not count bfloat16 among the floats.
+    return jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize >= 2
+
+
+def _not_floats(path: Path, name: str, dtype: str) -> InputError:
+    return InputError(
+        f"{path}: {show_name(name)} holds {dtype}; weights must be floats of 16 to 64 bits."
+    )
+
 
 def _to_float32(value: np.ndarray, name: str, path: Path) -> np.ndarray:
-    # JAX's own test, because NumPy's does not count bfloat16 among the floats.
-    if not jnp.issubdtype(value.dtype, jnp.floating):
-        return value
-    value = value.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # what overflows is told as not finite
+        value = value.astype(np.float32, copy=False)
     if not np.isfinite(value).all():
-        raise InputError(f"{path}: {name} holds numbers that are not finite.")
+        raise InputError(f"{path}: {show_name(name)} holds numbers that are not finite.")
     return value

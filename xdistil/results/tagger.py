@@ -16,11 +16,12 @@ import jax
 from xdistil.config import Data
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
 from xdistil.data.packing import collect_predictions, pack
-from xdistil.data.pieces import Tokenizer, cut_pieces, load_tokenizer
-from xdistil.data.tags import is_tag
-from xdistil.errors import InputError
+from xdistil.data.pieces import Tokenizer, cut_and_count, load_tokenizer, tell_cut
+from xdistil.data.tags import SCHEMES, is_tag
+from xdistil.errors import InputError, show
 from xdistil.models.bilstm import BiLSTM
-from xdistil.models.folders import Model, load_model
+from xdistil.models.fields import check_size
+from xdistil.models.folders import Loaded, Model, load_model
 from xdistil.models.forward import predict_rows
 from xdistil.models.structs import Params
 
@@ -43,6 +44,8 @@ def record_input(data: Data) -> dict[str, Any]:
             "words": "str.split",  # how raw text becomes words
             "row_length": data.row_length,
             "max_length": data.max_length or data.row_length,
+            "scheme": data.scheme,  # how gold tags are written
+            "repair": data.repair,
         }
     }
 
@@ -57,28 +60,42 @@ class Tagger:
     task: Task
     row_length: int  # pieces in a packed row
     max_length: int  # pieces in a segment: longer sentences are windows, longer texts are cut
+    scheme: str  # how the gold tags of its training were written
+    repair: bool  # whether illegal ones were made legal there
 
     def label(self, inputs: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
         """Legal IOB2 tags, one a word, or one class name, for each input.
 
-        An answer depends on its own input alone, whatever else is labelled with it.
+        An answer depends on its own input alone, whatever else is labelled with it. Texts that lose
+        their ends are counted in a warning.
 
         Args:
             inputs: the words of a sentence (tagging), one or two texts (classification).
         """
+        answers, cut = self._label(inputs)
+        self._tell_cut(cut, len(inputs))
+        return answers
+
+    def _tell_cut(self, cut: int, texts: int) -> None:
+        if cut:
+            log.warning(tell_cut(cut, texts, self.max_length))
+
+    def _label(self, inputs: Sequence[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], int]:
         answers: list[tuple[str, ...]] = [()] * len(inputs)
+        cut = 0
         pairs = [self.task.kind == "classification" and len(each) == 2 for each in inputs]
         for pair in (False, True):  # of one shape within a call: `cut_pieces` asks for it
             chosen = [index for index, is_pair in enumerate(pairs) if is_pair == pair]
             if chosen:
-                labelled = self._label_alike([inputs[index] for index in chosen])
+                labelled, its_cut = self._label_alike([inputs[index] for index in chosen])
+                cut += its_cut
                 for index, answer in zip(chosen, labelled, strict=True):
                     answers[index] = answer
-        return answers
+        return answers, cut
 
-    def _label_alike(self, inputs: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    def _label_alike(self, inputs: Sequence[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], int]:
         examples = [Example(each, None, UNKNOWN_LANGUAGE) for each in inputs]
-        pieces = cut_pieces(examples, self.task, self.tokenizer, self.max_length)
+        pieces, cut = cut_and_count(examples, self.task, self.tokenizer, self.max_length)
         rows = pack(pieces, _fit_row(len(pieces.tokens), self.row_length), seed=None)
         count = len(rows.piece)
         most = max(1, _BATCH_PIECES // rows.piece.shape[1])
@@ -87,14 +104,14 @@ class Tagger:
         predicted = predict_rows(
             self.model, self.params, pieces, rows, batch_rows, self.tokenizer.pad
         )
-        return collect_predictions(pieces, rows, predicted, examples, self.task)
+        return collect_predictions(pieces, rows, predicted, examples, self.task), cut
 
     def label_lines(self, lines: Iterable[bytes], where: str) -> Iterator[str]:
         """One output line for each input line, without their ends, chunk by chunk.
 
         Tagging: words, a tab, as many tags, both separated by spaces; words are what `str.split`
         finds. Classification: the text, or two texts with a tab between, a tab and the class. A
-        blank line stays blank.
+        blank line stays blank. Texts that lose their ends are counted in a warning after the last.
 
         Args:
             lines: UTF-8, each ending in \\n or \\r\\n (the last may lack it).
@@ -104,11 +121,14 @@ class Tagger:
             InputError: a line is not UTF-8, or holds more than two texts.
         """
         numbered = enumerate(lines, start=1)
+        count = cut = 0
         while chunk := list(islice(numbered, CHUNK_LINES)):
             texts = [_decode(line, number, where) for number, line in chunk]
             filled = [index for index, text in enumerate(texts) if text.strip()]
             inputs = [self._split(texts[index], f"{where}:{chunk[index][0]}") for index in filled]
-            answers = dict(zip(filled, zip(inputs, self.label(inputs), strict=True), strict=True))
+            labelled, its_cut = self._label(inputs)
+            count, cut = count + len(inputs), cut + its_cut
+            answers = dict(zip(filled, zip(inputs, labelled, strict=True), strict=True))
             for index, text in enumerate(texts):
                 if index not in answers:
                     yield ""
@@ -116,6 +136,7 @@ class Tagger:
                 words, labels = answers[index]
                 shown = " ".join(words) if self.task.kind == "tagging" else text
                 yield f"{shown}\t{' '.join(labels)}"
+        self._tell_cut(cut, count)
 
     def _split(self, text: str, where: str) -> tuple[str, ...]:
         if self.task.kind == "tagging":
@@ -151,22 +172,49 @@ def open_tagger(name: str, revision: str = "main") -> Tagger:
     if loaded.task.kind == "tagging" and not all(map(is_tag, loaded.task.labels)):
         odd = next(label for label in loaded.task.labels if not is_tag(label))
         raise InputError(
-            f"{name} tags words with classes such as {odd!r}: only O, B-TYPE and I-TYPE are tags "
-            "of entities."
+            f"{name} tags words with classes such as {show(odd)}: only O, B-TYPE and I-TYPE are "
+            "tags of entities."
         )
     for note in loaded.notes:
         log.warning("%s: %s", name, note)
-    recorded = loaded.config.get(_RECORD, {})
-    positions = _LONGEST if isinstance(loaded.model, BiLSTM) else loaded.model.config.positions
-    row_length = recorded.get("row_length", min(positions, _LONGEST))
+    tokenizer = load_tokenizer(name, revision, words=loaded.task.kind == "tagging")
+    rows = loaded.model.config.vocabulary_size
+    if tokenizer.vocabulary_size > rows:
+        raise InputError(
+            f"{name}: the tokenizer has {tokenizer.vocabulary_size} pieces and the model's word "
+            f"embeddings only {rows} rows: put the model's own tokenizer there."
+        )
     return Tagger(
         model=loaded.model,
         params=jax.device_put(loaded.params),
-        tokenizer=load_tokenizer(name, revision, words=loaded.task.kind == "tagging"),
+        tokenizer=tokenizer,
         task=loaded.task,
-        row_length=row_length,
-        max_length=recorded.get("max_length", row_length),
+        **_read_record(loaded, f"{name}: config.json"),
     )
+
+
+def _read_record(loaded: Loaded, where: str) -> dict[str, Any]:
+    """The Tagger's fields that `record_input` wrote, or what stands for them in other folders."""
+    recorded = loaded.config.get(_RECORD, {})
+    if not isinstance(recorded, dict):
+        raise InputError(f"{where}: {_RECORD} is {show(recorded)}; it must be an object.")
+    longest = None if isinstance(loaded.model, BiLSTM) else loaded.model.config.positions
+    row_length = recorded.get("row_length", min(longest or _LONGEST, _LONGEST))
+    row_length = check_size(row_length, f"{_RECORD}.row_length", where)
+    most = min(row_length, longest or row_length)
+    max_length = check_size(recorded.get("max_length", most), f"{_RECORD}.max_length", where)
+    if max_length > most:
+        raise InputError(
+            f"{where}: {_RECORD}.max_length is {max_length}; rows and positions hold {most} pieces."
+        )
+    scheme, repair = recorded.get("scheme", "iob2"), recorded.get("repair", False)
+    if not isinstance(scheme, str) or scheme not in SCHEMES:
+        raise InputError(
+            f"{where}: {_RECORD}.scheme is {show(scheme)}; it must be {', '.join(SCHEMES)}."
+        )
+    if not isinstance(repair, bool):
+        raise InputError(f"{where}: {_RECORD}.repair is {show(repair)}; it must be true or false.")
+    return {"row_length": row_length, "max_length": max_length, "scheme": scheme, "repair": repair}
 
 
 def _decode(line: bytes, number: int, where: str) -> str:

@@ -1,0 +1,76 @@
+"""Signals: noted where work is deferred, felt at once elsewhere; a second Ctrl-C leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from xdistil.errors import StoppedError
+from xdistil.stopping import Stop
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_outside_of_deferred_work_a_signal_ends_the_run_at_once(number):
+    with Stop().listening(), pytest.raises(StoppedError, match=number.name):
+        os.kill(os.getpid(), number)
+
+
+def test_deferred_work_learns_of_it_when_it_asks():
+    stop = Stop()
+    with stop.listening(), stop.deferring():
+        stop.check()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.is_asked()
+        with pytest.raises(StoppedError, match="SIGTERM"):
+            stop.check()
+
+
+def test_deferring_ends_with_the_outermost_block():
+    stop = Stop()
+    with stop.listening():
+        with stop.deferring():
+            with stop.deferring():
+                pass
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(StoppedError):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_the_handlers_before_are_put_back():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with Stop().listening():
+        assert signal.getsignal(signal.SIGTERM) != before[0]
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_other_threads_than_the_main_one_leave_the_handlers_alone():
+    seen = []
+
+    def work() -> None:
+        with Stop().listening():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+def test_a_second_ctrl_c_leaves_without_saving():
+    program = """
+import os, signal
+from xdistil.stopping import Stop
+stop = Stop()
+with stop.listening(), stop.deferring():
+    os.kill(os.getpid(), signal.SIGINT)
+    print("saving", flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+    print("never", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert done.stdout == "saving\n"
+    assert "SIGINT: saving, then leaving" in done.stderr

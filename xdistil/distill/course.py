@@ -1,0 +1,108 @@
+"""What a plan runs on: texts, sub-stages with their texts, and how many steps these take."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from xdistil.config import Stage
+from xdistil.data import batches
+from xdistil.data.packing import Rows
+from xdistil.data.pieces import Pieces
+from xdistil.distill.plan import SIDE
+from xdistil.distill.recipes import PlannedStage
+from xdistil.distill.teacher import Teacher, signal_names
+from xdistil.models.forward import Wanted
+from xdistil.models.structs import Params
+from xdistil.stopping import Stop
+
+LEAST_STEPS_BETWEEN_EVALUATIONS = 50  # where an epoch is shorter than that
+
+
+@dataclass(frozen=True)
+class Source:
+    """Packed texts, and the teacher's cached signals on them."""
+
+    pieces: Pieces
+    rows: Rows
+    signals: dict[str, np.ndarray]  # float16[P, width] by name; empty where computed on the fly
+
+    def select(self, wanted: Wanted) -> "Source":
+        """The same texts with the wanted signals alone; none where attention is among them."""
+        names = () if wanted.attention or not self.signals else signal_names(wanted)
+        return replace(self, signals={name: self.signals[name] for name in names})
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One sub-stage with its texts, ready to run."""
+
+    planned: PlannedStage
+    train: Source
+    dev: Source
+
+
+@dataclass(frozen=True)
+class Course:
+    """Everything the legs of one plan share."""
+
+    name: str  # teacher, student or a baseline's: the `plan` of the metrics
+    legs: tuple[Leg, ...]
+    teacher: Teacher | None
+    evaluate: Callable[[Params], dict[str, Any]]  # dev scores of parameters on the devices
+    main_score: str  # the key of those scores that labels stages monitor
+    batch_size: int
+    padding_id: int
+    eval_every: int
+    log_every: int
+    seed: int
+    mesh: Mesh
+    lay_out: Callable[[Mesh, Params], Params]  # parameters over the mesh: `replicate` or `spread`
+    cache: Path  # a folder for what a frozen encoder makes of the texts
+    diverged: Path  # a folder for the step that reproduces a loss which is not finite
+    stop: Stop
+    checkpoint_minutes: float  # between two checkpoints, at most; 0: at evaluations alone
+
+
+def count_steps(
+    planned: PlannedStage, pieces: Pieces, rows: Rows, batch_size: int
+) -> tuple[int, int, int]:
+    """(rows a batch, steps an epoch, steps in all at most) of a sub-stage on packed texts.
+
+    Args:
+        batch_size: sentences a step where the stage does not say its own.
+    """
+    size = planned.stage.batch_size or batch_size
+    batch_rows = batches.rows_per_batch(pieces, rows.piece.shape[1], size)
+    epoch = batches.steps_per_epoch(rows, batch_rows)
+    return batch_rows, epoch, batches.count_steps(rows, batch_rows, planned.substage.epochs)
+
+
+def steps_between_evaluations(eval_every: int, epoch: int) -> int:
+    """As the config says, or once an epoch; an epoch may be too short for that."""
+    return eval_every or max(epoch, LEAST_STEPS_BETWEEN_EVALUATIONS)
+
+
+def schedule_rates(stage: Stage, steps: int) -> np.ndarray:
+    """f32[steps] learning rates: a linear warm-up from 0, then the stage's schedule to lr_end."""
+    warmup = round(stage.warmup * steps)
+    rest = max(steps - warmup, 1)
+    after = {
+        "constant": optax.constant_schedule(stage.lr),
+        "linear": optax.linear_schedule(stage.lr, stage.lr_end, rest),
+        "cosine": optax.cosine_decay_schedule(stage.lr, rest, alpha=stage.lr_end / stage.lr),
+    }[stage.schedule]
+    rise = optax.linear_schedule(0.0, stage.lr, max(warmup, 1))
+    schedule = optax.join_schedules([rise, after], [warmup])
+    return np.asarray(jax.vmap(schedule)(jnp.arange(steps)), np.float32)
+
+
+def without_sides(params: Params) -> Params:
+    """Parameters without the side projections of a representation loss."""
+    return {name: tree for name, tree in params.items() if name != SIDE}

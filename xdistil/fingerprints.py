@@ -1,0 +1,72 @@
+"""What a run was begun with, by content: data files, tokenizer, teacher, a student's checkpoint.
+
+The workdir keeps the fingerprints. A run that goes on with other bytes under the same names would
+end as no run: it is refused. Files may lie elsewhere than before.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from xdistil.config import Experiment
+from xdistil.data.examples import list_files
+from xdistil.distill.teacher import params_fingerprint
+from xdistil.errors import InputError
+from xdistil.journal import write_json
+from xdistil.prepare import Prepared, find_data
+
+
+def fingerprint_inputs(
+    experiment: Experiment, prepared: Prepared, cache: Path
+) -> dict[str, tuple[str, str]]:
+    """(where it was read, SHA-256 of its content) of everything that is read, by what it is.
+
+    Args:
+        cache: as `prepare` was given it.
+    """
+    teacher, student = experiment.teacher, experiment.student
+    files = list_files(find_data(experiment, cache))
+    inputs = {name: (str(path), _digest_file(path)) for name, path in files.items()}
+    if teacher.model:
+        tokenizer = prepared.tokenizer.backend.to_str().encode()
+        inputs["teacher.tokenizer"] = (
+            teacher.tokenizer or teacher.model,
+            hashlib.sha256(tokenizer).hexdigest(),
+        )
+        inputs["teacher.model"] = (teacher.model, params_fingerprint(prepared.teacher_params))
+    if prepared.checkpoint_params is not None:
+        digest = params_fingerprint(prepared.checkpoint_params)
+        inputs["student.checkpoint"] = (student.checkpoint, digest)
+    return inputs
+
+
+def claim_inputs(workdir: Path, inputs: dict[str, tuple[str, str]]) -> None:
+    """Writes inputs.json, unless it is there and says the same.
+
+    Raises:
+        InputError: the run in the workdir was begun with other content; the file is named.
+    """
+    path = workdir / "inputs.json"
+    if not path.exists():
+        write_json(path, {name: list(each) for name, each in inputs.items()})
+        return
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): name another --workdir.") from error
+    for name in sorted(there.keys() | inputs.keys()):
+        if name not in inputs:
+            raise InputError(
+                f"{there[name][0]}, the {name} that the run in {workdir} was begun with, is gone: "
+                "put it back, or name another --workdir."
+            )
+        if name not in there or there[name][1] != inputs[name][1]:
+            raise InputError(
+                f"{inputs[name][0]} is not the {name} that the run in {workdir} was begun with: "
+                "put the old content back, or name another --workdir."
+            )
+
+
+def _digest_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
