@@ -41,7 +41,7 @@ setup(
             "pytest-xdist>=3.6",
             "ruff>=0.12",
         ],
-        "parity": ["torch==2.13.0"],
+        "parity": ["torch==2.13.0", "sentencepiece>=0.2", "protobuf>=5"],
         "bench": ["torch==2.13.0"],
     },
 )

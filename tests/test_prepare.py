@@ -1,13 +1,29 @@
 """What is made ready before the first step: the student's pieces beside the teacher's."""
 
+import dataclasses
+import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.data.test_families import make_unigram
+from tests.models.samples import (
+    BERT,
+    DEBERTA,
+    ROBERTA,
+    make_encoder,
+    make_params,
+    make_tiny_tokenizer,
+)
 from tests.results.folders import TAGGING, draw_params, make_folder, make_model, train_tokenizer
 from xdistil.config import Experiment, Stage, Student, Teacher
+from xdistil.data.examples import Task
+from xdistil.data.pieces import load_tokenizer
+from xdistil.distill.plan import v3
 from xdistil.errors import InputError
+from xdistil.models.bert import EncoderConfig
 from xdistil.models.folders import save_model
 from xdistil.prepare import Prepared, prepare
 
@@ -68,6 +84,69 @@ def test_all_texts_are_transfer_and_train_without_labels(pairs: Prepared):
     np.testing.assert_array_equal(texts["all"].pieces.tokens, np.concatenate(tokens))
     assert all(example.labels is None for example in texts["all"].examples)
     assert set(pairs.counts) == {"train", "dev", "test", "transfer"}
+
+
+def write_teacher(folder: Path, config: EncoderConfig) -> Experiment:
+    """Sentences of words, a teacher that was never trained, and v3's plan for a student of its
+    number of heads."""
+    tags = "\t".join(["the teacher reads the student", "B-PER O O O O"])
+    for name in ("train", "dev", "test"):
+        (folder / f"{name}.tsv").write_text(f"{tags}\n" * 3)
+    (folder / "transfer.txt").write_text("the large teacher\n" * 4)
+    task = Task("tagging", ("B-PER", "O"))
+    model = make_encoder(config, "tagging", 2)
+    save_model(folder / "model", model, make_params(model), task, make_tiny_tokenizer(), {})
+    # The tokenizer in another folder, as Multilingual-MiniLM's is.
+    kind = "deberta-v2" if config is DEBERTA else "xlm-roberta"
+    make_unigram(kind).save_pretrained(folder / "tokenizer")
+    (folder / "tokenizer" / "config.json").write_text(json.dumps({"model_type": kind}))
+    experiment = Experiment(
+        teacher=Teacher(model=str(folder / "model"), tokenizer=str(folder / "tokenizer")),
+        student=Student(
+            kind="transformer", embedding_size=6, hidden_size=6 * config.heads, layers=1
+        ),
+        plan=v3(),
+    )
+    experiment.student.heads = config.heads
+    experiment.data.folder, experiment.data.row_length = str(folder), 16
+    return experiment
+
+
+@pytest.mark.parametrize("config", [BERT, ROBERTA, DEBERTA], ids=lambda c: c.model_type)
+def test_a_teacher_of_every_family_is_made_ready(config: EncoderConfig, tmp_path: Path) -> None:
+    prepared = prepare(write_teacher(tmp_path, config), tmp_path / "cache")
+    assert prepared.teacher == make_encoder(config, "tagging", 2)
+    begin, pad = ("[CLS]", "[PAD]") if config is DEBERTA else ("<s>", "<pad>")
+    tokenizer = prepared.tokenizer
+    assert tokenizer.pad == tokenizer.backend.token_to_id(pad)
+    pieces = prepared.teacher_texts["train"].pieces
+    assert set(pieces.tokens[pieces.start[:-1]]) == {tokenizer.backend.token_to_id(begin)}
+    assert pieces.word[:8].tolist() == [-1, 0, 1, -1, -1, -1, -1, -1]  # ▁the ▁ t e a c h
+    student = prepared.student.config
+    assert (student.model_type, student.positions, student.padding_id) == (
+        "electra",
+        16,
+        tokenizer.pad,
+    )
+    assert student.token_types == (config.token_types or 2)
+    groups = ("head", "layer 1", "layer 0", "positions", "embeddings")
+    assert prepared.teacher_stages[0].substage.trainable == groups
+    assert prepared.student_stages[0].recipe.attention_map == ((1, 2),)
+
+
+@pytest.mark.parametrize("of", ["teacher", "student"])
+def test_a_row_has_no_more_pieces_than_a_roberta_has_positions(of: str, tmp_path: Path) -> None:
+    experiment = write_teacher(tmp_path, ROBERTA)
+    short = dataclasses.replace(ROBERTA, positions=15)
+    model, task = make_encoder(short, "tagging", 2), Task("tagging", ("B-PER", "O"))
+    tokenizer = load_tokenizer(experiment.teacher.tokenizer)
+    save_model(tmp_path / "short", model, make_params(model), task, tokenizer, {})
+    if of == "teacher":
+        experiment.teacher.model = str(tmp_path / "short")
+    else:
+        experiment.student.checkpoint = str(tmp_path / "short")
+    with pytest.raises(InputError, match=f"the {of}.* has only 15 positions"):
+        prepare(experiment, tmp_path / "cache")
 
 
 @pytest.mark.parametrize("short", ["teacher", "student"])

@@ -28,8 +28,9 @@ from xdistil.data.vocabulary import train_wordpiece
 from xdistil.distill.recipes import PlannedStage, plan_stages
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig
+from xdistil.models.bilstm import BiLSTM
 from xdistil.models.compress import seen_vocabulary, trim_embeddings, trim_tokenizer
-from xdistil.models.folders import Loaded, Model, load_model
+from xdistil.models.folders import Loaded, Model, Transformer, load_model
 from xdistil.models.structs import Params
 from xdistil.models.student import design_student, with_dropout
 
@@ -56,7 +57,7 @@ class Prepared:
     corpus: Corpus
     counts: dict[str, dict[str, LanguageCount]]  # by split and language, with the student's pieces
     tokenizer: Tokenizer  # the teacher's
-    teacher: Encoder
+    teacher: Transformer
     teacher_params: Params  # as loaded or drawn, before fine-tuning
     teacher_stages: tuple[PlannedStage, ...]  # empty: the teacher is used as it is
     teacher_texts: dict[str, Texts]  # train, dev and test in the teacher's pieces
@@ -174,7 +175,7 @@ def take_share(
 
 def _load_teacher(
     experiment: Experiment, corpus: Corpus, cache: Path, writes: bool
-) -> tuple[Tokenizer, Encoder, Params]:
+) -> tuple[Tokenizer, Transformer, Params]:
     teacher, task = experiment.teacher, corpus.task
     if not teacher.model:
         folder = cache / "tokenizer"
@@ -193,11 +194,13 @@ def _load_teacher(
         model = Encoder(shape, task.kind, len(task.labels), experiment.dtype)
         key = jax.random.key(experiment.seed)
         return tokenizer, model, jax.device_get(jax.jit(model.init_params)(key))
-    tokenizer = load_tokenizer(teacher.tokenizer or teacher.model, teacher.revision)
+    tokenizer = load_tokenizer(
+        teacher.tokenizer or teacher.model, teacher.revision, words=task.kind == "tagging"
+    )
     loaded = load_model(teacher.model, teacher.revision, task, experiment.dtype, experiment.seed)
     for note in loaded.notes:
         log.info("teacher: %s", note)
-    if not isinstance(loaded.model, Encoder):
+    if isinstance(loaded.model, BiLSTM):
         raise InputError(f"teacher.model={teacher.model} is a student: name an encoder.")
     _check_rows(tokenizer, loaded, "name the model's own tokenizer in teacher.tokenizer")
     return tokenizer, loaded.model, loaded.params
@@ -233,8 +236,13 @@ def _load_student(
     loaded = load_model(student.checkpoint, "main", task, experiment.dtype)
     for note in loaded.notes:
         log.info("student: %s", note)
-    if not isinstance(loaded.model, Encoder):
+    if isinstance(loaded.model, BiLSTM):
         raise InputError(f"student.checkpoint={student.checkpoint} is no transformer.")
+    if experiment.data.row_length > loaded.model.config.positions:
+        raise InputError(
+            f"data.row_length is {experiment.data.row_length}, but the student's checkpoint has "
+            f"only {loaded.model.config.positions} positions: lower data.row_length."
+        )
     _check_rows(own, loaded, "name another folder in student.checkpoint")
     model, params = with_dropout(loaded.model, student.dropout), loaded.params
     if kept is not None:

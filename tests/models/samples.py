@@ -11,7 +11,9 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from xdistil.data.pieces import Tokenizer, make_tokenizer
 from xdistil.models.bert import Encoder, EncoderConfig
-from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
+from xdistil.models.bilstm import BiLSTMConfig
+from xdistil.models.deberta import Deberta, DebertaConfig
+from xdistil.models.folders import Model, Transformer
 from xdistil.models.structs import Batch, Output, Params
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -40,6 +42,39 @@ ELECTRA = EncoderConfig(
     activation="relu",
     initializer_range=0.3,
 )
+ROBERTA = EncoderConfig(
+    model_type="xlm-roberta",
+    vocabulary_size=53,
+    embedding_size=14,
+    hidden_size=14,
+    layers=2,
+    heads=7,
+    intermediate_size=25,
+    positions=16,
+    token_types=1,
+    activation="gelu_new",
+    padding_id=4,
+    initializer_range=0.3,
+)
+DEBERTA = DebertaConfig(
+    vocabulary_size=53,
+    embedding_size=22,
+    hidden_size=22,
+    layers=2,
+    heads=11,
+    intermediate_size=25,
+    positions=16,
+    norm_epsilon=1e-7,
+    padding_id=4,
+    initializer_range=0.3,
+    absolute_positions=False,
+    relative=True,
+    terms=("c2p", "p2c"),
+    shared_projections=True,
+    buckets=6,
+    distances=16,
+    norm_distances=True,
+)
 BILSTM = BiLSTMConfig(
     vocabulary_size=53, embedding_size=7, hidden_size=9, projection_size=12, padding_id=4
 )
@@ -48,7 +83,13 @@ ROW_LENGTH = 24  # leaves four places of padding
 PAIR = 2
 
 
-def make_params(model: Encoder | BiLSTM, seed: int = 0) -> Params:
+def make_encoder(config: EncoderConfig, kind: str, classes: int) -> Transformer:
+    """An encoder of the family that its config is of."""
+    family = Deberta if isinstance(config, DebertaConfig) else Encoder
+    return family(config, kind, classes)
+
+
+def make_params(model: Model, seed: int = 0) -> Params:
     """Random float32 parameters of a model, biases and norms included."""
     rng = np.random.default_rng(seed)
     shapes = traverse_util.flatten_dict(jax.eval_shape(model.init_params, jax.random.key(0)))
@@ -60,23 +101,23 @@ def make_params(model: Encoder | BiLSTM, seed: int = 0) -> Params:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
-def _apply(model: Encoder | BiLSTM, params: Params, batch: Batch, attention: bool) -> Output:
+def _apply(model: Model, params: Params, batch: Batch, attention: bool) -> Output:
     return model.apply({"params": params}, batch, attention=attention)
 
 
-def run(model: Encoder | BiLSTM, params: Params, batch: Batch, attention: bool = False) -> Output:
+def run(model: Model, params: Params, batch: Batch, attention: bool = False) -> Output:
     """The model's answer without dropout, compiled once for each model and shape of the batch."""
     return jax.device_get(_apply(model, params, batch, attention))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _drop(model: Encoder | BiLSTM, params: Params, batch: Batch, key: jax.Array) -> Output:
+def _drop(model: Model, params: Params, batch: Batch, key: jax.Array) -> Output:
     return model.apply(
         {"params": params}, batch, attention=True, deterministic=False, rngs={"dropout": key}
     )
 
 
-def run_with_dropout(model: Encoder | BiLSTM, params: Params, batch: Batch) -> Output:
+def run_with_dropout(model: Model, params: Params, batch: Batch) -> Output:
     """The model's answer with dropout drawn from a fixed key."""
     return jax.device_get(_drop(model, params, batch, jax.random.key(1)))
 

@@ -8,8 +8,11 @@ import pytest
 
 from tests.models.samples import (
     BERT,
+    DEBERTA,
     ELECTRA,
     FIXTURES,
+    ROBERTA,
+    make_encoder,
     make_params,
     make_segments,
     pack_row,
@@ -18,7 +21,7 @@ from tests.models.samples import (
 )
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig, read_config, write_config
-from xdistil.models.folders import load_model
+from xdistil.models.folders import Transformer, load_model
 from xdistil.models.structs import Batch, Output, Params
 
 RECORDED = [
@@ -26,13 +29,16 @@ RECORDED = [
     "bert_classification",
     "electra_tagging",
     "electra_classification",
+    "xlm-roberta_tagging",
+    "xlm-roberta_classification",
+    "deberta-v2_tagging",
+    "deberta-v2_classification",
     "flax_bert",
 ]
 MODELS = [
-    Encoder(BERT, "tagging", 4),
-    Encoder(BERT, "classification", 4),
-    Encoder(ELECTRA, "tagging", 4),
-    Encoder(ELECTRA, "classification", 4),
+    make_encoder(config, kind, 4)
+    for config in (BERT, ELECTRA, ROBERTA, DEBERTA)
+    for kind in ("tagging", "classification")
 ]
 
 
@@ -64,7 +70,7 @@ def test_every_hidden_state_attention_map_and_logit_is_the_recorded_one(name: st
 
 
 @pytest.fixture(scope="module", params=MODELS, ids=lambda m: f"{m.config.model_type}-{m.task_kind}")
-def packed(request: pytest.FixtureRequest) -> tuple[Encoder, Params, Batch, list[Output]]:
+def packed(request: pytest.FixtureRequest) -> tuple[Transformer, Params, Batch, list[Output]]:
     """A model, five segments in one row, and what the model says of each segment alone."""
     model = request.param
     params = make_params(model)
@@ -107,7 +113,9 @@ def test_a_segment_with_padding_equals_itself_without(packed: tuple) -> None:
 def test_positions_that_run_on_through_the_row_are_seen(packed: tuple) -> None:
     row = packed[2]
     running = np.arange(row.tokens.shape[1], dtype=np.int32)[None] % BERT.positions
-    assert largest_difference(packed, row._replace(position=running)) > 1e-2
+    difference = largest_difference(packed, row._replace(position=running))
+    # Where there are no absolute positions nothing runs on.
+    assert difference < 1e-5 if packed[0].config == DEBERTA else difference > 1e-2
 
 
 def test_a_mask_that_joins_two_segments_is_seen(packed: tuple) -> None:
@@ -122,9 +130,10 @@ def test_a_mask_that_lets_padding_in_is_seen(packed: tuple) -> None:
     assert largest_difference(packed, row._replace(segment=joined)) > 1e-2
 
 
-def test_token_types_of_the_pair_are_seen(packed: tuple) -> None:
+def test_token_types_of_the_pair_are_seen_where_there_are_two(packed: tuple) -> None:
     row = packed[2]
-    assert largest_difference(packed, row._replace(token_type=0 * row.token_type)) > 1e-2
+    difference = largest_difference(packed, row._replace(token_type=0 * row.token_type))
+    assert difference > 1e-2 if packed[0].config.token_types > 1 else difference < 1e-5
 
 
 def test_attention_maps_are_probabilities_within_the_segment(packed: tuple) -> None:
@@ -168,14 +177,21 @@ def test_dropout_falls_on_probabilities_but_not_on_the_maps_returned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "kind"), [(BERT, "tagging"), (BERT, "classification"), (ELECTRA, "classification")]
+    ("config", "kind"),
+    [
+        (BERT, "tagging"),
+        (BERT, "classification"),
+        (ELECTRA, "classification"),
+        (ROBERTA, "classification"),
+        (DEBERTA, "classification"),
+    ],
 )
 def test_dropout_falls_on_what_the_head_reads_and_on_nothing_at_rate_zero(
     config: EncoderConfig, kind: str
 ) -> None:
     # Without layers only the embeddings and the head are left to drop from.
     config = dataclasses.replace(config, layers=0, dropout=0.5)
-    model = Encoder(config, kind, 4)
+    model = make_encoder(config, kind, 4)
     batch = pack_row(make_segments(), 0)
     params = make_params(model)
     quiet = run(model, params, batch)
@@ -210,9 +226,12 @@ def test_one_token_type_ignores_the_types_of_a_pair() -> None:
     np.testing.assert_array_equal(*answers)
 
 
-def test_bfloat16_arithmetic_is_near_float32_with_float32_parameters_and_logits() -> None:
+@pytest.mark.parametrize("config", [BERT, DEBERTA], ids=lambda c: c.model_type)
+def test_bfloat16_arithmetic_is_near_float32_with_float32_parameters_and_logits(
+    config: EncoderConfig,
+) -> None:
     batch = pack_row(make_segments(), 0)
-    exact = Encoder(dataclasses.replace(BERT, layers=1), "tagging", 4)
+    exact = make_encoder(dataclasses.replace(config, layers=1), "tagging", 4)
     rough = exact.clone(dtype="bfloat16")
     params = make_params(rough)
     fresh = jax.eval_shape(rough.init_params, jax.random.key(0))
@@ -238,7 +257,7 @@ def test_equal_models_are_one_static_argument() -> None:
     assert len(traced) == 1
 
 
-@pytest.mark.parametrize("config", [BERT, ELECTRA])
+@pytest.mark.parametrize("config", [BERT, ELECTRA, ROBERTA])
 def test_config_reads_back_what_it_wrote(config: EncoderConfig) -> None:
     assert read_config(write_config(config), "here") == config
 
@@ -248,6 +267,15 @@ def test_missing_keys_take_the_defaults_of_the_family() -> None:
     assert (electra.embedding_size, electra.hidden_size, electra.heads) == (128, 256, 4)
     bert = read_config({"model_type": "bert"}, "here")
     assert (bert.embedding_size, bert.hidden_size, bert.layers) == (768, 768, 12)
+
+
+def test_robertas_have_as_many_positions_as_stand_behind_that_of_padding() -> None:
+    assert write_config(ROBERTA)["max_position_embeddings"] == 16 + 4 + 1
+    base = read_config({"model_type": "xlm-roberta", "max_position_embeddings": 514}, "here")
+    assert (base.positions, base.first_position, base.padding_id) == (512, 2, 1)
+    assert read_config({"model_type": "roberta"}, "here").vocabulary_size == 50265
+    with pytest.raises(InputError, match="max_position_embeddings is 5; it must be more than 5"):
+        read_config(write_config(ROBERTA) | {"max_position_embeddings": 5}, "here")
 
 
 @pytest.mark.parametrize(

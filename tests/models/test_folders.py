@@ -17,8 +17,10 @@ from flax import traverse_util
 from tests.models.samples import (
     BERT,
     BILSTM,
+    DEBERTA,
     ELECTRA,
     FIXTURES,
+    ROBERTA,
     make_params,
     make_tiny_tokenizer,
 )
@@ -27,6 +29,7 @@ from xdistil.data.pieces import load_tokenizer
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder
 from xdistil.models.bilstm import BiLSTM
+from xdistil.models.deberta import Deberta
 from xdistil.models.folders import Loaded, load_model, save_model
 from xdistil.models.structs import Params
 
@@ -69,6 +72,10 @@ def tagger() -> Loaded:
         (Encoder(ELECTRA, "tagging", 5), TASK),
         (Encoder(ELECTRA, "classification", 5), TOPICS),
         (Encoder(ELECTRA), None),
+        (Encoder(ROBERTA, "tagging", 5), TASK),
+        (Encoder(ROBERTA, "classification", 5), TOPICS),
+        (Deberta(DEBERTA, "tagging", 5), TASK),
+        (Deberta(DEBERTA, "classification", 5), TOPICS),
         (BiLSTM(BILSTM, 5), TASK),
         (BiLSTM(BILSTM, 5), TOPICS),
     ],
@@ -233,6 +240,26 @@ def test_flax_messages_with_a_pretraining_head_are_read(tmp_path: Path) -> None:
     ]
 
 
+def test_what_the_pretraining_of_deberta_left_behind_is_left_out(tmp_path: Path) -> None:
+    source = FIXTURES / "deberta-v2_classification"
+
+    def add(tensors: Tensors) -> Tensors:
+        return tensors | {
+            "deberta.embeddings.word_embeddings._weight": np.ones((59, 22), np.float32),
+            "deberta.embeddings.position_embeddings.weight": np.ones((19, 22), np.float32),
+            "lm_predictions.lm_head.bias": np.ones(59, np.float32),
+            "mask_predictions.classifier.bias": np.ones(1, np.float32),
+        }
+
+    loaded = load_model(rewrite(tmp_path, add, source))
+    assert_same(loaded.params, load_model(str(source)).params)
+    assert loaded.notes == [
+        "Left out the pre-training head 'lm_predictions'.",
+        "Left out the pre-training head 'mask_predictions'.",
+        "Left out the position embeddings, which this encoder does not use.",
+    ]
+
+
 def test_extra_embedding_rows_stay(tagger: Loaded, tmp_path: Path) -> None:
     name = "bert.embeddings.word_embeddings.weight"
 
@@ -334,7 +361,11 @@ def drop(name: str) -> Any:
         (None, {"vocab_size": 62}, "61 by 21; config.json makes it 62 by 21"),
         (None, {"num_hidden_layers": 2}, "does not know: encoder/layer/2"),
         (None, {"num_hidden_layers": 4}, "lacks encoder/layer/3"),
-        (None, {"model_type": "gpt2"}, "model type 'gpt2' is not supported"),
+        (
+            None,
+            {"model_type": "gpt2"},
+            "supported are bert, electra, roberta, xlm-roberta, camembert, deberta-v2",
+        ),
         (None, {"id2label": {"0": "O", "2": "B-PER"}}, "id2label"),
         (None, {"num_attention_heads": 4}, "multiple of the heads"),
     ],
@@ -386,7 +417,7 @@ def test_a_shard_that_is_not_there_or_lacks_a_tensor_is_refused(tmp_path: Path) 
     index = tmp_path / "model.safetensors.index.json"
     first, second = sorted(set(placed.values()))
     index.write_text(json.dumps({"weight_map": dict.fromkeys(placed, first)}))
-    with pytest.raises(InputError, match=r"lacks .* which model.safetensors.index.json places"):
+    with pytest.raises(InputError, match=r"lacks .* which the index beside it places"):
         load_model(str(tmp_path))
     index.write_text(json.dumps({"weight_map": placed}))
     (tmp_path / second).unlink()
@@ -405,10 +436,10 @@ def test_a_damaged_config_is_refused(text: str, tmp_path: Path) -> None:
         load_model(str(tmp_path))
 
 
-def test_a_folder_without_model_is_refused_and_pickles_are_named(tmp_path: Path) -> None:
+def test_a_folder_without_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"config\.json cannot be read"):
         load_model(str(tmp_path))
     rewrite(tmp_path)
-    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"pytorch_model\.bin is a pickle and is not read"):
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"holds no model: none of model\.safetensors, .*\.bin"):
         load_model(str(tmp_path))

@@ -4,20 +4,26 @@ import jax
 import pytest
 from flax import traverse_util
 
-from tests.models.samples import BERT, ELECTRA
-from xdistil.models.bert import Encoder
-from xdistil.models.names import BUFFERS, PRETRAINING, read_flax_path, read_name, write_name
+from tests.models.samples import BERT, DEBERTA, ELECTRA, ROBERTA, make_encoder
+from xdistil.models.names import (
+    BUFFERS,
+    PREFIXES,
+    PRETRAINING,
+    read_flax_path,
+    read_name,
+    write_name,
+)
 
 
-@pytest.mark.parametrize("config", [BERT, ELECTRA], ids=["bert", "electra"])
+@pytest.mark.parametrize("config", [BERT, ELECTRA, ROBERTA, DEBERTA], ids=lambda c: c.model_type)
 @pytest.mark.parametrize("kind", ["tagging", "classification", ""])
 def test_names_are_one_to_one_with_the_leaves(config, kind: str) -> None:
-    model = Encoder(config, kind, 3)
+    model = make_encoder(config, kind, 3)
     leaves = traverse_util.flatten_dict(jax.eval_shape(model.init_params, jax.random.key(0)))
-    family = config.model_type if kind else ""
-    names = {write_name(path, family): path for path in leaves}
+    prefix = PREFIXES[config.model_type]
+    names = {write_name(path, prefix if kind else ""): path for path in leaves}
     assert len(names) == len(leaves)
-    assert {name: read_name(name, config.model_type) for name in names} == names
+    assert {name: read_name(name, prefix) for name in names} == names
 
 
 def test_names_are_those_of_pytorch() -> None:
@@ -32,6 +38,11 @@ def test_names_are_those_of_pytorch() -> None:
         "embeddings.word_embeddings.weight"
     )
     assert write_name(("classifier", "out_proj", "bias"), "electra") == "classifier.out_proj.bias"
+    assert write_name(("pooler", "dense", "kernel"), "bert") == "bert.pooler.dense.weight"
+    assert write_name(("pooler", "dense", "kernel"), "deberta") == "pooler.dense.weight"
+    assert write_name(("encoder", "rel_embeddings", "embedding"), "deberta") == (
+        "deberta.encoder.rel_embeddings.weight"
+    )
 
 
 def test_gamma_and_beta_are_scale_and_bias() -> None:
@@ -54,7 +65,12 @@ def test_flax_paths_lose_only_the_prefix_of_their_family() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["cls.predictions.bias", "cls/seq_relationship/bias", "discriminator_predictions.dense.weight"],
+    [
+        "cls.predictions.bias",
+        "cls/seq_relationship/bias",
+        "discriminator_predictions.dense.weight",
+        "mask_predictions.classifier.weight",
+    ],
 )
 def test_pretraining_heads_are_told_from_the_classifier(name: str) -> None:
     assert PRETRAINING.match(name)
@@ -64,4 +80,5 @@ def test_pretraining_heads_are_told_from_the_classifier(name: str) -> None:
 def test_buffers_are_told_from_parameters() -> None:
     assert BUFFERS.fullmatch("bert.embeddings.position_ids")
     assert BUFFERS.fullmatch("embeddings.token_type_ids")
+    assert BUFFERS.fullmatch("deberta.embeddings.word_embeddings._weight")
     assert not BUFFERS.fullmatch("bert.embeddings.position_embeddings.weight")

@@ -4,9 +4,11 @@ Each folder holds a small random model as PyTorch saved it, and what PyTorch ans
 flax_bert is made by tests/parity/generate_flax_fixture.py, in an environment of its own.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from tests.parity.witness import make_inputs, make_model, run_model
 
@@ -15,13 +17,30 @@ FOLDER = Path(__file__).parents[1] / "models" / "fixtures"
 
 def main() -> None:
     """Write a folder for each family and kind of task."""
-    for seed, family in enumerate(("bert", "electra")):
+    for seed, family in enumerate(("bert", "electra", "xlm-roberta", "deberta-v2")):
         for kind in ("tagging", "classification"):
             model = make_model(family, kind, seed)
             folder = FOLDER / f"{family}_{kind}"
             model.save_pretrained(folder)
             inputs = make_inputs(model.config, seed)
             np.savez_compressed(folder / "expected.npz", **inputs, **run_model(model, inputs))
+            if family == "xlm-roberta":
+                write_pickles(model.state_dict(), kind)
+
+
+def write_pickles(state: dict[str, torch.Tensor], kind: str) -> None:
+    """The tagger as one pickle, the classifier in two with an index."""
+    folder = FOLDER / f"pickled_{kind}"
+    folder.mkdir(exist_ok=True)
+    if kind == "tagging":
+        torch.save(state, folder / "pytorch_model.bin")
+        return
+    names = [f"pytorch_model-0000{number}-of-00002.bin" for number in (1, 2)]
+    placed = {key: names[place % 2] for place, key in enumerate(state)}
+    for name in names:
+        torch.save({key: state[key] for key in state if placed[key] == name}, folder / name)
+    index = json.dumps({"metadata": {}, "weight_map": placed}, indent=2)
+    (folder / "pytorch_model.bin.index.json").write_text(index + "\n")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,43 @@ ELECTRA: dict[str, Any] = {
     "hidden_act": "relu",
     "pad_token_id": 3,
 }
+ROBERTA: dict[str, Any] = {
+    "vocab_size": 53,
+    "hidden_size": 26,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 13,
+    "intermediate_size": 31,
+    "max_position_embeddings": 24,
+    "type_vocab_size": 1,
+    "hidden_act": "silu",
+    "pad_token_id": 4,
+    "layer_norm_eps": 1e-5,
+}
+DEBERTA: dict[str, Any] = {
+    "vocab_size": 59,
+    "hidden_size": 22,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 11,
+    "intermediate_size": 35,
+    "max_position_embeddings": 19,
+    "type_vocab_size": 0,
+    "hidden_act": "gelu",
+    "pad_token_id": 3,
+    "relative_attention": True,
+    "position_biased_input": False,
+    "pos_att_type": ["p2c", "c2p"],
+    "share_att_key": True,
+    "position_buckets": 6,
+    "norm_rel_ebd": "layer_norm",
+}
+SIZES = {
+    "bert": BERT,
+    "electra": ELECTRA,
+    "roberta": ROBERTA,
+    "xlm-roberta": ROBERTA,
+    "camembert": ROBERTA,
+    "deberta-v2": DEBERTA,
+}
 AUTO = {
     "tagging": transformers.AutoModelForTokenClassification,
     "classification": transformers.AutoModelForSequenceClassification,
@@ -41,7 +78,7 @@ AUTO = {
 
 def make_model(family: str, kind: str, seed: int, **changes: Any) -> transformers.PreTrainedModel:
     """A model in evaluation mode whose every parameter is random, biases and norms included."""
-    sizes = {"bert": BERT, "electra": ELECTRA}[family] | changes
+    sizes = SIZES[family] | changes
     labels = dict(enumerate(LABELS))
     config = transformers.AutoConfig.for_model(
         family,
@@ -68,6 +105,10 @@ def make_inputs(config: transformers.PretrainedConfig, seed: int) -> dict[str, n
     rng = np.random.default_rng(seed)
     length = config.max_position_embeddings
     tokens = rng.integers(0, config.vocab_size, (2, length), dtype=np.int32)
+    if SIZES[config.model_type] is ROBERTA:  # whose positions begin behind that of padding
+        length -= config.pad_token_id + 1
+        tokens = tokens[:, :length]
+        tokens[tokens == config.pad_token_id] = 0  # PyTorch would take it for padding
     mask = np.ones((2, length), np.int32)
     mask[1, length - 6 :] = 0
     tokens[mask == 0] = config.pad_token_id

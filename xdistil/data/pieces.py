@@ -13,10 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
+from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.utils import is_protobuf_available, is_sentencepiece_available
 from transformers.utils import logging as transformers_log
 
 from xdistil.data.examples import Example, Task
@@ -24,6 +27,7 @@ from xdistil.errors import InputError
 
 _ENCODE_BATCH = 4096  # texts encoded at once: bounds the memory of the tokenizer's own records
 _WORDS_TOGETHER = 64  # words encoded as one text
+_TYPES = "token_type_ids"
 _UNKNOWN = "\u2603\U000e0fff \U000f1234\U000f1235"  # nothing that a vocabulary is likely to hold
 _log = logging.getLogger("xdistil")
 
@@ -65,21 +69,24 @@ class LanguageCount:
     unknown: float  # share of words that hold the piece for unknown text
 
 
-def load_tokenizer(name: str, revision: str = "main") -> Tokenizer:
+def load_tokenizer(name: str, revision: str = "main", words: bool = False) -> Tokenizer:
     """Opens the fast tokenizer of an HF folder or hub id.
 
+    With `words`, what it will cut is words, not texts: byte-level pieces (RoBERTa's) differ behind
+    a space, so that one is put before every word, as `add_prefix_space=True` of HF does.
+
+    A folder with a SentencePiece model alone has it converted; what is saved later has its
+    tokenizer.json.
+
     Raises:
-        InputError: no such folder or hub id, or one without a fast tokenizer, or a tokenizer that
-            cannot cut every text.
+        InputError: no such folder or hub id, one without a fast tokenizer, a SentencePiece model
+            without the packages that convert it, or a tokenizer that cannot cut every text.
     """
     told = transformers_log.get_verbosity()
     transformers_log.set_verbosity_error()  # it would warn that a student's model is not its own
     try:
         with _tell_damage(name):
-            # Said aloud, for it would otherwise ask on the terminal whether to run a folder's code.
-            wrapper = AutoTokenizer.from_pretrained(
-                name, revision=revision, trust_remote_code=False
-            )
+            wrapper = _open_wrapper(name, revision)
     finally:
         transformers_log.set_verbosity(told)
     if not wrapper.is_fast:
@@ -88,15 +95,25 @@ def load_tokenizer(name: str, revision: str = "main") -> Tokenizer:
             "a tokenizer.json."
         )
     with _tell_damage(name):
+        if words:
+            _prefix_spaces(wrapper)
         return _check(_wrap(wrapper, name))
 
 
-def make_tokenizer(backend: tokenizers.Tokenizer, special: dict[str, str]) -> Tokenizer:
+def make_tokenizer(
+    backend: tokenizers.Tokenizer,
+    special: dict[str, str],
+    inputs: Sequence[str] = ("input_ids", _TYPES, "attention_mask"),
+) -> Tokenizer:
     """A tokenizer around a backend of one's own.
 
-    `special` gives the special pieces by role, such as {"unk_token": "[UNK]", "pad_token": ...}.
+    `special` gives the special pieces by role, such as {"unk_token": "[UNK]", "pad_token": ...};
+    `inputs` what models are given of its answer.
     """
-    return _wrap(PreTrainedTokenizerFast(tokenizer_object=backend, **special), "")
+    wrapper = PreTrainedTokenizerFast(
+        tokenizer_object=backend, model_input_names=list(inputs), **special
+    )
+    return _wrap(wrapper, "")
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
@@ -228,6 +245,34 @@ class _Template:
         return sum(map(len, self.special))
 
 
+def _open_wrapper(name: str, revision: str) -> PreTrainedTokenizerBase:
+    try:
+        # Said aloud, for it would otherwise ask on the terminal whether to run a folder's code.
+        return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        # What it tries last where SentencePiece failed.
+        if "tiktoken" in str(error).split("\n")[0][:200]:
+            raise InputError(_explain_sentencepiece(name)) from None
+        raise
+
+
+def _explain_sentencepiece(name: str) -> str:
+    told = f"{name!r} has its tokenizer as a SentencePiece model alone, which"
+    if is_sentencepiece_available() and is_protobuf_available():
+        return f"{told} is damaged."
+    return f"{told} must be converted: pip install 'xdistil[sentencepiece]'."
+
+
+def _prefix_spaces(wrapper: PreTrainedTokenizerBase) -> None:
+    step = wrapper.backend_tokenizer.pre_tokenizer
+    steps: Any = step if isinstance(step, pre_tokenizers.Sequence) else (step,)
+    for each in steps:
+        if isinstance(each, pre_tokenizers.ByteLevel) and not each.add_prefix_space:
+            each.add_prefix_space = True
+            # Where a folder is opened some classes build their backend anew, from this.
+            wrapper.add_prefix_space = True
+
+
 def _clear(backend: tokenizers.Tokenizer) -> None:
     backend.no_truncation()
     backend.no_padding()
@@ -285,6 +330,8 @@ def _read_template(tokenizer: Tokenizer, pair: bool) -> _Template:
     probe = next((text for text in candidates if encode(text, add_special_tokens=False).ids), "")
     encoding = tokenizer.backend.encode(probe, probe if pair else None)
     ids, types = np.array(encoding.ids, np.int32), np.array(encoding.type_ids, np.int8)
+    if _TYPES not in tokenizer.wrapper.model_input_names:
+        types = np.zeros_like(types)  # models behind such a tokenizer never see its types
     is_text = np.array(encoding.special_tokens_mask) == 0
     # Runs of text pieces, each as [first, end): what lies around them is special.
     edges = np.flatnonzero(np.diff(np.concatenate([[False], is_text, [False]]).astype(np.int8)))

@@ -80,7 +80,7 @@ def labels_only() -> tuple[Stage, ...]:
 
 def group_of(path: tuple[str, ...]) -> str:
     """The group of the parameter at a path: head, projection, bilstm, `layer N`, positions (with
-    token types and the norm of the sum) or embeddings, those of words."""
+    token types, the norm of the sum and embeddings of distances) or embeddings, those of words."""
     top = path[0]
     if top in ("classifier", "pooler"):
         return HEAD
@@ -88,7 +88,7 @@ def group_of(path: tuple[str, ...]) -> str:
         return PROJECTION
     if top == "lstm":
         return BILSTM
-    if top == "encoder":
+    if path[:2] == ("encoder", "layer"):
         return f"layer {path[2]}"
     return EMBEDDINGS if "word_embeddings" in path else POSITIONS
 

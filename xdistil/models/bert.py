@@ -1,7 +1,8 @@
-"""The post-layer-norm encoder: BERT (mBERT and MiniLM are BERTs) and ELECTRA, on packed rows.
+"""The post-layer-norm encoder: BERT (mBERT and MiniLM are BERTs), ELECTRA and RoBERTa, packed.
 
-Devlin et al. 2019 (arXiv 1810.04805) and Clark et al. 2020 (arXiv 2003.10555). Parameters bear the
-names of HF Flax checkpoints, without the prefix of the family.
+Devlin et al. 2019 (arXiv 1810.04805), Clark et al. 2020 (arXiv 2003.10555), Liu et al. 2019
+(arXiv 1907.11692); XLM-RoBERTa and CamemBERT are RoBERTas. Parameters bear the names of HF Flax
+checkpoints, without the prefix of the family.
 """
 
 import dataclasses
@@ -34,7 +35,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 class EncoderConfig:
     """The shape of an encoder; the defaults are those of HF's BertConfig."""
 
-    model_type: str = "bert"  # bert or electra
+    model_type: str = "bert"  # a key of FAMILIES
     vocabulary_size: int = 30522
     embedding_size: int = 768  # width of the embeddings; an ELECTRA may differ from hidden_size
     hidden_size: int = 768
@@ -50,6 +51,22 @@ class EncoderConfig:
     padding_id: int = 0
     initializer_range: float = 0.02
 
+    @property
+    def first_position(self) -> int:
+        """The row of the position embeddings for a segment's first piece; RoBERTa's stand after
+        that of padding."""
+        return self.padding_id + 1 if self.model_type in ROBERTAS else 0
+
+
+ROBERTAS = ("roberta", "xlm-roberta", "camembert")  # one encoder, three vocabularies
+# The model types read here -> where HF's config of that type differs from its BertConfig.
+FAMILIES: dict[str, dict[str, Any]] = {
+    "bert": {},
+    "electra": {"embedding_size": 128, "hidden_size": 256, "heads": 4, "intermediate_size": 1024},
+    "roberta": {"vocabulary_size": 50265, "padding_id": 1},
+    "xlm-roberta": {"padding_id": 1},
+    "camembert": {"padding_id": 1},
+}
 
 # Our field -> the key in an HF config.json.
 _KEYS = {
@@ -60,7 +77,7 @@ _KEYS = {
     "layers": "num_hidden_layers",
     "heads": "num_attention_heads",
     "intermediate_size": "intermediate_size",
-    "positions": "max_position_embeddings",
+    "positions": "max_position_embeddings",  # less first_position
     "token_types": "type_vocab_size",
     "activation": "hidden_act",
     "norm_epsilon": "layer_norm_eps",
@@ -68,13 +85,6 @@ _KEYS = {
     "attention_dropout": "attention_probs_dropout_prob",
     "padding_id": "pad_token_id",
     "initializer_range": "initializer_range",
-}
-# HF's ElectraConfig, where it differs from BertConfig.
-_ELECTRA_DEFAULTS = {
-    "embedding_size": 128,
-    "hidden_size": 256,
-    "heads": 4,
-    "intermediate_size": 1024,
 }
 # What a config.json may ask for beyond the encoder built here, and the only value accepted.
 _FIXED = {
@@ -90,35 +100,48 @@ def read_config(raw: Mapping[str, Any], where: str) -> EncoderConfig:
     Raises InputError for a mistyped or impossible size, an unknown activation, heads that do not
     divide the width, or a variant (decoder, relative positions) that is not this encoder.
     """
+    values = read_shape(raw, FAMILIES[raw["model_type"]], where)
+    if raw["model_type"] != "electra":
+        values["embedding_size"] = values["hidden_size"]
+    config = EncoderConfig(**values)
+    config = dataclasses.replace(config, positions=config.positions - config.first_position)
+    check_shape(config, where)
+    return config
+
+
+def read_shape(raw: Mapping[str, Any], defaults: dict[str, Any], where: str) -> dict[str, Any]:
+    """The fields of EncoderConfig as config.json has them, or else `defaults`, or else BERT's.
+
+    Raises InputError for a value of another type or out of its bounds, and for a decoder.
+    """
     for key, only in _FIXED.items():
         if raw.get(key, only) not in (only, None):
             raise InputError(f"{where}: {key} is {show(raw[key])}; only {only!r} is supported.")
-    electra = raw["model_type"] == "electra"
     values: dict[str, Any] = {}
     for field in dataclasses.fields(EncoderConfig):
         value: Any = raw.get(_KEYS[field.name])
-        if field.name == "embedding_size" and not electra:
-            value = None
         if value is None:
-            default = field.default
-            value = _ELECTRA_DEFAULTS.get(field.name, default) if electra else default
+            value = defaults.get(field.name, field.default)
         key = _KEYS[field.name]
         if field.type is int:
-            value = check_size(value, key, where, least=int(field.name != "padding_id"))
+            # None has no layers or no width; some families have no token types.
+            may_lack = field.name == "padding_id" or defaults.get(field.name) == 0
+            value = check_size(value, key, where, least=int(not may_lack))
         elif field.type is float:
             value = check_rate(value, key, where)
         elif not isinstance(value, str):
             raise InputError(f"{where}: {key} is {show(value)}; it must be a text.")
         values[field.name] = value
-    if not electra:
-        values["embedding_size"] = values["hidden_size"]
-    config = EncoderConfig(**values)
-    _check(config, where)
-    return config
+    return values
 
 
-def _check(config: EncoderConfig, where: str) -> None:
-    """Raise InputError when no encoder can have this shape; `where` begins the sentence."""
+def check_shape(config: EncoderConfig, where: str) -> None:
+    """Raises InputError when no encoder can have this shape; `where` begins the sentence."""
+    if config.positions < 1:
+        raise InputError(
+            f"{where}: max_position_embeddings is {config.positions + config.first_position}; it"
+            f" must be more than {config.first_position}."
+        )
     if config.hidden_size % config.heads:
         raise InputError(
             f"{where}: {config.heads} attention heads do not divide the width"
@@ -134,13 +157,14 @@ def _check(config: EncoderConfig, where: str) -> None:
 def write_config(config: EncoderConfig) -> dict[str, Any]:
     """The keys of an HF config.json for this encoder; the inverse of `read_config`."""
     raw = {key: getattr(config, name) for name, key in _KEYS.items()}
-    if config.model_type == "bert":
+    raw["max_position_embeddings"] += config.first_position
+    if config.model_type != "electra":
         del raw["embedding_size"]
     return raw
 
 
 class Encoder(nn.Module):
-    """A BERT or ELECTRA encoder with the head of a task; hashable, so a jit static argument.
+    """A BERT, ELECTRA or RoBERTa encoder with the head of a task; hashable, so a static argument.
 
     `task_kind` is "tagging", "classification" or "" (no head: Output.logits is None).
     """
@@ -173,7 +197,7 @@ class Encoder(nn.Module):
             return Output(self._head(hidden, deterministic), (hidden,), None)
         hidden = _Embeddings(config, self.dtype, name="embeddings")(batch, deterministic)
         if config.embedding_size != config.hidden_size:
-            hidden = _dense(config, config.hidden_size, self.dtype, "embeddings_project")(hidden)
+            hidden = dense(config, config.hidden_size, self.dtype, "embeddings_project")(hidden)
         same_segment = batch.segment[:, :, None] == batch.segment[:, None, :]
         states, maps = _Stack(config, self.dtype, name="encoder")(
             hidden, same_segment, attention, deterministic
@@ -186,15 +210,20 @@ class Encoder(nn.Module):
         config = self.config
         if not self.task_kind:
             return None
-        if self.task_kind == "classification" and config.model_type == "electra":
-            logits = heads.ElectraClassifier(
-                self.classes, config.dropout, _normal(config), self.dtype, name="classifier"
+        if self.task_kind == "classification" and config.model_type != "bert":
+            logits = heads.TwoLayerClassifier(
+                self.classes,
+                ACTIVATIONS["gelu" if config.model_type == "electra" else "tanh"],
+                config.dropout,
+                normal(config),
+                self.dtype,
+                name="classifier",
             )(hidden, deterministic)
             return logits.astype(jnp.float32)
         if self.task_kind == "classification":
-            hidden = heads.Pooler(_normal(config), self.dtype, name="pooler")(hidden)
+            hidden = heads.Pooler(jnp.tanh, normal(config), self.dtype, name="pooler")(hidden)
         hidden = nn.Dropout(config.dropout)(hidden, deterministic)
-        logits = _dense(config, self.classes, self.dtype, "classifier")(hidden)
+        logits = dense(config, self.classes, self.dtype, "classifier")(hidden)
         return logits.astype(jnp.float32)
 
     @property
@@ -210,15 +239,25 @@ class Encoder(nn.Module):
         return jax.jit(self.init)(key, batch)["params"]
 
 
-def _normal(config: EncoderConfig) -> jax.nn.initializers.Initializer:
+def normal(config: EncoderConfig) -> jax.nn.initializers.Initializer:
+    """How the family draws its weights."""
     return nn.initializers.normal(config.initializer_range)
 
 
-def _dense(config: EncoderConfig, size: int, dtype: str, name: str) -> nn.Dense:
-    return nn.Dense(size, dtype=dtype, kernel_init=_normal(config), name=name)
+def dense(config: EncoderConfig, size: int, dtype: str, name: str) -> nn.Dense:
+    """A dense layer to `size`, with a bias."""
+    return nn.Dense(size, dtype=dtype, kernel_init=normal(config), name=name)
 
 
-def _layer_norm(config: EncoderConfig, dtype: str) -> nn.LayerNorm:
+def embed(config: EncoderConfig, rows: int, dtype: str, name: str) -> nn.Embed:
+    """A table of embeddings: [rows, embedding_size]."""
+    return nn.Embed(
+        rows, config.embedding_size, dtype=dtype, embedding_init=normal(config), name=name
+    )
+
+
+def layer_norm(config: EncoderConfig, dtype: str) -> nn.LayerNorm:
+    """A norm over the width, named LayerNorm."""
     # The fast variance, E[x^2] - E[x]^2, loses the digits that parity with PyTorch asks for.
     return nn.LayerNorm(
         epsilon=config.norm_epsilon, dtype=dtype, use_fast_variance=False, name="LayerNorm"
@@ -236,21 +275,19 @@ class _Embeddings(nn.Module):
         config = self.config
 
         def look_up(rows: int, indices: Any, name: str) -> jax.Array:
-            table = nn.Embed(
-                rows,
-                config.embedding_size,
-                dtype=self.dtype,
-                embedding_init=_normal(config),
-                name=name,
-            )
-            return table(indices)  # a table of one row answers every index with that row
+            # A table of one row answers every index with that row.
+            return embed(config, rows, self.dtype, name)(indices)
 
         total = (
             look_up(config.vocabulary_size, batch.tokens, "word_embeddings")
-            + look_up(config.positions, batch.position, "position_embeddings")
+            + look_up(
+                config.first_position + config.positions,
+                config.first_position + batch.position,
+                "position_embeddings",
+            )
             + look_up(config.token_types, batch.token_type, "token_type_embeddings")
         )
-        total = _layer_norm(config, self.dtype)(total)
+        total = layer_norm(config, self.dtype)(total)
         return nn.Dropout(config.dropout)(total, deterministic)
 
 
@@ -303,8 +340,8 @@ class _Layer(nn.Module):
         attended, probabilities = _Attention(config, self.dtype, name="attention")(
             hidden, mask, attention, deterministic
         )
-        wide = _Intermediate(config, self.dtype, name="intermediate")(attended)
-        out = _ResidualNorm(config, self.dtype, name="output")(wide, attended, deterministic)
+        wide = Intermediate(config, self.dtype, name="intermediate")(attended)
+        out = ResidualNorm(config, self.dtype, name="output")(wide, attended, deterministic)
         return out, probabilities
 
 
@@ -321,7 +358,7 @@ class _Attention(nn.Module):
         context, probabilities = _SelfAttention(self.config, self.dtype, name="self")(
             hidden, mask, attention, deterministic
         )
-        out = _ResidualNorm(self.config, self.dtype, name="output")(context, hidden, deterministic)
+        out = ResidualNorm(self.config, self.dtype, name="output")(context, hidden, deterministic)
         return out, probabilities
 
 
@@ -379,7 +416,7 @@ class _Projection(nn.Module):
     def __call__(self, input_size: int) -> tuple[jax.Array, jax.Array]:
         size = self.config.hidden_size
         return (
-            self.param("kernel", _normal(self.config), (input_size, size)),
+            self.param("kernel", normal(self.config), (input_size, size)),
             self.param("bias", nn.initializers.zeros, (size,)),
         )
 
@@ -395,7 +432,7 @@ def _has_fused_attention(hidden: jax.Array, width: int) -> bool:
     )
 
 
-class _Intermediate(nn.Module):
+class Intermediate(nn.Module):
     """The wide half of the feed-forward part: activation(dense)."""
 
     config: EncoderConfig
@@ -403,7 +440,7 @@ class _Intermediate(nn.Module):
 
     @nn.compact
     def __call__(self, hidden: jax.Array) -> jax.Array:
-        wide = _dense(self.config, self.config.intermediate_size, self.dtype, "dense")(hidden)
+        wide = dense(self.config, self.config.intermediate_size, self.dtype, "dense")(hidden)
         name = self.config.activation
         if name == "gelu" and wide.dtype == jnp.bfloat16:
             # The tanh form is off by 5e-4 at most, an eighth of what bfloat16 rounds away at 1,
@@ -412,7 +449,7 @@ class _Intermediate(nn.Module):
         return ACTIVATIONS[name](wide)
 
 
-class _ResidualNorm(nn.Module):
+class ResidualNorm(nn.Module):
     """norm(residual + dropout(dense(x)))."""
 
     config: EncoderConfig
@@ -420,6 +457,6 @@ class _ResidualNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, residual: jax.Array, deterministic: bool) -> jax.Array:
-        x = _dense(self.config, self.config.hidden_size, self.dtype, "dense")(x)
+        x = dense(self.config, self.config.hidden_size, self.dtype, "dense")(x)
         x = nn.Dropout(self.config.dropout)(x, deterministic)
-        return _layer_norm(self.config, self.dtype)(x + residual)
+        return layer_norm(self.config, self.dtype)(x + residual)

@@ -64,7 +64,8 @@ def trim_tokenizer(tokenizer: Tokenizer, kept: np.ndarray) -> Tokenizer:
     backend = tokenizers.Tokenizer.from_str(json.dumps(_renumber(spec, renumbered)))
     roles = tokenizer.wrapper.special_tokens_map
     special = {role: piece for role, piece in roles.items() if isinstance(piece, str)}
-    return dataclasses.replace(make_tokenizer(backend, special), source=tokenizer.source)
+    trimmed = make_tokenizer(backend, special, tokenizer.wrapper.model_input_names)
+    return dataclasses.replace(trimmed, source=tokenizer.source)
 
 
 def trim_embeddings(params: Params, kept: np.ndarray) -> Params:

@@ -21,18 +21,28 @@ from flax import traverse_util
 from xdistil.data.examples import Task
 from xdistil.data.pieces import Tokenizer, save_tokenizer
 from xdistil.errors import InputError, show, show_name
-from xdistil.models import bert, bilstm, names, weights
+from xdistil.models import bert, bilstm, deberta, names, weights
 from xdistil.models.fields import LARGEST
 from xdistil.models.hub import find_folder
 from xdistil.models.names import Path as LeafPath
 from xdistil.models.structs import Params
 
-Model = bert.Encoder | bilstm.BiLSTM
+Transformer = bert.Encoder | deberta.Deberta
+Model = Transformer | bilstm.BiLSTM
 
 _HEADS = {"tagging": "ForTokenClassification", "classification": "ForSequenceClassification"}
 _HEAD_PARTS = ("pooler", "classifier")  # the parts of the parameters that a task may make anew
-_CLASS_NAMES = {"bert": "Bert", "electra": "Electra", bilstm.MODEL_TYPE: "XdistilBiLSTM"}
+_CLASS_NAMES = {
+    "bert": "Bert",
+    "electra": "Electra",
+    "roberta": "Roberta",
+    "xlm-roberta": "XLMRoberta",
+    "camembert": "Camembert",
+    deberta.MODEL_TYPE: "DebertaV2",
+    bilstm.MODEL_TYPE: "XdistilBiLSTM",
+}
 _WORD_EMBEDDINGS = ("embeddings", "word_embeddings", "embedding")
+_POSITIONS = ("embeddings", "position_embeddings", "embedding")
 _NO_LABEL = re.compile(r"[\t\n\r\ud800-\udfff]")
 _SHOWN = 3  # names of tensors that an error lists
 
@@ -178,8 +188,10 @@ def _build_model(raw: dict[str, Any], where: str, task: Task | None, dtype: str)
     model_type = raw.get("model_type")
     if model_type == bilstm.MODEL_TYPE:
         return bilstm.BiLSTM(bilstm.read_config(raw, where), classes, dtype)
-    if model_type in ("bert", "electra"):
+    if isinstance(model_type, str) and model_type in bert.FAMILIES:
         return bert.Encoder(bert.read_config(raw, where), kind, classes, dtype)
+    if model_type == deberta.MODEL_TYPE:
+        return deberta.Deberta(deberta.read_config(raw, where), kind, classes, dtype)
     raise InputError(
         f"{where}: the model type {show(model_type)} is not supported; supported are"
         f" {', '.join(_CLASS_NAMES)}."
@@ -201,9 +213,9 @@ def _sort_tensors(
         if model_type == bilstm.MODEL_TYPE:
             path = tuple(name.split("."))
         elif tensors.flax:
-            path = names.read_flax_path(tuple(name.split("/")), model_type)
+            path = names.read_flax_path(tuple(name.split("/")), names.PREFIXES[model_type])
         else:
-            path = names.read_name(name, model_type)
+            path = names.read_name(name, names.PREFIXES[model_type])
             if path[-1] == "kernel":
                 value = value.transposed()
         if path in found:
@@ -249,7 +261,7 @@ def _fill(
     model: Model, found: dict[LeafPath, weights.Stored], where: Path, seed: int
 ) -> tuple[Params, list[str]]:
     """Parameters with every leaf of the model, from what was found; a missing head is made anew."""
-    if isinstance(model, bert.Encoder) and model.config.layers > len(found):
+    if isinstance(model, Transformer) and model.config.layers > len(found):
         raise InputError(
             f"{where} holds {len(found)} tensors; config.json asks for {model.config.layers} layers"
             " of several each."
@@ -257,6 +269,9 @@ def _fill(
     expected = _shapes(model)
     notes = []
     new: set[LeafPath] = set()
+    if _POSITIONS in found and _POSITIONS not in expected:  # DeBERTa's, of its pre-training
+        found = {path: value for path, value in found.items() if path != _POSITIONS}
+        notes.append("Left out the position embeddings, which this encoder does not use.")
     for part in _HEAD_PARTS:
         wanted = any(path[0] == part for path in expected)
         held = any(path[0] == part for path in found)
@@ -315,17 +330,19 @@ def _name_tensors(model: Model, params: Params) -> dict[str, np.ndarray]:
         raise ValueError("the parameters to be saved are not those of the model")
     if isinstance(model, bilstm.BiLSTM):
         return {".".join(path): leaf for path, leaf in flat.items()}
-    family = model.config.model_type if model.task_kind else ""
+    prefix = names.PREFIXES[model.config.model_type] if model.task_kind else ""
     tensors = {}
     for path, leaf in flat.items():
         leaf = leaf.T if path[-1] == "kernel" else leaf
-        tensors[names.write_name(path, family)] = np.ascontiguousarray(leaf, np.float32)
+        tensors[names.write_name(path, prefix)] = np.ascontiguousarray(leaf, np.float32)
     return tensors
 
 
 def _write_config(model: Model, task: Task | None) -> dict[str, Any]:
     if isinstance(model, bilstm.BiLSTM):
         raw = bilstm.write_config(model.config)
+    elif isinstance(model, deberta.Deberta):
+        raw = deberta.write_config(model.config)
     else:
         raw = bert.write_config(model.config)
     suffix = _HEADS[task.kind] if task else "Model"

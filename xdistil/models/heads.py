@@ -4,17 +4,19 @@ A head runs at every position of a packed row; what it says counts where `label_
 tagging head is one dense layer named `classifier` and needs nothing from here.
 """
 
+from collections.abc import Callable
+
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 
 class Pooler(nn.Module):
-    """BERT's pooler, at every position: f[B,T,D] -> tanh(dense) f[B,T,D].
+    """The pooler of BERT (tanh) and DeBERTa (GELU), at every position: activation(dense), f[B,T,D].
 
     It belongs to sequence classification alone, where its value on [CLS] enters the classifier.
     """
 
+    activation: Callable[[jax.Array], jax.Array]
     kernel_init: jax.nn.initializers.Initializer
     dtype: str = "float32"
 
@@ -23,13 +25,17 @@ class Pooler(nn.Module):
         dense = nn.Dense(
             hidden.shape[-1], dtype=self.dtype, kernel_init=self.kernel_init, name="dense"
         )
-        return jnp.tanh(dense(hidden))
+        return self.activation(dense(hidden))
 
 
-class ElectraClassifier(nn.Module):
-    """ELECTRA's sequence head: dropout, dense, GELU, dropout, dense; f[B,T,D] -> f[B,T,C]."""
+class TwoLayerClassifier(nn.Module):
+    """The sequence head of ELECTRA (GELU) and RoBERTa (tanh), at every position.
+
+    Dropout, dense, activation, dropout, dense; f[B,T,D] -> f[B,T,C].
+    """
 
     classes: int
+    activation: Callable[[jax.Array], jax.Array]
     dropout: float
     kernel_init: jax.nn.initializers.Initializer
     dtype: str = "float32"
@@ -40,6 +46,6 @@ class ElectraClassifier(nn.Module):
             return nn.Dense(size, dtype=self.dtype, kernel_init=self.kernel_init, name=name)
 
         hidden = nn.Dropout(self.dropout)(hidden, deterministic)
-        hidden = jax.nn.gelu(dense(hidden.shape[-1], "dense")(hidden), approximate=False)
+        hidden = self.activation(dense(hidden.shape[-1], "dense")(hidden))
         hidden = nn.Dropout(self.dropout)(hidden, deterministic)
         return dense(self.classes, "out_proj")(hidden)

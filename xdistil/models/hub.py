@@ -7,10 +7,11 @@ import huggingface_hub
 
 from xdistil.errors import InputError
 
-# Large files of other frameworks and pickles stay on the hub.
+# Large files of other frameworks stay on the hub, and pickles where there is anything else.
 _FILES = ["config.json", "model*.safetensors", "model.safetensors.index.json"]
 _TOKENIZER = ["*token*.json", "vocab.*", "merges.txt", "*.model"]
 _FLAX = "flax_model.msgpack"
+_PICKLES = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
 
 
 def find_folder(name: str, revision: str = "main") -> Path:
@@ -26,6 +27,8 @@ def find_folder(name: str, revision: str = "main") -> Path:
     folder = _download(name, revision, _FILES + _TOKENIZER)
     if not any(folder.glob("model*.safetensors")):
         folder = _download(name, revision, [*_FILES, *_TOKENIZER, _FLAX])
+        if not (folder / _FLAX).exists():
+            folder = _download(name, revision, [*_FILES, *_TOKENIZER, *_PICKLES])
     return folder
 
 

@@ -59,7 +59,7 @@ def design_student(
             heads=student.heads,
             intermediate_size=student.intermediate_size or 4 * student.hidden_size,
             positions=teacher.positions,
-            token_types=teacher.token_types,
+            token_types=teacher.token_types or 2,  # DeBERTa has none, though its tokenizer does
             activation=teacher.activation,
             dropout=student.dropout,
             attention_dropout=student.dropout,

@@ -1,4 +1,4 @@
-"""Tensors on disk: safetensors, whole or in shards, and HF Flax's msgpack; nothing is unpickled."""
+"""Tensors on disk: safetensors and PyTorch's own, whole or in shards, and HF Flax's msgpack."""
 
 import contextlib
 import json
@@ -13,13 +13,15 @@ import safetensors
 from flax import serialization, traverse_util
 
 from xdistil.errors import InputError, show, show_name
+from xdistil.models.pickles import read_pickle
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 FLAX = "flax_model.msgpack"
+PICKLE = "pytorch_model.bin"
+PICKLE_INDEX = "pytorch_model.bin.index.json"
 
-
-_SHARD = re.compile(r"[\w .-]{1,200}\.safetensors", re.ASCII)  # a name, and no way elsewhere
+_SHARD = re.compile(r"[\w .-]{1,200}", re.ASCII)  # a name without ending, and no way elsewhere
 _FLOATS = ("F16", "BF16", "F32", "F64")  # safetensors' names; smaller ones lack their scales
 
 
@@ -47,7 +49,7 @@ class Tensors(NamedTuple):
 
 
 def read_tensors(folder: Path) -> Tensors:
-    """All tensors of a model folder; whole safetensors before shards before Flax's msgpack.
+    """All tensors of a model folder: safetensors, or else Flax's msgpack, or else PyTorch's.
 
     Shapes come from the files' headers; numbers are read when they are asked for. Raises InputError
     when there is no such file, or one that is damaged, cut short or points outside the folder.
@@ -55,12 +57,18 @@ def read_tensors(folder: Path) -> Tensors:
     if (folder / WHOLE).exists():
         return Tensors(_read_safetensors(folder / WHOLE, None), False, folder / WHOLE)
     if (folder / INDEX).exists():
-        return Tensors(_read_shards(folder), False, folder / INDEX)
+        values = _read_shards(folder / INDEX, ".safetensors", _read_safetensors)
+        return Tensors(values, False, folder / INDEX)
     if (folder / FLAX).exists():
         return Tensors(_read_msgpack(folder / FLAX), True, folder / FLAX)
-    pickled = sorted(folder.glob("*.bin"))
-    hint = f"; {pickled[0].name} is a pickle and is not read" if pickled else ""
-    raise InputError(f"{folder} holds no model: none of {WHOLE}, {INDEX} or {FLAX}{hint}.")
+    if (folder / PICKLE).exists():
+        return Tensors(_read_pickle(folder / PICKLE, None), False, folder / PICKLE)
+    if (folder / PICKLE_INDEX).exists():
+        values = _read_shards(folder / PICKLE_INDEX, ".bin", _read_pickle)
+        return Tensors(values, False, folder / PICKLE_INDEX)
+    raise InputError(
+        f"{folder} holds no model: none of {WHOLE}, {INDEX}, {FLAX}, {PICKLE} or {PICKLE_INDEX}."
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -86,9 +94,7 @@ def _read_safetensors(path: Path, names: list[str] | None) -> dict[str, Stored]:
     with _tell_damage(path):
         file = safetensors.safe_open(path, framework="numpy")
         held = list(file.keys())
-        missing = sorted(set(names or held) - set(held))
-        if missing:
-            raise InputError(f"{path} lacks {show_name(missing[0])}, which {INDEX} places there.")
+        _check_held(held, names, path)
         return {name: _find_stored(path, file, name) for name in names or held}
 
 
@@ -117,8 +123,34 @@ def _tell_damage(path: Path) -> Iterator[None]:
         raise InputError(f"{path} does not fit into memory: give a smaller model.") from error
 
 
-def _read_shards(folder: Path) -> dict[str, Stored]:
-    index = folder / INDEX
+def _read_pickle(path: Path, names: list[str] | None) -> dict[str, Stored]:
+    held = read_pickle(path)
+    _check_held(list(held), names, path)
+
+    def store(name: str) -> Stored:
+        tensor = held[name]
+
+        def read() -> np.ndarray:
+            if not _is_float(tensor.dtype):
+                raise _not_floats(path, name, tensor.dtype.name)
+            return _to_float32(tensor.read(), name, path)
+
+        return Stored(tensor.shape, read)
+
+    return {name: store(name) for name in names or held}
+
+
+def _check_held(held: list[str], names: list[str] | None, path: Path) -> None:
+    missing = sorted(set(names or held) - set(held))
+    if missing:
+        raise InputError(
+            f"{path} lacks {show_name(missing[0])}, which the index beside it places there."
+        )
+
+
+def _read_shards(
+    index: Path, ending: str, read: Callable[[Path, list[str]], dict[str, Stored]]
+) -> dict[str, Stored]:
     placed = read_json(index).get("weight_map")
     if not isinstance(placed, dict) or not all(isinstance(file, str) for file in placed.values()):
         raise InputError(f"{index}: weight_map must map the names of tensors to files.")
@@ -128,11 +160,11 @@ def _read_shards(folder: Path) -> dict[str, Stored]:
     values: dict[str, Stored] = {}
     for file, names in files.items():
         # A downloaded index must not make us read files elsewhere.
-        if not _SHARD.fullmatch(file):
+        if not (file.endswith(ending) and _SHARD.fullmatch(file.removesuffix(ending))):
             raise InputError(
-                f"{index}: {show(file)} is no safetensors file in the same folder; shards must be."
+                f"{index}: {show(file)} is no {ending} file in the same folder; shards must be."
             )
-        values.update(_read_safetensors(folder / file, names))
+        values.update(read(index.with_name(file), names))
     return values
 
 
@@ -145,14 +177,18 @@ def _read_msgpack(path: Path) -> dict[str, Stored]:
 
     def store(name: str, value: np.ndarray) -> Stored:
         def read() -> np.ndarray:
-            # JAX's own test, because NumPy's does not count bfloat16 among the floats.
-            if not jnp.issubdtype(value.dtype, jnp.floating) or value.dtype.itemsize < 2:
+            if not _is_float(value.dtype):
                 raise _not_floats(path, name, value.dtype.name)
             return _to_float32(value, name, path)
 
         return Stored(value.shape, read)
 
     return {name: store(name, np.asarray(value)) for name, value in flat.items()}
+
+
+def _is_float(dtype: np.dtype) -> bool:
+    # JAX's own test, because NumPy's does not count bfloat16 among the floats.
+    return jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize >= 2
 
 
 def _not_floats(path: Path, name: str, dtype: str) -> InputError:

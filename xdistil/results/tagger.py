@@ -19,7 +19,7 @@ from xdistil.data.packing import collect_predictions, pack
 from xdistil.data.pieces import Tokenizer, cut_and_count, load_tokenizer, tell_cut
 from xdistil.data.tags import SCHEMES, is_tag
 from xdistil.errors import InputError, show
-from xdistil.models.bert import Encoder
+from xdistil.models.bilstm import BiLSTM
 from xdistil.models.fields import check_size
 from xdistil.models.folders import Loaded, Model, load_model
 from xdistil.models.forward import predict_rows
@@ -177,7 +177,7 @@ def open_tagger(name: str, revision: str = "main") -> Tagger:
         )
     for note in loaded.notes:
         log.warning("%s: %s", name, note)
-    tokenizer = load_tokenizer(name, revision)
+    tokenizer = load_tokenizer(name, revision, words=loaded.task.kind == "tagging")
     rows = loaded.model.config.vocabulary_size
     if tokenizer.vocabulary_size > rows:
         raise InputError(
@@ -198,7 +198,7 @@ def _read_record(loaded: Loaded, where: str) -> dict[str, Any]:
     recorded = loaded.config.get(_RECORD, {})
     if not isinstance(recorded, dict):
         raise InputError(f"{where}: {_RECORD} is {show(recorded)}; it must be an object.")
-    longest = loaded.model.config.positions if isinstance(loaded.model, Encoder) else None
+    longest = None if isinstance(loaded.model, BiLSTM) else loaded.model.config.positions
     row_length = recorded.get("row_length", min(longest or _LONGEST, _LONGEST))
     row_length = check_size(row_length, f"{_RECORD}.row_length", where)
     most = min(row_length, longest or row_length)

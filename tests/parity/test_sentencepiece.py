@@ -1,0 +1,66 @@
+"""SentencePiece models that are converted once, against SentencePiece itself."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.data.conftest import TEXT
+from xdistil.data.examples import Example, Task
+from xdistil.data.pieces import cut_pieces, load_tokenizer, save_tokenizer
+
+sentencepiece = pytest.importorskip("sentencepiece")
+CLASSES = Task("classification", ("no", "yes"))
+
+
+@pytest.mark.parametrize(
+    ("family", "file"), [("xlm-roberta", "sentencepiece.bpe.model"), ("deberta-v2", "spm.model")]
+)
+def test_a_converted_tokenizer_cuts_as_sentencepiece_does(
+    family: str, file: str, tmp_path: Path
+) -> None:
+    (tmp_path / "texts").write_text("\n".join([TEXT] * 20))
+    special = {}
+    if family == "deberta-v2":  # whose special pieces stand in the model, before all others
+        special = {
+            "pad_id": 0,
+            "bos_id": 1,
+            "eos_id": 2,
+            "unk_id": 3,
+            "pad_piece": "[PAD]",
+            "bos_piece": "[CLS]",
+            "eos_piece": "[SEP]",
+            "unk_piece": "[UNK]",
+        }
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(tmp_path / "texts"),
+        model_prefix=str(tmp_path / "trained"),
+        vocab_size=35,
+        normalization_rule_name="identity",
+        minloglevel=2,
+        **special,
+    )
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (tmp_path / "trained.model").rename(folder / file)
+    (folder / "config.json").write_text(json.dumps({"model_type": family}))
+    own = sentencepiece.SentencePieceProcessor(model_file=str(folder / file))
+    tokenizer = load_tokenizer(str(folder))
+    save_tokenizer(tokenizer, tmp_path / "saved")
+    assert (tmp_path / "saved" / "tokenizer.json").exists()
+    for opened in (tokenizer, load_tokenizer(str(tmp_path / "saved"))):
+        for text in ("the teacher reads", "unlabelled student ¿ texts"):
+            pieces = cut_pieces([Example((text,), None, "und")], CLASSES, opened, 99)
+            names = [opened.backend.id_to_token(piece) for piece in pieces.tokens.tolist()]
+            unknown = opened.backend.id_to_token(opened.unk)
+            cut = [
+                unknown if own.is_unknown(own.piece_to_id(p)) else p
+                for p in own.encode_as_pieces(text)
+            ]
+            assert names[1:-1] == cut
+            if family == "xlm-roberta":  # fairseq: <s>, <pad>, </s>, <unk>, then the rest
+                assert pieces.tokens[1:-1].tolist() == [
+                    3 if piece == 0 else piece + 1 for piece in own.encode(text)
+                ]
+            else:
+                assert pieces.tokens[1:-1].tolist() == own.encode(text)
