@@ -1,7 +1,9 @@
 """Model folders broken by chance or by will: each ends in one sentence, before memory is taken."""
 
 import json
+import math
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,13 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes
     """The files of a sound folder of each kind."""
     folder = tmp_path_factory.mktemp("sound")
     tokenizer = train_tokenizer(folder / "tokenizer")
-    kinds = {"bert": ("bert", TAGGING), "topics": ("bert", CLASSES), "lstm": ("bilstm", TAGGING)}
+    kinds = {
+        "bert": ("bert", TAGGING),
+        "topics": ("bert", CLASSES),
+        "lstm": ("bilstm", TAGGING),
+        "roberta": ("roberta", TAGGING),
+        "deberta": ("deberta-v2", TAGGING),
+    }
     return {
         name: {
             path.name: path.read_bytes()
@@ -78,7 +86,7 @@ def refuse(folder: Path, words: str, read: Callable[[str], object] = open_tagger
     assert len(sentence) < 700
 
 
-@pytest.mark.parametrize("kind", ["bert", "topics", "lstm"])
+@pytest.mark.parametrize("kind", ["bert", "topics", "lstm", "roberta", "deberta"])
 def test_what_is_changed_below_is_sound_before(kind: str, write: Callable[..., Path]) -> None:
     assert len(list(open_tagger(str(write(kind=kind))).label_lines([b"Anna went\n"], "x"))) == 1
 
@@ -86,16 +94,25 @@ def test_what_is_changed_below_is_sound_before(kind: str, write: Callable[..., P
 # config.json
 
 
+ENCODER = {
+    "vocab_size": 1,
+    "hidden_size": 1,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "intermediate_size": 1,
+    "max_position_embeddings": 1,
+    "type_vocab_size": 1,
+    "pad_token_id": 0,
+}
 SIZES = {
-    "bert": {
-        "vocab_size": 1,
-        "hidden_size": 1,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 1,
-        "intermediate_size": 1,
-        "max_position_embeddings": 1,
-        "type_vocab_size": 1,
-        "pad_token_id": 0,
+    "bert": ENCODER,
+    "roberta": ENCODER,
+    "deberta": ENCODER
+    | {
+        "embedding_size": 1,
+        "type_vocab_size": 0,
+        "position_buckets": -1,
+        "max_relative_positions": -1,
     },
     "lstm": {
         "vocabulary_size": 1,
@@ -115,24 +132,46 @@ def test_a_size_that_none_can_have_is_refused(kind, key, least, sound, tmp_path)
     for name, content in sound[kind].items():
         (tmp_path / name).write_bytes(content)
     config = json.loads(sound[kind]["config.json"])
-    for value in (-1, least - 1, True, 1.0, "8", [8], 10**8, 10**12, 10**30):
+    for value in (min(-1, least - 1), least - 1, True, 1.0, "8", [8], 10**8, 10**12, 10**30):
         (tmp_path / "config.json").write_text(json.dumps(config | {key: value}))
         refuse(tmp_path, f"config.json: {key} is {str(value)[:20]}" if value != "8" else "'8'")
 
 
-@pytest.mark.parametrize("key", ["num_hidden_layers", "hidden_size", "vocab_size"])
-def test_a_size_far_beyond_the_tensors_costs_nothing(key: str, write) -> None:
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        ("bert", "num_hidden_layers"),
+        ("bert", "hidden_size"),
+        ("bert", "vocab_size"),
+        ("roberta", "num_hidden_layers"),
+        ("roberta", "max_position_embeddings"),
+        ("deberta", "num_hidden_layers"),
+        ("deberta", "embedding_size"),
+        ("deberta", "max_position_embeddings"),
+    ],
+)
+def test_a_size_far_beyond_the_tensors_costs_nothing(kind: str, key: str, write) -> None:
     # Ten million layers would be traced for hours, a pooler of this width takes terabytes.
     change = edit("config.json", lambda raw: raw.update({key: 10_000_000}))
-    words = "tensors; config.json asks for" if "layers" in key else "config.json makes it"
-    refuse(write(change), words, lambda name: load_model(name, task=CLASSES))
+    words = {
+        "num_hidden_layers": "tensors; config.json asks for",
+        "embedding_size": "lacks embeddings/embed_proj/kernel",
+    }.get(key, "config.json makes it")
+    refuse(write(change, kind), words, lambda name: load_model(name, task=CLASSES))
 
 
 @pytest.mark.parametrize(
-    "key", ["layer_norm_eps", "hidden_dropout_prob", "attention_probs_dropout_prob"]
+    ("kind", "key"),
+    [
+        ("bert", "layer_norm_eps"),
+        ("bert", "hidden_dropout_prob"),
+        ("bert", "attention_probs_dropout_prob"),
+        ("deberta", "layer_norm_eps"),
+        ("deberta", "pooler_dropout"),
+    ],
 )
-def test_a_rate_that_none_can_be_is_refused(key: str, sound, tmp_path) -> None:
-    config = json.loads(sound["bert"]["config.json"])
+def test_a_rate_that_none_can_be_is_refused(kind: str, key: str, sound, tmp_path) -> None:
+    config = json.loads(sound[kind]["config.json"])
     for value in (float("nan"), float("inf"), -0.1, 5, "0", True, 10**400):
         (tmp_path / "config.json").write_text(json.dumps(config | {key: value}))
         refuse(tmp_path, f"config.json: {key} is ")
@@ -174,6 +213,47 @@ def test_a_rate_that_none_can_be_is_refused(key: str, sound, tmp_path) -> None:
 )
 def test_a_field_of_another_type_or_meaning_is_refused(key, value, words, write) -> None:
     refuse(write(edit("config.json", lambda raw: raw.update({key: value}))), words)
+
+
+def test_a_roberta_has_positions_behind_that_of_padding(write) -> None:
+    change = edit("config.json", lambda raw: raw.update(max_position_embeddings=5, pad_token_id=4))
+    refuse(write(change, "roberta"), "max_position_embeddings is 5; it must be more than 5")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("pos_att_type", 7, "pos_att_type is 7"),
+        ("pos_att_type", {"c2p": 1}, "pos_att_type is {'c2p': 1}"),
+        ("pos_att_type", [["c2p"]], "pos_att_type is [['c2p']]"),
+        ("pos_att_type", "c2p|p2p", "pos_att_type is ['c2p', 'p2p']"),
+        ("pos_att_type", "x|" * 10**5, "pos_att_type is ['x', 'x'"),
+        ("relative_attention", 1, "relative_attention is 1; it must be true or false"),
+        ("share_att_key", "true", "share_att_key is 'true'"),
+        ("norm_rel_ebd", True, "norm_rel_ebd is True; it must be a text"),
+        ("pooler_hidden_act", "x\n" * 10**5, "known are"),
+        ("pooler_hidden_size", 9, "pooler_hidden_size is 9; only 8"),
+        ("conv_kernel_size", "x\n" * 10**5, "only 0 is supported"),
+        ("attention_head_size", [4], "attention_head_size is [4]; only 4"),
+        ("position_buckets", 1024, "position_buckets is 1024; it must be from 2 to less than"),
+        ("position_buckets", 1, "position_buckets is 1; it must be from 2"),
+    ],
+)
+def test_a_field_of_deberta_that_none_can_have_is_refused(key, value, words, write) -> None:
+    refuse(write(edit("config.json", lambda raw: raw.update({key: value})), "deberta"), words)
+
+
+@pytest.mark.parametrize("kind", ["roberta", "deberta"])
+def test_pieces_beyond_the_rows_of_any_family_are_refused(kind: str, write) -> None:
+    change = edit("tokenizer.json", lambda raw: raw["model"]["vocab"].update(Anna=500))
+    refuse(write(change, kind), "has 501 pieces")
+
+
+@pytest.mark.parametrize("kind", ["roberta", "deberta"])
+def test_segments_longer_than_the_positions_of_any_family_are_refused(kind: str, write) -> None:
+    record = {"row_length": 64, "max_length": 49}
+    change = edit("config.json", lambda raw: raw.update(xdistil=record))
+    refuse(write(change, kind), "rows and positions hold 48 pieces")
 
 
 @pytest.mark.parametrize(
@@ -305,6 +385,127 @@ def test_an_index_that_leads_nowhere_is_refused(index: Any, words: str, write) -
     def change(folder: Path) -> None:
         (folder / "model.safetensors").rename(folder / "part.safetensors")
         (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+    refuse(write(change), words)
+
+
+# PyTorch's files
+
+STORAGES = {
+    "float32": "Float",
+    "float64": "Double",
+    "int8": "Char",
+    "int64": "Long",
+    "bool": "Bool",
+    "complex64": "ComplexFloat",
+}
+
+
+def write_tuple(numbers: tuple[int, ...]) -> str:
+    return "(" + "".join(f"I{number}\n" for number in numbers) + "t"
+
+
+def list_tensor(name: str, record: int, dtype: str, shape: tuple[int, ...]) -> str:
+    """What stands for a contiguous tensor in a pickle of the oldest and legible spelling."""
+    count = math.prod(shape)
+    strides = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+    storage = f"(Vstorage\nctorch\n{STORAGES[dtype]}Storage\nV{record}\nVcpu\nI{count}\ntQ"
+    spelt = name.encode("raw_unicode_escape").decode("latin-1").replace("\n", "\\u000a")
+    return (
+        f"V{spelt}\nctorch._utils\n_rebuild_tensor_v2\n"
+        f"({storage}I0\n{write_tuple(shape)}{write_tuple(strides)}I00\n}}tRs"
+    )
+
+
+def with_pickle(
+    change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] = dict,
+    huge: tuple[int, ...] = (),
+) -> Change:
+    """The tensors as PyTorch lays them out; `huge` is what the file says of the shape of KERNEL."""
+
+    def apply(folder: Path) -> None:
+        tensors = change(safetensors.numpy.load_file(folder / "model.safetensors"))
+        (folder / "model.safetensors").unlink()
+        listing = "}"
+        with zipfile.ZipFile(folder / "pytorch_model.bin", "w") as archive:
+            for record, (name, value) in enumerate(tensors.items()):
+                shape = huge if huge and name == KERNEL else value.shape
+                listing += list_tensor(name, record, value.dtype.name, shape)
+                archive.writestr(f"model/data/{record}", value.tobytes())
+                length = math.prod(shape) * value.itemsize
+                archive.getinfo(f"model/data/{record}").file_size = length
+            archive.writestr("model/data.pkl", (listing + ".").encode("latin-1"))
+
+    return apply
+
+
+def test_the_pickle_that_is_changed_below_is_sound_before(write) -> None:
+    assert len(list(open_tagger(str(write(with_pickle()))).label_lines([b"Anna\n"], "x"))) == 1
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", "bool", "complex64"])
+def test_pickled_weights_of_other_types_than_floats_are_refused(dtype: str, write) -> None:
+    change = with_pickle(lambda tensors: tensors | {KERNEL: tensors[KERNEL].astype(dtype)})
+    refuse(write(change), f"{KERNEL} holds {dtype}; weights must be floats of 16 to 64 bits")
+
+
+def test_pickled_numbers_too_large_for_float32_are_told_without_a_warning(write) -> None:
+    change = with_pickle(lambda t: t | {KERNEL: t[KERNEL].astype(np.float64) * 1e300})
+    refuse(write(change), f"{KERNEL} holds numbers that are not finite")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "", "x" * 10**6, "classifier"])
+def test_a_pickled_tensor_of_an_odd_name_is_named_in_one_line(name: str, write) -> None:
+    change = with_pickle(lambda tensors: tensors | {name: tensors[KERNEL]})
+    refuse(write(change), "holds tensors this model does not know")
+
+
+def test_pickled_terabytes_are_refused_before_memory_is_taken(write) -> None:
+    change = with_pickle(huge=(10**6, 10**6))
+    refuse(write(change), "intermediate/dense/kernel has the shape 1000000 by 1000000")
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda whole: b"",
+        lambda whole: b"PK",
+        lambda whole: b"\0" * 99,
+        lambda whole: b"\x80" * 10**5,
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: whole[:-1],
+        lambda whole: whole.replace(b"FloatStorage", b"Float\n.....!"),
+        lambda whole: whole.replace(b"data.pkl", b"data.pk\n"),
+    ],
+)
+def test_a_pickle_that_is_cut_short_or_none_is_refused(cut, write) -> None:
+    def change(folder: Path) -> None:
+        with_pickle()(folder)
+        path = folder / "pytorch_model.bin"
+        path.write_bytes(cut(path.read_bytes()))
+
+    refuse(write(change), "pytorch_model.bin is ")
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("../pytorch_model.bin", "is no .bin file in the same folder"),
+        ("a\0.bin", "in the same folder"),
+        ("\ud800.bin", "in the same folder"),
+        ("a\n.bin", "in the same folder"),
+        ("x" * 10**5 + ".bin", "in the same folder"),
+        ("part.safetensors", "in the same folder"),
+        ("gone.bin", "gone.bin"),
+        (["part.bin"], "weight_map must map"),
+    ],
+)
+def test_an_index_of_pickles_that_leads_nowhere_is_refused(file: Any, words: str, write) -> None:
+    def change(folder: Path) -> None:
+        with_pickle()(folder)
+        (folder / "pytorch_model.bin").rename(folder / "part.bin")
+        index = {"weight_map": {KERNEL: file}}
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
 
     refuse(write(change), words)
 

@@ -186,6 +186,33 @@ def test_tensors_beyond_their_storage_are_refused(listing: str, words: str, tmp_
         read_pickle(path)
 
 
+@pytest.mark.parametrize(
+    ("listing", "words"),
+    [
+        (b"}r\xff\xff\xff\x03.", "keeps a value under the number 67108863"),
+        (b"}p67108863\n.", "keeps a value under the number 67108863"),
+        (b"})" + b"\x85" * 40_000 + b"K\x01s.", "more tuples than"),
+        (b"}" + b"N0" * 2**21 + b".", "data.pkl is longer than"),
+    ],
+)
+def test_a_listing_that_would_take_memory_or_stack_is_refused(
+    listing: bytes, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=words):
+        read_pickle(write_archive(tmp_path / "a.bin", listing))
+
+
+def test_a_storage_shorter_than_the_archive_says_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model/data.pkl", name_tensor((12,), (1,)))
+        archive.writestr("model/data/0", NUMBERS[:3].tobytes())
+        archive.getinfo("model/data/0").file_size = 48
+    tensor = read_pickle(path)["w"]
+    with pytest.raises(InputError, match="a storage has 12 bytes and not 48"):
+        tensor.read()
+
+
 def test_another_byte_order_or_a_compressed_storage_is_refused(tmp_path: Path) -> None:
     listing = name_tensor((12,), (1,))
     path = write_archive(tmp_path / "a.bin", listing, byteorder=b"big")

@@ -1,6 +1,7 @@
 """Tiny model folders with random weights, for tests of what uses a folder."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ from xdistil.data.pieces import Tokenizer, load_tokenizer
 from xdistil.data.vocabulary import train_wordpiece
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
+from xdistil.models.deberta import Deberta, DebertaConfig
 from xdistil.models.folders import Model, save_model
 from xdistil.models.structs import Params
 
@@ -29,21 +31,25 @@ def train_tokenizer(folder: Path) -> Tokenizer:
 
 
 def make_model(kind: str, task: Task | None, vocabulary_size: int) -> Model:
-    """A model of kind bilstm, bert or electra."""
+    """A model of kind bilstm, deberta-v2, or one that a bert.Encoder is of."""
     classes = len(task.labels) if task else 0
     if kind == "bilstm":
         return BiLSTM(BiLSTMConfig(vocabulary_size, 5, 6, 7), classes)
-    config = EncoderConfig(
-        model_type=kind,
-        vocabulary_size=vocabulary_size,
-        embedding_size=8 if kind == "bert" else 6,
-        hidden_size=8,
-        layers=2,
-        heads=2,
-        intermediate_size=16,
-        positions=48,
-    )
-    return Encoder(config, task.kind if task else "", classes)
+    shape: dict[str, Any] = {
+        "model_type": kind,
+        "vocabulary_size": vocabulary_size,
+        "embedding_size": 6 if kind == "electra" else 8,
+        "hidden_size": 8,
+        "layers": 2,
+        "heads": 2,
+        "intermediate_size": 16,
+        "positions": 48,
+    }
+    task_kind = task.kind if task else ""
+    if kind == "deberta-v2":
+        config = DebertaConfig(**shape, relative=True, terms=("c2p", "p2c"), buckets=8)
+        return Deberta(config, task_kind, classes)
+    return Encoder(EncoderConfig(**shape), task_kind, classes)
 
 
 def make_folder(

@@ -9,8 +9,10 @@ storages afterwards, when everything that was written down has been checked.
 
 import collections
 import contextlib
+import io
 import math
 import pickle
+import pickletools
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +40,8 @@ _STORAGES: dict[str, Any] = {
 }
 _MOST_AXES = 32
 _MOST_NUMBERS = 2**48  # of a storage or a step: more than any memory holds
+_MOST_LISTED = 2**22  # bytes of data.pkl; a tensor takes about two hundred
+_MOST_TUPLES = 30_000  # in data.pkl; a tensor takes five
 
 
 class Pickled(NamedTuple):
@@ -148,10 +152,12 @@ def _read_archive(archive: zipfile.ZipFile, path: Path) -> dict[str, Pickled]:
     if len(listings) != 1:
         raise ValueError("it has no data.pkl")
     root = listings[0].removesuffix("data.pkl")
-    if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
+    order = f"{root}byteorder"
+    if order in archive.namelist() and _read_short(archive, order, 10) != b"little":
         raise ValueError("its numbers are not little-endian")
-    with archive.open(listings[0]) as file:
-        state = _Reader(file, path).load()
+    listing = _read_short(archive, listings[0], _MOST_LISTED)
+    _check_listing(listing)
+    state = _Reader(io.BytesIO(listing), path).load()
     if not isinstance(state, dict):
         raise ValueError(f"it holds no tensors by name but one {type(state).__name__}")
     tensors = {}
@@ -164,6 +170,27 @@ def _read_archive(archive: zipfile.ZipFile, path: Path) -> dict[str, Pickled]:
         except ValueError as error:
             raise ValueError(f"{show_name(name)}: {error}") from error
     return tensors
+
+
+def _read_short(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    # What is packed may be a thousand times as long as the file it is in.
+    with archive.open(name) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"its {show_name(name)} is longer than {most} bytes")
+    return content
+
+
+def _check_listing(listing: bytes) -> None:
+    # Python's reader reserves memory up to the highest number that a value is kept under, and its
+    # stack overflows where tuples stand in tuples without end.
+    tuples = 0
+    for opcode, argument, _ in pickletools.genops(listing):
+        if opcode.name.endswith("PUT") and int(argument or 0) > len(listing):
+            raise ValueError(f"it keeps a value under the number {show(argument)}")
+        tuples += opcode.name.startswith("TUPLE")
+        if tuples > _MOST_TUPLES:
+            raise ValueError("it has more tuples than the tensors of a model need")
 
 
 def _find_tensor(archive: zipfile.ZipFile, root: str, tensor: _Tensor, path: Path) -> Pickled:
