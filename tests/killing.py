@@ -17,6 +17,7 @@ import collections
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -35,14 +36,14 @@ CONFIG = (
     "--config.plan[1].unfreeze=gradual",
     "--config.plan[1].thaw_epochs=2",
     "--config.plan[2].patience=2",
-    "--config.eval_every=6",
+    "--config.eval_every=40",
     "--config.log_every=4",
-    "--config.checkpoint_minutes=0.03",
+    "--config.checkpoint_minutes=0.02",
 )
 TIMED = ("tokens_per_second",)
 LIMIT = 600.0  # seconds after which a run is taken for hanging
 STOPPED = 75
-_UNDER_WAY = "\nstudent vocabulary: "  # stands in the plan that every start prints
+_UNDER_WAY = re.compile("\n(.* from step |computing |predicting and scoring)")  # told by the run
 
 
 @dataclass
@@ -96,7 +97,7 @@ def kill_runs(folder: Path, kills: int, seed: int) -> Report:
                 delay = draw.uniform(0, ready)
             else:
                 _wait_until_under_way(process, workdir)
-                delay = draw.uniform(0, 1.5 * (whole - ready) / max(kills, 1))
+                delay = draw.uniform(0, 1 + 4 * (whole - ready) / max(kills, 1))
             if not left or _ends_within(process, delay):
                 _wait(process, 0)
                 break
@@ -149,11 +150,11 @@ def _wait(process: subprocess.Popen[bytes], code: int) -> None:
 
 
 def _wait_until_under_way(process: subprocess.Popen[bytes], workdir: Path) -> None:
-    """Until this start of the run has told its plan, behind which it trains."""
+    """Until this start of the run trains, computes signals or scores."""
     output = workdir.with_suffix(".log")
-    before = output.read_text(errors="replace").count(_UNDER_WAY)
+    before = len(_UNDER_WAY.findall(output.read_text(errors="replace")))
     while process.poll() is None:
-        if output.read_text(errors="replace").count(_UNDER_WAY) > before:
+        if len(_UNDER_WAY.findall(output.read_text(errors="replace"))) > before:
             return
         time.sleep(0.02)
 
