@@ -28,6 +28,20 @@ def test_deferred_work_learns_of_it_when_it_asks():
             stop.check()
 
 
+def test_a_signal_that_comes_while_processes_agree_is_not_lost(monkeypatch):
+    stop = Stop()
+
+    def agree(value: int) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return value
+
+    with stop.listening(), stop.deferring():
+        with monkeypatch.context() as patch:
+            patch.setattr("xdistil.stopping.agree", agree)
+            assert not stop.is_asked()
+        assert stop.is_asked()
+
+
 def test_deferring_ends_with_the_outermost_block():
     stop = Stop()
     with stop.listening():

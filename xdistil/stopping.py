@@ -25,7 +25,7 @@ class Stop:
 
     def __init__(self) -> None:
         """Asked by nobody."""
-        self._asked = 0
+        self._noted = 0  # the signal that came to this process
         self._deferred = False
 
     @contextlib.contextmanager
@@ -52,18 +52,22 @@ class Stop:
 
     def is_asked(self) -> bool:
         """Whether any process was asked to stop. All processes must ask at the same point."""
-        self._asked = agree(self._asked)
-        return self._asked > 0
+        return self._agree() > 0
 
     def check(self) -> None:
         """Raises StoppedError if any process was asked to stop."""
-        if self.is_asked():
-            raise StoppedError(signal.Signals(self._asked).name)
+        number = self._agree()
+        if number:
+            raise StoppedError(signal.Signals(number).name)
+
+    def _agree(self) -> int:
+        # Nothing is written here: a signal may come while the processes agree.
+        return agree(self._noted)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._asked and number == signal.SIGINT:
+        if self._noted and number == signal.SIGINT:
             os._exit(_LEFT_AT_ONCE)
-        self._asked = number
+        self._noted = number
         if not self._deferred:
             raise StoppedError(signal.Signals(number).name)
         # Not through logging, whose lock the interrupted code may hold.
