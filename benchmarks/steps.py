@@ -547,7 +547,9 @@ def start_finetuning_contest(setting: Setting, folder: Path, device: str) -> dic
     texts = setting.texts
     loaded = load_model(str(folder), task=texts.task, dtype=setting.dtype)
     row_length = texts.rows.piece.shape[1]
-    rows = batches.rows_per_batch(texts.pieces, row_length, FINETUNING_SENTENCES, make_mesh().size)
+    rows = batches.fill_up(
+        batches.rows_per_batch(texts.pieces, row_length, FINETUNING_SENTENCES), make_mesh().size
+    )
     ours = Setting(texts, rows, setting.dtype, setting.steps)
     groups = sort_into_batches(texts.pieces, sentences=FINETUNING_SENTENCES)
     contestants = {"xdistil": start_training(ours, loaded.model, FINETUNING, params=loaded.params)}
