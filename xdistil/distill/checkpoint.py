@@ -7,6 +7,7 @@ checksum of every leaf and one of itself: Orbax restores a flipped bit without a
 
 import json
 import logging
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,11 @@ class Checkpoints:
             best=ocp.args.StandardSave(best),
             cursor=ocp.args.JsonSave({**cursor, "seal": _seal(cursor)}),
         )
+        # Threads of a save that fails go on complaining, object by object, into our sentence.
+        shown, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
         try:
             self._manager.save(step, args=items, force=True)
+            sys.unraisablehook = shown
         except Exception as error:  # Orbax raises whatever its parts do
             reason = str(error).splitlines()[0].rpartition(": ")[2]
             raise OSError(
