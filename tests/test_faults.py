@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_flow import CONFIG, arguments, read_json, write_task
+from tests.test_flow import arguments, read_json, write_run
 
 ROOT = Path(__file__).parents[1]
 NOBODY = 65534
@@ -19,9 +19,7 @@ NOBODY = 65534
 @pytest.fixture(scope="module")
 def task(tmp_path_factory) -> tuple[Path, Path]:
     """A config and its data."""
-    base = tmp_path_factory.mktemp("task")
-    (base / "tiny.py").write_text(CONFIG, encoding="utf-8")
-    return base / "tiny.py", write_task(base / "data")
+    return write_run(tmp_path_factory.mktemp("task"))
 
 
 def run(task: tuple[Path, Path], workdir: Path, largest_file: int = 0):
@@ -79,10 +77,9 @@ def test_a_workdir_of_another_user_is_refused():
     try:
         base.chmod(0o755)
         (base / "run").mkdir()
-        (base / "tiny.py").write_text(CONFIG, encoding="utf-8")
-        data = write_task(base / "data")
+        task = write_run(base)
         done = subprocess.run(
-            [sys.executable, "-c", program, *arguments(base / "tiny.py", data, base / "run")],
+            [sys.executable, "-c", program, *arguments(*task, base / "run")],
             cwd=ROOT,
             capture_output=True,
             text=True,

@@ -84,6 +84,12 @@ def write_task(folder: Path) -> Path:
     return folder
 
 
+def write_run(base: Path) -> tuple[Path, Path]:
+    """The tiny config and its data, below a folder."""
+    (base / "tiny.py").write_text(CONFIG, encoding="utf-8")
+    return base / "tiny.py", write_task(base / "data")
+
+
 def arguments(config: Path, data: Path, workdir: Path, *more: str) -> list[str]:
     return [f"--config={config}", f"--config.data.folder={data}", f"--workdir={workdir}", *more]
 

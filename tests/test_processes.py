@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tests.test_flow import CONFIG, arguments, read_json, read_lines, write_task
+from tests.test_flow import arguments, read_json, read_lines, write_run
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 240  # after which a process is taken for hanging
@@ -32,9 +32,7 @@ def count(request) -> int:
 @pytest.fixture(scope="module")
 def task(tmp_path_factory) -> tuple[Path, Path]:
     """A config and its data."""
-    base = tmp_path_factory.mktemp("task")
-    (base / "tiny.py").write_text(CONFIG, encoding="utf-8")
-    return base / "tiny.py", write_task(base / "data")
+    return write_run(tmp_path_factory.mktemp("task"))
 
 
 def start(task: tuple[Path, Path], workdir: Path, count: int, *more: str) -> list[Any]:

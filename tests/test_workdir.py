@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -29,10 +30,10 @@ def test_the_config_is_written_once_and_claimed_again(tmp_path):
 
 
 def change(experiment: Experiment, path: str, value: object) -> None:
-    part = experiment
+    part: Any = experiment
     *steps, last = path.replace("[", ".").replace("]", "").split(".")
     for step in steps:
-        part = part[int(step)] if step.isdigit() else getattr(part, step)  # type: ignore[index]
+        part = part[int(step)] if step.isdigit() else getattr(part, step)
     setattr(part, last, value)
 
 

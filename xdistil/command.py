@@ -11,6 +11,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -126,13 +127,13 @@ def _apply(arguments: list[str]) -> Experiment:
 
 def _check_override(experiment: Experiment, path: str, value: str) -> None:
     """Follows a dotted path such as `plan[0].lr` to a field and checks the value's type."""
-    part: object = experiment
+    part: Any = experiment
     steps = path.split(".")
     for depth, step in enumerate(steps):
         match = re.fullmatch(r"(\w+)(?:\[(-?\w*)\])?", step)
         name, index = match.groups() if match else (step, None)
         done = ".".join([*steps[:depth], ""])
-        fields = {item.name: item for item in dataclasses.fields(part)}  # type: ignore[arg-type]
+        fields = {item.name: item for item in dataclasses.fields(part)}
         if name not in fields:
             raise InputError(
                 f"--config.{path}: there is no field {done}{name}{_suggest(name, fields)}."

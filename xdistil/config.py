@@ -9,6 +9,7 @@ import dataclasses
 import math
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from xdistil.errors import InputError
 
@@ -307,9 +308,10 @@ def _check_baseline(path: str, baseline: Baseline) -> None:
         raise InputError(f"{path}.lrs is {baseline.lrs!r}: numbers above 0 separated by commas.")
 
 
-def _check_types(part: object, path: str) -> None:
-    for item in dataclasses.fields(part):  # type: ignore[arg-type]
+def _check_types(part: Any, path: str) -> None:
+    for item in dataclasses.fields(part):
         value, name = getattr(part, item.name), path + item.name
+        kind: Any = item.type
         if dataclasses.is_dataclass(value):
             _check_types(value, name + ".")
         elif isinstance(value, tuple | list):
@@ -321,15 +323,15 @@ def _check_types(part: object, path: str) -> None:
         elif item.type is float and isinstance(value, int | float):
             if not math.isfinite(value) or value < 0:
                 raise InputError(f"{name} is {value}: it must be a finite number, 0 or more.")
-        elif not isinstance(value, item.type):  # type: ignore[arg-type]
+        elif not isinstance(value, kind):
             raise InputError(f"{name} is {value!r}: it must be {_type_name(item.type)}.")
         elif item.type is int and value < 0:
             raise InputError(f"{name} is {value}: it must be 0 or more.")
 
 
-def _type_name(kind: object) -> str:
+def _type_name(kind: Any) -> str:
     names = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
-    return names[kind]  # type: ignore[index]
+    return names[kind]
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -12,7 +12,7 @@ from xdistil.distill.routes import describe_route
 from xdistil.legs import plan_routes
 from xdistil.models.bilstm import BiLSTM
 from xdistil.models.student import count_parameters
-from xdistil.prepare import Prepared, Texts, prepare, take_share
+from xdistil.prepare import Prepared, Texts, find_texts, prepare
 
 MANY_UNKNOWN = 0.05  # share of words holding an unknown piece above which scores mean little
 
@@ -63,21 +63,12 @@ def describe_plan(experiment: Experiment, prepared: Prepared) -> str:
         )
     if prepared.kept is not None:
         lines.append(f"student vocabulary: {len(prepared.kept):,} pieces that the texts hold")
-    for name, stages, texts, tokenizer in (
-        ("teacher", prepared.teacher_stages, prepared.teacher_texts, prepared.tokenizer),
-        ("student", prepared.student_stages, prepared.student_texts, prepared.student_tokenizer),
+    for name, stages in (
+        ("teacher", prepared.teacher_stages),
+        ("student", prepared.student_stages),
     ):
         for number, planned in enumerate(stages, 1):
-            source = texts[planned.stage.data]
-            if planned.stage.data == "train":
-                source = take_share(
-                    source,
-                    planned.stage.label_fraction,
-                    prepared.corpus.task,
-                    tokenizer,
-                    experiment.data,
-                    experiment.seed,
-                )
+            source = find_texts(experiment, prepared, name, planned.stage)
             lines.append(
                 f"{name} {number}/{len(stages)} {_describe_stage(experiment, planned, source)}"
             )

@@ -8,13 +8,13 @@ from xdistil.config import Experiment, Stage
 from xdistil.distill.course import Leg, Source, count_steps, steps_between_evaluations
 from xdistil.distill.recipes import PlannedStage, wanted_signals
 from xdistil.distill.routes import Route, estimate_route, nominal_rate
-from xdistil.distill.teacher import Teacher, open_cache, signal_names
+from xdistil.distill.teacher import Reader, open_cache, signal_names
 from xdistil.models.forward import Wanted
-from xdistil.prepare import Prepared, Texts, take_share
+from xdistil.prepare import Prepared, Texts, find_texts
 from xdistil.setting import Setting
 
 
-def draw_legs(setting: Setting, teacher: Teacher) -> tuple[Leg, ...]:
+def draw_legs(setting: Setting, teacher: Reader) -> tuple[Leg, ...]:
     """The legs of the student's plan; the teacher reads the texts of cached routes here, once."""
     prepared = setting.prepared
     texts = stage_texts(setting.experiment, prepared)
@@ -78,16 +78,7 @@ def stage_texts(experiment: Experiment, prepared: Prepared) -> dict[str, Texts]:
     for planned in prepared.student_stages:
         stage, key = planned.stage, texts_key(planned.stage)
         if key not in texts:
-            texts[key] = prepared.student_texts[stage.data]
-            if stage.data == "train":
-                texts[key] = take_share(
-                    texts[key],
-                    stage.label_fraction,
-                    prepared.corpus.task,
-                    prepared.student_tokenizer,
-                    experiment.data,
-                    experiment.seed,
-                )
+            texts[key] = find_texts(experiment, prepared, "student", stage)
     return texts
 
 

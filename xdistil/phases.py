@@ -19,14 +19,14 @@ from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course, Leg, Source
 from xdistil.distill.loop import Outcome, run_plan
 from xdistil.distill.recipes import PlannedStage, plan_stages
-from xdistil.distill.teacher import Teacher, params_fingerprint
+from xdistil.distill.teacher import Reader, params_fingerprint
 from xdistil.legs import draw_legs
 from xdistil.mesh import agree, first_process_first, replicate, spread
 from xdistil.models.folders import Loaded, Model, load_model, save_model
 from xdistil.models.forward import predict_rows
 from xdistil.models.structs import Params
 from xdistil.models.student import count_parameters, init_student, start_from_checkpoint
-from xdistil.prepare import Texts, take_share
+from xdistil.prepare import Texts, find_texts
 from xdistil.results import scores
 from xdistil.results.gazetteer import tag_with_names
 from xdistil.results.speed import Runner, measure_speed
@@ -44,12 +44,12 @@ def train_teacher(setting: Setting) -> Params:
         return load_model(str(folder), "main", task, setting.experiment.dtype).params
     params = prepared.teacher_params
     if prepared.teacher_stages:
-        texts = prepared.teacher_texts
+        experiment = setting.experiment
         legs = tuple(
             Leg(
                 planned,
-                train=_bare(_take(setting, texts["train"], prepared.tokenizer, planned.stage)),
-                dev=_bare(texts["dev"]),
+                train=_bare(find_texts(experiment, prepared, "teacher", planned.stage)),
+                dev=_bare(prepared.teacher_texts["dev"]),
             )
             for planned in prepared.teacher_stages
         )
@@ -83,10 +83,10 @@ def warn_if_hopeless(setting: Setting, dev: dict[str, Any]) -> None:
         )
 
 
-def freeze_teacher(setting: Setting, params: Params) -> Teacher:
+def freeze_teacher(setting: Setting, params: Params) -> Reader:
     """The trained teacher as a source of signals."""
     prepared = setting.prepared
-    return Teacher(
+    return Reader(
         model=prepared.teacher,
         params=spread(setting.mesh, params),
         padding_id=prepared.student_tokenizer.pad,
@@ -96,7 +96,7 @@ def freeze_teacher(setting: Setting, params: Params) -> Teacher:
     )
 
 
-def distil(setting: Setting, teacher: Teacher) -> list[dict[str, Any]]:
+def distil(setting: Setting, teacher: Reader) -> list[dict[str, Any]]:
     """Runs the student's plan; returns the record of every sub-stage.
 
     From the first stage that learns logits or labels on, student/ holds the student that was best
@@ -127,7 +127,7 @@ def distil(setting: Setting, teacher: Teacher) -> list[dict[str, Any]]:
 
 
 def train_baseline(
-    setting: Setting, teacher: Teacher, index: int, least_steps: int
+    setting: Setting, teacher: Reader, index: int, least_steps: int
 ) -> dict[str, Any]:
     """The same student from the same start on labels alone, the best of its learning rates on dev.
 
@@ -144,7 +144,7 @@ def train_baseline(
         patience=baseline.patience,
         label_fraction=baseline.label_fraction,
     )
-    texts = _take(setting, prepared.student_texts["train"], prepared.student_tokenizer, stage)
+    texts = find_texts(setting.experiment, prepared, "student", stage)
     size = setting.experiment.batch_size
     batch_rows = rows_per_batch(texts.pieces, setting.experiment.data.row_length, size)
     epochs = baseline.epochs or least_steps / steps_per_epoch(texts.rows, batch_rows)
@@ -269,7 +269,7 @@ def _save(
     first_process_first(save)
 
 
-def first_student(setting: Setting, teacher: Teacher) -> Params:
+def first_student(setting: Setting, teacher: Reader) -> Params:
     """The student's parameters before its first stage, host arrays."""
     prepared = setting.prepared
     embedding = np.asarray(teacher.params["embeddings"]["word_embeddings"]["embedding"])
@@ -305,14 +305,6 @@ def _count_labelled(setting: Setting, stages: tuple[PlannedStage, ...]) -> int:
     return round(max(shares, default=0.0) * len(setting.prepared.corpus.train))
 
 
-def _take(setting: Setting, texts: Texts, tokenizer: Tokenizer, stage: Stage) -> Texts:
-    experiment = setting.experiment
-    task = setting.prepared.corpus.task
-    return take_share(
-        texts, stage.label_fraction, task, tokenizer, experiment.data, experiment.seed
-    )
-
-
 def _bare(texts: Texts) -> Source:
     return Source(texts.pieces, texts.rows, {})
 
@@ -322,7 +314,7 @@ def _course(
     name: str,
     legs: tuple[Leg, ...],
     model: Model,
-    teacher: Teacher | None,
+    teacher: Reader | None,
 ) -> Course:
     prepared, experiment = setting.prepared, setting.experiment
     dev = (prepared.teacher_texts if name == "teacher" else prepared.student_texts)["dev"]

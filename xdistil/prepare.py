@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from xdistil import config
-from xdistil.config import Experiment
+from xdistil.config import Experiment, Stage
 from xdistil.data.examples import Corpus, Example, Task, read_corpus, take_evenly
 from xdistil.data.generate import generate_corpus
 from xdistil.data.packing import Rows, load_packed, pack, save_packed
@@ -162,15 +162,25 @@ def find_data(experiment: Experiment, cache: Path) -> config.Data:
     return replace(data, folder=str(cache / "corpus")) if data.generate else data
 
 
-def take_share(
-    texts: Texts, share: float, task: Task, tokenizer: Tokenizer, data: config.Data, seed: int
-) -> Texts:
-    """The first examples of each language, `share` of them all, packed by themselves."""
-    if share == 1.0:
-        return texts
-    examples = take_evenly(texts.examples, max(1, round(share * len(texts.examples))))
-    pieces = cut_pieces(examples, task, tokenizer, data.max_length or data.row_length)
-    return Texts(examples, pieces, pack(pieces, data.row_length, seed))
+def find_texts(experiment: Experiment, prepared: Prepared, plan: str, stage: Stage) -> Texts:
+    """The texts that a stage learns from.
+
+    Labelled ones are the first of each language, as large a share of them all as the stage says,
+    packed by themselves.
+
+    Args:
+        plan: teacher or student: in whose pieces.
+    """
+    tokenizer, texts = prepared.student_tokenizer, prepared.student_texts
+    if plan == "teacher":
+        tokenizer, texts = prepared.tokenizer, prepared.teacher_texts
+    found, share, data = texts[stage.data], stage.label_fraction, experiment.data
+    if stage.data != "train" or share == 1.0:
+        return found
+    examples = take_evenly(found.examples, max(1, round(share * len(found.examples))))
+    length = data.max_length or data.row_length
+    pieces = cut_pieces(examples, prepared.corpus.task, tokenizer, length)
+    return Texts(examples, pieces, pack(pieces, data.row_length, experiment.seed))
 
 
 def _load_teacher(

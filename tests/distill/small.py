@@ -14,7 +14,7 @@ from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course, Leg, Source
 from xdistil.distill.loop import Outcome, run_plan
 from xdistil.distill.recipes import plan_stages, wanted_signals
-from xdistil.distill.teacher import Teacher, open_cache, params_fingerprint, signal_names
+from xdistil.distill.teacher import Reader, open_cache, params_fingerprint, signal_names
 from xdistil.journal import Journal
 from xdistil.mesh import make_mesh, replicate
 from xdistil.models.bert import Encoder, EncoderConfig
@@ -116,14 +116,14 @@ def make_teacher(model: Encoder | None = None, kept: np.ndarray | None = None, s
     """A teacher with random parameters over every device."""
     model, mesh = model or make_encoder(), make_mesh()
     params = init_params(model, seed)
-    return Teacher(model, replicate(mesh, params), 0, kept, params_fingerprint(params), mesh)
+    return Reader(model, replicate(mesh, params), 0, kept, params_fingerprint(params), mesh)
 
 
 def make_course(
     plan: tuple[Stage, ...],
     folder: Path,
     model: Any = None,
-    teacher: Teacher | None = None,
+    teacher: Reader | None = None,
     evaluate: Callable[[Params], dict[str, Any]] | None = None,
     train_embeddings: bool = True,
     **changes: Any,

@@ -69,7 +69,7 @@ LABELS = Stage(name="labels", loss="labels", data="train", epochs=3.0, lr=1e-2)
 class Judge:
     """Scores of dev by a script; keeps a copy of all parameters that it was shown."""
 
-    def __init__(self, script: Iterable[float]) -> None:
+    def __init__(self, script: Iterable[float | None]) -> None:
         self.script, self.shown = list(script), []
 
     def __call__(self, params: Any) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def test_patience_counts_evaluations_without_a_better_one(tmp_path, patience, st
 
 def test_an_undefined_score_is_the_worst(tmp_path):
     """Dev without an entity: the score is None."""
-    judge = Judge([None, None, 0.2, *[None] * 7])  # type: ignore[list-item]
+    judge = Judge([None, None, 0.2, *[None] * 7])
     course = make_course((LABELS,), tmp_path, evaluate=judge, eval_every=1)
     (outcome,) = run_course(course, tmp_path, init_params(make_bilstm()))
     assert outcome.records[0]["best_step"] == 2

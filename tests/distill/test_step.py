@@ -362,8 +362,8 @@ def list_shapes(jaxpr: Any) -> Iterator[tuple[int, ...]]:
 
 
 def trace(recipe: Recipe, groups: tuple[str, ...], batch: Batch, signals: Signals) -> Any:
-    step = lambda state: train_step(state, batch, signals, np.float32(1), recipe=recipe)  # noqa: E731
-    return jax.make_jaxpr(step)(start(recipe, groups)).jaxpr
+    step = partial(train_step, recipe=recipe)
+    return jax.make_jaxpr(step)(start(recipe, groups), batch, signals, np.float32(1)).jaxpr
 
 
 def test_a_step_computes_nothing_of_a_frozen_matrix_shape():

@@ -1,6 +1,7 @@
 """Speed with a clock that the models themselves move, and once with real ones."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,8 +31,8 @@ def _pieces(lengths: list[int], examples: list[int], first_token: int) -> Pieces
 
 
 def _runner(name: str, pieces: Pieces) -> Runner:
-    model = SimpleNamespace(name=name, dtype="float32")
-    return Runner(model, {}, pieces, padding_id=7)  # type: ignore[arg-type]
+    model: Any = SimpleNamespace(name=name, dtype="float32")
+    return Runner(model, {}, pieces, padding_id=7)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from xdistil.data.packing import Rows
 from xdistil.data.pieces import Pieces
 from xdistil.distill.plan import SIDE
 from xdistil.distill.recipes import PlannedStage
-from xdistil.distill.teacher import Teacher, signal_names
+from xdistil.distill.teacher import Reader, signal_names
 from xdistil.models.forward import Wanted
 from xdistil.models.structs import Params
 from xdistil.stopping import Stop
@@ -54,7 +54,7 @@ class Course:
 
     name: str  # teacher, student or a baseline's: the `plan` of the metrics
     legs: tuple[Leg, ...]
-    teacher: Teacher | None
+    teacher: Reader | None
     evaluate: Callable[[Params], dict[str, Any]]  # dev scores of parameters on the devices
     main_score: str  # the key of those scores that labels stages monitor
     batch_size: int

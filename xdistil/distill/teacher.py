@@ -35,7 +35,7 @@ _SECONDS_BETWEEN_SAVES = 10.0  # of a cache that is being written
 
 
 @dataclass(frozen=True)
-class Teacher:
+class Reader:
     """A trained model, and how it reads a student's pieces."""
 
     model: Model
@@ -68,7 +68,7 @@ def signal_names(wanted: Wanted) -> tuple[str, ...]:
 
 def open_cache(
     folder: Path,
-    teacher: Teacher,
+    reader: Reader,
     pieces: Pieces,
     rows: Rows,
     wanted: Wanted,
@@ -87,17 +87,17 @@ def open_cache(
     """
     texts = pieces_fingerprint(pieces)
     names = signal_names(wanted)
-    paths = {name: folder / f"{_key(teacher, texts, name)}.npy" for name in names}
+    paths = {name: folder / f"{_key(reader, texts, name)}.npy" for name in names}
     missing = [name for name in names if not _is_sound(paths[name])]
     wait_for_all("signals looked up")  # before one process begins to write what others look for
     if missing:
-        _write_signals(paths, missing, teacher, pieces, rows, batch_rows, check)
+        _write_signals(paths, missing, reader, pieces, rows, batch_rows, check)
     return {name: np.load(path, mmap_mode="r") for name, path in paths.items()}
 
 
-def _key(teacher: Teacher, texts: str, name: str) -> str:
-    kept = None if teacher.kept is None else hashlib.sha256(teacher.kept.tobytes()).hexdigest()
-    content = json.dumps([teacher.fingerprint, str(teacher.model), kept, texts, name])
+def _key(reader: Reader, texts: str, name: str) -> str:
+    kept = None if reader.kept is None else hashlib.sha256(reader.kept.tobytes()).hexdigest()
+    content = json.dumps([reader.fingerprint, str(reader.model), kept, texts, name])
     return f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
@@ -122,7 +122,7 @@ def _file_checksum(path: Path) -> str:
 def _write_signals(
     paths: dict[str, Path],
     names: list[str],
-    teacher: Teacher,
+    reader: Reader,
     pieces: Pieces,
     rows: Rows,
     batch_rows: int,
@@ -141,9 +141,9 @@ def _write_signals(
     kept_up = f", going on at row {first_row} of {len(rows.piece)}" if first_row else ""
     log.info("computing %s of %d pieces%s", ", ".join(order), len(pieces.tokens), kept_up)
     saved = time.monotonic()
-    for indices, batch in iterate_batches(pieces, rows, batch_rows, teacher.padding_id, first_row):
+    for indices, batch in iterate_batches(pieces, rows, batch_rows, reader.padding_id, first_row):
         check()
-        signals = teacher.compute(shard_rows(teacher.mesh, batch), wanted)
+        signals = reader.compute(shard_rows(reader.mesh, batch), wanted)
         logits = () if signals.logits is None else (signals.logits,)
         values = dict(zip(order, (*logits, *signals.hidden), strict=True))
         if not arrays:

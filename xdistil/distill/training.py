@@ -33,7 +33,7 @@ from xdistil.distill.meter import Meter
 from xdistil.distill.plan import HEAD, PROJECTION, merge_params, split_params
 from xdistil.distill.recipes import wanted_signals
 from xdistil.distill.step import TrainState, eval_step, train_step
-from xdistil.distill.teacher import Teacher, open_cache, params_fingerprint, signal_names
+from xdistil.distill.teacher import Reader, open_cache, params_fingerprint, signal_names
 from xdistil.errors import DivergenceError, InputError, StoppedError
 from xdistil.journal import Journal
 from xdistil.mesh import agree, own_share, shard_rows
@@ -262,7 +262,7 @@ def _keep_features(course: Course, leg: Leg, state: TrainState, batch_rows: int)
     model = leg.planned.recipe.model
     params = merge_params(state.trainable, state.frozen)
     _, encoder = split_params(jax.device_get(params), (HEAD, PROJECTION))
-    reader = Teacher(
+    reader = Reader(
         model, params, course.padding_id, None, params_fingerprint(encoder), course.mesh
     )
     wanted = Wanted(hidden=(model.features,))

@@ -18,6 +18,7 @@ from flax import linen as nn
 from xdistil.errors import InputError, show
 from xdistil.models import heads
 from xdistil.models.fields import check_rate, check_size
+from xdistil.models.fresh import draw_params
 from xdistil.models.structs import Batch, Output, Params
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -234,9 +235,7 @@ class Encoder(nn.Module):
     @nn.nowrap
     def init_params(self, key: jax.Array) -> Params:
         """Fresh float32 parameters, drawn with `key`: normal weights, zero biases."""
-        row = jnp.zeros((1, 1), jnp.int32)
-        batch = Batch(row, row, row, row, row, row > 0)
-        return jax.jit(self.init)(key, batch)["params"]
+        return draw_params(self, key)
 
 
 def normal(config: EncoderConfig) -> jax.nn.initializers.Initializer:

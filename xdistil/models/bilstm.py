@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from xdistil.models.fields import check_rate, check_size
+from xdistil.models.fresh import draw_params
 from xdistil.models.lstm import LSTM
 from xdistil.models.structs import Batch, Output, Params
 
@@ -99,9 +100,7 @@ class BiLSTM(nn.Module):
     @nn.nowrap
     def init_params(self, key: jax.Array) -> Params:
         """Fresh float32 parameters, drawn with `key`."""
-        row = jnp.zeros((1, 1), jnp.int32)
-        batch = Batch(row, row, row, row, row, row > 0)
-        return jax.jit(self.init)(key, batch)["params"]
+        return draw_params(self, key)
 
 
 class _Embeddings(nn.Module):

@@ -19,6 +19,7 @@ from xdistil.errors import InputError, show
 from xdistil.models import bert, heads
 from xdistil.models.bert import EncoderConfig
 from xdistil.models.fields import check_rate, check_size
+from xdistil.models.fresh import draw_params
 from xdistil.models.structs import Batch, Output, Params
 
 MODEL_TYPE = "deberta-v2"
@@ -201,9 +202,7 @@ class Deberta(nn.Module):
     @nn.nowrap
     def init_params(self, key: jax.Array) -> Params:
         """Fresh float32 parameters, drawn with `key`: normal weights, zero biases."""
-        row = jnp.zeros((1, 1), jnp.int32)
-        batch = Batch(row, row, row, row, row, row > 0)
-        return jax.jit(self.init)(key, batch)["params"]
+        return draw_params(self, key)
 
 
 class _Embeddings(nn.Module):
