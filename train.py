@@ -20,6 +20,8 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments in (["--help"], ["-h"]):
         print(USAGE)
         return 0
+    # transformers would say at its import that it finds no PyTorch; it only brings tokenizers.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
         command = parse_command(arguments)
         # Not before: JAX takes seconds to import, and the mistakes above are told at once.
@@ -38,6 +40,8 @@ def main(arguments: list[str]) -> int:
         return _tell(str(error), 4)
     except StoppedError as error:
         return _tell(f"stopped by {error}; the same command goes on where it was.", 75)
+    except KeyboardInterrupt:  # before the run listens, as while JAX is imported
+        return _tell("interrupted before anything was begun.", 130)
     except OSError as error:
         where = f"{error.filename or command.workdir}: " if error.strerror else ""
         sentence = (

@@ -81,6 +81,8 @@ def test_a_workdir_of_another_user_is_refused():
         done = subprocess.run(
             [sys.executable, "-c", program, *arguments(*task, base / "run")],
             cwd=ROOT,
+            # As train.main sets it, which is called here behind the imports.
+            env={**os.environ, "TRANSFORMERS_VERBOSITY": "error"},
             capture_output=True,
             text=True,
         )
