@@ -15,6 +15,7 @@ undefined or not measured is null):
                what is monitored), monitor (its name), dev: scores after the stage
     baselines  the student without a teacher: name, labels (sentences), lr, steps, dev, test: scores
     gazetteer  dev, test: scores of looking the training names up
+    export     where it was asked for: as `phases.export_student` returns it
     timing     total and stages {name: seconds}, speedup: as `speed.measure_speed` returns it
 
 Tables show percent, as papers do.
@@ -57,7 +58,7 @@ def render_console(results: dict) -> str:
     """The report for a terminal: the same tables, of the languages only the five worst."""
     parts = [_describe_run(results)]
     for table in _list_tables(results, languages=5):
-        lines = _align([table.header, *table.rows], table.texts)
+        lines = align([table.header, *table.rows], table.texts)
         parts.append("\n".join([table.title, *(f"  {line}" for line in lines)]))
     parts.append("\n".join(_describe_outcome(results)))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -78,7 +79,7 @@ def render_scores(kind: str, scores: dict) -> str:
         rows.append((language, *(_format_score(each[column]) for column in columns)))
     names = (MAIN_SCORE[kind], _SECOND_SCORE[kind])
     totals = ", ".join(f"{_NAMES[name]} {_format_score(scores[name])}" for name in names)
-    return "\n".join([*_align(rows, (0,)), totals]) + "\n"
+    return "\n".join([*align(rows, (0,)), totals]) + "\n"
 
 
 def _list_tables(results: dict, languages: int | None) -> list[_Table]:
@@ -246,7 +247,8 @@ def _get(tree: dict | None, *path: str):
     return value
 
 
-def _align(rows: Sequence[Sequence[str]], texts: Iterable[int]) -> list[str]:
+def align(rows: Sequence[Sequence[str]], texts: Iterable[int]) -> list[str]:
+    """Lines of cells in columns of one width; those in `texts` to the left, others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     left = set(texts)
     return [
