@@ -4,7 +4,7 @@
         --teacher=runs/whole/teacher --output=answers.json
 
 The model's folder holds onnx/model.onnx, and where there is one onnx/model_quantized.onnx (see
-`python -m xdistil.export`). All take turns on the same sentences, drawn anew for every round: one
+`xdistil export`). All take turns on the same sentences, drawn anew for every round: one
 sentence, and 32 at once. "Whole" goes from words to labels, tokenisation included; "forward" from
 padded pieces, in memory already, to logits. JAX's forward reads rows of a fixed length, as packed
 rows are; the others are padded to the longest of the batch. With --teacher its forward pass in

@@ -1,6 +1,7 @@
 """The whole flow: config -> data -> teacher -> plan -> student -> scores -> folder."""
 
 import contextlib
+import json
 import logging
 import time
 from pathlib import Path
@@ -24,7 +25,9 @@ from xdistil.phases import (
     train_teacher,
 )
 from xdistil.prepare import Prepared, prepare
+from xdistil.results.card import write_card
 from xdistil.results.export import check_packages
+from xdistil.results.figures import draw_figures
 from xdistil.results.report import render_console, render_markdown
 from xdistil.setting import Setting
 from xdistil.stopping import Stop
@@ -131,6 +134,10 @@ def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) 
 
     def write_results(first: bool) -> None:
         if first:
+            environment = json.loads((workdir / "environment.json").read_text(encoding="utf-8"))
+            for which in ("teacher", "student"):
+                write_card(workdir / which, which, results, experiment, environment)
+            draw_figures(workdir / "figures", workdir / "metrics.jsonl", results)
             (workdir / "results.md").write_text(render_markdown(results), encoding="utf-8")
             write_json(workdir / "results.json", results)
 

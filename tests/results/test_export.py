@@ -1,4 +1,4 @@
-"""Files are written when they hold what they promise, and not otherwise; xdistil.export."""
+"""Files are written when they hold what they promise, and not otherwise; `xdistil export`."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from tests.results.folders import CLASSES, TAGGING, WORDS, make_folder, train_tokenizer
-from xdistil import export as command
+from xdistil.commands import export as command
 from xdistil.config import Data, Experiment
 from xdistil.data.examples import Example, write_tsv
 from xdistil.errors import InputError, RefusedError
@@ -18,6 +18,7 @@ from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.folders import save_model
 from xdistil.phases import export_student
 from xdistil.results import export, quantize
+from xdistil.results.card import _describe_export
 from xdistil.results.export import export_onnx
 from xdistil.results.graphs import builder
 from xdistil.results.onnx_model import OnnxModel
@@ -244,7 +245,10 @@ def test_a_run_exports_its_student_and_survives_a_refusal(copied, tmp_path, monk
     assert record["bytes"] == (folder / "onnx/model.onnx").stat().st_size
     assert (record["chosen"], record["refused"]) == ("int8", None)
     assert (folder / "onnx/model_quantized.onnx").exists()
-    json.dumps(record, allow_nan=False)
+    record = json.loads(json.dumps(record, allow_nan=False))
+    told = _describe_export(record)
+    assert "(int8) has " in told
+    assert "+0.00 points on dev and +0.00 points on test" in told
 
     monkeypatch.setattr(export, "TOLERANCE", 0.0)
     record = export_student(setting)

@@ -35,7 +35,7 @@ from xdistil.results.gate import Verdict, judge
 from xdistil.results.graphs.builder import FLOAT16, INT8
 from xdistil.results.graphs.model import build_graph
 from xdistil.results.onnx_model import OnnxModel
-from xdistil.results.report import align
+from xdistil.results.tables import align
 from xdistil.results.tagger import Tagger
 
 log = logging.getLogger("xdistil")

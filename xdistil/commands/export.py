@@ -1,4 +1,4 @@
-"""A model folder -> ONNX: `python -m xdistil.export --model=FOLDER --dev=FILE [--int8]`.
+"""`xdistil export`: a model folder's ONNX files, checked on labelled sentences.
 
 Exit codes: 0 done, 1 a file failed its check and was not written, 2 a mistake in the arguments or
 files.
@@ -22,23 +22,23 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message[0].upper()}{message[1:]}.")
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the command line; returns the exit code."""
-    logging.basicConfig(format="export: %(message)s", level=logging.WARNING)
+def main(arguments: list[str], program: str = "xdistil export") -> int:
+    """Runs the command line; returns the exit code. `program` names it in messages."""
+    logging.basicConfig(format=f"{program}: %(message)s", level=logging.WARNING)
     logging.getLogger("xdistil").setLevel(logging.INFO)
     # transformers would say at its import that it finds no PyTorch; it only brings tokenizers.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
-        _export(_parse(arguments))
+        _export(_parse(arguments, program))
     except (InputError, RefusedError) as error:
-        print(f"export: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     return 0
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
+def _parse(arguments: list[str], program: str) -> argparse.Namespace:
     parser = _Parser(
-        prog="python -m xdistil.export",
+        prog=program,
         description="Writes onnx/model.onnx, and onnx/model_quantized.onnx, into a model folder.",
         allow_abbrev=False,
     )
@@ -84,7 +84,3 @@ def _export(options: argparse.Namespace) -> None:
         outcome = quantize_onnx(tagger, folder, dev or [], test, round(options.max_mb * 1e6))
         print(f"{outcome.path}: {outcome.trials[-1].bytes / 1e6:.2f} MB\n")
         print(render_outcome(outcome))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
