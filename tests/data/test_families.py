@@ -109,7 +109,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def cannot_be_told(folder: Path) -> bool:
-    """Whether AutoTokenizer has no way to put a space before each word, but to read it in a text."""
+    """Whether AutoTokenizer cannot put a space before each word, but only read it in a text."""
     return folder.name.removesuffix("0") in ("modernbert", "gemma")
 
 
