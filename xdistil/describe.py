@@ -21,7 +21,13 @@ def describe_data(prepared: Prepared) -> str:
     """A table: sentences of every split, pieces a word and unknown words, by language."""
     counts = prepared.counts
     languages = sorted({language for split in counts.values() for language in split})
-    header = ("language", *counts, "pieces/word", "unknown words")
+    names = {"dev": "held out", "gold_dev": "dev"} if not prepared.corpus.gold else {}
+    header = (
+        "language",
+        *(names.get(name, name) for name in counts),
+        "pieces/word",
+        "unknown words",
+    )
     lines = [header]
     suspicious = []
     for language in languages:
@@ -73,6 +79,8 @@ def describe_plan(experiment: Experiment, prepared: Prepared) -> str:
                 f"{name} {number}/{len(stages)} {_describe_stage(experiment, planned, source)}"
             )
     lines += map(describe_route, plan_routes(experiment, prepared))
+    if not prepared.corpus.gold:
+        return "\n".join([*lines, *_describe_left_out(experiment, prepared)])
     for baseline in experiment.baselines:
         lines.append(
             f"baseline {baseline.name}: labels alone, {baseline.label_fraction:.0%} of them, "
@@ -80,6 +88,23 @@ def describe_plan(experiment: Experiment, prepared: Prepared) -> str:
             f"patience {baseline.patience}"
         )
     return "\n".join(lines)
+
+
+def _describe_left_out(experiment: Experiment, prepared: Prepared) -> list[str]:
+    """What a run without labels does otherwise than its config would with them."""
+    held = len(prepared.corpus.dev)
+    lines = [
+        "without labels: the teacher's answers stand for them, and the student that agrees best "
+        f"with it on {held:,} held-out transfer texts is kept"
+    ]
+    for stage in experiment.plan:
+        if "labels" in stage.loss.split("+"):
+            rest = "" if stage.loss == "labels" else ", its other losses stay"
+            lines.append(f"left out: labels in stage {stage.name}{rest}")
+        elif stage.data != "transfer":
+            lines.append(f"stage {stage.name} reads the transfer texts instead of {stage.data}")
+    lines += [f"left out: baseline {baseline.name}" for baseline in experiment.baselines]
+    return lines
 
 
 def _describe_model(model) -> str:

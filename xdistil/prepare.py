@@ -24,7 +24,9 @@ from xdistil.data.pieces import (
     cut_pieces,
     load_tokenizer,
 )
+from xdistil.data.unlabelled import lacks_labels, read_unlabelled
 from xdistil.data.vocabulary import train_wordpiece
+from xdistil.distill.plan import without_labels
 from xdistil.distill.recipes import PlannedStage, plan_stages
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig
@@ -33,10 +35,11 @@ from xdistil.models.compress import seen_vocabulary, trim_embeddings, trim_token
 from xdistil.models.folders import Loaded, Model, Transformer, load_model
 from xdistil.models.structs import Params
 from xdistil.models.student import design_student, with_dropout
+from xdistil.ready_teacher import check_classes, find_task, is_ready
 
 log = logging.getLogger("xdistil")
 
-SPLITS = ("train", "dev", "test", "transfer")
+SPLITS = ("train", "dev", "test", "transfer", "gold_dev")
 
 _WHOLE = 1 << 30  # a length in pieces that no text reaches
 
@@ -60,7 +63,7 @@ class Prepared:
     teacher: Transformer
     teacher_params: Params  # as loaded or drawn, before fine-tuning
     teacher_stages: tuple[PlannedStage, ...]  # empty: the teacher is used as it is
-    teacher_texts: dict[str, Texts]  # train, dev and test in the teacher's pieces
+    teacher_texts: dict[str, Texts]  # train, dev, test and gold_dev in the teacher's pieces
     student_tokenizer: Tokenizer
     kept: np.ndarray | None  # i32[v] teacher id of each student piece; None: the same vocabulary
     student: Model
@@ -83,7 +86,7 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     data = find_data(experiment, cache)
     if data.generate and writes:
         generate_corpus(Path(data.folder), data.generate, experiment.seed)
-    corpus = read_corpus(data, experiment.seed)
+    corpus = _read_corpus(data, experiment)
     tokenizer, teacher, teacher_params = _load_teacher(experiment, corpus, cache, writes)
     shape = teacher.config
     if data.row_length > shape.positions:
@@ -92,13 +95,12 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
             "positions: lower data.row_length."
         )
     max_length = data.max_length or data.row_length
-    splits = {name: getattr(corpus, name) for name in SPLITS}
-    if any(stage.data == "all" for stage in experiment.plan):
+    splits = {name: found for name in SPLITS if (found := getattr(corpus, name))}
+    if corpus.gold and any(stage.data == "all" for stage in experiment.plan):
         splits["all"] = corpus.transfer + [replace(each, labels=None) for each in corpus.train]
     cut = {
         name: cut_pieces(examples, corpus.task, tokenizer, max_length)
         for name, examples in splits.items()
-        if examples is not None
     }
     student_tokenizer, kept, student_cut = tokenizer, None, cut
     if experiment.student.vocabulary == "seen":
@@ -108,6 +110,7 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
             *(
                 cut_pieces(splits[name], corpus.task, tokenizer, _WHOLE)
                 for name in ("train", "transfer")
+                if name in splits
             ),
         )
         student_tokenizer = trim_tokenizer(tokenizer, kept)
@@ -133,6 +136,13 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         experiment, shape, student_tokenizer, tokenizer, kept, corpus.task
     )
     teacher_plan = experiment.teacher.plan if experiment.teacher.finetune else ()
+
+    def plan_student(plan: tuple[Stage, ...]) -> tuple[PlannedStage, ...]:
+        return plan_stages(plan, "plan", student, shape, experiment.student.train_embeddings)
+
+    student_stages = plan_student(experiment.plan)  # its mistakes are told by the stages' numbers
+    if not corpus.gold:
+        student_stages = plan_student(without_labels(experiment.plan))
     return Prepared(
         corpus=corpus,
         counts={
@@ -149,9 +159,7 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         kept=kept,
         student=student,
         checkpoint_params=checkpoint_params,
-        student_stages=plan_stages(
-            experiment.plan, "plan", student, shape, experiment.student.train_embeddings
-        ),
+        student_stages=student_stages,
         student_texts=student_texts,
     )
 
@@ -183,6 +191,13 @@ def find_texts(experiment: Experiment, prepared: Prepared, plan: str, stage: Sta
     return Texts(examples, pieces, pack(pieces, data.row_length, experiment.seed))
 
 
+def _read_corpus(data: config.Data, experiment: Experiment) -> Corpus:
+    teacher = experiment.teacher
+    if is_ready(teacher) and lacks_labels(data):
+        return read_unlabelled(data, find_task(teacher), experiment.seed)
+    return read_corpus(data, experiment.seed)
+
+
 def _load_teacher(
     experiment: Experiment, corpus: Corpus, cache: Path, writes: bool
 ) -> tuple[Tokenizer, Transformer, Params]:
@@ -204,9 +219,13 @@ def _load_teacher(
         model = Encoder(shape, task.kind, len(task.labels), experiment.dtype)
         key = jax.random.key(experiment.seed)
         return tokenizer, model, jax.device_get(jax.jit(model.init_params)(key))
-    tokenizer = load_tokenizer(
-        teacher.tokenizer or teacher.model, teacher.revision, words=task.kind == "tagging"
-    )
+    if is_ready(teacher):
+        wants_logits = any("logits" in stage.loss.split("+") for stage in experiment.plan)
+        check_classes(teacher, task, wants_logits)
+    source = teacher.tokenizer or teacher.model
+    # The revision is the model's: another folder or hub id has none of that name.
+    revision = teacher.revision if source == teacher.model else "main"
+    tokenizer = load_tokenizer(source, revision, words=task.kind == "tagging")
     loaded = load_model(teacher.model, teacher.revision, task, experiment.dtype, experiment.seed)
     for note in loaded.notes:
         log.info("teacher: %s", note)

@@ -5,14 +5,17 @@ undefined or not measured is null):
 
     format     1
     task       "tagging" or "classification"
-    seed, selected_on
+    gold       false: there were no labels to learn from (true where the key is missing)
+    seed, selected_on   "dev"; "agreement" without labels
     teacher    labels (sentences it learnt from), parameters {total, embeddings}, bytes {model,
                tokenizer, folder}, dev, test: scores
-    student    the same
+    student    the same; without labels also agreement: held_out, dev, test: scores of its answers
+               with the teacher's as gold (dev and test of every model are of gold files, if any)
     retention  the student's main score on test (on dev without a test) over the teacher's
     compression   the teacher's parameters over the student's
     stages     of the student's plan, in order: name, groups (those that train), steps, best (of
-               what is monitored), monitor (its name), dev: scores after the stage
+               what is monitored), monitor (its name), dev: scores after the stage (without labels
+               agreement with the teacher on the held-out texts)
     baselines  the student without a teacher: name, labels (sentences), lr, steps, dev, test: scores
     gazetteer  dev, test: scores of looking the training names up
     timing     total and stages {name: seconds}, speedup: as `speed.measure_speed` returns it
@@ -30,6 +33,7 @@ _SECOND_SCORE = {"tagging": "micro_f1", "classification": "macro_f1"}
 _LANGUAGE_SCORE = {"tagging": "f1", "classification": "accuracy"}
 _SETTINGS = {"batch_32": "32 sentences at once", "single": "one sentence"}
 _UNKNOWN = "-"
+_AGREEMENT = "agreement with the teacher"  # stands for a score where there are no labels
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,10 @@ def _list_tables(results: dict, languages: int | None) -> list[_Table]:
 
 
 def _describe_run(results: dict) -> str:
-    kind = results["task"]
-    return f"{kind.capitalize()}, seed {results['seed']}, chosen on {results['selected_on']}"
+    chosen = f"chosen on {results['selected_on']}"
+    if not _has_gold(results):
+        chosen = "without labels, chosen by agreement with the teacher on held-out texts"
+    return f"{results['task'].capitalize()}, seed {results['seed']}, {chosen}"
 
 
 def _describe_outcome(results: dict) -> list[str]:
@@ -101,6 +107,14 @@ def _describe_outcome(results: dict) -> list[str]:
     kind = results["task"]
     split = _scored_split(results)
     lines = []
+    if not _has_gold(results):
+        agreement = _format_score(
+            _get(results, "student", "agreement", "held_out", MAIN_SCORE[kind])
+        )
+        lines.append(
+            f"The student's agreement with the teacher on held-out texts is {agreement} "
+            f"({_NAMES[MAIN_SCORE[kind]]} with the teacher's answers as gold)."
+        )
     retention = results.get("retention")
     if retention is not None:
         lines.append(
@@ -120,13 +134,15 @@ def _describe_outcome(results: dict) -> list[str]:
             savings.append(f"{faster:.1f} times the speed ({words})")
     if savings:
         lines.append(f"It has {_join(savings)}.")
-    if split == "dev":
+    if split == "dev" and _has_gold(results):
         lines.append("There is no test set: every score is of dev, which also chose.")
     return lines
 
 
 def _tabulate_models(results: dict) -> _Table:
     kind = results["task"]
+    if not _has_gold(results):
+        return _tabulate_agreement(results)
     main, second = MAIN_SCORE[kind], _SECOND_SCORE[kind]
     header = (
         "model",
@@ -164,6 +180,28 @@ def _tabulate_models(results: dict) -> _Table:
     return _Table("Models", header, rows)
 
 
+def _tabulate_agreement(results: dict) -> _Table:
+    """Of a run without labels: agreement with the teacher, and scores of the gold files there."""
+    main = MAIN_SCORE[results["task"]]
+    columns = [(f"{_AGREEMENT}, held out", ("agreement", "held_out", main))]
+    for split in ("dev", "test"):
+        if _get(results, "student", split) is not None:
+            columns.append((f"{_AGREEMENT}, {split}", ("agreement", split, main)))
+            columns.append((f"{_NAMES[main]} gold {split}", (split, main)))
+    header = ("model", *(name for name, _ in columns), "parameters", "of them embeddings")
+    rows = [
+        (
+            name,
+            *(_format_score(_get(results[name], *path)) for _, path in columns),
+            _format_count(_get(results[name], "parameters", "total")),
+            _format_count(_get(results[name], "parameters", "embeddings")),
+            _format_bytes(_get(results[name], "bytes", "model")),
+        )
+        for name in ("teacher", "student")
+    ]
+    return _Table("Models", (*header, "model file"), rows)
+
+
 def _tabulate_speed(results: dict) -> _Table | None:
     speedup = _get(results, "timing", "speedup")
     if speedup is None:
@@ -185,6 +223,8 @@ def _tabulate_speed(results: dict) -> _Table | None:
 def _tabulate_languages(results: dict, limit: int | None) -> _Table | None:
     """Languages by how much the student loses on them, the most first."""
     split, score = _scored_split(results), _LANGUAGE_SCORE[results["task"]]
+    if not _has_gold(results) and _get(results, "student", split) is None:
+        return _tabulate_agreement_languages(results, limit)
     teacher = _get(results, "teacher", split, "per_language") or {}
     student = _get(results, "student", split, "per_language") or {}
     losses = {}
@@ -212,10 +252,28 @@ def _tabulate_languages(results: dict, limit: int | None) -> _Table | None:
     )
 
 
+def _tabulate_agreement_languages(results: dict, limit: int | None) -> _Table | None:
+    """Languages of the held-out texts by how little the student agrees with the teacher."""
+    score = _LANGUAGE_SCORE[results["task"]]
+    per_language = _get(results, "student", "agreement", "held_out", "per_language") or {}
+    known = {name: each for name, each in per_language.items() if each[score] is not None}
+    if len(known) < 2:
+        return None
+    rows = [
+        (name, _format_score(known[name][score]), f"{known[name]['sentences']:,}")
+        for name in sorted(known, key=lambda name: (known[name][score], name))[:limit]
+    ]
+    title = "Languages, the least agreement first"
+    if limit is not None and len(known) > limit:
+        title = f"The {limit} languages of {len(known)} that agree least"
+    return _Table(f"{title} (held out)", ("language", _AGREEMENT, "sentences"), rows)
+
+
 def _tabulate_stages(results: dict) -> _Table:
     """The dev score after every sub-stage, as XtremeDistil's Table 4 has it."""
     main = MAIN_SCORE[results["task"]]
-    header = ("stage", "trains", "steps", "monitor", "its best", f"{_NAMES[main]} dev", "time")
+    score = f"{_NAMES[main]} dev" if _has_gold(results) else _AGREEMENT
+    header = ("stage", "trains", "steps", "monitor", "its best", score, "time")
     seconds = _get(results, "timing", "stages") or {}
     rows = [
         (
@@ -230,6 +288,10 @@ def _tabulate_stages(results: dict) -> _Table:
         for stage in results.get("stages") or ()
     ]
     return _Table("The student after every stage", header, rows, texts=(0, 1, 3))
+
+
+def _has_gold(results: dict) -> bool:
+    return results.get("gold", True)
 
 
 def _scored_split(results: dict) -> str:
