@@ -1,7 +1,6 @@
 """A run without labels: a fine-tuned teacher and raw texts suffice; gold files are scored."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +8,14 @@ import jax
 import numpy as np
 import pytest
 
-import train
-from tests.results.folders import draw_params, make_folder, make_model
+from tests.results.folders import make_folder
 from tests.test_flow import (
     CONFIG,
+    FILLERS,
     LABELS,
     NAMES,
-    FILLERS,
     _compile_quickly,
     arguments,
-    check_refused,
     read_json,
     read_lines,
     write_task,
@@ -29,7 +26,7 @@ from xdistil.data.pieces import load_tokenizer
 from xdistil.data.vocabulary import train_wordpiece
 from xdistil.flow import run
 from xdistil.journal import Journal
-from xdistil.models.folders import load_model, save_model
+from xdistil.models.folders import load_model
 from xdistil.results.scores import score
 from xdistil.results.tagger import open_tagger
 

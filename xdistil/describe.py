@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from xdistil.config import Experiment, split_names
 from xdistil.distill.course import count_steps
@@ -14,6 +15,7 @@ from xdistil.models.bilstm import BiLSTM
 from xdistil.models.student import count_parameters
 from xdistil.prepare import Prepared, Texts, find_texts, prepare
 
+_SHOWN = 4  # largest and smallest languages that a line lists
 MANY_UNKNOWN = 0.05  # share of words holding an unknown piece above which scores mean little
 
 
@@ -78,6 +80,7 @@ def describe_plan(experiment: Experiment, prepared: Prepared) -> str:
             lines.append(
                 f"{name} {number}/{len(stages)} {_describe_stage(experiment, planned, source)}"
             )
+    lines += _describe_languages(experiment, prepared)
     lines += map(describe_route, plan_routes(experiment, prepared))
     if not prepared.corpus.gold:
         return "\n".join([*lines, *_describe_left_out(experiment, prepared)])
@@ -88,6 +91,28 @@ def describe_plan(experiment: Experiment, prepared: Prepared) -> str:
             f"patience {baseline.patience}"
         )
     return "\n".join(lines)
+
+
+def _describe_languages(experiment: Experiment, prepared: Prepared) -> list[str]:
+    """What the temperature makes of every set of texts that steps read."""
+    lines = []
+    for name, texts in prepared.student_texts.items():
+        rows = texts.rows
+        if not len(rows.quota):
+            continue
+        languages = sorted({example.language for example in texts.examples})
+        told = [
+            f"{language} {count / len(rows.piece):.1%} -> {quota / len(rows.piece):.1%}"
+            for language, count, quota in zip(languages, rows.languages, rows.quota, strict=True)
+        ]
+        by_size = [told[i] for i in np.argsort(-rows.languages, kind="stable")]
+        if len(by_size) > 2 * _SHOWN:
+            by_size = [*by_size[:_SHOWN], "...", *by_size[-_SHOWN:]]
+        lines.append(
+            f"rows of {name} by language at temperature {experiment.data.temperature:g}: "
+            + ", ".join(by_size)
+        )
+    return lines
 
 
 def _describe_left_out(experiment: Experiment, prepared: Prepared) -> list[str]:

@@ -15,7 +15,7 @@ from xdistil import config
 from xdistil.config import Experiment, Stage
 from xdistil.data.examples import Corpus, Example, Task, read_corpus, take_evenly
 from xdistil.data.generate import generate_corpus
-from xdistil.data.packing import Rows, load_packed, pack, save_packed
+from xdistil.data.packing import Rows, load_packed, pack, pack_languages, save_packed
 from xdistil.data.pieces import (
     LanguageCount,
     Pieces,
@@ -40,6 +40,7 @@ from xdistil.ready_teacher import check_classes, find_task, is_ready
 log = logging.getLogger("xdistil")
 
 SPLITS = ("train", "dev", "test", "transfer", "gold_dev")
+LEARNT = ("train", "transfer", "all")  # texts of steps, whose languages a temperature draws
 
 _WHOLE = 1 << 30  # a length in pieces that no text reaches
 
@@ -121,7 +122,7 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
 
     def pack_into(folder: Path, name: str, pieces: Pieces) -> Texts:
         if writes:
-            save_packed(folder / name, pieces, pack(pieces, data.row_length, experiment.seed))
+            save_packed(folder / name, pieces, _pack(experiment, name, splits[name], pieces))
         return Texts(splits[name], *load_packed(folder / name))
 
     teacher_texts = {
@@ -188,7 +189,14 @@ def find_texts(experiment: Experiment, prepared: Prepared, plan: str, stage: Sta
     examples = take_evenly(found.examples, max(1, round(share * len(found.examples))))
     length = data.max_length or data.row_length
     pieces = cut_pieces(examples, prepared.corpus.task, tokenizer, length)
-    return Texts(examples, pieces, pack(pieces, data.row_length, experiment.seed))
+    return Texts(examples, pieces, _pack(experiment, "train", examples, pieces))
+
+
+def _pack(experiment: Experiment, split: str, examples: list[Example], pieces: Pieces) -> Rows:
+    data, seed = experiment.data, experiment.seed
+    if data.temperature == 1 or split not in LEARNT:
+        return pack(pieces, data.row_length, seed)
+    return pack_languages(pieces, data.row_length, seed, examples, data.temperature)
 
 
 def _read_corpus(data: config.Data, experiment: Experiment) -> Corpus:
