@@ -98,10 +98,14 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     max_length = data.max_length or data.row_length
     splits = {name: found for name in SPLITS if (found := getattr(corpus, name))}
     if corpus.gold and any(stage.data == "all" for stage in experiment.plan):
-        splits["all"] = corpus.transfer + [replace(each, labels=None) for each in corpus.train]
+        splits["all"] = corpus.transfer + _without_labels(corpus.train)
+    read = splits
+    if not corpus.gold:
+        # Gold that is there for its scores alone may have tags that the head does not name.
+        read = {name: _without_labels(examples) for name, examples in splits.items()}
     cut = {
         name: cut_pieces(examples, corpus.task, tokenizer, max_length)
-        for name, examples in splits.items()
+        for name, examples in read.items()
     }
     student_tokenizer, kept, student_cut = tokenizer, None, cut
     if experiment.student.vocabulary == "seen":
@@ -109,15 +113,14 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         kept = seen_vocabulary(
             tokenizer,
             *(
-                cut_pieces(splits[name], corpus.task, tokenizer, _WHOLE)
+                cut_pieces(read[name], corpus.task, tokenizer, _WHOLE)
                 for name in ("train", "transfer")
                 if name in splits
             ),
         )
         student_tokenizer = trim_tokenizer(tokenizer, kept)
         student_cut = {
-            name: cut_pieces(splits[name], corpus.task, student_tokenizer, max_length)
-            for name in cut
+            name: cut_pieces(read[name], corpus.task, student_tokenizer, max_length) for name in cut
         }
 
     def pack_into(folder: Path, name: str, pieces: Pieces) -> Texts:
@@ -197,6 +200,10 @@ def _pack(experiment: Experiment, split: str, examples: list[Example], pieces: P
     if data.temperature == 1 or split not in LEARNT:
         return pack(pieces, data.row_length, seed)
     return pack_languages(pieces, data.row_length, seed, examples, data.temperature)
+
+
+def _without_labels(examples: list[Example]) -> list[Example]:
+    return [replace(each, labels=None) for each in examples]
 
 
 def _read_corpus(data: config.Data, experiment: Experiment) -> Corpus:

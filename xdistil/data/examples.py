@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from xdistil.data.formats import (
     read_records,
     read_texts,
 )
-from xdistil.data.tags import allowed_tags, convert_labels, is_tag, to_iob2
+from xdistil.data.tags import allowed_tags, answerable_tags, convert_labels, is_tag, to_iob2
 from xdistil.errors import InputError, show, show_name
 
 UNKNOWN_LANGUAGE = "und"
@@ -44,6 +44,14 @@ class Task:
 
     kind: str  # "tagging" or "classification"
     labels: tuple[str, ...]  # in the order of their class indices
+
+
+def gold_task(task: Task) -> Task:
+    """The task that gold labels are read with, to be compared with a model's answers to `task`.
+
+    A head may name fewer tags than its answers turn into (I- without B-), or those of BIOES.
+    """
+    return replace(task, labels=answerable_tags(task.labels)) if task.kind == "tagging" else task
 
 
 @dataclass(frozen=True)
@@ -478,8 +486,8 @@ def _find_transfer(data: config.Data) -> dict[Path, str]:
     # The files of unlabelled texts, each with the language that data.transfer says it has, or "".
     patterns = config.split_names(data.transfer)
     if not patterns:
-        path = find_file(Path(data.folder), "transfer") if data.folder else None
-        return {} if path is None else {path: ""}
+        found = find_file(Path(data.folder), "transfer") if data.folder else None
+        return {} if found is None else {found: ""}
     paths: dict[Path, str] = {}
     for pattern in patterns:
         language, matches = "", _match(pattern)

@@ -14,6 +14,7 @@ from xdistil.data.examples import (
     Task,
     check_languages,
     find_file,
+    gold_task,
     hold_out,
     keep_languages,
     make_task,
@@ -22,7 +23,6 @@ from xdistil.data.examples import (
     read_transfer,
     take_evenly,
 )
-from xdistil.data.tags import answerable_tags
 from xdistil.errors import InputError, show
 
 DEV_FRACTION = 0.1  # of the texts that are held out where data.dev_fraction says nothing
@@ -81,20 +81,20 @@ def _read_gold(data: config.Data, task: Task, width: int) -> dict[str, list[Exam
     # The labelled files of the folder by split; their labels must be among the teacher's answers.
     folder = Path(data.folder)
     paths = {name: find_file(folder, name) for name in ("dev", "test")}
-    labels = answerable_tags(task.labels) if task.kind == "tagging" else task.labels
+    answered = gold_task(task)
+    read_with, labels = answered, answered.labels
     names = read_labels(folder / "labels.tsv")
-    gold_task = Task(task.kind, labels)
     if names is not None:
         # Its order gives the classes their numbers.
-        gold_task = make_task(task.kind, names, data.scheme, folder / "labels.tsv")
-        for name in gold_task.labels:
+        read_with = make_task(task.kind, names, data.scheme, folder / "labels.tsv")
+        for name in read_with.labels:
             if name not in labels:
                 raise InputError(
                     f"{folder / 'labels.tsv'} names {show(name)}, which the teacher never answers: "
                     f"its classes are {', '.join(map(show, labels))}."
                 )
     return {
-        name: read_file(path, gold_task, data.scheme, data.repair, width)
+        name: read_file(path, read_with, data.scheme, data.repair, width)
         for name, path in paths.items()
         if path is not None
     }

@@ -183,7 +183,9 @@ def _tabulate_models(results: dict) -> _Table:
 def _tabulate_agreement(results: dict) -> _Table:
     """Of a run without labels: agreement with the teacher, and scores of the gold files there."""
     main = MAIN_SCORE[results["task"]]
-    columns = [(f"{_AGREEMENT}, held out", ("agreement", "held_out", main))]
+    columns: list[tuple[str, tuple[str, ...]]] = [
+        (f"{_AGREEMENT}, held out", ("agreement", "held_out", main))
+    ]
     for split in ("dev", "test"):
         if _get(results, "student", split) is not None:
             columns.append((f"{_AGREEMENT}, {split}", ("agreement", split, main)))
