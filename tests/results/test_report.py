@@ -204,3 +204,48 @@ def test_a_score_table_has_a_line_a_language_and_the_averages():
     assert _line(text, "my")[0] == "my"
     assert text.splitlines()[2].split() == ["en", "80.00", "80.00", "80.00", "12", "1,500"]
     assert text.endswith("macro-F1 88.00, micro-F1 87.00\n")
+
+
+def without_labels(test: bool) -> dict:
+    """The results of a run without labels, of tags, with a gold test file or none."""
+    results = copy.deepcopy(RESULTS)
+    results.update(gold=False, selected_on="agreement", baselines=[], gazetteer=None)
+    results["teacher"]["dev"] = results["student"]["dev"] = None
+    agreement = {"held_out": _tags(0.9512, de=0.97, en=0.91), "dev": None, "test": _tags(0.9333)}
+    if not test:
+        results["teacher"]["test"] = results["student"]["test"] = agreement["test"] = None
+        results["retention"] = None
+    results["student"]["agreement"] = agreement
+    return results
+
+
+def test_without_labels_agreement_stands_beside_the_gold_scores():
+    text = render_console(without_labels(test=True))
+    assert "without labels, chosen by agreement with the teacher on held-out texts" in text
+    (header,) = (line for line in text.splitlines() if line.strip().startswith("model "))
+    assert [cell.strip() for cell in header.split("  ") if cell] == [
+        "model",
+        "agreement with the teacher, held out",
+        "agreement with the teacher, test",
+        "macro-F1 gold test",
+        "parameters",
+        "of them embeddings",
+        "model file",
+    ]
+    cells = [cell.strip() for cell in _line(text, "student ")]
+    assert cells[:4] == ["student", "95.12", "93.33", "81.23"]
+    cells = [cell.strip() for cell in _line(text, "teacher ")]
+    assert cells[:4] == ["teacher", "-", "-", "88.00"]
+    assert "The student keeps 92.3% of the teacher's macro-F1 on test." in text
+    assert "labels only" not in text
+
+
+def test_without_labels_and_gold_no_table_speaks_of_f1():
+    results = without_labels(test=False)
+    page = render_markdown(results)
+    tables = [line for line in page.splitlines() if line.startswith(("|", "#"))]
+    assert not [line for line in tables if "F1" in line or "dev |" in line or "test" in line]
+    assert sum("agreement with the teacher" in line for line in tables) == 4  # title, three tables
+    assert "is 95.12 (macro-F1 with the teacher's answers as gold)" in page
+    rows = [line for line in tables if line.startswith(("| de ", "| en "))]
+    assert rows == ["| en | 91.00 | 1,500 |", "| de | 97.00 | 1,500 |"]
