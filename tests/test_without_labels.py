@@ -24,7 +24,7 @@ from tests.test_flow import (
     read_lines,
     write_task,
 )
-from xdistil.command import parse_command
+from xdistil.commands.arguments import parse_command
 from xdistil.config import Stage
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.pieces import load_tokenizer

@@ -28,13 +28,12 @@ from xdistil.models.student import count_parameters, init_student, start_from_ch
 from xdistil.prepare import Texts, find_texts
 from xdistil.results import scores
 from xdistil.results.gazetteer import tag_with_names
+from xdistil.results.report import HELD_OUT
 from xdistil.results.speed import Runner, measure_speed
 from xdistil.results.tagger import record_input
 from xdistil.setting import Setting
 
 log = logging.getLogger("xdistil")
-
-HELD_OUT = "held_out"  # the transfer texts on which answers are compared in a run without labels
 
 
 def train_teacher(setting: Setting) -> Params:
@@ -312,8 +311,9 @@ def first_student(setting: Setting, teacher: Reader) -> Params:
 
 
 def measure_bytes(folder: Path) -> dict[str, int]:
-    """Sizes of a model folder's parts: model file(s), tokenizer files, everything."""
-    sizes = {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    """Sizes of a model folder's parts: model file(s), tokenizer files, everything but its card."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "README.md"]
+    sizes = {path.name: path.stat().st_size for path in paths}
     return {
         "model": sum(size for name, size in sizes.items() if name.endswith(".safetensors")),
         "tokenizer": sum(size for name, size in sizes.items() if name.startswith("tokenizer")),

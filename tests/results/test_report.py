@@ -3,6 +3,12 @@
 import copy
 import json
 
+import pytest
+
+from xdistil.config import Experiment
+from xdistil.distill.plan import d42
+from xdistil.results.card import render_card
+from xdistil.results.figures import draw_course, draw_languages, draw_trade_off
 from xdistil.results.report import render_console, render_markdown, render_scores
 
 
@@ -249,3 +255,41 @@ def test_without_labels_and_gold_no_table_speaks_of_f1():
     assert "is 95.12 (macro-F1 with the teacher's answers as gold)" in page
     rows = [line for line in tables if line.startswith(("| de ", "| en "))]
     assert rows == ["| en | 91.00 | 1,500 |", "| de | 97.00 | 1,500 |"]
+
+
+@pytest.mark.parametrize("which", ["teacher", "student"])
+def test_a_card_without_labels_and_gold_speaks_of_agreement(which, tmp_path):
+    environment = {
+        "packages": dict.fromkeys(("jax", "flax", "optax"), "1"),
+        "data": {},
+        "cpu_cores": 2,
+        "devices": ["cpu"],
+        "command": "xdistil train",
+    }
+    experiment = Experiment(plan=d42())
+    experiment.data.transfer, experiment.teacher.finetune = "texts.txt", False
+    card = render_card(tmp_path, which, without_labels(test=False), experiment, environment)
+    assert "labels: labels on train" not in card
+    assert "generated" not in card
+    if which == "student":
+        assert "agreement with the teacher on held-out texts 95.12" in card
+        assert "metric_name" not in card or "agreement" in card
+        assert "Its worst languages on held-out texts: en 91.00, de 97.00." in card
+    else:
+        assert "fine-tuned elsewhere" in card
+    card = render_card(tmp_path, which, without_labels(test=True), experiment, environment)
+    assert {"student": "macro-F1 on test 81.23", "teacher": "macro-F1 on test 88.00"}[which] in card
+
+
+def test_pictures_without_labels_and_gold_show_agreement_alone():
+    results = without_labels(test=False)
+    below = draw_course([], results).axes[1]
+    assert below.get_ylabel() == "agreement with the teacher, %"
+    assert draw_languages(results) is None
+    panel = draw_trade_off(results).axes[0]
+    assert panel.get_ylabel() == "agreement with the teacher on held-out texts, %"
+    assert [text.get_text() for text in panel.texts] == ["student"]
+    results["teacher"]["dev"] = _tags(0.5)
+    assert not [
+        line for line in draw_course([], results).axes[1].lines if line.get_label() == "teacher"
+    ]
