@@ -15,7 +15,7 @@ from xdistil import config
 from xdistil.config import Experiment, Stage
 from xdistil.data.examples import Corpus, Example, Task, read_corpus, take_evenly
 from xdistil.data.generate import generate_corpus
-from xdistil.data.packing import Rows, load_packed, pack, save_packed
+from xdistil.data.packing import Rows, load_packed, pack, pack_languages, save_packed
 from xdistil.data.pieces import (
     LanguageCount,
     Pieces,
@@ -24,7 +24,9 @@ from xdistil.data.pieces import (
     cut_pieces,
     load_tokenizer,
 )
+from xdistil.data.unlabelled import lacks_labels, read_unlabelled
 from xdistil.data.vocabulary import train_wordpiece
+from xdistil.distill.plan import without_labels
 from xdistil.distill.recipes import PlannedStage, plan_stages
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig
@@ -33,10 +35,12 @@ from xdistil.models.compress import seen_vocabulary, trim_embeddings, trim_token
 from xdistil.models.folders import Loaded, Model, Transformer, load_model
 from xdistil.models.structs import Params
 from xdistil.models.student import design_student, with_dropout
+from xdistil.ready_teacher import check_classes, find_task, is_ready
 
 log = logging.getLogger("xdistil")
 
-SPLITS = ("train", "dev", "test", "transfer")
+SPLITS = ("train", "dev", "test", "transfer", "gold_dev")
+LEARNT = ("train", "transfer", "all")  # texts of steps, whose languages a temperature draws
 
 _WHOLE = 1 << 30  # a length in pieces that no text reaches
 
@@ -60,7 +64,7 @@ class Prepared:
     teacher: Transformer
     teacher_params: Params  # as loaded or drawn, before fine-tuning
     teacher_stages: tuple[PlannedStage, ...]  # empty: the teacher is used as it is
-    teacher_texts: dict[str, Texts]  # train, dev and test in the teacher's pieces
+    teacher_texts: dict[str, Texts]  # train, dev, test and gold_dev in the teacher's pieces
     student_tokenizer: Tokenizer
     kept: np.ndarray | None  # i32[v] teacher id of each student piece; None: the same vocabulary
     student: Model
@@ -83,7 +87,7 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     data = find_data(experiment, cache)
     if data.generate and writes:
         generate_corpus(Path(data.folder), data.generate, experiment.seed)
-    corpus = read_corpus(data, experiment.seed)
+    corpus = _read_corpus(data, experiment)
     tokenizer, teacher, teacher_params = _load_teacher(experiment, corpus, cache, writes)
     shape = teacher.config
     if data.row_length > shape.positions:
@@ -92,13 +96,16 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
             "positions: lower data.row_length."
         )
     max_length = data.max_length or data.row_length
-    splits = {name: getattr(corpus, name) for name in SPLITS}
-    if any(stage.data == "all" for stage in experiment.plan):
-        splits["all"] = corpus.transfer + [replace(each, labels=None) for each in corpus.train]
+    splits = {name: found for name in SPLITS if (found := getattr(corpus, name))}
+    if corpus.gold and any(stage.data == "all" for stage in experiment.plan):
+        splits["all"] = corpus.transfer + _without_labels(corpus.train)
+    read = splits
+    if not corpus.gold:
+        # Gold that is there for its scores alone may have tags that the head does not name.
+        read = {name: _without_labels(examples) for name, examples in splits.items()}
     cut = {
         name: cut_pieces(examples, corpus.task, tokenizer, max_length)
-        for name, examples in splits.items()
-        if examples is not None
+        for name, examples in read.items()
     }
     student_tokenizer, kept, student_cut = tokenizer, None, cut
     if experiment.student.vocabulary == "seen":
@@ -106,19 +113,19 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         kept = seen_vocabulary(
             tokenizer,
             *(
-                cut_pieces(splits[name], corpus.task, tokenizer, _WHOLE)
+                cut_pieces(read[name], corpus.task, tokenizer, _WHOLE)
                 for name in ("train", "transfer")
+                if name in splits
             ),
         )
         student_tokenizer = trim_tokenizer(tokenizer, kept)
         student_cut = {
-            name: cut_pieces(splits[name], corpus.task, student_tokenizer, max_length)
-            for name in cut
+            name: cut_pieces(read[name], corpus.task, student_tokenizer, max_length) for name in cut
         }
 
     def pack_into(folder: Path, name: str, pieces: Pieces) -> Texts:
         if writes:
-            save_packed(folder / name, pieces, pack(pieces, data.row_length, experiment.seed))
+            save_packed(folder / name, pieces, _pack(experiment, name, splits[name], pieces))
         return Texts(splits[name], *load_packed(folder / name))
 
     teacher_texts = {
@@ -133,6 +140,13 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         experiment, shape, student_tokenizer, tokenizer, kept, corpus.task
     )
     teacher_plan = experiment.teacher.plan if experiment.teacher.finetune else ()
+
+    def plan_student(plan: tuple[Stage, ...]) -> tuple[PlannedStage, ...]:
+        return plan_stages(plan, "plan", student, shape, experiment.student.train_embeddings)
+
+    student_stages = plan_student(experiment.plan)  # its mistakes are told by the stages' numbers
+    if not corpus.gold:
+        student_stages = plan_student(without_labels(experiment.plan))
     return Prepared(
         corpus=corpus,
         counts={
@@ -149,9 +163,7 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         kept=kept,
         student=student,
         checkpoint_params=checkpoint_params,
-        student_stages=plan_stages(
-            experiment.plan, "plan", student, shape, experiment.student.train_embeddings
-        ),
+        student_stages=student_stages,
         student_texts=student_texts,
     )
 
@@ -180,7 +192,25 @@ def find_texts(experiment: Experiment, prepared: Prepared, plan: str, stage: Sta
     examples = take_evenly(found.examples, max(1, round(share * len(found.examples))))
     length = data.max_length or data.row_length
     pieces = cut_pieces(examples, prepared.corpus.task, tokenizer, length)
-    return Texts(examples, pieces, pack(pieces, data.row_length, experiment.seed))
+    return Texts(examples, pieces, _pack(experiment, "train", examples, pieces))
+
+
+def _pack(experiment: Experiment, split: str, examples: list[Example], pieces: Pieces) -> Rows:
+    data, seed = experiment.data, experiment.seed
+    if data.temperature == 1 or split not in LEARNT:
+        return pack(pieces, data.row_length, seed)
+    return pack_languages(pieces, data.row_length, seed, examples, data.temperature)
+
+
+def _without_labels(examples: list[Example]) -> list[Example]:
+    return [replace(each, labels=None) for each in examples]
+
+
+def _read_corpus(data: config.Data, experiment: Experiment) -> Corpus:
+    teacher = experiment.teacher
+    if is_ready(teacher) and lacks_labels(data):
+        return read_unlabelled(data, find_task(teacher), experiment.seed)
+    return read_corpus(data, experiment.seed)
 
 
 def _load_teacher(
@@ -204,9 +234,13 @@ def _load_teacher(
         model = Encoder(shape, task.kind, len(task.labels), experiment.dtype)
         key = jax.random.key(experiment.seed)
         return tokenizer, model, jax.device_get(jax.jit(model.init_params)(key))
-    tokenizer = load_tokenizer(
-        teacher.tokenizer or teacher.model, teacher.revision, words=task.kind == "tagging"
-    )
+    if is_ready(teacher):
+        wants_logits = any("logits" in stage.loss.split("+") for stage in experiment.plan)
+        check_classes(teacher, task, wants_logits)
+    source = teacher.tokenizer or teacher.model
+    # The revision is the model's: another folder or hub id has none of that name.
+    revision = teacher.revision if source == teacher.model else "main"
+    tokenizer = load_tokenizer(source, revision, words=task.kind == "tagging")
     loaded = load_model(teacher.model, teacher.revision, task, experiment.dtype, experiment.seed)
     for note in loaded.notes:
         log.info("teacher: %s", note)

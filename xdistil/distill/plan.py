@@ -5,7 +5,7 @@ stage with gradual unfreezing becomes several sub-stages once the student's shap
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -76,6 +76,23 @@ def v3() -> tuple[Stage, ...]:
 def labels_only() -> tuple[Stage, ...]:
     """D0-S: the student on labels alone."""
     return (Stage(name="labels", loss="labels", data="train", epochs=10.0, lr=1e-3, patience=3),)
+
+
+def without_labels(plan: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """The same plan for texts without labels: no labels loss, and every stage on the transfer
+    texts.
+
+    Raises:
+        InputError: no stage is left.
+    """
+    stages = []
+    for stage in plan:
+        losses = [loss for loss in stage.loss.split("+") if loss != "labels"]
+        if losses:
+            stages.append(replace(stage, loss="+".join(losses), data="transfer"))
+    if not stages:
+        raise InputError("plan learns labels alone, and there are none: name a plan with logits.")
+    return tuple(stages)
 
 
 def group_of(path: tuple[str, ...]) -> str:

@@ -83,6 +83,23 @@ def load_model(
     return Loaded(model, params, raw, notes + more, task)
 
 
+def read_task(name: str, revision: str = "main") -> Task | None:
+    """The task of the head in a folder or hub id, by its config.json; None: it has no head.
+
+    Raises InputError where the config cannot be read, or the head answers something else than one
+    class for each word or text.
+    """
+    config_file = find_folder(name, revision) / "config.json"
+    raw = weights.read_json(config_file)
+    problem = raw.get("problem_type")
+    if problem not in (None, "single_label_classification"):
+        raise InputError(
+            f"{config_file}: problem_type is {show(problem)}; only heads that answer one class are "
+            "supported."
+        )
+    return _read_task(raw, config_file)
+
+
 def save_model(
     folder: str | Path,
     model: Model,

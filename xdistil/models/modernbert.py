@@ -169,7 +169,7 @@ def _read_bases(raw: Mapping[str, Any], where: str) -> tuple[float, float]:
     told = raw.get("rope_parameters") or {}
     if not isinstance(told, dict) or raw.get("rope_scaling"):
         raise InputError(f"{where}: scaled rotary positions are not supported.")
-    bases = []
+    bases: list[float] = []
     for kind, key in ((_GLOBAL, "global_rope_theta"), (_LOCAL, "local_rope_theta")):
         own = told.get(kind) or {}
         if not isinstance(own, dict) or own.get("rope_type", "default") != "default":

@@ -125,8 +125,9 @@ class _Layer(PostNormLayer):
     def attend(
         self, hidden: jax.Array, mask: jax.Array, *more: Any, attention: bool, deterministic: bool
     ) -> tuple[jax.Array, jax.Array | None]:
+        (bias,) = more
         return _Attention(self.config, self.dtype, name="attention")(
-            hidden, mask, *more, attention, deterministic
+            hidden, mask, bias, attention, deterministic
         )
 
 

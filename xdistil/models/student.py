@@ -1,6 +1,7 @@
 """The student: its shape from the config, its first parameters from the fine-tuned teacher."""
 
 from dataclasses import fields, replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -124,7 +125,7 @@ def _with_embedding(params: Params, embedding: np.ndarray) -> Params:
 
 def with_dropout(model: Model, dropout: float) -> Model:
     """The same model with another dropout rate everywhere."""
-    rates = {field.name: dropout for field in fields(model.config) if "dropout" in field.name}
+    rates: Any = {field.name: dropout for field in fields(model.config) if "dropout" in field.name}
     return model.clone(config=replace(model.config, **rates))
 
 
