@@ -20,7 +20,7 @@ import safetensors.numpy
 from xdistil.data.pieces import Tokenizer, save_tokenizer
 from xdistil.data.trimming import trim_tokenizer
 from xdistil.errors import InputError, show, show_name
-from xdistil.models import bert, bilstm, names, weights
+from xdistil.models import bert, bilstm, deberta, names, weights
 
 # Word embeddings [V,E] in the families' names, and what has a row for each piece at their output.
 _TABLE = re.compile(
@@ -31,6 +31,7 @@ _OUTPUT = re.compile(
 )
 _POSITIONS = re.compile(r"(.+\.)?position_embeddings\.weight")
 _PIECE_ID = re.compile(r"\w+_token_id|padding_id")  # keys of config.json
+_COUNTED_FROM_ZERO = ("bert", "electra", deberta.MODEL_TYPE, bilstm.MODEL_TYPE)  # positions
 _TOKENIZER_FILES = ("*token*.json", "vocab.*", "merges.txt", "*.model")
 _ACCOMPANYING = ("README.md", "LICENSE*")  # what a trimmed folder takes over as it is
 
@@ -65,6 +66,11 @@ def open_whole(folder: Path, tokenizer: Tokenizer) -> Whole:
             or fewer of them than the tokenizer has pieces.
     """
     config = weights.read_json(folder / "config.json")
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str):
+        raise InputError(f"{folder / 'config.json'}: model_type is {show(model_type)}, no name.")
+    if config.get("pad_token_id") is None and model_type in bert.FAMILIES:
+        config["pad_token_id"] = bert.FAMILIES[model_type].get("padding_id", 0)
     read = weights.read_tensors(folder)
     if read.flax:
         raise InputError(
@@ -86,12 +92,12 @@ def open_whole(folder: Path, tokenizer: Tokenizer) -> Whole:
             f"The tokenizer of {tokenizer.source!r} has {tokenizer.vocabulary_size} pieces and "
             f"{read.where} word embeddings for {rows}: give the model its own tokenizer."
         )
-    if config.get("model_type") not in (*names.PREFIXES, bilstm.MODEL_TYPE):
+    if model_type not in (*names.PREFIXES, bilstm.MODEL_TYPE):
         for name, stored in tensors.items():
             if stored.shape in (tables[0], (rows,)) and not _has_rows(name, stored, rows):
                 raise InputError(
                     f"{read.where}: {show_name(name)} may have a row for each piece, under a name "
-                    f"that is not known for the model type {show(config.get('model_type'))}."
+                    f"that is not known for the model type {show(model_type)}."
                 )
     return Whole(folder, tokenizer, config, tensors, rows, tuple(_list_ids(config)))
 
@@ -166,19 +172,19 @@ def _trim_config(whole: Whole, kept: np.ndarray) -> tuple[dict[str, Any], int]:
             ids = [new.get(id, id) if type(id) is int else id for id in ids]
             config[key] = ids if isinstance(value, list) else ids[0]
     config["vocabulary_size" if "vocabulary_size" in config else "vocab_size"] = len(kept)
+    before: Any = whole.config.get("pad_token_id")
+    after: Any = config.get("pad_token_id")
     model_type = config.get("model_type")
-    default = bert.FAMILIES.get(str(model_type), {}).get("padding_id", 0)
-    padding = whole.config.get("pad_token_id", default)
-    moved = padding - new.get(padding, padding) if type(padding) is int else 0
-    if moved and model_type not in (*names.PREFIXES, bilstm.MODEL_TYPE):
-        raise InputError(
-            f"The padding piece {padding} would become {padding - moved}; whether positions are "
-            f"counted from it is not known of the model type {show(model_type)}: keep more pieces."
-        )
-    if model_type not in bert.ROBERTAS:
+    if before == after or model_type in _COUNTED_FROM_ZERO:
         return config, 0
-    if moved:
-        config["max_position_embeddings"] -= moved
+    if model_type not in bert.ROBERTAS:
+        raise InputError(
+            f"The padding piece {before} would become {after}, and it is not known whether the "
+            f"model type {show(model_type)} counts positions from it: keep more pieces."
+        )
+    moved = before - after
+    positions = config.get("max_position_embeddings", bert.EncoderConfig.positions)
+    config["max_position_embeddings"] = positions - moved
     return config, moved
 
 
