@@ -17,9 +17,17 @@ from xdistil.errors import LostProcessError
 from xdistil.fingerprints import claim_inputs, fingerprint_inputs
 from xdistil.journal import Journal, describe_device, describe_environment, open_log, write_json
 from xdistil.mesh import first_process_first, make_mesh, start_processes
-from xdistil.phases import distil, freeze_teacher, score, train_baseline, train_teacher
+from xdistil.phases import (
+    distil,
+    export_student,
+    freeze_teacher,
+    score,
+    train_baseline,
+    train_teacher,
+)
 from xdistil.prepare import Prepared, prepare
 from xdistil.results.card import write_card
+from xdistil.results.export import check_packages
 from xdistil.results.figures import draw_figures
 from xdistil.results.report import render_console, render_markdown
 from xdistil.setting import Setting
@@ -59,6 +67,8 @@ def run(
         DivergenceError: a loss is not finite; the workdir's `diverged` reproduces it.
     """
     validate(experiment)
+    if experiment.export:
+        check_packages()
     workdir, stop = Path(workdir), Stop()
     start_processes(experiment.distributed)
     # After jax.distributed, which sets a handler of its own.
@@ -119,6 +129,8 @@ def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) 
             for index in range(len(experiment.baselines) if prepared.corpus.gold else 0)
         ]
         results = score(setting, stages, baselines)
+        if experiment.export:
+            results["export"] = export_student(setting)
     finally:
         journal.close()
     results["timing"]["total"] = time.monotonic() - begin

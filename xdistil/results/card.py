@@ -117,7 +117,7 @@ def render_card(
     ]
     if which == "student":
         parts += ["## Beside its teacher", " ".join(describe_outcome(results))]
-        parts += [_describe_speed(results, environment)]
+        parts += [_describe_speed(results, environment), _describe_export(results.get("export"))]
     parts += ["## Limits", _describe_limits(results, which, split), _CITATIONS]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -248,6 +248,26 @@ def _describe_speed(results: dict[str, Any], environment: dict[str, Any]) -> str
         f"Measured on {environment['cpu_cores']} CPU cores ({speedup['device']}, "
         f"{speedup['dtype']}): {format_duration(single)} for one sentence and "
         f"{format_duration(many)} for 32 at once, tokenisation apart."
+    )
+
+
+def _describe_export(export: dict[str, Any] | None) -> str:
+    """The ONNX files, and how the one in int8 did at the gate; `export` as results.json has it."""
+    if export is None or export["bytes"] is None:
+        return ""
+    told = f"`onnx/model.onnx` has {format_bytes(export['bytes'])}."
+    if export.get("chosen") is None:
+        return told
+    trial = export["tried"][-1]
+    changes = " and ".join(
+        f"{100 * (verdict['small'] - verdict['whole']):+.2f} points on {split}"
+        for split in ("dev", "test")
+        if (verdict := trial[split])
+    )
+    return (
+        f"{told} `onnx/model_quantized.onnx` ({trial['name']}) has {format_bytes(trial['bytes'])}, "
+        f"with tokenizer and config {format_bytes(trial['loaded'])}; against float32 it scores "
+        f"{changes}, and no language is significantly worse."
     )
 
 

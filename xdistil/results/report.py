@@ -18,6 +18,7 @@ undefined or not measured is null):
                agreement with the teacher on the held-out texts)
     baselines  the student without a teacher: name, labels (sentences), lr, steps, dev, test: scores
     gazetteer  dev, test: scores of looking the training names up
+    export     where it was asked for: as `phases.export_student` returns it
     timing     total and stages {name: seconds}, speedup: as `speed.measure_speed` returns it
 
 Tables show percent, as papers do.
