@@ -88,10 +88,13 @@ def test_the_default_parts_are_valid():
         ("export", "tflite"),
         ("teacher.hidden_size", 0),
         ("teacher.finetune", 0),
+        ("teacher.vocabulary", "some"),
         ("teacher.plan[0].lr", math.nan),
         ("teacher.plan[0].epochs", 0.0),
         ("student.kind", "lstm"),
         ("student.vocabulary", "some"),
+        ("student.least_count", 0),
+        ("student.vocabulary_size", -1),
         ("student.embeddings", "pca"),
         ("student.layers", 0),
         ("student.heads", -1),
@@ -158,6 +161,9 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(path, value):
         (put("student.embeddings", "checkpoint"), "needs a student.checkpoint"),
         (put("student.checkpoint", "folder"), "set student.kind=transformer"),
         (put("student.embedding_size", 0), "a BiLSTM needs a width"),
+        (put("student.least_count", 2), "student.least_count is 2, but student.vocabulary=all"),
+        (put("student.vocabulary_size", 9), "student.vocabulary_size is 9, but"),
+        (put("teacher.vocabulary", "seen"), "teacher.model, which is empty"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(change, words):

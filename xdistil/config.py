@@ -75,6 +75,7 @@ class Teacher:
     revision: str = "main"  # branch, tag or commit of a hub id
     tokenizer: str = ""  # another folder or hub id for the tokenizer; empty: the model's own
     finetune: bool = True  # train it on the labels first; false: it is used as it is
+    vocabulary: str = "all"  # all: its own pieces; seen: those of train and transfer texts
     cache: str = "auto"  # its logits and hidden states on disk: auto (where faster), always, never
     hidden_size: int = 128  # shape of a teacher from scratch
     layers: int = 4
@@ -110,6 +111,8 @@ class Student:
     heads: int = 4  # of a transformer
     intermediate_size: int = 0  # of a transformer; 0: four times hidden_size
     vocabulary: str = "all"  # all: the teacher's pieces; seen: those of train and transfer texts
+    least_count: int = 1  # seen: pieces that occur less often are not kept
+    vocabulary_size: int = 0  # seen: pieces that are kept at most, the most frequent ones; 0: all
     embeddings: str = ""  # svd (of the fine-tuned teacher's), random or checkpoint; empty: the
     # checkpoint's where there is one, else svd
     train_embeddings: bool = True  # false: the word embeddings stay as they start
@@ -165,6 +168,7 @@ CHOICES = {
     "stage.logits": ("mse", "kl"),
     "teacher.cache": ("auto", "always", "never"),
     "student.kind": ("bilstm", "transformer"),
+    "teacher.vocabulary": ("all", "seen"),
     "student.vocabulary": ("all", "seen"),
     "student.embeddings": ("", "svd", "random", "checkpoint"),
     "dtype": ("float32", "bfloat16"),
@@ -236,7 +240,20 @@ def validate(experiment: Experiment) -> None:
     _choice("data.scheme", data.scheme, "data.scheme")
     _choice("teacher.cache", teacher.cache, "teacher.cache")
     _choice("student.kind", student.kind, "student.kind")
-    _choice("student.vocabulary", student.vocabulary, "student.vocabulary")
+    for name, model in (("teacher", teacher), ("student", student)):
+        _choice(f"{name}.vocabulary", model.vocabulary, f"{name}.vocabulary")
+    if teacher.vocabulary == "seen" and not teacher.model:
+        raise InputError(
+            "teacher.vocabulary=seen trims the vocabulary of a teacher.model, which is empty: set "
+            "teacher.vocabulary=all; teacher.vocabulary_size limits that of a teacher from scratch."
+        )
+    _at_least("student.least_count", student.least_count, 1)
+    if student.vocabulary == "all" and (student.least_count > 1 or student.vocabulary_size):
+        named = "least_count" if student.least_count > 1 else "vocabulary_size"
+        raise InputError(
+            f"student.{named} is {getattr(student, named)}, but student.vocabulary=all keeps every "
+            "piece: set student.vocabulary=seen."
+        )
     _choice("student.embeddings", student.embeddings, "student.embeddings")
     _choice("dtype", experiment.dtype, "dtype")
     _choice("export", experiment.export, "export")

@@ -24,6 +24,7 @@ from xdistil.data.pieces import (
     cut_pieces,
     load_tokenizer,
 )
+from xdistil.data.trimming import choose_pieces, count_tokens, trim_tokenizer
 from xdistil.data.unlabelled import lacks_labels, read_unlabelled
 from xdistil.data.vocabulary import train_wordpiece
 from xdistil.distill.plan import without_labels
@@ -31,7 +32,7 @@ from xdistil.distill.recipes import PlannedStage, plan_stages
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM
-from xdistil.models.compress import seen_vocabulary, trim_embeddings, trim_tokenizer
+from xdistil.models.compress import trim_model
 from xdistil.models.folders import Loaded, Model, Transformer, load_model
 from xdistil.models.structs import Params
 from xdistil.models.student import design_student, with_dropout
@@ -89,6 +90,17 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         generate_corpus(Path(data.folder), data.generate, experiment.seed)
     corpus = _read_corpus(data, experiment)
     tokenizer, teacher, teacher_params = _load_teacher(experiment, corpus, cache, writes)
+    whole, teacher_kept = tokenizer, None
+    if experiment.teacher.vocabulary == "seen":
+        padding = (teacher.config.padding_id,)
+        teacher_kept = choose_pieces(tokenizer, _count_seen(corpus, tokenizer), also=padding)
+        tokenizer = trim_tokenizer(tokenizer, teacher_kept)
+        teacher, teacher_params = trim_model(teacher, teacher_params, teacher_kept)
+        log.info(
+            "teacher: kept %d of %d pieces, which the texts hold",
+            len(teacher_kept),
+            whole.vocabulary_size,
+        )
     shape = teacher.config
     if data.row_length > shape.positions:
         raise InputError(
@@ -109,14 +121,12 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     }
     student_tokenizer, kept, student_cut = tokenizer, None, cut
     if experiment.student.vocabulary == "seen":
-        # From the whole texts: a piece behind a cut decides how its word is cut, and so where.
-        kept = seen_vocabulary(
+        kept = choose_pieces(
             tokenizer,
-            *(
-                cut_pieces(read[name], corpus.task, tokenizer, _WHOLE)
-                for name in ("train", "transfer")
-                if name in splits
-            ),
+            _count_seen(corpus, tokenizer),
+            experiment.student.least_count,
+            experiment.student.vocabulary_size,
+            field="student.vocabulary_size",
         )
         student_tokenizer = trim_tokenizer(tokenizer, kept)
         student_cut = {
@@ -137,7 +147,7 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         name: pack_into(cache / "student", name, pieces) for name, pieces in student_cut.items()
     }
     student, checkpoint_params = _load_student(
-        experiment, shape, student_tokenizer, tokenizer, kept, corpus.task
+        experiment, shape, student_tokenizer, whole, _compose(teacher_kept, kept), corpus.task
     )
     teacher_plan = experiment.teacher.plan if experiment.teacher.finetune else ()
 
@@ -213,6 +223,20 @@ def _read_corpus(data: config.Data, experiment: Experiment) -> Corpus:
     return read_corpus(data, experiment.seed)
 
 
+def _count_seen(corpus: Corpus, tokenizer: Tokenizer) -> np.ndarray:
+    # In whole texts: a piece behind a cut decides how its word is cut, and so where.
+    texts = [examples for examples in (corpus.train, corpus.transfer) if examples]
+    parts = (cut_pieces(examples, corpus.task, tokenizer, _WHOLE) for examples in texts)
+    return count_tokens(parts, tokenizer)
+
+
+def _compose(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    # The ids that are kept of those that were kept first.
+    if first is None or second is None:
+        return second if first is None else first
+    return first[second]
+
+
 def _load_teacher(
     experiment: Experiment, corpus: Corpus, cache: Path, writes: bool
 ) -> tuple[Tokenizer, Transformer, Params]:
@@ -263,16 +287,17 @@ def _load_student(
     experiment: Experiment,
     teacher: EncoderConfig,
     tokenizer: Tokenizer,
-    teacher_tokenizer: Tokenizer,
+    whole: Tokenizer,
     kept: np.ndarray | None,
     task: Task,
 ) -> tuple[Model, Params | None]:
+    # `whole` is the teacher's tokenizer before it was trimmed, and `kept` are ids of it.
     student = experiment.student
     if not student.checkpoint:
         model = design_student(student, teacher, tokenizer, task, experiment.dtype)
         return model, None
     own = load_tokenizer(student.checkpoint)
-    if own.backend.get_vocab() != teacher_tokenizer.backend.get_vocab():
+    if own.backend.get_vocab() != whole.backend.get_vocab():
         raise InputError(
             f"student.checkpoint={student.checkpoint} has another vocabulary than the teacher: "
             "choose a checkpoint of the teacher's tokenizer, or leave student.checkpoint empty."
@@ -290,6 +315,5 @@ def _load_student(
     _check_rows(own, loaded, "name another folder in student.checkpoint")
     model, params = with_dropout(loaded.model, student.dropout), loaded.params
     if kept is not None:
-        params = trim_embeddings(params, kept)
-        model = model.clone(config=replace(model.config, vocabulary_size=len(kept)))
+        model, params = trim_model(model, params, kept)
     return model, params

@@ -105,14 +105,16 @@ def make_tokenizer(
     backend: tokenizers.Tokenizer,
     special: dict[str, str],
     inputs: Sequence[str] = ("input_ids", _TYPES, "attention_mask"),
+    **settings: Any,
 ) -> Tokenizer:
     """A tokenizer around a backend of one's own.
 
     `special` gives the special pieces by role, such as {"unk_token": "[UNK]", "pad_token": ...};
-    `inputs` what models are given of its answer.
+    `inputs` what models are given of its answer; `settings` what else transformers' tokenizers
+    are told, such as model_max_length.
     """
     wrapper = PreTrainedTokenizerFast(
-        tokenizer_object=backend, model_input_names=list(inputs), **special
+        tokenizer_object=backend, model_input_names=list(inputs), **special, **settings
     )
     return _wrap(wrapper, "")
 
