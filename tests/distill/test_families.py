@@ -51,7 +51,7 @@ def test_a_student_learns_from_every_family(config: EncoderConfig) -> None:
     shape = make_shape(config)
     build: Any = FAMILIES[shape.model_type].build
     teacher = make_teacher(build(shape, "tagging", CLASSES))
-    student: Encoder = make_encoder(embedding_size=6, model_type="electra", dropout=0.0)
+    student: Encoder = make_encoder(embedding_size=6, model_type="electra", layers=1, dropout=0.0)
     params = init_params(student)
     words = np.asarray(teacher.params["embeddings"]["word_embeddings"]["embedding"])
     params["embeddings"]["word_embeddings"] = {"embedding": svd_embeddings(words, 6)}
