@@ -20,7 +20,7 @@ class Data:
 
     folder: str = ""  # task folder: train.*, dev.*, test.*, labels.tsv, transfer.txt
     transfer: str = (
-        ""  # unlabelled files, globs, .gz; de:FILE tells its language; empty: the folder's
+        ""  # unlabelled files, globs, .gz; de:FILE is in German; empty: the folder's
     )
     row_length: int = 64  # pieces in a packed row
     max_length: int = 0  # pieces in a segment with its specials; 0: as many as a row holds
@@ -32,7 +32,7 @@ class Data:
     scheme: str = "iob2"  # how tags are written: iob2, iob1 or bioes
     repair: bool = False  # make illegal tags legal instead of refusing them
     dev_fraction: float = (
-        0.0  # held out: of train if no dev file; of transfer if no labels (0: 0.1)
+        0.0  # held out: of train without a dev file, of transfer without labels
     )
     generate: int = 0  # sentences to generate instead of reading a folder (the quickstart)
 
