@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.data.test_packing import make_pieces
@@ -34,6 +34,7 @@ def test_texts_without_a_language_keep_their_rows():
     assert share_rows(rows, sentences, 2.0, np.ones(3, bool)).tolist() == [90, 10, 40]
 
 
+@example([(1, 9), *[(1, 1)] * 8], 1e6)  # a share of an eighth of a row, and none to spare
 @settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(1, 50), st.integers(1, 9)), min_size=1, max_size=9),
@@ -62,7 +63,7 @@ def test_no_row_comes_again_before_all_others_of_its_language():
     assert drawn[0].tolist() != draw_rows(rows, quota, 6, 0).tolist()
 
 
-def make_rows(temperature: float, folder=None):
+def make_rows(temperature: float):
     """Twelve sentences of two pieces in German, then three in French, two to a row."""
     pieces = make_pieces([2] * 15)
     examples = [Example((str(i),), None, "de" if i < 12 else "fr") for i in range(15)]

@@ -304,7 +304,7 @@ def test_robertas_have_as_many_positions_as_stand_behind_that_of_padding() -> No
         ({"hidden_size": -4}, "hidden_size is -4"),
         ({"hidden_dropout_prob": -0.1}, "hidden_dropout_prob is -0.1"),
         ({"num_hidden_layers": True}, "num_hidden_layers is True"),
-        ({"hidden_act": "mish"}, "activation 'mish'"),
+        ({"hidden_act": "mish"}, "activation is 'mish'"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type"),
         ({"is_decoder": True}, "is_decoder"),
     ],

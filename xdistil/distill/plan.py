@@ -96,8 +96,9 @@ def without_labels(plan: tuple[Stage, ...]) -> tuple[Stage, ...]:
 
 
 def group_of(path: tuple[str, ...]) -> str:
-    """The group of the parameter at a path: head, projection, bilstm, `layer N`, positions (with
-    token types, the norm of the sum and embeddings of distances) or embeddings, those of words."""
+    """The group of the parameter at a path: head, projection, bilstm, `layer N`, embeddings (those
+    of words) or positions, with all else below the head that is of no layer: token types, norms,
+    embeddings of distances. Layers that share their parameters are one group."""
     top = path[0]
     if top in ("classifier", "pooler"):
         return HEAD
