@@ -15,7 +15,14 @@ from xdistil.errors import LostProcessError
 from xdistil.fingerprints import claim_inputs, fingerprint_inputs
 from xdistil.journal import Journal, describe_device, describe_environment, open_log, write_json
 from xdistil.mesh import first_process_first, make_mesh, start_processes
-from xdistil.phases import distil, freeze_teacher, score, train_baseline, train_teacher
+from xdistil.phases import (
+    distil,
+    first_student,
+    freeze_teacher,
+    score,
+    train_baseline,
+    train_teacher,
+)
 from xdistil.prepare import Prepared, prepare
 from xdistil.results.report import render_console, render_markdown
 from xdistil.setting import Setting
@@ -106,10 +113,13 @@ def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) 
     journal = Journal(workdir, writes=jax.process_index() == 0)
     try:
         setting = Setting(experiment, workdir, prepared, journal, mesh, stop)
-        teacher = freeze_teacher(setting, train_teacher(setting))
-        stages = distil(setting, teacher)
+        trained = train_teacher(setting)
+        start = first_student(setting, trained)
+        teacher = freeze_teacher(setting, trained)
+        del trained  # a large teacher's second copy
+        stages = distil(setting, teacher, start)
         baselines = [
-            train_baseline(setting, teacher, index, sum(stage["limit"] for stage in stages))
+            train_baseline(setting, start, index, sum(stage["limit"] for stage in stages))
             for index in range(len(experiment.baselines))
         ]
         results = score(setting, stages, baselines)

@@ -7,6 +7,7 @@ is found here, before anything is compiled.
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,15 +25,17 @@ from xdistil.data.pieces import (
     cut_pieces,
     load_tokenizer,
 )
+from xdistil.data.vectors import WordVectors, read_vectors
 from xdistil.data.vocabulary import train_wordpiece
-from xdistil.distill.recipes import PlannedStage, plan_stages
+from xdistil.distill.recipes import PlannedStage, check_teacher, plan_stages
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM
 from xdistil.models.compress import seen_vocabulary, trim_embeddings, trim_tokenizer
 from xdistil.models.folders import Loaded, Model, Transformer, load_model
+from xdistil.models.layers import choose_layers, cut_layers
 from xdistil.models.structs import Params
-from xdistil.models.student import design_student, with_dropout
+from xdistil.models.student import check_width, design_student, with_dropout
 
 log = logging.getLogger("xdistil")
 
@@ -65,6 +68,8 @@ class Prepared:
     kept: np.ndarray | None  # i32[v] teacher id of each student piece; None: the same vocabulary
     student: Model
     checkpoint_params: Params | None  # of a student that starts from a checkpoint
+    kept_layers: tuple[int, ...]  # of the teacher, that the student is made of; empty: it is not
+    vectors: WordVectors | None  # of the student's pieces, where it starts from text vectors
     student_stages: tuple[PlannedStage, ...]
     student_texts: dict[str, Texts]  # all splits in the student's pieces, and what `all` names
 
@@ -129,9 +134,24 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     student_texts = {
         name: pack_into(cache / "student", name, pieces) for name, pieces in student_cut.items()
     }
-    student, checkpoint_params = _load_student(
-        experiment, shape, student_tokenizer, tokenizer, kept, corpus.task
+    kept_layers: tuple[int, ...] = ()
+    checkpoint_params: Params | None = None
+    if experiment.student.keep_layers:
+        kept_layers = choose_layers(experiment.student.keep_layers, shape.layers)
+        student = with_dropout(cut_layers(teacher, kept_layers), experiment.student.dropout)
+        student = student if kept is None else _trim_model(student, student_tokenizer)
+    else:
+        student, checkpoint_params = _load_student(
+            experiment, shape, student_tokenizer, tokenizer, kept, corpus.task
+        )
+    student_stages = plan_stages(
+        experiment.plan, "plan", student, shape, experiment.student.train_embeddings
     )
+    check_teacher(student_stages, teacher)
+    vectors = None
+    if experiment.student.vectors:
+        path, width = Path(experiment.student.vectors), student.config.embedding_size
+        vectors = read_vectors(path, width, student_tokenizer)
     teacher_plan = experiment.teacher.plan if experiment.teacher.finetune else ()
     return Prepared(
         corpus=corpus,
@@ -149,9 +169,9 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         kept=kept,
         student=student,
         checkpoint_params=checkpoint_params,
-        student_stages=plan_stages(
-            experiment.plan, "plan", student, shape, experiment.student.train_embeddings
-        ),
+        kept_layers=kept_layers,
+        vectors=vectors,
+        student_stages=student_stages,
         student_texts=student_texts,
     )
 
@@ -254,8 +274,21 @@ def _load_student(
             f"only {loaded.model.config.positions} positions: lower data.row_length."
         )
     _check_rows(own, loaded, "name another folder in student.checkpoint")
+    check_width(student, loaded.model.config.embedding_size, teacher.embedding_size)
     model, params = with_dropout(loaded.model, student.dropout), loaded.params
     if kept is not None:
         params = trim_embeddings(params, kept)
-        model = model.clone(config=replace(model.config, vocabulary_size=len(kept)))
+        model = _trim_model(model, tokenizer)
     return model, params
+
+
+def _trim_model(model: Model, tokenizer: Tokenizer) -> Model:
+    """The same model for the pieces of a trimmed tokenizer."""
+    rows, pad = tokenizer.vocabulary_size, tokenizer.pad
+    shape: Any = replace(model.config, vocabulary_size=rows, padding_id=pad)
+    if isinstance(model, Transformer) and shape.first_position != model.config.first_position:
+        raise InputError(
+            f"student.vocabulary=seen moves the padding of a {model.config.model_type}, whose "
+            "positions are counted from it: set student.vocabulary=all."
+        )
+    return model.clone(config=shape)

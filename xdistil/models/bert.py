@@ -20,6 +20,7 @@ from xdistil.models import heads
 from xdistil.models.fields import check_rate, check_size
 from xdistil.models.fresh import draw_params
 from xdistil.models.structs import Batch, Output, Params
+from xdistil.models.vectors import hand_out_vectors
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": functools.partial(jax.nn.gelu, approximate=False),
@@ -383,6 +384,7 @@ class _SelfAttention(nn.Module):
         # One product for all three keeps a GPU busier than three of a third the width.
         kernel = jnp.concatenate(kernels, axis=1).astype(self.dtype)
         projected = hidden @ kernel + jnp.concatenate(biases).astype(self.dtype)
+        hand_out_vectors(self, *jnp.split(projected, 3, axis=-1))
         by_head = projected.reshape(*hidden.shape[:2], 3, config.heads, width)
         dropping = not deterministic and config.attention_dropout > 0
         if not (attention or dropping) and _has_fused_attention(hidden, width):

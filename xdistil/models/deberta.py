@@ -21,6 +21,7 @@ from xdistil.models.bert import EncoderConfig
 from xdistil.models.fields import check_rate, check_size
 from xdistil.models.fresh import draw_params
 from xdistil.models.structs import Batch, Output, Params
+from xdistil.models.vectors import hand_out_vectors
 
 MODEL_TYPE = "deberta-v2"
 
@@ -342,8 +343,10 @@ class _SelfAttention(nn.Module):
 
         to_query, to_key = dense("query_proj"), dense("key_proj")
         scale = (config.hidden_size // config.heads * (1 + len(config.terms))) ** 0.5
-        query, key = (by_head(project(hidden)) / scale for project in (to_query, to_key))
-        value = by_head(dense("value_proj")(hidden))
+        vectors = to_query(hidden), to_key(hidden), dense("value_proj")(hidden)
+        hand_out_vectors(self, *vectors)
+        query, key, value = map(by_head, vectors)
+        query, key = query / scale, key / scale
         scores = scale * query @ jnp.swapaxes(key, -1, -2)
         if distances is not None:
             distances = nn.Dropout(config.dropout)(distances, deterministic)

@@ -1,0 +1,92 @@
+"""Queries, keys and values that encoders hand out when asked."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from tests.models.samples import (
+    BERT,
+    BILSTM,
+    DEBERTA,
+    ELECTRA,
+    ROBERTA,
+    make_encoder,
+    make_params,
+    make_segments,
+    pack_row,
+)
+from xdistil.models.bert import EncoderConfig
+from xdistil.models.bilstm import BiLSTM
+from xdistil.models.forward import Wanted, apply_model, compute_signals, hands_out_vectors
+from xdistil.models.structs import Vectors
+from xdistil.models.vectors import COLLECTION, hand_out_vectors, read_vectors
+
+
+@pytest.mark.parametrize("config", [BERT, ELECTRA, ROBERTA, DEBERTA], ids=lambda c: c.model_type)
+def test_vectors_are_the_projections_of_what_a_layer_reads(config: EncoderConfig) -> None:
+    model = make_encoder(config, "tagging", 3)
+    params, batch = make_params(model), pack_row(make_segments(), config.padding_id)
+    assert hands_out_vectors(model)
+    wanted = Wanted(hidden=(0, 1), vectors=(0, 1))
+    signals = jax.device_get(compute_signals(params, batch, model=model, wanted=wanted))
+    ending = "_proj" if config is DEBERTA else ""
+    for layer, states, vectors in zip((0, 1), signals.hidden, signals.vectors, strict=True):
+        attention = params["encoder"]["layer"][str(layer)]["attention"]["self"]
+        for name, ours in zip(("query", "key", "value"), vectors, strict=True):
+            dense = attention[name + ending]
+            expected = states.astype(np.float64) @ dense["kernel"] + dense["bias"]
+            assert np.abs(ours - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_vectors_are_there_only_where_asked_for() -> None:
+    model, batch = make_encoder(BERT, "tagging", 3), make_segments()[0]
+    params = make_params(model)
+    for asked, count in ((False, None), (True, 2)):
+        apply = functools.partial(apply_model, model, vectors=asked)
+        vectors = jax.eval_shape(apply, params, batch).vectors
+        assert count == (None if vectors is None else len(vectors))
+    assert set(jax.eval_shape(model.init, jax.random.key(0), batch)) == {"params"}
+
+
+def test_who_hands_out_nothing_is_known_without_computing() -> None:
+    assert not hands_out_vectors(BiLSTM(BILSTM, 3))
+
+
+def test_layers_are_ordered_by_their_numbers() -> None:
+    """The tenth does not stand between the first and the second."""
+
+    def hand(number: int) -> dict:
+        vectors = Vectors(*(np.full(1, number) for _ in range(3)))
+        return {"attention": {"self": {"vectors": (vectors,)}, "other": {"else": (0,)}}}
+
+    layers = {str(number): hand(number) for number in (10, 0, 2, 1)}
+    found = read_vectors({COLLECTION: {"encoder": {"layer": layers}}})
+    assert [int(vectors.queries[0]) for vectors in found] == [0, 1, 2, 10]
+    assert read_vectors({}) == ()
+
+
+class Shared(nn.Module):
+    """One module for all layers, as ALBERT has it."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> None:
+        again = Layer(name="layer")
+        for step in range(3):
+            again(x + step)
+
+
+class Layer(nn.Module):
+    """Hands out what it is given."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> None:
+        hand_out_vectors(self, x, 2 * x, 3 * x)
+
+
+def test_a_module_that_is_called_for_several_layers_hands_out_in_their_order() -> None:
+    _, collections = Shared().apply({}, np.zeros(1), mutable=[COLLECTION])
+    expected = [Vectors(*(np.full(1, factor * step) for factor in (1, 2, 3))) for step in range(3)]
+    assert list(read_vectors(collections)) == expected
