@@ -12,6 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
+    entry_points={"console_scripts": ["xdistil=xdistil.commands.console:run"]},
     packages=find_packages(include=["xdistil", "xdistil.*"]),
     install_requires=[
         "absl-py>=2.1",
@@ -20,6 +21,7 @@ setup(
         "grain>=0.2.16,<0.3",
         "huggingface_hub>=1.0,<3",
         "jax>=0.10,<0.11",
+        "matplotlib>=3.9,<4",
         "ml-collections>=1.1,<2",
         "numpy>=2.0",
         "optax>=0.2.6,<0.3",
@@ -33,9 +35,12 @@ setup(
     extras_require={
         "cuda": ["jax[cuda13]>=0.10,<0.11"],
         "tpu": ["jax[tpu]>=0.10,<0.11"],
+        "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
         "sentencepiece": ["sentencepiece>=0.2", "protobuf>=5"],
         "test": [
             "hypothesis>=6.100",
+            "onnx>=1.17,<2",
+            "onnxruntime>=1.20,<2",
             "mypy>=1.15",
             "pytest>=8.3",
             "pytest-xdist>=3.6",

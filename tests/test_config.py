@@ -66,6 +66,7 @@ def test_the_default_parts_are_valid():
         ("data.repair", "yes"),
         ("data.folder", None),
         ("data.languages", 3),
+        ("export", "tflite"),
         ("teacher.hidden_size", 0),
         ("teacher.finetune", 0),
         ("teacher.plan[0].lr", math.nan),

@@ -159,6 +159,7 @@ class Experiment:
     checkpoint_minutes: float = 10.0  # between checkpoints, at most; 0: at evaluations alone
     distributed: str = ""  # several processes: auto (SLURM, TPU pod ...), or HOST:PORT,INDEX,COUNT
     speed_seconds: float = 10.0  # time spent on measuring the speed of teacher and student; 0: none
+    export: str = ""  # the student as an ONNX file: onnx, or int8 for a quantized one beside it
 
 
 CHOICES = {
@@ -177,6 +178,7 @@ CHOICES = {
     "student.embeddings": ("", "svd", "pca", "vectors", "random", "checkpoint"),
     "student.start": ("finetuned", "pretrained"),
     "dtype": ("float32", "bfloat16"),
+    "export": ("", "onnx", "int8"),
 }
 LOSSES = ("representation", "attention", "relations", "logits", "labels")
 
@@ -249,6 +251,7 @@ def validate(experiment: Experiment) -> None:
     _choice("student.embeddings", student.embeddings, "student.embeddings")
     _choice("student.start", student.start, "student.start")
     _choice("dtype", experiment.dtype, "dtype")
+    _choice("export", experiment.export, "export")
     for path, plan in (("plan", experiment.plan), ("teacher.plan", teacher.plan)):
         names = [stage.name for stage in plan]
         for i, stage in enumerate(plan):

@@ -1,6 +1,7 @@
 """The whole flow: config -> data -> teacher -> plan -> student -> scores -> folder."""
 
 import contextlib
+import json
 import logging
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from xdistil.journal import Journal, describe_device, describe_environment, open
 from xdistil.mesh import first_process_first, make_mesh, start_processes
 from xdistil.phases import (
     distil,
+    export_student,
     first_student,
     freeze_teacher,
     score,
@@ -24,6 +26,9 @@ from xdistil.phases import (
     train_teacher,
 )
 from xdistil.prepare import Prepared, prepare
+from xdistil.results.card import write_card
+from xdistil.results.export import check_packages
+from xdistil.results.figures import draw_figures
 from xdistil.results.report import render_console, render_markdown
 from xdistil.setting import Setting
 from xdistil.stopping import Stop
@@ -62,6 +67,8 @@ def run(
         DivergenceError: a loss is not finite; the workdir's `diverged` reproduces it.
     """
     validate(experiment)
+    if experiment.export:
+        check_packages()
     workdir, stop = Path(workdir), Stop()
     start_processes(experiment.distributed)
     # After jax.distributed, which sets a handler of its own.
@@ -123,12 +130,18 @@ def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) 
             for index in range(len(experiment.baselines))
         ]
         results = score(setting, stages, baselines)
+        if experiment.export:
+            results["export"] = export_student(setting)
     finally:
         journal.close()
     results["timing"]["total"] = time.monotonic() - begin
 
     def write_results(first: bool) -> None:
         if first:
+            environment = json.loads((workdir / "environment.json").read_text(encoding="utf-8"))
+            for which in ("teacher", "student"):
+                write_card(workdir / which, which, results, experiment, environment)
+            draw_figures(workdir / "figures", workdir / "metrics.jsonl", results)
             (workdir / "results.md").write_text(render_markdown(results), encoding="utf-8")
             write_json(workdir / "results.json", results)
 

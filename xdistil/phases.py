@@ -20,6 +20,7 @@ from xdistil.distill.course import Course, Leg, Source
 from xdistil.distill.loop import Outcome, run_plan
 from xdistil.distill.recipes import PlannedStage, plan_stages
 from xdistil.distill.teacher import Reader, params_fingerprint
+from xdistil.errors import RefusedError
 from xdistil.legs import draw_legs
 from xdistil.mesh import agree, first_process_first, replicate, spread
 from xdistil.models.compress import trim_embeddings
@@ -30,9 +31,10 @@ from xdistil.models.structs import Params
 from xdistil.models.student import count_parameters, init_student, start_embeddings
 from xdistil.prepare import Texts, find_texts
 from xdistil.results import scores
+from xdistil.results.export import export_onnx
 from xdistil.results.gazetteer import tag_with_names
 from xdistil.results.speed import Runner, measure_speed
-from xdistil.results.tagger import record_input
+from xdistil.results.tagger import open_tagger, record_input
 from xdistil.setting import Setting
 
 log = logging.getLogger("xdistil")
@@ -255,6 +257,34 @@ def score(
     }
 
 
+def export_student(setting: Setting) -> dict[str, Any] | None:
+    """Writes student/onnx/; None in all processes but the first, which writes.
+
+    Returns:
+        `bytes` of the file in float32; where int8 was asked for, what `record_outcome` returns;
+        `refused`, why a file was not written, or None.
+    """
+    if not setting.writes:
+        return None
+    log.info("exporting the student to ONNX")
+    corpus, folder = setting.prepared.corpus, setting.workdir / "student"
+    tagger = open_tagger(str(folder))
+    record: dict[str, Any] = {"bytes": None, "refused": None}
+    try:
+        record["bytes"] = export_onnx(tagger, folder, corpus.dev).stat().st_size
+        if setting.experiment.export == "int8":
+            # Its packages belong to an extra: whoever asks for no file needs none of them.
+            from xdistil.results.quantize import quantize_onnx, record_outcome, render_outcome
+
+            outcome = quantize_onnx(tagger, folder, corpus.dev, corpus.test)
+            log.info("%s\n\n%s\n", outcome.path, render_outcome(outcome))
+            record |= record_outcome(outcome)
+    except RefusedError as error:  # what was trained and scored stands without the file
+        log.warning(str(error))
+        record["refused"] = str(error)
+    return record
+
+
 def _save(
     setting: Setting, folder: Path, model: Model, params: Params, tokenizer: Tokenizer
 ) -> None:
@@ -288,8 +318,9 @@ def first_student(setting: Setting, trained: Params) -> Params:
 
 
 def measure_bytes(folder: Path) -> dict[str, int]:
-    """Sizes of a model folder's parts: model file(s), tokenizer files, everything."""
-    sizes = {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    """Sizes of a model folder's parts: model file(s), tokenizer files, everything but its card."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "README.md"]
+    sizes = {path.name: path.stat().st_size for path in paths}
     return {
         "model": sum(size for name, size in sizes.items() if name.endswith(".safetensors")),
         "tokenizer": sum(size for name, size in sizes.items() if name.startswith("tokenizer")),

@@ -10,7 +10,7 @@ from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_p
 
 from tests.models.samples import run
 from tests.parity.witness import make_inputs, make_model, run_model
-from xdistil.models.deberta import DebertaConfig, _find_rows
+from xdistil.models.deberta import DebertaConfig, find_rows
 from xdistil.models.folders import Loaded, load_model
 from xdistil.models.structs import Batch, Output
 
@@ -85,7 +85,7 @@ def test_distances_fall_into_the_buckets_of_pytorch(buckets: int, distances: int
     apart = torch.arange(-distances - 9, distances + 10)
     theirs = make_log_bucket_position(apart, buckets, distances).long() + buckets
     config = DebertaConfig(buckets=buckets, distances=distances)
-    ours = _find_rows(config, apart.numpy())
+    ours = find_rows(config, apart.numpy())
     np.testing.assert_array_equal(ours, theirs.clip(0, 2 * buckets - 1).numpy())
 
 

@@ -354,11 +354,11 @@ class _SelfAttention(nn.Module):
             apart = np.arange(-length, length)
             if "c2p" in config.terms:  # in row i and column j, the distance i - j
                 project = to_key if config.shared_projections else dense("pos_key_proj")
-                rows = by_head(project(distances[_find_rows(config, -apart)]))
+                rows = by_head(project(distances[find_rows(config, -apart)]))
                 scores += _align(query @ jnp.swapaxes(rows, -1, -2))
             if "p2c" in config.terms:  # in row j and column i, the distance i - j
                 project = to_query if config.shared_projections else dense("pos_query_proj")
-                rows = by_head(project(distances[_find_rows(config, apart)]))
+                rows = by_head(project(distances[find_rows(config, apart)]))
                 scores += jnp.swapaxes(_align(key @ jnp.swapaxes(rows, -1, -2)), -1, -2)
         # The softmax is taken in float32 whatever the arithmetic: its sums are long.
         scores = jnp.where(mask[:, None], scores.astype(jnp.float32), -jnp.inf)
@@ -379,7 +379,7 @@ def _align(scores: jax.Array) -> jax.Array:
     return flat.reshape(*scores.shape[:-1], 2 * length - 1)[..., :length]
 
 
-def _find_rows(config: DebertaConfig, distances: np.ndarray) -> np.ndarray:
+def find_rows(config: DebertaConfig, distances: np.ndarray) -> np.ndarray:
     """The row of the embeddings that each distance i64[N] has.
 
     With buckets, distances up to half of them have their own, and further ones share theirs with
