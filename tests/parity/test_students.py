@@ -25,7 +25,7 @@ from xdistil.data.examples import Task
 from xdistil.distill import losses
 from xdistil.models.bert import EncoderConfig
 from xdistil.models.folders import load_model, save_model
-from xdistil.models.forward import apply_model
+from xdistil.models.forward import Wanted, compute_signals
 from xdistil.models.layers import cut_layers, keep_layers
 from xdistil.models.structs import Batch
 from xdistil.models.student import design_student
@@ -76,9 +76,9 @@ def test_relations_and_their_divergence_equal_pytorch(
         witness = make_model(family, "tagging", seed=30 + number)
         witness.save_pretrained(tmp_path / str(number))
         loaded = load_model(str(tmp_path / str(number)))
-        output = apply_model(loaded.model, loaded.params, batch, vectors=True)
-        assert output.vectors is not None
-        vectors.append(output.vectors[layer])
+        wanted = Wanted(vectors=(layer,))
+        signals = compute_signals(loaded.params, batch, model=loaded.model, wanted=wanted)
+        vectors += signals.vectors
         witnesses.append((witness, layer))
     expected = dict.fromkeys(NAMES, 0.0)
     for text in tokens:
