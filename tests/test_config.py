@@ -31,6 +31,24 @@ def put(path: str, value: Any) -> Callable[[Experiment], None]:
     return change
 
 
+def raw_texts(**teacher: Any) -> Callable[[Experiment], None]:
+    """Makes of it a run on texts alone, with a teacher from a folder."""
+
+    def change(experiment: Experiment) -> None:
+        put("data.folder", "")(experiment)
+        put("data.transfer", "texts.txt")(experiment)
+        for name, value in {"model": "a-folder", "finetune": False, **teacher}.items():
+            put(f"teacher.{name}", value)(experiment)
+
+    return change
+
+
+def test_texts_and_a_teacher_that_is_ready_suffice():
+    experiment = make()
+    raw_texts()(experiment)
+    validate(experiment)
+
+
 def test_the_default_parts_are_valid():
     for stages in (plan.d42(), plan.v3(), plan.labels_only()):
         experiment = make()
@@ -58,6 +76,7 @@ def test_the_default_parts_are_valid():
         ("data.max_length", 3),
         ("data.limit", -1),
         ("data.transfer_limit", 1.5),
+        ("data.temperature", 0.9),
         ("data.dev_fraction", 1.0),
         ("data.dev_fraction", -0.1),
         ("data.dev_fraction", math.nan),
@@ -69,6 +88,7 @@ def test_the_default_parts_are_valid():
         ("export", "tflite"),
         ("teacher.hidden_size", 0),
         ("teacher.finetune", 0),
+        ("teacher.vocabulary", "some"),
         ("teacher.plan[0].lr", math.nan),
         ("teacher.plan[0].epochs", 0.0),
         ("student.kind", "lstm"),
@@ -76,6 +96,8 @@ def test_the_default_parts_are_valid():
         ("student.embeddings", "glove"),
         ("student.start", "trained"),
         ("student.keep_layers", 2),
+        ("student.least_count", 0),
+        ("student.vocabulary_size", -1),
         ("student.layers", 0),
         ("student.heads", -1),
         ("student.hidden_size", 0),
@@ -134,6 +156,8 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(path, value):
     ("change", "words"),
     [
         (put("data.folder", ""), "data.folder names no task folder"),
+        (raw_texts(model=""), "data.transfer alone has no labels"),
+        (raw_texts(finetune=True), "data.transfer alone has no labels"),
         (put("data.generate", 10), "data.folder and data.generate"),
         (put("plan", ()), "plan has no stage"),
         (put("teacher.plan", ()), "teacher.plan has no stage"),
@@ -147,6 +171,9 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(path, value):
         (put("student.start", "pretrained"), "name one in teacher.model"),
         (put("student.embeddings", "vectors"), "needs a file in student.vectors"),
         (put("student.vectors", "wiki.vec"), "set student.embeddings=vectors"),
+        (put("student.least_count", 2), "student.least_count is 2, but student.vocabulary=all"),
+        (put("student.vocabulary_size", 9), "student.vocabulary_size is 9, but"),
+        (put("teacher.vocabulary", "seen"), "teacher.model, which is empty"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(change, words):

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from xdistil.answers import label_held_out
 from xdistil.compilation import keep_compilations
 from xdistil.config import Experiment, validate
 from xdistil.describe import describe_data, describe_plan
@@ -124,10 +125,12 @@ def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) 
         start = first_student(setting, trained)
         teacher = freeze_teacher(setting, trained)
         del trained  # a large teacher's second copy
+        if not prepared.corpus.gold:
+            setting = label_held_out(setting, teacher)
         stages = distil(setting, teacher, start)
         baselines = [
             train_baseline(setting, start, index, sum(stage["limit"] for stage in stages))
-            for index in range(len(experiment.baselines))
+            for index in range(len(experiment.baselines) if prepared.corpus.gold else 0)
         ]
         results = score(setting, stages, baselines)
         if experiment.export:

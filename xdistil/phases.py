@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from xdistil.answers import answer, with_answers
 from xdistil.config import Stage, split_names
 from xdistil.data.batches import rows_per_batch, steps_per_epoch
 from xdistil.data.examples import write_tsv
-from xdistil.data.packing import collect_predictions
 from xdistil.data.pieces import Tokenizer
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course, Leg, Source
@@ -23,16 +23,15 @@ from xdistil.distill.teacher import Reader, params_fingerprint
 from xdistil.errors import RefusedError
 from xdistil.legs import draw_legs
 from xdistil.mesh import agree, first_process_first, replicate, spread
-from xdistil.models.compress import trim_embeddings
 from xdistil.models.folders import Loaded, Model, load_model, save_model
-from xdistil.models.forward import predict_rows
-from xdistil.models.layers import keep_layers
+from xdistil.models.kept_layers import make_of_layers
 from xdistil.models.structs import Params
 from xdistil.models.student import count_parameters, init_student, start_embeddings
 from xdistil.prepare import Texts, find_texts
 from xdistil.results import scores
 from xdistil.results.export import export_onnx
 from xdistil.results.gazetteer import tag_with_names
+from xdistil.results.report import HELD_OUT
 from xdistil.results.speed import Runner, measure_speed
 from xdistil.results.tagger import open_tagger, record_input
 from xdistil.setting import Setting
@@ -183,10 +182,12 @@ def score(
     """Predictions, scores, sizes and speed: the content of results.json.
 
     The folders teacher/ and student/ are loaded anew, so that what is scored is what is handed on.
-    The test set is read here for the first time.
+    The test set is read here for the first time. In a run without labels the student's answers are
+    compared with the teacher's besides, and gold files are scored where there are any.
     """
     log.info("predicting and scoring")
-    prepared, task = setting.prepared, setting.prepared.corpus.task
+    prepared, corpus = setting.prepared, setting.prepared.corpus
+    task, gold = corpus.task, corpus.gold
     dtype = setting.experiment.dtype
     teacher = load_model(str(setting.workdir / "teacher"), "main", task, dtype)
     student = load_model(str(setting.workdir / "student"), "main", task, dtype)
@@ -194,8 +195,12 @@ def score(
         "format": 1,
         "task": task.kind,
         "seed": setting.experiment.seed,
-        "selected_on": "dev",
+        "gold": gold,
+        "selected_on": "dev" if gold else "agreement",
     }
+    splits = {"dev": "dev" if gold else "gold_dev", "test": "test"}
+    answered = splits if gold else {**splits, HELD_OUT: "dev"}
+    answers: dict[str, dict[str, list[tuple[str, ...]]]] = {}
     for name, loaded, texts, stages_of in (
         ("teacher", teacher, prepared.teacher_texts, prepared.teacher_stages),
         ("student", student, prepared.student_texts, prepared.student_stages),
@@ -205,29 +210,30 @@ def score(
             "parameters": count_parameters(loaded.params),
             "bytes": measure_bytes(setting.workdir / name),
         }
-        lay_out = spread if name == "teacher" else replicate
-        params = lay_out(setting.mesh, loaded.params)
-        for split in ("dev", "test"):
-            results[name][split] = None
-            if split in texts:
-                predicted = _predict(setting, loaded.model, params, texts[split])
-                results[name][split] = scores.score(task, texts[split].examples, predicted)
-                if setting.writes:
-                    path = setting.workdir / "predictions" / f"{name}.{split}.tsv"
-                    path.parent.mkdir(exist_ok=True)
-                    write_tsv(path, texts[split].examples, predicted)
-    if not prepared.teacher_stages:
+        here = {split: texts[key] for split, key in answered.items() if key in texts}
+        answers[name] = _answer_splits(setting, name, loaded, here)
+        for split in splits:
+            results[name][split] = here.get(split) and scores.score(
+                task, here[split].examples, answers[name][split]
+            )
+    if not gold:
+        agreement: dict[str, Any] = dict.fromkeys(answered)
+        for split, given in answers["student"].items():
+            examples = prepared.student_texts[answered[split]].examples
+            expected = with_answers(examples, answers["teacher"][split])
+            agreement[split] = scores.score(task, expected, given)
+        results["student"]["agreement"] = agreement
+    if gold and not prepared.teacher_stages:
         warn_if_hopeless(setting, results["teacher"]["dev"])
     for baseline in baselines:
         params = replicate(setting.mesh, baseline.pop("params"))
         baseline["test"] = None
         if "test" in prepared.student_texts:
             test = prepared.student_texts["test"]
-            predicted = _predict(setting, prepared.student, params, test)
+            predicted = answer(setting, prepared.student, params, test)
             baseline["test"] = scores.score(task, test.examples, predicted)
     gazetteer = None
-    if task.kind == "tagging":
-        corpus = prepared.corpus
+    if gold and task.kind == "tagging":
         gazetteer = {
             split: examples and scores.score(task, examples, tag_with_names(corpus.train, examples))
             for split, examples in (("dev", corpus.dev), ("test", corpus.test))
@@ -241,7 +247,9 @@ def score(
         seed=setting.experiment.seed,
     )
     split = "test" if "test" in prepared.student_texts else "dev"
-    reached = [results[name][split][setting.main_score] for name in ("teacher", "student")]
+    reached = [
+        (results[name][split] or {}).get(setting.main_score) for name in ("teacher", "student")
+    ]
     counted = [results[name]["parameters"]["total"] for name in ("teacher", "student")]
     return {
         **results,
@@ -285,6 +293,22 @@ def export_student(setting: Setting) -> dict[str, Any] | None:
     return record
 
 
+def _answer_splits(
+    setting: Setting, name: str, loaded: Loaded, texts: dict[str, Texts]
+) -> dict[str, list[tuple[str, ...]]]:
+    """A model's answers to texts by split; they are written to predictions/."""
+    lay_out = spread if name == "teacher" else replicate
+    params = lay_out(setting.mesh, loaded.params)
+    answers = {}
+    for split, each in texts.items():
+        answers[split] = answer(setting, loaded.model, params, each)
+        if setting.writes:
+            path = setting.workdir / "predictions" / f"{name}.{split}.tsv"
+            path.parent.mkdir(exist_ok=True)
+            write_tsv(path, each.examples, answers[split])
+    return answers
+
+
 def _save(
     setting: Setting, folder: Path, model: Model, params: Params, tokenizer: Tokenizer
 ) -> None:
@@ -307,8 +331,7 @@ def first_student(setting: Setting, trained: Params) -> Params:
     prepared, student = setting.prepared, setting.experiment.student
     teacher = prepared.teacher_params if student.start == "pretrained" else trained
     if prepared.kept_layers:
-        params = keep_layers(teacher, prepared.kept_layers)
-        return params if prepared.kept is None else trim_embeddings(params, prepared.kept)
+        return make_of_layers(prepared.teacher, teacher, prepared.kept_layers, prepared.kept)[1]
     table = np.asarray(teacher["embeddings"]["word_embeddings"]["embedding"])
     key = jax.random.fold_in(jax.random.key(setting.experiment.seed), 1)
     start = (student, table, prepared.kept, prepared.vectors, key)
@@ -354,7 +377,7 @@ def _course(
     task = prepared.corpus.task
 
     def evaluate(params: Params) -> dict[str, Any]:
-        return scores.score(task, dev.examples, _predict(setting, model, params, dev))
+        return scores.score(task, dev.examples, answer(setting, model, params, dev))
 
     return Course(
         name=name,
@@ -382,19 +405,3 @@ def _run(setting: Setting, course: Course, params: Params) -> Iterator[Outcome]:
         yield from run_plan(course, params, checkpoints, setting.journal)
     finally:
         checkpoints.close()
-
-
-def _predict(setting: Setting, model: Model, params: Params, texts: Texts) -> list[tuple[str, ...]]:
-    padding_id = model.config.padding_id
-    predicted = predict_rows(
-        model,
-        params,
-        texts.pieces,
-        texts.rows,
-        setting.prediction_rows,
-        padding_id,
-        setting.mesh,
-        setting.stop.check,
-    )
-    task = setting.prepared.corpus.task
-    return collect_predictions(texts.pieces, texts.rows, predicted, texts.examples, task)

@@ -7,7 +7,6 @@ is found here, before anything is compiled.
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +15,7 @@ from xdistil import config
 from xdistil.config import Experiment, Stage
 from xdistil.data.examples import Corpus, Example, Task, read_corpus, take_evenly
 from xdistil.data.generate import generate_corpus
-from xdistil.data.packing import Rows, load_packed, pack, save_packed
+from xdistil.data.packing import Rows, load_packed, pack, pack_languages, save_packed
 from xdistil.data.pieces import (
     LanguageCount,
     Pieces,
@@ -25,21 +24,26 @@ from xdistil.data.pieces import (
     cut_pieces,
     load_tokenizer,
 )
+from xdistil.data.trimming import choose_pieces, count_tokens, trim_tokenizer
+from xdistil.data.unlabelled import lacks_labels, read_unlabelled
 from xdistil.data.vectors import WordVectors, read_vectors
 from xdistil.data.vocabulary import train_wordpiece
+from xdistil.distill.plan import without_labels
 from xdistil.distill.recipes import PlannedStage, check_teacher, plan_stages
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM
-from xdistil.models.compress import seen_vocabulary, trim_embeddings, trim_tokenizer
+from xdistil.models.compress import trim_model
 from xdistil.models.folders import Loaded, Model, Transformer, load_model
-from xdistil.models.layers import choose_layers, cut_layers
+from xdistil.models.kept_layers import choose_layers, make_of_layers
 from xdistil.models.structs import Params
 from xdistil.models.student import check_width, design_student, with_dropout
+from xdistil.ready_teacher import check_classes, find_task, is_ready
 
 log = logging.getLogger("xdistil")
 
-SPLITS = ("train", "dev", "test", "transfer")
+SPLITS = ("train", "dev", "test", "transfer", "gold_dev")
+LEARNT = ("train", "transfer", "all")  # texts of steps, whose languages a temperature draws
 
 _WHOLE = 1 << 30  # a length in pieces that no text reaches
 
@@ -63,7 +67,7 @@ class Prepared:
     teacher: Transformer
     teacher_params: Params  # as loaded or drawn, before fine-tuning
     teacher_stages: tuple[PlannedStage, ...]  # empty: the teacher is used as it is
-    teacher_texts: dict[str, Texts]  # train, dev and test in the teacher's pieces
+    teacher_texts: dict[str, Texts]  # train, dev, test and gold_dev in the teacher's pieces
     student_tokenizer: Tokenizer
     kept: np.ndarray | None  # i32[v] teacher id of each student piece; None: the same vocabulary
     student: Model
@@ -88,8 +92,19 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     data = find_data(experiment, cache)
     if data.generate and writes:
         generate_corpus(Path(data.folder), data.generate, experiment.seed)
-    corpus = read_corpus(data, experiment.seed)
+    corpus = _read_corpus(data, experiment)
     tokenizer, teacher, teacher_params = _load_teacher(experiment, corpus, cache, writes)
+    whole, teacher_kept = tokenizer, None
+    if experiment.teacher.vocabulary == "seen":
+        padding = (teacher.config.padding_id,)
+        teacher_kept = choose_pieces(tokenizer, _count_seen(corpus, tokenizer), also=padding)
+        tokenizer = trim_tokenizer(tokenizer, teacher_kept)
+        teacher, teacher_params = trim_model(teacher, teacher_params, teacher_kept)
+        log.info(
+            "teacher: kept %d of %d pieces, which the texts hold",
+            len(teacher_kept),
+            whole.vocabulary_size,
+        )
     shape = teacher.config
     if data.row_length > shape.positions:
         raise InputError(
@@ -97,33 +112,34 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
             "positions: lower data.row_length."
         )
     max_length = data.max_length or data.row_length
-    splits = {name: getattr(corpus, name) for name in SPLITS}
-    if any(stage.data == "all" for stage in experiment.plan):
-        splits["all"] = corpus.transfer + [replace(each, labels=None) for each in corpus.train]
+    splits = {name: found for name in SPLITS if (found := getattr(corpus, name))}
+    if corpus.gold and any(stage.data == "all" for stage in experiment.plan):
+        splits["all"] = corpus.transfer + _without_labels(corpus.train)
+    read = splits
+    if not corpus.gold:
+        # Gold that is there for its scores alone may have tags that the head does not name.
+        read = {name: _without_labels(examples) for name, examples in splits.items()}
     cut = {
         name: cut_pieces(examples, corpus.task, tokenizer, max_length)
-        for name, examples in splits.items()
-        if examples is not None
+        for name, examples in read.items()
     }
     student_tokenizer, kept, student_cut = tokenizer, None, cut
     if experiment.student.vocabulary == "seen":
-        # From the whole texts: a piece behind a cut decides how its word is cut, and so where.
-        kept = seen_vocabulary(
+        kept = choose_pieces(
             tokenizer,
-            *(
-                cut_pieces(splits[name], corpus.task, tokenizer, _WHOLE)
-                for name in ("train", "transfer")
-            ),
+            _count_seen(corpus, tokenizer),
+            experiment.student.least_count,
+            experiment.student.vocabulary_size,
+            field="student.vocabulary_size",
         )
         student_tokenizer = trim_tokenizer(tokenizer, kept)
         student_cut = {
-            name: cut_pieces(splits[name], corpus.task, student_tokenizer, max_length)
-            for name in cut
+            name: cut_pieces(read[name], corpus.task, student_tokenizer, max_length) for name in cut
         }
 
     def pack_into(folder: Path, name: str, pieces: Pieces) -> Texts:
         if writes:
-            save_packed(folder / name, pieces, pack(pieces, data.row_length, experiment.seed))
+            save_packed(folder / name, pieces, _pack(experiment, name, splits[name], pieces))
         return Texts(splits[name], *load_packed(folder / name))
 
     teacher_texts = {
@@ -136,23 +152,28 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     }
     kept_layers: tuple[int, ...] = ()
     checkpoint_params: Params | None = None
+    student: Model
     if experiment.student.keep_layers:
         kept_layers = choose_layers(experiment.student.keep_layers, shape.layers)
-        student = with_dropout(cut_layers(teacher, kept_layers), experiment.student.dropout)
-        student = student if kept is None else _trim_model(student, student_tokenizer)
+        student, _ = make_of_layers(teacher, teacher_params, kept_layers, kept)
+        student = with_dropout(student, experiment.student.dropout)
     else:
         student, checkpoint_params = _load_student(
-            experiment, shape, student_tokenizer, tokenizer, kept, corpus.task
+            experiment, shape, student_tokenizer, whole, _compose(teacher_kept, kept), corpus.task
         )
-    student_stages = plan_stages(
-        experiment.plan, "plan", student, shape, experiment.student.train_embeddings
-    )
-    check_teacher(student_stages, teacher)
     vectors = None
     if experiment.student.vectors:
         path, width = Path(experiment.student.vectors), student.config.embedding_size
         vectors = read_vectors(path, width, student_tokenizer)
     teacher_plan = experiment.teacher.plan if experiment.teacher.finetune else ()
+
+    def plan_student(plan: tuple[Stage, ...]) -> tuple[PlannedStage, ...]:
+        return plan_stages(plan, "plan", student, shape, experiment.student.train_embeddings)
+
+    student_stages = plan_student(experiment.plan)  # its mistakes are told by the stages' numbers
+    if not corpus.gold:
+        student_stages = plan_student(without_labels(experiment.plan))
+    check_teacher(student_stages, teacher)
     return Prepared(
         corpus=corpus,
         counts={
@@ -200,7 +221,39 @@ def find_texts(experiment: Experiment, prepared: Prepared, plan: str, stage: Sta
     examples = take_evenly(found.examples, max(1, round(share * len(found.examples))))
     length = data.max_length or data.row_length
     pieces = cut_pieces(examples, prepared.corpus.task, tokenizer, length)
-    return Texts(examples, pieces, pack(pieces, data.row_length, experiment.seed))
+    return Texts(examples, pieces, _pack(experiment, "train", examples, pieces))
+
+
+def _pack(experiment: Experiment, split: str, examples: list[Example], pieces: Pieces) -> Rows:
+    data, seed = experiment.data, experiment.seed
+    if data.temperature == 1 or split not in LEARNT:
+        return pack(pieces, data.row_length, seed)
+    return pack_languages(pieces, data.row_length, seed, examples, data.temperature)
+
+
+def _without_labels(examples: list[Example]) -> list[Example]:
+    return [replace(each, labels=None) for each in examples]
+
+
+def _read_corpus(data: config.Data, experiment: Experiment) -> Corpus:
+    teacher = experiment.teacher
+    if is_ready(teacher) and lacks_labels(data):
+        return read_unlabelled(data, find_task(teacher), experiment.seed)
+    return read_corpus(data, experiment.seed)
+
+
+def _count_seen(corpus: Corpus, tokenizer: Tokenizer) -> np.ndarray:
+    # In whole texts: a piece behind a cut decides how its word is cut, and so where.
+    texts = [examples for examples in (corpus.train, corpus.transfer) if examples]
+    parts = (cut_pieces(examples, corpus.task, tokenizer, _WHOLE) for examples in texts)
+    return count_tokens(parts, tokenizer)
+
+
+def _compose(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    # The ids that are kept of those that were kept first.
+    if first is None or second is None:
+        return second if first is None else first
+    return first[second]
 
 
 def _load_teacher(
@@ -224,9 +277,13 @@ def _load_teacher(
         model = Encoder(shape, task.kind, len(task.labels), experiment.dtype)
         key = jax.random.key(experiment.seed)
         return tokenizer, model, jax.device_get(jax.jit(model.init_params)(key))
-    tokenizer = load_tokenizer(
-        teacher.tokenizer or teacher.model, teacher.revision, words=task.kind == "tagging"
-    )
+    if is_ready(teacher):
+        wants_logits = any("logits" in stage.loss.split("+") for stage in experiment.plan)
+        check_classes(teacher, task, wants_logits)
+    source = teacher.tokenizer or teacher.model
+    # The revision is the model's: another folder or hub id has none of that name.
+    revision = teacher.revision if source == teacher.model else "main"
+    tokenizer = load_tokenizer(source, revision, words=task.kind == "tagging")
     loaded = load_model(teacher.model, teacher.revision, task, experiment.dtype, experiment.seed)
     for note in loaded.notes:
         log.info("teacher: %s", note)
@@ -249,16 +306,17 @@ def _load_student(
     experiment: Experiment,
     teacher: EncoderConfig,
     tokenizer: Tokenizer,
-    teacher_tokenizer: Tokenizer,
+    whole: Tokenizer,
     kept: np.ndarray | None,
     task: Task,
 ) -> tuple[Model, Params | None]:
+    # `whole` is the teacher's tokenizer before it was trimmed, and `kept` are ids of it.
     student = experiment.student
     if not student.checkpoint:
         model = design_student(student, teacher, tokenizer, task, experiment.dtype)
         return model, None
     own = load_tokenizer(student.checkpoint)
-    if own.backend.get_vocab() != teacher_tokenizer.backend.get_vocab():
+    if own.backend.get_vocab() != whole.backend.get_vocab():
         raise InputError(
             f"student.checkpoint={student.checkpoint} has another vocabulary than the teacher: "
             "choose a checkpoint of the teacher's tokenizer, or leave student.checkpoint empty."
@@ -277,18 +335,5 @@ def _load_student(
     check_width(student, loaded.model.config.embedding_size, teacher.embedding_size)
     model, params = with_dropout(loaded.model, student.dropout), loaded.params
     if kept is not None:
-        params = trim_embeddings(params, kept)
-        model = _trim_model(model, tokenizer)
+        model, params = trim_model(model, params, kept)
     return model, params
-
-
-def _trim_model(model: Model, tokenizer: Tokenizer) -> Model:
-    """The same model for the pieces of a trimmed tokenizer."""
-    rows, pad = tokenizer.vocabulary_size, tokenizer.pad
-    shape: Any = replace(model.config, vocabulary_size=rows, padding_id=pad)
-    if isinstance(model, Transformer) and shape.first_position != model.config.first_position:
-        raise InputError(
-            f"student.vocabulary=seen moves the padding of a {model.config.model_type}, whose "
-            "positions are counted from it: set student.vocabulary=all."
-        )
-    return model.clone(config=shape)

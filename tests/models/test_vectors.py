@@ -6,39 +6,68 @@ import jax
 import numpy as np
 import pytest
 from flax import linen as nn
+from flax.traverse_util import flatten_dict
 
 from tests.models.samples import (
+    ALBERT,
     BERT,
     BILSTM,
+    CONFIGS,
     DEBERTA,
-    ELECTRA,
-    ROBERTA,
+    MODERNBERT,
     make_encoder,
     make_params,
     make_segments,
     pack_row,
 )
-from xdistil.models.bert import EncoderConfig
 from xdistil.models.bilstm import BiLSTM
 from xdistil.models.forward import Wanted, apply_model, compute_signals, hands_out_vectors
+from xdistil.models.shape import EncoderConfig
 from xdistil.models.structs import Vectors
 from xdistil.models.vectors import COLLECTION, hand_out_vectors, read_vectors
 
+PROJECTIONS = {
+    "bert": ("query", "key", "value"),
+    "albert": ("query", "key", "value"),
+    "deberta-v2": ("query_proj", "key_proj", "value_proj"),
+}
 
-@pytest.mark.parametrize("config", [BERT, ELECTRA, ROBERTA, DEBERTA], ids=lambda c: c.model_type)
+
+@pytest.mark.parametrize("config", [BERT, DEBERTA, ALBERT], ids=lambda c: c.model_type)
 def test_vectors_are_the_projections_of_what_a_layer_reads(config: EncoderConfig) -> None:
     model = make_encoder(config, "tagging", 3)
     params, batch = make_params(model), pack_row(make_segments(), config.padding_id)
-    assert hands_out_vectors(model)
     wanted = Wanted(hidden=(0, 1), vectors=(0, 1))
     signals = jax.device_get(compute_signals(params, batch, model=model, wanted=wanted))
-    ending = "_proj" if config is DEBERTA else ""
     for layer, states, vectors in zip((0, 1), signals.hidden, signals.vectors, strict=True):
-        attention = params["encoder"]["layer"][str(layer)]["attention"]["self"]
-        for name, ours in zip(("query", "key", "value"), vectors, strict=True):
-            dense = attention[name + ending]
-            expected = states.astype(np.float64) @ dense["kernel"] + dense["bias"]
+        own = str(min(layer, config.own_layers - 1))
+        flat = flatten_dict(params["encoder"]["layer"][own])
+        for name, ours in zip(PROJECTIONS[config.model_type], vectors, strict=True):
+            (kernel,) = (leaf for path, leaf in flat.items() if path[-2:] == (name, "kernel"))
+            (bias,) = (leaf for path, leaf in flat.items() if path[-2:] == (name, "bias"))
+            expected = states.astype(np.float64) @ kernel + bias
             assert np.abs(ours - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_modernbert_hands_out_its_vectors_before_they_are_turned() -> None:
+    model = make_encoder(MODERNBERT, "tagging", 3)
+    params, batch = make_params(model), pack_row(make_segments(), MODERNBERT.padding_id)
+    wanted = Wanted(hidden=(0,), vectors=(0,))
+    signals = jax.device_get(compute_signals(params, batch, model=model, wanted=wanted))
+    joint = signals.hidden[0] @ params["encoder"]["layer"]["0"]["attn"]["Wqkv"]["kernel"]
+    for ours, expected in zip(signals.vectors[0], np.split(joint, 3, axis=-1), strict=True):
+        assert np.abs(ours - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.model_type)
+def test_every_family_but_the_decoder_hands_out_its_vectors(config: EncoderConfig) -> None:
+    model = make_encoder(config, "tagging", 3)
+    assert hands_out_vectors(model) == (config.model_type != "gpt2")
+    apply = functools.partial(apply_model, model, vectors=True)
+    shapes = jax.eval_shape(apply, make_params(model), make_segments()[2])
+    found = shapes.vectors
+    assert len(found) == (config.layers if config.model_type != "gpt2" else 0)
+    assert all(each.shape == (1, 9, config.hidden_size) for layer in found for each in layer)
 
 
 def test_vectors_are_there_only_where_asked_for() -> None:

@@ -26,7 +26,7 @@ from xdistil.distill import losses
 from xdistil.models.bert import EncoderConfig
 from xdistil.models.folders import load_model, save_model
 from xdistil.models.forward import Wanted, compute_signals
-from xdistil.models.layers import cut_layers, keep_layers
+from xdistil.models.kept_layers import cut_layers, keep_layers
 from xdistil.models.structs import Batch
 from xdistil.models.student import design_student
 

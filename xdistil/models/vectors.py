@@ -23,13 +23,14 @@ _NAME = "vectors"
 def hand_out_vectors(
     attention: nn.Module, queries: jax.Array, keys: jax.Array, values: jax.Array
 ) -> None:
-    """Hands out a layer's vectors f[B,T,D], all heads side by side, before any scaling.
+    """Hands out a layer's vectors, f[B,T,D] or by heads f[B,T,H,D/H], before any scaling.
 
     Args:
         attention: the module that calls. Where it is one of several, the first number in its path
             is the layer's; one module that is called for several layers hands out in their order.
     """
-    attention.sow(COLLECTION, _NAME, Vectors(queries, keys, values))
+    each = (vectors.reshape(*vectors.shape[:2], -1) for vectors in (queries, keys, values))
+    attention.sow(COLLECTION, _NAME, Vectors(*each))
 
 
 def read_vectors(collections: Mapping[str, Any]) -> tuple[Vectors, ...]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from xdistil.data.examples import Task
 from xdistil.errors import InputError
+from xdistil.models.bert import Encoder
 from xdistil.models.bilstm import BiLSTM
 from xdistil.models.deberta import Deberta
 from xdistil.models.folders import Model
@@ -31,7 +32,7 @@ def build_graph(
         storage: how weights are stored, by name, as `Graph` takes it; all in float32 by default.
 
     Raises:
-        InputError: the model is too large for one ONNX file.
+        InputError: the model is too large for one ONNX file, or of a family without a graph.
     """
     total = count_parameters(params)["total"]
     if total > _MOST_PARAMETERS:
@@ -44,7 +45,12 @@ def build_graph(
         logits, inputs = add_bilstm(graph, model.config, task.kind)
     elif isinstance(model, Deberta):
         logits, inputs = add_deberta(graph, model.config, task.kind)
-    else:
+    elif isinstance(model, Encoder):
         logits, inputs = add_encoder(graph, model.config, task.kind)
+    else:
+        raise InputError(
+            f"No ONNX graph is written for {model.config.model_type}: those of BERT, ELECTRA, "
+            "RoBERTa, XLM-RoBERTa, CamemBERT, DeBERTa-v2 and BiLSTM are."
+        )
     pieces: tuple[str, ...] = ("length",) if task.kind == "tagging" else ()
     return graph.finish(logits, inputs, ("batch", *pieces, len(task.labels)))

@@ -6,10 +6,19 @@ import jax
 import numpy as np
 import pytest
 
-from tests.models.samples import BERT, DEBERTA, make_encoder, make_params, make_segments, run
+from tests.models.samples import (
+    ALBERT,
+    BERT,
+    DEBERTA,
+    MODERNBERT,
+    make_encoder,
+    make_params,
+    make_segments,
+    run,
+)
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig
-from xdistil.models.layers import choose_layers, cut_layers, keep_layers
+from xdistil.models.kept_layers import choose_layers, cut_layers, keep_layers
 from xdistil.models.structs import Params
 
 
@@ -82,6 +91,21 @@ def test_what_is_kept_is_not_copied_and_the_rest_stays() -> None:
     assert all(a is b for a, b in zip(*map(jax.tree.leaves, (theirs, ours)), strict=True))
     assert set(kept) == set(params) == {"embeddings", "encoder", "pooler", "classifier"}
     assert set(params["encoder"]["layer"]) == {"0", "1"}
+
+
+def test_layers_that_share_their_parameters_are_refused() -> None:
+    with pytest.raises(InputError, match=r"an albert whose layers share their parameters"):
+        cut_layers(make_encoder(ALBERT, "tagging", 3), (0,))
+
+
+def test_kept_layers_of_modernbert_are_as_local_as_they_were() -> None:
+    """The first layer, which norms nothing before its attention, cannot take another's place."""
+    shape = dataclasses.replace(MODERNBERT, layers=4, local=(False, True, True, False))
+    teacher = make_encoder(shape, "tagging", 3)
+    assert cut_layers(teacher, (0, 2)).config.local == (False, True)
+    assert cut_layers(teacher, (0, 3)).config.local == (False, False)
+    with pytest.raises(InputError, match=r"keep_layers=2,3 leaves no modernbert"):
+        cut_layers(teacher, (2, 3))
 
 
 class UnlikeLayers(Encoder):
