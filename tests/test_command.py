@@ -220,11 +220,12 @@ def test_the_program_exits_with_two_and_one_line(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", ["d4.2", "v3", "labels", "smoke"])
+@pytest.mark.parametrize("name", ["d4.2", "v3", "layers", "relations", "labels", "smoke"])
 @pytest.mark.parametrize("config", ["ner", "classify"])
 def test_a_config_takes_the_variants_that_it_names(config, name):
     path = f"{ROOT}/configs/{config}.py"
-    command = parse(f"--config={path}:{name}", "--workdir=x", "--config.data.folder=somewhere")
+    fields = ("--config.data.folder=somewhere", "--config.teacher.model=something")
+    command = parse(f"--config={path}:{name}", "--workdir=x", *fields)
     assert command.experiment.plan
     assert f"  {name}" in Path(path).read_text(encoding="utf-8")
     with pytest.raises(InputError, match=f"no variant {name + 'x'!r}: it takes .*{name}"):
