@@ -59,6 +59,7 @@ def ready(config: Path, data: Path | str, workdir: Path, teacher: Path, *more: s
         workdir,
         f"--config.teacher.model={teacher}",
         "--config.teacher.finetune=False",
+        "--config.speed_seconds=0",
         *more,
     )
 
