@@ -232,6 +232,18 @@ def test_a_config_takes_the_variants_that_it_names(config, name):
         parse(f"--config={path}:{name}x", "--workdir=x")
 
 
+@pytest.mark.parametrize("config", ["quickstart", "manylang"])
+def test_a_config_with_one_variant_takes_it_and_no_other(config):
+    path, more = f"{ROOT}/configs/{config}.py", ["--workdir=x"]
+    if config == "manylang":
+        more.append("--config.data.folder=somewhere")
+    whole, smoke = (parse(f"--config={path}{name}", *more).experiment for name in ("", ":smoke"))
+    assert [stage.name for stage in whole.plan] == [stage.name for stage in smoke.plan]
+    assert smoke.speed_seconds < whole.speed_seconds
+    with pytest.raises(InputError, match="no variant 'small': it takes none, or smoke"):
+        parse(f"--config={path}:small", *more)
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*.py")), ids=lambda path: path.stem)
 def test_every_config_opens_with_its_launch_line(path):
     text = path.read_text(encoding="utf-8")

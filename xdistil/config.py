@@ -19,8 +19,7 @@ class Data:
     """Where sentences come from and how they are cut."""
 
     folder: str = ""  # task folder: train.*, dev.*, test.*, labels.tsv, transfer.txt
-    transfer: str = ""  # unlabelled files or globs, .gz too, a language before it or not
-    # (de:texts/de*.txt); empty: the folder's transfer file
+    transfer: str = ""  # unlabelled files, globs, .gz; de:FILE is in German; empty: the folder's
     row_length: int = 64  # pieces in a packed row
     max_length: int = 0  # pieces in a segment with its specials; 0: as many as a row holds
     languages: str = ""  # only these languages everywhere; empty: all
@@ -30,8 +29,7 @@ class Data:
     transfer_limit: int = 0  # unlabelled sentences, likewise; 0: all
     scheme: str = "iob2"  # how tags are written: iob2, iob1 or bioes
     repair: bool = False  # make illegal tags legal instead of refusing them
-    dev_fraction: float = 0.0  # share of train to hold out where no dev file exists; of the
-    # transfer texts where there are no labels (0: a tenth)
+    dev_fraction: float = 0.0  # held out: of train without a dev file, of transfer without labels
     generate: int = 0  # sentences to generate instead of reading a folder (the quickstart)
 
 

@@ -275,16 +275,17 @@ def export_student(setting: Setting) -> dict[str, Any] | None:
     if not setting.writes:
         return None
     log.info("exporting the student to ONNX")
-    corpus, folder = setting.prepared.corpus, setting.workdir / "student"
+    folder, test = setting.workdir / "student", setting.prepared.corpus.test
+    dev = setting.prepared.student_texts["dev"].examples  # labelled, be it by the teacher
     tagger = open_tagger(str(folder))
     record: dict[str, Any] = {"bytes": None, "refused": None}
     try:
-        record["bytes"] = export_onnx(tagger, folder, corpus.dev).stat().st_size
+        record["bytes"] = export_onnx(tagger, folder, dev).stat().st_size
         if setting.experiment.export == "int8":
             # Its packages belong to an extra: whoever asks for no file needs none of them.
             from xdistil.results.quantize import quantize_onnx, record_outcome, render_outcome
 
-            outcome = quantize_onnx(tagger, folder, corpus.dev, corpus.test)
+            outcome = quantize_onnx(tagger, folder, dev, test)
             log.info("%s\n\n%s\n", outcome.path, render_outcome(outcome))
             record |= record_outcome(outcome)
     except RefusedError as error:  # what was trained and scored stands without the file
