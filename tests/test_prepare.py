@@ -34,6 +34,7 @@ from xdistil.models.compress import pca_embeddings, svd_embeddings
 from xdistil.models.folders import load_model, save_model
 from xdistil.models.kept_layers import keep_layers
 from xdistil.models.structs import Params
+from xdistil.models.student import with_dropout
 from xdistil.phases import first_student
 from xdistil.prepare import Prepared, prepare
 
@@ -249,8 +250,8 @@ def test_a_student_of_its_teachers_layers_is_a_shallower_teacher(
     experiment.student.embedding_size = 0
     experiment.student.keep_layers, experiment.student.start = "1", start
     prepared = prepare(experiment, tmp_path / "cache")
-    dropout = {"dropout": 0.2, "attention_dropout": 0.2}
-    assert prepared.student.config == dataclasses.replace(config, layers=1, **dropout)
+    shape = dataclasses.replace(config, layers=1)
+    assert prepared.student == with_dropout(make_encoder(shape, "tagging", 2), 0.2)
     pretrained = prepared.teacher_params
     trained = make_params(prepared.teacher, seed=5)
     origin = trained if start == "finetuned" else pretrained

@@ -59,8 +59,7 @@ class Stage:
     projections: str = "layer"  # from a narrower student's states: one a layer pair, or one shared
     attention: str = "last"  # layer pairs of the attention loss, written as for layers
     attention_loss: str = "mse"  # mse or kl between attention maps
-    relations: str = "upper"  # layer pairs of the relation loss, written as for layers; or upper:
-    # the student's last against the teacher's (21 of 24) or, of one of up to 12 layers, its last
+    relations: str = "upper"  # layer pairs likewise; upper: of the last, or the teacher's 21 of 24
     relation_heads: int = 0  # parts that both widths are cut into; 0: the teacher's heads
     logits: str = "mse"  # mse or kl between logits
     temperature: float = 1.0  # of the KL between logits
@@ -109,8 +108,7 @@ class Student:
 
     kind: str = "bilstm"  # bilstm or transformer
     checkpoint: str = ""  # HF folder or hub id to start a transformer from; empty: from scratch
-    keep_layers: str = ""  # the teacher's layers that a transformer is made of, with its embeddings
-    # and head: last:N, every:N (the last of each N), or a list from 0, such as 0,5; empty: none
+    keep_layers: str = ""  # the teacher's that it is made of: last:N, every:N, or a list from 0
     start: str = "finetuned"  # the teacher that lends layers or embeddings: finetuned or pretrained
     embedding_size: int = 0  # width of the word embeddings; 0: transformer's hidden_size
     hidden_size: int = 200  # a BiLSTM's units each way; a transformer's width
@@ -120,8 +118,7 @@ class Student:
     vocabulary: str = "all"  # all: the teacher's pieces; seen: those of train and transfer texts
     least_count: int = 1  # seen: pieces that occur less often are not kept
     vocabulary_size: int = 0  # seen: pieces that are kept at most, the most frequent ones; 0: all
-    embeddings: str = ""  # svd or pca (of the teacher's), vectors, random or checkpoint; empty:
-    # the checkpoint's where there is one, else svd
+    embeddings: str = ""  # svd, pca, vectors, random or checkpoint; empty: checkpoint, else svd
     vectors: str = ""  # fastText, GloVe or MUSE text vectors, .gz too, of width embedding_size
     train_embeddings: bool = True  # false: the word embeddings stay as they start
     dropout: float = 0.2
