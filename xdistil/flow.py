@@ -20,6 +20,7 @@ from xdistil.mesh import first_process_first, make_mesh, start_processes
 from xdistil.phases import (
     distil,
     export_student,
+    first_student,
     freeze_teacher,
     score,
     train_baseline,
@@ -122,12 +123,15 @@ def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) 
     journal = Journal(workdir, writes=jax.process_index() == 0)
     try:
         setting = Setting(experiment, workdir, prepared, journal, mesh, stop)
-        teacher = freeze_teacher(setting, train_teacher(setting))
+        trained = train_teacher(setting)
+        start = first_student(setting, trained)
+        teacher = freeze_teacher(setting, trained)
+        del trained  # a large teacher's second copy
         if not prepared.corpus.gold:
             setting = label_held_out(setting, teacher)
-        stages = distil(setting, teacher)
+        stages = distil(setting, teacher, start)
         baselines = [
-            train_baseline(setting, teacher, index, sum(stage["limit"] for stage in stages))
+            train_baseline(setting, start, index, sum(stage["limit"] for stage in stages))
             for index in range(len(experiment.baselines) if prepared.corpus.gold else 0)
         ]
         results = score(setting, stages, baselines)

@@ -24,8 +24,9 @@ from xdistil.errors import RefusedError
 from xdistil.legs import draw_legs
 from xdistil.mesh import agree, first_process_first, replicate, spread
 from xdistil.models.folders import Loaded, Model, load_model, save_model
+from xdistil.models.kept_layers import make_of_layers
 from xdistil.models.structs import Params
-from xdistil.models.student import count_parameters, init_student, start_from_checkpoint
+from xdistil.models.student import count_parameters, init_student, start_embeddings
 from xdistil.prepare import Texts, find_texts
 from xdistil.results import scores
 from xdistil.results.export import export_onnx
@@ -98,8 +99,8 @@ def freeze_teacher(setting: Setting, params: Params) -> Reader:
     )
 
 
-def distil(setting: Setting, teacher: Reader) -> list[dict[str, Any]]:
-    """Runs the student's plan; returns the record of every sub-stage.
+def distil(setting: Setting, teacher: Reader, start: Params) -> list[dict[str, Any]]:
+    """Runs the student's plan from its first parameters; returns the record of every sub-stage.
 
     From the first stage that learns logits or labels on, student/ holds the student that was best
     on dev after a sub-stage.
@@ -108,7 +109,7 @@ def distil(setting: Setting, teacher: Reader) -> list[dict[str, Any]]:
     legs = draw_legs(setting, teacher)
     course = _course(setting, "student", legs, prepared.student, teacher)
     records: list[dict[str, Any]] = []
-    for outcome in _run(setting, course, first_student(setting, teacher)):
+    for outcome in _run(setting, course, start):
         records = outcome.records
         if not legs[len(records) - 1].planned.learns_head:
             continue
@@ -128,13 +129,11 @@ def distil(setting: Setting, teacher: Reader) -> list[dict[str, Any]]:
     return records
 
 
-def train_baseline(
-    setting: Setting, teacher: Reader, index: int, least_steps: int
-) -> dict[str, Any]:
+def train_baseline(setting: Setting, start: Params, index: int, least_steps: int) -> dict[str, Any]:
     """The same student from the same start on labels alone, the best of its learning rates on dev.
 
     Args:
-        teacher: only for the start: its word embeddings, as the distilled student has them.
+        start: the first parameters, as the distilled student has them.
         least_steps: steps that it may take at least, as many as the whole plan.
     """
     prepared = setting.prepared
@@ -150,7 +149,6 @@ def train_baseline(
     size = setting.experiment.batch_size
     batch_rows = rows_per_batch(texts.pieces, setting.experiment.data.row_length, size)
     epochs = baseline.epochs or least_steps / steps_per_epoch(texts.rows, batch_rows)
-    start = first_student(setting, teacher)
     best: dict[str, Any] = {}
     for number, lr in enumerate(split_names(baseline.lrs)):
         (planned,) = plan_stages(
@@ -325,20 +323,22 @@ def _save(
     first_process_first(save)
 
 
-def first_student(setting: Setting, teacher: Reader) -> Params:
-    """The student's parameters before its first stage, host arrays."""
-    prepared = setting.prepared
-    embedding = np.asarray(teacher.params["embeddings"]["word_embeddings"]["embedding"])
+def first_student(setting: Setting, trained: Params) -> Params:
+    """The student's parameters before its first stage, host arrays.
+
+    Args:
+        trained: the fine-tuned teacher's.
+    """
+    prepared, student = setting.prepared, setting.experiment.student
+    teacher = prepared.teacher_params if student.start == "pretrained" else trained
+    if prepared.kept_layers:
+        return make_of_layers(prepared.teacher, teacher, prepared.kept_layers, prepared.kept)[1]
+    table = np.asarray(teacher["embeddings"]["word_embeddings"]["embedding"])
     key = jax.random.fold_in(jax.random.key(setting.experiment.seed), 1)
+    start = (student, table, prepared.kept, prepared.vectors, key)
     if prepared.checkpoint_params is not None:
-        return start_from_checkpoint(
-            prepared.checkpoint_params,
-            setting.experiment.student,
-            embedding,
-            prepared.kept,
-            key,
-        )
-    return init_student(prepared.student, setting.experiment.student, embedding, prepared.kept, key)
+        return start_embeddings(prepared.checkpoint_params, *start)
+    return init_student(prepared.student, *start)
 
 
 def measure_bytes(folder: Path) -> dict[str, int]:

@@ -2,8 +2,8 @@
 
 Both are estimated for every set of texts; the faster is taken unless the config says otherwise. The
 rates are nominal, not measured, so that the same run takes the same route every time: a cache is
-rounded to float16. Attention maps, which grow with the square of the length, are always computed in
-the step, and so is what is read together with them.
+rounded to float16. Attention maps, which grow with the square of the length, and queries, keys and
+values are always computed in the step, and so is what is read together with them.
 """
 
 import os
