@@ -4,11 +4,10 @@
         --teacher=runs/whole/teacher --output=answers.json
 
 The model's folder holds onnx/model.onnx, and where there is one onnx/model_quantized.onnx (see
-`xdistil export`). All take turns on the same sentences, drawn anew for every round: one
-sentence, and 32 at once. "Whole" goes from words to labels, tokenisation included; "forward" from
-padded pieces, in memory already, to logits. JAX's forward reads
-rows of a few fixed lengths, for each is compiled; the others are padded to the longest of the
-batch. With --teacher its forward pass in
+`xdistil export`). All take turns on the same sentences, drawn anew for every round: one sentence,
+and 32 at once. "Whole" goes from words to labels, tokenisation included; "forward" from padded
+pieces, in memory already, to logits. JAX's forward reads rows of a few fixed lengths, for each is
+compiled; the others are padded to the longest of the batch. With --teacher its forward pass in
 PyTorch transformers takes its turn too. What is told is the median and the 95th percentile of a
 call's milliseconds, and the median of how many times faster than JAX it was in the same round.
 """
