@@ -339,9 +339,12 @@ def _wrap(wrapper: PreTrainedTokenizerBase, source: str) -> Tokenizer:
 
 
 def _read_template(tokenizer: Tokenizer, pair: bool) -> _Template:
-    candidates = chain("a1", tokenizer.backend.get_vocab())
+    def candidates() -> Iterator[str]:
+        yield from "a1"
+        yield from tokenizer.backend.get_vocab()  # takes longer than to cut a text: asked for last
+
     encode = tokenizer.backend.encode
-    probe = next((text for text in candidates if encode(text, add_special_tokens=False).ids), "")
+    probe = next((text for text in candidates() if encode(text, add_special_tokens=False).ids), "")
     encoding = tokenizer.backend.encode(probe, probe if pair else None)
     ids, types = np.array(encoding.ids, np.int32), np.array(encoding.type_ids, np.int8)
     if _TYPES not in tokenizer.wrapper.model_input_names:
