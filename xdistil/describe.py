@@ -6,12 +6,14 @@ from pathlib import Path
 import jax
 
 from xdistil.config import Experiment, split_names
+from xdistil.data.signals import SignalFolder
 from xdistil.distill.course import count_steps
 from xdistil.distill.recipes import PlannedStage
 from xdistil.distill.routes import describe_route
 from xdistil.legs import plan_routes
 from xdistil.models.bilstm import BiLSTM
 from xdistil.models.student import count_parameters
+from xdistil.models.transplant import count_shared
 from xdistil.prepare import Prepared, Texts, find_texts, prepare
 
 MANY_UNKNOWN = 0.05  # share of words holding an unknown piece above which scores mean little
@@ -54,13 +56,19 @@ def describe_data(prepared: Prepared) -> str:
 def describe_plan(experiment: Experiment, prepared: Prepared) -> str:
     """Teacher, student and every stage: losses, what trains, layer map, steps, when it stops."""
     lines = []
+    if prepared.signals is not None:
+        lines.append(_describe_signals(prepared.signals))
     for name, model in (("teacher", prepared.teacher), ("student", prepared.student)):
+        if model is None:
+            continue
         shapes = jax.eval_shape(model.init_params, jax.random.key(0))
         count = count_parameters(shapes)
         lines.append(
             f"{name}: {_describe_model(model)}, {count['total']:,} parameters, "
             f"{count['embeddings']:,} of them word embeddings"
         )
+    if prepared.at_words:
+        lines.append(_describe_meeting(experiment, prepared))
     if prepared.kept is not None:
         lines.append(f"student vocabulary: {len(prepared.kept):,} pieces that the texts hold")
     for name, stages in (
@@ -80,6 +88,32 @@ def describe_plan(experiment: Experiment, prepared: Prepared) -> str:
             f"patience {baseline.patience}"
         )
     return "\n".join(lines)
+
+
+def _describe_signals(signals: SignalFolder) -> str:
+    called = f" of {signals.teacher}" if signals.teacher else ""
+    return (
+        f"teacher: signals{called} from {signals.path}: {', '.join(sorted(signals.values))} of "
+        f"{len(signals.texts):,} texts ({signals.offsets[-1]:,} values), {signals.layers} layers x "
+        f"{signals.width}"
+    )
+
+
+def _describe_meeting(experiment: Experiment, prepared: Prepared) -> str:
+    own, task = prepared.student_tokenizer, prepared.corpus.task
+    where = "on the first piece of every word" if task.kind == "tagging" else "on whole texts"
+    told = (
+        f"student tokenizer: {own.vocabulary_size:,} pieces of its own, so that losses on logits "
+        f"and hidden states live {where}"
+    )
+    chosen = experiment.student.embeddings or ("checkpoint" * bool(experiment.student.checkpoint))
+    if prepared.signals is not None or chosen in ("random", "checkpoint"):
+        return told
+    shared = count_shared(own, prepared.tokenizer)
+    return (
+        f"{told}; its word embeddings start from the teacher's: those of {shared:,} pieces that "
+        "the teacher has, means of its pieces for the others"
+    )
 
 
 def _describe_model(model) -> str:

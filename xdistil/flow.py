@@ -106,7 +106,9 @@ def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) 
     journal = Journal(workdir, writes=jax.process_index() == 0)
     try:
         setting = Setting(experiment, workdir, prepared, journal, mesh, stop)
-        teacher = freeze_teacher(setting, train_teacher(setting))
+        teacher = None
+        if prepared.signals is None:
+            teacher = freeze_teacher(setting, train_teacher(setting))
         stages = distil(setting, teacher)
         baselines = [
             train_baseline(setting, teacher, index, sum(stage["limit"] for stage in stages))

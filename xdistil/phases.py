@@ -13,8 +13,9 @@ import numpy as np
 from xdistil.config import Stage, split_names
 from xdistil.data.batches import rows_per_batch, steps_per_epoch
 from xdistil.data.examples import write_tsv
-from xdistil.data.packing import collect_predictions
+from xdistil.data.packing import collect_predictions, name_classes
 from xdistil.data.pieces import Tokenizer
+from xdistil.data.signals import SignalFolder
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course, Leg, Source
 from xdistil.distill.loop import Outcome, run_plan
@@ -22,10 +23,11 @@ from xdistil.distill.recipes import PlannedStage, plan_stages
 from xdistil.distill.teacher import Reader, params_fingerprint
 from xdistil.legs import draw_legs
 from xdistil.mesh import agree, first_process_first, replicate, spread
-from xdistil.models.folders import Loaded, Model, load_model, save_model
+from xdistil.models.folders import Loaded, Model, Transformer, load_model, save_model
 from xdistil.models.forward import predict_rows
 from xdistil.models.structs import Params
 from xdistil.models.student import count_parameters, init_student, start_from_checkpoint
+from xdistil.models.transplant import transplant_embeddings
 from xdistil.prepare import Texts, find_texts
 from xdistil.results import scores
 from xdistil.results.gazetteer import tag_with_names
@@ -39,6 +41,7 @@ log = logging.getLogger("xdistil")
 def train_teacher(setting: Setting) -> Params:
     """The fine-tuned teacher's parameters, host arrays; its HF folder is written to teacher/."""
     prepared, folder = setting.prepared, setting.workdir / "teacher"
+    model = _require_teacher(setting)
     task = prepared.corpus.task
     if agree(int(folder.exists())):
         return load_model(str(folder), "main", task, setting.experiment.dtype).params
@@ -53,11 +56,11 @@ def train_teacher(setting: Setting) -> Params:
             )
             for planned in prepared.teacher_stages
         )
-        course = _course(setting, "teacher", legs, prepared.teacher, None)
+        course = _course(setting, "teacher", legs, model, None)
         for outcome in _run(setting, course, params):
             params = outcome.params
         warn_if_hopeless(setting, outcome.records[-1]["dev"])
-    _save(setting, folder, prepared.teacher, params, prepared.tokenizer)
+    _save(setting, folder, model, params, prepared.tokenizer)
     return params
 
 
@@ -83,20 +86,27 @@ def warn_if_hopeless(setting: Setting, dev: dict[str, Any]) -> None:
         )
 
 
+def _require_teacher(setting: Setting) -> Transformer:
+    model = setting.prepared.teacher
+    assert model is not None  # the flow asks for one only where no file takes its place
+    return model
+
+
 def freeze_teacher(setting: Setting, params: Params) -> Reader:
     """The trained teacher as a source of signals."""
     prepared = setting.prepared
+    reads = prepared.tokenizer if prepared.at_words else prepared.student_tokenizer
     return Reader(
-        model=prepared.teacher,
+        model=_require_teacher(setting),
         params=spread(setting.mesh, params),
-        padding_id=prepared.student_tokenizer.pad,
-        kept=prepared.kept,
+        padding_id=reads.pad,
+        kept=None if prepared.at_words else prepared.kept,
         fingerprint=params_fingerprint(params),
         mesh=setting.mesh,
     )
 
 
-def distil(setting: Setting, teacher: Reader) -> list[dict[str, Any]]:
+def distil(setting: Setting, teacher: Reader | None) -> list[dict[str, Any]]:
     """Runs the student's plan; returns the record of every sub-stage.
 
     From the first stage that learns logits or labels on, student/ holds the student that was best
@@ -127,7 +137,7 @@ def distil(setting: Setting, teacher: Reader) -> list[dict[str, Any]]:
 
 
 def train_baseline(
-    setting: Setting, teacher: Reader, index: int, least_steps: int
+    setting: Setting, teacher: Reader | None, index: int, least_steps: int
 ) -> dict[str, Any]:
     """The same student from the same start on labels alone, the best of its learning rates on dev.
 
@@ -187,18 +197,23 @@ def score(
     log.info("predicting and scoring")
     prepared, task = setting.prepared, setting.prepared.corpus.task
     dtype = setting.experiment.dtype
-    teacher = load_model(str(setting.workdir / "teacher"), "main", task, dtype)
-    student = load_model(str(setting.workdir / "student"), "main", task, dtype)
+    models = {
+        name: load_model(str(setting.workdir / name), "main", task, dtype)
+        for name in ("teacher", "student")
+        if name == "student" or prepared.signals is None
+    }
     results: dict[str, Any] = {
         "format": 1,
         "task": task.kind,
         "seed": setting.experiment.seed,
         "selected_on": "dev",
     }
-    for name, loaded, texts, stages_of in (
-        ("teacher", teacher, prepared.teacher_texts, prepared.teacher_stages),
-        ("student", student, prepared.student_texts, prepared.student_stages),
-    ):
+    if prepared.signals is not None:
+        results["teacher"] = _score_signals(setting, prepared.signals)
+    for name, loaded in models.items():
+        texts, stages_of = prepared.student_texts, prepared.student_stages
+        if name == "teacher":
+            texts, stages_of = prepared.teacher_texts, prepared.teacher_stages
         results[name] = {
             "labels": _count_labelled(setting, stages_of),
             "parameters": count_parameters(loaded.params),
@@ -211,11 +226,8 @@ def score(
             if split in texts:
                 predicted = _predict(setting, loaded.model, params, texts[split])
                 results[name][split] = scores.score(task, texts[split].examples, predicted)
-                if setting.writes:
-                    path = setting.workdir / "predictions" / f"{name}.{split}.tsv"
-                    path.parent.mkdir(exist_ok=True)
-                    write_tsv(path, texts[split].examples, predicted)
-    if not prepared.teacher_stages:
+                _write_predictions(setting, name, split, predicted)
+    if not prepared.teacher_stages and results["teacher"]["dev"] is not None:
         warn_if_hopeless(setting, results["teacher"]["dev"])
     for baseline in baselines:
         params = replicate(setting.mesh, baseline.pop("params"))
@@ -231,21 +243,26 @@ def score(
             split: examples and scores.score(task, examples, tag_with_names(corpus.train, examples))
             for split, examples in (("dev", corpus.dev), ("test", corpus.test))
         }
-    log.info("measuring the speed of teacher and student")
-    speedup = measure_speed(
-        _runner(teacher, prepared.teacher_texts["dev"]),
-        _runner(student, prepared.student_texts["dev"]),
-        row_length=setting.experiment.data.row_length,
-        seconds=setting.experiment.speed_seconds if setting.writes else 0.0,
-        seed=setting.experiment.seed,
-    )
+    speedup, compression = None, None
+    if "teacher" in models:
+        log.info("measuring the speed of teacher and student")
+        speedup = measure_speed(
+            _runner(models["teacher"], prepared.teacher_texts["dev"]),
+            _runner(models["student"], prepared.student_texts["dev"]),
+            row_length=setting.experiment.data.row_length,
+            seconds=setting.experiment.speed_seconds if setting.writes else 0.0,
+            seed=setting.experiment.seed,
+        )
+        counted = [results[name]["parameters"]["total"] for name in ("teacher", "student")]
+        compression = counted[0] / counted[1]
     split = "test" if "test" in prepared.student_texts else "dev"
-    reached = [results[name][split][setting.main_score] for name in ("teacher", "student")]
-    counted = [results[name]["parameters"]["total"] for name in ("teacher", "student")]
+    reached = [
+        (results[name][split] or {}).get(setting.main_score) for name in ("teacher", "student")
+    ]
     return {
         **results,
         "retention": None if not reached[0] or reached[1] is None else reached[1] / reached[0],
-        "compression": counted[0] / counted[1],
+        "compression": compression,
         "stages": stages,
         "baselines": baselines,
         "gazetteer": gazetteer,
@@ -254,6 +271,38 @@ def score(
             "speedup": speedup,
         },
     }
+
+
+def _score_signals(setting: Setting, signals: SignalFolder) -> dict[str, Any]:
+    """A teacher's row of the results where all that is known of it is a file: scores of its logits
+    on dev and test where they are there, null elsewhere."""
+    corpus, task = setting.prepared.corpus, setting.prepared.corpus.task
+    result: dict[str, Any] = {"labels": None, "parameters": None, "bytes": None}
+    for split, examples in (("dev", corpus.dev), ("test", corpus.test)):
+        result[split] = None
+        if not examples or "logits" not in signals.values:
+            continue
+        if np.any(signals.find_texts(examples, task) < 0):
+            log.info("%s has not all texts of %s: no scores of the teacher", signals.path, split)
+            continue
+        place = signals.locate(examples, task, split)
+        classes = np.where(place < 0, -1, signals.values["logits"][place].argmax(axis=-1))
+        if task.kind == "classification" and np.any(classes < 0):
+            log.info("%s has no values of some texts of %s", signals.path, split)
+            continue
+        predicted = name_classes(classes, examples, task)
+        result[split] = scores.score(task, examples, predicted)
+        _write_predictions(setting, "teacher", split, predicted)
+    return result
+
+
+def _write_predictions(
+    setting: Setting, name: str, split: str, predicted: list[tuple[str, ...]]
+) -> None:
+    if setting.writes:
+        path = setting.workdir / "predictions" / f"{name}.{split}.tsv"
+        path.parent.mkdir(exist_ok=True)
+        write_tsv(path, getattr(setting.prepared.corpus, split), predicted)
 
 
 def _save(
@@ -269,20 +318,24 @@ def _save(
     first_process_first(save)
 
 
-def first_student(setting: Setting, teacher: Reader) -> Params:
+def first_student(setting: Setting, teacher: Reader | None) -> Params:
     """The student's parameters before its first stage, host arrays."""
-    prepared = setting.prepared
-    embedding = np.asarray(teacher.params["embeddings"]["word_embeddings"]["embedding"])
+    prepared, embedding, kept = setting.prepared, None, setting.prepared.kept
+    if teacher is not None:
+        embedding = np.asarray(teacher.params["embeddings"]["word_embeddings"]["embedding"])
+        if prepared.at_words:
+            own = prepared.student_tokenizer
+            embedding, kept = transplant_embeddings(own, prepared.tokenizer, embedding), None
     key = jax.random.fold_in(jax.random.key(setting.experiment.seed), 1)
     if prepared.checkpoint_params is not None:
         return start_from_checkpoint(
             prepared.checkpoint_params,
             setting.experiment.student,
             embedding,
-            prepared.kept,
+            kept,
             key,
         )
-    return init_student(prepared.student, setting.experiment.student, embedding, prepared.kept, key)
+    return init_student(prepared.student, setting.experiment.student, embedding, kept, key)
 
 
 def measure_bytes(folder: Path) -> dict[str, int]:
@@ -330,7 +383,7 @@ def _course(
         evaluate=evaluate,
         main_score=setting.main_score,
         batch_size=experiment.batch_size,
-        padding_id=prepared.student_tokenizer.pad,
+        padding_id=(prepared.tokenizer if name == "teacher" else prepared.student_tokenizer).pad,
         eval_every=experiment.eval_every,
         log_every=experiment.log_every,
         seed=experiment.seed,

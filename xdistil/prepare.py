@@ -24,8 +24,10 @@ from xdistil.data.pieces import (
     cut_pieces,
     load_tokenizer,
 )
+from xdistil.data.signals import SignalFolder, open_signals
 from xdistil.data.vocabulary import train_wordpiece
-from xdistil.distill.recipes import PlannedStage, plan_stages
+from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
+from xdistil.distill.teacher import signal_names
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM
@@ -37,6 +39,7 @@ from xdistil.models.student import design_student, with_dropout
 log = logging.getLogger("xdistil")
 
 SPLITS = ("train", "dev", "test", "transfer")
+LOSSES_AT_WORDS = ("representation", "logits", "labels")  # those that look at one piece at a time
 
 _WHOLE = 1 << 30  # a length in pieces that no text reaches
 
@@ -56,13 +59,17 @@ class Prepared:
 
     corpus: Corpus
     counts: dict[str, dict[str, LanguageCount]]  # by split and language, with the student's pieces
-    tokenizer: Tokenizer  # the teacher's
-    teacher: Transformer
+    tokenizer: Tokenizer  # the teacher's; the student's where the teacher is a file of signals
+    teacher: Transformer | None  # None: a file of signals
+    signals: SignalFolder | None  # that file
     teacher_params: Params  # as loaded or drawn, before fine-tuning
     teacher_stages: tuple[PlannedStage, ...]  # empty: the teacher is used as it is
-    teacher_texts: dict[str, Texts]  # train, dev and test in the teacher's pieces
+    teacher_texts: dict[str, Texts]  # train, dev and test in the teacher's pieces, and the others
+    # where it reads them so; none of a file of signals
     student_tokenizer: Tokenizer
-    kept: np.ndarray | None  # i32[v] teacher id of each student piece; None: the same vocabulary
+    at_words: bool  # the student's pieces are not the teacher's: its signals are those of words
+    kept: np.ndarray | None  # i32[v] the id of each student piece before pieces were dropped, the
+    # teacher's unless `at_words`; None: none were
     student: Model
     checkpoint_params: Params | None  # of a student that starts from a checkpoint
     student_stages: tuple[PlannedStage, ...]
@@ -84,8 +91,18 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     if data.generate and writes:
         generate_corpus(Path(data.folder), data.generate, experiment.seed)
     corpus = read_corpus(data, experiment.seed)
-    tokenizer, teacher, teacher_params = _load_teacher(experiment, corpus, cache, writes)
-    shape = teacher.config
+    signals, tokenizer, teacher = None, None, None
+    teacher_params: Params = {}
+    if experiment.teacher.signals:
+        signals = open_signals(experiment.teacher.signals, corpus.task)
+        shape = _shape_of(signals, data.row_length)
+    else:
+        tokenizer, teacher, teacher_params = _load_teacher(experiment, corpus, cache, writes)
+        shape = teacher.config
+    base = _choose_tokenizer(experiment, corpus, cache, writes, tokenizer)
+    at_words = base is not tokenizer
+    if at_words:
+        _check_losses_at_words(experiment)
     if data.row_length > shape.positions:
         raise InputError(
             f"data.row_length is {data.row_length}, but the teacher has only {shape.positions} "
@@ -95,26 +112,27 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     splits = {name: getattr(corpus, name) for name in SPLITS}
     if any(stage.data == "all" for stage in experiment.plan):
         splits["all"] = corpus.transfer + [replace(each, labels=None) for each in corpus.train]
-    cut = {
-        name: cut_pieces(examples, corpus.task, tokenizer, max_length)
-        for name, examples in splits.items()
-        if examples is not None
-    }
-    student_tokenizer, kept, student_cut = tokenizer, None, cut
+
+    def cut_all(tokenizer: Tokenizer) -> dict[str, Pieces]:
+        return {
+            name: cut_pieces(examples, corpus.task, tokenizer, max_length)
+            for name, examples in splits.items()
+            if examples is not None
+        }
+
+    cut = {} if tokenizer is None else cut_all(tokenizer)
+    student_tokenizer, kept = base, None
     if experiment.student.vocabulary == "seen":
         # From the whole texts: a piece behind a cut decides how its word is cut, and so where.
         kept = seen_vocabulary(
-            tokenizer,
+            base,
             *(
-                cut_pieces(splits[name], corpus.task, tokenizer, _WHOLE)
+                cut_pieces(splits[name], corpus.task, base, _WHOLE)
                 for name in ("train", "transfer")
             ),
         )
-        student_tokenizer = trim_tokenizer(tokenizer, kept)
-        student_cut = {
-            name: cut_pieces(splits[name], corpus.task, student_tokenizer, max_length)
-            for name in cut
-        }
+        student_tokenizer = trim_tokenizer(base, kept)
+    student_cut = cut if student_tokenizer is tokenizer else cut_all(student_tokenizer)
 
     def pack_into(folder: Path, name: str, pieces: Pieces) -> Texts:
         if writes:
@@ -124,28 +142,32 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     teacher_texts = {
         name: pack_into(cache / "teacher", name, pieces)
         for name, pieces in cut.items()
-        if name not in ("transfer", "all")
+        if at_words or name not in ("transfer", "all")
     }
     student_texts = {
         name: pack_into(cache / "student", name, pieces) for name, pieces in student_cut.items()
     }
     student, checkpoint_params = _load_student(
-        experiment, shape, student_tokenizer, tokenizer, kept, corpus.task
+        experiment, shape, student_tokenizer, base, kept, corpus.task
     )
     teacher_plan = experiment.teacher.plan if experiment.teacher.finetune else ()
-    return Prepared(
+    prepared = Prepared(
         corpus=corpus,
         counts={
             name: count_pieces(splits[name], corpus.task, pieces, student_tokenizer)
             for name, pieces in student_cut.items()
             if name != "all"
         },
-        tokenizer=tokenizer,
+        tokenizer=tokenizer or base,
         teacher=teacher,
+        signals=signals,
         teacher_params=teacher_params,
-        teacher_stages=plan_stages(teacher_plan, "teacher.plan", teacher, None),
+        teacher_stages=(
+            () if teacher is None else plan_stages(teacher_plan, "teacher.plan", teacher, None)
+        ),
         teacher_texts=teacher_texts,
         student_tokenizer=student_tokenizer,
+        at_words=at_words,
         kept=kept,
         student=student,
         checkpoint_params=checkpoint_params,
@@ -154,6 +176,9 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         ),
         student_texts=student_texts,
     )
+    if signals is not None:
+        _check_signals(experiment, prepared, signals)
+    return prepared
 
 
 def find_data(experiment: Experiment, cache: Path) -> config.Data:
@@ -216,6 +241,79 @@ def _load_teacher(
     return tokenizer, loaded.model, loaded.params
 
 
+def _choose_tokenizer(
+    experiment: Experiment,
+    corpus: Corpus,
+    cache: Path,
+    writes: bool,
+    teachers: Tokenizer | None,
+) -> Tokenizer:
+    """The student's tokenizer before pieces are dropped: the teacher's object where it is that."""
+    student = experiment.student
+    if student.tokenizer_pieces:
+        folder = cache / "student_tokenizer"
+        if writes:
+            field = "student.tokenizer_pieces"
+            train_wordpiece(corpus.transfer, student.tokenizer_pieces, folder, field)
+        return load_tokenizer(str(folder))
+    name = student.tokenizer or student.checkpoint
+    if not name:
+        assert teachers is not None  # or `validate` asks for one of the student's own
+        return teachers
+    own = load_tokenizer(name, words=corpus.task.kind == "tagging")
+    if teachers is None:
+        return own
+    same = own.backend.get_vocab() == teachers.backend.get_vocab()
+    if student.tokenizer:
+        same = own.backend.to_str() == teachers.backend.to_str()
+    return teachers if same else own
+
+
+def _check_losses_at_words(experiment: Experiment) -> None:
+    why = "the student's pieces are not the teacher's: drop it, or give it the teacher's tokenizer"
+    if experiment.teacher.signals:
+        why = "a file of signals is of words: drop it"
+    for i, stage in enumerate(experiment.plan):
+        for loss in stage.loss.split("+"):
+            if loss not in LOSSES_AT_WORDS:
+                raise InputError(
+                    f"plan[{i}].loss has {loss}, which compares pairs of pieces, and {why}."
+                )
+    if experiment.teacher.cache == "never" and not experiment.teacher.signals:
+        raise InputError(
+            "teacher.cache=never has the teacher read the student's pieces in every step, and "
+            "they are not its own: set teacher.cache=auto."
+        )
+
+
+def _shape_of(signals: SignalFolder, row_length: int) -> EncoderConfig:
+    """What is known of the teacher behind a file, which reads no row of ours."""
+    return EncoderConfig(
+        embedding_size=signals.width,
+        hidden_size=signals.width,
+        layers=signals.layers,
+        positions=max(EncoderConfig.positions, row_length),
+    )
+
+
+def _check_signals(experiment: Experiment, prepared: Prepared, signals: SignalFolder) -> None:
+    """Every stage finds in the file what it learns, and watches on dev."""
+    for planned in prepared.student_stages:
+        names = signal_names(wanted_signals(planned.recipe))
+        if missing := [name for name in names if name not in signals.values]:
+            stage = planned.substage.stage
+            raise InputError(
+                f"plan[{stage}] learns {missing[0]}, which is not in the signals of "
+                f"{signals.path}: they are {', '.join(sorted(signals.values))}."
+            )
+        if names:
+            for what, texts in (
+                (planned.stage.data, find_texts(experiment, prepared, "student", planned.stage)),
+                ("dev", prepared.student_texts["dev"]),
+            ):
+                signals.locate(texts.examples, prepared.corpus.task, what)
+
+
 def _check_rows(tokenizer: Tokenizer, loaded: Loaded, remedy: str) -> None:
     rows = loaded.model.config.vocabulary_size
     if tokenizer.vocabulary_size > rows:
@@ -229,20 +327,16 @@ def _load_student(
     experiment: Experiment,
     teacher: EncoderConfig,
     tokenizer: Tokenizer,
-    teacher_tokenizer: Tokenizer,
+    base: Tokenizer,
     kept: np.ndarray | None,
     task: Task,
 ) -> tuple[Model, Params | None]:
     student = experiment.student
     if not student.checkpoint:
+        if experiment.teacher.signals:
+            student = replace(student, embeddings="random")
         model = design_student(student, teacher, tokenizer, task, experiment.dtype)
         return model, None
-    own = load_tokenizer(student.checkpoint)
-    if own.backend.get_vocab() != teacher_tokenizer.backend.get_vocab():
-        raise InputError(
-            f"student.checkpoint={student.checkpoint} has another vocabulary than the teacher: "
-            "choose a checkpoint of the teacher's tokenizer, or leave student.checkpoint empty."
-        )
     loaded = load_model(student.checkpoint, "main", task, experiment.dtype)
     for note in loaded.notes:
         log.info("student: %s", note)
@@ -253,7 +347,7 @@ def _load_student(
             f"data.row_length is {experiment.data.row_length}, but the student's checkpoint has "
             f"only {loaded.model.config.positions} positions: lower data.row_length."
         )
-    _check_rows(own, loaded, "name another folder in student.checkpoint")
+    _check_rows(base, loaded, "name another folder in student.checkpoint")
     model, params = with_dropout(loaded.model, student.dropout), loaded.params
     if kept is not None:
         params = trim_embeddings(params, kept)

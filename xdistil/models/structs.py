@@ -38,3 +38,4 @@ class Signals(NamedTuple):
     hidden: tuple[Array, ...]  # the stage's teacher layers, in the order of its layer map
     attention: tuple[Array, ...]  # likewise
     features: Array | None = None  # f[B,T,F] what the student's own frozen encoder hands its head
+    present: Array | None = None  # bool[B,T] where there are values; None: wherever a loss looks

@@ -78,18 +78,18 @@ def design_student(
 def init_student(
     model: Model,
     student: config.Student,
-    teacher_embedding: np.ndarray,
+    teacher_embedding: np.ndarray | None,
     kept: np.ndarray | None,
     key: jax.Array,
 ) -> Params:
     """First parameters as host arrays: random, but for word embeddings from the teacher's.
 
     Args:
-        teacher_embedding: f32[V,D] of the fine-tuned teacher.
-        kept: i32[v] teacher id of each student piece; None where the vocabularies are the same.
+        teacher_embedding: f32[V,D] of the fine-tuned teacher; None where it is not at hand.
+        kept: i32[v] the row of it for each student piece; None where they are the same.
     """
     params = jax.device_get(jax.jit(model.init_params)(key))
-    if student.embeddings == "random":
+    if student.embeddings == "random" or teacher_embedding is None:
         return params
     return _with_svd(params, teacher_embedding, kept)
 
@@ -97,12 +97,12 @@ def init_student(
 def start_from_checkpoint(
     params: Params,
     student: config.Student,
-    teacher_embedding: np.ndarray,
+    teacher_embedding: np.ndarray | None,
     kept: np.ndarray | None,
     key: jax.Array,
 ) -> Params:
     """A checkpoint's parameters, its word embeddings replaced where the config says so."""
-    if student.embeddings == "svd":
+    if student.embeddings == "svd" and teacher_embedding is not None:
         return _with_svd(params, teacher_embedding, kept)
     if student.embeddings == "random":
         embedding = params["embeddings"]["word_embeddings"]["embedding"]

@@ -7,7 +7,7 @@ undefined or not measured is null):
     task       "tagging" or "classification"
     seed, selected_on
     teacher    labels (sentences it learnt from), parameters {total, embeddings}, bytes {model,
-               tokenizer, folder}, dev, test: scores
+               tokenizer, folder}, dev, test: scores; of signals from a file the scores alone
     student    the same
     retention  the student's main score on test (on dev without a test) over the teacher's
     compression   the teacher's parameters over the student's
