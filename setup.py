@@ -12,6 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
+    entry_points={"console_scripts": ["xdistil=xdistil.commands.console:run"]},
     packages=find_packages(include=["xdistil", "xdistil.*"]),
     install_requires=[
         "absl-py>=2.1",
@@ -20,6 +21,7 @@ setup(
         "grain>=0.2.16,<0.3",
         "huggingface_hub>=1.0,<3",
         "jax>=0.10,<0.11",
+        "matplotlib>=3.9,<4",
         "ml-collections>=1.1,<2",
         "numpy>=2.0",
         "optax>=0.2.6,<0.3",

@@ -1,65 +1,11 @@
 """Distils a student: `python train.py --config=configs/quickstart.py --workdir=runs/quickstart`.
 
-Exit codes: 0 done; 1 a file cannot be written, as on a full disk; 2 a mistake in the arguments,
-files or data; 3 a loss became NaN or infinite; 4, or an abort by JAX, another process of the run is
-gone; 75 stopped by SIGTERM or SIGINT, all saved: the same command goes on; 130 a second Ctrl-C,
-nothing saved.
+The exit codes are those of xdistil/commands/train.py.
 """
 
-import os
 import sys
 
-from xdistil.command import USAGE, parse_command
-from xdistil.errors import DivergenceError, InputError, LostProcessError, StoppedError
-
-UNWRITTEN = 1
-
-
-def main(arguments: list[str]) -> int:
-    """Runs the command line; returns the exit code."""
-    if not arguments or arguments in (["--help"], ["-h"]):
-        print(USAGE)
-        return 0
-    # transformers would say at its import that it finds no PyTorch; it only brings tokenizers.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    try:
-        command = parse_command(arguments)
-        # Not before: JAX takes seconds to import, and the mistakes above are told at once.
-        from xdistil.describe import describe
-        from xdistil.flow import run
-
-        if command.dry_run:
-            print(describe(command.experiment))
-        else:
-            run(command.experiment, command.workdir, [sys.argv[0], *arguments])
-    except InputError as error:
-        return _tell(str(error), 2)
-    except DivergenceError as error:
-        return _tell(str(error), 3)
-    except LostProcessError as error:
-        return _tell(str(error), 4)
-    except StoppedError as error:
-        return _tell(f"stopped by {error}; the same command goes on where it was.", 75)
-    except KeyboardInterrupt:  # before the run listens, as while JAX is imported
-        return _tell("interrupted before anything was begun.", 130)
-    except OSError as error:
-        where = f"{error.filename or command.workdir}: " if error.strerror else ""
-        sentence = (
-            f"{where}{error.strerror or error}; the same command goes on when that is mended."
-        )
-        return _tell(sentence, UNWRITTEN)
-    return 0
-
-
-def _tell(sentence: str, code: int) -> int:
-    print(f"train.py: {sentence}", file=sys.stderr)
-    return code
-
+from xdistil.commands.train import leave, main
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    if code == UNWRITTEN:
-        # What libraries left half written would complain, object by object, while Python ends.
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    leave(main(sys.argv[1:]))

@@ -4,12 +4,14 @@
 
 The run is the quickstart, shrunk, with the teacher's signals cached. It is started, killed at a
 random moment by SIGKILL or, one time in four, SIGTERM, and started again by the same command, from
-another directory and with another PYTHONHASHSEED, until it has been killed as often as asked; then
-it is let go to its end. If it ends before, the next run is begun. Now and then a file of the newest
-checkpoint, or of the cache, is damaged in between.
+another directory and with another PYTHONHASHSEED, twenty times; then it is let go to its end, and
+the next run is begun, until there were as many kills as asked for. The moments are drawn from all
+phases of a run alike, however long they are: a run left alone tells how long each lasts. Now and
+then a file of the newest checkpoint, or of the cache, is damaged in between.
 
 Parameters, configs, tokenizers, predictions, scores, early stopping and lines of metrics must be
-the same bits; only what is timed may differ. The table tells where the kills hit.
+the same bits; only what is timed may differ, and the model cards that tell of it. The table tells
+where the kills hit.
 """
 
 import argparse
@@ -38,12 +40,27 @@ CONFIG = (
     "--config.plan[2].patience=2",
     "--config.eval_every=40",
     "--config.log_every=4",
-    "--config.checkpoint_minutes=0.02",
+    "--config.checkpoint_minutes=0.03",
 )
+# The phases of a run in their order, and what tells that one began: a line of the log, or a folder.
+PHASES = (
+    ("the start, before the first step", "."),
+    ("training: teacher", "teacher 1/1 train from"),
+    ("the export of the teacher", ".teacher.new"),
+    ("the writing of a cache", "computing logits"),
+    ("training: representation", "student 1/"),
+    ("training: logits", "student [2-5]/"),
+    ("the export of a student", ".student.new"),
+    ("training: labels", "student [6-9]/"),
+    ("training: a baseline", "baseline-"),
+    ("the scores", "predicting and scoring"),
+    ("the measuring of speed", "measuring the speed"),
+)
+KILLS_A_RUN = 20
+STARTED = "started"  # a file touched at every start
 TIMED = ("tokens_per_second",)
 LIMIT = 600.0  # seconds after which a run is taken for hanging
 STOPPED = 75
-_UNDER_WAY = re.compile("\n(.* from step |computing |predicting and scoring)")  # told by the run
 
 
 @dataclass
@@ -75,36 +92,24 @@ def kill_runs(folder: Path, kills: int, seed: int) -> Report:
     """Runs the quickstart undisturbed, then under `kills` kills; `folder` is empty."""
     draw, report = random.Random(seed), Report()
     expected = folder / "undisturbed"
-    begin = time.monotonic()
     _wait(_start(expected), 0)
     # The second one finds its programs compiled: that is the pace of those that are killed.
     shutil.rmtree(expected)
-    begin = time.monotonic()
-    process = _start(expected)
-    while not (expected / "metrics.jsonl").exists():
-        time.sleep(0.05)
-    ready = time.monotonic() - begin
-    _wait(process, 0)
-    whole = time.monotonic() - begin
+    lengths = _time_phases(_start(expected), expected)
     left = kills
     while left or not report.runs:
         workdir = folder / f"killed-{report.runs}"
-        while True:
+        now = min(left, KILLS_A_RUN)
+        left -= now
+        for aim in sorted(draw.randrange(len(PHASES)) for _ in range(now)):
             process = _start(workdir, draw.randrange(1 << 32))
-            # A quarter of the kills in what comes before the first step, the rest behind it, so
-            # far apart that a run of all the kills comes to about its end.
-            if draw.random() < 0.25:
-                delay = draw.uniform(0, ready)
-            else:
-                _wait_until_under_way(process, workdir)
-                delay = draw.uniform(0, 1 + 4 * (whole - ready) / max(kills, 1))
-            if not left or _ends_within(process, delay):
-                _wait(process, 0)
+            _wait_for_phase(process, workdir, aim)
+            if _ends_within(process, draw.uniform(0, lengths[aim])):
                 break
             _kill(process, draw, report, workdir)
-            left -= 1
             if draw.random() < 0.2:
                 _damage(workdir, draw, report)
+        _wait(_start(workdir), 0)
         report.runs += 1
         report.differences += compare(expected, workdir)
     return report
@@ -116,7 +121,12 @@ def compare(expected: Path, workdir: Path) -> list[str]:
     for name in ("teacher", "student", "predictions"):
         for path in sorted((expected / name).rglob("*")):
             other = workdir / path.relative_to(expected)
-            if path.is_file() and (not other.exists() or path.read_bytes() != other.read_bytes()):
+            timed = path.name == "README.md"
+            if (
+                path.is_file()
+                and not timed
+                and (not other.exists() or path.read_bytes() != other.read_bytes())
+            ):
                 found.append(str(other))
     ours, theirs = (_read_results(folder) for folder in (workdir, expected))
     found += [f"{workdir}/results.json: {key}" for key in theirs if ours.get(key) != theirs[key]]
@@ -137,6 +147,7 @@ def _start(workdir: Path, hash_seed: int = 0) -> subprocess.Popen[bytes]:
     folder = workdir.parent / f"directory-{hash_seed % 3}"
     folder.mkdir(exist_ok=True)
     environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": str(ROOT)}
+    (workdir.parent / STARTED).touch()
     with workdir.with_suffix(".log").open("a") as output:
         return subprocess.Popen(
             command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
@@ -149,14 +160,40 @@ def _wait(process: subprocess.Popen[bytes], code: int) -> None:
         raise RuntimeError(f"{process.args!r} ended with {ended} instead of {code}")
 
 
-def _wait_until_under_way(process: subprocess.Popen[bytes], workdir: Path) -> None:
-    """Until this start of the run trains, computes signals or scores."""
-    output = workdir.with_suffix(".log")
-    before = len(_UNDER_WAY.findall(output.read_text(errors="replace")))
-    while process.poll() is None:
-        if len(_UNDER_WAY.findall(output.read_text(errors="replace"))) > before:
-            return
-        time.sleep(0.02)
+def _time_phases(process: subprocess.Popen[bytes], workdir: Path) -> list[float]:
+    """How long every phase of a run takes that is left alone: seconds."""
+    began = []
+    for aim in range(len(PHASES)):
+        _wait_for_phase(process, workdir, aim)
+        began.append(time.monotonic())
+    _wait(process, 0)
+    ends = [*began[1:], time.monotonic()]
+    return [end - begin for begin, end in zip(began, ends, strict=True)]
+
+
+def _wait_for_phase(process: subprocess.Popen[bytes], workdir: Path, aim: int) -> None:
+    """Until this start of the run is in a phase, or behind it."""
+    while process.poll() is None and _reach_phase(workdir) < aim:
+        time.sleep(0.01)
+
+
+def _reach_phase(workdir: Path) -> int:
+    """The furthest phase that this start of a run has come to."""
+    log = workdir / "train.log"
+    start = log.read_text(errors="replace").rpartition(" JAX ")[2] if log.exists() else ""
+    return max(
+        number
+        for number, (_, sign) in enumerate(PHASES)
+        if sign == "." or re.search(f"INFO {sign}", start) or _is_newer(workdir / sign)
+    )
+
+
+def _is_newer(path: Path) -> bool:
+    """Whether a file was made by the last start; one cut off before may lie there yet."""
+    try:
+        return path.stat().st_mtime > (path.parents[1] / STARTED).stat().st_mtime
+    except FileNotFoundError:
+        return False
 
 
 def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
@@ -190,29 +227,9 @@ def _kill(
 
 def _find_phase(workdir: Path) -> str:
     """Where a run is, or was when it ended, by the files and the log that it left."""
-    names = {path.name for path in workdir.rglob("*")}
-    if any("orbax-checkpoint-tmp" in name for name in names):
+    if any("orbax-checkpoint-tmp" in path.name for path in workdir.rglob("*")):
         return "the writing of a checkpoint"
-    if any(name in (".teacher.new", ".student.new") for name in names):
-        return "the export of a model"
-    log = workdir / "train.log"
-    lines = log.read_text().splitlines() if log.exists() else []
-    for line in reversed(lines):
-        words = line.split(" ", 3)[-1]
-        for sign, phase in (
-            ("computing", "the writing of a cache"),
-            ("measuring the speed", "the measuring of speed"),
-            ("predicting and scoring", "the scores"),
-            ("teacher 1/1", "training: teacher"),
-            ("student 1/", "training: representation"),
-            ("student ", "training: logits and labels"),
-            ("baseline-", "training: baseline"),
-        ):
-            if words.startswith(sign) and " step " in words + " step ":
-                return phase
-        if words.startswith("JAX "):
-            break
-    return "the start, before the first step"
+    return PHASES[_reach_phase(workdir)][0]
 
 
 def _damage(workdir: Path, draw: random.Random, report: Report) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import train
-from xdistil.command import parse_command
+from xdistil.commands.arguments import parse_command
 from xdistil.errors import InputError
 
 ROOT = Path(train.__file__).parent

@@ -11,12 +11,16 @@ from typing import Any
 
 import jax
 import pytest
+from huggingface_hub import ModelCard
+from matplotlib.image import imread
 
 import train
-from xdistil.command import parse_command
+from xdistil.commands.arguments import parse_command
 from xdistil.data.examples import Task, read_file
 from xdistil.flow import run
+from xdistil.inspection import inspect_folder
 from xdistil.journal import Journal
+from xdistil.results.report import render_console
 from xdistil.results.scores import score
 from xdistil.workdir import claim_workdir, lock_workdir
 
@@ -129,18 +133,18 @@ CUTS = (
 
 
 @pytest.fixture(scope="module")
-def resumed(tmp_path_factory, config, data) -> tuple[Path, dict[str, Any], list[Any]]:
-    """The same without a test file, and cut off three times; what it had come to each time."""
+def resumed(tmp_path_factory, config, data) -> tuple[Path, dict[str, Any], dict[Any, str]]:
+    """The same without a test file, and cut off three times; what could be told each time."""
     base = tmp_path_factory.mktemp("resumed")
     shutil.copytree(data, base / "task")
     (base / "task" / "test.tsv").unlink()
     experiment = parse_command(arguments(config, base / "task", base / "run")).experiment
-    real, seen = Journal.record, []
+    real, seen = Journal.record, {}
     for cut in CUTS:
 
         def record(journal: Journal, line: dict[str, Any], cut: Any = cut) -> None:
             if (line["plan"], line["stage"], line["step"]) == cut:
-                seen.append(cut)
+                seen[cut] = inspect_folder(base / "run")
                 raise KeyboardInterrupt
             real(journal, line)
 
@@ -204,8 +208,9 @@ def test_sizes_are_of_what_is_exported(finished):
     for name in ("teacher", "student"):
         sizes = results[name]["bytes"]
         assert sizes["model"] == (workdir / name / "model.safetensors").stat().st_size
-        files = [path.stat().st_size for path in (workdir / name).rglob("*") if path.is_file()]
-        assert sizes["folder"] == sum(files)
+        files = [path for path in (workdir / name).rglob("*") if path.is_file()]
+        files.remove(workdir / name / "README.md")
+        assert sizes["folder"] == sum(path.stat().st_size for path in files)
         assert sizes["tokenizer"] >= (workdir / name / "tokenizer.json").stat().st_size
         parameters = results[name]["parameters"]
         assert 4 * parameters["total"] < sizes["model"] < 4 * parameters["total"] + 8000
@@ -320,6 +325,44 @@ def test_a_hopeless_teacher_still_comes_to_its_table_with_a_warning(config, data
         read_json(path)
 
 
+def test_the_cards_hold_scores_that_hubs_can_read(finished):
+    workdir, results = finished
+    for model in ("teacher", "student"):
+        card = ModelCard.load(workdir / model / "README.md")
+        scores = results[model]["test"]
+        assert {each.dataset_config: each.metric_value for each in card.data.eval_results} == {
+            "all": scores["macro_f1"],
+            **{language: each["f1"] for language, each in scores["per_language"].items()},
+        }
+        assert (card.data.language, card.data.pipeline_tag) == (
+            ["el", "en"],
+            "token-classification",
+        )
+        assert "train.py --config=tiny.py" in card.text
+        digest = read_json(workdir / "environment.json")["data"]["train"]
+        assert digest[:16] in card.text
+
+
+def test_the_pictures_are_drawn(finished):
+    workdir, _ = finished
+    for name in ("course", "languages", "trade-off"):
+        picture = imread(workdir / "figures" / f"{name}.png")
+        assert picture.shape[0] > 150
+        assert picture.shape[1] > 500
+        assert len({tuple(colour) for colour in picture.reshape(-1, 4)[::7]}) > 20  # not blank
+
+
+def test_a_finished_folder_tells_its_table_and_a_model_its_parts(finished):
+    workdir, results = finished
+    assert render_console(results) in inspect_folder(workdir)
+    told = inspect_folder(workdir / "student")
+    assert "B-LOC, I-PER" not in told  # in their order
+    assert ", ".join(LABELS) in told
+    assert f"{results['student']['bytes']['model'] / 1e3:.1f} kB" in told
+    for language, each in results["student"]["test"]["per_language"].items():
+        assert re.search(rf"{language} +test +f1 +{100 * each['f1']:.2f}", told)
+
+
 # --- going on -------------------------------------------------------------------------------------
 
 
@@ -339,6 +382,20 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(finished, resumed):
         for folder in (workdir, whole)
     )
     assert ours == theirs
+
+
+def test_a_folder_that_was_cut_off_tells_how_far_it_is(resumed):
+    _, results, seen = resumed
+    teacher, student, baseline = seen.values()
+    assert "a run is at work in it" in teacher
+    assert "goes on behind teacher 1/1 train, step 8: checkpoint 8 was saved" in teacher
+    before = results["stages"][1]
+    assert "goes on behind student 2/5 logits/head, which is done:" in student
+    reached = f"{100 * before['dev']['macro_f1']:.2f}"
+    assert re.search(rf"student logits/head +{before['steps']} .* {reached} ", student)
+    assert "logits/projection  " not in student  # it has not ended
+    assert "student labels" in baseline
+    assert "goes on behind student 5/5 labels, which is done" in baseline
 
 
 def test_the_test_set_never_influences_the_student(finished, resumed):

@@ -15,6 +15,7 @@ from xdistil.models.bilstm import BiLSTM
 from xdistil.models.student import count_parameters
 from xdistil.models.transplant import count_shared
 from xdistil.prepare import Prepared, Texts, find_texts, prepare
+from xdistil.results.tables import align
 
 MANY_UNKNOWN = 0.05  # share of words holding an unknown piece above which scores mean little
 
@@ -37,14 +38,7 @@ def describe_data(prepared: Prepared) -> str:
         )
         if unknown > MANY_UNKNOWN:
             suspicious.append(language)
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    text = "\n".join(
-        "  ".join(
-            [line[0].ljust(widths[0])]
-            + [c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True)]
-        )
-        for line in lines
-    )
+    text = "\n".join(align(lines, (0,)))
     if suspicious:
         text += (
             f"\nWarning: in {', '.join(suspicious)} more than {MANY_UNKNOWN:.0%} of the words hold "

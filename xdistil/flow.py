@@ -1,6 +1,7 @@
 """The whole flow: config -> data -> teacher -> plan -> student -> scores -> folder."""
 
 import contextlib
+import json
 import logging
 import time
 from pathlib import Path
@@ -17,6 +18,8 @@ from xdistil.journal import Journal, describe_device, describe_environment, open
 from xdistil.mesh import first_process_first, make_mesh, start_processes
 from xdistil.phases import distil, freeze_teacher, score, train_baseline, train_teacher
 from xdistil.prepare import Prepared, prepare
+from xdistil.results.card import write_card
+from xdistil.results.figures import draw_figures
 from xdistil.results.report import render_console, render_markdown
 from xdistil.setting import Setting
 from xdistil.stopping import Stop
@@ -121,6 +124,10 @@ def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) 
 
     def write_results(first: bool) -> None:
         if first:
+            environment = json.loads((workdir / "environment.json").read_text(encoding="utf-8"))
+            for which in ("teacher", "student"):
+                write_card(workdir / which, which, results, experiment, environment)
+            draw_figures(workdir / "figures", workdir / "metrics.jsonl", results)
             (workdir / "results.md").write_text(render_markdown(results), encoding="utf-8")
             write_json(workdir / "results.json", results)
 

@@ -339,8 +339,9 @@ def first_student(setting: Setting, teacher: Reader | None) -> Params:
 
 
 def measure_bytes(folder: Path) -> dict[str, int]:
-    """Sizes of a model folder's parts: model file(s), tokenizer files, everything."""
-    sizes = {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    """Sizes of a model folder's parts: model file(s), tokenizer files, everything but its card."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "README.md"]
+    sizes = {path.name: path.stat().st_size for path in paths}
     return {
         "model": sum(size for name, size in sizes.items() if name.endswith(".safetensors")),
         "tokenizer": sum(size for name, size in sizes.items() if name.startswith("tokenizer")),

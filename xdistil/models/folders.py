@@ -46,13 +46,6 @@ _POSITIONS = ("embeddings", "position_embeddings", "embedding")
 _NO_LABEL = re.compile(r"[\t\n\r\ud800-\udfff]")
 _SHOWN = 3  # names of tensors that an error lists
 
-_BILSTM_README = """# A BiLSTM student
-
-This folder holds a bidirectional LSTM that was distilled from a larger encoder. `predict.py` and
-`xdistil.models.folders.load_model` open it. `transformers.AutoTokenizer` opens its tokenizer, but
-`AutoModel` refuses it: the model type `xdistil_bilstm` is not one of that library's.
-"""
-
 
 @dataclass(frozen=True)
 class Loaded:
@@ -128,8 +121,6 @@ def save_model(
         weights.write_json(new / "config.json", {**_write_config(model, task), **extra})
         # safetensors lets nobody but the owner read what it writes.
         shutil.copymode(new / "config.json", new / weights.WHOLE)
-        if isinstance(model, bilstm.BiLSTM):
-            (new / "README.md").write_text(_BILSTM_README, encoding="utf-8")
         if folder.exists():
             os.rename(folder, old)
         os.rename(new, folder)

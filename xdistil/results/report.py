@@ -20,16 +20,23 @@ undefined or not measured is null):
 Tables show percent, as papers do.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdistil.results.scores import MAIN_SCORE
+from xdistil.results.tables import (
+    UNKNOWN,
+    align,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_score,
+)
 
-_NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "accuracy": "accuracy"}
+SCORE_NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "accuracy": "accuracy"}
 _SECOND_SCORE = {"tagging": "micro_f1", "classification": "macro_f1"}
-_LANGUAGE_SCORE = {"tagging": "f1", "classification": "accuracy"}
+LANGUAGE_SCORE = {"tagging": "f1", "classification": "accuracy"}
 _SETTINGS = {"batch_32": "32 sentences at once", "single": "one sentence"}
-_UNKNOWN = "-"
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class _Table:
 
 def render_markdown(results: dict) -> str:
     """The whole report: every language and every stage."""
-    parts = [f"# {_describe_run(results)}", " ".join(_describe_outcome(results))]
+    parts = [f"# {_describe_run(results)}", " ".join(describe_outcome(results))]
     for table in _list_tables(results, languages=None):
         align = ["---" if i in table.texts else "---:" for i in range(len(table.header))]
         lines = [table.header, align, *table.rows]
@@ -57,9 +64,9 @@ def render_console(results: dict) -> str:
     """The report for a terminal: the same tables, of the languages only the five worst."""
     parts = [_describe_run(results)]
     for table in _list_tables(results, languages=5):
-        lines = _align([table.header, *table.rows], table.texts)
+        lines = align([table.header, *table.rows], table.texts)
         parts.append("\n".join([table.title, *(f"  {line}" for line in lines)]))
-    parts.append("\n".join(_describe_outcome(results)))
+    parts.append("\n".join(describe_outcome(results)))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -73,12 +80,12 @@ def render_scores(kind: str, scores: dict) -> str:
     columns: tuple[str, ...] = ("f1", "precision", "recall", "entities", "sentences")
     if kind == "classification":
         columns = ("accuracy", "macro_f1", "sentences")
-    rows = [("language", *(_NAMES.get(column, column) for column in columns))]
+    rows = [("language", *(SCORE_NAMES.get(column, column) for column in columns))]
     for language, each in scores["per_language"].items():
-        rows.append((language, *(_format_score(each[column]) for column in columns)))
+        rows.append((language, *(format_score(each[column]) for column in columns)))
     names = (MAIN_SCORE[kind], _SECOND_SCORE[kind])
-    totals = ", ".join(f"{_NAMES[name]} {_format_score(scores[name])}" for name in names)
-    return "\n".join([*_align(rows, (0,)), totals]) + "\n"
+    totals = ", ".join(f"{SCORE_NAMES[name]} {format_score(scores[name])}" for name in names)
+    return "\n".join([*align(rows, (0,)), totals]) + "\n"
 
 
 def _list_tables(results: dict, languages: int | None) -> list[_Table]:
@@ -96,16 +103,16 @@ def _describe_run(results: dict) -> str:
     return f"{kind.capitalize()}, seed {results['seed']}, chosen on {results['selected_on']}"
 
 
-def _describe_outcome(results: dict) -> list[str]:
+def describe_outcome(results: dict) -> list[str]:
     """What the student keeps and what it saves, in sentences."""
     kind = results["task"]
-    split = _scored_split(results)
+    split = scored_split(results)
     lines = []
     retention = results.get("retention")
     if retention is not None:
         lines.append(
-            f"The student keeps {100 * retention:.1f}% of the teacher's {_NAMES[MAIN_SCORE[kind]]}"
-            f" on {split}."
+            f"The student keeps {100 * retention:.1f}% of the teacher's "
+            f"{SCORE_NAMES[MAIN_SCORE[kind]]} on {split}."
         )
     savings = []
     compression = results.get("compression")
@@ -131,9 +138,9 @@ def _tabulate_models(results: dict) -> _Table:
     header = (
         "model",
         "labels",
-        f"{_NAMES[main]} dev",
-        f"{_NAMES[main]} test",
-        f"{_NAMES[second]} test",
+        f"{SCORE_NAMES[main]} dev",
+        f"{SCORE_NAMES[main]} test",
+        f"{SCORE_NAMES[second]} test",
         "parameters",
         "of them embeddings",
         "model file",
@@ -142,13 +149,13 @@ def _tabulate_models(results: dict) -> _Table:
     def describe(name: str, scored: dict, sized: dict) -> tuple[str, ...]:
         return (
             name,
-            _format_score(scored.get("labels")),
-            _format_score(_get(scored, "dev", main)),
-            _format_score(_get(scored, "test", main)),
-            _format_score(_get(scored, "test", second)),
-            _format_count(_get(sized, "parameters", "total")),
-            _format_count(_get(sized, "parameters", "embeddings")),
-            _format_bytes(_get(sized, "bytes", "model")),
+            format_score(scored.get("labels")),
+            format_score(_get(scored, "dev", main)),
+            format_score(_get(scored, "test", main)),
+            format_score(_get(scored, "test", second)),
+            format_count(_get(sized, "parameters", "total")),
+            format_count(_get(sized, "parameters", "embeddings")),
+            format_bytes(_get(sized, "bytes", "model")),
         )
 
     student = results.get("student") or {}
@@ -178,44 +185,58 @@ def _tabulate_speed(results: dict) -> _Table | None:
         each = speedup[setting]
         faster = " / ".join(f"{each[name]:.1f}" for name in ("min", "median", "max"))
         seconds = [each[f"{model}_seconds"]["median"] for model in ("teacher", "student")]
-        rows.append((words, str(each["row_length"]), *map(_format_duration, seconds), faster))
+        rows.append((words, str(each["row_length"]), *map(format_duration, seconds), faster))
     return _Table(title, header, rows)
+
+
+def list_gaps(teacher: dict, student: dict, score: str) -> list[tuple[str, float]]:
+    """(language, student's score minus teacher's), the largest loss first.
+
+    Args:
+        teacher, student: `per_language` of their scores.
+        score: the one to compare; languages where it is undefined are left out.
+    """
+    gaps = []
+    for language in teacher.keys() & student.keys():
+        before, after = teacher[language][score], student[language][score]
+        if before is not None and after is not None:
+            gaps.append((language, after - before))
+    return sorted(gaps, key=lambda gap: (gap[1], gap[0]))
+
+
+def tabulate_gaps(teacher: dict, student: dict, score: str) -> list[tuple[str, ...]]:
+    """Rows of language, teacher, student, gap, sentences: as `list_gaps`, written out."""
+    return [
+        (
+            language,
+            format_score(teacher[language][score]),
+            format_score(student[language][score]),
+            f"{100 * gap:+.2f}",
+            f"{student[language]['sentences']:,}",
+        )
+        for language, gap in list_gaps(teacher, student, score)
+    ]
 
 
 def _tabulate_languages(results: dict, limit: int | None) -> _Table | None:
     """Languages by how much the student loses on them, the most first."""
-    split, score = _scored_split(results), _LANGUAGE_SCORE[results["task"]]
+    split, score = scored_split(results), LANGUAGE_SCORE[results["task"]]
     teacher = _get(results, "teacher", split, "per_language") or {}
     student = _get(results, "student", split, "per_language") or {}
-    losses = {}
-    for language in teacher.keys() & student.keys():
-        pair = teacher[language][score], student[language][score]
-        if None not in pair:
-            losses[language] = pair[0] - pair[1]
-    if len(losses) < 2:
+    rows = tabulate_gaps(teacher, student, score)
+    if len(rows) < 2:
         return None
-    rows = [
-        (
-            language,
-            _format_score(teacher[language][score]),
-            _format_score(student[language][score]),
-            f"{100 * -losses[language]:+.2f}",
-            f"{student[language]['sentences']:,}",
-        )
-        for language in sorted(losses, key=lambda language: (-losses[language], language))[:limit]
-    ]
     title = "Languages, the largest loss first"
-    if limit is not None and len(losses) > limit:
-        title = f"The {limit} languages of {len(losses)} that lose most"
-    return _Table(
-        f"{title} ({split})", ("language", "teacher", "student", "gap", "sentences"), rows
-    )
+    if limit is not None and len(rows) > limit:
+        title = f"The {limit} languages of {len(rows)} that lose most"
+    header = ("language", "teacher", "student", "gap", "sentences")
+    return _Table(f"{title} ({split})", header, rows[:limit])
 
 
 def _tabulate_stages(results: dict) -> _Table:
     """The dev score after every sub-stage, as XtremeDistil's Table 4 has it."""
     main = MAIN_SCORE[results["task"]]
-    header = ("stage", "trains", "steps", "monitor", "its best", f"{_NAMES[main]} dev", "time")
+    header = ("stage", "trains", "steps", "monitor", "its best", f"{SCORE_NAMES[main]} dev", "time")
     seconds = _get(results, "timing", "stages") or {}
     rows = [
         (
@@ -223,16 +244,17 @@ def _tabulate_stages(results: dict) -> _Table:
             ", ".join(stage["groups"]),
             f"{stage['steps']:,}",
             stage["monitor"],
-            _UNKNOWN if stage["best"] is None else f"{stage['best']:.4g}",
-            _format_score(_get(stage, "dev", main)),
-            _format_duration(seconds.get(stage["name"])),
+            UNKNOWN if stage["best"] is None else f"{stage['best']:.4g}",
+            format_score(_get(stage, "dev", main)),
+            format_duration(seconds.get(stage["name"])),
         )
         for stage in results.get("stages") or ()
     ]
     return _Table("The student after every stage", header, rows, texts=(0, 1, 3))
 
 
-def _scored_split(results: dict) -> str:
+def scored_split(results: dict) -> str:
+    """The split that tables are of: test, or dev where there is no test."""
     return "test" if _get(results, "student", "test") is not None else "dev"
 
 
@@ -246,56 +268,9 @@ def _get(tree: dict | None, *path: str):
     return value
 
 
-def _align(rows: Sequence[Sequence[str]], texts: Iterable[int]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    left = set(texts)
-    return [
-        "  ".join(
-            cell.ljust(width) if index in left else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-
-
 def _escape(cell: str) -> str:
     return cell.replace("|", "\\|")
 
 
 def _join(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _format_score(value: float | int | None) -> str:
-    """Fractions as percent, counts as they are."""
-    if value is None:
-        return _UNKNOWN
-    return f"{value:,}" if isinstance(value, int) else f"{100 * value:.2f}"
-
-
-def _format_count(value: int | None) -> str:
-    if value is None:
-        return _UNKNOWN
-    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= unit:
-            return f"{value / unit:.3g}{name}"
-    return str(value)
-
-
-def _format_bytes(value: int | None) -> str:
-    if value is None:
-        return _UNKNOWN
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if value >= unit:
-            return f"{value / unit:.1f} {name}"
-    return f"{value} B"
-
-
-def _format_duration(seconds: float | None) -> str:
-    if seconds is None:
-        return _UNKNOWN
-    if seconds < 1:
-        return f"{1000 * seconds:.3g} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min"

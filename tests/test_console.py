@@ -1,0 +1,43 @@
+"""The `xdistil` command: it reaches every command, and every mistake is one sentence."""
+
+import pytest
+
+from xdistil.commands.console import COMMANDS, main
+
+
+def test_each_command_is_told_and_tells_its_own_help(capsys):
+    assert main([]) == 0
+    told = capsys.readouterr().out
+    for command in COMMANDS:
+        assert f"\n  {command} " in told
+        try:
+            assert main([command, "--help"]) == 0
+        except SystemExit as end:  # argparse leaves by itself
+            assert end.code == 0
+        assert "--config=" in (text := capsys.readouterr().out) or f"xdistil {command}" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["trian"], "xdistil: 'trian' is no command (did you mean train?)."),
+        (["frobnicate"], "xdistil: 'frobnicate' is no command (there is train, predict"),
+        (["train", "--workdir=x"], "xdistil train: --config names no file"),
+        (["predict", "--modle=x"], "xdistil predict: '--modle' is no option of xdistil predict"),
+        (["evaluate", "--model=x"], "xdistil evaluate: --evaluate is missing"),
+        (["inspect", "/nowhere"], "xdistil inspect: /nowhere is neither a model folder nor a"),
+        (["inspect", "a", "b"], "xdistil inspect: 'b' is one argument too many"),
+    ],
+)
+def test_a_mistake_is_told_in_the_name_of_its_command(arguments, sentence, capsys):
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith(sentence)
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+
+
+def test_a_damaged_config_is_told_in_one_sentence(tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"plan": [')
+    assert main(["inspect", str(tmp_path)]) == 2
+    assert "config.json is damaged" in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""Command lines: arguments -> calls of the library, and sentences -> exit codes."""

@@ -1,0 +1,43 @@
+"""The `xdistil` command: what train.py and predict.py do, and a look into folders."""
+
+import difflib
+import sys
+from typing import NoReturn
+
+from xdistil.commands import inspect, predict, train
+
+USAGE = """\
+xdistil COMMAND ...
+
+  train      distils a student, as train.py does
+  predict    labels texts with a model folder, as predict.py does
+  evaluate   scores a model folder on a file with gold labels (--evaluate=FILE)
+  inspect    tells what a model folder holds, or how far a run is in its workdir
+
+xdistil COMMAND --help tells the options of a command."""
+
+COMMANDS = ("train", "predict", "evaluate", "inspect")
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command line; returns the exit code: that of the command, 2 if there is no such."""
+    if not arguments or arguments[0] in ("--help", "-h"):
+        print(USAGE)
+        return 0
+    command, *rest = arguments
+    program = f"xdistil {command}"
+    if command == "train":
+        return train.main(rest, program)
+    if command in ("predict", "evaluate"):
+        return predict.main(rest, program, evaluates=command == "evaluate")
+    if command == "inspect":
+        return inspect.main(rest, program)
+    near = difflib.get_close_matches(command, COMMANDS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(COMMANDS)}"
+    print(f"xdistil: {command!r} is no command ({hint}).", file=sys.stderr)
+    return 2
+
+
+def run() -> NoReturn:
+    """The console script."""
+    train.leave(main(sys.argv[1:]))
