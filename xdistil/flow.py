@@ -125,7 +125,7 @@ def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) 
     def write_results(first: bool) -> None:
         if first:
             environment = json.loads((workdir / "environment.json").read_text(encoding="utf-8"))
-            for which in ("teacher", "student"):
+            for which in ("teacher", "student") if prepared.signals is None else ("student",):
                 write_card(workdir / which, which, results, experiment, environment)
             draw_figures(workdir / "figures", workdir / "metrics.jsonl", results)
             (workdir / "results.md").write_text(render_markdown(results), encoding="utf-8")

@@ -298,7 +298,8 @@ def _shape_of(signals: SignalFolder, row_length: int) -> EncoderConfig:
 
 def _check_signals(experiment: Experiment, prepared: Prepared, signals: SignalFolder) -> None:
     """Every stage finds in the file what it learns, and watches on dev."""
-    for planned in prepared.student_stages:
+    by_stage = {planned.substage.stage: planned for planned in prepared.student_stages}
+    for planned in by_stage.values():
         names = signal_names(wanted_signals(planned.recipe))
         if missing := [name for name in names if name not in signals.values]:
             stage = planned.substage.stage

@@ -25,6 +25,7 @@ FORMAT, VERSION = "xdistil-signals", 1
 HEADER, TEXTS, OFFSETS, PRESENT = "signals.json", "texts.npy", "offsets.npy", "present.npy"
 _DTYPES = ("<f2", "<f4")
 _DIGEST = 32  # bytes of a SHA-256
+_LARGEST = 1 << 20  # layers, or numbers in a hidden state
 _CHECKED = 1 << 22  # numbers looked at together
 
 
@@ -162,8 +163,10 @@ def _check_header(header: Any, path: Path, task: Task) -> None:
             "name signals of this data."
         )
     for name in ("layers", "width"):
-        if not _is_count(header.get(name)) or not header[name]:
-            raise InputError(f"{path}: {name} is {show(header.get(name))}: a whole number above 0.")
+        if not _is_count(header.get(name)) or not 0 < header[name] <= _LARGEST:
+            raise InputError(
+                f"{path}: {name} is {show(header.get(name))}: a whole number from 1 to {_LARGEST}."
+            )
     labels, hidden = header.setdefault("labels", []), header.setdefault("hidden", [])
     if not isinstance(hidden, list) or not all(map(_is_count, hidden)):
         raise InputError(f"{path}: hidden is {show(hidden)}: a list of layers, 0 the embeddings.")
@@ -171,7 +174,8 @@ def _check_header(header: Any, path: Path, task: Task) -> None:
         raise InputError(
             f"{path}: hidden is {show(hidden)}: layers from 0 to {header['layers']}, each once."
         )
-    if labels and (not isinstance(labels, list) or sorted(map(str, labels)) != sorted(task.labels)):
+    named = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+    if labels and not (named and sorted(labels) == sorted(task.labels)):
         raise InputError(
             f"{path}: its labels are {show(labels)}, and those of the data "
             f"{show(list(task.labels))}: they must be the same names, in any order."

@@ -184,8 +184,16 @@ def _describe_use(folder: Path, kind: str, is_bilstm: bool) -> str:
 
 def _render_languages(results: dict[str, Any], split: str) -> str:
     kind = results["task"]
-    teacher, student = (results[name][split]["per_language"] for name in ("teacher", "student"))
-    rows = tabulate_gaps(teacher, student, LANGUAGE_SCORE[kind])
+    student, teacher = results["student"][split]["per_language"], results["teacher"][split]
+    if teacher is None:  # its signals came from a file that does not have these texts
+        score = LANGUAGE_SCORE[kind]
+        lines = ["| language | student | sentences |", "|---|---:|---:|"]
+        lines += [
+            f"| {language} | {format_score(each[score])} | {each['sentences']:,} |"
+            for language, each in sorted(student.items())
+        ]
+        return "\n".join(lines)
+    rows = tabulate_gaps(teacher["per_language"], student, LANGUAGE_SCORE[kind])
     totals = [results[name][split][MAIN_SCORE[kind]] for name in ("teacher", "student")]
     sentences = sum(each["sentences"] for each in student.values())
     gap = "-" if None in totals else f"{100 * (totals[1] - totals[0]):+.2f}"
