@@ -29,6 +29,7 @@ from xdistil.data.vocabulary import train_wordpiece
 from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
 from xdistil.distill.teacher import signal_names
 from xdistil.errors import InputError
+from xdistil.meeting import check_losses, choose_tokenizer, shape_of
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM
 from xdistil.models.compress import seen_vocabulary, trim_embeddings, trim_tokenizer
@@ -39,7 +40,6 @@ from xdistil.models.student import design_student, with_dropout
 log = logging.getLogger("xdistil")
 
 SPLITS = ("train", "dev", "test", "transfer")
-LOSSES_AT_WORDS = ("representation", "logits", "labels")  # those that look at one piece at a time
 
 _WHOLE = 1 << 30  # a length in pieces that no text reaches
 
@@ -95,14 +95,14 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     teacher_params: Params = {}
     if experiment.teacher.signals:
         signals = open_signals(experiment.teacher.signals, corpus.task)
-        shape = _shape_of(signals, data.row_length)
+        shape = shape_of(signals, data.row_length)
     else:
         tokenizer, teacher, teacher_params = _load_teacher(experiment, corpus, cache, writes)
         shape = teacher.config
-    base = _choose_tokenizer(experiment, corpus, cache, writes, tokenizer)
+    base = choose_tokenizer(experiment, corpus, cache, writes, tokenizer)
     at_words = base is not tokenizer
     if at_words:
-        _check_losses_at_words(experiment)
+        check_losses(experiment)
     if data.row_length > shape.positions:
         raise InputError(
             f"data.row_length is {data.row_length}, but the teacher has only {shape.positions} "
@@ -239,61 +239,6 @@ def _load_teacher(
         raise InputError(f"teacher.model={teacher.model} is a student: name an encoder.")
     _check_rows(tokenizer, loaded, "name the model's own tokenizer in teacher.tokenizer")
     return tokenizer, loaded.model, loaded.params
-
-
-def _choose_tokenizer(
-    experiment: Experiment,
-    corpus: Corpus,
-    cache: Path,
-    writes: bool,
-    teachers: Tokenizer | None,
-) -> Tokenizer:
-    """The student's tokenizer before pieces are dropped: the teacher's object where it is that."""
-    student = experiment.student
-    if student.tokenizer_pieces:
-        folder = cache / "student_tokenizer"
-        if writes:
-            field = "student.tokenizer_pieces"
-            train_wordpiece(corpus.transfer, student.tokenizer_pieces, folder, field)
-        return load_tokenizer(str(folder))
-    name = student.tokenizer or student.checkpoint
-    if not name:
-        assert teachers is not None  # or `validate` asks for one of the student's own
-        return teachers
-    own = load_tokenizer(name, words=corpus.task.kind == "tagging")
-    if teachers is None:
-        return own
-    same = own.backend.get_vocab() == teachers.backend.get_vocab()
-    if student.tokenizer:
-        same = own.backend.to_str() == teachers.backend.to_str()
-    return teachers if same else own
-
-
-def _check_losses_at_words(experiment: Experiment) -> None:
-    why = "the student's pieces are not the teacher's: drop it, or give it the teacher's tokenizer"
-    if experiment.teacher.signals:
-        why = "a file of signals is of words: drop it"
-    for i, stage in enumerate(experiment.plan):
-        for loss in stage.loss.split("+"):
-            if loss not in LOSSES_AT_WORDS:
-                raise InputError(
-                    f"plan[{i}].loss has {loss}, which compares pairs of pieces, and {why}."
-                )
-    if experiment.teacher.cache == "never" and not experiment.teacher.signals:
-        raise InputError(
-            "teacher.cache=never has the teacher read the student's pieces in every step, and "
-            "they are not its own: set teacher.cache=auto."
-        )
-
-
-def _shape_of(signals: SignalFolder, row_length: int) -> EncoderConfig:
-    """What is known of the teacher behind a file, which reads no row of ours."""
-    return EncoderConfig(
-        embedding_size=signals.width,
-        hidden_size=signals.width,
-        layers=signals.layers,
-        positions=max(EncoderConfig.positions, row_length),
-    )
 
 
 def _check_signals(experiment: Experiment, prepared: Prepared, signals: SignalFolder) -> None:
