@@ -35,9 +35,12 @@ setup(
     extras_require={
         "cuda": ["jax[cuda13]>=0.10,<0.11"],
         "tpu": ["jax[tpu]>=0.10,<0.11"],
+        "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
         "sentencepiece": ["sentencepiece>=0.2", "protobuf>=5"],
         "test": [
             "hypothesis>=6.100",
+            "onnx>=1.17,<2",
+            "onnxruntime>=1.20,<2",
             "mypy>=1.15",
             "pytest>=8.3",
             "pytest-xdist>=3.6",

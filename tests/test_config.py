@@ -31,6 +31,24 @@ def put(path: str, value: Any) -> Callable[[Experiment], None]:
     return change
 
 
+def raw_texts(**teacher: Any) -> Callable[[Experiment], None]:
+    """Makes of it a run on texts alone, with a teacher from a folder."""
+
+    def change(experiment: Experiment) -> None:
+        put("data.folder", "")(experiment)
+        put("data.transfer", "texts.txt")(experiment)
+        for name, value in {"model": "a-folder", "finetune": False, **teacher}.items():
+            put(f"teacher.{name}", value)(experiment)
+
+    return change
+
+
+def test_texts_and_a_teacher_that_is_ready_suffice():
+    experiment = make()
+    raw_texts()(experiment)
+    validate(experiment)
+
+
 def test_the_default_parts_are_valid():
     for stages in (plan.d42(), plan.v3(), plan.labels_only()):
         experiment = make()
@@ -58,6 +76,7 @@ def test_the_default_parts_are_valid():
         ("data.max_length", 3),
         ("data.limit", -1),
         ("data.transfer_limit", 1.5),
+        ("data.temperature", 0.9),
         ("data.dev_fraction", 1.0),
         ("data.dev_fraction", -0.1),
         ("data.dev_fraction", math.nan),
@@ -66,12 +85,16 @@ def test_the_default_parts_are_valid():
         ("data.repair", "yes"),
         ("data.folder", None),
         ("data.languages", 3),
+        ("export", "tflite"),
         ("teacher.hidden_size", 0),
         ("teacher.finetune", 0),
+        ("teacher.vocabulary", "some"),
         ("teacher.plan[0].lr", math.nan),
         ("teacher.plan[0].epochs", 0.0),
         ("student.kind", "lstm"),
         ("student.vocabulary", "some"),
+        ("student.least_count", 0),
+        ("student.vocabulary_size", -1),
         ("student.embeddings", "pca"),
         ("student.layers", 0),
         ("student.heads", -1),
@@ -127,6 +150,8 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(path, value):
     ("change", "words"),
     [
         (put("data.folder", ""), "data.folder names no task folder"),
+        (raw_texts(model=""), "data.transfer alone has no labels"),
+        (raw_texts(finetune=True), "data.transfer alone has no labels"),
         (put("data.generate", 10), "data.folder and data.generate"),
         (put("plan", ()), "plan has no stage"),
         (put("teacher.plan", ()), "teacher.plan has no stage"),
@@ -136,6 +161,9 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(path, value):
         (put("student.embeddings", "checkpoint"), "needs a student.checkpoint"),
         (put("student.checkpoint", "folder"), "set student.kind=transformer"),
         (put("student.embedding_size", 0), "a BiLSTM needs a width"),
+        (put("student.least_count", 2), "student.least_count is 2, but student.vocabulary=all"),
+        (put("student.vocabulary_size", 9), "student.vocabulary_size is 9, but"),
+        (put("teacher.vocabulary", "seen"), "teacher.model, which is empty"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(change, words):

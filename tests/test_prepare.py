@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.test_families import make_unigram
+from tests.data.test_families import make_byte_bpe, make_unigram
 from tests.models.samples import (
     BERT,
     DEBERTA,
@@ -20,11 +20,12 @@ from tests.models.samples import (
 from tests.results.folders import TAGGING, draw_params, make_folder, make_model, train_tokenizer
 from xdistil.config import Experiment, Stage, Student, Teacher
 from xdistil.data.examples import Task
-from xdistil.data.pieces import load_tokenizer
+from xdistil.data.pieces import Tokenizer, load_tokenizer
 from xdistil.distill.plan import v3
 from xdistil.errors import InputError
 from xdistil.models.bert import EncoderConfig
-from xdistil.models.folders import save_model
+from xdistil.models.folders import load_model, save_model
+from xdistil.models.structs import Params
 from xdistil.prepare import Prepared, prepare
 
 WORDS = ["apple", "river", "stone", "cloud", "green", "quiet", "seven", "light", "paper", "music"]
@@ -132,6 +133,82 @@ def test_a_teacher_of_every_family_is_made_ready(config: EncoderConfig, tmp_path
     groups = ("head", "layer 1", "layer 0", "positions", "embeddings")
     assert prepared.teacher_stages[0].substage.trainable == groups
     assert prepared.student_stages[0].recipe.attention_map == ((1, 2),)
+
+
+BYTES = dataclasses.replace(ROBERTA, model_type="roberta", vocabulary_size=330, padding_id=1)
+
+
+def write_teacher_of(config: EncoderConfig, folder: Path) -> Experiment:
+    """The same, the student being a copy of the teacher, and BYTES with RoBERTa's tokenizer."""
+    experiment = write_teacher(folder, config)
+    if config is BYTES:
+        make_byte_bpe().save_pretrained(folder / "tokenizer")
+        (folder / "tokenizer" / "config.json").write_text(json.dumps({"model_type": "roberta"}))
+    loaded, tokenizer = load_model(str(folder / "model")), load_tokenizer(str(folder / "tokenizer"))
+    save_model(folder / "own", loaded.model, loaded.params, loaded.task, tokenizer, {})
+    experiment.student.checkpoint = str(folder / "own")
+    return experiment
+
+
+def name_rows(tokenizer: Tokenizer, params: Params) -> dict[str, list[float]]:
+    """The word embedding of every piece."""
+    table = params["embeddings"]["word_embeddings"]["embedding"]
+    return {piece: table[id].tolist() for piece, id in tokenizer.backend.get_vocab().items()}
+
+
+@pytest.mark.parametrize("config", [BYTES, ROBERTA, DEBERTA], ids=["bytes", "unigram", "deberta"])
+def test_a_students_vocabulary_of_every_kind_is_trimmed(config: EncoderConfig, tmp_path: Path):
+    experiment = write_teacher_of(config, tmp_path)
+    experiment.student.vocabulary = "seen"
+    prepared = prepare(experiment, tmp_path / "cache")
+    own, its = (texts["train"].pieces for texts in (prepared.student_texts, prepared.teacher_texts))
+    np.testing.assert_array_equal(prepared.kept[own.tokens], its.tokens)
+    before = name_rows(prepared.tokenizer, prepared.teacher_params)
+    after = name_rows(prepared.student_tokenizer, prepared.checkpoint_params)
+    assert after == {piece: before[piece] for piece in after}
+    assert len(prepared.checkpoint_params["embeddings"]["word_embeddings"]["embedding"]) == len(
+        after
+    )
+    shape = prepared.student.config
+    assert shape.vocabulary_size == len(after)
+    assert prepared.kept[shape.padding_id] == config.padding_id
+    assert len(after) < len(before) or config is not BYTES
+
+
+def test_a_students_rare_pieces_and_those_beyond_its_limit_go(tmp_path: Path):
+    # "he" occurs 7 times, in each "teacher", and "▁the" 10 times.
+    experiment = write_teacher_of(ROBERTA, tmp_path)
+    experiment.student.vocabulary = "seen"
+    left = {}
+    for field, value in (("least_count", 7), ("least_count", 8), ("vocabulary_size", 36)):
+        student = dataclasses.replace(experiment.student, **{field: value})
+        changed = dataclasses.replace(experiment, student=student)
+        vocabulary = prepare(changed, tmp_path / "cache").student_tokenizer.backend.get_vocab()
+        left[field, value] = {"he", "▁the"} & set(vocabulary)
+    assert list(left.values()) == [{"he", "▁the"}, {"▁the"}, {"▁the"}]
+    experiment.student.vocabulary_size = 30
+    with pytest.raises(InputError, match=r"^student\.vocabulary_size is 30, but 35 pieces"):
+        prepare(experiment, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("vocabulary", ["all", "seen"])
+def test_a_teachers_vocabulary_is_trimmed(vocabulary: str, tmp_path: Path):
+    experiment = write_teacher_of(BYTES, tmp_path)
+    whole = prepare(experiment, tmp_path / "whole")
+    experiment.teacher.vocabulary, experiment.student.vocabulary = "seen", vocabulary
+    prepared = prepare(experiment, tmp_path / "cache")
+    before = name_rows(whole.tokenizer, whole.teacher_params)
+    after = name_rows(prepared.tokenizer, prepared.teacher_params)
+    assert after == {piece: before[piece] for piece in after}
+    assert prepared.teacher.config.vocabulary_size == len(after) < len(before)
+    pieces = [each.teacher_texts["train"].pieces.tokens.tolist() for each in (whole, prepared)]
+    named = [
+        [each.tokenizer.backend.id_to_token(id) for id in ids]
+        for each, ids in zip((whole, prepared), pieces, strict=True)
+    ]
+    assert named[0] == named[1]
+    assert pieces[0] != pieces[1]
+    assert name_rows(prepared.student_tokenizer, prepared.checkpoint_params) == after
 
 
 @pytest.mark.parametrize("of", ["teacher", "student"])

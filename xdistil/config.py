@@ -19,16 +19,19 @@ class Data:
     """Where sentences come from and how they are cut."""
 
     folder: str = ""  # task folder: train.*, dev.*, test.*, labels.tsv, transfer.txt
-    transfer: str = ""  # unlabelled files or globs, .gz too; empty: the folder's transfer file
+    transfer: str = ""  # unlabelled files or globs, .gz too, a language before it or not
+    # (de:texts/de*.txt); empty: the folder's transfer file
     row_length: int = 64  # pieces in a packed row
     max_length: int = 0  # pieces in a segment with its specials; 0: as many as a row holds
     languages: str = ""  # only these languages everywhere; empty: all
     train_languages: str = ""  # only these in train and dev (zero-shot transfer); empty: all
+    temperature: float = 1.0  # T: an epoch draws language l in proportion to its sentences^(1/T)
     limit: int = 0  # labelled training sentences, the first of each language, evenly; 0: all
     transfer_limit: int = 0  # unlabelled sentences, likewise; 0: all
     scheme: str = "iob2"  # how tags are written: iob2, iob1 or bioes
     repair: bool = False  # make illegal tags legal instead of refusing them
-    dev_fraction: float = 0.0  # share of train to hold out where no dev file exists
+    dev_fraction: float = 0.0  # share of train to hold out where no dev file exists; of the
+    # transfer texts where there are no labels (0: a tenth)
     generate: int = 0  # sentences to generate instead of reading a folder (the quickstart)
 
 
@@ -72,7 +75,8 @@ class Teacher:
     revision: str = "main"  # branch, tag or commit of a hub id
     tokenizer: str = ""  # another folder or hub id for the tokenizer; empty: the model's own
     signals: str = ""  # folder of what a teacher said of the texts (docs/signals.md), for a model
-    finetune: bool = True  # train it on the labels first
+    finetune: bool = True  # train it on the labels first; false: it is used as it is
+    vocabulary: str = "all"  # all: its own pieces; seen: those of train and transfer texts
     cache: str = "auto"  # its logits and hidden states on disk: auto (where faster), always, never
     hidden_size: int = 128  # shape of a teacher from scratch
     layers: int = 4
@@ -110,6 +114,8 @@ class Student:
     tokenizer: str = ""  # folder or hub id; empty: the checkpoint's, else the teacher's
     tokenizer_pieces: int = 0  # of a tokenizer trained on the transfer texts; 0: none is trained
     vocabulary: str = "all"  # all: the teacher's pieces; seen: those of train and transfer texts
+    least_count: int = 1  # seen: pieces that occur less often are not kept
+    vocabulary_size: int = 0  # seen: pieces that are kept at most, the most frequent ones; 0: all
     embeddings: str = ""  # svd (of the fine-tuned teacher's), random or checkpoint; empty: the
     # checkpoint's where there is one, else svd
     train_embeddings: bool = True  # false: the word embeddings stay as they start
@@ -152,6 +158,7 @@ class Experiment:
     checkpoint_minutes: float = 10.0  # between checkpoints, at most; 0: at evaluations alone
     distributed: str = ""  # several processes: auto (SLURM, TPU pod ...), or HOST:PORT,INDEX,COUNT
     speed_seconds: float = 10.0  # time spent on measuring the speed of teacher and student; 0: none
+    export: str = ""  # the student as an ONNX file: onnx, or int8 for a quantized one beside it
 
 
 CHOICES = {
@@ -164,9 +171,11 @@ CHOICES = {
     "stage.logits": ("mse", "kl"),
     "teacher.cache": ("auto", "always", "never"),
     "student.kind": ("bilstm", "transformer"),
+    "teacher.vocabulary": ("all", "seen"),
     "student.vocabulary": ("all", "seen"),
     "student.embeddings": ("", "svd", "random", "checkpoint"),
     "dtype": ("float32", "bfloat16"),
+    "export": ("", "onnx", "int8"),
 }
 LOSSES = ("representation", "attention", "logits", "labels")
 
@@ -185,12 +194,7 @@ def validate(experiment: Experiment) -> None:
     """
     _check_types(experiment, "")
     data, teacher, student = experiment.data, experiment.teacher, experiment.student
-    if bool(data.folder) == bool(data.generate):
-        raise InputError(
-            "data.folder names no task folder: set --config.data.folder=FOLDER."
-            if not data.folder
-            else "data.folder and data.generate are both set: keep one of them."
-        )
+    _check_source(data, teacher)
     for name in ("batch_size", "log_every"):
         _at_least(name, getattr(experiment, name), 1)
     for name in ("hidden_size", "layers", "heads"):
@@ -204,6 +208,11 @@ def validate(experiment: Experiment) -> None:
         raise InputError(
             f"data.max_length is {data.max_length}: it must lie between 4 and data.row_length, "
             f"which is {data.row_length}."
+        )
+    if data.temperature < 1:
+        raise InputError(
+            f"data.temperature is {data.temperature}: it must be 1 (languages as they come) or "
+            "more (small ones more often)."
         )
     if not 0 <= data.dev_fraction < 1:
         raise InputError(f"data.dev_fraction is {data.dev_fraction}: it must lie in [0, 1).")
@@ -235,9 +244,23 @@ def validate(experiment: Experiment) -> None:
     _choice("data.scheme", data.scheme, "data.scheme")
     _choice("teacher.cache", teacher.cache, "teacher.cache")
     _choice("student.kind", student.kind, "student.kind")
-    _choice("student.vocabulary", student.vocabulary, "student.vocabulary")
+    for name, model in (("teacher", teacher), ("student", student)):
+        _choice(f"{name}.vocabulary", model.vocabulary, f"{name}.vocabulary")
+    if teacher.vocabulary == "seen" and not teacher.model:
+        raise InputError(
+            "teacher.vocabulary=seen trims the vocabulary of a teacher.model, which is empty: set "
+            "teacher.vocabulary=all; teacher.vocabulary_size limits that of a teacher from scratch."
+        )
+    _at_least("student.least_count", student.least_count, 1)
+    if student.vocabulary == "all" and (student.least_count > 1 or student.vocabulary_size):
+        named = "least_count" if student.least_count > 1 else "vocabulary_size"
+        raise InputError(
+            f"student.{named} is {getattr(student, named)}, but student.vocabulary=all keeps every "
+            "piece: set student.vocabulary=seen."
+        )
     _choice("student.embeddings", student.embeddings, "student.embeddings")
     _choice("dtype", experiment.dtype, "dtype")
+    _choice("export", experiment.export, "export")
     for path, plan in (("plan", experiment.plan), ("teacher.plan", teacher.plan)):
         names = [stage.name for stage in plan]
         for i, stage in enumerate(plan):
@@ -291,6 +314,20 @@ def _check_meeting(teacher: Teacher, student: Student) -> None:
         raise InputError(
             "student.embeddings=svd is of a teacher's embeddings, which teacher.signals has not: "
             "set student.embeddings=random."
+        )
+
+
+def _check_source(data: Data, teacher: Teacher) -> None:
+    if data.folder and data.generate:
+        raise InputError("data.folder and data.generate are both set: keep one of them.")
+    if data.folder or data.generate:
+        return
+    if not data.transfer:
+        raise InputError("data.folder names no task folder: set --config.data.folder=FOLDER.")
+    if not teacher.model or teacher.finetune:
+        raise InputError(
+            "data.transfer alone has no labels: set data.folder too, or teacher.model to a "
+            "fine-tuned model and teacher.finetune=False."
         )
 
 

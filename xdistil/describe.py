@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from xdistil.config import Experiment, split_names
 from xdistil.data.signals import SignalFolder
@@ -17,6 +18,7 @@ from xdistil.models.transplant import count_shared
 from xdistil.prepare import Prepared, Texts, find_texts, prepare
 from xdistil.results.tables import align
 
+_SHOWN = 4  # largest and smallest languages that a line lists
 MANY_UNKNOWN = 0.05  # share of words holding an unknown piece above which scores mean little
 
 
@@ -24,7 +26,13 @@ def describe_data(prepared: Prepared) -> str:
     """A table: sentences of every split, pieces a word and unknown words, by language."""
     counts = prepared.counts
     languages = sorted({language for split in counts.values() for language in split})
-    header = ("language", *counts, "pieces/word", "unknown words")
+    names = {"dev": "held out", "gold_dev": "dev"} if not prepared.corpus.gold else {}
+    header = (
+        "language",
+        *(names.get(name, name) for name in counts),
+        "pieces/word",
+        "unknown words",
+    )
     lines = [header]
     suspicious = []
     for language in languages:
@@ -74,7 +82,10 @@ def describe_plan(experiment: Experiment, prepared: Prepared) -> str:
             lines.append(
                 f"{name} {number}/{len(stages)} {_describe_stage(experiment, planned, source)}"
             )
+    lines += _describe_languages(experiment, prepared)
     lines += map(describe_route, plan_routes(experiment, prepared))
+    if not prepared.corpus.gold:
+        return "\n".join([*lines, *_describe_left_out(experiment, prepared)])
     for baseline in experiment.baselines:
         lines.append(
             f"baseline {baseline.name}: labels alone, {baseline.label_fraction:.0%} of them, "
@@ -108,6 +119,45 @@ def _describe_meeting(experiment: Experiment, prepared: Prepared) -> str:
         f"{told}; its word embeddings start from the teacher's: those of {shared:,} pieces that "
         "the teacher has, means of its pieces for the others"
     )
+
+
+def _describe_languages(experiment: Experiment, prepared: Prepared) -> list[str]:
+    """What the temperature makes of every set of texts that steps read."""
+    lines = []
+    for name, texts in prepared.student_texts.items():
+        rows = texts.rows
+        if not len(rows.quota):
+            continue
+        languages = sorted({example.language for example in texts.examples})
+        told = [
+            f"{language} {count / len(rows.piece):.1%} -> {quota / len(rows.piece):.1%}"
+            for language, count, quota in zip(languages, rows.languages, rows.quota, strict=True)
+        ]
+        by_size = [told[i] for i in np.argsort(-rows.languages, kind="stable")]
+        if len(by_size) > 2 * _SHOWN:
+            by_size = [*by_size[:_SHOWN], "...", *by_size[-_SHOWN:]]
+        lines.append(
+            f"rows of {name} by language at temperature {experiment.data.temperature:g}: "
+            + ", ".join(by_size)
+        )
+    return lines
+
+
+def _describe_left_out(experiment: Experiment, prepared: Prepared) -> list[str]:
+    """What a run without labels does otherwise than its config would with them."""
+    held = len(prepared.corpus.dev)
+    lines = [
+        "without labels: the teacher's answers stand for them, and the student that agrees best "
+        f"with it on {held:,} held-out transfer texts is kept"
+    ]
+    for stage in experiment.plan:
+        if "labels" in stage.loss.split("+"):
+            rest = "" if stage.loss == "labels" else ", its other losses stay"
+            lines.append(f"left out: labels in stage {stage.name}{rest}")
+        elif stage.data != "transfer":
+            lines.append(f"stage {stage.name} reads the transfer texts instead of {stage.data}")
+    lines += [f"left out: baseline {baseline.name}" for baseline in experiment.baselines]
+    return lines
 
 
 def _describe_model(model) -> str:

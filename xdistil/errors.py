@@ -15,6 +15,10 @@ class InputError(ValueError):
     """
 
 
+class RefusedError(Exception):
+    """A file was made and failed its check, so that it was not written: what failed, in numbers."""
+
+
 class DivergenceError(ArithmeticError):
     """A loss or gradient became NaN or infinite: one sentence that names the step and the loss."""
 

@@ -40,6 +40,10 @@ def fingerprint_inputs(
             teacher.tokenizer or teacher.model,
             _digest_tokenizer(prepared.tokenizer),
         )
+        if not prepared.corpus.gold:
+            # Nothing else says which classes the teacher's answers are.
+            labels = json.dumps(prepared.corpus.task.labels).encode()
+            inputs["teacher.labels"] = (teacher.model, hashlib.sha256(labels).hexdigest())
         inputs["teacher.model"] = (teacher.model, params_fingerprint(prepared.teacher_params))
     if prepared.checkpoint_params is not None:
         digest = params_fingerprint(prepared.checkpoint_params)

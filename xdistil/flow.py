@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from xdistil.answers import label_held_out
 from xdistil.compilation import keep_compilations
 from xdistil.config import Experiment, validate
 from xdistil.describe import describe_data, describe_plan
@@ -16,9 +17,17 @@ from xdistil.errors import LostProcessError
 from xdistil.fingerprints import claim_inputs, fingerprint_inputs
 from xdistil.journal import Journal, describe_device, describe_environment, open_log, write_json
 from xdistil.mesh import first_process_first, make_mesh, start_processes
-from xdistil.phases import distil, freeze_teacher, score, train_baseline, train_teacher
+from xdistil.phases import (
+    distil,
+    export_student,
+    freeze_teacher,
+    score,
+    train_baseline,
+    train_teacher,
+)
 from xdistil.prepare import Prepared, prepare
 from xdistil.results.card import write_card
+from xdistil.results.export import check_packages
 from xdistil.results.figures import draw_figures
 from xdistil.results.report import render_console, render_markdown
 from xdistil.setting import Setting
@@ -58,6 +67,8 @@ def run(
         DivergenceError: a loss is not finite; the workdir's `diverged` reproduces it.
     """
     validate(experiment)
+    if experiment.export:
+        check_packages()
     workdir, stop = Path(workdir), Stop()
     start_processes(experiment.distributed)
     # After jax.distributed, which sets a handler of its own.
@@ -112,12 +123,16 @@ def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) 
         teacher = None
         if prepared.signals is None:
             teacher = freeze_teacher(setting, train_teacher(setting))
+            if not prepared.corpus.gold:
+                setting = label_held_out(setting, teacher)
         stages = distil(setting, teacher)
         baselines = [
             train_baseline(setting, teacher, index, sum(stage["limit"] for stage in stages))
-            for index in range(len(experiment.baselines))
+            for index in range(len(experiment.baselines) if prepared.corpus.gold else 0)
         ]
         results = score(setting, stages, baselines)
+        if experiment.export:
+            results["export"] = export_student(setting)
     finally:
         journal.close()
     results["timing"]["total"] = time.monotonic() - begin

@@ -10,10 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from xdistil.answers import answer, with_answers
 from xdistil.config import Stage, split_names
 from xdistil.data.batches import rows_per_batch, steps_per_epoch
-from xdistil.data.examples import write_tsv
-from xdistil.data.packing import collect_predictions, name_classes
+from xdistil.data.examples import Example, write_tsv
+from xdistil.data.packing import name_classes
 from xdistil.data.pieces import Tokenizer
 from xdistil.data.signals import SignalFolder
 from xdistil.distill.checkpoint import Checkpoints
@@ -21,18 +22,20 @@ from xdistil.distill.course import Course, Leg, Source
 from xdistil.distill.loop import Outcome, run_plan
 from xdistil.distill.recipes import PlannedStage, plan_stages
 from xdistil.distill.teacher import Reader, params_fingerprint
+from xdistil.errors import RefusedError
 from xdistil.legs import draw_legs
 from xdistil.mesh import agree, first_process_first, replicate, spread
 from xdistil.models.folders import Loaded, Model, Transformer, load_model, save_model
-from xdistil.models.forward import predict_rows
 from xdistil.models.structs import Params
 from xdistil.models.student import count_parameters, init_student, start_from_checkpoint
 from xdistil.models.transplant import transplant_embeddings
 from xdistil.prepare import Texts, find_texts
 from xdistil.results import scores
+from xdistil.results.export import export_onnx
 from xdistil.results.gazetteer import tag_with_names
+from xdistil.results.report import HELD_OUT
 from xdistil.results.speed import Runner, measure_speed
-from xdistil.results.tagger import record_input
+from xdistil.results.tagger import open_tagger, record_input
 from xdistil.setting import Setting
 
 log = logging.getLogger("xdistil")
@@ -192,10 +195,12 @@ def score(
     """Predictions, scores, sizes and speed: the content of results.json.
 
     The folders teacher/ and student/ are loaded anew, so that what is scored is what is handed on.
-    The test set is read here for the first time.
+    The test set is read here for the first time. In a run without labels the student's answers are
+    compared with the teacher's besides, and gold files are scored where there are any.
     """
     log.info("predicting and scoring")
-    prepared, task = setting.prepared, setting.prepared.corpus.task
+    prepared, corpus = setting.prepared, setting.prepared.corpus
+    task, gold = corpus.task, corpus.gold
     dtype = setting.experiment.dtype
     models = {
         name: load_model(str(setting.workdir / name), "main", task, dtype)
@@ -206,10 +211,14 @@ def score(
         "format": 1,
         "task": task.kind,
         "seed": setting.experiment.seed,
-        "selected_on": "dev",
+        "gold": gold,
+        "selected_on": "dev" if gold else "agreement",
     }
     if prepared.signals is not None:
         results["teacher"] = _score_signals(setting, prepared.signals)
+    splits = {"dev": "dev" if gold else "gold_dev", "test": "test"}
+    answered = splits if gold else {**splits, HELD_OUT: "dev"}
+    answers: dict[str, dict[str, list[tuple[str, ...]]]] = {}
     for name, loaded in models.items():
         texts, stages_of = prepared.student_texts, prepared.student_stages
         if name == "teacher":
@@ -219,26 +228,30 @@ def score(
             "parameters": count_parameters(loaded.params),
             "bytes": measure_bytes(setting.workdir / name),
         }
-        lay_out = spread if name == "teacher" else replicate
-        params = lay_out(setting.mesh, loaded.params)
-        for split in ("dev", "test"):
-            results[name][split] = None
-            if split in texts:
-                predicted = _predict(setting, loaded.model, params, texts[split])
-                results[name][split] = scores.score(task, texts[split].examples, predicted)
-                _write_predictions(setting, name, split, predicted)
-    if not prepared.teacher_stages and results["teacher"]["dev"] is not None:
+        here = {split: texts[key] for split, key in answered.items() if key in texts}
+        answers[name] = _answer_splits(setting, name, loaded, here)
+        for split in splits:
+            results[name][split] = here.get(split) and scores.score(
+                task, here[split].examples, answers[name][split]
+            )
+    if not gold:
+        agreement: dict[str, Any] = dict.fromkeys(answered)
+        for split, given in answers["student"].items():
+            examples = prepared.student_texts[answered[split]].examples
+            expected = with_answers(examples, answers["teacher"][split])
+            agreement[split] = scores.score(task, expected, given)
+        results["student"]["agreement"] = agreement
+    if gold and not prepared.teacher_stages and results["teacher"]["dev"] is not None:
         warn_if_hopeless(setting, results["teacher"]["dev"])
     for baseline in baselines:
         params = replicate(setting.mesh, baseline.pop("params"))
         baseline["test"] = None
         if "test" in prepared.student_texts:
             test = prepared.student_texts["test"]
-            predicted = _predict(setting, prepared.student, params, test)
+            predicted = answer(setting, prepared.student, params, test)
             baseline["test"] = scores.score(task, test.examples, predicted)
     gazetteer = None
-    if task.kind == "tagging":
-        corpus = prepared.corpus
+    if gold and task.kind == "tagging":
         gazetteer = {
             split: examples and scores.score(task, examples, tag_with_names(corpus.train, examples))
             for split, examples in (("dev", corpus.dev), ("test", corpus.test))
@@ -292,17 +305,62 @@ def _score_signals(setting: Setting, signals: SignalFolder) -> dict[str, Any]:
             continue
         predicted = name_classes(classes, examples, task)
         result[split] = scores.score(task, examples, predicted)
-        _write_predictions(setting, "teacher", split, predicted)
+        _write_predictions(setting, "teacher", split, examples, predicted)
     return result
 
 
 def _write_predictions(
-    setting: Setting, name: str, split: str, predicted: list[tuple[str, ...]]
+    setting: Setting,
+    name: str,
+    split: str,
+    examples: list[Example],
+    predicted: list[tuple[str, ...]],
 ) -> None:
     if setting.writes:
         path = setting.workdir / "predictions" / f"{name}.{split}.tsv"
         path.parent.mkdir(exist_ok=True)
-        write_tsv(path, getattr(setting.prepared.corpus, split), predicted)
+        write_tsv(path, examples, predicted)
+
+
+def export_student(setting: Setting) -> dict[str, Any] | None:
+    """Writes student/onnx/; None in all processes but the first, which writes.
+
+    Returns:
+        `bytes` of the file in float32; where int8 was asked for, what `record_outcome` returns;
+        `refused`, why a file was not written, or None.
+    """
+    if not setting.writes:
+        return None
+    log.info("exporting the student to ONNX")
+    corpus, folder = setting.prepared.corpus, setting.workdir / "student"
+    tagger = open_tagger(str(folder))
+    record: dict[str, Any] = {"bytes": None, "refused": None}
+    try:
+        record["bytes"] = export_onnx(tagger, folder, corpus.dev).stat().st_size
+        if setting.experiment.export == "int8":
+            # Its packages belong to an extra: whoever asks for no file needs none of them.
+            from xdistil.results.quantize import quantize_onnx, record_outcome, render_outcome
+
+            outcome = quantize_onnx(tagger, folder, corpus.dev, corpus.test)
+            log.info("%s\n\n%s\n", outcome.path, render_outcome(outcome))
+            record |= record_outcome(outcome)
+    except RefusedError as error:  # what was trained and scored stands without the file
+        log.warning(str(error))
+        record["refused"] = str(error)
+    return record
+
+
+def _answer_splits(
+    setting: Setting, name: str, loaded: Loaded, texts: dict[str, Texts]
+) -> dict[str, list[tuple[str, ...]]]:
+    """A model's answers to texts by split; they are written to predictions/."""
+    lay_out = spread if name == "teacher" else replicate
+    params = lay_out(setting.mesh, loaded.params)
+    answers = {}
+    for split, each in texts.items():
+        answers[split] = answer(setting, loaded.model, params, each)
+        _write_predictions(setting, name, split, each.examples, answers[split])
+    return answers
 
 
 def _save(
@@ -375,7 +433,7 @@ def _course(
     task = prepared.corpus.task
 
     def evaluate(params: Params) -> dict[str, Any]:
-        return scores.score(task, dev.examples, _predict(setting, model, params, dev))
+        return scores.score(task, dev.examples, answer(setting, model, params, dev))
 
     return Course(
         name=name,
@@ -403,19 +461,3 @@ def _run(setting: Setting, course: Course, params: Params) -> Iterator[Outcome]:
         yield from run_plan(course, params, checkpoints, setting.journal)
     finally:
         checkpoints.close()
-
-
-def _predict(setting: Setting, model: Model, params: Params, texts: Texts) -> list[tuple[str, ...]]:
-    padding_id = model.config.padding_id
-    predicted = predict_rows(
-        model,
-        params,
-        texts.pieces,
-        texts.rows,
-        setting.prediction_rows,
-        padding_id,
-        setting.mesh,
-        setting.stop.check,
-    )
-    task = setting.prepared.corpus.task
-    return collect_predictions(texts.pieces, texts.rows, predicted, texts.examples, task)

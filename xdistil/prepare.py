@@ -15,7 +15,7 @@ from xdistil import config
 from xdistil.config import Experiment, Stage
 from xdistil.data.examples import Corpus, Example, Task, read_corpus, take_evenly
 from xdistil.data.generate import generate_corpus
-from xdistil.data.packing import Rows, load_packed, pack, save_packed
+from xdistil.data.packing import Rows, load_packed, pack, pack_languages, save_packed
 from xdistil.data.pieces import (
     LanguageCount,
     Pieces,
@@ -25,21 +25,26 @@ from xdistil.data.pieces import (
     load_tokenizer,
 )
 from xdistil.data.signals import SignalFolder, open_signals
+from xdistil.data.trimming import choose_pieces, count_tokens, trim_tokenizer
+from xdistil.data.unlabelled import lacks_labels, read_unlabelled
 from xdistil.data.vocabulary import train_wordpiece
+from xdistil.distill.plan import without_labels
 from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
 from xdistil.distill.teacher import signal_names
 from xdistil.errors import InputError
 from xdistil.meeting import check_losses, choose_tokenizer, shape_of
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM
-from xdistil.models.compress import seen_vocabulary, trim_embeddings, trim_tokenizer
+from xdistil.models.compress import trim_model
 from xdistil.models.folders import Loaded, Model, Transformer, load_model
 from xdistil.models.structs import Params
 from xdistil.models.student import design_student, with_dropout
+from xdistil.ready_teacher import check_classes, find_task, is_ready
 
 log = logging.getLogger("xdistil")
 
-SPLITS = ("train", "dev", "test", "transfer")
+SPLITS = ("train", "dev", "test", "transfer", "gold_dev")
+LEARNT = ("train", "transfer", "all")  # texts of steps, whose languages a temperature draws
 
 _WHOLE = 1 << 30  # a length in pieces that no text reaches
 
@@ -64,8 +69,8 @@ class Prepared:
     signals: SignalFolder | None  # that file
     teacher_params: Params  # as loaded or drawn, before fine-tuning
     teacher_stages: tuple[PlannedStage, ...]  # empty: the teacher is used as it is
-    teacher_texts: dict[str, Texts]  # train, dev and test in the teacher's pieces, and the others
-    # where it reads them so; none of a file of signals
+    teacher_texts: dict[str, Texts]  # train, dev, test and gold_dev in the teacher's pieces, the
+    # others where it reads them so; none of a file of signals
     student_tokenizer: Tokenizer
     at_words: bool  # the student's pieces are not the teacher's: its signals are those of words
     kept: np.ndarray | None  # i32[v] the id of each student piece before pieces were dropped, the
@@ -90,53 +95,68 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     data = find_data(experiment, cache)
     if data.generate and writes:
         generate_corpus(Path(data.folder), data.generate, experiment.seed)
-    corpus = read_corpus(data, experiment.seed)
-    signals, tokenizer, teacher = None, None, None
+    corpus = _read_corpus(data, experiment)
+    signals, tokenizer, whole, teacher, teacher_kept = None, None, None, None, None
     teacher_params: Params = {}
     if experiment.teacher.signals:
         signals = open_signals(experiment.teacher.signals, corpus.task)
         shape = shape_of(signals, data.row_length)
     else:
-        tokenizer, teacher, teacher_params = _load_teacher(experiment, corpus, cache, writes)
+        whole, teacher, teacher_params = _load_teacher(experiment, corpus, cache, writes)
+        tokenizer = whole
+        if experiment.teacher.vocabulary == "seen":
+            padding = (teacher.config.padding_id,)
+            teacher_kept = choose_pieces(whole, _count_seen(corpus, whole), also=padding)
+            tokenizer = trim_tokenizer(whole, teacher_kept)
+            teacher, teacher_params = trim_model(teacher, teacher_params, teacher_kept)
+            log.info(
+                "teacher: kept %d of %d pieces, which the texts hold",
+                len(teacher_kept),
+                whole.vocabulary_size,
+            )
         shape = teacher.config
-    base = choose_tokenizer(experiment, corpus, cache, writes, tokenizer)
-    at_words = base is not tokenizer
+    own = choose_tokenizer(experiment, corpus, cache, writes, whole)
+    at_words = own is not whole
     if at_words:
         check_losses(experiment)
+        teacher_kept = None  # of no concern to the student
+    base = own if tokenizer is None or at_words else tokenizer
     if data.row_length > shape.positions:
         raise InputError(
             f"data.row_length is {data.row_length}, but the teacher has only {shape.positions} "
             "positions: lower data.row_length."
         )
     max_length = data.max_length or data.row_length
-    splits = {name: getattr(corpus, name) for name in SPLITS}
-    if any(stage.data == "all" for stage in experiment.plan):
-        splits["all"] = corpus.transfer + [replace(each, labels=None) for each in corpus.train]
+    splits = {name: found for name in SPLITS if (found := getattr(corpus, name))}
+    if corpus.gold and any(stage.data == "all" for stage in experiment.plan):
+        splits["all"] = corpus.transfer + _without_labels(corpus.train)
+    read = splits
+    if not corpus.gold:
+        # Gold that is there for its scores alone may have tags that the head does not name.
+        read = {name: _without_labels(examples) for name, examples in splits.items()}
 
     def cut_all(tokenizer: Tokenizer) -> dict[str, Pieces]:
         return {
             name: cut_pieces(examples, corpus.task, tokenizer, max_length)
-            for name, examples in splits.items()
-            if examples is not None
+            for name, examples in read.items()
         }
 
     cut = {} if tokenizer is None else cut_all(tokenizer)
     student_tokenizer, kept = base, None
     if experiment.student.vocabulary == "seen":
-        # From the whole texts: a piece behind a cut decides how its word is cut, and so where.
-        kept = seen_vocabulary(
+        kept = choose_pieces(
             base,
-            *(
-                cut_pieces(splits[name], corpus.task, base, _WHOLE)
-                for name in ("train", "transfer")
-            ),
+            _count_seen(corpus, base),
+            experiment.student.least_count,
+            experiment.student.vocabulary_size,
+            field="student.vocabulary_size",
         )
         student_tokenizer = trim_tokenizer(base, kept)
     student_cut = cut if student_tokenizer is tokenizer else cut_all(student_tokenizer)
 
     def pack_into(folder: Path, name: str, pieces: Pieces) -> Texts:
         if writes:
-            save_packed(folder / name, pieces, pack(pieces, data.row_length, experiment.seed))
+            save_packed(folder / name, pieces, _pack(experiment, name, splits[name], pieces))
         return Texts(splits[name], *load_packed(folder / name))
 
     teacher_texts = {
@@ -148,9 +168,16 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         name: pack_into(cache / "student", name, pieces) for name, pieces in student_cut.items()
     }
     student, checkpoint_params = _load_student(
-        experiment, shape, student_tokenizer, base, kept, corpus.task
+        experiment, shape, student_tokenizer, own, _compose(teacher_kept, kept), corpus.task
     )
     teacher_plan = experiment.teacher.plan if experiment.teacher.finetune else ()
+
+    def plan_student(plan: tuple[Stage, ...]) -> tuple[PlannedStage, ...]:
+        return plan_stages(plan, "plan", student, shape, experiment.student.train_embeddings)
+
+    student_stages = plan_student(experiment.plan)  # its mistakes are told by the stages' numbers
+    if not corpus.gold:
+        student_stages = plan_student(without_labels(experiment.plan))
     prepared = Prepared(
         corpus=corpus,
         counts={
@@ -171,9 +198,7 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         kept=kept,
         student=student,
         checkpoint_params=checkpoint_params,
-        student_stages=plan_stages(
-            experiment.plan, "plan", student, shape, experiment.student.train_embeddings
-        ),
+        student_stages=student_stages,
         student_texts=student_texts,
     )
     if signals is not None:
@@ -205,7 +230,39 @@ def find_texts(experiment: Experiment, prepared: Prepared, plan: str, stage: Sta
     examples = take_evenly(found.examples, max(1, round(share * len(found.examples))))
     length = data.max_length or data.row_length
     pieces = cut_pieces(examples, prepared.corpus.task, tokenizer, length)
-    return Texts(examples, pieces, pack(pieces, data.row_length, experiment.seed))
+    return Texts(examples, pieces, _pack(experiment, "train", examples, pieces))
+
+
+def _pack(experiment: Experiment, split: str, examples: list[Example], pieces: Pieces) -> Rows:
+    data, seed = experiment.data, experiment.seed
+    if data.temperature == 1 or split not in LEARNT:
+        return pack(pieces, data.row_length, seed)
+    return pack_languages(pieces, data.row_length, seed, examples, data.temperature)
+
+
+def _without_labels(examples: list[Example]) -> list[Example]:
+    return [replace(each, labels=None) for each in examples]
+
+
+def _read_corpus(data: config.Data, experiment: Experiment) -> Corpus:
+    teacher = experiment.teacher
+    if is_ready(teacher) and lacks_labels(data):
+        return read_unlabelled(data, find_task(teacher), experiment.seed)
+    return read_corpus(data, experiment.seed)
+
+
+def _count_seen(corpus: Corpus, tokenizer: Tokenizer) -> np.ndarray:
+    # In whole texts: a piece behind a cut decides how its word is cut, and so where.
+    texts = [examples for examples in (corpus.train, corpus.transfer) if examples]
+    parts = (cut_pieces(examples, corpus.task, tokenizer, _WHOLE) for examples in texts)
+    return count_tokens(parts, tokenizer)
+
+
+def _compose(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    # The ids that are kept of those that were kept first.
+    if first is None or second is None:
+        return second if first is None else first
+    return first[second]
 
 
 def _load_teacher(
@@ -229,9 +286,13 @@ def _load_teacher(
         model = Encoder(shape, task.kind, len(task.labels), experiment.dtype)
         key = jax.random.key(experiment.seed)
         return tokenizer, model, jax.device_get(jax.jit(model.init_params)(key))
-    tokenizer = load_tokenizer(
-        teacher.tokenizer or teacher.model, teacher.revision, words=task.kind == "tagging"
-    )
+    if is_ready(teacher):
+        wants_logits = any("logits" in stage.loss.split("+") for stage in experiment.plan)
+        check_classes(teacher, task, wants_logits)
+    source = teacher.tokenizer or teacher.model
+    # The revision is the model's: another folder or hub id has none of that name.
+    revision = teacher.revision if source == teacher.model else "main"
+    tokenizer = load_tokenizer(source, revision, words=task.kind == "tagging")
     loaded = load_model(teacher.model, teacher.revision, task, experiment.dtype, experiment.seed)
     for note in loaded.notes:
         log.info("teacher: %s", note)
@@ -273,10 +334,11 @@ def _load_student(
     experiment: Experiment,
     teacher: EncoderConfig,
     tokenizer: Tokenizer,
-    base: Tokenizer,
+    own: Tokenizer,
     kept: np.ndarray | None,
     task: Task,
 ) -> tuple[Model, Params | None]:
+    # `own` is the student's tokenizer before any was trimmed, and `kept` are ids of it.
     student = experiment.student
     if not student.checkpoint:
         if experiment.teacher.signals:
@@ -293,9 +355,8 @@ def _load_student(
             f"data.row_length is {experiment.data.row_length}, but the student's checkpoint has "
             f"only {loaded.model.config.positions} positions: lower data.row_length."
         )
-    _check_rows(base, loaded, "name another folder in student.checkpoint")
+    _check_rows(own, loaded, "name another folder in student.checkpoint")
     model, params = with_dropout(loaded.model, student.dropout), loaded.params
     if kept is not None:
-        params = trim_embeddings(params, kept)
-        model = model.clone(config=replace(model.config, vocabulary_size=len(kept)))
+        model, params = trim_model(model, params, kept)
     return model, params

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xdistil.config import Data
-from xdistil.data.examples import Example, Task, read_corpus, read_file, take_evenly, write_tsv
+from xdistil.data.examples import (
+    Example,
+    Task,
+    list_files,
+    read_corpus,
+    read_file,
+    take_evenly,
+    write_tsv,
+)
 from xdistil.errors import InputError
 
 TAGGED = "Ann lebt\tde:B-PER O\nin Rom\tO B-LOC\n"
@@ -253,6 +261,43 @@ def test_languages_are_chosen_everywhere_and_train_languages_in_train_and_dev(fo
     refuses("data.train_languages names 'x'", read, path, train_languages="x")
     refuses("No train sentence", read, path, languages="de", train_languages="fr")
     refuses("No transfer text", read, path, languages="nl")
+
+
+def test_texts_of_languages_that_are_not_trained_on_serve_without_their_labels(folder):
+    path = folder(train_tsv=LANGUAGES, dev_tsv=LANGUAGES, test_tsv=LANGUAGES)
+    corpus = read(path, languages="de,fr", train_languages="fr")
+    assert [e.language for e in corpus.train] == [e.language for e in corpus.dev] == ["fr"]
+    assert corpus.transfer == [Example(("b",), None, "fr"), Example(("a",), None, "de")]
+    assert [e.language for e in corpus.test] == ["de", "fr"]
+
+
+def test_a_transfer_file_may_be_said_to_be_of_a_language(folder, tmp_path):
+    path = folder(train_tsv=LANGUAGES, dev_tsv=LANGUAGES)
+    for name in ("x1.txt", "x2.txt", "de:y.txt", "z.txt"):
+        (tmp_path / name).write_text(f"{name[0]}\n")
+    (tmp_path / "u.jsonl").write_text('{"tokens": ["u"], "language": "nl"}\n')
+    given_files = (
+        f"pt-BR:{tmp_path}/x*.txt,{tmp_path}/de:y.txt,{tmp_path}/z.txt,fr:{tmp_path}/u.jsonl"
+    )
+    transfer = read(path, transfer=given_files).transfer
+    assert [(e.inputs[0], e.language) for e in transfer] == [
+        ("x", "pt-BR"),
+        ("x", "pt-BR"),
+        ("d", "und"),
+        ("z", "und"),
+        ("u", "nl"),
+    ]
+    listed = list_files(Data(folder=str(path), transfer=given_files))
+    assert {name for name in listed if name.startswith("transfer")} == {
+        "transfer[0] in pt-BR",
+        "transfer[1] in pt-BR",
+        "transfer[2]",
+        "transfer[3]",
+        "transfer[4] in fr",
+    }
+    twice = f"de:{tmp_path}/z.txt,fr:{tmp_path}/z.txt"
+    refuses("names .*z.txt twice, as 'de' and as 'fr'", read, path, transfer=twice)
+    refuses("no file matches 'de:none'", read, path, transfer="de:none")
 
 
 def test_transfer_texts_without_a_language_are_all_kept(folder):

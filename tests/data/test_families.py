@@ -1,4 +1,4 @@
-"""Pieces of the tokenizers of RoBERTa, XLM-RoBERTa and DeBERTa against AutoTokenizer's answer."""
+"""Pieces of the tokenizers of families against AutoTokenizer's answer."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import transformers
 from tokenizers import Tokenizer as Backend
-from tokenizers import models, pre_tokenizers, trainers
+from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
 
+from tests.data.conftest import SPECIAL as BRACKETS
 from tests.data.conftest import TEXT
 from xdistil.data.examples import Example, Task
 from xdistil.data.pieces import Tokenizer, cut_pieces, load_tokenizer, save_tokenizer
@@ -18,22 +19,66 @@ TAGGING = Task("tagging", ("O",))
 CLASSES = Task("classification", ("no", "yes"))
 LETTERS = "abcdefghijklmnopqrstuvwxyzé中."
 # The model type that a folder may name beside a tokenizer; Multilingual-MiniLM is a BERT.
-KINDS = ("roberta", "xlm-roberta", "xlm-roberta in a bert", "deberta-v2")
+KINDS = (
+    *("roberta", "xlm-roberta", "xlm-roberta in a bert", "deberta-v2"),
+    *("gpt2", "modernbert", "gemma in a modernbert"),
+)
+SPECIAL = {  # pieces around and between two texts
+    "roberta": ["<s>", "</s>", "</s>", "</s>"],
+    "xlm-roberta": ["<s>", "</s>", "</s>", "</s>"],
+    "deberta-v2": ["[CLS]", "[SEP]", "[SEP]"],
+    "gpt2": [],
+    "modernbert": ["[CLS]", "[SEP]", "[SEP]"],
+    "gemma": ["<bos>", "<eos>", "<eos>"],
+}
 
 
-def make_byte_bpe() -> transformers.PreTrainedTokenizerBase:
+def make_byte_bpe(kind: str) -> transformers.PreTrainedTokenizerBase:
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     backend = Backend(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
         vocab_size=330,
-        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        special_tokens={"roberta": special, "gpt2": ["<|endoftext|>"]}.get(kind, BRACKETS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     backend.train_from_iterator([TEXT], trainer)
     model = json.loads(backend.to_str())["model"]
     merges = [tuple(merge) for merge in model["merges"]]
-    return transformers.RobertaTokenizer(vocab=model["vocab"], merges=merges)
+    if kind == "modernbert":
+        return wrap(backend, "[CLS]", "[SEP]", "[PAD]", "[UNK]")
+    make = transformers.RobertaTokenizer if kind == "roberta" else transformers.GPT2Tokenizer
+    return make(vocab=model["vocab"], merges=merges)
+
+
+def make_gemma() -> transformers.PreTrainedTokenizerBase:
+    """Gemma's make: spaces are characters of the text, and no word has one put before it."""
+    vocabulary = ["<pad>", "<eos>", "<bos>", "<unk>", "▁", *LETTERS, "th", "he", "the", "▁the"]
+    merges = [("t", "h"), ("h", "e"), ("th", "e"), ("▁", "the")]
+    ids = {piece: index for index, piece in enumerate(vocabulary)}
+    backend = Backend(models.BPE(ids, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    backend.normalizer = normalizers.Replace(" ", "▁")
+    backend.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    return wrap(backend, "<bos>", "<eos>", "<pad>", "<unk>")
+
+
+def wrap(
+    backend: Backend, begin: str, end: str, pad: str, unk: str
+) -> transformers.PreTrainedTokenizerBase:
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{begin} $A {end}",
+        pair=f"{begin} $A {end} $B {end}",
+        special_tokens=[(piece, backend.token_to_id(piece)) for piece in (begin, end)],
+    )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        cls_token=begin,
+        sep_token=end,
+        pad_token=pad,
+        unk_token=unk,
+        model_input_names=["input_ids", "attention_mask"],
+    )
 
 
 def make_unigram(kind: str) -> transformers.PreTrainedTokenizerBase:
@@ -50,11 +95,22 @@ def make_unigram(kind: str) -> transformers.PreTrainedTokenizerBase:
 @pytest.fixture(scope="module", params=KINDS)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder such as those on the hub: tokenizer files and the model's config.json."""
-    path = tmp_path_factory.mktemp("tokenizer")
-    tokenizer = make_byte_bpe() if request.param == "roberta" else make_unigram(request.param)
+    kind = request.param.split()[0]
+    path = tmp_path_factory.mktemp(kind)
+    if kind == "gemma":
+        tokenizer = make_gemma()
+    elif kind in ("roberta", "gpt2", "modernbert"):
+        tokenizer = make_byte_bpe(kind)
+    else:
+        tokenizer = make_unigram(kind)
     tokenizer.save_pretrained(path)
     (path / "config.json").write_text(json.dumps({"model_type": request.param.split()[-1]}))
     return path
+
+
+def cannot_be_told(folder: Path) -> bool:
+    """Whether AutoTokenizer cannot put a space before each word, but only read it in a text."""
+    return folder.name.removesuffix("0") in ("modernbert", "gemma")
 
 
 def assert_cut_as_auto(tokenizer: Tokenizer, folder: Path, words: bool) -> None:
@@ -64,7 +120,10 @@ def assert_cut_as_auto(tokenizer: Tokenizer, folder: Path, words: bool) -> None:
     sentences = [("the", "teacher", "read", "中", "thé"), ("new", "york.")]
     if words:
         found = sentences
-        expected = [auto(list(each), is_split_into_words=True) for each in sentences]
+        if cannot_be_told(folder):
+            expected = [auto(" " + " ".join(each)) for each in sentences]
+        else:
+            expected = [auto(list(each), is_split_into_words=True) for each in sentences]
     else:
         found = [("the large  teacher", "read the"), ("中 reads", "é.")]
         expected = [auto(*each) for each in found]
@@ -97,6 +156,8 @@ def test_a_saved_tokenizer_cuts_as_it_did(folder: Path, words: bool, tmp_path: P
             (folder, {"add_prefix_space": True} if words else {}),
         )
     )
+    if words and cannot_be_told(folder):
+        theirs = AutoTokenizer.from_pretrained(folder)(f" {text}")["input_ids"]
     assert ours == theirs
 
 
@@ -115,13 +176,11 @@ def test_a_sentencepiece_model_that_cannot_be_converted_is_refused(
     assert str(caught.value).endswith(ending)
 
 
-def test_the_specials_of_robertas_are_theirs(folder: Path) -> None:
+def test_the_pieces_around_two_texts_are_those_of_the_family(folder: Path) -> None:
     tokenizer = load_tokenizer(str(folder))
     pieces = cut_pieces([Example(("the", "the"), None, "und")], CLASSES, tokenizer, 99)
     names = [tokenizer.backend.id_to_token(piece) for piece in pieces.tokens.tolist()]
-    special = [name for name in names if name[0] in "<["]
-    if "[CLS]" in special:
-        assert special == ["[CLS]", "[SEP]", "[SEP]"]
-    else:
-        assert special == ["<s>", "</s>", "</s>", "</s>"]
+    kind = folder.name.removesuffix("0")
+    assert [name for name in names if name[0] in "<["] == SPECIAL[kind]
+    if "roberta" in kind:
         assert (tokenizer.cls, tokenizer.pad, tokenizer.sep, tokenizer.unk) == (0, 1, 2, 3)

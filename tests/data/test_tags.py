@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdistil.data.tags import allowed_tags, convert_labels, is_tag, make_legal, to_iob2
+from xdistil.data.tags import (
+    allowed_tags,
+    answerable_tags,
+    convert_labels,
+    is_tag,
+    make_legal,
+    to_iob2,
+)
 
 SCHEMES = ("iob2", "iob1", "bioes")
 
@@ -25,6 +32,19 @@ def write_spans(spans, length, scheme):
                 tags[first] = f"B-{kind}"
         previous = (end, kind)
     return tuple(tags)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_answers_in_any_scheme_become_iob2_with_the_same_entities(scheme):
+    spans = [(0, 1, "PER"), (1, 3, "PER"), (3, 4, "LOC"), (5, 8, "LOC"), (8, 9, "LOC")]
+    assert make_legal(write_spans(spans, 10, scheme)) == write_spans(spans, 10, "iob2")
+
+
+@pytest.mark.parametrize("labels", [("O", "I-A"), ("S-A", "O"), ("B-A", "I-A", "E-A", "S-A", "O")])
+def test_answerable_tags_are_those_that_answers_turn_into(labels):
+    answers = [(label, *rest) for label in labels for rest in [(), labels, labels[::-1]]]
+    made = {tag for each in answers for tag in make_legal(each)}
+    assert made == set(answerable_tags(labels))
 
 
 def read_spans(tags):

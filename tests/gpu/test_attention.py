@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from tests.models.samples import BERT, run
-from xdistil.models import bert
+from xdistil.models import layers
 from xdistil.models.bert import Encoder
 from xdistil.models.structs import Batch
 
@@ -41,9 +41,9 @@ def test_attention_without_maps_is_attention_with_them(monkeypatch) -> None:
     model, batch = Encoder(SHAPE, "tagging", 4, "bfloat16"), make_rows(8)
     params = jax.device_get(model.init_params(jax.random.key(0)))
     asked = []
-    real = bert._has_fused_attention
+    real = layers._has_fused_attention
     monkeypatch.setattr(
-        bert, "_has_fused_attention", lambda *given: asked.append(real(*given)) or asked[-1]
+        layers, "_has_fused_attention", lambda *given: asked.append(real(*given)) or asked[-1]
     )
     fused, written = (run(model, params, batch, attention=maps) for maps in (False, True))
     assert asked == [True, True]  # of two layers; with maps the question does not arise

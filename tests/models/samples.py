@@ -10,11 +10,18 @@ from flax import traverse_util
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from xdistil.data.pieces import Tokenizer, make_tokenizer
-from xdistil.models.bert import Encoder, EncoderConfig
+from xdistil.models.albert import AlbertConfig
 from xdistil.models.bilstm import BiLSTMConfig
-from xdistil.models.deberta import Deberta, DebertaConfig
-from xdistil.models.folders import Model, Transformer
+from xdistil.models.deberta import DebertaConfig
+from xdistil.models.distilbert import DistilBertConfig
+from xdistil.models.families import FAMILIES
+from xdistil.models.folders import Model
+from xdistil.models.gpt2 import GPT2Config
+from xdistil.models.modernbert import ModernBertConfig
+from xdistil.models.mpnet import MPNetConfig
+from xdistil.models.shape import EncoderConfig
 from xdistil.models.structs import Batch, Output, Params
+from xdistil.models.transformer import Transformer
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -75,6 +82,73 @@ DEBERTA = DebertaConfig(
     distances=16,
     norm_distances=True,
 )
+DISTILBERT = DistilBertConfig(
+    vocabulary_size=53,
+    embedding_size=18,
+    hidden_size=18,
+    layers=2,
+    heads=3,
+    intermediate_size=25,
+    positions=16,
+    activation="relu",
+    padding_id=4,
+    initializer_range=0.3,
+)
+MPNET = MPNetConfig(
+    vocabulary_size=53,
+    embedding_size=14,
+    hidden_size=14,
+    layers=2,
+    heads=7,
+    intermediate_size=25,
+    positions=16,
+    padding_id=4,
+    initializer_range=0.3,
+)
+MODERNBERT = ModernBertConfig(
+    vocabulary_size=53,
+    embedding_size=18,
+    hidden_size=18,
+    layers=2,
+    heads=3,
+    intermediate_size=25,
+    positions=24,
+    dropout=0.1,
+    padding_id=4,
+    initializer_range=0.3,
+    local=(False, True),
+    window=4,
+    norm_bias=True,
+    classifier_dropout=0.1,
+    pooling="mean",
+)
+ALBERT = AlbertConfig(
+    vocabulary_size=53,
+    embedding_size=7,
+    hidden_size=15,
+    layers=3,
+    groups=2,
+    heads=5,
+    intermediate_size=25,
+    positions=16,
+    activation="gelu_new",
+    padding_id=4,
+    initializer_range=0.3,
+)
+GPT2 = GPT2Config(
+    vocabulary_size=53,
+    embedding_size=18,
+    hidden_size=18,
+    layers=2,
+    heads=3,
+    intermediate_size=25,
+    positions=16,
+    activation="gelu_new",
+    norm_epsilon=1e-5,
+    padding_id=4,
+    initializer_range=0.3,
+)
+CONFIGS = (BERT, ELECTRA, ROBERTA, DEBERTA, DISTILBERT, MPNET, MODERNBERT, ALBERT, GPT2)
 BILSTM = BiLSTMConfig(
     vocabulary_size=53, embedding_size=7, hidden_size=9, projection_size=12, padding_id=4
 )
@@ -85,8 +159,7 @@ PAIR = 2
 
 def make_encoder(config: EncoderConfig, kind: str, classes: int) -> Transformer:
     """An encoder of the family that its config is of."""
-    family = Deberta if isinstance(config, DebertaConfig) else Encoder
-    return family(config, kind, classes)
+    return FAMILIES[config.model_type].build(config, kind, classes)
 
 
 def make_params(model: Model, seed: int = 0) -> Params:
@@ -137,17 +210,17 @@ def make_segments() -> list[Batch]:
     return segments
 
 
-def pack_row(segments: list[Batch], padding_id: int) -> Batch:
-    """The segments end to end in one row, padded to ROW_LENGTH."""
+def pack_row(segments: list[Batch], padding_id: int, row_length: int = ROW_LENGTH) -> Batch:
+    """The segments end to end in one padded row."""
 
     def join(field: str, padding: int) -> np.ndarray:
         parts = [getattr(segment, field)[0] for segment in segments]
-        rest = np.full(ROW_LENGTH - sum(map(len, parts)), padding, np.int32)
+        rest = np.full(row_length - sum(map(len, parts)), padding, np.int32)
         return np.concatenate([*parts, rest])[None]
 
     numbered = [s._replace(segment=s.segment * (i + 1)) for i, s in enumerate(segments)]
     segment = np.concatenate([s.segment[0] for s in numbered])
-    segment = np.pad(segment, (0, ROW_LENGTH - len(segment)))[None].astype(np.int32)
+    segment = np.pad(segment, (0, row_length - len(segment)))[None].astype(np.int32)
     return Batch(
         tokens=join("tokens", padding_id),
         segment=segment,

@@ -1,41 +1,26 @@
-"""Smaller embeddings and vocabularies, against NumPy's SVD and the full tokenizer."""
+"""Smaller embeddings against NumPy's SVD, and models of fewer pieces against the whole ones."""
 
-from pathlib import Path
+import dataclasses
 
 import numpy as np
 import pytest
-import tokenizers
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tokenizers import models
-from transformers import AutoTokenizer
 
-from tests.models.samples import BERT, SPECIAL, make_params, make_wordpiece
-from xdistil.data.examples import Example, Task
-from xdistil.data.pieces import Pieces, Tokenizer, cut_pieces, make_tokenizer, save_tokenizer
-from xdistil.errors import InputError
-from xdistil.models.bert import Encoder
-from xdistil.models.compress import (
-    seen_vocabulary,
-    svd_embeddings,
-    trim_embeddings,
-    trim_tokenizer,
+from tests.models.samples import (
+    BERT,
+    BILSTM,
+    DEBERTA,
+    ELECTRA,
+    ROBERTA,
+    make_encoder,
+    make_params,
+    make_segments,
+    pack_row,
+    run,
 )
-
-TAGGING = Task("tagging", ("O", "B-PER", "I-PER"))
-WORDS = ["ab", "abc", "##bc", "##cd", "##abcd", "dab", "bad", "##da", "cab", "##ba"]
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    """Words of four letters; special pieces in the middle, so that every id moves."""
-    letters = "abcd"
-    return make_wordpiece([*WORDS, *letters, *SPECIAL, *("##" + letter for letter in letters)])
-
-
-def cut(tokenizer: Tokenizer, *sentences: str) -> Pieces:
-    examples = [Example(tuple(s.split(" ")), None, "und") for s in sentences]
-    return cut_pieces(examples, TAGGING, tokenizer, 64)
+from xdistil.errors import InputError
+from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
+from xdistil.models.compress import svd_embeddings, trim_model
+from xdistil.models.folders import Model
 
 
 def test_svd_is_numpys_up_to_the_signs() -> None:
@@ -64,82 +49,47 @@ def test_svd_wider_than_the_embedding_is_refused() -> None:
         svd_embeddings(np.ones((9, 6)), 7)
 
 
-def test_kept_are_occurring_pieces_specials_and_single_characters(tokenizer: Tokenizer) -> None:
-    kept = seen_vocabulary(tokenizer, cut(tokenizer, "abc"), cut(tokenizer, "dabcd", "zzz"))
-    vocabulary = tokenizer.backend.get_vocab()
-    singles = [piece for piece in vocabulary if len(piece.removeprefix("##")) == 1]
-    # "abc" is one piece, "dabcd" is "dab" and "##cd", "zzz" is unknown.
-    expected = {"abc", "dab", "##cd", *SPECIAL, *singles}
-    assert {piece for piece, id in vocabulary.items() if id in kept} == expected
-    assert kept.dtype == np.int32
-    assert (np.diff(kept) > 0).all()
+def make_model(config) -> Model:
+    if isinstance(config, BiLSTMConfig):
+        return BiLSTM(config, 3)
+    return make_encoder(config, "tagging", 3)
 
 
-@settings(deadline=None, max_examples=40)
-@given(texts=st.lists(st.text("abcd ABz", min_size=1, max_size=30), min_size=1, max_size=5))
-def test_ids_map_one_to_one_on_the_text_that_was_seen(
-    tokenizer: Tokenizer, texts: list[str]
-) -> None:
-    pieces = cut(tokenizer, *texts)
-    kept = seen_vocabulary(tokenizer, pieces)
-    small = trim_tokenizer(tokenizer, kept)
-    again = cut(small, *texts)
-    assert small.vocabulary_size == len(kept)
-    np.testing.assert_array_equal(kept[again.tokens], pieces.tokens)
-    np.testing.assert_array_equal(again.start, pieces.start)
+@pytest.mark.parametrize("config", [BERT, ELECTRA, ROBERTA, DEBERTA, BILSTM])
+@pytest.mark.parametrize("stays", [True, False], ids=["padding stays", "padding moves"])
+def test_a_model_of_fewer_pieces_answers_the_same(config, stays: bool) -> None:
+    model = make_model(dataclasses.replace(config, padding_id=4))
+    params = make_params(model)
+    batch = pack_row(make_segments(), padding_id=4)
+    others = np.setdiff1d(np.append(batch.tokens, 51), [4])
+    # RoBERTa's positions are counted from the padding piece.
+    kept = np.insert(others, 4 if stays else 1, 4).astype(np.int32)
+    small, small_params = trim_model(model, params, kept)
+    assert small.config.vocabulary_size == len(kept) < 53
+    assert small.config.padding_id == (4 if stays else 1)
+    new = np.zeros(53, np.int32)
+    new[kept] = np.arange(len(kept))
+    expected = run(model, params, batch)
+    got = run(small, small_params, batch._replace(tokens=new[batch.tokens]))
+    np.testing.assert_array_equal(got.logits, expected.logits)
+    for one, other in zip(got.hidden, expected.hidden, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
-def test_unseen_words_fall_back_to_shorter_pieces(tokenizer: Tokenizer) -> None:
-    small = trim_tokenizer(tokenizer, seen_vocabulary(tokenizer, cut(tokenizer, "abc")))
-    assert tokenizer.backend.encode("cabba").tokens == ["[CLS]", "cab", "##ba", "[SEP]"]
-    assert small.backend.encode("cabba").tokens == [
-        "[CLS]", "c", "##a", "##b", "##b", "##a", "[SEP]",
-    ]  # fmt: skip
-
-
-def test_special_ids_follow_and_pairs_keep_their_template(tokenizer: Tokenizer) -> None:
-    small = trim_tokenizer(tokenizer, seen_vocabulary(tokenizer, cut(tokenizer, "abc")))
-    vocabulary = small.backend.get_vocab()
-    assert sorted(vocabulary.values()) == list(range(len(vocabulary)))
-    assert (small.cls, small.sep) == (vocabulary["[CLS]"], vocabulary["[SEP]"])
-    assert (small.pad, small.unk) == (vocabulary["[PAD]"], vocabulary["[UNK]"])
-    encoding = small.backend.encode("abc", "a")
-    assert encoding.ids == [vocabulary[t] for t in ("[CLS]", "abc", "[SEP]", "a", "[SEP]")]
-    assert encoding.type_ids == [0, 0, 0, 1, 1]
-
-
-def test_autotokenizer_opens_the_trimmed_tokenizer(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    small = trim_tokenizer(tokenizer, seen_vocabulary(tokenizer, cut(tokenizer, "abc dabcd")))
-    save_tokenizer(small, tmp_path)
-    opened = AutoTokenizer.from_pretrained(tmp_path)
-    assert opened("ABC dabcd")["input_ids"] == small.backend.encode("ABC dabcd").ids
-    assert (opened.pad_token_id, opened.cls_token_id) == (small.pad, small.cls)
-    assert opened.decode([small.cls]) == "[CLS]"
-
-
-def test_trimming_leaves_the_tokenizer_it_was_given_alone(tokenizer: Tokenizer) -> None:
-    before = tokenizer.backend.to_str()
-    trim_tokenizer(tokenizer, seen_vocabulary(tokenizer, cut(tokenizer, "abc")))
-    assert tokenizer.backend.to_str() == before
-
-
-def test_other_kinds_of_tokenizer_are_refused() -> None:
-    backend = tokenizers.Tokenizer(models.BPE({"a": 0, "[UNK]": 1}, [], unk_token="[UNK]"))
-    other = make_tokenizer(backend, {"unk_token": "[UNK]", "pad_token": "[UNK]"})
-    with pytest.raises(InputError, match=r"WordPiece.*BPE.*student\.vocabulary=all"):
-        seen_vocabulary(other, cut(other, "a"))
-
-
-def test_trimmed_embeddings_are_the_kept_rows_and_the_rest_is_untouched() -> None:
-    params = make_params(Encoder(BERT, "tagging", 3))
-    kept = np.array([2, 3, 11], np.int32)
-    trimmed = trim_embeddings(params, kept)
+def test_only_the_word_embeddings_are_cut() -> None:
+    params = make_params(make_model(BERT))
     table = params["embeddings"]["word_embeddings"]["embedding"]
+    _, trimmed = trim_model(make_model(BERT), params, np.array([2, 4, 11], np.int32))
     np.testing.assert_array_equal(
-        trimmed["embeddings"]["word_embeddings"]["embedding"], table[[2, 3, 11]]
+        trimmed["embeddings"]["word_embeddings"]["embedding"], table[[2, 4, 11]]
     )
-    assert len(table) == 53
+    assert len(params["embeddings"]["word_embeddings"]["embedding"]) == 53
     assert trimmed["encoder"] is params["encoder"]
-    assert (
-        trimmed["embeddings"]["position_embeddings"] is params["embeddings"]["position_embeddings"]
-    )
+    positions = trimmed["embeddings"]["position_embeddings"]
+    assert positions is params["embeddings"]["position_embeddings"]
+
+
+def test_a_model_without_its_padding_piece_is_refused() -> None:
+    model = make_model(BERT)
+    with pytest.raises(InputError, match=r"padding id 4 is none of the pieces .* pad_token_id"):
+        trim_model(model, make_params(model), np.array([1, 2], np.int32))

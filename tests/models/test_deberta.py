@@ -11,7 +11,7 @@ from tests.models.samples import DEBERTA, make_segments
 from xdistil.config import Stage
 from xdistil.distill.plan import expand_plan, list_groups
 from xdistil.errors import InputError
-from xdistil.models.deberta import Deberta, _align, _find_rows, read_config, write_config
+from xdistil.models.deberta import Deberta, _align, find_rows, read_config, write_config
 
 
 def test_config_reads_back_what_it_wrote() -> None:
@@ -78,7 +78,7 @@ def test_every_row_is_aligned_to_its_own_distances(length: int) -> None:
 
 
 def test_near_distances_have_rows_of_their_own_and_far_ones_share() -> None:
-    rows = _find_rows(dataclasses.replace(DEBERTA, buckets=8, distances=32), np.arange(-40, 41))
+    rows = find_rows(dataclasses.replace(DEBERTA, buckets=8, distances=32), np.arange(-40, 41))
     by_distance = dict(zip(range(-40, 41), rows.tolist(), strict=True))
     assert [by_distance[near] for near in range(-4, 5)] == list(range(4, 13))
     # From 4 to 31 three buckets lie at equal ratios: up to 4 * (31/4)^(1/3) = 7.9, then 15.7.

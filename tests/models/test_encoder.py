@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 
 from tests.models.samples import (
+    ALBERT,
     BERT,
     DEBERTA,
+    DISTILBERT,
     ELECTRA,
     FIXTURES,
+    GPT2,
+    MODERNBERT,
+    MPNET,
     ROBERTA,
     make_encoder,
     make_params,
@@ -33,12 +38,23 @@ RECORDED = [
     "xlm-roberta_classification",
     "deberta-v2_tagging",
     "deberta-v2_classification",
+    "distilbert_classification",
+    "mpnet_tagging",
+    "modernbert_classification",
+    "albert_tagging",
+    "gpt2_classification",
     "flax_bert",
 ]
 MODELS = [
     make_encoder(config, kind, 4)
     for config in (BERT, ELECTRA, ROBERTA, DEBERTA)
     for kind in ("tagging", "classification")
+] + [
+    make_encoder(DISTILBERT, "tagging", 4),
+    make_encoder(MPNET, "tagging", 4),
+    make_encoder(MODERNBERT, "classification", 4),  # of the mean over the segment
+    make_encoder(ALBERT, "tagging", 4),
+    make_encoder(GPT2, "classification", 4),  # of the last piece
 ]
 
 
@@ -112,10 +128,11 @@ def test_a_segment_with_padding_equals_itself_without(packed: tuple) -> None:
 
 def test_positions_that_run_on_through_the_row_are_seen(packed: tuple) -> None:
     row = packed[2]
-    running = np.arange(row.tokens.shape[1], dtype=np.int32)[None] % BERT.positions
+    running = np.arange(row.tokens.shape[1], dtype=np.int32)[None] % packed[0].config.positions
     difference = largest_difference(packed, row._replace(position=running))
     # Where there are no absolute positions nothing runs on.
-    assert difference < 1e-5 if packed[0].config == DEBERTA else difference > 1e-2
+    relative = packed[0].config in (DEBERTA, MODERNBERT)
+    assert difference < 1e-5 if relative else difference > 1e-2
 
 
 def test_a_mask_that_joins_two_segments_is_seen(packed: tuple) -> None:
@@ -287,7 +304,7 @@ def test_robertas_have_as_many_positions_as_stand_behind_that_of_padding() -> No
         ({"hidden_size": -4}, "hidden_size is -4"),
         ({"hidden_dropout_prob": -0.1}, "hidden_dropout_prob is -0.1"),
         ({"num_hidden_layers": True}, "num_hidden_layers is True"),
-        ({"hidden_act": "mish"}, "activation 'mish'"),
+        ({"hidden_act": "mish"}, "activation is 'mish'"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type"),
         ({"is_decoder": True}, "is_decoder"),
     ],

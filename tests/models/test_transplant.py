@@ -16,6 +16,7 @@ EXPECTED = [
     ("Oslo", True, ("oslo",)),  # cased here, uncased there
     ("in", True, ("in",)),
     ("in", False, ("##in",)),
+    ("IN", False, ("##in",)),
     ("newer", True, ("new", "##er")),  # cut by the teacher
     ("ins", False, ("in", "##s")),
     ("zz", True, ("[UNK]",)),

@@ -1,5 +1,6 @@
 """Random small PyTorch models of uneven sizes, and what they answer."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,68 @@ DEBERTA: dict[str, Any] = {
     "position_buckets": 6,
     "norm_rel_ebd": "layer_norm",
 }
+DISTILBERT: dict[str, Any] = {
+    "vocab_size": 57,
+    "dim": 27,
+    "n_layers": 3,
+    "n_heads": 9,
+    "hidden_dim": 31,
+    "max_position_embeddings": 19,
+    "activation": "relu",
+    "pad_token_id": 4,
+}
+MPNET: dict[str, Any] = {
+    "vocab_size": 57,
+    "hidden_size": 30,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 5,
+    "intermediate_size": 37,
+    "max_position_embeddings": 43,  # far enough for distances that share a bucket
+    "hidden_act": "gelu_new",
+    "pad_token_id": 4,
+    "layer_norm_eps": 1e-5,
+}
+MODERNBERT: dict[str, Any] = {
+    "vocab_size": 57,
+    "hidden_size": 30,
+    "num_hidden_layers": 3,  # the first looks at everything, the others at a window
+    "num_attention_heads": 5,
+    "intermediate_size": 37,
+    "max_position_embeddings": 23,
+    "hidden_activation": "silu",
+    "local_attention": 6,
+    "classifier_activation": "relu",
+    "pad_token_id": 4,
+    "bos_token_id": 2,
+    "eos_token_id": 3,
+    "cls_token_id": 2,
+    "sep_token_id": 3,
+}
+ALBERT: dict[str, Any] = {
+    "vocab_size": 57,
+    "embedding_size": 10,
+    "hidden_size": 27,
+    "num_hidden_layers": 5,
+    "num_hidden_groups": 2,  # of three layers and of two
+    "num_attention_heads": 9,
+    "intermediate_size": 37,
+    "max_position_embeddings": 19,
+    "type_vocab_size": 2,
+    "pad_token_id": 4,
+    "layer_norm_eps": 1e-6,
+}
+GPT2: dict[str, Any] = {
+    "vocab_size": 57,
+    "n_embd": 27,
+    "n_layer": 3,
+    "n_head": 9,
+    "n_inner": 37,
+    "n_positions": 19,
+    "activation_function": "silu",
+    "pad_token_id": 4,
+    "bos_token_id": 3,
+    "eos_token_id": 3,
+}
 SIZES = {
     "bert": BERT,
     "electra": ELECTRA,
@@ -69,6 +132,11 @@ SIZES = {
     "xlm-roberta": ROBERTA,
     "camembert": ROBERTA,
     "deberta-v2": DEBERTA,
+    "distilbert": DISTILBERT,
+    "mpnet": MPNET,
+    "modernbert": MODERNBERT,
+    "albert": ALBERT,
+    "gpt2": GPT2,
 }
 AUTO = {
     "tagging": transformers.AutoModelForTokenClassification,
@@ -91,7 +159,7 @@ def make_model(family: str, kind: str, seed: int, **changes: Any) -> transformer
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            centre = 1.0 if name.endswith("LayerNorm.weight") else 0.0
+            centre = 1.0 if re.search(r"(norm|ln_\w)\.weight$", name, re.IGNORECASE) else 0.0
             noise = torch.randn(parameter.shape, generator=generator)
             parameter.copy_(centre + 0.3 * noise)
     return model
@@ -102,33 +170,64 @@ def make_inputs(config: transformers.PretrainedConfig, seed: int) -> dict[str, n
 
     With two token types, the first is a pair.
     """
-    rng = np.random.default_rng(seed)
-    length = config.max_position_embeddings
-    tokens = rng.integers(0, config.vocab_size, (2, length), dtype=np.int32)
-    if SIZES[config.model_type] is ROBERTA:  # whose positions begin behind that of padding
-        length -= config.pad_token_id + 1
-        tokens = tokens[:, :length]
-        tokens[tokens == config.pad_token_id] = 0  # PyTorch would take it for padding
+    length = find_length(config)
     mask = np.ones((2, length), np.int32)
     mask[1, length - 6 :] = 0
+    tokens = draw_tokens(config, (2, length), np.random.default_rng(seed))
     tokens[mask == 0] = config.pad_token_id
     token_type = np.zeros_like(tokens)
-    if config.type_vocab_size > 1:
+    if getattr(config, "type_vocab_size", 0) > 1:
         token_type[0, length // 2 :] = 1
     return {"tokens": tokens, "mask": mask, "token_type": token_type}
+
+
+def make_segments(config: transformers.PretrainedConfig, seed: int) -> list[dict[str, np.ndarray]]:
+    """Five segments of unequal lengths, each alone and unpadded: tokens i32[1,T] and so on.
+
+    The first takes all positions of the model; the fourth is a pair.
+    """
+    rng = np.random.default_rng(seed)
+    segments = []
+    for length in (find_length(config), 3, 1, 9, 5):
+        tokens = draw_tokens(config, (1, length), rng)
+        token_type = np.zeros_like(tokens)
+        if length == 9 and getattr(config, "type_vocab_size", 0) > 1:
+            token_type[0, 4:] = 1
+        segments.append({"tokens": tokens, "mask": 0 * tokens + 1, "token_type": token_type})
+    return segments
+
+
+def find_length(config: transformers.PretrainedConfig) -> int:
+    """Pieces in a segment that takes all positions of the model."""
+    behind = {"mpnet": 2}  # positions that stand for padding, or for nothing
+    if SIZES[config.model_type] is ROBERTA:
+        behind[config.model_type] = config.pad_token_id + 1
+    return config.max_position_embeddings - behind.get(config.model_type, 0)
+
+
+def draw_tokens(
+    config: transformers.PretrainedConfig, shape: tuple[int, ...], rng: np.random.Generator
+) -> np.ndarray:
+    """Random pieces i32, none of which PyTorch takes for padding: MPNet's is 1 in any case."""
+    tokens = rng.integers(0, config.vocab_size, shape, dtype=np.int32)
+    tokens[(tokens == config.pad_token_id) | (tokens == 1)] = 0
+    return tokens
 
 
 def run_model(
     model: transformers.PreTrainedModel, inputs: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """What PyTorch answers: logits, hidden f[L+1,B,T,D], attention f[L,B,H,T,T]."""
+    types = {}
+    if getattr(model.config, "type_vocab_size", 0):
+        types["token_type_ids"] = torch.tensor(inputs["token_type"])
     with torch.no_grad():
         output = model(
             input_ids=torch.tensor(inputs["tokens"]),
             attention_mask=torch.tensor(inputs["mask"]),
-            token_type_ids=torch.tensor(inputs["token_type"]),
             output_hidden_states=True,
             output_attentions=True,
+            **types,
         )
     answers = {
         "hidden": np.stack([state.numpy() for state in output.hidden_states]),

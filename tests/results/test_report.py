@@ -3,6 +3,12 @@
 import copy
 import json
 
+import pytest
+
+from xdistil.config import Experiment
+from xdistil.distill.plan import d42
+from xdistil.results.card import render_card
+from xdistil.results.figures import draw_course, draw_languages, draw_trade_off
 from xdistil.results.report import render_console, render_markdown, render_scores
 
 
@@ -204,3 +210,86 @@ def test_a_score_table_has_a_line_a_language_and_the_averages():
     assert _line(text, "my")[0] == "my"
     assert text.splitlines()[2].split() == ["en", "80.00", "80.00", "80.00", "12", "1,500"]
     assert text.endswith("macro-F1 88.00, micro-F1 87.00\n")
+
+
+def without_labels(test: bool) -> dict:
+    """The results of a run without labels, of tags, with a gold test file or none."""
+    results = copy.deepcopy(RESULTS)
+    results.update(gold=False, selected_on="agreement", baselines=[], gazetteer=None)
+    results["teacher"]["dev"] = results["student"]["dev"] = None
+    agreement = {"held_out": _tags(0.9512, de=0.97, en=0.91), "dev": None, "test": _tags(0.9333)}
+    if not test:
+        results["teacher"]["test"] = results["student"]["test"] = agreement["test"] = None
+        results["retention"] = None
+    results["student"]["agreement"] = agreement
+    return results
+
+
+def test_without_labels_agreement_stands_beside_the_gold_scores():
+    text = render_console(without_labels(test=True))
+    assert "without labels, chosen by agreement with the teacher on held-out texts" in text
+    (header,) = (line for line in text.splitlines() if line.strip().startswith("model "))
+    assert [cell.strip() for cell in header.split("  ") if cell] == [
+        "model",
+        "agreement with the teacher, held out",
+        "agreement with the teacher, test",
+        "macro-F1 gold test",
+        "parameters",
+        "of them embeddings",
+        "model file",
+    ]
+    cells = [cell.strip() for cell in _line(text, "student ")]
+    assert cells[:4] == ["student", "95.12", "93.33", "81.23"]
+    cells = [cell.strip() for cell in _line(text, "teacher ")]
+    assert cells[:4] == ["teacher", "-", "-", "88.00"]
+    assert "The student keeps 92.3% of the teacher's macro-F1 on test." in text
+    assert "labels only" not in text
+
+
+def test_without_labels_and_gold_no_table_speaks_of_f1():
+    results = without_labels(test=False)
+    page = render_markdown(results)
+    tables = [line for line in page.splitlines() if line.startswith(("|", "#"))]
+    assert not [line for line in tables if "F1" in line or "dev |" in line or "test" in line]
+    assert sum("agreement with the teacher" in line for line in tables) == 4  # title, three tables
+    assert "is 95.12 (macro-F1 with the teacher's answers as gold)" in page
+    rows = [line for line in tables if line.startswith(("| de ", "| en "))]
+    assert rows == ["| en | 91.00 | 1,500 |", "| de | 97.00 | 1,500 |"]
+
+
+@pytest.mark.parametrize("which", ["teacher", "student"])
+def test_a_card_without_labels_and_gold_speaks_of_agreement(which, tmp_path):
+    environment = {
+        "packages": dict.fromkeys(("jax", "flax", "optax"), "1"),
+        "data": {},
+        "cpu_cores": 2,
+        "devices": ["cpu"],
+        "command": "xdistil train",
+    }
+    experiment = Experiment(plan=d42())
+    experiment.data.transfer, experiment.teacher.finetune = "texts.txt", False
+    card = render_card(tmp_path, which, without_labels(test=False), experiment, environment)
+    assert "labels: labels on train" not in card
+    assert "generated" not in card
+    if which == "student":
+        assert "agreement with the teacher on held-out texts 95.12" in card
+        assert "metric_name" not in card or "agreement" in card
+        assert "Its worst languages on held-out texts: en 91.00, de 97.00." in card
+    else:
+        assert "fine-tuned elsewhere" in card
+    card = render_card(tmp_path, which, without_labels(test=True), experiment, environment)
+    assert {"student": "macro-F1 on test 81.23", "teacher": "macro-F1 on test 88.00"}[which] in card
+
+
+def test_pictures_without_labels_and_gold_show_agreement_alone():
+    results = without_labels(test=False)
+    below = draw_course([], results).axes[1]
+    assert below.get_ylabel() == "agreement with the teacher, %"
+    assert draw_languages(results) is None
+    panel = draw_trade_off(results).axes[0]
+    assert panel.get_ylabel() == "agreement with the teacher on held-out texts, %"
+    assert [text.get_text() for text in panel.texts] == ["student"]
+    results["teacher"]["dev"] = _tags(0.5)
+    assert not [
+        line for line in draw_course([], results).axes[1].lines if line.get_label() == "teacher"
+    ]

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from xdistil.data.examples import Example, Task
 from xdistil.data.tags import make_legal
-from xdistil.results.scores import score
+from xdistil.results.scores import count_matches, score
 
 TAGGING = Task("tagging", ("B-LOC", "B-PER", "I-LOC", "I-PER", "O"))
 CLASSES = Task("classification", ("bad", "fine", "good"))
@@ -34,6 +34,16 @@ def test_an_entity_counts_only_if_type_first_and_last_word_agree():
         "en": {"f1": 0.5, "precision": 0.5, "recall": 0.5, "entities": 4, "sentences": 2}
     }
     assert scores["macro_f1"] == scores["micro_f1"] == 0.5
+
+
+def test_matches_are_counted_by_sentence():
+    gold = [_sentence("B-PER I-PER O B-LOC B-LOC"), _sentence("O O"), _sentence("B-PER")]
+    predicted = [("I-PER", "I-PER", "O", "B-PER", "B-LOC"), ("O", "B-LOC"), ("O",)]
+    counts = count_matches(TAGGING, gold, predicted)  # an illegal I- was made legal first
+    np.testing.assert_array_equal(counts, [[2, 3, 3], [0, 1, 0], [0, 0, 1]])
+    texts = [_text("good"), _text("bad")]
+    counts = count_matches(CLASSES, texts, [("good",), ("fine",)])
+    np.testing.assert_array_equal(counts, [[1, 1, 1], [0, 1, 1]])
 
 
 def test_macro_is_the_mean_over_languages_and_micro_pools_their_sentences():

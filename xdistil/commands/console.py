@@ -4,7 +4,7 @@ import difflib
 import sys
 from typing import NoReturn
 
-from xdistil.commands import inspect, predict, train
+from xdistil.commands import export, inspect, predict, train
 
 USAGE = """\
 xdistil COMMAND ...
@@ -12,11 +12,12 @@ xdistil COMMAND ...
   train      distils a student, as train.py does
   predict    labels texts with a model folder, as predict.py does
   evaluate   scores a model folder on a file with gold labels (--evaluate=FILE)
+  export     writes a model folder's ONNX file, and a small one in int8
   inspect    tells what a model folder holds, or how far a run is in its workdir
 
 xdistil COMMAND --help tells the options of a command."""
 
-COMMANDS = ("train", "predict", "evaluate", "inspect")
+COMMANDS = ("train", "predict", "evaluate", "export", "inspect")
 
 
 def main(arguments: list[str]) -> int:
@@ -30,6 +31,8 @@ def main(arguments: list[str]) -> int:
         return train.main(rest, program)
     if command in ("predict", "evaluate"):
         return predict.main(rest, program, evaluates=command == "evaluate")
+    if command == "export":
+        return export.main(rest, program)
     if command == "inspect":
         return inspect.main(rest, program)
     near = difflib.get_close_matches(command, COMMANDS, n=1)

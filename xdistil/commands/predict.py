@@ -108,14 +108,14 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from xdistil.data.examples import read_file
+    from xdistil.data.examples import gold_task, read_file
     from xdistil.results.report import render_scores
     from xdistil.results.scores import score
     from xdistil.results.tagger import open_tagger
 
     tagger = open_tagger(options.model, options.revision)
     scheme = options.scheme or tagger.scheme
-    gold = read_file(options.evaluate, tagger.task, scheme, tagger.repair)
+    gold = read_file(options.evaluate, gold_task(tagger.task), scheme, tagger.repair)
     scores = score(tagger.task, gold, tagger.label([example.inputs for example in gold]))
     if options.output:
         with _open_output(options.output) as write:

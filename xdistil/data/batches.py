@@ -13,6 +13,7 @@ import numpy as np
 
 from xdistil.data.packing import Rows, fill_batch, gather_signal
 from xdistil.data.pieces import Pieces
+from xdistil.data.sampling import draw_rows
 from xdistil.data.words import Signal
 from xdistil.models.structs import Batch
 
@@ -58,7 +59,8 @@ def make_batches(
 ) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
     """The batches of a stage from `first_step` on, made ahead in a thread of their own.
 
-    They end after `count_steps` of them. Rows are shuffled anew in each epoch by (seed, epoch).
+    They end after `count_steps` of them. Rows are shuffled anew in each epoch by (seed, epoch), or
+    drawn anew by language where these have quotas.
     A batch is filled up for `devices`, those of all processes together; process p of n gets the
     p-th contiguous block of it. `signals` are values [P, ...] of pieces by name and come as
     [rows, T, ...].
@@ -73,7 +75,10 @@ def make_batches(
     def order(epoch: int) -> np.ndarray:
         count = len(rows.piece)
         shuffled = np.full(in_epoch * batch_rows, -1)
-        shuffled[:count] = np.random.default_rng([seed, epoch]).permutation(count)
+        if len(rows.quota):
+            shuffled[:count] = draw_rows(rows.languages, rows.quota, seed, epoch)
+        else:
+            shuffled[:count] = np.random.default_rng([seed, epoch]).permutation(count)
         return shuffled
 
     def make(step: int) -> tuple[Batch, dict[str, np.ndarray]]:

@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from xdistil.data.formats import (
     read_records,
     read_texts,
 )
-from xdistil.data.tags import allowed_tags, convert_labels, is_tag, to_iob2
+from xdistil.data.tags import allowed_tags, answerable_tags, convert_labels, is_tag, to_iob2
 from xdistil.errors import InputError, show, show_name
 
 UNKNOWN_LANGUAGE = "und"
@@ -46,22 +46,32 @@ class Task:
     labels: tuple[str, ...]  # in the order of their class indices
 
 
+def gold_task(task: Task) -> Task:
+    """The task that gold labels are read with, to be compared with a model's answers to `task`.
+
+    A head may name fewer tags than its answers turn into (I- without B-), or those of BIOES.
+    """
+    return replace(task, labels=answerable_tags(task.labels)) if task.kind == "tagging" else task
+
+
 @dataclass(frozen=True)
 class Corpus:
     """All sentences of a run."""
 
     task: Task
-    train: list[Example]
-    dev: list[Example]
+    train: list[Example]  # empty where the run has no labels to learn from
+    dev: list[Example]  # that choose; in a run without labels held-out transfer texts
     test: list[Example] | None  # None where the task folder has none
     transfer: list[Example]  # unlabelled
+    gold: bool = True  # false: nothing is learnt from labels, the teacher's answers are compared
+    gold_dev: list[Example] | None = None  # a dev file that chooses nothing, for its scores alone
 
 
 def read_corpus(data: config.Data, seed: int) -> Corpus:
     """Reads a task folder as the fields of `data` say; `seed` draws the held-out dev sentences.
 
     A missing test file is a warning. Without transfer texts the training texts serve, which is
-    logged.
+    logged: those of all languages, though only `data.train_languages` keep their labels.
 
     Raises:
         InputError: no such folder, a missing or damaged file, no dev, labels or tags that are
@@ -73,7 +83,7 @@ def read_corpus(data: config.Data, seed: int) -> Corpus:
     task, gold = _read_gold(data, folder)
     train, dev, test = gold["train"], gold.get("dev"), gold.get("test")
     if dev is None:
-        train, dev = _hold_out(train, data.dev_fraction, seed)
+        train, dev = hold_out(train, data.dev_fraction, seed)
         _log.info("dev: %d sentences held out of train (data.dev_fraction)", len(dev))
         if not dev or not train:
             raise InputError(
@@ -88,10 +98,11 @@ def read_corpus(data: config.Data, seed: int) -> Corpus:
     everywhere = config.split_names(data.languages)
     in_train = config.split_names(data.train_languages)
     known = {example.language for examples in (train, dev, test or []) for example in examples}
-    _check_known("data.languages", everywhere, known)
-    _check_known("data.train_languages", in_train, known)
-    train = _keep_languages(_keep_languages(train, everywhere), in_train)
-    dev = _keep_languages(_keep_languages(dev, everywhere), in_train)
+    check_languages("data.languages", everywhere, known)
+    check_languages("data.train_languages", in_train, known)
+    train_everywhere = keep_languages(train, everywhere)
+    train = keep_languages(train_everywhere, in_train)
+    dev = keep_languages(keep_languages(dev, everywhere), in_train)
     for name, examples in (("train", train), ("dev", dev)):
         if not examples:
             raise InputError(
@@ -99,21 +110,29 @@ def read_corpus(data: config.Data, seed: int) -> Corpus:
                 "data.train_languages: name other languages."
             )
     if test is not None:
-        test = _keep_languages(test, everywhere) or None
+        test = keep_languages(test, everywhere) or None
         if test is None:
             _log.warning("no test sentence has a language of data.languages: no test scores")
     train = take_evenly(train, data.limit)
-    transfer = _read_transfer(data, folder, task, len(train[0].inputs), everywhere)
+    transfer = read_transfer(data, task, len(train[0].inputs))
     if transfer is None:
-        transfer = [Example(example.inputs, None, example.language) for example in train]
+        others = [each for each in train_everywhere if in_train and each.language not in in_train]
+        transfer = [Example(each.inputs, None, each.language) for each in (*train, *others)]
         _log.info("no transfer texts: the %d training texts serve, without labels", len(transfer))
     return Corpus(task, train, dev, test, take_evenly(transfer, data.transfer_limit))
 
 
 def read_file(
-    path: str | Path, task: Task | None = None, scheme: str = "iob2", repair: bool = False
+    path: str | Path,
+    task: Task | None = None,
+    scheme: str = "iob2",
+    repair: bool = False,
+    width: int = 0,
 ) -> list[Example]:
     """The labelled examples of one file in any format; labels must be those of `task`, if given.
+
+    Args:
+        width: texts of a classification example, one or two; 0: as many as the first one.
 
     Raises:
         InputError: as `read_corpus`, about this file.
@@ -122,8 +141,8 @@ def read_file(
     lines = read_lines(path)
     if task is None:
         kind = guess_kind(path, lines)
-        task = _make_task(kind, _collect_labels({path: lines}, kind, scheme), scheme, path)
-    return _decode(path, lines, task, scheme, repair, 0)
+        task = make_task(kind, _collect_labels({path: lines}, kind, scheme), scheme, path)
+    return _decode(path, lines, task, scheme, repair, width)
 
 
 def write_tsv(
@@ -152,16 +171,18 @@ def write_tsv(
 
 
 def list_files(data: config.Data) -> dict[str, Path]:
-    """The files that `read_corpus` reads, by what they are: train, labels, transfer[0] ...
+    """The files that a run reads, by what they are: train, labels, transfer[0] ...
 
     Raises:
         InputError: two files of one name, or a pattern of data.transfer that matches none.
     """
-    folder = Path(data.folder)
-    found = {name: _find_file(folder, name) for name in ("train", "dev", "test")}
-    found["labels"] = folder / "labels.tsv"
-    for index, path in enumerate(_find_transfer(data, folder)):
-        found[f"transfer[{index}]"] = path
+    found: dict[str, Path | None] = {}
+    if data.folder:
+        folder = Path(data.folder)
+        found = {name: find_file(folder, name) for name in ("train", "dev", "test")}
+        found["labels"] = folder / "labels.tsv"
+    for index, (path, language) in enumerate(_find_transfer(data).items()):
+        found[f"transfer[{index}]" + (f" in {language}" if language else "")] = path
     return {name: path for name, path in found.items() if path is not None and path.exists()}
 
 
@@ -193,23 +214,26 @@ def take_evenly(examples: list[Example], limit: int) -> list[Example]:
 
 def _read_gold(data: config.Data, folder: Path) -> tuple[Task, dict[str, list[Example]]]:
     # The task and the labelled files that are there, by split.
-    found = {name: _find_file(folder, name) for name in ("train", "dev", "test")}
+    found = {name: find_file(folder, name) for name in ("train", "dev", "test")}
     paths = {name: path for name, path in found.items() if path is not None}
     if "train" not in paths:
-        raise InputError(f"{folder} has no train file: train.tsv, train.conll or train.jsonl.")
+        raise InputError(
+            f"{folder} has no train file: train.tsv, train.conll or train.jsonl; only a fine-tuned "
+            "teacher.model with teacher.finetune=False does without."
+        )
     if "dev" not in paths and not data.dev_fraction:
         raise InputError(
             f"{folder} has no dev file: add dev.tsv, or set data.dev_fraction=0.1 to hold out a "
             "tenth of train."
         )
-    names = _read_labels(folder / "labels.tsv")
+    names = read_labels(folder / "labels.tsv")
     lines = {path: read_lines(path) for path in paths.values()}
     if names is None:
         kind = guess_kind(paths["train"], lines[paths["train"]])
         names = _collect_labels(lines, kind, data.scheme)
     else:
         kind = "tagging" if all(map(is_tag, names)) else "classification"
-    task = _make_task(kind, names, data.scheme, folder)
+    task = make_task(kind, names, data.scheme, folder)
     gold: dict[str, list[Example]] = {}
     width = 0
     for name, path in paths.items():
@@ -218,7 +242,12 @@ def _read_gold(data: config.Data, folder: Path) -> tuple[Task, dict[str, list[Ex
     return task, gold
 
 
-def _find_file(folder: Path, name: str) -> Path | None:
+def find_file(folder: Path, name: str) -> Path | None:
+    """A task folder's file of a name, in any format, plain or .gz.
+
+    Raises:
+        InputError: there are two.
+    """
     candidates = (f"{name}.{extension}{gz}" for extension in EXTENSIONS for gz in ("", ".gz"))
     found = [folder / candidate for candidate in candidates if (folder / candidate).exists()]
     if len(found) > 1:
@@ -228,7 +257,12 @@ def _find_file(folder: Path, name: str) -> Path | None:
     return found[0] if found else None
 
 
-def _read_labels(path: Path) -> tuple[str, ...] | None:
+def read_labels(path: Path) -> tuple[str, ...] | None:
+    """The labels of a labels.tsv, in order; None where there is none.
+
+    Raises:
+        InputError: an empty line, one with a tab, or a label that stands there twice.
+    """
     if not path.exists():
         return None
     names = read_lines(path)
@@ -271,7 +305,13 @@ def _collect_labels(lines: dict[Path, list[str]], kind: str, scheme: str) -> tup
     return tuple(sorted(names, key=int) if is_number else sorted(names))
 
 
-def _make_task(kind: str, names: tuple[str, ...], scheme: str, source: Path) -> Task:
+def make_task(kind: str, names: tuple[str, ...], scheme: str, source: Path) -> Task:
+    """The task whose labels, written in a scheme, have these names in this order.
+
+    Raises:
+        InputError: a tag of another scheme, or a name that is the number of another class; it
+            names `source`.
+    """
     if kind == "tagging":
         if scheme != "bioes":
             for name in names:
@@ -401,10 +441,13 @@ def _name_unknown(what: str, value: str, task: Task) -> str:
     return f"{what} {show(value)} is not among the task's labels, which are {known}."
 
 
-def _hold_out(
+def hold_out(
     examples: list[Example], fraction: float, seed: int
 ) -> tuple[list[Example], list[Example]]:
-    # Per language, and by distinct text: copies of one sentence never stand on both sides.
+    """(the rest, a share of each language), both in their order.
+
+    Copies of one sentence never stand on both sides.
+    """
     texts: dict[str, dict[tuple[str, ...], None]] = {}
     for example in examples:
         texts.setdefault(example.language, {})[example.inputs] = None
@@ -421,7 +464,8 @@ def _hold_out(
     return train, dev
 
 
-def _check_known(field: str, wanted: Iterable[str], known: set[str]) -> None:
+def check_languages(field: str, wanted: Iterable[str], known: set[str]) -> None:
+    """Raises InputError where a field names a language that is not among the known ones."""
     for language in wanted:
         if language not in known:
             raise InputError(
@@ -430,48 +474,73 @@ def _check_known(field: str, wanted: Iterable[str], known: set[str]) -> None:
             )
 
 
-def _keep_languages(examples: list[Example], wanted: Iterable[str]) -> list[Example]:
+def keep_languages(examples: list[Example], wanted: Iterable[str]) -> list[Example]:
+    """The examples in the wanted languages; all of them where none is named."""
     if not wanted:
         return examples
     kept = frozenset(wanted)
     return [example for example in examples if example.language in kept]
 
 
-def _find_transfer(data: config.Data, folder: Path) -> list[Path]:
+def _find_transfer(data: config.Data) -> dict[Path, str]:
+    # The files of unlabelled texts, each with the language that data.transfer says it has, or "".
     patterns = config.split_names(data.transfer)
     if not patterns:
-        path = _find_file(folder, "transfer")
-        return [] if path is None else [path]
-    paths = []
+        found = find_file(Path(data.folder), "transfer") if data.folder else None
+        return {} if found is None else {found: ""}
+    paths: dict[Path, str] = {}
     for pattern in patterns:
-        matches = (
-            [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
-        )
+        language, matches = "", _match(pattern)
+        before, colon, rest = pattern.partition(":")
+        if not matches and colon and _LANGUAGE_CODE.fullmatch(before):
+            language, matches = before, _match(rest)
         if not matches:
             raise InputError(f"data.transfer: no file matches {pattern!r}.")
-        paths += [Path(match) for match in matches]
-    return list(dict.fromkeys(paths))
+        for path in matches:
+            if paths.setdefault(Path(path), language) != language:
+                raise InputError(
+                    f"data.transfer names {path} twice, as {show(paths[Path(path)])} and as "
+                    f"{show(language)}: name it once."
+                )
+    return paths
 
 
-def _read_transfer(
-    data: config.Data, folder: Path, task: Task, width: int, languages: Sequence[str]
+def _match(pattern: str) -> list[str]:
+    return [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
+
+
+def read_transfer(
+    data: config.Data, task: Task, width: int = 0, raw: bool = False
 ) -> list[Example] | None:
-    paths = _find_transfer(data, folder)
+    """The unlabelled texts in `data.languages`; None where neither file nor pattern names any.
+
+    A text's language is that of the JSON field, else what `data.transfer` says of the file.
+
+    Args:
+        width: texts of a classification example, one or two; 0: as many as the first one.
+        raw: words of plain text are what `str.split` finds, as in prediction.
+
+    Raises:
+        InputError: as `read_corpus`, about these files.
+    """
+    paths = _find_transfer(data)
     if not paths:
         return None
     words: dict[str, str] = {}
     examples = []
-    for path in paths:
+    for path, said in paths.items():
         lines = read_lines(path)
-        for record in read_texts(path, lines, task.kind):
+        for record in read_texts(path, lines, task.kind, raw):
             if task.kind == "classification":
+                width = width or len(record.inputs)
                 _check_width(path, record, width)
             inputs = tuple([words.setdefault(word, word) for word in record.inputs])
-            examples.append(Example(inputs, None, record.language or UNKNOWN_LANGUAGE))
+            examples.append(Example(inputs, None, record.language or said or UNKNOWN_LANGUAGE))
     if not examples:
-        raise InputError(f"{paths[0]} holds no sentence.")
+        raise InputError(f"{next(iter(paths))} holds no sentence.")
+    languages = config.split_names(data.languages)
     if languages and any(example.language != UNKNOWN_LANGUAGE for example in examples):
-        examples = _keep_languages(examples, languages)
+        examples = keep_languages(examples, languages)
         if not examples:
             raise InputError("No transfer text has a language of data.languages: name others.")
     elif languages:

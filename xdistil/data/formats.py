@@ -112,11 +112,11 @@ def read_records(path: Path, lines: list[str], kind: str) -> Iterator[Record]:
     return _read_tsv(path, lines, kind)
 
 
-def read_texts(path: Path, lines: list[str], kind: str) -> Iterator[Record]:
+def read_texts(path: Path, lines: list[str], kind: str, raw: bool = False) -> Iterator[Record]:
     """The texts of an unlabelled file; empty lines are left out, and logged.
 
     Task files have the columns of the labelled ones without the label, in .txt as in .tsv; labels
-    in CoNLL columns and JSON lines are ignored.
+    in CoNLL columns and JSON lines are ignored. With `raw`, words are what `str.split` finds.
 
     Raises:
         InputError: as `read_records`.
@@ -126,6 +126,8 @@ def read_texts(path: Path, lines: list[str], kind: str) -> Iterator[Record]:
         return _read_conll(path, lines)
     if extension == ".jsonl":
         return _read_jsonl(path, lines, kind, labelled=False)
+    if raw and kind == "tagging":
+        lines = [" ".join(line.split()) if "\t" not in line else line for line in lines]
     if "" in lines:
         _log.info("%s: %d empty lines left out", path, lines.count(""))
     return (

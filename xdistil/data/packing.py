@@ -7,20 +7,25 @@ that has room for it.
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from pathlib import Path
 
 import numpy as np
 
-from xdistil.data.examples import Example, Task
+from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
 from xdistil.data.pieces import Pieces
+from xdistil.data.sampling import share_rows
 from xdistil.data.tags import make_legal
 from xdistil.data.words import Signal, count_words, find_words
 from xdistil.errors import InputError
 from xdistil.models.structs import Batch
 
 _FREE = np.iinfo(np.int64).max
+
+
+def _none() -> np.ndarray:
+    return np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,9 @@ class Rows:
     piece: np.ndarray  # i32[R,T] index into the arrays of Pieces; -1 is padding
     segment: np.ndarray  # i32[R,T] 1, 2, ... within the row; 0 is padding
     position: np.ndarray  # i32[R,T] 0, 1, ... restarting in every segment; 0 at padding
+    # Where languages are drawn by temperature each row holds one, and they lie one behind another:
+    languages: np.ndarray = field(default_factory=_none)  # i64[L] rows of each; else L is 0
+    quota: np.ndarray = field(default_factory=_none)  # i64[L] rows of each that an epoch reads
 
 
 def pack(pieces: Pieces, row_length: int, seed: int | None) -> Rows:
@@ -38,26 +46,40 @@ def pack(pieces: Pieces, row_length: int, seed: int | None) -> Rows:
     Raises:
         InputError: a segment longer than a row.
     """
-    lengths = np.diff(pieces.start)
-    if len(lengths) and lengths.max() > row_length:
-        raise InputError(
-            f"data.row_length {row_length} is less than a segment of {lengths.max()} pieces: "
-            "make it at least data.max_length."
-        )
+    lengths = _check_lengths(pieces, row_length)
     count = len(lengths)
     order = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
-    lengths = lengths[order]
-    row, offset, number, rows = _first_fit(lengths, row_length)
-    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    places = np.repeat(row * row_length + offset, lengths) + within
-    piece = np.full(rows * row_length, -1, np.int32)
-    segment = np.zeros(rows * row_length, np.int32)
-    position = np.zeros(rows * row_length, np.int32)
-    piece[places] = np.repeat(pieces.start[:-1][order], lengths) + within
-    segment[places] = np.repeat(number, lengths)
-    position[places] = within
-    shape = (rows, row_length)
-    return Rows(piece.reshape(shape), segment.reshape(shape), position.reshape(shape))
+    return _lay_out(pieces, row_length, order, *_first_fit(lengths[order], row_length))
+
+
+def pack_languages(
+    pieces: Pieces, row_length: int, seed: int, examples: Sequence[Example], temperature: float
+) -> Rows:
+    """Packs each language into rows of its own, for epochs that draw them by temperature.
+
+    Texts without a language are read once an epoch, as without a temperature.
+
+    Raises:
+        InputError: as `pack`.
+    """
+    names = np.array([example.language for example in examples])
+    known, sentences = np.unique(names, return_counts=True)
+    of_segment = np.searchsorted(known, names)[pieces.example]
+    lengths = _check_lengths(pieces, row_length)
+    shuffled = np.random.default_rng(seed).permutation(len(lengths))
+    orders, places = [], []
+    total = 0
+    counts = np.zeros(len(known), np.int64)
+    for language in range(len(known)):
+        order = shuffled[of_segment[shuffled] == language]
+        row, offset, number, counts[language] = _first_fit(lengths[order], row_length)
+        orders.append(order)
+        places.append((row + total, offset, number))
+        total += int(counts[language])
+    row, offset, number = map(np.concatenate, zip(*places, strict=True))
+    rows = _lay_out(pieces, row_length, np.concatenate(orders), row, offset, number, total)
+    quota = share_rows(counts, sentences, temperature, known == UNKNOWN_LANGUAGE)
+    return replace(rows, languages=counts, quota=quota)
 
 
 def fill_batch(pieces: Pieces, rows: Rows, indices: np.ndarray, padding_id: int) -> Batch:
@@ -147,6 +169,39 @@ def load_packed(folder: str | Path) -> tuple[Pieces, Rows]:
 
     pieces = Pieces(**{name: load(name) for name in Pieces.__dataclass_fields__})
     return pieces, Rows(*(load(f"row_{name}") for name in Rows.__dataclass_fields__))
+
+
+def _check_lengths(pieces: Pieces, row_length: int) -> np.ndarray:
+    lengths = np.diff(pieces.start)
+    if len(lengths) and lengths.max() > row_length:
+        raise InputError(
+            f"data.row_length {row_length} is less than a segment of {lengths.max()} pieces: "
+            "make it at least data.max_length."
+        )
+    return lengths
+
+
+def _lay_out(
+    pieces: Pieces,
+    row_length: int,
+    order: np.ndarray,
+    row: np.ndarray,
+    offset: np.ndarray,
+    number: np.ndarray,
+    rows: int,
+) -> Rows:
+    # Segments in an order, each at a row and an offset in it, as the number-th of the row.
+    lengths = np.diff(pieces.start)[order]
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    places = np.repeat(row * row_length + offset, lengths) + within
+    piece = np.full(rows * row_length, -1, np.int32)
+    segment = np.zeros(rows * row_length, np.int32)
+    position = np.zeros(rows * row_length, np.int32)
+    piece[places] = np.repeat(pieces.start[:-1][order], lengths) + within
+    segment[places] = np.repeat(number, lengths)
+    position[places] = within
+    shape = (rows, row_length)
+    return Rows(piece.reshape(shape), segment.reshape(shape), position.reshape(shape))
 
 
 def _row_arrays(rows: Rows) -> dict[str, np.ndarray]:

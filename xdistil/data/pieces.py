@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import tokenizers
-from tokenizers import pre_tokenizers
+from tokenizers import normalizers, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils import is_protobuf_available, is_sentencepiece_available
 from transformers.utils import logging as transformers_log
@@ -72,8 +72,9 @@ class LanguageCount:
 def load_tokenizer(name: str, revision: str = "main", words: bool = False) -> Tokenizer:
     """Opens the fast tokenizer of an HF folder or hub id.
 
-    With `words`, what it will cut is words, not texts: byte-level pieces (RoBERTa's) differ behind
-    a space, so that one is put before every word, as `add_prefix_space=True` of HF does.
+    With `words`, what it will cut is words, not texts: byte-level pieces (RoBERTa's, GPT-2's) and
+    those of Gemma (mmBERT's) differ behind a space, so that one is put before every word, as
+    `add_prefix_space=True` of HF does for the former.
 
     A folder with a SentencePiece model alone has it converted; what is saved later has its
     tokenizer.json.
@@ -104,14 +105,16 @@ def make_tokenizer(
     backend: tokenizers.Tokenizer,
     special: dict[str, str],
     inputs: Sequence[str] = ("input_ids", _TYPES, "attention_mask"),
+    **settings: Any,
 ) -> Tokenizer:
     """A tokenizer around a backend of one's own.
 
     `special` gives the special pieces by role, such as {"unk_token": "[UNK]", "pad_token": ...};
-    `inputs` what models are given of its answer.
+    `inputs` what models are given of its answer; `settings` what else transformers' tokenizers
+    are told, such as model_max_length.
     """
     wrapper = PreTrainedTokenizerFast(
-        tokenizer_object=backend, model_input_names=list(inputs), **special
+        tokenizer_object=backend, model_input_names=list(inputs), **special, **settings
     )
     return _wrap(wrapper, "")
 
@@ -264,13 +267,18 @@ def _explain_sentencepiece(name: str) -> str:
 
 
 def _prefix_spaces(wrapper: PreTrainedTokenizerBase) -> None:
-    step = wrapper.backend_tokenizer.pre_tokenizer
+    backend = wrapper.backend_tokenizer
+    step = backend.pre_tokenizer
     steps: Any = step if isinstance(step, pre_tokenizers.Sequence) else (step,)
     for each in steps:
         if isinstance(each, pre_tokenizers.ByteLevel) and not each.add_prefix_space:
             each.add_prefix_space = True
             # Where a folder is opened some classes build their backend anew, from this.
             wrapper.add_prefix_space = True
+    told = backend.normalizer
+    if told is not None and [told.normalize_str(text) for text in ("a", " a")] == ["a", "▁a"]:
+        # Gemma's, and mmBERT's after it, know spaces in texts, and put none before a word alone.
+        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), told])
 
 
 def _clear(backend: tokenizers.Tokenizer) -> None:

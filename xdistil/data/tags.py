@@ -35,7 +35,10 @@ def to_iob2(tags: Sequence[str], scheme: str) -> tuple[tuple[str, ...], int | No
 
 
 def make_legal(tags: Sequence[str]) -> tuple[str, ...]:
-    """IOB2 tags in which every I- that continues no entity of its type has become a B-."""
+    """IOB2 tags in which every I- that continues no entity of its type has become a B-.
+
+    Legal tags of IOB1 and BIOES keep their entities.
+    """
     return to_iob2(tags, "iob2")[0]
 
 
@@ -48,6 +51,11 @@ def convert_labels(labels: Iterable[str], scheme: str) -> tuple[str, ...]:
     converted = dict.fromkeys(to_prefix.get(label[0], label[0]) + label[1:] for label in labels)
     implied = ("B" + label[1:] for label in list(converted) if label.startswith("I-"))
     return tuple(converted | dict.fromkeys(implied))
+
+
+def answerable_tags(labels: Iterable[str]) -> tuple[str, ...]:
+    """The IOB2 tags that answers in any scheme turn into when `make_legal` has passed over them."""
+    return convert_labels(labels, "bioes")
 
 
 def allowed_tags(labels: Iterable[str], scheme: str) -> frozenset[str]:

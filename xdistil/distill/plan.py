@@ -5,7 +5,7 @@ stage with gradual unfreezing becomes several sub-stages once the student's shap
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -78,9 +78,27 @@ def labels_only() -> tuple[Stage, ...]:
     return (Stage(name="labels", loss="labels", data="train", epochs=10.0, lr=1e-3, patience=3),)
 
 
+def without_labels(plan: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """The same plan for texts without labels: no labels loss, and every stage on the transfer
+    texts.
+
+    Raises:
+        InputError: no stage is left.
+    """
+    stages = []
+    for stage in plan:
+        losses = [loss for loss in stage.loss.split("+") if loss != "labels"]
+        if losses:
+            stages.append(replace(stage, loss="+".join(losses), data="transfer"))
+    if not stages:
+        raise InputError("plan learns labels alone, and there are none: name a plan with logits.")
+    return tuple(stages)
+
+
 def group_of(path: tuple[str, ...]) -> str:
-    """The group of the parameter at a path: head, projection, bilstm, `layer N`, positions (with
-    token types, the norm of the sum and embeddings of distances) or embeddings, those of words."""
+    """The group of the parameter at a path: head, projection, bilstm, `layer N`, embeddings (those
+    of words) or positions, with all else below the head that is of no layer: token types, norms,
+    embeddings of distances. Layers that share their parameters are one group."""
     top = path[0]
     if top in ("classifier", "pooler"):
         return HEAD

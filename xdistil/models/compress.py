@@ -1,16 +1,16 @@
-"""A smaller start: word embeddings by truncated SVD, and a vocabulary of the pieces that occur."""
+"""A smaller start: word embeddings by truncated SVD, and those of a trimmed vocabulary alone."""
 
-import copy
 import dataclasses
-import json
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import tokenizers
 
-from xdistil.data.pieces import Pieces, Tokenizer, make_tokenizer
 from xdistil.errors import InputError
+from xdistil.models.bilstm import BiLSTM
+from xdistil.models.folders import Model
 from xdistil.models.structs import Array, Params
+
+_Model = TypeVar("_Model", bound=Model)
 
 
 def svd_embeddings(embedding: Array, size: int) -> np.ndarray:
@@ -33,67 +33,26 @@ def svd_embeddings(embedding: Array, size: int) -> np.ndarray:
     return (wide @ (vectors * np.sign(peaks))).astype(np.float32)
 
 
-def seen_vocabulary(tokenizer: Tokenizer, *pieces: Pieces) -> np.ndarray:
-    """The ids that a trimmed vocabulary keeps, ascending: i32[v].
+def trim_model(model: _Model, params: Params, kept: np.ndarray) -> tuple[_Model, Params]:
+    """The same model with the word embeddings' rows `kept` i32[v] alone, in that order.
 
-    They are the pieces that occur, the special tokens, and every single character, within a word
-    and at its start. So a text that was cut into `pieces`, without loss, is cut the same with what
-    is kept: WordPiece takes the longest piece that fits, and a word is unknown only for one of its
-    characters. Other texts fall back to characters. Raises InputError for a tokenizer that is not
-    WordPiece.
+    The padding id is that of the same piece. Where it becomes smaller, RoBERTa's positions, which
+    are counted from it, begin earlier: the rows before them go. Raises InputError where the padding
+    piece is not kept.
     """
-    spec = json.loads(tokenizer.backend.to_str())
-    model = spec["model"]
-    if model["type"] != "WordPiece":
+    config: Any = model.config
+    if config.padding_id not in kept:
         raise InputError(
-            f"student.vocabulary=seen needs a WordPiece tokenizer, and this one is"
-            f" {model['type']}; set student.vocabulary=all."
+            f"The model's padding id {config.padding_id} is none of the pieces that are kept: "
+            "correct pad_token_id in its config.json."
         )
-    prefix = model["continuing_subword_prefix"]
-    singles = [id for piece, id in model["vocab"].items() if len(piece.removeprefix(prefix)) == 1]
-    special = [token["id"] for token in spec["added_tokens"]]
-    special.append(model["vocab"][model["unk_token"]])
-    occurring = [np.unique(part.tokens) for part in pieces]
-    return np.unique(np.concatenate([singles, special, *occurring])).astype(np.int32)
-
-
-def trim_tokenizer(tokenizer: Tokenizer, kept: np.ndarray) -> Tokenizer:
-    """The same tokenizer with the pieces `kept` i32[v] alone, numbered 0 to v-1 in that order."""
-    spec = json.loads(tokenizer.backend.to_str())
-    renumbered = {int(old): new for new, old in enumerate(kept)}
-    backend = tokenizers.Tokenizer.from_str(json.dumps(_renumber(spec, renumbered)))
-    roles = tokenizer.wrapper.special_tokens_map
-    special = {role: piece for role, piece in roles.items() if isinstance(piece, str)}
-    trimmed = make_tokenizer(backend, special, tokenizer.wrapper.model_input_names)
-    return dataclasses.replace(trimmed, source=tokenizer.source)
-
-
-def trim_embeddings(params: Params, kept: np.ndarray) -> Params:
-    """The parameters with the word embeddings' rows `kept` alone, in that order."""
-    table = params["embeddings"]["word_embeddings"]["embedding"]
-    embeddings = {**params["embeddings"], "word_embeddings": {"embedding": table[kept]}}
-    return {**params, "embeddings": embeddings}
-
-
-def _renumber(spec: dict[str, Any], renumbered: dict[int, int]) -> dict[str, Any]:
-    """A tokenizer.json with new ids everywhere an id is written."""
-    spec = copy.deepcopy(spec)
-    spec["model"]["vocab"] = {
-        piece: renumbered[id] for piece, id in spec["model"]["vocab"].items() if id in renumbered
-    }
-    for token in spec["added_tokens"]:
-        token["id"] = renumbered[token["id"]]
-    if spec["post_processor"]:
-        _renumber_specials(spec["post_processor"], renumbered)
-    return spec
-
-
-def _renumber_specials(processor: dict[str, Any], renumbered: dict[int, int]) -> None:
-    for part in processor.get("processors", []):  # a Sequence of post-processors
-        _renumber_specials(part, renumbered)
-    for token in processor.get("special_tokens", {}).values():  # TemplateProcessing
-        token["ids"] = [renumbered[id] for id in token["ids"]]
-    for name in ("cls", "sep"):  # BertProcessing
-        if name in processor:
-            piece, id = processor[name]
-            processor[name] = [piece, renumbered[id]]
+    places = {"vocabulary_size": len(kept), "padding_id": kept.tolist().index(config.padding_id)}
+    small = dataclasses.replace(config, **places)
+    embeddings = dict(params["embeddings"])
+    embeddings["word_embeddings"] = {"embedding": embeddings["word_embeddings"]["embedding"][kept]}
+    if not isinstance(model, BiLSTM) and config.first_position > small.first_position:
+        table = embeddings["position_embeddings"]["embedding"]
+        moved = config.first_position - small.first_position
+        embeddings["position_embeddings"] = {"embedding": table[moved:]}
+    trimmed: Any = model.clone(config=small)
+    return trimmed, {**params, "embeddings": embeddings}

@@ -16,13 +16,32 @@ import numpy as np
 from flax import linen as nn
 
 from xdistil.errors import InputError, show
-from xdistil.models import bert, heads
-from xdistil.models.bert import EncoderConfig
-from xdistil.models.fields import check_rate, check_size
-from xdistil.models.fresh import draw_params
-from xdistil.models.structs import Batch, Output, Params
+from xdistil.models import heads
+from xdistil.models.fields import check_fixed, read_field
+from xdistil.models.layers import (
+    PostNormLayer,
+    SelfOutput,
+    dense,
+    embed,
+    layer_norm,
+    normal,
+    weigh,
+)
+from xdistil.models.names import Names
+from xdistil.models.shape import (
+    ACTIVATIONS,
+    KEYS,
+    EncoderConfig,
+    check_activation,
+    check_shape,
+    read_shape,
+    write_shape,
+)
+from xdistil.models.structs import Batch
+from xdistil.models.transformer import Layers, Maps, States, Transformer
 
 MODEL_TYPE = "deberta-v2"
+NAMES = Names("deberta", outside=("classifier", "pooler"))
 
 
 @dataclass(frozen=True)
@@ -72,7 +91,7 @@ def read_config(raw: Mapping[str, Any], where: str) -> DebertaConfig:
     Raises InputError as `bert.read_config` does, and for a convolution beside the first layer or
     heads and poolers of another width.
     """
-    values = bert.read_shape(raw, _DEFAULTS, where)
+    values = read_shape(raw, _DEFAULTS, where, KEYS | {"embedding_size": "embedding_size"})
     hidden_size = values["hidden_size"]
     if raw.get("embedding_size") is None:
         values["embedding_size"] = hidden_size
@@ -81,11 +100,9 @@ def read_config(raw: Mapping[str, Any], where: str) -> DebertaConfig:
         "attention_head_size": hidden_size // values["heads"],
         "pooler_hidden_size": hidden_size,
     }
-    for key, only in fixed.items():
-        if raw.get(key) not in (None, only):
-            raise InputError(f"{where}: {key} is {show(raw[key])}; only {only} is supported.")
+    check_fixed(raw, fixed, where)
     for name, key in _SWITCHES.items():
-        values[name] = _read(raw, key, getattr(DebertaConfig, name), where)
+        values[name] = read_field(raw, key, getattr(DebertaConfig, name), where)
     terms = raw.get("pos_att_type") or []
     terms = [part.strip() for part in terms.lower().split("|")] if type(terms) is str else terms
     if not isinstance(terms, list) or not all(term in _TERMS for term in terms):
@@ -93,20 +110,18 @@ def read_config(raw: Mapping[str, Any], where: str) -> DebertaConfig:
             f"{where}: pos_att_type is {show(terms)}; known are {' and '.join(_TERMS)}."
         )
     values["terms"] = tuple(term for term in _TERMS if term in terms)
-    values["buckets"] = max(0, _read(raw, "position_buckets", -1, where))
-    values["distances"] = _read(raw, "max_relative_positions", -1, where)
+    values["buckets"] = max(0, read_field(raw, "position_buckets", -1, where))
+    values["distances"] = read_field(raw, "max_relative_positions", -1, where)
     if values["distances"] < 1:
         values["distances"] = values["positions"]
-    values["norm_distances"] = "layer_norm" in _read(raw, "norm_rel_ebd", "none", where).lower()
-    values["pooler_dropout"] = _read(raw, "pooler_dropout", 0.0, where)
-    values["pooler_activation"] = _read(raw, "pooler_hidden_act", "gelu", where)
+    values["norm_distances"] = (
+        "layer_norm" in read_field(raw, "norm_rel_ebd", "none", where).lower()
+    )
+    values["pooler_dropout"] = read_field(raw, "pooler_dropout", 0.0, where)
+    values["pooler_activation"] = read_field(raw, "pooler_hidden_act", "gelu", where)
     config = DebertaConfig(**values)
-    bert.check_shape(config, where)
-    if config.pooler_activation not in bert.ACTIVATIONS:
-        raise InputError(
-            f"{where}: pooler_hidden_act is {show(config.pooler_activation)}; known are"
-            f" {', '.join(bert.ACTIVATIONS)}."
-        )
+    check_shape(config, where)
+    check_activation(config.pooler_activation, "pooler_hidden_act", where)
     if config.buckets and not 1 <= config.buckets // 2 < config.distances - 1:
         raise InputError(
             f"{where}: position_buckets is {config.buckets}; it must be from 2 to less than twice"
@@ -115,21 +130,9 @@ def read_config(raw: Mapping[str, Any], where: str) -> DebertaConfig:
     return config
 
 
-def _read(raw: Mapping[str, Any], key: str, default: Any, where: str) -> Any:
-    value = default if raw.get(key) is None else raw[key]
-    if type(default) is int:
-        return check_size(value, key, where, least=-1)
-    if type(default) is float:
-        return check_rate(value, key, where)
-    if type(value) is not type(default):
-        kind = "true or false" if type(default) is bool else "a text"
-        raise InputError(f"{where}: {key} is {show(value)}; it must be {kind}.")
-    return value
-
-
 def write_config(config: DebertaConfig) -> dict[str, Any]:
     """The keys of an HF config.json for this encoder; the inverse of `read_config`."""
-    raw = bert.write_config(config)
+    raw = write_shape(config)
     if config.embedding_size != config.hidden_size:
         raw["embedding_size"] = config.embedding_size
     return raw | {
@@ -144,65 +147,25 @@ def write_config(config: DebertaConfig) -> dict[str, Any]:
     }
 
 
-class Deberta(nn.Module):
-    """A DeBERTa encoder with the head of a task; hashable, so a jit static argument.
-
-    `task_kind` is "tagging", "classification" or "" (no head: Output.logits is None).
-    """
+class Deberta(Transformer):
+    """A DeBERTa encoder with the head of a task."""
 
     config: DebertaConfig
-    task_kind: str = ""
-    classes: int = 0
-    dtype: str = "float32"
 
-    @nn.compact
-    def __call__(
-        self,
-        batch: Batch,
-        attention: bool = False,
-        deterministic: bool = True,
-        features: Any = None,
-    ) -> Output:
-        """Batch i32[B,T] -> Output: logits f32[B,T,C], L+1 hidden f[B,T,D], maps f[B,H,T,T].
-
-        Takes and returns what `bert.Encoder` does.
-        """
-        if features is not None:
-            hidden = features.astype(self.dtype)
-            return Output(self._head(hidden, deterministic), (hidden,), None)
+    def encode(
+        self, batch: Batch, same_segment: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[States, Maps]:
         hidden = _Embeddings(self.config, self.dtype, name="embeddings")(batch, deterministic)
-        same_segment = batch.segment[:, :, None] == batch.segment[:, None, :]
-        states, maps = _Stack(self.config, self.dtype, name="encoder")(
-            hidden, same_segment, deterministic
+        return _Stack(self.config, self.dtype, name="encoder")(
+            hidden, same_segment, attention, deterministic
         )
-        logits = self._head(states[-1], deterministic)
-        return Output(logits, states, maps if attention else None)
 
-    def _head(self, hidden: jax.Array, deterministic: bool) -> jax.Array | None:
+    def classify(self, hidden: jax.Array, batch: Batch, deterministic: bool) -> jax.Array:
         config = self.config
-        if not self.task_kind:
-            return None
-        if self.task_kind == "classification":
-            hidden = nn.Dropout(config.pooler_dropout)(hidden, deterministic)
-            hidden = heads.Pooler(
-                bert.ACTIVATIONS[config.pooler_activation],
-                bert.normal(config),
-                self.dtype,
-                name="pooler",
-            )(hidden)
-        hidden = nn.Dropout(config.dropout)(hidden, deterministic)
-        logits = bert.dense(config, self.classes, self.dtype, "classifier")(hidden)
-        return logits.astype(jnp.float32)
-
-    @property
-    def features(self) -> int:
-        """The index among the hidden states of what the head reads: the last."""
-        return self.config.layers
-
-    @nn.nowrap
-    def init_params(self, key: jax.Array) -> Params:
-        """Fresh float32 parameters, drawn with `key`: normal weights, zero biases."""
-        return draw_params(self, key)
+        hidden = nn.Dropout(config.pooler_dropout)(hidden, deterministic)
+        activation = ACTIVATIONS[config.pooler_activation]
+        hidden = heads.Pooler(activation, normal(config), self.dtype, name="pooler")(hidden)
+        return self.tag(hidden, deterministic)
 
 
 class _Embeddings(nn.Module):
@@ -216,7 +179,7 @@ class _Embeddings(nn.Module):
         config = self.config
 
         def look_up(rows: int, indices: Any, name: str) -> jax.Array:
-            return bert.embed(config, rows, self.dtype, name)(indices)
+            return embed(config, rows, self.dtype, name)(indices)
 
         total = look_up(config.vocabulary_size, batch.tokens, "word_embeddings")
         if config.absolute_positions:
@@ -224,14 +187,10 @@ class _Embeddings(nn.Module):
         if config.token_types:
             total += look_up(config.token_types, batch.token_type, "token_type_embeddings")
         if config.embedding_size != config.hidden_size:
-            total = nn.Dense(
-                config.hidden_size,
-                use_bias=False,
-                dtype=self.dtype,
-                kernel_init=bert.normal(config),
-                name="embed_proj",
-            )(total)
-        total = bert.layer_norm(config, self.dtype)(total)
+            total = dense(config, config.hidden_size, self.dtype, "embed_proj", use_bias=False)(
+                total
+            )
+        total = layer_norm(config, self.dtype)(total)
         return nn.Dropout(config.dropout)(total, deterministic)
 
 
@@ -243,77 +202,34 @@ class _Stack(nn.Module):
 
     @nn.compact
     def __call__(
-        self, hidden: jax.Array, mask: jax.Array, deterministic: bool
-    ) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+        self, hidden: jax.Array, mask: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[States, Maps]:
         config = self.config
         distances = None
         if config.relative:
             table = nn.Embed(
                 2 * config.span,
                 config.hidden_size,
-                embedding_init=bert.normal(config),
+                embedding_init=normal(config),
                 name="rel_embeddings",
             )
             distances = table.embedding.astype(self.dtype)
             if config.norm_distances:
-                distances = bert.layer_norm(config, self.dtype)(distances)
-        return _Layers(config, self.dtype, name="layer")(hidden, distances, mask, deterministic)
-
-
-class _Layers(nn.Module):
-    """The layers by number; a module of its own because its name is one step of the path."""
-
-    config: DebertaConfig
-    dtype: str
-
-    @nn.compact
-    def __call__(
-        self, hidden: jax.Array, distances: jax.Array | None, mask: jax.Array, deterministic: bool
-    ) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
-        states, maps = [hidden], []
-        for index in range(self.config.layers):
-            hidden, probabilities = _Layer(self.config, self.dtype, name=str(index))(
-                hidden, distances, mask, deterministic
-            )
-            states.append(hidden)
-            maps.append(probabilities)
-        return tuple(states), tuple(maps)
-
-
-class _Layer(nn.Module):
-    """Self-attention, then the feed-forward part, each with its residual and its norm after."""
-
-    config: DebertaConfig
-    dtype: str
-
-    @nn.compact
-    def __call__(
-        self, hidden: jax.Array, distances: jax.Array | None, mask: jax.Array, deterministic: bool
-    ) -> tuple[jax.Array, jax.Array]:
-        config = self.config
-        attended, probabilities = _Attention(config, self.dtype, name="attention")(
-            hidden, distances, mask, deterministic
+                distances = layer_norm(config, self.dtype)(distances)
+        return Layers(_Layer, config, self.dtype, name="layer")(
+            hidden, mask, distances, attention=attention, deterministic=deterministic
         )
-        wide = bert.Intermediate(config, self.dtype, name="intermediate")(attended)
-        out = bert.ResidualNorm(config, self.dtype, name="output")(wide, attended, deterministic)
-        return out, probabilities
 
 
-class _Attention(nn.Module):
-    """Self-attention with its output projection, residual and norm."""
+class _Layer(PostNormLayer):
+    """A layer whose self-attention looks at contents and distances."""
 
-    config: DebertaConfig
-    dtype: str
-
-    @nn.compact
-    def __call__(
-        self, hidden: jax.Array, distances: jax.Array | None, mask: jax.Array, deterministic: bool
-    ) -> tuple[jax.Array, jax.Array]:
-        context, probabilities = _SelfAttention(self.config, self.dtype, name="self")(
-            hidden, distances, mask, deterministic
+    def attend(
+        self, hidden: jax.Array, mask: jax.Array, *more: Any, attention: bool, deterministic: bool
+    ) -> tuple[jax.Array, jax.Array | None]:
+        return SelfOutput(_SelfAttention, self.config, self.dtype, name="attention")(
+            hidden, mask, *more, attention=attention, deterministic=deterministic
         )
-        residual_norm = bert.ResidualNorm(self.config, self.dtype, name="output")
-        return residual_norm(context, hidden, deterministic), probabilities
 
 
 class _SelfAttention(nn.Module):
@@ -329,40 +245,40 @@ class _SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, hidden: jax.Array, distances: jax.Array | None, mask: jax.Array, deterministic: bool
+        self,
+        hidden: jax.Array,
+        mask: jax.Array,
+        distances: jax.Array | None,
+        attention: bool,
+        deterministic: bool,
     ) -> tuple[jax.Array, jax.Array]:
         config = self.config
 
-        def dense(name: str) -> nn.Dense:
-            return bert.dense(config, config.hidden_size, self.dtype, name)
+        def make(name: str) -> nn.Dense:
+            return dense(config, config.hidden_size, self.dtype, name)
 
         def by_head(projected: jax.Array) -> jax.Array:  # f[...,T,D] -> f[...,H,T,D/H]
             split = projected.reshape(*projected.shape[:-1], config.heads, -1)
             return jnp.swapaxes(split, -3, -2)
 
-        to_query, to_key = dense("query_proj"), dense("key_proj")
+        to_query, to_key = make("query_proj"), make("key_proj")
         scale = (config.hidden_size // config.heads * (1 + len(config.terms))) ** 0.5
         query, key = (by_head(project(hidden)) / scale for project in (to_query, to_key))
-        value = by_head(dense("value_proj")(hidden))
+        value = by_head(make("value_proj")(hidden))
         scores = scale * query @ jnp.swapaxes(key, -1, -2)
         if distances is not None:
             distances = nn.Dropout(config.dropout)(distances, deterministic)
             length = hidden.shape[1]
             apart = np.arange(-length, length)
             if "c2p" in config.terms:  # in row i and column j, the distance i - j
-                project = to_key if config.shared_projections else dense("pos_key_proj")
-                rows = by_head(project(distances[_find_rows(config, -apart)]))
+                project = to_key if config.shared_projections else make("pos_key_proj")
+                rows = by_head(project(distances[find_rows(config, -apart)]))
                 scores += _align(query @ jnp.swapaxes(rows, -1, -2))
             if "p2c" in config.terms:  # in row j and column i, the distance i - j
-                project = to_query if config.shared_projections else dense("pos_query_proj")
-                rows = by_head(project(distances[_find_rows(config, apart)]))
+                project = to_query if config.shared_projections else make("pos_query_proj")
+                rows = by_head(project(distances[find_rows(config, apart)]))
                 scores += jnp.swapaxes(_align(key @ jnp.swapaxes(rows, -1, -2)), -1, -2)
-        # The softmax is taken in float32 whatever the arithmetic: its sums are long.
-        scores = jnp.where(mask[:, None], scores.astype(jnp.float32), -jnp.inf)
-        probabilities = jax.nn.softmax(scores, axis=-1)
-        dropped = nn.Dropout(config.attention_dropout)(probabilities, deterministic)
-        context = jnp.swapaxes(dropped.astype(value.dtype) @ value, 1, 2)
-        return context.reshape(hidden.shape), probabilities
+        return weigh(scores, value, mask, config.attention_dropout, deterministic)
 
 
 def _align(scores: jax.Array) -> jax.Array:
@@ -376,7 +292,7 @@ def _align(scores: jax.Array) -> jax.Array:
     return flat.reshape(*scores.shape[:-1], 2 * length - 1)[..., :length]
 
 
-def _find_rows(config: DebertaConfig, distances: np.ndarray) -> np.ndarray:
+def find_rows(config: DebertaConfig, distances: np.ndarray) -> np.ndarray:
     """The row of the embeddings that each distance i64[N] has.
 
     With buckets, distances up to half of them have their own, and further ones share theirs with

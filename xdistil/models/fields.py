@@ -1,5 +1,6 @@
 """Values of a config.json from anywhere: of the right type and within bounds."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from xdistil.errors import InputError, show
@@ -21,3 +22,27 @@ def check_rate(value: Any, key: str, where: str) -> float:
     if type(value) not in (int, float) or not 0 <= value <= 1:  # NaN is in no range
         raise InputError(f"{where}: {key} is {show(value)}; it must be a number from 0 to 1.")
     return float(value)
+
+
+def read_field(raw: Mapping[str, Any], key: str, default: Any, where: str) -> Any:
+    """The value under a key, or the default where there is none; of the default's type.
+
+    Raises InputError for a value of another type, a whole number that is no size and not -1, and a
+    number that is no rate.
+    """
+    value = default if raw.get(key) is None else raw[key]
+    if type(default) is int:
+        return check_size(value, key, where, least=-1)
+    if type(default) is float:
+        return check_rate(value, key, where)
+    if type(value) is not type(default):
+        kind = "true or false" if type(default) is bool else "a text"
+        raise InputError(f"{where}: {key} is {show(value)}; it must be {kind}.")
+    return value
+
+
+def check_fixed(raw: Mapping[str, Any], fixed: Mapping[str, Any], where: str) -> None:
+    """Raises InputError where a key asks for something else than the only value supported."""
+    for key, only in fixed.items():
+        if raw.get(key) not in (None, only):
+            raise InputError(f"{where}: {key} is {show(raw[key])}; only {only!r} is supported.")

@@ -21,26 +21,18 @@ from flax import traverse_util
 from xdistil.data.examples import Task
 from xdistil.data.pieces import Tokenizer, save_tokenizer
 from xdistil.errors import InputError, show, show_name
-from xdistil.models import bert, bilstm, deberta, names, weights
+from xdistil.models import bilstm, names, weights
+from xdistil.models.families import FAMILIES
 from xdistil.models.fields import LARGEST
 from xdistil.models.hub import find_folder
 from xdistil.models.names import Path as LeafPath
 from xdistil.models.structs import Params
+from xdistil.models.transformer import Transformer
 
-Transformer = bert.Encoder | deberta.Deberta
 Model = Transformer | bilstm.BiLSTM
 
 _HEADS = {"tagging": "ForTokenClassification", "classification": "ForSequenceClassification"}
 _HEAD_PARTS = ("pooler", "classifier")  # the parts of the parameters that a task may make anew
-_CLASS_NAMES = {
-    "bert": "Bert",
-    "electra": "Electra",
-    "roberta": "Roberta",
-    "xlm-roberta": "XLMRoberta",
-    "camembert": "Camembert",
-    deberta.MODEL_TYPE: "DebertaV2",
-    bilstm.MODEL_TYPE: "XdistilBiLSTM",
-}
 _WORD_EMBEDDINGS = ("embeddings", "word_embeddings", "embedding")
 _POSITIONS = ("embeddings", "position_embeddings", "embedding")
 _NO_LABEL = re.compile(r"[\t\n\r\ud800-\udfff]")
@@ -89,6 +81,23 @@ def load_model(
         notes += more
     params, more = _fill(model, found, tensors.where, seed)
     return Loaded(model, params, raw, notes + more, task)
+
+
+def read_task(name: str, revision: str = "main") -> Task | None:
+    """The task of the head in a folder or hub id, by its config.json; None: it has no head.
+
+    Raises InputError where the config cannot be read, or the head answers something else than one
+    class for each word or text.
+    """
+    config_file = find_folder(name, revision) / "config.json"
+    raw = weights.read_json(config_file)
+    problem = raw.get("problem_type")
+    if problem not in (None, "single_label_classification"):
+        raise InputError(
+            f"{config_file}: problem_type is {show(problem)}; only heads that answer one class are "
+            "supported."
+        )
+    return _read_task(raw, config_file)
 
 
 def save_model(
@@ -179,13 +188,13 @@ def _build_model(raw: dict[str, Any], where: str, task: Task | None, dtype: str)
     model_type = raw.get("model_type")
     if model_type == bilstm.MODEL_TYPE:
         return bilstm.BiLSTM(bilstm.read_config(raw, where), classes, dtype)
-    if isinstance(model_type, str) and model_type in bert.FAMILIES:
-        return bert.Encoder(bert.read_config(raw, where), kind, classes, dtype)
-    if model_type == deberta.MODEL_TYPE:
-        return deberta.Deberta(deberta.read_config(raw, where), kind, classes, dtype)
+    if isinstance(model_type, str) and model_type in FAMILIES:
+        family = FAMILIES[model_type]
+        return family.build(family.read_config(raw, where), kind, classes, dtype)
+    known = ", ".join([*FAMILIES, bilstm.MODEL_TYPE])
     raise InputError(
-        f"{where}: the model type {show(model_type)} is not supported; supported are"
-        f" {', '.join(_CLASS_NAMES)}."
+        f"{where}: the model type {show(model_type)} is not supported; supported are {known}"
+        " (docs/add_a_family.md tells how to add another)."
     )
 
 
@@ -203,11 +212,10 @@ def _sort_tensors(
             continue
         if model_type == bilstm.MODEL_TYPE:
             path = tuple(name.split("."))
-        elif tensors.flax:
-            path = names.read_flax_path(tuple(name.split("/")), names.PREFIXES[model_type])
         else:
-            path = names.read_name(name, names.PREFIXES[model_type])
-            if path[-1] == "kernel":
+            table = FAMILIES[model_type].names
+            path = table.read_flax(name) if tensors.flax else table.read(name)
+            if len(path) > 1 and table.is_transposed(path, tensors.flax):
                 value = value.transposed()
         if path in found:
             raise InputError(
@@ -252,10 +260,10 @@ def _fill(
     model: Model, found: dict[LeafPath, weights.Stored], where: Path, seed: int
 ) -> tuple[Params, list[str]]:
     """Parameters with every leaf of the model, from what was found; a missing head is made anew."""
-    if isinstance(model, Transformer) and model.config.layers > len(found):
+    if isinstance(model, Transformer) and model.config.own_layers > len(found):
         raise InputError(
-            f"{where} holds {len(found)} tensors; config.json asks for {model.config.layers} layers"
-            " of several each."
+            f"{where} holds {len(found)} tensors; config.json asks for {model.config.own_layers}"
+            " layers of several each."
         )
     expected = _shapes(model)
     notes = []
@@ -321,23 +329,22 @@ def _name_tensors(model: Model, params: Params) -> dict[str, np.ndarray]:
         raise ValueError("the parameters to be saved are not those of the model")
     if isinstance(model, bilstm.BiLSTM):
         return {".".join(path): leaf for path, leaf in flat.items()}
-    prefix = names.PREFIXES[model.config.model_type] if model.task_kind else ""
+    table = FAMILIES[model.config.model_type].names
     tensors = {}
     for path, leaf in flat.items():
-        leaf = leaf.T if path[-1] == "kernel" else leaf
-        tensors[names.write_name(path, prefix)] = np.ascontiguousarray(leaf, np.float32)
+        leaf = leaf.T if table.is_transposed(path, flax=False) else leaf
+        name = table.write(path, headed=bool(model.task_kind))
+        tensors[name] = np.ascontiguousarray(leaf, np.float32)
     return tensors
 
 
 def _write_config(model: Model, task: Task | None) -> dict[str, Any]:
     if isinstance(model, bilstm.BiLSTM):
-        raw = bilstm.write_config(model.config)
-    elif isinstance(model, deberta.Deberta):
-        raw = deberta.write_config(model.config)
+        raw, class_name = bilstm.write_config(model.config), "XdistilBiLSTM"
     else:
-        raw = bert.write_config(model.config)
-    suffix = _HEADS[task.kind] if task else "Model"
-    raw["architectures"] = [_CLASS_NAMES[raw["model_type"]] + suffix]
+        family = FAMILIES[model.config.model_type]
+        raw, class_name = family.write_config(model.config), family.class_name
+    raw["architectures"] = [class_name + (_HEADS[task.kind] if task else "Model")]
     raw["dtype"] = "float32"
     if task:
         raw["id2label"] = {str(index): label for index, label in enumerate(task.labels)}

@@ -2,55 +2,84 @@
 
 The table is a rule, not a list. A path such as ("encoder", "layer", "0", "output", "dense",
 "kernel") is the PyTorch name `bert.encoder.layer.0.output.dense.weight`: joined by dots, the last
-part renamed, the family's prefix before everything but the classifier (and DeBERTa's pooler).
+part renamed, the family's prefix before everything but the classifier. Four parts are called the
+same in every family, because the library asks for them: `embeddings/word_embeddings`,
+`encoder/layer/N`, `pooler` and `classifier`. A family whose checkpoints call them otherwise says
+how.
 """
 
 import re
+from dataclasses import dataclass
 
 Path = tuple[str, ...]
 
 # Parts of a checkpoint that are no part of an encoder for tagging or classification.
 PRETRAINING = re.compile(
     r"(cls|qa_outputs|lm_head|generator_lm_head|generator_predictions|discriminator_predictions"
-    r"|lm_predictions|mask_predictions)[./]"
+    r"|lm_predictions|mask_predictions|predictions|sop_classifier|decoder|multiple_choice_head"
+    r"|vocab_transform|vocab_layer_norm|vocab_projector)[./]"
 )
-# Indices that older releases saved, and what DeBERTa-v3's discriminator added to its embeddings.
-BUFFERS = re.compile(r"(\w+\.)?embeddings\.(position_ids|token_type_ids|\w+_embeddings\._weight)")
-# The model type -> the prefix of its encoder's tensors.
-PREFIXES = {
-    "bert": "bert",
-    "electra": "electra",
-    "roberta": "roberta",
-    "xlm-roberta": "roberta",
-    "camembert": "roberta",
-    "deberta-v2": "deberta",
-}
-_RENAMED = {"gamma": "scale", "beta": "bias"}  # layer norms of the first TensorFlow checkpoints
+# Indices and masks that older releases saved, and what DeBERTa-v3's discriminator added to its
+# embeddings.
+BUFFERS = re.compile(
+    r"(\w+\.)?embeddings\.(position_ids|token_type_ids|\w+_embeddings\._weight)"
+    r"|(\w+\.)?h\.\d+\.attn\.(bias|masked_bias)"
+)
+_SPELLINGS = {"gamma": "scale", "beta": "bias"}  # layer norms of the first TensorFlow checkpoints
+_EMBEDDING = re.compile(r"\w+_embeddings|relative_attention_bias")
+_NORM = re.compile(r"LayerNorm|(\w+_)?norm|ln_\w")
 
 
-def write_name(path: Path, prefix: str) -> str:
-    """The PyTorch name of a leaf; the prefix is empty for a model without a head."""
-    *parents, leaf = path
-    if leaf in ("kernel", "scale", "embedding"):
-        leaf = "weight"
-    outside = ("classifier", "pooler") if prefix == "deberta" else ("classifier",)
-    prefixed = [prefix] if prefix and parents[0] not in outside else []
-    return ".".join([*prefixed, *parents, leaf])
+@dataclass(frozen=True)
+class Names:
+    """How a family's checkpoints name the leaves of a model."""
 
+    prefix: str  # of the encoder's tensors in a model with a head
+    outside: tuple[str, ...] = ("classifier",)  # what stands beside the encoder, without prefix
+    # Ours -> theirs, of beginnings of dotted names that differ.
+    renamed: tuple[tuple[str, str], ...] = ()
+    turned: tuple[str, ...] = ()  # layers whose weights lie the other way round than others'
 
-def read_name(name: str, prefix: str) -> Path:
-    """The path that a PyTorch name stands for, with or without the prefix of its family."""
-    *parents, leaf = name.removeprefix(f"{prefix}.").split(".")
-    leaf = _RENAMED.get(leaf, leaf)
-    parent = parents[-1] if parents else ""
-    if leaf == "weight":
-        if parent.endswith("_embeddings"):
-            leaf = "embedding"
-        else:
-            leaf = "scale" if parent == "LayerNorm" else "kernel"
-    return (*parents, leaf)
+    def write(self, path: Path, headed: bool) -> str:
+        """The PyTorch name of a leaf of a model, with a head or without."""
+        *parents, leaf = path
+        if leaf in ("kernel", "scale", "embedding"):
+            leaf = "weight"
+        name = ".".join([*parents, leaf])
+        for ours, theirs in self.renamed:
+            if name.startswith(f"{ours}."):
+                name = theirs + name.removeprefix(ours)
+                break
+        outside = name.split(".")[0] in self.outside
+        return name if outside or not headed else f"{self.prefix}.{name}"
 
+    def read(self, name: str) -> Path:
+        """The path that a PyTorch name stands for, with or without the family's prefix."""
+        *parents, leaf = self._rename(name.removeprefix(f"{self.prefix}.")).split(".")
+        leaf = _SPELLINGS.get(leaf, leaf)
+        parent = parents[-1] if parents else ""
+        if leaf == "weight":
+            if _EMBEDDING.fullmatch(parent):
+                leaf = "embedding"
+            else:
+                leaf = "scale" if _NORM.fullmatch(parent) else "kernel"
+        return (*parents, leaf)
 
-def read_flax_path(path: Path, prefix: str) -> Path:
-    """Our path of a leaf in an HF Flax checkpoint, with or without the prefix of its family."""
-    return path[1:] if path[0] == prefix and len(path) > 1 else path
+    def read_flax(self, name: str) -> Path:
+        """The path of a leaf in an HF Flax checkpoint, whose parts are joined by slashes."""
+        return tuple(
+            self._rename(name.replace("/", ".").removeprefix(f"{self.prefix}.")).split(".")
+        )
+
+    def is_transposed(self, path: Path, flax: bool) -> bool:
+        """Whether a leaf of ours is stored the other way round, here or in an HF Flax checkpoint.
+
+        PyTorch's linear layers are [out, in], Flax's [in, out]; a turned layer swaps the two.
+        """
+        return path[-1] == "kernel" and (path[-2] in self.turned) == flax
+
+    def _rename(self, name: str) -> str:
+        for ours, theirs in self.renamed:
+            if name.startswith(f"{theirs}."):
+                return ours + name.removeprefix(theirs)
+        return name

@@ -1,6 +1,7 @@
 """The student: its shape from the config, its first parameters from the fine-tuned teacher."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -124,9 +125,8 @@ def _with_embedding(params: Params, embedding: np.ndarray) -> Params:
 
 def with_dropout(model: Model, dropout: float) -> Model:
     """The same model with another dropout rate everywhere."""
-    if isinstance(model, BiLSTM):
-        return model.clone(config=replace(model.config, dropout=dropout))
-    return model.clone(config=replace(model.config, dropout=dropout, attention_dropout=dropout))
+    rates: Any = {field.name: dropout for field in fields(model.config) if "dropout" in field.name}
+    return model.clone(config=replace(model.config, **rates))
 
 
 def count_parameters(params: Params) -> dict[str, int]:

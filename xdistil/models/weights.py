@@ -30,14 +30,18 @@ class Stored(NamedTuple):
 
     shape: tuple[int, ...]
     read: Callable[[], np.ndarray]  # float32, of this shape; InputError for what is no finite float
+    read_raw: Callable[[], np.ndarray]  # of the type that it is stored in; InputError likewise,
+    # but for whole numbers and truth values
 
     def transposed(self) -> "Stored":
         """The same with its axes in reverse."""
-        return Stored(self.shape[::-1], lambda: self.read().T)
+        return Stored(self.shape[::-1], lambda: self.read().T, lambda: self.read_raw().T)
 
     def take_last(self, order: list[int]) -> "Stored":
         """The same with these places of its last axis, as many as it has."""
-        return Stored(self.shape, lambda: self.read()[..., order])
+        return Stored(
+            self.shape, lambda: self.read()[..., order], lambda: self.read_raw()[..., order]
+        )
 
 
 class Tensors(NamedTuple):
@@ -102,13 +106,19 @@ def _find_stored(path: Path, file: Any, name: str) -> Stored:
     header = file.get_slice(name)
     dtype = header.get_dtype()
 
+    def read_raw() -> np.ndarray:
+        if dtype.startswith("F") and dtype not in _FLOATS:
+            raise _not_floats(path, name, dtype)
+        with _tell_damage(path):
+            return _check_finite(file.get_tensor(name), name, path)
+
     def read() -> np.ndarray:
         if dtype not in _FLOATS:
             raise _not_floats(path, name, dtype)
         with _tell_damage(path):
             return _to_float32(file.get_tensor(name), name, path)
 
-    return Stored(tuple(header.get_shape()), read)
+    return Stored(tuple(header.get_shape()), read, read_raw)
 
 
 @contextlib.contextmanager
@@ -135,7 +145,7 @@ def _read_pickle(path: Path, names: list[str] | None) -> dict[str, Stored]:
                 raise _not_floats(path, name, tensor.dtype.name)
             return _to_float32(tensor.read(), name, path)
 
-        return Stored(tensor.shape, read)
+        return Stored(tensor.shape, read, lambda: _check_finite(tensor.read(), name, path))
 
     return {name: store(name) for name in names or held}
 
@@ -181,7 +191,7 @@ def _read_msgpack(path: Path) -> dict[str, Stored]:
                 raise _not_floats(path, name, value.dtype.name)
             return _to_float32(value, name, path)
 
-        return Stored(value.shape, read)
+        return Stored(value.shape, read, lambda: _check_finite(value, name, path))
 
     return {name: store(name, np.asarray(value)) for name, value in flat.items()}
 
@@ -199,7 +209,10 @@ def _not_floats(path: Path, name: str, dtype: str) -> InputError:
 
 def _to_float32(value: np.ndarray, name: str, path: Path) -> np.ndarray:
     with np.errstate(over="ignore"):  # what overflows is told as not finite
-        value = value.astype(np.float32, copy=False)
+        return _check_finite(value.astype(np.float32, copy=False), name, path)
+
+
+def _check_finite(value: np.ndarray, name: str, path: Path) -> np.ndarray:
     if not np.isfinite(value).all():
         raise InputError(f"{path}: {show_name(name)} holds numbers that are not finite.")
     return value

@@ -12,11 +12,16 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from xdistil.config import Experiment, Stage
 from xdistil.data.examples import UNKNOWN_LANGUAGE
+from xdistil.distill.plan import without_labels
 from xdistil.errors import InputError
 from xdistil.results.report import (
+    AGREEMENT,
+    HELD_OUT,
     LANGUAGE_SCORE,
-    SCORE_NAMES,
     describe_outcome,
+    find_scores,
+    has_gold,
+    name_score,
     scored_split,
     tabulate_gaps,
 )
@@ -27,6 +32,7 @@ _PIPELINES = {"tagging": "token-classification", "classification": "text-classif
 _METRICS = {"f1": "f1", "accuracy": "accuracy"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _WORST = 5
+_NOTHING: dict[str, dict] = {"per_language": {}}
 _CITATIONS = """\
 The method is that of Subhabrata Mukherjee and Ahmed Hassan Awadallah, XtremeDistil: Multi-stage
 Distillation for Massive Multilingual Models, ACL 2020."""
@@ -95,21 +101,23 @@ def render_card(
         f"{format_bytes(model['bytes']['model'])}, tokenizer "
         f"{format_bytes(model['bytes']['tokenizer'])}."
     )
-    score = f"{SCORE_NAMES[MAIN_SCORE[kind]]} {format_score(model[split][MAIN_SCORE[kind]])}"
+    scores = find_scores(results, which, split)
+    score = "fine-tuned elsewhere"
+    if scores is not None:
+        score = f"{name_score(results, split)} {format_score(scores[MAIN_SCORE[kind]])}"
     parts = [
         f"---\n{metadata.to_yaml()}\n---",
         f"# {metadata.model_name}",
-        f"A {which} for {_name_task(kind)}: {score} on {split}. {size}",
+        f"A {which} for {_name_task(kind)}: {score}. {size}",
         "## Use",
         _describe_use(folder, kind, which == "student" and experiment.student.kind == "bilstm"),
-        f"## Scores on {split}",
-        _render_languages(results, split),
+        *_render_languages(results, split),
         "## How it was made",
         _describe_making(which, results, experiment, environment),
     ]
     if which == "student":
         parts += ["## Beside its teacher", " ".join(describe_outcome(results))]
-        parts += [_describe_speed(results, environment)]
+        parts += [_describe_speed(results, environment), _describe_export(results.get("export"))]
     parts += ["## Limits", _describe_limits(results, which, split), _CITATIONS]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -119,8 +127,10 @@ def _describe_metadata(
 ) -> ModelCardData:
     kind = results["task"]
     data = experiment.data
-    name = Path(data.folder).name if data.folder else "generated"
-    score, languages = LANGUAGE_SCORE[kind], results[which][split]["per_language"]
+    name = Path(data.folder).name if data.folder else "generated" if data.generate else "texts"
+    scores = find_scores(results, which, split) or {MAIN_SCORE[kind]: None, **_NOTHING}
+    score, languages = LANGUAGE_SCORE[kind], scores["per_language"]
+    shown = AGREEMENT if split == HELD_OUT else score
     base = experiment.teacher.model
     evaluated = [
         EvalResult(
@@ -130,11 +140,11 @@ def _describe_metadata(
             dataset_config=language,
             dataset_split=split,
             metric_type=_METRICS[score],
-            metric_name=score,
+            metric_name=shown,
             metric_value=value,
         )
         for language, value in (
-            ("all", results[which][split][MAIN_SCORE[kind]]),
+            ("all", scores[MAIN_SCORE[kind]]),
             *((language, each[score]) for language, each in sorted(languages.items())),
         )
         if value is not None
@@ -182,30 +192,29 @@ def _describe_use(folder: Path, kind: str, is_bilstm: bool) -> str:
     return "\n\n".join(blocks)
 
 
-def _render_languages(results: dict[str, Any], split: str) -> str:
+def _render_languages(results: dict[str, Any], split: str) -> list[str]:
     kind = results["task"]
+    if split == HELD_OUT:
+        return []  # the teacher has no score there, and the student's stands above
     student, teacher = results["student"][split]["per_language"], results["teacher"][split]
     if teacher is None:  # its signals came from a file that does not have these texts
-        score = LANGUAGE_SCORE[kind]
-        lines = ["| language | student | sentences |", "|---|---:|---:|"]
-        lines += [
-            f"| {language} | {format_score(each[score])} | {each['sentences']:,} |"
-            for language, each in sorted(student.items())
-        ]
-        return "\n".join(lines)
+        return []
     rows = tabulate_gaps(teacher["per_language"], student, LANGUAGE_SCORE[kind])
     totals = [results[name][split][MAIN_SCORE[kind]] for name in ("teacher", "student")]
     sentences = sum(each["sentences"] for each in student.values())
     gap = "-" if None in totals else f"{100 * (totals[1] - totals[0]):+.2f}"
     rows.append(("all", *map(format_score, totals), gap, f"{sentences:,}"))
     lines = ["| language | teacher | student | gap | sentences |", "|---|---:|---:|---:|---:|"]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+    table = "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+    return [f"## Scores on {split}", table]
 
 
 def _describe_making(
     which: str, results: dict[str, Any], experiment: Experiment, environment: dict[str, Any]
 ) -> str:
     plan = experiment.teacher.plan if which == "teacher" else experiment.plan
+    if not has_gold(results):
+        plan = without_labels(experiment.plan)
     stages: list[str] = []
     if which == "student" or experiment.teacher.finetune:
         stages = [f"- {_describe_stage(stage)}" for stage in plan]
@@ -244,18 +253,41 @@ def _describe_speed(results: dict[str, Any], environment: dict[str, Any]) -> str
     )
 
 
+def _describe_export(export: dict[str, Any] | None) -> str:
+    """The ONNX files, and how the one in int8 did at the gate; `export` as results.json has it."""
+    if export is None or export["bytes"] is None:
+        return ""
+    told = f"`onnx/model.onnx` has {format_bytes(export['bytes'])}."
+    if export.get("chosen") is None:
+        return told
+    trial = export["tried"][-1]
+    changes = " and ".join(
+        f"{100 * (verdict['small'] - verdict['whole']):+.2f} points on {split}"
+        for split in ("dev", "test")
+        if (verdict := trial[split])
+    )
+    return (
+        f"{told} `onnx/model_quantized.onnx` ({trial['name']}) has {format_bytes(trial['bytes'])}, "
+        f"with tokenizer and config {format_bytes(trial['loaded'])}; against float32 it scores "
+        f"{changes}, and no language is significantly worse."
+    )
+
+
 def _describe_limits(results: dict[str, Any], which: str, split: str) -> str:
     score = LANGUAGE_SCORE[results["task"]]
     languages = {
         language: each[score]
-        for language, each in results[which][split]["per_language"].items()
+        for language, each in (find_scores(results, which, split) or _NOTHING)[
+            "per_language"
+        ].items()
         if each[score] is not None
     }
     worst = sorted(languages, key=lambda language: (languages[language], language))[:_WORST]
     lines = []
     if len(languages) > 1:
         told = ", ".join(f"{language} {format_score(languages[language])}" for language in worst)
-        lines.append(f"Its worst languages on {split}: {told}.")
+        where = "held-out texts" if split == HELD_OUT else split
+        lines.append(f"Its worst languages on {where}: {told}.")
     lines.append(
         "Scores are those of the data it was tested on; on other domains and languages they may be "
         "far lower, and biases of the labels and of the teacher are passed on."

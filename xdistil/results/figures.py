@@ -8,7 +8,16 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from xdistil.results.report import LANGUAGE_SCORE, SCORE_NAMES, list_gaps, scored_split
+from xdistil.results.report import (
+    AGREEMENT,
+    LANGUAGE_SCORE,
+    SCORE_NAMES,
+    find_scores,
+    has_gold,
+    list_gaps,
+    name_score,
+    scored_split,
+)
 from xdistil.results.scores import MAIN_SCORE
 
 _TEACHER, _STUDENT, _BASELINE = "#444444", "#c8442c", "#7f9bb3"
@@ -88,10 +97,11 @@ def draw_course(lines: list[dict[str, Any]], results: dict[str, Any]) -> Figure:
         below.plot(*zip(*during, strict=True), ".", color=_BASELINE, label="during the stage")
     if after:
         below.plot(*zip(*after, strict=True), "o", color=_STUDENT, label="after the stage")
-    teacher = results["teacher"]["dev"]
+    gold = has_gold(results)
+    teacher = results["teacher"]["dev"] if gold else None
     if teacher is not None and teacher[main] is not None:
         below.axhline(100 * teacher[main], color=_TEACHER, linestyle="--", label="teacher")
-    below.set_ylabel(f"{SCORE_NAMES[main]} on dev, %")
+    below.set_ylabel(f"{SCORE_NAMES[main]} on dev, %" if gold else f"{AGREEMENT}, %")
     if below.get_legend_handles_labels()[0]:
         below.legend(frameon=False, loc="lower right")
     names = [f"{stage['name']}\n{stage['steps']:,} steps" for stage in results["stages"]]
@@ -105,7 +115,7 @@ def draw_course(lines: list[dict[str, Any]], results: dict[str, Any]) -> Figure:
 def draw_languages(results: dict[str, Any]) -> Figure | None:
     """Teacher and student on every language, the largest loss at the top; None for one language."""
     split, score = scored_split(results), LANGUAGE_SCORE[results["task"]]
-    teacher, student = (results[name][split] for name in ("teacher", "student"))
+    teacher, student = (find_scores(results, name, split) for name in ("teacher", "student"))
     if teacher is None or student is None:
         return None
     teacher, student = teacher["per_language"], student["per_language"]
@@ -160,8 +170,8 @@ def _draw_models(
 ) -> None:
     """One panel: teacher and student at their places, the baselines at the student's."""
     points = [
-        ("teacher", places[0], results["teacher"][split], _TEACHER),
-        ("student", places[1], results["student"][split], _STUDENT),
+        ("teacher", places[0], find_scores(results, "teacher", split), _TEACHER),
+        ("student", places[1], find_scores(results, "student", split), _STUDENT),
         *(
             (baseline["name"], places[1], baseline[split], _BASELINE)
             for baseline in results["baselines"]
@@ -177,4 +187,4 @@ def _draw_models(
     axes.set_xticks([], minor=True)
     axes.margins(x=0.25, y=0.15)
     axes.set_xlabel(what)
-    axes.set_ylabel(f"{SCORE_NAMES[main]} on {split}, %")
+    axes.set_ylabel(f"{name_score(results, split)}, %")

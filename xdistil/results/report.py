@@ -5,16 +5,20 @@ undefined or not measured is null):
 
     format     1
     task       "tagging" or "classification"
-    seed, selected_on
+    gold       false: there were no labels to learn from (true where the key is missing)
+    seed, selected_on   "dev"; "agreement" without labels
     teacher    labels (sentences it learnt from), parameters {total, embeddings}, bytes {model,
                tokenizer, folder}, dev, test: scores; of signals from a file the scores alone
-    student    the same
+    student    the same; without labels also agreement: held_out, dev, test: scores of its answers
+               with the teacher's as gold (dev and test of every model are of gold files, if any)
     retention  the student's main score on test (on dev without a test) over the teacher's
     compression   the teacher's parameters over the student's
     stages     of the student's plan, in order: name, groups (those that train), steps, best (of
-               what is monitored), monitor (its name), dev: scores after the stage
+               what is monitored), monitor (its name), dev: scores after the stage (without labels
+               agreement with the teacher on the held-out texts)
     baselines  the student without a teacher: name, labels (sentences), lr, steps, dev, test: scores
     gazetteer  dev, test: scores of looking the training names up
+    export     where it was asked for: as `phases.export_student` returns it
     timing     total and stages {name: seconds}, speedup: as `speed.measure_speed` returns it
 
 Tables show percent, as papers do.
@@ -37,6 +41,8 @@ SCORE_NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "accuracy": "accu
 _SECOND_SCORE = {"tagging": "micro_f1", "classification": "macro_f1"}
 LANGUAGE_SCORE = {"tagging": "f1", "classification": "accuracy"}
 _SETTINGS = {"batch_32": "32 sentences at once", "single": "one sentence"}
+AGREEMENT = "agreement with the teacher"  # stands for a score where there are no labels
+HELD_OUT = "held_out"  # the transfer texts on which answers are compared in a run without labels
 
 
 @dataclass(frozen=True)
@@ -99,8 +105,10 @@ def _list_tables(results: dict, languages: int | None) -> list[_Table]:
 
 
 def _describe_run(results: dict) -> str:
-    kind = results["task"]
-    return f"{kind.capitalize()}, seed {results['seed']}, chosen on {results['selected_on']}"
+    chosen = f"chosen on {results['selected_on']}"
+    if not has_gold(results):
+        chosen = "without labels, chosen by agreement with the teacher on held-out texts"
+    return f"{results['task'].capitalize()}, seed {results['seed']}, {chosen}"
 
 
 def describe_outcome(results: dict) -> list[str]:
@@ -108,6 +116,14 @@ def describe_outcome(results: dict) -> list[str]:
     kind = results["task"]
     split = scored_split(results)
     lines = []
+    if not has_gold(results):
+        agreement = format_score(
+            _get(results, "student", "agreement", "held_out", MAIN_SCORE[kind])
+        )
+        lines.append(
+            f"The student's agreement with the teacher on held-out texts is {agreement} "
+            f"({SCORE_NAMES[MAIN_SCORE[kind]]} with the teacher's answers as gold)."
+        )
     retention = results.get("retention")
     if retention is not None:
         lines.append(
@@ -127,13 +143,15 @@ def describe_outcome(results: dict) -> list[str]:
             savings.append(f"{faster:.1f} times the speed ({words})")
     if savings:
         lines.append(f"It has {_join(savings)}.")
-    if split == "dev":
+    if split == "dev" and has_gold(results):
         lines.append("There is no test set: every score is of dev, which also chose.")
     return lines
 
 
 def _tabulate_models(results: dict) -> _Table:
     kind = results["task"]
+    if not has_gold(results):
+        return _tabulate_agreement(results)
     main, second = MAIN_SCORE[kind], _SECOND_SCORE[kind]
     header = (
         "model",
@@ -169,6 +187,30 @@ def _tabulate_models(results: dict) -> _Table:
     if results.get("gazetteer"):
         rows.append(describe("training names looked up", results["gazetteer"], {}))
     return _Table("Models", header, rows)
+
+
+def _tabulate_agreement(results: dict) -> _Table:
+    """Of a run without labels: agreement with the teacher, and scores of the gold files there."""
+    main = MAIN_SCORE[results["task"]]
+    columns: list[tuple[str, tuple[str, ...]]] = [
+        (f"{AGREEMENT}, held out", ("agreement", "held_out", main))
+    ]
+    for split in ("dev", "test"):
+        if _get(results, "student", split) is not None:
+            columns.append((f"{AGREEMENT}, {split}", ("agreement", split, main)))
+            columns.append((f"{SCORE_NAMES[main]} gold {split}", (split, main)))
+    header = ("model", *(name for name, _ in columns), "parameters", "of them embeddings")
+    rows = [
+        (
+            name,
+            *(format_score(_get(results[name], *path)) for _, path in columns),
+            format_count(_get(results[name], "parameters", "total")),
+            format_count(_get(results[name], "parameters", "embeddings")),
+            format_bytes(_get(results[name], "bytes", "model")),
+        )
+        for name in ("teacher", "student")
+    ]
+    return _Table("Models", (*header, "model file"), rows)
 
 
 def _tabulate_speed(results: dict) -> _Table | None:
@@ -221,6 +263,8 @@ def tabulate_gaps(teacher: dict, student: dict, score: str) -> list[tuple[str, .
 def _tabulate_languages(results: dict, limit: int | None) -> _Table | None:
     """Languages by how much the student loses on them, the most first."""
     split, score = scored_split(results), LANGUAGE_SCORE[results["task"]]
+    if split == HELD_OUT:
+        return _tabulate_agreement_languages(results, limit)
     teacher = _get(results, "teacher", split, "per_language") or {}
     student = _get(results, "student", split, "per_language") or {}
     rows = tabulate_gaps(teacher, student, score)
@@ -233,10 +277,28 @@ def _tabulate_languages(results: dict, limit: int | None) -> _Table | None:
     return _Table(f"{title} ({split})", header, rows[:limit])
 
 
+def _tabulate_agreement_languages(results: dict, limit: int | None) -> _Table | None:
+    """Languages of the held-out texts by how little the student agrees with the teacher."""
+    score = LANGUAGE_SCORE[results["task"]]
+    per_language = _get(results, "student", "agreement", "held_out", "per_language") or {}
+    known = {name: each for name, each in per_language.items() if each[score] is not None}
+    if len(known) < 2:
+        return None
+    rows = [
+        (name, format_score(known[name][score]), f"{known[name]['sentences']:,}")
+        for name in sorted(known, key=lambda name: (known[name][score], name))[:limit]
+    ]
+    title = "Languages, the least agreement first"
+    if limit is not None and len(known) > limit:
+        title = f"The {limit} languages of {len(known)} that agree least"
+    return _Table(f"{title} (held out)", ("language", AGREEMENT, "sentences"), rows)
+
+
 def _tabulate_stages(results: dict) -> _Table:
     """The dev score after every sub-stage, as XtremeDistil's Table 4 has it."""
     main = MAIN_SCORE[results["task"]]
-    header = ("stage", "trains", "steps", "monitor", "its best", f"{SCORE_NAMES[main]} dev", "time")
+    score = f"{SCORE_NAMES[main]} dev" if has_gold(results) else AGREEMENT
+    header = ("stage", "trains", "steps", "monitor", "its best", score, "time")
     seconds = _get(results, "timing", "stages") or {}
     rows = [
         (
@@ -253,9 +315,31 @@ def _tabulate_stages(results: dict) -> _Table:
     return _Table("The student after every stage", header, rows, texts=(0, 1, 3))
 
 
+def has_gold(results: dict) -> bool:
+    """Whether there were labels to learn from."""
+    return results.get("gold", True)
+
+
 def scored_split(results: dict) -> str:
-    """The split that tables are of: test, or dev where there is no test."""
-    return "test" if _get(results, "student", "test") is not None else "dev"
+    """Where models are compared: test, else dev; held_out without labels and gold files."""
+    for split in ("test", "dev"):
+        if _get(results, "student", split) is not None:
+            return split
+    return "dev" if has_gold(results) else HELD_OUT
+
+
+def find_scores(results: dict, which: str, split: str) -> dict | None:
+    """A model's scores on a split; on the held-out texts the student's agreement with its teacher,
+    None for the teacher."""
+    path = (which, "agreement", split) if split == HELD_OUT else (which, split)
+    return _get(results, *path)
+
+
+def name_score(results: dict, split: str) -> str:
+    """What models are compared by, in words: macro-F1 on test, agreement ... on held-out texts."""
+    if split == HELD_OUT:
+        return f"{AGREEMENT} on held-out texts"
+    return f"{SCORE_NAMES[MAIN_SCORE[results['task']]]} on {split}"
 
 
 def _get(tree: dict | None, *path: str):

@@ -9,6 +9,7 @@ Published scores on pieces, or on sentences cut at a length, do not compare with
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 from seqeval.scheme import IOB2, Entities
 
 from xdistil.data.examples import Example, Task
@@ -46,6 +47,23 @@ def score(task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ..
         return _score_tags(languages, expected, [make_legal(tags) for tags in predicted])
     pairs = [(labels[0], answer[0]) for labels, answer in zip(expected, predicted, strict=True)]
     return _score_classes(languages, pairs)
+
+
+def count_matches(
+    task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ...]]
+) -> np.ndarray:
+    """i64[N,3] of each example the entities that are right, found and wanted.
+
+    Classification has one of each: right where the class is. Either way F1 over any examples, in
+    classification their accuracy, is 2 right / (found + wanted) of the sums.
+    """
+    expected = [example.labels or () for example in gold]
+    if task.kind == "classification":
+        right = [answer == labels for answer, labels in zip(predicted, expected, strict=True)]
+        return np.stack([np.array(right), *np.ones((2, len(right)), np.int64)], axis=1)
+    legal = [make_legal(tags) for tags in predicted]
+    pairs = zip(_find_entities(expected), _find_entities(legal), strict=True)
+    return np.array([(len(g & a), len(a), len(g)) for g, a in pairs], np.int64).reshape(-1, 3)
 
 
 def _score_tags(

@@ -1,0 +1,69 @@
+"""Writes docs/config.md: every field of an experiment, from the dataclasses and their comments.
+
+python docs/generate_reference.py
+"""
+
+import ast
+import dataclasses
+import inspect
+import io
+import tokenize
+from pathlib import Path
+
+from xdistil import config
+from xdistil.config import Experiment
+
+HEADER = """# Every field of an experiment
+
+Generated from xdistil/config.py by `python docs/generate_reference.py`. Each field is a flag:
+`--config.FIELD=VALUE`, a stage's `--config.plan[0].lr=1e-3`, a baseline's
+`--config.baselines[0].epochs=3`. Fields that take several values separate them by commas; an empty
+text or a zero means "not set". `plan`, `teacher.plan` and `baselines` have no entry by default: a
+config file gives them theirs.
+"""
+
+
+def read_comments(source: str) -> dict[tuple[str, str], str]:
+    """(class, field) -> the comment behind it."""
+    comments = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    return {
+        (part.name, statement.target.id): comments.get(statement.end_lineno or 0, "")
+        for part in ast.parse(source).body
+        if isinstance(part, ast.ClassDef)
+        for statement in part.body
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+    }
+
+
+def render_reference() -> str:
+    """The page."""
+    comments = read_comments(inspect.getsource(config))
+    experiment = Experiment()
+    parts = [("", experiment), ("plan[i].", config.Stage()), ("baselines[i].", config.Baseline())]
+    parts += [
+        (f"{item.name}.", getattr(experiment, item.name))
+        for item in dataclasses.fields(experiment)
+        if dataclasses.is_dataclass(getattr(experiment, item.name))
+    ]
+    text = [HEADER]
+    for prefix, part in parts:
+        kind = type(part)
+        text.append(f"## {prefix.rstrip('.') or 'The experiment'}\n\n{inspect.getdoc(kind)}\n")
+        text.append("| field | default | meaning |\n|---|---|---|")
+        for item in dataclasses.fields(part):
+            value = getattr(part, item.name)
+            if dataclasses.is_dataclass(value):
+                continue
+            shown = "empty" if value in ("", ()) else f"`{value}`"
+            meaning = comments[kind.__name__, item.name].replace("|", "\\|")
+            text.append(f"| `{prefix}{item.name}` | {shown} | {meaning} |")
+        text.append("")
+    return "\n".join(text)
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("config.md").write_text(render_reference(), encoding="utf-8")

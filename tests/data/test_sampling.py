@@ -1,0 +1,95 @@
+"""Sampling of languages: shares by the formula, sizes kept, every row in its turn."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.data.test_packing import make_pieces
+from xdistil.data.batches import make_batches
+from xdistil.data.examples import Example
+from xdistil.data.packing import load_packed, pack_languages, save_packed
+from xdistil.data.sampling import draw_rows, share_rows
+
+FREE = np.zeros(2, bool)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "expected"),
+    # 100 rows of 900 sentences and 100 of 100: at T=2 weights 30 and 10, at T=1 900 and 100, so
+    # that a row of the first counts nine times one of the second.
+    [(1.0, [100, 100]), (2.0, [50, 150]), (1e9, [20, 180])],
+)
+def test_shares_of_sentences_go_by_the_root_of_their_number(temperature, expected):
+    rows, sentences = np.array([100, 100]), np.array([900, 100])
+    assert share_rows(rows, sentences, temperature, FREE).tolist() == expected
+
+
+def test_texts_without_a_language_keep_their_rows():
+    rows, sentences = np.array([90, 10, 40]), np.array([90, 10, 40])
+    quota = share_rows(rows, sentences, 2.0, np.array([False, False, True]))
+    assert quota.tolist() == [75, 25, 40]  # 100 rows as 9.49 : 3.16, that is 3 : 1
+    assert share_rows(rows, sentences, 2.0, np.ones(3, bool)).tolist() == [90, 10, 40]
+
+
+@example([(1, 9), *[(1, 1)] * 8], 1e6)  # a share of an eighth of a row, and none to spare
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(1, 50), st.integers(1, 9)), min_size=1, max_size=9),
+    st.floats(1.0, 1e6),
+)
+def test_an_epoch_keeps_its_size_and_no_language_is_left_out(sizes, temperature):
+    rows = np.array([count for count, _ in sizes])
+    sentences = rows * np.array([each for _, each in sizes])
+    quota = share_rows(rows, sentences, temperature, np.zeros(len(rows), bool))
+    assert quota.sum() == rows.sum()
+    assert quota.min() >= 1
+
+
+def test_no_row_comes_again_before_all_others_of_its_language():
+    rows, quota = np.array([7, 3]), np.array([3, 7])
+    drawn = [draw_rows(rows, quota, 5, epoch) for epoch in range(7)]
+    for epoch, indices in enumerate(drawn):
+        assert len(indices) == 10
+        assert sum(indices < 7) == 3
+        assert sorted(draw_rows(rows, quota, 5, epoch)) == sorted(indices)
+        seen = Counter(np.concatenate(drawn[: epoch + 1]).tolist())
+        for members in (range(7), range(7, 10)):
+            counts = [seen[row] for row in members]
+            assert max(counts) - min(counts) <= 1
+    assert [sorted(each) for each in drawn] != [sorted(drawn[0])] * 7
+    assert drawn[0].tolist() != draw_rows(rows, quota, 6, 0).tolist()
+
+
+def make_rows(temperature: float):
+    """Twelve sentences of two pieces in German, then three in French, two to a row."""
+    pieces = make_pieces([2] * 15)
+    examples = [Example((str(i),), None, "de" if i < 12 else "fr") for i in range(15)]
+    return pieces, examples, pack_languages(pieces, 4, 0, examples, temperature)
+
+
+def test_a_row_holds_one_language_and_every_segment_is_in_one():
+    pieces, examples, rows = make_rows(3.0)
+    owner = np.repeat(pieces.example, np.diff(pieces.start))
+    assert rows.languages.tolist() == [6, 2]
+    assert sorted(rows.piece[rows.piece >= 0]) == list(range(30))
+    for row, language in zip(rows.piece, ["de"] * 6 + ["fr"] * 2, strict=True):
+        assert {examples[owner[piece]].language for piece in row[row >= 0]} == {language}
+
+
+def test_batches_read_the_languages_by_their_quota_from_any_step_on(tmp_path):
+    pieces, _, rows = make_rows(1e9)
+    save_packed(tmp_path / "packed", pieces, rows)
+    pieces, rows = load_packed(tmp_path / "packed")
+    assert rows.quota.tolist() == [3, 5]  # 6 rows of 12 and 2 of 3: as 6/12 to 2/3
+    settings_ = {"seed": 1, "padding_id": 0}
+    whole = [batch.tokens for batch, _ in make_batches(pieces, rows, {}, 2, 3.0, **settings_)]
+    assert len(whole) == 12
+    for epoch in range(3):
+        tokens = np.concatenate(whole[4 * epoch : 4 * epoch + 4])
+        assert sum(tokens[:, 0] >= 100 + 24) == 5  # make_pieces numbers its pieces from 100
+    rest = make_batches(pieces, rows, {}, 2, 3.0, first_step=5, **settings_)
+    for (batch, _), expected in zip(rest, whole[5:], strict=True):
+        np.testing.assert_array_equal(batch.tokens, expected)

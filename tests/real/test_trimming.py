@@ -1,0 +1,97 @@
+"""On manylang, 69 languages: texts are cut the same by what is left of a vocabulary, and answered
+the same by a model with its rows alone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tokenizers
+from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
+
+from tests.models.samples import ROBERTA, make_encoder, make_params, run
+from xdistil.config import Data
+from xdistil.data.examples import Example, Task, read_corpus
+from xdistil.data.packing import fill_batch, pack
+from xdistil.data.pieces import Tokenizer, cut_pieces, load_tokenizer, make_tokenizer
+from xdistil.data.trimming import choose_pieces, count_tokens, trim_tokenizer
+from xdistil.models.compress import trim_model
+
+TAGGING = Task("tagging", ("O",))
+TEXTS = Task("classification", ("O",))
+LANGUAGES = ("ar", "de", "en", "ml", "th", "zh")
+SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
+ROWS = 4
+
+
+@pytest.fixture(scope="module")
+def sentences(data_folder: Path) -> list[Example]:
+    corpus = read_corpus(Data(folder=str(data_folder / "manylang")), seed=0)
+    return [Example(each.inputs, None, each.language) for each in corpus.dev]
+
+
+def train(kind: str, sentences: list[Example]) -> Tokenizer:
+    """4,000 pieces, in the way of XLM-R or RoBERTa."""
+    common = {"vocab_size": 4000, "special_tokens": SPECIAL, "show_progress": False}
+    if kind == "unigram":
+        backend = tokenizers.Tokenizer(models.Unigram())
+        backend.normalizer = normalizers.NFKC()
+        backend.pre_tokenizer = pre_tokenizers.Metaspace()
+        trainer = trainers.UnigramTrainer(unk_token="<unk>", **common)
+    else:
+        backend = tokenizers.Tokenizer(models.BPE())
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(initial_alphabet=alphabet, **common)
+    backend.train_from_iterator([" ".join(each.inputs) for each in sentences[::4]], trainer)
+    backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    names = zip(("bos", "pad", "eos", "unk"), SPECIAL, strict=True)
+    special = {f"{role}_token": piece for role, piece in names}
+    return make_tokenizer(backend, {**special, "cls_token": "<s>", "sep_token": "</s>"})
+
+
+@pytest.fixture(scope="module", params=["wordpiece", "unigram", "bytes"])
+def tokenizer(
+    request: pytest.FixtureRequest, model_folder: Path, sentences: list[Example]
+) -> Tokenizer:
+    """MiniLM's, or one that is trained on some of the sentences."""
+    if request.param == "wordpiece":
+        return load_tokenizer(str(model_folder))
+    return train(request.param, sentences)
+
+
+@pytest.mark.parametrize("task", [TAGGING, TEXTS], ids=["words", "texts"])
+@pytest.mark.parametrize("languages", [("ml",), LANGUAGES, ()], ids=["one", "six", "all"])
+def test_texts_are_cut_and_answered_the_same(
+    tokenizer: Tokenizer, sentences: list[Example], languages: tuple[str, ...], task: Task
+) -> None:
+    wanted = [each for each in sentences if not languages or each.language in languages]
+    if task is TEXTS:
+        wanted = [replace(each, inputs=(" ".join(each.inputs),)) for each in wanted]
+    pieces = cut_pieces(wanted, task, tokenizer, 1 << 30)
+    kept = choose_pieces(tokenizer, count_tokens([pieces], tokenizer))
+    small = trim_tokenizer(tokenizer, kept)
+    again = cut_pieces(wanted, task, small, 1 << 30)
+    assert small.vocabulary_size == len(kept) <= tokenizer.vocabulary_size
+    assert len(kept) < tokenizer.vocabulary_size or not languages
+    np.testing.assert_array_equal(kept[again.tokens], pieces.tokens)
+    np.testing.assert_array_equal(again.start, pieces.start)
+
+    shape = replace(
+        ROBERTA,
+        vocabulary_size=tokenizer.vocabulary_size,
+        positions=64,
+        padding_id=tokenizer.pad,
+    )
+    model = make_encoder(shape, "tagging", 3)
+    params = make_params(model)
+    small_model, small_params = trim_model(model, params, kept)
+    answers = []
+    for its_model, its_params, its_tokenizer in (
+        (model, params, tokenizer),
+        (small_model, small_params, small),
+    ):
+        cut = cut_pieces(wanted[:40], task, its_tokenizer, 64)
+        batch = fill_batch(cut, pack(cut, 64, None), np.arange(ROWS), its_tokenizer.pad)
+        answers.append(run(its_model, its_params, batch).logits)
+    np.testing.assert_array_equal(*answers)

@@ -1,0 +1,86 @@
+"""`xdistil export`: a model folder's ONNX files, checked on labelled sentences.
+
+Exit codes: 0 done, 1 a file failed its check and was not written, 2 a mistake in the arguments or
+files.
+"""
+
+import argparse
+import logging
+import math
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from xdistil.errors import InputError, RefusedError
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its mistakes are InputErrors."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message[0].upper()}{message[1:]}.")
+
+
+def main(arguments: list[str], program: str = "xdistil export") -> int:
+    """Runs the command line; returns the exit code. `program` names it in messages."""
+    logging.basicConfig(format=f"{program}: %(message)s", level=logging.WARNING)
+    logging.getLogger("xdistil").setLevel(logging.INFO)
+    # transformers would say at its import that it finds no PyTorch; it only brings tokenizers.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        _export(_parse(arguments, program))
+    except (InputError, RefusedError) as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    return 0
+
+
+def _parse(arguments: list[str], program: str) -> argparse.Namespace:
+    parser = _Parser(
+        prog=program,
+        description="Writes onnx/model.onnx, and onnx/model_quantized.onnx, into a model folder.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model", required=True, help="folder of a student or teacher")
+    parser.add_argument(
+        "--dev", required=True, help="file with gold labels that the files are checked on"
+    )
+    parser.add_argument("--test", help="another, on which an int8 file must hold as well")
+    parser.add_argument("--int8", action="store_true", help="write model_quantized.onnx too")
+    parser.add_argument(
+        "--max-mb",
+        type=float,
+        default=0.0,
+        help="megabytes that model_quantized.onnx, tokenizer and config.json may have together",
+    )
+    options = parser.parse_args(arguments)
+    if not os.path.isdir(options.model):
+        raise InputError(f"--model={options.model} is no folder: the files are written into it.")
+    if not math.isfinite(options.max_mb) or options.max_mb < 0:
+        raise InputError(f"--max-mb={options.max_mb} must be a number above 0.")
+    if not options.int8 and (options.max_mb or options.test):
+        raise InputError("--max-mb and --test are about the int8 file: ask for it with --int8.")
+    return options
+
+
+def _export(options: argparse.Namespace) -> None:
+    from xdistil.data.examples import read_file
+    from xdistil.results.export import check_packages, export_onnx
+    from xdistil.results.tagger import open_tagger
+
+    check_packages()
+    tagger = open_tagger(options.model)
+    dev, test = (
+        read_file(path, tagger.task, tagger.scheme, tagger.repair) if path else None
+        for path in (options.dev, options.test)
+    )
+    folder = Path(options.model)
+    path = export_onnx(tagger, folder, dev or [])
+    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+    if options.int8:
+        from xdistil.results.quantize import quantize_onnx, render_outcome
+
+        outcome = quantize_onnx(tagger, folder, dev or [], test, round(options.max_mb * 1e6))
+        print(f"{outcome.path}: {outcome.trials[-1].bytes / 1e6:.2f} MB\n")
+        print(render_outcome(outcome))

@@ -1,0 +1,62 @@
+"""Languages by temperature: which rows an epoch reads where large languages shall read less.
+
+Language l with n_l sentences is drawn in proportion to n_l^(1/T): T = 1 leaves languages as they
+are, a large T makes them equal (XLM-R, https://arxiv.org/abs/1911.02116, section 3.1, has
+1/T = 0.3; mBERT 0.7). An epoch keeps its number of rows. What is read depends on (seed, epoch)
+alone, so that a run goes on anywhere.
+"""
+
+import numpy as np
+
+
+def share_rows(
+    rows: np.ndarray, sentences: np.ndarray, temperature: float, fixed: np.ndarray
+) -> np.ndarray:
+    """Rows i64[L] of each language in an epoch, as many in all as there are.
+
+    Args:
+        rows: i64[L] rows of each language, at least one.
+        sentences: i64[L] sentences in them.
+        fixed: bool[L] languages whose rows are read once each, whatever the temperature.
+    """
+    free = ~fixed
+    quota = np.where(fixed, rows, 0)
+    if not free.any():
+        return quota
+    weight = sentences[free] ** (1 / temperature) * rows[free] / sentences[free]
+    exact = rows[free].sum() * weight / weight.sum()
+    whole = np.maximum(np.floor(exact), 1).astype(np.int64)
+    # The largest remainders get the rows that are left; who got one too many gives it back.
+    left = int(rows[free].sum() - whole.sum())
+    order = np.argsort(whole - exact, kind="stable")
+    while left > 0:
+        take = order[:left]
+        whole[take] += 1
+        left -= len(take)
+    while left < 0:
+        whole[int(np.argmax(whole))] -= 1
+        left += 1
+    quota[free] = whole
+    return quota
+
+
+def draw_rows(rows: np.ndarray, quota: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Indices i64[sum of quota] of an epoch's rows, shuffled.
+
+    Each language's rows come in permutations one behind the other, from which every epoch takes
+    the next ones: no row comes again before all others of its language have come.
+
+    Args:
+        rows: i64[L] rows of each language; they lie one language behind the other.
+        quota: i64[L] as `share_rows` gives it.
+    """
+    first = np.cumsum(rows) - rows
+    drawn = []
+    for language, (count, taken) in enumerate(zip(rows.tolist(), quota.tolist(), strict=True)):
+        begin = epoch * taken
+        for lap in range(begin // count, -(-(begin + taken) // count)):
+            # No zero at the end, which NumPy takes for none: (seed, epoch) below stays apart.
+            order = np.random.default_rng([seed, language + 1, lap + 1]).permutation(count)
+            part = order[max(begin - lap * count, 0) : begin + taken - lap * count]
+            drawn.append(first[language] + part)
+    return np.random.default_rng([seed, epoch]).permutation(np.concatenate(drawn))

@@ -1,0 +1,100 @@
+"""Raw texts -> a corpus for a run without labels, whose task is the one its teacher answers.
+
+A seeded share of the texts is held out: on it the student's answers are compared with the
+teacher's. Labelled dev and test files that stand beside the texts are there for their scores alone.
+"""
+
+import logging
+from pathlib import Path
+
+from xdistil import config
+from xdistil.data.examples import (
+    Corpus,
+    Example,
+    Task,
+    check_languages,
+    find_file,
+    gold_task,
+    hold_out,
+    keep_languages,
+    make_task,
+    read_file,
+    read_labels,
+    read_transfer,
+    take_evenly,
+)
+from xdistil.errors import InputError, show
+
+DEV_FRACTION = 0.1  # of the texts that are held out where data.dev_fraction says nothing
+_log = logging.getLogger("xdistil")
+
+
+def lacks_labels(data: config.Data) -> bool:
+    """Whether nothing names labelled training sentences: no task folder, or one without train."""
+    if data.generate:
+        return False
+    folder = Path(data.folder)
+    return not data.folder or (folder.is_dir() and find_file(folder, "train") is None)
+
+
+def read_unlabelled(data: config.Data, task: Task, seed: int) -> Corpus:
+    """The texts of `data.transfer` or of the folder's transfer file, part of them held out as dev.
+
+    Args:
+        task: what the teacher answers.
+        seed: draws the held-out texts.
+
+    Raises:
+        InputError: no texts, too few to hold some out, or gold files that do not fit the task.
+    """
+    if data.folder and not Path(data.folder).is_dir():
+        raise InputError(f"data.folder {data.folder!r} is not a folder.")
+    if data.train_languages:
+        raise InputError(
+            "data.train_languages is about labelled training sentences, and there are none: leave "
+            "it out."
+        )
+    transfer = read_transfer(data, task, raw=True)
+    if transfer is None:
+        raise InputError(
+            f"{data.folder} has neither a train nor a transfer file: add transfer.txt, or name "
+            "texts in data.transfer."
+        )
+    gold = _read_gold(data, task, len(transfer[0].inputs)) if data.folder else {}
+    known = {each.language for examples in (transfer, *gold.values()) for each in examples}
+    languages = config.split_names(data.languages)
+    if len(known) > 1:
+        check_languages("data.languages", languages, known)
+    gold = {name: kept for name in gold if (kept := keep_languages(gold[name], languages))}
+    fraction = data.dev_fraction or DEV_FRACTION
+    rest, held = hold_out(take_evenly(transfer, data.transfer_limit), fraction, seed)
+    if not rest or not held:
+        raise InputError(
+            f"data.dev_fraction {fraction:g} leaves {len(rest)} transfer texts and holds "
+            f"{len(held)} out: give more texts, or choose another."
+        )
+    _log.info("no labels: the teacher's answers stand for them; %d texts held out", len(held))
+    return Corpus(task, [], held, gold.get("test"), rest, gold=False, gold_dev=gold.get("dev"))
+
+
+def _read_gold(data: config.Data, task: Task, width: int) -> dict[str, list[Example]]:
+    # The labelled files of the folder by split; their labels must be among the teacher's answers.
+    folder = Path(data.folder)
+    paths = {name: find_file(folder, name) for name in ("dev", "test")}
+    answered = gold_task(task)
+    read_with, labels = answered, answered.labels
+    names = read_labels(folder / "labels.tsv")
+    if names is not None:
+        # Its order gives the classes their numbers.
+        read_with = make_task(task.kind, names, data.scheme, folder / "labels.tsv")
+        for name in read_with.labels:
+            if name not in labels:
+                raise InputError(
+                    f"{folder / 'labels.tsv'} names {show(name)}, which the teacher never answers: "
+                    f"its classes are {', '.join(map(show, labels))}."
+                )
+    return {
+        name: read_file(path, read_with, data.scheme, data.repair, width)
+        for name, path in paths.items()
+        if path is not None
+    }

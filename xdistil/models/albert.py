@@ -1,0 +1,222 @@
+"""ALBERT: layers that share their parameters in groups, and factorised embeddings, packed.
+
+Lan et al. 2020 (arXiv 1909.11942). Parameters bear the names of HF Flax checkpoints, but for the
+groups, which stand in `encoder/layer`; so one group is what freezes and thaws at once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from xdistil.errors import InputError
+from xdistil.models import heads
+from xdistil.models.fields import check_fixed, read_field
+from xdistil.models.layers import (
+    Embeddings,
+    activate,
+    attend,
+    dense,
+    layer_norm,
+    normal,
+    project,
+)
+from xdistil.models.names import Names
+from xdistil.models.shape import KEYS, EncoderConfig, check_shape, read_shape, write_shape
+from xdistil.models.structs import Batch
+from xdistil.models.transformer import Maps, States, Transformer
+
+MODEL_TYPE = "albert"
+NAMES = Names(
+    "albert",
+    renamed=(("encoder.layer", "encoder.albert_layer_groups"), ("pooler.dense", "pooler")),
+)
+
+
+@dataclass(frozen=True)
+class AlbertConfig(EncoderConfig):
+    """The shape of an ALBERT."""
+
+    model_type: str = MODEL_TYPE
+    groups: int = 1  # of layers with the same parameters, one group after another
+    classifier_dropout: float = 0.1
+
+    @property
+    def own_layers(self) -> int:
+        """Layers with parameters of their own."""
+        return self.groups
+
+
+# HF's AlbertConfig, where it differs from BertConfig.
+_DEFAULTS = {
+    "vocabulary_size": 30000,
+    "embedding_size": 128,
+    "hidden_size": 4096,
+    "heads": 64,
+    "intermediate_size": 16384,
+    "activation": "gelu_new",
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+}
+_KEYS = KEYS | {"embedding_size": "embedding_size"}
+_FIXED = {"inner_group_num": 1}
+_MOST_LAYERS = 1024  # that one set of parameters may stand for
+
+
+def read_config(raw: Mapping[str, Any], where: str) -> AlbertConfig:
+    """The ALBERT that an HF config.json describes.
+
+    Raises InputError as `bert.read_config` does, and for groups of several layers each or more
+    groups than layers.
+    """
+    check_fixed(raw, _FIXED, where)
+    values = read_shape(raw, _DEFAULTS, where, _KEYS)
+    values["groups"] = read_field(raw, "num_hidden_groups", 1, where)
+    values["classifier_dropout"] = read_field(raw, "classifier_dropout_prob", 0.1, where)
+    config = AlbertConfig(**values)
+    check_shape(config, where)
+    if not 1 <= config.groups <= config.layers <= _MOST_LAYERS:
+        raise InputError(
+            f"{where}: {config.layers} layers in {config.groups} groups; there must be a layer a"
+            f" group, and {_MOST_LAYERS} layers at most."
+        )
+    return config
+
+
+def write_config(config: AlbertConfig) -> dict[str, Any]:
+    """The keys of an HF config.json for this encoder; the inverse of `read_config`."""
+    return write_shape(config, _KEYS) | {
+        **_FIXED,
+        "num_hidden_groups": config.groups,
+        "classifier_dropout_prob": config.classifier_dropout,
+    }
+
+
+class Albert(Transformer):
+    """An ALBERT with the head of a task; its first hidden state is the projected embedding."""
+
+    config: AlbertConfig
+
+    def encode(
+        self, batch: Batch, same_segment: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[States, Maps]:
+        hidden = Embeddings(self.config, self.dtype, name="embeddings")(batch, deterministic)
+        return _Stack(self.config, self.dtype, name="encoder")(
+            hidden, same_segment, attention, deterministic
+        )
+
+    def classify(self, hidden: jax.Array, batch: Batch, deterministic: bool) -> jax.Array:
+        pooler = heads.Pooler(jnp.tanh, normal(self.config), self.dtype, name="pooler")
+        return self.tag(pooler(hidden), deterministic)
+
+    def tag(self, hidden: jax.Array, deterministic: bool) -> jax.Array:
+        hidden = nn.Dropout(self.config.classifier_dropout)(hidden, deterministic)
+        return dense(self.config, self.classes, self.dtype, "classifier")(hidden)
+
+
+class _Stack(nn.Module):
+    """The way from the width of the embeddings to that of the layers, and these."""
+
+    config: AlbertConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, mask: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[States, Maps]:
+        config = self.config
+        hidden = dense(config, config.hidden_size, self.dtype, "embedding_hidden_mapping_in")(
+            hidden
+        )
+        return _Groups(config, self.dtype, name="layer")(hidden, mask, attention, deterministic)
+
+
+class _Groups(nn.Module):
+    """All layers, each of its group; a module of its own because its name is a step of the path."""
+
+    config: AlbertConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, mask: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[States, Maps]:
+        config = self.config
+        groups = [_Group(config, self.dtype, name=str(g)) for g in range(config.groups)]
+        states, maps = [hidden], []
+        for index in range(config.layers):
+            # In PyTorch's own arithmetic: layers need not divide evenly.
+            group = groups[int(index / (config.layers / config.groups))]
+            hidden, probabilities = group(hidden, mask, attention, deterministic)
+            states.append(hidden)
+            maps.append(probabilities)
+        return tuple(states), tuple(maps)
+
+
+class _Group(nn.Module):
+    """The one layer of a group, under `albert_layers/0`."""
+
+    config: AlbertConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, mask: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[jax.Array, jax.Array | None]:
+        return _GroupLayers(self.config, self.dtype, name="albert_layers")(
+            hidden, mask, attention, deterministic
+        )
+
+
+class _GroupLayers(nn.Module):
+    """A step of the path alone."""
+
+    config: AlbertConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, mask: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[jax.Array, jax.Array | None]:
+        return _Layer(self.config, self.dtype, name="0")(hidden, mask, attention, deterministic)
+
+
+class _Layer(nn.Module):
+    """Self-attention, then the feed-forward part, each with its residual and its norm after."""
+
+    config: AlbertConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, mask: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[jax.Array, jax.Array | None]:
+        config, dtype = self.config, self.dtype
+        hidden, probabilities = _Attention(config, dtype, name="attention")(
+            hidden, mask, attention, deterministic
+        )
+        wide = dense(config, config.intermediate_size, dtype, "ffn")(hidden)
+        wide = activate(config.activation, wide)
+        out = dense(config, config.hidden_size, dtype, "ffn_output")(wide)
+        return layer_norm(config, dtype, "full_layer_layer_norm")(out + hidden), probabilities
+
+
+class _Attention(nn.Module):
+    """Self-attention by heads, inside segments, with output projection, residual and norm."""
+
+    config: AlbertConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, mask: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[jax.Array, jax.Array | None]:
+        config, rate = self.config, self.config.attention_dropout
+        query, key, value = project(config, ("query", "key", "value"), hidden, self.dtype)
+        context, probabilities = attend(query, key, value, mask, rate, attention, deterministic)
+        out = dense(config, config.hidden_size, self.dtype, "dense")(context)
+        out = nn.Dropout(config.dropout)(out, deterministic)
+        return layer_norm(config, self.dtype)(out + hidden), probabilities

@@ -1,0 +1,151 @@
+"""DistilBERT: a BERT without token types and pooler, under names of its own, on packed rows.
+
+Sanh et al. 2019 (arXiv 1910.01108). Parameters bear the names of HF Flax checkpoints, but for the
+layers, which stand in `encoder/layer`, and `pre_classifier`, which is the pooler.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from xdistil.models import heads
+from xdistil.models.fields import read_field
+from xdistil.models.layers import (
+    Embeddings,
+    activate,
+    attend,
+    dense,
+    layer_norm,
+    normal,
+    project,
+)
+from xdistil.models.names import Names
+from xdistil.models.shape import EncoderConfig, check_shape, read_shape, write_shape
+from xdistil.models.structs import Batch
+from xdistil.models.transformer import Maps, Stack, States, Transformer
+
+MODEL_TYPE = "distilbert"
+NAMES = Names(
+    "distilbert",
+    outside=("classifier", "pre_classifier"),
+    renamed=(("encoder.layer", "transformer.layer"), ("pooler.dense", "pre_classifier")),
+)
+
+
+@dataclass(frozen=True)
+class DistilBertConfig(EncoderConfig):
+    """The shape of a DistilBERT."""
+
+    model_type: str = MODEL_TYPE
+    token_types: int = 0
+    classifier_dropout: float = 0.2  # before the last layer of a sequence head
+
+
+# HF's DistilBertConfig, where it differs from BertConfig.
+_DEFAULTS = {"layers": 6, "token_types": 0}
+_KEYS = {
+    "model_type": "model_type",
+    "vocabulary_size": "vocab_size",
+    "hidden_size": "dim",
+    "layers": "n_layers",
+    "heads": "n_heads",
+    "intermediate_size": "hidden_dim",
+    "positions": "max_position_embeddings",
+    "activation": "activation",
+    "dropout": "dropout",
+    "attention_dropout": "attention_dropout",
+    "padding_id": "pad_token_id",
+    "initializer_range": "initializer_range",
+}
+
+
+def read_config(raw: Mapping[str, Any], where: str) -> DistilBertConfig:
+    """The DistilBERT that an HF config.json describes; raises as `bert.read_config` does.
+
+    Whether its positions are sines makes no difference: they are stored either way.
+    """
+    values = read_shape(raw, _DEFAULTS, where, _KEYS)
+    values["classifier_dropout"] = read_field(raw, "seq_classif_dropout", 0.2, where)
+    config = DistilBertConfig(**values)
+    check_shape(config, where)
+    return config
+
+
+def write_config(config: DistilBertConfig) -> dict[str, Any]:
+    """The keys of an HF config.json for this encoder; the inverse of `read_config`."""
+    return write_shape(config, _KEYS) | {"seq_classif_dropout": config.classifier_dropout}
+
+
+class DistilBert(Transformer):
+    """A DistilBERT with the head of a task."""
+
+    config: DistilBertConfig
+
+    def encode(
+        self, batch: Batch, same_segment: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[States, Maps]:
+        hidden = Embeddings(self.config, self.dtype, name="embeddings")(batch, deterministic)
+        return Stack(_Layer, self.config, self.dtype, name="encoder")(
+            hidden, same_segment, attention=attention, deterministic=deterministic
+        )
+
+    def classify(self, hidden: jax.Array, batch: Batch, deterministic: bool) -> jax.Array:
+        config = self.config
+        hidden = heads.Pooler(jax.nn.relu, normal(config), self.dtype, name="pooler")(hidden)
+        hidden = nn.Dropout(config.classifier_dropout)(hidden, deterministic)
+        return dense(config, self.classes, self.dtype, "classifier")(hidden)
+
+
+class _Layer(nn.Module):
+    """Self-attention, then the feed-forward part, each with its residual and its norm after."""
+
+    config: DistilBertConfig
+    dtype: str
+    index: int
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, mask: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[jax.Array, jax.Array | None]:
+        config, dtype = self.config, self.dtype
+        attended, probabilities = _Attention(config, dtype, name="attention")(
+            hidden, mask, attention, deterministic
+        )
+        hidden = layer_norm(config, dtype, "sa_layer_norm")(attended + hidden)
+        wide = _FeedForward(config, dtype, name="ffn")(hidden, deterministic)
+        return layer_norm(config, dtype, "output_layer_norm")(wide + hidden), probabilities
+
+
+class _Attention(nn.Module):
+    """Self-attention by heads, inside segments, with its output projection."""
+
+    config: DistilBertConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, mask: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[jax.Array, jax.Array | None]:
+        config = self.config
+        query, key, value = project(config, ("q_lin", "k_lin", "v_lin"), hidden, self.dtype)
+        rate = config.attention_dropout
+        context, probabilities = attend(query, key, value, mask, rate, attention, deterministic)
+        return dense(config, config.hidden_size, self.dtype, "out_lin")(context), probabilities
+
+
+class _FeedForward(nn.Module):
+    """dropout(dense(activation(dense)))."""
+
+    config: DistilBertConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array, deterministic: bool) -> jax.Array:
+        config = self.config
+        wide = dense(config, config.intermediate_size, self.dtype, "lin1")(hidden)
+        wide = activate(config.activation, wide)
+        hidden = dense(config, config.hidden_size, self.dtype, "lin2")(wide)
+        return nn.Dropout(config.dropout)(hidden, deterministic)

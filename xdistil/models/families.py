@@ -1,0 +1,62 @@
+"""The families of encoders: which file of this folder reads a model type, and what it is called.
+
+docs/add_a_family.md tells how to add one.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from xdistil.models import albert, bert, deberta, distilbert, gpt2, modernbert, mpnet
+from xdistil.models.names import Names
+from xdistil.models.shape import EncoderConfig
+from xdistil.models.transformer import Transformer
+
+
+@dataclass(frozen=True)
+class Family:
+    """How models of one type are read, built and written."""
+
+    class_name: str  # how the names of HF's classes begin
+    build: type[Transformer]
+    read_config: Callable[[Mapping[str, Any], str], EncoderConfig]
+    write_config: Callable[[Any], dict[str, Any]]
+    names: Names
+
+
+def _bert(class_name: str, prefix: str) -> Family:
+    names = Names(prefix)
+    return Family(class_name, bert.Encoder, bert.read_config, bert.write_config, names)
+
+
+FAMILIES: dict[str, Family] = {  # by the model_type of a config.json
+    "bert": _bert("Bert", "bert"),
+    "electra": _bert("Electra", "electra"),
+    "roberta": _bert("Roberta", "roberta"),
+    "xlm-roberta": _bert("XLMRoberta", "roberta"),
+    "camembert": _bert("Camembert", "roberta"),
+    deberta.MODEL_TYPE: Family(
+        "DebertaV2", deberta.Deberta, deberta.read_config, deberta.write_config, deberta.NAMES
+    ),
+    distilbert.MODEL_TYPE: Family(
+        "DistilBert",
+        distilbert.DistilBert,
+        distilbert.read_config,
+        distilbert.write_config,
+        distilbert.NAMES,
+    ),
+    mpnet.MODEL_TYPE: Family(
+        "MPNet", mpnet.MPNet, mpnet.read_config, mpnet.write_config, mpnet.NAMES
+    ),
+    modernbert.MODEL_TYPE: Family(
+        "ModernBert",
+        modernbert.ModernBert,
+        modernbert.read_config,
+        modernbert.write_config,
+        modernbert.NAMES,
+    ),
+    albert.MODEL_TYPE: Family(
+        "Albert", albert.Albert, albert.read_config, albert.write_config, albert.NAMES
+    ),
+    gpt2.MODEL_TYPE: Family("GPT2", gpt2.GPT2, gpt2.read_config, gpt2.write_config, gpt2.NAMES),
+}

@@ -1,0 +1,246 @@
+"""GPT-2: a decoder, whose pieces look back alone, as a teacher on packed rows.
+
+Radford et al. 2019. Norms stand before what they norm, and after the last layer. Parameters bear
+the names of HF Flax checkpoints, but for `wte`, `wpe`, `h`, `ln_f` and `score`, which stand where
+other families have such things.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from xdistil.models.fields import read_field
+from xdistil.models.layers import activate, attend, dense, embed, layer_norm, split_heads
+from xdistil.models.names import Names
+from xdistil.models.shape import EncoderConfig, check_shape, read_shape, write_shape
+from xdistil.models.structs import Batch
+from xdistil.models.transformer import Layers, Maps, States, Transformer
+
+MODEL_TYPE = "gpt2"
+NAMES = Names(
+    "transformer",
+    outside=("classifier", "score"),
+    renamed=(
+        ("embeddings.word_embeddings", "wte"),
+        ("embeddings.position_embeddings", "wpe"),
+        ("encoder.layer", "h"),
+        ("encoder.ln_f", "ln_f"),
+        ("classifier.score", "score"),
+    ),
+    turned=("c_attn", "c_proj", "c_fc"),
+)
+
+
+@dataclass(frozen=True)
+class GPT2Config(EncoderConfig):
+    """The shape of a GPT-2; `dropout` is that of what residuals are added to."""
+
+    model_type: str = MODEL_TYPE
+    token_types: int = 0
+    embedding_dropout: float = 0.1
+    classifier_dropout: float = 0.1  # before a tagging head
+    scale_by_width: bool = True  # whether scores are divided by sqrt(D/H)
+    scale_by_layer: bool = False  # whether by the number of the layer too
+
+
+# HF's GPT2Config, where it differs from BertConfig.
+_DEFAULTS = {
+    "vocabulary_size": 50257,
+    "intermediate_size": 0,  # four times the width
+    "positions": 1024,
+    "token_types": 0,
+    "activation": "gelu_new",
+    "norm_epsilon": 1e-5,
+}
+_END = 50256  # HF's id of the piece that ends texts
+_KEYS = {
+    "model_type": "model_type",
+    "vocabulary_size": "vocab_size",
+    "hidden_size": "n_embd",
+    "layers": "n_layer",
+    "heads": "n_head",
+    "intermediate_size": "n_inner",
+    "positions": "n_positions",
+    "activation": "activation_function",
+    "norm_epsilon": "layer_norm_epsilon",
+    "dropout": "resid_pdrop",
+    "attention_dropout": "attn_pdrop",
+    "padding_id": "pad_token_id",
+    "initializer_range": "initializer_range",
+}
+# Our field -> the key in an HF config.json, of those that are read as they are.
+_MORE = {
+    "embedding_dropout": "embd_pdrop",
+    "classifier_dropout": "classifier_dropout",
+    "scale_by_width": "scale_attn_weights",
+    "scale_by_layer": "scale_attn_by_inverse_layer_idx",
+}
+
+
+def read_config(raw: Mapping[str, Any], where: str) -> GPT2Config:
+    """The GPT-2 that an HF config.json describes; raises as `bert.read_config` does.
+
+    Without a padding piece, as OpenAI's have none, it is the one that ends texts.
+    """
+    values = read_shape(raw, _DEFAULTS, where, _KEYS)
+    end = raw.get("eos_token_id", _END)
+    if raw.get("pad_token_id") is None and type(end) is int:
+        values["padding_id"] = end if 0 <= end < values["vocabulary_size"] else 0
+    values["intermediate_size"] = values["intermediate_size"] or 4 * values["hidden_size"]
+    for name, key in _MORE.items():
+        values[name] = read_field(raw, key, getattr(GPT2Config, name), where)
+    config = GPT2Config(**values)
+    check_shape(config, where)
+    return config
+
+
+def write_config(config: GPT2Config) -> dict[str, Any]:
+    """The keys of an HF config.json for this decoder; the inverse of `read_config`."""
+    return write_shape(config, _KEYS) | {
+        **{key: getattr(config, name) for name, key in _MORE.items()},
+        "bos_token_id": None,  # HF's own, where none is given, may lie beyond a small vocabulary
+        "eos_token_id": None,
+    }
+
+
+class GPT2(Transformer):
+    """A GPT-2 with the head of a task; its last hidden state is after the final norm.
+
+    A sequence head reads a segment's last piece, the only one that has seen them all.
+    """
+
+    config: GPT2Config
+
+    def encode(
+        self, batch: Batch, same_segment: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[States, Maps]:
+        hidden = _Embeddings(self.config, self.dtype, name="embeddings")(batch, deterministic)
+        # Pieces of one segment stand in order in their row.
+        places = np.arange(hidden.shape[1])
+        looks_back = same_segment & (places[:, None] >= places[None, :])
+        return _Stack(self.config, self.dtype, name="encoder")(
+            hidden, looks_back, attention, deterministic
+        )
+
+    def classify(self, hidden: jax.Array, batch: Batch, deterministic: bool) -> jax.Array:
+        logits = _Score(self.config, self.classes, self.dtype, name="classifier")(hidden)
+        return jnp.take_along_axis(logits, _find_last(batch.segment)[..., None], axis=1)
+
+    def tag(self, hidden: jax.Array, deterministic: bool) -> jax.Array:
+        hidden = nn.Dropout(self.config.classifier_dropout)(hidden, deterministic)
+        return dense(self.config, self.classes, self.dtype, "classifier")(hidden)
+
+
+def _find_last(segment: Any) -> jax.Array:
+    """The place in the row of the last piece of each position's segment: i32[B,T] -> i32[B,T]."""
+    same = segment[:, :, None] == segment[:, None, :]
+    return jnp.where(same, np.arange(segment.shape[1], dtype=np.int32), 0).max(-1)
+
+
+class _Score(nn.Module):
+    """The sequence head: one dense layer without bias, f[B,T,D] -> f[B,T,C]."""
+
+    config: GPT2Config
+    classes: int
+    dtype: str
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array) -> jax.Array:
+        return dense(self.config, self.classes, self.dtype, "score", use_bias=False)(hidden)
+
+
+class _Embeddings(nn.Module):
+    """The sum of pieces and positions: f[B,T,D]."""
+
+    config: GPT2Config
+    dtype: str
+
+    @nn.compact
+    def __call__(self, batch: Batch, deterministic: bool) -> jax.Array:
+        config = self.config
+        words = embed(config, config.vocabulary_size, self.dtype, "word_embeddings")
+        positions = embed(config, config.positions, self.dtype, "position_embeddings")
+        total = words(jnp.asarray(batch.tokens)) + positions(jnp.asarray(batch.position))
+        return nn.Dropout(config.embedding_dropout)(total, deterministic)
+
+
+class _Stack(nn.Module):
+    """All layers and the norm after them; L+1 hidden states, L maps."""
+
+    config: GPT2Config
+    dtype: str
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, mask: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[States, Maps]:
+        states, maps = Layers(_Layer, self.config, self.dtype, name="layer")(
+            hidden, mask, attention=attention, deterministic=deterministic
+        )
+        return (*states[:-1], layer_norm(self.config, self.dtype, "ln_f")(states[-1])), maps
+
+
+class _Layer(nn.Module):
+    """Self-attention, then the feed-forward part, each normed before and with its residual."""
+
+    config: GPT2Config
+    dtype: str
+    index: int
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, mask: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[jax.Array, jax.Array | None]:
+        config, dtype = self.config, self.dtype
+        attended, probabilities = _Attention(config, dtype, self.index, name="attn")(
+            layer_norm(config, dtype, "ln_1")(hidden), mask, attention, deterministic
+        )
+        hidden += attended
+        normed = layer_norm(config, dtype, "ln_2")(hidden)
+        return hidden + _FeedForward(config, dtype, name="mlp")(
+            normed, deterministic
+        ), probabilities
+
+
+class _Attention(nn.Module):
+    """Self-attention by heads with its output projection."""
+
+    config: GPT2Config
+    dtype: str
+    index: int
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, mask: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[jax.Array, jax.Array | None]:
+        config, rate = self.config, self.config.attention_dropout
+        joint = dense(config, 3 * config.hidden_size, self.dtype, "c_attn")(hidden)
+        query, key, value = split_heads(config, joint, 3)
+        scale = query.shape[-1] ** -0.5 if config.scale_by_width else 1.0
+        if config.scale_by_layer:
+            scale /= self.index + 1
+        context, probabilities = attend(
+            query, key, value, mask, rate, attention, deterministic, scale=scale
+        )
+        out = dense(config, config.hidden_size, self.dtype, "c_proj")(context)
+        return nn.Dropout(config.dropout)(out, deterministic), probabilities
+
+
+class _FeedForward(nn.Module):
+    """dropout(dense(activation(dense)))."""
+
+    config: GPT2Config
+    dtype: str
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array, deterministic: bool) -> jax.Array:
+        config = self.config
+        wide = dense(config, config.intermediate_size, self.dtype, "c_fc")(hidden)
+        wide = activate(config.activation, wide)
+        out = dense(config, config.hidden_size, self.dtype, "c_proj")(wide)
+        return nn.Dropout(config.dropout)(out, deterministic)

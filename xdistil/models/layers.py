@@ -1,0 +1,249 @@
+"""Layers that encoders share: attention by heads, embeddings, the feed-forward part, norms.
+
+Letters: B rows, T row length in pieces, D width, H heads.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from xdistil.models.shape import ACTIVATIONS, EncoderConfig
+from xdistil.models.structs import Batch
+
+
+def attend(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array,
+    rate: float,
+    attention: bool,
+    deterministic: bool,
+    bias: jax.Array | None = None,
+    scale: float | None = None,
+) -> tuple[jax.Array, jax.Array | None]:
+    """softmax(scale Q K + bias) V by heads: three f[B,T,H,D/H] -> f[B,T,D] and f[B,H,T,T].
+
+    The maps are None where nobody asked for them and the context could be had without.
+
+    Args:
+        mask: bool[B,T,T] which key (last) a query attends to; each at least to one.
+        rate: of the dropout on probabilities.
+        attention: whether the maps are wanted.
+        bias: f32[H,T,T] added to the scores.
+        scale: of the scores; None: 1 / sqrt(D/H).
+    """
+    shape, width = query.shape[:2], query.shape[-1]
+    scale = width**-0.5 if scale is None else scale
+    dropping = not deterministic and rate > 0
+    if not (attention or dropping) and bias is None and _has_fused_attention(query):
+        context = jax.nn.dot_product_attention(
+            query, key, value, mask=mask[:, None], scale=scale, implementation="cudnn"
+        )
+        return context.reshape(*shape, -1), None
+    # Heads before time: plain matrix products measure faster on a CPU than an einsum.
+    query, key, value = (each.transpose(0, 2, 1, 3) for each in (query, key, value))
+    scores = (query * scale) @ key.transpose(0, 1, 3, 2)
+    if bias is not None:
+        scores = scores.astype(jnp.float32) + bias
+    context, probabilities = weigh(scores, value, mask, rate, deterministic)
+    return context, probabilities
+
+
+def weigh(
+    scores: jax.Array, value: jax.Array, mask: jax.Array, rate: float, deterministic: bool
+) -> tuple[jax.Array, jax.Array]:
+    """softmax(scores) V: scores f[B,H,T,T] and values f[B,H,T,D/H] -> f[B,T,D] and f[B,H,T,T]."""
+    # The softmax is taken in float32 whatever the arithmetic: its sums are long.
+    scores = jnp.where(mask[:, None], scores.astype(jnp.float32), -jnp.inf)
+    probabilities = jax.nn.softmax(scores, axis=-1)
+    dropped = nn.Dropout(rate)(probabilities, deterministic)
+    context = (dropped.astype(value.dtype) @ value).transpose(0, 2, 1, 3)
+    return context.reshape(*context.shape[:2], -1), probabilities
+
+
+def _has_fused_attention(query: jax.Array) -> bool:
+    """Whether cuDNN's attention, which never writes the maps down, takes such arrays."""
+    width = query.shape[-1]
+    return (
+        jax.default_backend() == "gpu"
+        and query.dtype == jnp.bfloat16
+        and query.shape[1] % 64 == 0
+        and width % 8 == 0
+        and width <= 128
+    )
+
+
+def project(
+    config: EncoderConfig, names: Sequence[str], hidden: jax.Array, dtype: str
+) -> list[jax.Array]:
+    """Dense layers of these names from f[B,T,D] to heads: f[B,T,H,D/H] each."""
+    kernels, biases = zip(
+        *(_Projection(config, name=name)(hidden.shape[-1]) for name in names), strict=True
+    )
+    # One product for all keeps a GPU busier than several of a part of the width.
+    kernel = jnp.concatenate(kernels, axis=1).astype(dtype)
+    projected = hidden @ kernel + jnp.concatenate(biases).astype(dtype)
+    return split_heads(config, projected, len(names))
+
+
+def split_heads(config: EncoderConfig, projected: jax.Array, parts: int) -> list[jax.Array]:
+    """Parts side by side, f[B,T,parts D], one by one and by heads: f[B,T,H,D/H] each."""
+    by_head = projected.reshape(*projected.shape[:2], parts, config.heads, -1)
+    return [by_head[:, :, index] for index in range(parts)]
+
+
+class _Projection(nn.Module):
+    """The parameters of a dense layer from `input_size` to hidden_size: kernel and bias."""
+
+    config: EncoderConfig
+
+    @nn.compact
+    def __call__(self, input_size: int) -> tuple[jax.Array, jax.Array]:
+        size = self.config.hidden_size
+        return (
+            self.param("kernel", normal(self.config), (input_size, size)),
+            self.param("bias", nn.initializers.zeros, (size,)),
+        )
+
+
+def normal(config: EncoderConfig) -> jax.nn.initializers.Initializer:
+    """How encoders draw their weights."""
+    return nn.initializers.normal(config.initializer_range)
+
+
+def dense(
+    config: EncoderConfig, size: int, dtype: str, name: str, use_bias: bool = True
+) -> nn.Dense:
+    """A dense layer to `size`."""
+    return nn.Dense(size, use_bias=use_bias, dtype=dtype, kernel_init=normal(config), name=name)
+
+
+def embed(config: EncoderConfig, rows: int, dtype: str, name: str) -> nn.Embed:
+    """A table of embeddings: [rows, embedding_size]."""
+    return nn.Embed(
+        rows, config.embedding_size, dtype=dtype, embedding_init=normal(config), name=name
+    )
+
+
+def layer_norm(
+    config: EncoderConfig, dtype: str, name: str = "LayerNorm", use_bias: bool = True
+) -> nn.LayerNorm:
+    """A norm over the width."""
+    # The fast variance, E[x^2] - E[x]^2, loses the digits that parity with PyTorch asks for.
+    return nn.LayerNorm(
+        epsilon=config.norm_epsilon,
+        dtype=dtype,
+        use_bias=use_bias,
+        use_fast_variance=False,
+        name=name,
+    )
+
+
+class Embeddings(nn.Module):
+    """The normed sum of pieces, positions and token types, where the family has them; f[B,T,E]."""
+
+    config: EncoderConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(self, batch: Batch, deterministic: bool) -> jax.Array:
+        config = self.config
+
+        def look_up(rows: int, indices: Any, name: str) -> jax.Array:
+            # A table of one row answers every index with that row.
+            return embed(config, rows, self.dtype, name)(indices)
+
+        total = look_up(config.vocabulary_size, batch.tokens, "word_embeddings") + look_up(
+            config.first_position + config.positions,
+            config.first_position + batch.position,
+            "position_embeddings",
+        )
+        if config.token_types:
+            total += look_up(config.token_types, batch.token_type, "token_type_embeddings")
+        total = layer_norm(config, self.dtype)(total)
+        return nn.Dropout(config.dropout)(total, deterministic)
+
+
+class Intermediate(nn.Module):
+    """The wide half of the feed-forward part: activation(dense)."""
+
+    config: EncoderConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array) -> jax.Array:
+        wide = dense(self.config, self.config.intermediate_size, self.dtype, "dense")(hidden)
+        return activate(self.config.activation, wide)
+
+
+def activate(name: str, wide: jax.Array) -> jax.Array:
+    """The activation of a feed-forward part."""
+    if name == "gelu" and wide.dtype == jnp.bfloat16:
+        # The tanh form is off by 5e-4 at most, an eighth of what bfloat16 rounds away at 1,
+        # and cuBLAS computes it inside the product.
+        name = "gelu_new"
+    return ACTIVATIONS[name](wide)
+
+
+class ResidualNorm(nn.Module):
+    """norm(residual + dropout(dense(x)))."""
+
+    config: EncoderConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array, residual: jax.Array, deterministic: bool) -> jax.Array:
+        x = dense(self.config, self.config.hidden_size, self.dtype, "dense")(x)
+        x = nn.Dropout(self.config.dropout)(x, deterministic)
+        return layer_norm(self.config, self.dtype)(x + residual)
+
+
+class SelfOutput(nn.Module):
+    """Self-attention, a module of `self_attention`, with its output projection, residual and norm.
+
+    The module of config and dtype takes what this one is called with.
+    """
+
+    self_attention: type[nn.Module]
+    config: EncoderConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, mask: jax.Array, *more: Any, attention: bool, deterministic: bool
+    ) -> tuple[jax.Array, jax.Array | None]:
+        make: Any = self.self_attention
+        context, probabilities = make(self.config, self.dtype, name="self")(
+            hidden, mask, *more, attention=attention, deterministic=deterministic
+        )
+        out = ResidualNorm(self.config, self.dtype, name="output")(context, hidden, deterministic)
+        return out, probabilities
+
+
+class PostNormLayer(nn.Module):
+    """Self-attention, then the feed-forward part, each with its residual and its norm after."""
+
+    config: EncoderConfig
+    dtype: str
+    index: int
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, mask: jax.Array, *more: Any, attention: bool, deterministic: bool
+    ) -> tuple[jax.Array, jax.Array | None]:
+        attended, probabilities = self.attend(
+            hidden, mask, *more, attention=attention, deterministic=deterministic
+        )
+        wide = Intermediate(self.config, self.dtype, name="intermediate")(attended)
+        output = ResidualNorm(self.config, self.dtype, name="output")
+        return output(wide, attended, deterministic), probabilities
+
+    def attend(
+        self, hidden: jax.Array, mask: jax.Array, *more: Any, attention: bool, deterministic: bool
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """The family's self-attention, normed: f[B,T,D] -> f[B,T,D], and its maps f[B,H,T,T]."""
+        raise NotImplementedError

@@ -1,0 +1,138 @@
+"""The way that all encoders go, from a batch to logits.
+
+Letters: B rows, T row length in pieces, C classes, L layers, D width, H heads.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from xdistil.models.fresh import draw_params
+from xdistil.models.layers import dense
+from xdistil.models.shape import EncoderConfig
+from xdistil.models.structs import Batch, Output, Params
+
+States = tuple[jax.Array, ...]
+Maps = tuple[jax.Array | None, ...]
+
+
+class Transformer(nn.Module):
+    """A model of packed rows with the head of a task; hashable, so a jit static argument.
+
+    `task_kind` is "tagging", "classification" or "" (no head: Output.logits is None). A family says
+    how it encodes, how it classifies a segment and, if not by one dense layer, how it tags.
+    """
+
+    config: EncoderConfig
+    task_kind: str = ""
+    classes: int = 0
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(
+        self,
+        batch: Batch,
+        attention: bool = False,
+        deterministic: bool = True,
+        features: Any = None,
+    ) -> Output:
+        """Batch i32[B,T] -> Output: logits f32[B,T,C], L+1 hidden f[B,T,D], maps f[B,H,T,T].
+
+        With `features` f[B,T,D], the last hidden state, only the head is computed.
+
+        A position attends to those of its own segment. Padding is a segment of its own, so that
+        no row of the softmax is empty; what comes out there is finite and means nothing. The maps
+        are probabilities before dropout, and None unless `attention`. `deterministic=False` needs
+        the rng "dropout".
+        """
+        if features is not None:
+            hidden = features.astype(self.dtype)
+            return Output(self._answer(hidden, batch, deterministic), (hidden,), None)
+        same_segment = batch.segment[:, :, None] == batch.segment[:, None, :]
+        states, maps = self.encode(batch, same_segment, attention, deterministic)
+        wanted = tuple(each for each in maps if each is not None) if attention else None
+        return Output(self._answer(states[-1], batch, deterministic), states, wanted)
+
+    def _answer(self, hidden: jax.Array, batch: Batch, deterministic: bool) -> jax.Array | None:
+        if not self.task_kind:
+            return None
+        if self.task_kind == "classification":
+            logits = self.classify(hidden, batch, deterministic)
+        else:
+            logits = self.tag(hidden, deterministic)
+        return logits.astype(jnp.float32)
+
+    def encode(
+        self, batch: Batch, same_segment: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[States, Maps]:
+        """L+1 hidden states f[B,T,D] and L maps f[B,H,T,T], or None each where nobody asked.
+
+        `same_segment` bool[B,T,T] says which pairs of positions are of one segment.
+        """
+        raise NotImplementedError
+
+    def classify(self, hidden: jax.Array, batch: Batch, deterministic: bool) -> jax.Array:
+        """The last hidden state f[B,T,D] -> logits f[B,T,C] of segments, at each one's first piece.
+
+        What stands elsewhere is never read.
+        """
+        raise NotImplementedError
+
+    def tag(self, hidden: jax.Array, deterministic: bool) -> jax.Array:
+        """The last hidden state f[B,T,D] -> logits f[B,T,C] of pieces."""
+        hidden = nn.Dropout(self.config.dropout)(hidden, deterministic)
+        return dense(self.config, self.classes, self.dtype, "classifier")(hidden)
+
+    @property
+    def features(self) -> int:
+        """The index among the hidden states of what the head reads: the last."""
+        return self.config.layers
+
+    @nn.nowrap
+    def init_params(self, key: jax.Array) -> Params:
+        """Fresh float32 parameters, drawn with `key`: normal weights, zero biases."""
+        return draw_params(self, key)
+
+
+class Stack(nn.Module):
+    """Layers one after another, under the path `layer/N`; L+1 hidden states and L maps.
+
+    `layer` is a family's module of config, dtype and index. It takes the hidden states and what
+    else this one is called with, and returns the next ones and their attention map.
+    """
+
+    layer: type[nn.Module]
+    config: EncoderConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, *context: Any, attention: bool, deterministic: bool
+    ) -> tuple[States, Maps]:
+        return Layers(self.layer, self.config, self.dtype, name="layer")(
+            hidden, *context, attention=attention, deterministic=deterministic
+        )
+
+
+class Layers(nn.Module):
+    """The layers of a Stack; a module of its own because its name is one step of the path."""
+
+    layer: type[nn.Module]
+    config: EncoderConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, *context: Any, attention: bool, deterministic: bool
+    ) -> tuple[States, Maps]:
+        make: Any = self.layer
+        states, maps = [hidden], []
+        for index in range(self.config.layers):
+            hidden, probabilities = make(self.config, self.dtype, index, name=str(index))(
+                hidden, *context, attention=attention, deterministic=deterministic
+            )
+            states.append(hidden)
+            maps.append(probabilities)
+        return tuple(states), tuple(maps)

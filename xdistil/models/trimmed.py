@@ -1,0 +1,201 @@
+"""An HF folder with fewer pieces: rows of its tensors, numbers of its config.json, its tokenizer.
+
+Unlike `folders`, this knows nothing of a model but where its vocabulary shows: in its word
+embeddings and, where it was kept for pre-training, in the output over all pieces. So it takes
+families that have no modules here, and leaves every other tensor as it is, in name and type.
+"""
+
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from xdistil.data.pieces import Tokenizer, save_tokenizer
+from xdistil.data.trimming import trim_tokenizer
+from xdistil.errors import InputError, show, show_name
+from xdistil.models import bilstm, names, weights
+from xdistil.models.families import FAMILIES
+from xdistil.models.shape import ROBERTAS, EncoderConfig
+
+# Word embeddings [V,E] in the families' names, and what has a row for each piece at their output.
+_TABLE = re.compile(
+    r"(.+\.)?(word_embeddings|tok_embeddings|embed_tokens|wte|shared)\.(weight|embedding)"
+)
+_OUTPUT = re.compile(
+    r"(.+\.)?((decoder|lm_head|generator_lm_head|vocab_projector)\.(weight|bias)|predictions\.bias)"
+)
+_POSITIONS = re.compile(r"(.+\.)?position_embeddings\.weight")
+_PIECE_ID = re.compile(r"\w+_token_id|padding_id")  # keys of config.json
+_TOKENIZER_FILES = ("*token*.json", "vocab.*", "merges.txt", "*.model")
+_ACCOMPANYING = ("README.md", "LICENSE*")  # what a trimmed folder takes over as it is
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A model folder before its vocabulary is trimmed."""
+
+    folder: Path
+    tokenizer: Tokenizer
+    config: dict[str, Any]
+    tensors: dict[str, weights.Stored]
+    rows: int  # of the word embeddings
+    special: tuple[int, ...]  # the ids of pieces that config.json names
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a model folder is."""
+
+    pieces: int  # rows of the word embeddings
+    parameters: int
+    model_bytes: int
+    tokenizer_bytes: int
+
+
+def open_whole(folder: Path, tokenizer: Tokenizer) -> Whole:
+    """A folder in safetensors or PyTorch's own format; numbers are not read yet.
+
+    Raises:
+        InputError: no model, one in Flax's format, no word embeddings under a name that is known,
+            or fewer of them than the tokenizer has pieces.
+    """
+    config = weights.read_json(folder / "config.json")
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str):
+        raise InputError(f"{folder / 'config.json'}: model_type is {show(model_type)}, no name.")
+    if config.get("pad_token_id") is None and model_type in FAMILIES:
+        family = FAMILIES[model_type]
+        config["pad_token_id"] = family.read_config(config, str(folder / "config.json")).padding_id
+    read = weights.read_tensors(folder)
+    if read.flax:
+        raise InputError(
+            f"{read.where} is in Flax's format: a vocabulary is trimmed in safetensors or "
+            "PyTorch's; save the model so first."
+        )
+    tensors = {
+        name: stored for name, stored in read.values.items() if not names.BUFFERS.fullmatch(name)
+    }
+    tables = [stored.shape for name, stored in tensors.items() if _TABLE.fullmatch(name)]
+    if not tables or any(shape != tables[0] or len(shape) != 2 for shape in tables):
+        raise InputError(
+            f"{read.where} holds no word embeddings, one row a piece, under a name that is known "
+            "(word_embeddings, tok_embeddings, embed_tokens, wte, shared)."
+        )
+    rows = tables[0][0]
+    if tokenizer.vocabulary_size > rows:
+        raise InputError(
+            f"The tokenizer of {tokenizer.source!r} has {tokenizer.vocabulary_size} pieces and "
+            f"{read.where} word embeddings for {rows}: give the model its own tokenizer."
+        )
+    if model_type not in (*FAMILIES, bilstm.MODEL_TYPE):
+        for name, stored in tensors.items():
+            if stored.shape in (tables[0], (rows,)) and not _has_rows(name, stored, rows):
+                raise InputError(
+                    f"{read.where}: {show_name(name)} may have a row for each piece, under a name "
+                    f"that is not known for the model type {show(model_type)}."
+                )
+    return Whole(folder, tokenizer, config, tensors, rows, tuple(_list_ids(config)))
+
+
+def save_trimmed(whole: Whole, kept: np.ndarray, output: Path) -> None:
+    """Write the folder with the pieces `kept` i32[v] alone, `whole.special` among them.
+
+    It appears under its name when it is complete. Raises InputError where it cannot be written, or
+    what is read is damaged.
+    """
+    new = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    try:
+        new.mkdir()
+        tokenizer = trim_tokenizer(whole.tokenizer, kept)
+        config, moved = _trim_config(whole, kept)
+        tensors = dict(_trim_tensors(whole, kept, moved))
+        safetensors.numpy.save_file(tensors, new / weights.WHOLE, metadata={"format": "pt"})
+        save_tokenizer(tokenizer, new)
+        for pattern in _ACCOMPANYING:
+            for path in whole.folder.glob(pattern):
+                shutil.copyfile(path, new / path.name)
+        weights.write_json(new / "config.json", config)
+        # safetensors lets nobody but the owner read what it writes.
+        shutil.copymode(new / "config.json", new / weights.WHOLE)
+        os.rename(new, output)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"The model folder {output} cannot be written: {error}.") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def measure_folder(folder: Path) -> Size:
+    """How large a folder in safetensors or PyTorch's own format is."""
+    read = weights.read_tensors(folder)
+    shapes = {
+        name: stored.shape
+        for name, stored in read.values.items()
+        if not names.BUFFERS.fullmatch(name)
+    }
+    files = {read.where.name}
+    if read.where.suffix == ".json":  # the index of shards
+        files = set(weights.read_json(read.where)["weight_map"].values())
+    own = {path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)}
+    return Size(
+        pieces=next(shape[0] for name, shape in shapes.items() if _TABLE.fullmatch(name)),
+        parameters=sum(math.prod(shape) for shape in shapes.values()),
+        model_bytes=sum((folder / name).stat().st_size for name in files),
+        tokenizer_bytes=sum(path.stat().st_size for path in own),
+    )
+
+
+def _has_rows(name: str, stored: weights.Stored, rows: int) -> bool:
+    known = _TABLE.fullmatch(name) or _OUTPUT.fullmatch(name)
+    return bool(known) and stored.shape[:1] == (rows,)
+
+
+def _list_ids(config: dict[str, Any]) -> Iterator[int]:
+    for key, value in config.items():
+        if _PIECE_ID.fullmatch(key):
+            for id in value if isinstance(value, list) else [value]:
+                if type(id) is int and id >= 0:
+                    yield id
+
+
+def _trim_config(whole: Whole, kept: np.ndarray) -> tuple[dict[str, Any], int]:
+    """The new config.json, and by how many rows RoBERTa's positions begin earlier."""
+    config, new = dict(whole.config), {int(old): place for place, old in enumerate(kept)}
+    for key, value in config.items():
+        if _PIECE_ID.fullmatch(key):
+            # None and negative numbers say that there is no such piece.
+            ids = value if isinstance(value, list) else [value]
+            ids = [new.get(id, id) if type(id) is int else id for id in ids]
+            config[key] = ids if isinstance(value, list) else ids[0]
+    config["vocabulary_size" if "vocabulary_size" in config else "vocab_size"] = len(kept)
+    before: Any = whole.config.get("pad_token_id")
+    after: Any = config.get("pad_token_id")
+    model_type = config.get("model_type")
+    from_padding = model_type in ROBERTAS  # positions are counted from it
+    if before == after or (model_type in (*FAMILIES, bilstm.MODEL_TYPE) and not from_padding):
+        return config, 0
+    if not from_padding:
+        raise InputError(
+            f"The padding piece {before} would become {after}, and it is not known whether the "
+            f"model type {show(model_type)} counts positions from it: keep more pieces."
+        )
+    moved = before - after
+    positions = config.get("max_position_embeddings", EncoderConfig.positions)
+    config["max_position_embeddings"] = positions - moved
+    return config, moved
+
+
+def _trim_tensors(whole: Whole, kept: np.ndarray, moved: int) -> Iterator[tuple[str, np.ndarray]]:
+    for name, stored in whole.tensors.items():
+        value = stored.read_raw()
+        if _has_rows(name, stored, whole.rows):
+            value = value[kept]
+        elif moved and _POSITIONS.fullmatch(name):
+            value = value[moved:]
+        yield name, np.ascontiguousarray(value)

@@ -1,0 +1,91 @@
+"""BERT, ELECTRA and the RoBERTas as a graph."""
+
+import numpy as np
+
+from xdistil.models.bert import EncoderConfig
+from xdistil.results.graphs.builder import IDS, MASK, TYPES, Graph
+
+_PROJECTIONS = ("query", "key", "value")
+
+
+def add_encoder(graph: Graph, config: EncoderConfig, task_kind: str) -> tuple[str, list[str]]:
+    """Logits f32[B,T,C] (tagging) or f32[B,C] of the first piece (classification), and the inputs.
+
+    A batch may be as long as the model has positions.
+    """
+    hidden, inputs = _embed(graph, config)
+    far_below = graph.mask_scores()
+    for index in range(config.layers):
+        layer = f"encoder.layer.{index}"
+        context = _attend(graph, config, hidden, far_below, f"{layer}.attention.self")
+        hidden = add_residual(graph, config, context, hidden, f"{layer}.attention.output")
+        hidden = add_feed_forward(graph, config, hidden, layer)
+    return _classify(graph, config, task_kind, hidden), inputs
+
+
+def add_residual(graph: Graph, config: EncoderConfig, x: str, residual: str, name: str) -> str:
+    """norm(residual + dense(x))."""
+    added = graph.add("Add", graph.dense(x, f"{name}.dense"), residual)
+    return graph.layer_norm(added, f"{name}.LayerNorm", config.norm_epsilon)
+
+
+def add_feed_forward(graph: Graph, config: EncoderConfig, hidden: str, layer: str) -> str:
+    """The wide half of a layer and the way back."""
+    wide = graph.dense(hidden, f"{layer}.intermediate.dense")
+    wide = graph.activate(wide, config.activation)
+    return add_residual(graph, config, wide, hidden, f"{layer}.output")
+
+
+def add_token_types(graph: Graph, config: EncoderConfig, total: str, inputs: list[str]) -> str:
+    """Adds the embeddings of token types; one type alone needs no input."""
+    name = "embeddings.token_type_embeddings.embedding"
+    if config.token_types > 1:
+        inputs.append(TYPES)
+        return graph.add("Add", total, graph.look_up(name, TYPES))
+    return graph.add("Add", total, graph.weight(name, graph.leaf(name)))
+
+
+def add_positions(graph: Graph, config: EncoderConfig, total: str) -> str:
+    """Adds the embeddings of positions: 0, 1, ..., behind what the family keeps for padding."""
+    positions = graph.count_up(config.first_position, graph.length(IDS))
+    rows = graph.look_up("embeddings.position_embeddings.embedding", positions)
+    return graph.add("Add", total, rows)
+
+
+def _embed(graph: Graph, config: EncoderConfig) -> tuple[str, list[str]]:
+    inputs = [IDS, MASK]
+    total = graph.look_up("embeddings.word_embeddings.embedding", IDS)
+    total = add_positions(graph, config, total)
+    total = add_token_types(graph, config, total, inputs)
+    total = graph.layer_norm(total, "embeddings.LayerNorm", config.norm_epsilon)
+    if config.embedding_size != config.hidden_size:
+        total = graph.dense(total, "embeddings_project")
+    return total, inputs
+
+
+def _attend(graph: Graph, config: EncoderConfig, hidden: str, far_below: str, name: str) -> str:
+    # One product for all three, as in the model itself.
+    kernel, bias = (
+        np.concatenate([graph.leaf(f"{name}.{part}.{leaf}") for part in _PROJECTIONS], axis=-1)
+        for leaf in ("kernel", "bias")
+    )
+    projected = graph.affine(hidden, name, kernel, bias)
+    query, key, value = graph.add_split("Split", projected, outputs=3, axis=-1, num_outputs=3)
+    scale = graph.constant((config.hidden_size // config.heads) ** -0.5, np.float32)
+    query = graph.add("Mul", graph.split_heads(query, config.heads), scale)
+    scores = graph.add("MatMul", query, graph.split_heads(key, config.heads, keys=True))
+    probabilities = graph.add("Softmax", graph.add("Add", scores, far_below), axis=-1)
+    context = graph.add("MatMul", probabilities, graph.split_heads(value, config.heads))
+    return graph.join_heads(context)
+
+
+def _classify(graph: Graph, config: EncoderConfig, task_kind: str, hidden: str) -> str:
+    if task_kind == "tagging":
+        return graph.dense(hidden, "classifier")
+    hidden = graph.take_first(hidden)
+    if config.model_type == "bert":
+        pooled = graph.activate(graph.dense(hidden, "pooler.dense"), "tanh")
+        return graph.dense(pooled, "classifier")
+    activation = "gelu" if config.model_type == "electra" else "tanh"
+    hidden = graph.activate(graph.dense(hidden, "classifier.dense"), activation)
+    return graph.dense(hidden, "classifier.out_proj")

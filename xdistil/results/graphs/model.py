@@ -1,0 +1,56 @@
+"""A model of any family -> its ONNX graph."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from xdistil.data.examples import Task
+from xdistil.errors import InputError
+from xdistil.models.bert import Encoder
+from xdistil.models.bilstm import BiLSTM
+from xdistil.models.deberta import Deberta
+from xdistil.models.folders import Model
+from xdistil.models.structs import Params
+from xdistil.models.student import count_parameters
+from xdistil.results.graphs.bert import add_encoder
+from xdistil.results.graphs.bilstm import add_bilstm
+from xdistil.results.graphs.builder import Graph
+from xdistil.results.graphs.deberta import add_deberta
+
+_MOST_PARAMETERS = 500_000_000  # of float32: a protobuf, which an ONNX file is, ends at 2 GiB
+
+
+def build_graph(
+    model: Model, params: Params, task: Task, storage: Mapping[str, str] | None = None
+) -> Any:
+    """The model with its head as an onnx.ModelProto.
+
+    Inputs are `input_ids`, `attention_mask` and, where the model has more than one token type,
+    `token_type_ids`, all i64[batch,length] of texts that are padded at their ends. The output
+    `logits` is f32[batch,length,C] (tagging) or f32[batch,C] (classification).
+
+    Args:
+        storage: how weights are stored, by name, as `Graph` takes it; all in float32 by default.
+
+    Raises:
+        InputError: the model is too large for one ONNX file, or of a family without a graph.
+    """
+    total = count_parameters(params)["total"]
+    if total > _MOST_PARAMETERS:
+        raise InputError(
+            f"The model has {total} parameters, and an ONNX file holds {_MOST_PARAMETERS} at most:"
+            " export its student."
+        )
+    graph = Graph(params, storage or {})
+    if isinstance(model, BiLSTM):
+        logits, inputs = add_bilstm(graph, model.config, task.kind)
+    elif isinstance(model, Deberta):
+        logits, inputs = add_deberta(graph, model.config, task.kind)
+    elif isinstance(model, Encoder):
+        logits, inputs = add_encoder(graph, model.config, task.kind)
+    else:
+        raise InputError(
+            f"No ONNX graph is written for {model.config.model_type}: those of BERT, ELECTRA, "
+            "RoBERTa, XLM-RoBERTa, CamemBERT, DeBERTa-v2 and BiLSTM are."
+        )
+    pieces: tuple[str, ...] = ("length",) if task.kind == "tagging" else ()
+    return graph.finish(logits, inputs, ("batch", *pieces, len(task.labels)))

@@ -1,0 +1,87 @@
+"""An ONNX file in use: pieces in, logits or labels out, through ONNX Runtime on the CPU."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from xdistil.data.examples import Example, Task
+from xdistil.data.packing import Rows, collect_predictions
+from xdistil.data.pieces import Pieces
+
+_BATCH_PIECES = 4096  # at most in a batch, its padding included
+_BATCH_TEXTS = 64
+
+
+class OnnxModel:
+    """An opened file; what `graphs.model.build_graph` wrote, quantized or not."""
+
+    def __init__(self, path: str | Path, threads: int = 0) -> None:
+        """Opens it, to compute with so many threads; 0: as many as there are cores."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        self._inputs = [each.name for each in self._session.get_inputs()]
+
+    def run(
+        self, tokens: np.ndarray, attention_mask: np.ndarray, token_type: np.ndarray
+    ) -> np.ndarray:
+        """Integers [B,T] -> logits f32[B,T,C] (tagging) or f32[B,C] (classification)."""
+        given = {
+            "input_ids": tokens,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type,
+        }
+        feed = {name: given[name].astype(np.int64, copy=False) for name in self._inputs}
+        return self._session.run(["logits"], feed)[0]
+
+    def compute_logits(
+        self, pieces: Pieces, classes: int, order: np.ndarray | None = None, texts: int = 0
+    ) -> np.ndarray:
+        """f32[P,C] at every piece (tagging), or at every segment's first (classification).
+
+        Args:
+            order: i64[S] in which segments join batches; by length where it is None.
+            texts: segments in a batch; 0: as many as suit their length.
+        """
+        lengths = np.diff(pieces.start)
+        order = np.argsort(lengths, kind="stable") if order is None else order
+        logits = np.zeros((len(pieces.tokens), classes), np.float32)
+        at = 0
+        while at < len(order):
+            size = texts or max(1, min(_BATCH_TEXTS, _BATCH_PIECES // int(lengths[order[at]])))
+            chosen = order[at : at + size]
+            places, there = find_places(pieces, chosen)
+            answer = self.run(
+                np.where(there, pieces.tokens[places], 0),
+                there,
+                np.where(there, pieces.token_type[places], 0),
+            )
+            if answer.ndim == 3:
+                logits[places[there]] = answer[there]
+            else:
+                logits[pieces.start[chosen]] = answer
+            at += size
+        return logits
+
+    def label(
+        self, pieces: Pieces, examples: Sequence[Example], task: Task
+    ) -> list[tuple[str, ...]]:
+        """The labels of each example that the pieces were cut from, as `Tagger.label` has them."""
+        predicted = self.compute_logits(pieces, len(task.labels)).argmax(axis=-1)
+        places = np.arange(len(predicted), dtype=np.int32)[None]
+        rows = Rows(places, np.ones_like(places), np.zeros_like(places))
+        return collect_predictions(pieces, rows, predicted[None], examples, task)
+
+
+def find_places(pieces: Pieces, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices i64[B,T] of the pieces of segments i64[B], padded at their ends, and bool[B,T] which
+    of them are there."""
+    first = pieces.start[segments]
+    lengths = pieces.start[segments + 1] - first
+    within = np.arange(lengths.max())
+    there = within < lengths[:, None]
+    return np.where(there, first[:, None] + within, 0), there

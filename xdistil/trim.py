@@ -1,0 +1,182 @@
+"""Trims the vocabulary of a model folder to the pieces that texts hold.
+
+    python -m xdistil.trim --model=FOLDER --texts=FILES --output=FOLDER
+
+Exit codes: 0 done, 2 a mistake in the arguments, files or texts.
+"""
+
+import argparse
+import difflib
+import glob
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from xdistil.config import split_names
+from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task, read_file
+from xdistil.data.formats import guess_kind, read_lines
+from xdistil.errors import InputError, show
+
+_OPTIONS = (
+    *("--model", "--revision", "--texts", "--languages", "--output"),
+    *("--least-count", "--limit", "--help"),
+)
+_ENDLESS = 1 << 30  # a length in pieces that no text reaches
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its mistakes are InputErrors."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message[0].upper()}{message[1:]}.")
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command line; returns the exit code."""
+    logging.basicConfig(format="xdistil.trim: %(message)s", level=logging.WARNING)
+    # transformers would say at its import that it finds no PyTorch; it only brings tokenizers.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        print(_trim(_parse(arguments)))
+    except InputError as error:
+        print(f"xdistil.trim: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python -m xdistil.trim",
+        description="A model folder with the pieces of its vocabulary that texts hold.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model", help="HF folder or hub id")
+    parser.add_argument("--revision", default="main", help="branch, tag or commit of a hub id")
+    parser.add_argument(
+        "--texts",
+        help="files or globs, separated by commas: .txt (a text a line), .tsv, .conll or .jsonl, "
+        "each also with .gz",
+    )
+    parser.add_argument("--languages", default="", help="only texts of these; by default all")
+    parser.add_argument("--output", help="folder to write; it must not exist yet")
+    parser.add_argument(
+        "--least-count", type=int, default=1, help="pieces that occur less often go (1)"
+    )
+    parser.add_argument(
+        "--limit", type=int, default=0, help="pieces that stay at most, the most frequent (0: all)"
+    )
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        name = unknown[0].partition("=")[0]
+        near = difflib.get_close_matches(name, _OPTIONS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(_OPTIONS)}"
+        raise InputError(f"{name!r} is no option of xdistil.trim ({hint}).")
+    for name, example in (("model", "a folder"), ("texts", "files"), ("output", "a new folder")):
+        if not getattr(options, name):
+            raise InputError(f"--{name} is missing: name {example}.")
+    if options.least_count < 1:
+        raise InputError(f"--least-count is {options.least_count}: it must be 1 or more.")
+    if options.limit < 0:
+        raise InputError(f"--limit is {options.limit}: it must be 1 or more, or 0 for all.")
+    output = Path(options.output)
+    if os.path.lexists(output):
+        raise InputError(f"--output={output} exists: name a new folder.")
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"--output={output} has no folder to stand in: make {output.parent}.")
+    return options
+
+
+def _find_files(patterns: str) -> list[Path]:
+    files: list[Path] = []
+    for pattern in split_names(patterns):
+        exists = os.path.exists(pattern)
+        found = [pattern] if exists else sorted(glob.glob(pattern, recursive=True))
+        if not found:
+            raise InputError(f"--texts: no file matches {pattern!r}.")
+        files += map(Path, found)
+    if not files:
+        raise InputError(f"--texts is {patterns!r}: name files, separated by commas.")
+    return list(dict.fromkeys(files))
+
+
+def _trim(options: argparse.Namespace) -> str:
+    # Writes the folder; returns a table of what it was and what it is.
+    texts = _read_texts(_find_files(options.texts), split_names(options.languages))
+    # What is imported here takes a second: mistakes come before.
+    from xdistil.data.pieces import load_tokenizer
+    from xdistil.data.trimming import choose_pieces
+    from xdistil.models.hub import find_folder
+    from xdistil.models.trimmed import measure_folder, open_whole, save_trimmed
+
+    folder, output = find_folder(options.model, options.revision), Path(options.output)
+    whole = open_whole(folder, load_tokenizer(str(folder)))
+    counts = _count_pieces(folder, texts, whole.tokenizer.vocabulary_size)
+    if not counts.any():
+        raise InputError(f"--texts={options.texts} holds no piece that the tokenizer knows.")
+    kept = choose_pieces(
+        whole.tokenizer, counts, options.least_count, options.limit, whole.special, "--limit"
+    )
+    save_trimmed(whole, kept, output)
+    before, after = vars(measure_folder(folder)), vars(measure_folder(output))
+    lines = [f"{'':16}{'before':>15}{'after':>15}"]
+    for name, number in before.items():
+        lines.append(f"{name.replace('_', ' '):16}{number:>15,}{after[name]:>15,}")
+    lost = counts.sum() - counts[kept].sum()
+    lines.append(f"{lost:,} of {counts.sum():,} pieces in the texts are cut into smaller ones")
+    written = {path.name for path in output.iterdir()}
+    left = sorted(path.name for path in folder.iterdir() if path.name not in written)
+    if left:
+        lines.append(f"left out: {', '.join(left)}")
+    return "\n".join(lines)
+
+
+def _read_texts(files: Sequence[Path], languages: Sequence[str]) -> dict[str, list[Example]]:
+    # Without labels, by the kind of the task: sentences of words, and texts one by one.
+    texts: dict[str, list[Example]] = {"tagging": [], "classification": []}
+    known: set[str] = set()
+    for path in files:
+        if Path(path.name.removesuffix(".gz")).suffix == ".txt":
+            kind, columns = "classification", [line.split("\t") for line in read_lines(path)]
+            examples = [Example(tuple(texts), None, UNKNOWN_LANGUAGE) for texts in columns]
+        else:
+            kind, examples = guess_kind(path, read_lines(path)), read_file(path, repair=True)
+        known |= {example.language for example in examples}
+        if languages:
+            examples = [example for example in examples if example.language in languages]
+        if kind == "tagging":
+            texts[kind] += [replace(example, labels=None) for example in examples]
+        else:
+            found = ((each, text) for each in examples for text in each.inputs)
+            texts[kind] += [Example((text,), None, each.language) for each, text in found]
+    for language in languages:
+        if language not in known:
+            raise InputError(
+                f"--languages names {show(language)}, which no text has: there is "
+                f"{', '.join(sorted(known))}."
+            )
+    return texts
+
+
+def _count_pieces(folder: Path, texts: dict[str, list[Example]], size: int) -> np.ndarray:
+    # How often each of `size` pieces occurs; 0 for special ones: i64[size].
+    from xdistil.data.pieces import cut_pieces, load_tokenizer
+    from xdistil.data.trimming import count_tokens
+
+    counts = np.zeros(size, np.int64)
+    for kind, examples in texts.items():
+        if examples:
+            tokenizer = load_tokenizer(str(folder), words=kind == "tagging")
+            pieces = cut_pieces(examples, Task(kind, ()), tokenizer, _ENDLESS)
+            counts += count_tokens([pieces], tokenizer)
+            counts[tokenizer.wrapper.all_special_ids] = 0
+    return counts
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
