@@ -142,7 +142,7 @@ def write_teacher_of(config: EncoderConfig, folder: Path) -> Experiment:
     """The same, the student being a copy of the teacher, and BYTES with RoBERTa's tokenizer."""
     experiment = write_teacher(folder, config)
     if config is BYTES:
-        make_byte_bpe().save_pretrained(folder / "tokenizer")
+        make_byte_bpe("roberta").save_pretrained(folder / "tokenizer")
         (folder / "tokenizer" / "config.json").write_text(json.dumps({"model_type": "roberta"}))
     loaded, tokenizer = load_model(str(folder / "model")), load_tokenizer(str(folder / "tokenizer"))
     save_model(folder / "own", loaded.model, loaded.params, loaded.task, tokenizer, {})
