@@ -11,10 +11,12 @@ busy CPU cores: SST-2 (English) 7 minutes, teacher 84, student 81, labels only 7
 four languages 40 minutes, 45, 38, 38, for that teacher has read English alone.
 
 Variants (after the colon):
-  d4.2    BiLSTM student: representation, logits, labels, with gradual unfreezing (the default)
-  v3      transformer student: several hidden states and attention maps, then logits, then labels
-  labels  the BiLSTM student on labels alone
-  smoke   d4.2 cut down to seconds, to see that files and models fit together
+  d4.2       BiLSTM student: representation, logits, labels, with gradual unfreezing (the default)
+  v3         transformer student: several hidden states and attention maps, then logits, then labels
+  layers     the teacher's own last two layers, as they were before fine-tuning; stages as in v3
+  relations  transformer student with heads of its own: relations, then logits, then labels
+  labels     the BiLSTM student on labels alone
+  smoke      d4.2 cut down to seconds, to see that files and models fit together
 """
 
 from xdistil.config import Baseline, Data, Experiment, Student
@@ -39,6 +41,31 @@ def get_config(arg: str = "d4.2") -> Experiment:
             plan=plan.v3(),
             batch_size=32,
         )
+    if arg == "layers":
+        stages = plan.v3()
+        for stage in stages:
+            stage.lr = 1e-4
+        return Experiment(
+            data=rows,
+            student=Student(
+                kind="transformer", keep_layers="last:2", start="pretrained", vocabulary="seen"
+            ),
+            plan=stages,
+            baselines=(Baseline(lrs="5e-5,1e-4,2e-4"),),
+            batch_size=32,
+        )
+    if arg == "relations":
+        stages = plan.v3()
+        stages[0].loss = "relations"
+        return Experiment(
+            data=rows,
+            student=Student(
+                kind="transformer", hidden_size=192, layers=3, heads=6, intermediate_size=768
+            ),
+            plan=stages,
+            baselines=(Baseline(lrs="3e-4,5e-4,1e-3"),),
+            batch_size=32,
+        )
     if arg == "labels":
         return Experiment(data=rows, student=bilstm, plan=plan.labels_only(), batch_size=32)
     if arg == "smoke":
@@ -52,5 +79,6 @@ def get_config(arg: str = "d4.2") -> Experiment:
             speed_seconds=1.0,
         )
     raise InputError(
-        f"configs/classify.py has no variant {arg!r}: it takes d4.2, v3, labels or smoke."
+        f"configs/classify.py has no variant {arg!r}: it takes d4.2, v3, layers, relations, "
+        "labels or smoke."
     )

@@ -9,6 +9,10 @@ student is a BiLSTM that learns from it on the labelled and the unlabelled texts
 labels. Languages are drawn at temperature 2: one with a hundredth of the sentences of another is
 read a tenth as often, not a hundredth.
 
+Of 69 languages in 50,149 labelled and 51,996 unlabelled sentences: teacher of 10.97M parameters,
+student of 1.18M; 1.4% of the Chinese words hold an unknown piece, 0.6% of the Korean ones, less in
+all other languages.
+
 Variants (after the colon):
   smoke   the same on 1,000 labelled and 1,000 unlabelled sentences, an epoch a stage, to see that
           files fit together

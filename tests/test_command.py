@@ -220,15 +220,28 @@ def test_the_program_exits_with_two_and_one_line(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", ["d4.2", "v3", "labels", "smoke"])
+@pytest.mark.parametrize("name", ["d4.2", "v3", "layers", "relations", "labels", "smoke"])
 @pytest.mark.parametrize("config", ["ner", "classify"])
 def test_a_config_takes_the_variants_that_it_names(config, name):
     path = f"{ROOT}/configs/{config}.py"
-    command = parse(f"--config={path}:{name}", "--workdir=x", "--config.data.folder=somewhere")
+    fields = ("--config.data.folder=somewhere", "--config.teacher.model=something")
+    command = parse(f"--config={path}:{name}", "--workdir=x", *fields)
     assert command.experiment.plan
     assert f"  {name}" in Path(path).read_text(encoding="utf-8")
     with pytest.raises(InputError, match=f"no variant {name + 'x'!r}: it takes .*{name}"):
         parse(f"--config={path}:{name}x", "--workdir=x")
+
+
+@pytest.mark.parametrize("config", ["quickstart", "manylang"])
+def test_a_config_with_one_variant_takes_it_and_no_other(config):
+    path, more = f"{ROOT}/configs/{config}.py", ["--workdir=x"]
+    if config == "manylang":
+        more.append("--config.data.folder=somewhere")
+    whole, smoke = (parse(f"--config={path}{name}", *more).experiment for name in ("", ":smoke"))
+    assert [stage.name for stage in whole.plan] == [stage.name for stage in smoke.plan]
+    assert smoke.speed_seconds < whole.speed_seconds
+    with pytest.raises(InputError, match="no variant 'small': it takes none, or smoke"):
+        parse(f"--config={path}:small", *more)
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*.py")), ids=lambda path: path.stem)

@@ -93,9 +93,11 @@ def test_the_default_parts_are_valid():
         ("teacher.plan[0].epochs", 0.0),
         ("student.kind", "lstm"),
         ("student.vocabulary", "some"),
+        ("student.embeddings", "glove"),
+        ("student.start", "trained"),
+        ("student.keep_layers", 2),
         ("student.least_count", 0),
         ("student.vocabulary_size", -1),
-        ("student.embeddings", "pca"),
         ("student.layers", 0),
         ("student.heads", -1),
         ("student.hidden_size", 0),
@@ -122,6 +124,10 @@ def test_the_default_parts_are_valid():
         ("plan[0].schedule", "step"),
         ("plan[0].keep", "worst"),
         ("plan[0].representation", "l1"),
+        ("plan[0].projections", "none"),
+        ("plan[0].attention_loss", "cosine"),
+        ("plan[0].relation_heads", -1),
+        ("plan[0].relation_heads", 2.0),
         ("plan[1].logits", "ce"),
         ("plan[1].patience", -1),
         ("plan[1].unfreeze_every", -1),
@@ -161,6 +167,10 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(path, value):
         (put("student.embeddings", "checkpoint"), "needs a student.checkpoint"),
         (put("student.checkpoint", "folder"), "set student.kind=transformer"),
         (put("student.embedding_size", 0), "a BiLSTM needs a width"),
+        (put("student.keep_layers", "last:2"), "set student.embedding_size=0"),
+        (put("student.start", "pretrained"), "name one in teacher.model"),
+        (put("student.embeddings", "vectors"), "needs a file in student.vectors"),
+        (put("student.vectors", "wiki.vec"), "set student.embeddings=vectors"),
         (put("student.least_count", 2), "student.least_count is 2, but student.vocabulary=all"),
         (put("student.vocabulary_size", 9), "student.vocabulary_size is 9, but"),
         (put("teacher.vocabulary", "seen"), "teacher.model, which is empty"),
@@ -171,6 +181,22 @@ def test_values_that_contradict_each_other_are_refused(change, words):
     change(experiment)
     with pytest.raises(InputError) as caught:
         validate(experiment)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"kind": "bilstm"}, "set student.kind=transformer"),
+        ({"checkpoint": "folder"}, "student.checkpoint is 'folder', but student.keep_layers"),
+        ({"embeddings": "svd"}, "set student.embeddings=''"),
+    ],
+)
+def test_a_student_of_its_teachers_layers_has_no_other_start(fields, words):
+    own = {"kind": "transformer", "embedding_size": 0, "keep_layers": "0,5", "hidden_size": 50}
+    validate(make(**own))  # whose width and heads are the teacher's
+    with pytest.raises(InputError) as caught:
+        validate(make(**{**own, **fields}))
     assert words in str(caught.value)
 
 

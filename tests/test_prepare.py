@@ -4,11 +4,15 @@ import dataclasses
 import json
 import random
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 from tests.data.test_families import make_byte_bpe, make_unigram
+from tests.distill.small import same
 from tests.models.samples import (
     BERT,
     DEBERTA,
@@ -21,11 +25,16 @@ from tests.results.folders import TAGGING, draw_params, make_folder, make_model,
 from xdistil.config import Experiment, Stage, Student, Teacher
 from xdistil.data.examples import Task
 from xdistil.data.pieces import Tokenizer, load_tokenizer
+from xdistil.describe import describe_plan
 from xdistil.distill.plan import v3
 from xdistil.errors import InputError
+from xdistil.fingerprints import fingerprint_inputs
 from xdistil.models.bert import EncoderConfig
+from xdistil.models.compress import pca_embeddings, svd_embeddings
 from xdistil.models.folders import load_model, save_model
+from xdistil.models.kept_layers import keep_layers
 from xdistil.models.structs import Params
+from xdistil.phases import first_student
 from xdistil.prepare import Prepared, prepare
 
 WORDS = ["apple", "river", "stone", "cloud", "green", "quiet", "seven", "light", "paper", "music"]
@@ -255,6 +264,118 @@ def test_a_student_reads_its_own_pieces_where_they_are_not_the_teachers(
     ):
         encoding = tokenizer.backend.encode(["the", "large", "teacher"], is_pretokenized=True)
         assert texts.pieces.tokens[: texts.pieces.start[1]].tolist() == encoding.ids
+
+
+def first(experiment: Experiment, prepared: Prepared, trained: Params) -> Params:
+    setting: Any = SimpleNamespace(experiment=experiment, prepared=prepared)
+    return first_student(setting, trained)
+
+
+@pytest.mark.parametrize("start", ["finetuned", "pretrained"])
+@pytest.mark.parametrize("config", [BERT, DEBERTA], ids=lambda c: c.model_type)
+def test_a_student_of_its_teachers_layers_is_a_shallower_teacher(
+    config: EncoderConfig, start: str, tmp_path: Path
+) -> None:
+    experiment = write_teacher(tmp_path, config)
+    experiment.student.embedding_size = 0
+    experiment.student.keep_layers, experiment.student.start = "1", start
+    prepared = prepare(experiment, tmp_path / "cache")
+    dropout = {"dropout": 0.2, "attention_dropout": 0.2}
+    assert prepared.student.config == dataclasses.replace(config, layers=1, **dropout)
+    pretrained = prepared.teacher_params
+    trained = make_params(prepared.teacher, seed=5)
+    origin = trained if start == "finetuned" else pretrained
+    student = first(experiment, prepared, trained)
+    assert same(student, keep_layers(origin, (1,)))
+    told = describe_plan(experiment, prepared)
+    word = {"finetuned": "fine-tuned", "pretrained": "pre-trained"}[start]
+    assert f"student layers: 1 (counted from 0) of the 2 of the {word} teacher" in told
+
+
+def test_a_student_of_its_teachers_layers_keeps_the_pieces_that_occur(tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(tmp_path / "tokenizer")
+    make_folder(tmp_path / "teacher", "bert", TAGGING, tokenizer)
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.tsv").write_text("Anna went to Berlin\tB-PER O O B-LOC\n")
+    experiment = Experiment(
+        teacher=Teacher(model=str(tmp_path / "teacher")),
+        student=Student(kind="transformer", keep_layers="last:1", vocabulary="seen"),
+        plan=(Stage(name="logits", loss="logits", data="all"),),
+    )
+    experiment.data.folder, experiment.data.row_length = str(tmp_path), 16
+    prepared = prepare(experiment, tmp_path / "cache")
+    student = first(experiment, prepared, prepared.teacher_params)
+    table = student["embeddings"]["word_embeddings"]["embedding"]
+    teacher = prepared.teacher_params["embeddings"]["word_embeddings"]["embedding"]
+    assert 0 < len(table) == prepared.student.config.vocabulary_size < len(teacher)
+    np.testing.assert_array_equal(table, teacher[prepared.kept])
+    shapes = jax.eval_shape(prepared.student.init_params, jax.random.key(0))
+    assert jax.tree.map(np.shape, student) == jax.tree.map(np.shape, shapes)
+
+
+@pytest.mark.parametrize("start", ["finetuned", "pretrained"])
+def test_word_embeddings_start_as_the_pca_of_either_teacher(start: str, tmp_path: Path) -> None:
+    experiment = write_teacher(tmp_path, BERT)
+    experiment.student.embeddings, experiment.student.start = "pca", start
+    prepared = prepare(experiment, tmp_path / "cache")
+    trained = make_params(prepared.teacher, seed=5)
+    origin = trained if start == "finetuned" else prepared.teacher_params
+    rows = origin["embeddings"]["word_embeddings"]["embedding"]
+    table = first(experiment, prepared, trained)["embeddings"]["word_embeddings"]["embedding"]
+    np.testing.assert_array_equal(table, pca_embeddings(rows[: len(table)], 6))
+
+
+@pytest.mark.parametrize("width", [6, 20])
+def test_pieces_without_a_text_vector_start_in_the_size_of_those_with_one(
+    width: int, tmp_path: Path
+) -> None:
+    """As rows of the SVD where the teacher is wide enough (18), otherwise at random."""
+    experiment = write_teacher(tmp_path, BERT)
+    student = experiment.student
+    student.embeddings, student.embedding_size = "vectors", width
+    student.vectors = str(tmp_path / "text.vec")
+    numbers = " ".join(str(3.0 + i) for i in range(width))
+    (tmp_path / "text.vec").write_text(f"2 {width}\nthe {numbers}\nteacher {numbers}\n")
+    prepared = prepare(experiment, tmp_path / "cache")
+    piece = prepared.student_tokenizer.backend.token_to_id("▁the")
+    start = first(experiment, prepared, prepared.teacher_params)
+    table = start["embeddings"]["word_embeddings"]["embedding"]
+    np.testing.assert_array_equal(table[piece], np.arange(3.0, 3.0 + width))
+    others = np.delete(table, piece, axis=0)
+    assert np.isfinite(others).all()
+    size = np.sqrt((np.arange(3.0, 3.0 + width) ** 2).mean())
+    assert np.sqrt((others**2).mean()) == pytest.approx(size, rel=0.2)
+    if width == 6:
+        rows = prepared.teacher_params["embeddings"]["word_embeddings"]["embedding"]
+        svd = np.delete(svd_embeddings(rows[: len(table)], width), piece, axis=0)
+        np.testing.assert_allclose(others / others[0, 0], svd / svd[0, 0], rtol=1e-4)
+    told = describe_plan(experiment, prepared)
+    assert f"1 of {len(table)} pieces" in told
+    assert "the 2 words of" in told
+    assert ("from the SVD of the fine-tuned" in told) == (width == 6)
+
+
+def test_text_vectors_of_another_width_are_refused_before_anything_is_trained(
+    tmp_path: Path,
+) -> None:
+    experiment = write_teacher(tmp_path, BERT)
+    experiment.student.embeddings = "vectors"
+    experiment.student.vectors = str(tmp_path / "text.vec")
+    (tmp_path / "text.vec").write_text("the 1 2 3 4\n")
+    with pytest.raises(InputError, match=r"text\.vec:1: the vectors are 4 wide .* embeddings 6"):
+        prepare(experiment, tmp_path / "cache")
+
+
+def test_a_change_of_the_text_vectors_is_a_change_of_the_run(tmp_path: Path) -> None:
+    experiment = write_teacher(tmp_path, BERT)
+    experiment.student.embeddings, experiment.student.embedding_size = "vectors", 2
+    experiment.student.vectors = str(tmp_path / "text.vec")
+    found = []
+    for number in (1, 2):
+        (tmp_path / "text.vec").write_text(f"the 1 {number}\n")
+        prepared = prepare(experiment, tmp_path / "cache")
+        found.append(fingerprint_inputs(experiment, prepared, tmp_path / "cache"))
+    assert {name for name in found[0] if found[0][name] != found[1][name]} == {"student.vectors"}
 
 
 @pytest.mark.parametrize("short", ["teacher", "student"])

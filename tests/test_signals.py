@@ -250,7 +250,9 @@ def test_a_dry_run_tells_where_signals_come_from_and_where_they_meet(data, signa
 def test_word_embeddings_start_from_the_teachers_rows_unless_told_otherwise(data):
     experiment = make_experiment(data)
     experiment.student.embeddings = "svd"
-    assert "its word embeddings start from the teacher's" in describe(experiment)
+    told = describe(experiment)
+    assert "the teacher's word embeddings lend rows to" in told
+    assert "SVD of the fine-tuned teacher's" in told
 
 
 def forget_texts(experiment: Experiment) -> None:
@@ -286,6 +288,15 @@ REFUSED_OF_A_FILE: dict[str, tuple[Callable[[Experiment], object], str]] = {
     "no tokenizer": (
         lambda e: setattr(e.student, "tokenizer_pieces", 0),
         "student.tokenizer_pieces=8000",
+    ),
+    "layers of a teacher": (
+        lambda e: [
+            setattr(e.student, "keep_layers", "0"),
+            setattr(e.student, "kind", "transformer"),
+            setattr(e.student, "embeddings", ""),
+            setattr(e.student, "embedding_size", 0),
+        ],
+        "student.keep_layers",
     ),
     "embeddings of a teacher": (lambda e: setattr(e.student, "embeddings", "svd"), "random"),
     "no such folder": (lambda e: setattr(e.teacher, "signals", "nowhere"), "nowhere"),

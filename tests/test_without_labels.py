@@ -24,6 +24,7 @@ from tests.test_flow import (
     read_lines,
     write_task,
 )
+from xdistil import flow
 from xdistil.commands.arguments import parse_command
 from xdistil.config import Stage
 from xdistil.data.examples import Example, Task, read_file
@@ -36,6 +37,7 @@ from xdistil.models.folders import load_model
 from xdistil.prepare import Prepared, prepare
 from xdistil.results.scores import score
 from xdistil.results.tagger import open_tagger
+from xdistil.setting import Setting
 
 __all__ = ["_compile_quickly"]
 TASK = Task("tagging", LABELS)
@@ -157,7 +159,7 @@ def test_the_teacher_is_handed_on_as_it_is(finished, base):
         np.testing.assert_array_equal(left, right)
 
 
-def test_a_run_that_was_cut_off_ends_as_one_that_was_not(finished, base, tmp_path):
+def test_a_run_that_was_cut_off_ends_as_one_that_was_not(finished, base, tmp_path, monkeypatch):
     real, cuts = Journal.record, [("logits/projection", 2)]
 
     def record(journal: Journal, line: dict[str, Any]) -> None:
@@ -171,6 +173,13 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(finished, base, tmp_pat
         patch.setattr(Journal, "record", record)
         with pytest.raises(KeyboardInterrupt):
             run(experiment, tmp_path / "run")
+    scored, seen = flow.score, []
+
+    def look(setting: Setting, *rest: Any) -> dict[str, Any]:
+        seen.append(setting.prepared)
+        return scored(setting, *rest)
+
+    monkeypatch.setattr(flow, "score", look)
     results, (whole, expected) = run(experiment, tmp_path / "run"), finished
     for name in ("student", "stages"):
         assert results[name] == expected[name]
@@ -181,6 +190,10 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(finished, base, tmp_pat
         for folder in (tmp_path / "run", whole)
     )
     assert ours == theirs
+    # Whatever reads the corpus finds the same answers there.
+    held = read_file(whole / "predictions" / "teacher.held_out.tsv", TASK)
+    assert [each.labels for each in seen[0].corpus.dev] == [each.labels for each in held]
+    assert seen[0].student_texts["dev"].examples == seen[0].corpus.dev
 
 
 # --- pairs, and no folder -------------------------------------------------------------------------

@@ -58,6 +58,7 @@ def label_held_out(setting: Setting, teacher: Reader) -> Setting:
 
     prepared = replace(
         prepared,
+        corpus=replace(prepared.corpus, dev=labelled),
         teacher_texts=put(prepared.teacher_texts),
         student_texts=put(prepared.student_texts),
     )

@@ -19,8 +19,7 @@ class Data:
     """Where sentences come from and how they are cut."""
 
     folder: str = ""  # task folder: train.*, dev.*, test.*, labels.tsv, transfer.txt
-    transfer: str = ""  # unlabelled files or globs, .gz too, a language before it or not
-    # (de:texts/de*.txt); empty: the folder's transfer file
+    transfer: str = ""  # unlabelled files, globs, .gz; de:FILE is in German; empty: the folder's
     row_length: int = 64  # pieces in a packed row
     max_length: int = 0  # pieces in a segment with its specials; 0: as many as a row holds
     languages: str = ""  # only these languages everywhere; empty: all
@@ -30,8 +29,7 @@ class Data:
     transfer_limit: int = 0  # unlabelled sentences, likewise; 0: all
     scheme: str = "iob2"  # how tags are written: iob2, iob1 or bioes
     repair: bool = False  # make illegal tags legal instead of refusing them
-    dev_fraction: float = 0.0  # share of train to hold out where no dev file exists; of the
-    # transfer texts where there are no labels (0: a tenth)
+    dev_fraction: float = 0.0  # held out: of train without a dev file, of transfer without labels
     generate: int = 0  # sentences to generate instead of reading a folder (the quickstart)
 
 
@@ -40,7 +38,7 @@ class Stage:
     """One stage of a plan: which loss, on which texts, for how long, in which groups."""
 
     name: str = ""  # names metrics and table rows
-    loss: str = ""  # representation, attention, logits, labels; joined by + for a sum
+    loss: str = ""  # representation, attention, relations, logits, labels; joined by + for a sum
     data: str = "transfer"  # transfer: unlabelled texts; train: labelled; all: both, no labels
     unfreeze: str = "all"  # all: everything the loss reaches; gradual: from the head downwards
     unfreeze_every: int = 0  # layers thawed together when gradual; 0: all layers in one group
@@ -57,12 +55,18 @@ class Stage:
     batch_size: int = 0  # sentences a step; 0: the experiment's
     label_fraction: float = 1.0  # share of the labelled sentences, the first of each language
     representation: str = "kl"  # kl, mse or cosine between hidden states
-    layers: str = "middle"  # teacher layer, `student:teacher` pairs, `last` N or `middle`
+    layers: str = "middle"  # teacher layer, `student:teacher` pairs, last, uniform or middle
+    projections: str = "layer"  # from a narrower student's states: one a layer pair, or one shared
     attention: str = "last"  # layer pairs of the attention loss, written as for layers
+    attention_loss: str = "mse"  # mse or kl between attention maps
+    relations: str = "upper"  # layer pairs of the relation loss, written as for layers; or upper:
+    # the student's last against the teacher's (21 of 24) or, of one of up to 12 layers, its last
+    relation_heads: int = 0  # parts that both widths are cut into; 0: the teacher's heads
     logits: str = "mse"  # mse or kl between logits
     temperature: float = 1.0  # of the KL between logits
     representation_weight: float = 1.0  # factors of the losses in a sum
     attention_weight: float = 1.0
+    relations_weight: float = 1.0
     logits_weight: float = 1.0
     labels_weight: float = 1.0
 
@@ -106,6 +110,9 @@ class Student:
 
     kind: str = "bilstm"  # bilstm or transformer
     checkpoint: str = ""  # HF folder or hub id to start a transformer from; empty: from scratch
+    keep_layers: str = ""  # the teacher's layers that a transformer is made of, with its embeddings
+    # and head: last:N, every:N (the last of each N), or a list from 0, such as 0,5; empty: none
+    start: str = "finetuned"  # the teacher that lends layers or embeddings: finetuned or pretrained
     embedding_size: int = 0  # width of the word embeddings; 0: transformer's hidden_size
     hidden_size: int = 200  # a BiLSTM's units each way; a transformer's width
     layers: int = 1
@@ -116,8 +123,9 @@ class Student:
     vocabulary: str = "all"  # all: the teacher's pieces; seen: those of train and transfer texts
     least_count: int = 1  # seen: pieces that occur less often are not kept
     vocabulary_size: int = 0  # seen: pieces that are kept at most, the most frequent ones; 0: all
-    embeddings: str = ""  # svd (of the fine-tuned teacher's), random or checkpoint; empty: the
-    # checkpoint's where there is one, else svd
+    embeddings: str = ""  # svd or pca (of the teacher's), vectors, random or checkpoint; empty:
+    # the checkpoint's where there is one, else svd
+    vectors: str = ""  # fastText, GloVe or MUSE text vectors, .gz too, of width embedding_size
     train_embeddings: bool = True  # false: the word embeddings stay as they start
     dropout: float = 0.2
 
@@ -168,16 +176,19 @@ CHOICES = {
     "stage.schedule": ("cosine", "linear", "constant"),
     "stage.keep": ("best", "last"),
     "stage.representation": ("kl", "mse", "cosine"),
+    "stage.projections": ("layer", "shared"),
+    "stage.attention_loss": ("mse", "kl"),
     "stage.logits": ("mse", "kl"),
     "teacher.cache": ("auto", "always", "never"),
     "student.kind": ("bilstm", "transformer"),
     "teacher.vocabulary": ("all", "seen"),
     "student.vocabulary": ("all", "seen"),
-    "student.embeddings": ("", "svd", "random", "checkpoint"),
+    "student.embeddings": ("", "svd", "pca", "vectors", "random", "checkpoint"),
+    "student.start": ("finetuned", "pretrained"),
     "dtype": ("float32", "bfloat16"),
     "export": ("", "onnx", "int8"),
 }
-LOSSES = ("representation", "attention", "logits", "labels")
+LOSSES = ("representation", "attention", "relations", "logits", "labels")
 
 
 def split_names(text: str) -> tuple[str, ...]:
@@ -218,7 +229,7 @@ def validate(experiment: Experiment) -> None:
         raise InputError(f"data.dev_fraction is {data.dev_fraction}: it must lie in [0, 1).")
     if not 0 <= student.dropout < 1:
         raise InputError(f"student.dropout is {student.dropout}: it must lie in [0, 1).")
-    from_scratch = student.kind == "transformer" and not student.checkpoint
+    from_scratch = student.kind == "transformer" and not (student.checkpoint or student.keep_layers)
     if from_scratch and student.hidden_size % student.heads:
         raise InputError(
             f"student.hidden_size {student.hidden_size} does not divide into student.heads "
@@ -229,6 +240,7 @@ def validate(experiment: Experiment) -> None:
             f"teacher.hidden_size {teacher.hidden_size} does not divide into teacher.heads "
             f"{teacher.heads}: choose a multiple."
         )
+    _check_start(student, teacher)
     if student.kind == "bilstm" and student.checkpoint:
         raise InputError(
             "student.checkpoint starts a transformer: set student.kind=transformer, or leave it "
@@ -259,6 +271,7 @@ def validate(experiment: Experiment) -> None:
             "piece: set student.vocabulary=seen."
         )
     _choice("student.embeddings", student.embeddings, "student.embeddings")
+    _choice("student.start", student.start, "student.start")
     _choice("dtype", experiment.dtype, "dtype")
     _choice("export", experiment.export, "export")
     for path, plan in (("plan", experiment.plan), ("teacher.plan", teacher.plan)):
@@ -297,6 +310,11 @@ def _check_meeting(teacher: Teacher, student: Student) -> None:
             f"student.tokenizer_pieces and student.{other} are both set: each brings a tokenizer, "
             "so keep one of them."
         )
+    if student.keep_layers and (student.tokenizer or student.tokenizer_pieces or teacher.signals):
+        raise InputError(
+            "student.keep_layers makes the student of the teacher's layers and pieces: leave "
+            "student.tokenizer, student.tokenizer_pieces and teacher.signals empty."
+        )
     if not teacher.signals:
         return
     for name in ("model", "tokenizer"):
@@ -310,10 +328,35 @@ def _check_meeting(teacher: Teacher, student: Student) -> None:
             "teacher.signals brings no tokenizer: set student.tokenizer=FOLDER, or "
             "student.tokenizer_pieces=8000 for one trained on the transfer texts."
         )
-    if student.embeddings == "svd":
+    if student.embeddings in ("svd", "pca"):
         raise InputError(
-            "student.embeddings=svd is of a teacher's embeddings, which teacher.signals has not: "
-            "set student.embeddings=random."
+            f"student.embeddings={student.embeddings} is of a teacher's embeddings, which "
+            "teacher.signals has not: set student.embeddings=random."
+        )
+
+
+def _check_start(student: Student, teacher: Teacher) -> None:
+    if student.keep_layers:
+        for name, free in (("checkpoint", ""), ("embeddings", ""), ("embedding_size", 0)):
+            if (value := getattr(student, name)) != free:
+                raise InputError(
+                    f"student.{name} is {value!r}, but student.keep_layers makes the student of "
+                    f"the teacher's layers and embeddings: set student.{name}={free!r}."
+                )
+        if student.kind != "transformer":
+            raise InputError(
+                "student.keep_layers makes a transformer: set student.kind=transformer."
+            )
+    if student.start == "pretrained" and not teacher.model:
+        raise InputError(
+            "student.start is 'pretrained', but the teacher begins at random: name one in "
+            "teacher.model, or set student.start=finetuned."
+        )
+    if bool(student.vectors) != (student.embeddings == "vectors"):
+        raise InputError(
+            "student.embeddings=vectors needs a file in student.vectors."
+            if not student.vectors
+            else f"student.vectors={student.vectors} is not used: set student.embeddings=vectors."
         )
 
 
@@ -341,7 +384,7 @@ def _check_stage(path: str, stage: Stage) -> None:
             )
     if len(set(losses)) < len(losses):
         raise InputError(f"{path}.loss is {stage.loss!r}: each loss may stand in it once.")
-    for name in ("data", "unfreeze", "schedule", "keep", "representation", "logits"):
+    for name in (key.removeprefix("stage.") for key in CHOICES if key.startswith("stage.")):
         _choice(f"{path}.{name}", getattr(stage, name), f"stage.{name}")
     if "labels" in losses and stage.data != "train":
         raise InputError(

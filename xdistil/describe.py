@@ -12,8 +12,9 @@ from xdistil.distill.course import count_steps
 from xdistil.distill.recipes import PlannedStage
 from xdistil.distill.routes import describe_route
 from xdistil.legs import plan_routes
+from xdistil.meeting import settle_start
 from xdistil.models.bilstm import BiLSTM
-from xdistil.models.student import count_parameters
+from xdistil.models.student import count_parameters, find_start
 from xdistil.models.transplant import count_shared
 from xdistil.prepare import Prepared, Texts, find_texts, prepare
 from xdistil.results.tables import align
@@ -71,6 +72,7 @@ def describe_plan(experiment: Experiment, prepared: Prepared) -> str:
         )
     if prepared.at_words:
         lines.append(_describe_meeting(experiment, prepared))
+    lines += _describe_start(experiment, prepared)
     if prepared.kept is not None:
         lines.append(f"student vocabulary: {len(prepared.kept):,} pieces that the texts hold")
     for name, stages in (
@@ -111,14 +113,41 @@ def _describe_meeting(experiment: Experiment, prepared: Prepared) -> str:
         f"student tokenizer: {own.vocabulary_size:,} pieces of its own, so that losses on logits "
         f"and hidden states live {where}"
     )
-    chosen = experiment.student.embeddings or ("checkpoint" * bool(experiment.student.checkpoint))
-    if prepared.signals is not None or chosen in ("random", "checkpoint"):
+    if prepared.signals is not None or find_start(experiment.student) in ("random", "checkpoint"):
         return told
     shared = count_shared(own, prepared.tokenizer)
     return (
-        f"{told}; its word embeddings start from the teacher's: those of {shared:,} pieces that "
-        "the teacher has, means of its pieces for the others"
+        f"{told}; the teacher's word embeddings lend rows to {shared:,} pieces that it has too, "
+        "and means of its pieces to the others"
     )
+
+
+def _describe_start(experiment: Experiment, prepared: Prepared) -> list[str]:
+    """What the student starts from, where there is a choice."""
+    student = settle_start(experiment)
+    teacher = f"the {'pre-trained' if student.start == 'pretrained' else 'fine-tuned'} teacher"
+    if prepared.kept_layers and prepared.teacher is not None:
+        layers = ", ".join(map(str, prepared.kept_layers))
+        return [
+            f"student layers: {layers} (counted from 0) of the {prepared.teacher.config.layers} of "
+            f"{teacher}, with its embeddings and head"
+        ]
+    start = find_start(student)
+    if prepared.vectors is None:
+        told = {"svd": f"SVD of {teacher}'s", "pca": f"PCA of {teacher}'s"}.get(start, start)
+        return [f"student word embeddings: {told}"]
+    pieces, vocabulary = prepared.vectors.pieces, prepared.student_tokenizer.vocabulary_size
+    has_vector = np.zeros(vocabulary, bool)
+    has_vector[pieces] = True
+    running = has_vector[prepared.student_texts["transfer"].pieces.tokens].mean()
+    lends = 0 if prepared.teacher is None else prepared.teacher.config.embedding_size
+    narrow = prepared.student.config.embedding_size <= lends
+    rest = f"from the SVD of {teacher}'s" if narrow else "at random"
+    return [
+        f"student word embeddings: {len(pieces):,} of {vocabulary:,} pieces, {running:.1%} of the "
+        f"transfer texts, are among the {prepared.vectors.words:,} words of {student.vectors}; the "
+        f"others start {rest}"
+    ]
 
 
 def _describe_languages(experiment: Experiment, prepared: Prepared) -> list[str]:
@@ -176,12 +205,24 @@ def _describe_model(model) -> str:
 def _describe_stage(experiment: Experiment, planned: PlannedStage, texts: Texts) -> str:
     stage, recipe = planned.stage, planned.recipe
     batch_rows, epoch, steps = count_steps(planned, texts.pieces, texts.rows, experiment.batch_size)
+    projections = ""
+    if any(width != target for width, target in planned.sides):
+        projections = ", one projection" if recipe.shared_projection else ", projections by layer"
     details = []
     for name, weight in recipe.weights:
-        kind = {"representation": f" ({recipe.representation})", "logits": f" ({recipe.logits})"}
+        kind = {
+            "representation": f" ({recipe.representation}{projections})",
+            "attention": f" ({recipe.attention})",
+            "relations": f" ({recipe.relation_heads} heads)",
+            "logits": f" ({recipe.logits})",
+        }
         details.append(("" if weight == 1 else f"{weight:g} x ") + name + kind.get(name, ""))
     maps = []
-    for what, pairs in (("hidden", recipe.hidden_map), ("attention", recipe.attention_map)):
+    for what, pairs in (
+        ("hidden", recipe.hidden_map),
+        ("attention", recipe.attention_map),
+        ("relations", recipe.relation_map),
+    ):
         if pairs:
             told = ", ".join(f"{own} from {its}" for own, its in pairs)
             maps.append(f"{what} {told}")

@@ -1,4 +1,5 @@
-"""What a run was begun with, by content: data files, tokenizer, teacher, a student's checkpoint.
+"""What a run was begun with, by content: data files, tokenizer, teacher, a student's checkpoint or
+text vectors.
 
 The workdir keeps the fingerprints. A run that goes on with other bytes under the same names would
 end as no run: it is refused. Files may lie elsewhere than before.
@@ -48,6 +49,8 @@ def fingerprint_inputs(
     if prepared.checkpoint_params is not None:
         digest = params_fingerprint(prepared.checkpoint_params)
         inputs["student.checkpoint"] = (student.checkpoint, digest)
+    if student.vectors:
+        inputs["student.vectors"] = (student.vectors, _digest_file(Path(student.vectors)))
     return inputs
 
 

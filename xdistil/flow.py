@@ -20,6 +20,7 @@ from xdistil.mesh import first_process_first, make_mesh, start_processes
 from xdistil.phases import (
     distil,
     export_student,
+    first_student,
     freeze_teacher,
     score,
     train_baseline,
@@ -27,7 +28,7 @@ from xdistil.phases import (
 )
 from xdistil.prepare import Prepared, prepare
 from xdistil.results.card import write_card
-from xdistil.results.export import check_packages
+from xdistil.results.export import check_exportable, check_packages
 from xdistil.results.figures import draw_figures
 from xdistil.results.report import render_console, render_markdown
 from xdistil.setting import Setting
@@ -116,18 +117,22 @@ def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) 
         return prepared
 
     prepared = first_process_first(make_ready)
+    if experiment.export:
+        check_exportable(prepared.student)
     log.info("%s\n\n%s\n", describe_data(prepared), describe_plan(experiment, prepared))
     journal = Journal(workdir, writes=jax.process_index() == 0)
     try:
         setting = Setting(experiment, workdir, prepared, journal, mesh, stop)
-        teacher = None
-        if prepared.signals is None:
-            teacher = freeze_teacher(setting, train_teacher(setting))
+        trained = None if prepared.signals is not None else train_teacher(setting)
+        start, teacher = first_student(setting, trained), None
+        if trained is not None:
+            teacher = freeze_teacher(setting, trained)
             if not prepared.corpus.gold:
                 setting = label_held_out(setting, teacher)
-        stages = distil(setting, teacher)
+        del trained  # a large teacher's second copy
+        stages = distil(setting, teacher, start)
         baselines = [
-            train_baseline(setting, teacher, index, sum(stage["limit"] for stage in stages))
+            train_baseline(setting, start, index, sum(stage["limit"] for stage in stages))
             for index in range(len(experiment.baselines) if prepared.corpus.gold else 0)
         ]
         results = score(setting, stages, baselines)

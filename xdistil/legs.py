@@ -142,7 +142,7 @@ def texts_key(stage: Stage) -> str:
 def _reads_teacher(planned: PlannedStage) -> bool:
     """Whether a stage wants signals that a cache can hold."""
     wanted = wanted_signals(planned.recipe)
-    return wanted != Wanted() and not wanted.attention
+    return wanted != Wanted() and wanted.cacheable
 
 
 def _list_wanted(prepared: Prepared) -> dict[str, Wanted]:

@@ -4,9 +4,10 @@ With pieces of its own a student learns what the teacher says at the first piece
 (tagging) or at the piece that classifies a text, on its own such pieces (data/words.py).
 """
 
+from dataclasses import replace
 from pathlib import Path
 
-from xdistil.config import Experiment
+from xdistil.config import Experiment, Student
 from xdistil.data.examples import Corpus
 from xdistil.data.pieces import Tokenizer, load_tokenizer
 from xdistil.data.signals import SignalFolder
@@ -71,6 +72,14 @@ def check_losses(experiment: Experiment) -> None:
             "teacher.cache=never has the teacher read the student's pieces in every step, and "
             "they are not its own: set teacher.cache=auto."
         )
+
+
+def settle_start(experiment: Experiment) -> Student:
+    """The student; without word embeddings of a teacher or checkpoint it starts at random."""
+    student = experiment.student
+    if experiment.teacher.signals and not (student.embeddings or student.checkpoint):
+        return replace(student, embeddings="random")
+    return student
 
 
 def shape_of(signals: SignalFolder, row_length: int) -> EncoderConfig:

@@ -24,10 +24,12 @@ from xdistil.distill.recipes import PlannedStage, plan_stages
 from xdistil.distill.teacher import Reader, params_fingerprint
 from xdistil.errors import RefusedError
 from xdistil.legs import draw_legs
+from xdistil.meeting import settle_start
 from xdistil.mesh import agree, first_process_first, replicate, spread
 from xdistil.models.folders import Loaded, Model, Transformer, load_model, save_model
+from xdistil.models.kept_layers import make_of_layers
 from xdistil.models.structs import Params
-from xdistil.models.student import count_parameters, init_student, start_from_checkpoint
+from xdistil.models.student import count_parameters, init_student, start_embeddings
 from xdistil.models.transplant import transplant_embeddings
 from xdistil.prepare import Texts, find_texts
 from xdistil.results import scores
@@ -109,8 +111,8 @@ def freeze_teacher(setting: Setting, params: Params) -> Reader:
     )
 
 
-def distil(setting: Setting, teacher: Reader | None) -> list[dict[str, Any]]:
-    """Runs the student's plan; returns the record of every sub-stage.
+def distil(setting: Setting, teacher: Reader | None, start: Params) -> list[dict[str, Any]]:
+    """Runs the student's plan from its first parameters; returns the record of every sub-stage.
 
     From the first stage that learns logits or labels on, student/ holds the student that was best
     on dev after a sub-stage.
@@ -119,7 +121,7 @@ def distil(setting: Setting, teacher: Reader | None) -> list[dict[str, Any]]:
     legs = draw_legs(setting, teacher)
     course = _course(setting, "student", legs, prepared.student, teacher)
     records: list[dict[str, Any]] = []
-    for outcome in _run(setting, course, first_student(setting, teacher)):
+    for outcome in _run(setting, course, start):
         records = outcome.records
         if not legs[len(records) - 1].planned.learns_head:
             continue
@@ -139,13 +141,11 @@ def distil(setting: Setting, teacher: Reader | None) -> list[dict[str, Any]]:
     return records
 
 
-def train_baseline(
-    setting: Setting, teacher: Reader | None, index: int, least_steps: int
-) -> dict[str, Any]:
+def train_baseline(setting: Setting, start: Params, index: int, least_steps: int) -> dict[str, Any]:
     """The same student from the same start on labels alone, the best of its learning rates on dev.
 
     Args:
-        teacher: only for the start: its word embeddings, as the distilled student has them.
+        start: the first parameters, as the distilled student has them.
         least_steps: steps that it may take at least, as many as the whole plan.
     """
     prepared = setting.prepared
@@ -161,7 +161,6 @@ def train_baseline(
     size = setting.experiment.batch_size
     batch_rows = rows_per_batch(texts.pieces, setting.experiment.data.row_length, size)
     epochs = baseline.epochs or least_steps / steps_per_epoch(texts.rows, batch_rows)
-    start = first_student(setting, teacher)
     best: dict[str, Any] = {}
     for number, lr in enumerate(split_names(baseline.lrs)):
         (planned,) = plan_stages(
@@ -332,16 +331,17 @@ def export_student(setting: Setting) -> dict[str, Any] | None:
     if not setting.writes:
         return None
     log.info("exporting the student to ONNX")
-    corpus, folder = setting.prepared.corpus, setting.workdir / "student"
+    folder, test = setting.workdir / "student", setting.prepared.corpus.test
+    dev = setting.prepared.student_texts["dev"].examples  # labelled, be it by the teacher
     tagger = open_tagger(str(folder))
     record: dict[str, Any] = {"bytes": None, "refused": None}
     try:
-        record["bytes"] = export_onnx(tagger, folder, corpus.dev).stat().st_size
+        record["bytes"] = export_onnx(tagger, folder, dev).stat().st_size
         if setting.experiment.export == "int8":
             # Its packages belong to an extra: whoever asks for no file needs none of them.
             from xdistil.results.quantize import quantize_onnx, record_outcome, render_outcome
 
-            outcome = quantize_onnx(tagger, folder, corpus.dev, corpus.test)
+            outcome = quantize_onnx(tagger, folder, dev, test)
             log.info("%s\n\n%s\n", outcome.path, render_outcome(outcome))
             record |= record_outcome(outcome)
     except RefusedError as error:  # what was trained and scored stands without the file
@@ -376,24 +376,28 @@ def _save(
     first_process_first(save)
 
 
-def first_student(setting: Setting, teacher: Reader | None) -> Params:
-    """The student's parameters before its first stage, host arrays."""
-    prepared, embedding, kept = setting.prepared, None, setting.prepared.kept
+def first_student(setting: Setting, trained: Params | None) -> Params:
+    """The student's parameters before its first stage, host arrays.
+
+    Args:
+        trained: the fine-tuned teacher's; None where a file takes its place.
+    """
+    prepared, student = setting.prepared, settle_start(setting.experiment)
+    teacher = prepared.teacher_params if student.start == "pretrained" else trained
+    if prepared.kept_layers and teacher is not None:
+        model = _require_teacher(setting)
+        return make_of_layers(model, teacher, prepared.kept_layers, prepared.kept)[1]
+    table, kept = None, prepared.kept
     if teacher is not None:
-        embedding = np.asarray(teacher.params["embeddings"]["word_embeddings"]["embedding"])
+        table = np.asarray(teacher["embeddings"]["word_embeddings"]["embedding"])
         if prepared.at_words:
             own = prepared.student_tokenizer
-            embedding, kept = transplant_embeddings(own, prepared.tokenizer, embedding), None
+            table, kept = transplant_embeddings(own, prepared.tokenizer, table), None
     key = jax.random.fold_in(jax.random.key(setting.experiment.seed), 1)
+    start = (student, table, kept, prepared.vectors, key)
     if prepared.checkpoint_params is not None:
-        return start_from_checkpoint(
-            prepared.checkpoint_params,
-            setting.experiment.student,
-            embedding,
-            kept,
-            key,
-        )
-    return init_student(prepared.student, setting.experiment.student, embedding, kept, key)
+        return start_embeddings(prepared.checkpoint_params, *start)
+    return init_student(prepared.student, *start)
 
 
 def measure_bytes(folder: Path) -> dict[str, int]:

@@ -27,18 +27,20 @@ from xdistil.data.pieces import (
 from xdistil.data.signals import SignalFolder, open_signals
 from xdistil.data.trimming import choose_pieces, count_tokens, trim_tokenizer
 from xdistil.data.unlabelled import lacks_labels, read_unlabelled
+from xdistil.data.vectors import WordVectors, read_vectors
 from xdistil.data.vocabulary import train_wordpiece
 from xdistil.distill.plan import without_labels
-from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
+from xdistil.distill.recipes import PlannedStage, check_teacher, plan_stages, wanted_signals
 from xdistil.distill.teacher import signal_names
 from xdistil.errors import InputError
-from xdistil.meeting import check_losses, choose_tokenizer, shape_of
+from xdistil.meeting import check_losses, choose_tokenizer, settle_start, shape_of
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM
 from xdistil.models.compress import trim_model
 from xdistil.models.folders import Loaded, Model, Transformer, load_model
+from xdistil.models.kept_layers import choose_layers, make_of_layers
 from xdistil.models.structs import Params
-from xdistil.models.student import design_student, with_dropout
+from xdistil.models.student import check_width, design_student, with_dropout
 from xdistil.ready_teacher import check_classes, find_task, is_ready
 
 log = logging.getLogger("xdistil")
@@ -77,6 +79,8 @@ class Prepared:
     # teacher's unless `at_words`; None: none were
     student: Model
     checkpoint_params: Params | None  # of a student that starts from a checkpoint
+    kept_layers: tuple[int, ...]  # of the teacher, that the student is made of; empty: it is not
+    vectors: WordVectors | None  # of the student's pieces, where it starts from text vectors
     student_stages: tuple[PlannedStage, ...]
     student_texts: dict[str, Texts]  # all splits in the student's pieces, and what `all` names
 
@@ -167,9 +171,21 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     student_texts = {
         name: pack_into(cache / "student", name, pieces) for name, pieces in student_cut.items()
     }
-    student, checkpoint_params = _load_student(
-        experiment, shape, student_tokenizer, own, _compose(teacher_kept, kept), corpus.task
-    )
+    kept_layers: tuple[int, ...] = ()
+    checkpoint_params: Params | None = None
+    student: Model
+    if experiment.student.keep_layers and teacher is not None:
+        kept_layers = choose_layers(experiment.student.keep_layers, shape.layers)
+        student, _ = make_of_layers(teacher, teacher_params, kept_layers, kept)
+        student = with_dropout(student, experiment.student.dropout)
+    else:
+        student, checkpoint_params = _load_student(
+            experiment, shape, student_tokenizer, own, _compose(teacher_kept, kept), corpus.task
+        )
+    vectors = None
+    if experiment.student.vectors:
+        path, width = Path(experiment.student.vectors), student.config.embedding_size
+        vectors = read_vectors(path, width, student_tokenizer)
     teacher_plan = experiment.teacher.plan if experiment.teacher.finetune else ()
 
     def plan_student(plan: tuple[Stage, ...]) -> tuple[PlannedStage, ...]:
@@ -178,6 +194,8 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     student_stages = plan_student(experiment.plan)  # its mistakes are told by the stages' numbers
     if not corpus.gold:
         student_stages = plan_student(without_labels(experiment.plan))
+    if teacher is not None:
+        check_teacher(student_stages, teacher)
     prepared = Prepared(
         corpus=corpus,
         counts={
@@ -198,6 +216,8 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         kept=kept,
         student=student,
         checkpoint_params=checkpoint_params,
+        kept_layers=kept_layers,
+        vectors=vectors,
         student_stages=student_stages,
         student_texts=student_texts,
     )
@@ -339,10 +359,8 @@ def _load_student(
     task: Task,
 ) -> tuple[Model, Params | None]:
     # `own` is the student's tokenizer before any was trimmed, and `kept` are ids of it.
-    student = experiment.student
+    student = settle_start(experiment)
     if not student.checkpoint:
-        if experiment.teacher.signals:
-            student = replace(student, embeddings="random")
         model = design_student(student, teacher, tokenizer, task, experiment.dtype)
         return model, None
     loaded = load_model(student.checkpoint, "main", task, experiment.dtype)
@@ -356,6 +374,7 @@ def _load_student(
             f"only {loaded.model.config.positions} positions: lower data.row_length."
         )
     _check_rows(own, loaded, "name another folder in student.checkpoint")
+    check_width(student, loaded.model.config.embedding_size, teacher.embedding_size)
     model, params = with_dropout(loaded.model, student.dropout), loaded.params
     if kept is not None:
         model, params = trim_model(model, params, kept)

@@ -142,7 +142,7 @@ def make_course(
 
     def source(name: str, wanted: Any) -> Source:
         signals = {}
-        if teacher is not None and signal_names(wanted) and not wanted.attention:
+        if teacher is not None and signal_names(wanted) and wanted.cacheable:
             signals = open_cache(folder / "signals", teacher, *texts[name], wanted, 4)
         return Source(*texts[name], signals)
 

@@ -51,7 +51,7 @@ def test_a_student_learns_from_every_family(config: EncoderConfig) -> None:
     shape = make_shape(config)
     build: Any = FAMILIES[shape.model_type].build
     teacher = make_teacher(build(shape, "tagging", CLASSES))
-    student: Encoder = make_encoder(embedding_size=6, model_type="electra", dropout=0.0)
+    student: Encoder = make_encoder(embedding_size=6, model_type="electra", layers=1, dropout=0.0)
     params = init_params(student)
     words = np.asarray(teacher.params["embeddings"]["word_embeddings"]["embedding"])
     params["embeddings"]["word_embeddings"] = {"embedding": svd_embeddings(words, 6)}
@@ -65,9 +65,9 @@ def test_a_student_learns_from_every_family(config: EncoderConfig) -> None:
         state = init_state(
             recipe, *split_params(params, planned.substage.trainable), jax.random.key(0)
         )
-        losses = []
-        for _ in range(3):
+        totals = []
+        for _ in range(5):
             state, metrics = train_step(state, batch, signals, np.float32(1e-2), recipe=recipe)
-            losses.append({name: float(tally.mean()) for name, tally in metrics.losses.items()})
-        assert all(losses[2][name] < losses[0][name] for name in losses[0])
+            totals.append(sum(float(tally.mean()) for tally in metrics.losses.values()))
+        assert totals[-1] < totals[0]
         params = jax.device_get(merge_params(state.trainable, state.frozen))

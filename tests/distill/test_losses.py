@@ -111,6 +111,121 @@ def test_attention_error_equals_numpy():
     assert tally.sum == pytest.approx(expected, rel=1e-5)
 
 
+def test_attention_divergence_by_hand():
+    """Two queries of a segment of two, one that has itself alone; the fourth is padding."""
+    teacher = np.array([[0.75, 0.25, 0, 0], [0.5, 0.5, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    student = np.array([[0.5, 0.5, 0, 0], [0.25, 0.75, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0]])
+    tally = losses.attention_divergence(
+        student[None, None], teacher[None, None], np.array([[1, 1, 2, 0]])
+    )
+    first = 0.75 * np.log(1.5) + 0.25 * np.log(0.5)
+    second = 0.5 * np.log(2) + 0.5 * np.log(2 / 3)
+    assert tally.sum == pytest.approx(first + second, rel=1e-5)
+    assert tally.count == 3
+
+
+def test_a_probability_of_zero_is_a_small_one():
+    """The student's certainty against the teacher's doubt costs much, but no infinity."""
+    teacher = np.array([[[[0.5, 0.5], [0.0, 1.0]]]])
+    student = np.array([[[[1.0, 0.0], [0.0, 1.0]]]])
+    value, gradient = jax.value_and_grad(
+        lambda x: losses.attention_divergence(x, teacher, np.array([[1, 1]])).sum
+    )(student)
+    assert value == pytest.approx(-np.log(2) - 0.5 * np.log(1e-37), rel=1e-5)
+    assert np.isfinite(gradient).all()
+
+
+def test_relation_divergence_by_hand():
+    """Vectors 1 and -1 relate as softmax(1, -1), and zeros all alike; a piece alone as 1."""
+    teacher = np.array([[[1.0], [-1.0], [5.0], [7.0]]])
+    student = np.zeros((1, 4, 3))  # another width
+    tally = losses.relation_divergence(student, teacher, np.array([[1, 1, 2, 0]]), 1)
+    p = 1 / (1 + np.exp(-2.0))
+    assert tally.sum == pytest.approx(2 * (p * np.log(2 * p) + (1 - p) * np.log(2 - 2 * p)))
+    assert tally.count == 3
+
+
+def relation_twin(student: np.ndarray, teacher: np.ndarray, segment: np.ndarray, heads: int):
+    """(sum, count), segment by segment and head by head, in float64."""
+
+    def relate(vectors: np.ndarray) -> list[np.ndarray]:
+        parts = np.split(vectors.astype(np.float64), heads, axis=1)
+        return [softmax(part @ part.T / np.sqrt(part.shape[1])) for part in parts]
+
+    total, count = 0.0, 0
+    for row in range(len(segment)):
+        for number in set(segment[row]) - {0}:
+            own = segment[row] == number
+            for p, q in zip(relate(teacher[row, own]), relate(student[row, own]), strict=True):
+                total += (p * np.log(p / q)).sum()
+                count += len(p)
+    return total, count
+
+
+RELATED = np.array([[1, 1, 1, 2, 2, 0], [1, 2, 2, 2, 2, 3]])
+
+
+@pytest.mark.parametrize("heads", [1, 2, 6])
+def test_relation_divergence_equals_numpy(heads):
+    """Of 6 against 12 numbers a piece, in as many parts."""
+    student, teacher = draw((2, 6, 6), 23), draw((2, 6, 12), 24)
+    tally = losses.relation_divergence(student, teacher, RELATED, heads)
+    total, count = relation_twin(student, teacher, RELATED, heads)
+    assert tally.sum == pytest.approx(total, rel=1e-4)
+    assert tally.count == count == heads * 11
+
+
+def divide(maps: np.ndarray, segment: np.ndarray) -> np.ndarray:
+    """Scores -> probabilities within segments."""
+    same = segment[:, None, :, None] == segment[:, None, None, :]
+    return softmax(np.where(same, maps, -1e9)).astype(np.float32)
+
+
+BETWEEN_PIECES = {
+    "attention": lambda x, y, segment: losses.attention_divergence(
+        divide(x, segment) if isinstance(x, np.ndarray) else x, divide(y, segment), segment
+    ),
+    "relations": lambda x, y, segment: losses.relation_divergence(
+        x.reshape(len(x), 6, -1), y.reshape(len(x), 6, -1), segment, 4
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BETWEEN_PIECES)
+def test_divergences_between_pieces_add_up_over_rows_and_are_zero_of_equals(name):
+    compare = BETWEEN_PIECES[name]
+    student, teacher = draw((2, 2, 6, 6), 25), draw((2, 2, 6, 6), 26)
+    whole = compare(student, teacher, RELATED)
+    rows = [compare(student[[i]], teacher[[i]], RELATED[[i]]) for i in (0, 1)]
+    assert sum(float(row.sum) for row in rows) == pytest.approx(float(whole.sum), rel=1e-5)
+    assert sum(row.count for row in rows) == whole.count
+    assert compare(teacher, teacher, RELATED).sum == pytest.approx(0.0, abs=1e-4)
+    assert whole.sum > 0.1
+
+
+@pytest.mark.parametrize("garbage", [np.inf, np.nan, 1e30])
+def test_padding_and_other_segments_leak_into_no_divergence_between_pieces(garbage):
+    student, teacher = draw((2, 6, 8), 27), draw((2, 6, 8), 28)
+    maps = divide(draw((2, 2, 6, 6), 29), RELATED), divide(draw((2, 2, 6, 6), 30), RELATED)
+    same = (RELATED[:, None, :, None] == RELATED[:, None, None, :]) & (
+        RELATED[:, None, :, None] > 0
+    )
+    checks = [
+        (lambda x, y: losses.relation_divergence(x, y, RELATED, 2).sum, student, teacher,
+         (RELATED > 0)[..., None]),
+        (lambda x, y: losses.attention_divergence(x, y, RELATED).sum, *maps, same),
+    ]  # fmt: skip
+    for loss, ours, theirs, where in checks:
+        value, gradient = jax.value_and_grad(loss)(ours, theirs)
+        spoilt = [np.where(where, x, garbage).astype(np.float32) for x in (ours, theirs)]
+        again = jax.value_and_grad(loss)(*spoilt)
+        assert again[0] == value
+        np.testing.assert_array_equal(again[1], gradient)
+        assert np.isfinite(gradient).all()
+        assert np.any(gradient)
+        assert not np.any(np.where(where, 0.0, gradient))
+
+
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_losses_equal_numpy(name):
     student, teacher = draw((2, 4, 7), 3), draw((2, 4, 7), 4)

@@ -71,7 +71,9 @@ def test_embeddings_that_are_not_trained_are_in_no_sub_stage():
     assert whole.trainable == BILSTM[:3]
 
 
-@pytest.mark.parametrize("loss", ["representation", "attention", "representation+attention"])
+@pytest.mark.parametrize(
+    "loss", ["representation", "attention", "relations", "representation+attention+relations"]
+)
 def test_what_cannot_reach_the_head_trains_everything_else(loss):
     (substage,) = plan.expand_plan((Stage(name="first", loss=loss),), BILSTM)
     assert substage.name == "first"
@@ -160,6 +162,9 @@ def test_the_middle_layer_is_seven_of_twelve_and_four_of_six():
         ("middle", 3, 6, ((3, 4),)),
         ("last", 2, 6, ((0, 4), (1, 5), (2, 6))),
         ("last", 3, 3, ((0, 0), (1, 1), (2, 2), (3, 3))),
+        ("uniform", 2, 6, ((0, 0), (1, 3), (2, 6))),
+        ("uniform", 4, 6, ((0, 0), (1, 2), (2, 3), (3, 5), (4, 6))),
+        ("uniform", 4, 2, ((0, 0), (1, 1), (2, 1), (3, 2), (4, 2))),
         ("5", 2, 6, ((2, 5),)),
         ("0", 2, 6, ((2, 0),)),
         ("0:0, 1:3,2:6", 2, 6, ((0, 0), (1, 3), (2, 6))),
@@ -174,6 +179,10 @@ def test_layer_maps_of_hidden_states(text, student, teacher, pairs):
     [
         ("middle", 2, 12, ((2, 7),)),
         ("last", 2, 6, ((1, 5), (2, 6))),
+        ("uniform", 3, 12, ((1, 4), (2, 8), (3, 12))),
+        ("upper", 2, 6, ((2, 6),)),
+        ("upper", 3, 12, ((3, 12),)),
+        ("upper", 6, 24, ((6, 21),)),
         ("4", 2, 6, ((2, 4),)),
         ("1:3,2:6", 2, 6, ((1, 3), (2, 6))),
     ],
@@ -188,7 +197,8 @@ def test_layer_maps_of_attention(text, student, teacher, pairs):
         ("last", ["'last'", "7 layers", "teacher 6", "1:2,2:4"]),
         ("1:7", ["student layer 1 with teacher layer 7", "0 to 7 and 0 to 6"]),
         ("8:1", ["student layer 8 with teacher layer 1"]),
-        ("first", ["'first'", "middle, last", "1:2,3:6"]),
+        ("first", ["'first'", "middle, last, uniform", "1:2,3:6"]),
+        ("upper", ["'upper'"]),
         ("1:2,", ["'1:2,'"]),
         ("-1", ["'-1'"]),
         ("1:2:3", ["'1:2:3'"]),

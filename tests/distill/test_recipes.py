@@ -7,8 +7,9 @@ import pytest
 from tests.distill.small import TEACHER, make_bilstm, make_encoder
 from xdistil.config import Stage
 from xdistil.distill.plan import d42, v3
-from xdistil.distill.recipes import make_recipe, plan_stages, wanted_signals
+from xdistil.distill.recipes import check_teacher, make_recipe, plan_stages, wanted_signals
 from xdistil.errors import InputError
+from xdistil.models import bert
 from xdistil.models.forward import Wanted
 
 TWELVE = replace(TEACHER, layers=12)
@@ -42,11 +43,65 @@ def test_attention_of_a_bilstm_is_refused():
 
 
 def test_attention_of_unequal_heads_is_refused_with_the_number_to_set():
-    with pytest.raises(InputError, match=r"plan\[2\].loss .* 4 heads .* 2: set student.heads=2"):
+    with pytest.raises(
+        InputError, match=r"plan\[2\].loss .* 4 heads .* 2: set student.heads=2, or"
+    ):
         recipe_of(make_encoder(heads=4), loss="attention")
 
 
-@pytest.mark.parametrize("loss", ["logits", "representation", "attention", "labels+logits"])
+def test_relations_ask_for_the_upper_layer_whatever_heads_width_and_depth():
+    student = make_encoder(heads=3, hidden_size=12, layers=3)
+    recipe, sides = recipe_of(student, TWELVE, loss="relations")
+    assert recipe.relation_map == ((3, 12),)
+    assert recipe.relation_heads == 2  # the teacher's
+    assert sides == ()
+    assert wanted_signals(recipe) == Wanted(vectors=(11,))
+    assert not wanted_signals(recipe).cacheable
+    recipe, _ = recipe_of(student, TWELVE, loss="relations", relations="uniform", relation_heads=4)
+    assert recipe.relation_map == ((1, 4), (2, 8), (3, 12))
+    assert recipe.relation_heads == 4
+
+
+@pytest.mark.parametrize(("heads", "width"), [(3, 8), (8, 12), (0, 9)])
+def test_relation_heads_divide_both_widths(heads, width):
+    student = make_encoder(hidden_size=width, heads=1)
+    with pytest.raises(InputError, match=rf"plan\[2\].relation_heads is .* {width} and 8: choose"):
+        recipe_of(student, loss="relations", relation_heads=heads)
+
+
+def test_relations_of_what_hands_out_no_vectors_are_refused(monkeypatch):
+    with pytest.raises(InputError, match=r"plan\[2\].loss has relations, but a BiLSTM"):
+        recipe_of(make_bilstm(), loss="relations")
+    stages = plan_stages((Stage(name="first", loss="relations"),), "plan", make_encoder(), TEACHER)
+    others = plan_stages(v3(), "plan", make_encoder(), TEACHER)
+    check_teacher(stages, make_encoder())
+    monkeypatch.setattr(bert, "hand_out_vectors", lambda *vectors: None)
+    check_teacher(others, make_encoder())
+    with pytest.raises(InputError, match=r"'first' learns relations, but a teacher of bert"):
+        check_teacher(stages, make_encoder())
+    with pytest.raises(InputError, match=r"plan\[2\].loss has relations, but a student of bert"):
+        recipe_of(make_encoder(), loss="relations")
+
+
+def test_one_projection_may_serve_all_layers():
+    model = make_encoder(hidden_size=4, layers=1)
+    shared = {"loss": "representation", "layers": "last", "projections": "shared"}
+    recipe, sides = recipe_of(model, **shared)
+    assert recipe.shared_projection
+    assert (len(recipe.hidden_map), sides) == (2, ((4, 8),))
+    recipe, sides = recipe_of(model, **{**shared, "projections": "layer"})
+    assert not recipe.shared_projection
+    assert sides == ((4, 8), (4, 8))
+
+
+def test_uniform_of_a_bilstm_is_the_teachers_last_layer():
+    recipe, _ = recipe_of(make_bilstm(), TWELVE, loss="representation", layers="uniform")
+    assert recipe.hidden_map == ((1, 12),)
+
+
+@pytest.mark.parametrize(
+    "loss", ["logits", "representation", "attention", "relations", "labels+logits"]
+)
 def test_what_needs_a_teacher_is_refused_without_one(loss):
     with pytest.raises(InputError, match=r"plan\[2\].loss is .* needs a teacher"):
         recipe_of(make_encoder(), None, loss=loss)

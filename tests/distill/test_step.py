@@ -1,5 +1,6 @@
 """One step: its losses, its arithmetic, and what freezing costs."""
 
+import dataclasses
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from tests.distill.small import (
     make_encoder,
     same,
 )
+from xdistil.distill import losses
 from xdistil.distill.plan import SIDE, list_groups, merge_params, split_params
 from xdistil.distill.step import (
     Recipe,
@@ -25,7 +27,8 @@ from xdistil.distill.step import (
     init_state,
     train_step,
 )
-from xdistil.models.structs import Batch, Signals
+from xdistil.models.forward import apply_model
+from xdistil.models.structs import Batch, Signals, Vectors
 
 WIDTH = 8  # of the small teacher
 
@@ -158,6 +161,91 @@ def test_attention_compares_the_mapped_layers():
     recipe = Recipe(model, (("attention", 1.0),), attention_map=((2, 1),))
     found = losses_of(recipe, params, batch, signals)["attention"]
     assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+def test_attention_is_compared_as_the_recipe_says(kind):
+    """Against the student's own maps nothing is lost; against those of another layer, by kind."""
+    model, batch = make_encoder(), make_batch(2)
+    params = init_params(model)
+    maps = jax.device_get(model.apply({"params": params}, batch, attention=True).attention)
+    recipe = Recipe(model, (("attention", 1.0),), attention_map=((1, 1),), attention=kind)
+    own, other = (
+        losses_of(recipe, params, batch, Signals(None, (), (each,)))["attention"] for each in maps
+    )
+    assert own == pytest.approx(0.0, abs=1e-6)
+    compare = {"mse": losses.attention_error, "kl": losses.attention_divergence}[kind]
+    assert other == pytest.approx(float(compare(*maps, batch.segment).mean()), rel=1e-5)
+    assert other > 1e-3
+
+
+def test_one_projection_is_read_by_all_layers_when_shared():
+    model, batch = make_encoder(hidden_size=4), make_batch(2)
+    generator = np.random.default_rng(0)
+
+    def draw_side() -> dict[str, np.ndarray]:
+        shapes = {"kernel": (4, WIDTH), "bias": (WIDTH,)}
+        drawn = {name: generator.normal(size=shape) for name, shape in shapes.items()}
+        return {name: values.astype(np.float32) for name, values in drawn.items()}
+
+    first, second = draw_side(), draw_side()
+    params, signals = init_params(model), make_signals(batch, 2)
+    recipe = Recipe(model, (("representation", 1.0),), hidden_map=((0, 1), (2, 2)))
+    shared = dataclasses.replace(recipe, shared_projection=True)
+
+    def loss(recipe: Recipe, *sides: Any) -> float:
+        named = {str(index): side for index, side in enumerate(sides)}
+        return losses_of(recipe, {**params, SIDE: named}, batch, signals)["representation"]
+
+    assert loss(shared, first) == pytest.approx(loss(recipe, first, first), rel=1e-6)
+    assert loss(recipe, first, second) != pytest.approx(loss(shared, first), rel=1e-3)
+
+
+def make_vectors(batch: Batch, width: int, count: int, seed: int = 6) -> tuple[Vectors, ...]:
+    generator = np.random.default_rng(seed)
+    shape = (3, *batch.tokens.shape, width)
+    return tuple(Vectors(*generator.normal(size=shape).astype(np.float32)) for _ in range(count))
+
+
+def test_relations_of_the_mapped_layers_are_summed_over_queries_keys_and_values():
+    """Student of 2 heads and width 8 against vectors of width 12, in 4 parts."""
+    model, batch = make_encoder(), make_batch(2)
+    params = init_params(model)
+    own = jax.device_get(apply_model(model, params, batch, vectors=True).vectors)
+    theirs = make_vectors(batch, 12, 2)
+    recipe = Recipe(model, (("relations", 1.0),), relation_map=((2, 5), (1, 3)), relation_heads=4)
+    expected = np.mean(
+        [
+            sum(
+                float(losses.relation_divergence(ours, target, batch.segment, 4).mean())
+                for ours, target in zip(own[layer - 1], targets, strict=True)
+            )
+            for layer, targets in zip((2, 1), theirs, strict=True)
+        ]
+    )
+    tally = eval_step(params, batch, Signals(None, (), (), None, theirs), recipe=recipe)
+    assert tally["relations"].mean() == pytest.approx(expected, rel=1e-5)
+    assert tally["relations"].count == 4 * 18
+    same_as_own = Signals(None, (), (), None, (own[1], own[0]))
+    assert losses_of(recipe, params, batch, same_as_own)["relations"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_step_learns_relations():
+    """Queries, keys, values and all below them move; what the loss does not read stays."""
+    model = make_encoder(layers=1, dropout=0.0, attention_dropout=0.0)
+    batch = make_batch(2)
+    recipe = Recipe(model, (("relations", 1.0),), relation_map=((1, 2),), relation_heads=2)
+    signals = Signals(None, (), (), None, make_vectors(batch, 12, 1))
+    params = init_params(model)
+    groups = [group for group in list_groups(params) if group != "head"]
+    before = losses_of(recipe, params, batch, signals)["relations"]
+    (trainable, frozen), _ = take_steps(start(recipe, groups), recipe, batch, signals, [3e-3] * 12)
+    after = merge_params(trainable, frozen)
+    assert losses_of(recipe, after, batch, signals)["relations"] < 0.9 * before
+    moved = jax.tree.map(lambda x, y: bool((x != y).any()), after, params)
+    layer = moved["encoder"]["layer"]["0"]
+    assert all(jax.tree.leaves([layer["attention"]["self"], moved["embeddings"]]))
+    assert not any(jax.tree.leaves([layer["attention"]["output"], layer["output"]]))
 
 
 @pytest.mark.parametrize("kind", ["mse", "kl"])

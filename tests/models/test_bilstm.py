@@ -158,7 +158,25 @@ def test_the_gradient_is_that_of_a_plain_recurrence(params: Params) -> None:
 
 
 @pytest.mark.parametrize(
-    ("embedding", "hidden", "millions"), [(300, 600, 31.8), (100, 400, 11.1), (50, 200, 5.1)]
+    ("embedding", "hidden", "millions"),
+    [
+        (300, 600, 31.8),
+        (200, 600, 22.5),
+        (300, 400, 29.4),
+        (200, 400, 20.2),
+        (100, 600, 13.1),
+        (100, 400, 11.1),
+        (50, 600, 8.5),
+        (300, 200, 27.7),
+        (200, 200, 18.7),
+        (50, 400, 6.5),
+        (100, 200, 9.6),
+        (50, 200, 5.1),
+        (300, 100, 27.0),
+        (200, 100, 18.1),
+        (100, 100, 9.2),
+        (50, 100, 4.7),
+    ],
 )
 def test_parameters_are_as_many_as_the_paper_prints(
     embedding: int, hidden: int, millions: float

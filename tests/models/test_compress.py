@@ -19,7 +19,7 @@ from tests.models.samples import (
 )
 from xdistil.errors import InputError
 from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
-from xdistil.models.compress import svd_embeddings, trim_model
+from xdistil.models.compress import pca_embeddings, svd_embeddings, trim_model
 from xdistil.models.folders import Model
 
 
@@ -47,6 +47,24 @@ def test_svd_signs_do_not_hang_on_those_of_the_decomposition() -> None:
 def test_svd_wider_than_the_embedding_is_refused() -> None:
     with pytest.raises(InputError, match="width 6 have no SVD of width 7"):
         svd_embeddings(np.ones((9, 6)), 7)
+
+
+def test_pca_is_numpys_svd_of_what_differs_from_the_mean() -> None:
+    embedding = np.random.default_rng(2).standard_normal((40, 12)).astype(np.float32) + 3
+    centred = embedding.astype(np.float64) - embedding.astype(np.float64).mean(axis=0)
+    left, scales, _ = np.linalg.svd(centred, full_matrices=False)
+    ours = pca_embeddings(embedding, 5)
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(np.abs(ours), np.abs(left[:, :5] * scales[:5]), atol=1e-5)
+    np.testing.assert_allclose(ours.mean(axis=0), 0, atol=1e-6)
+
+
+def test_pca_spends_no_component_on_what_all_pieces_share() -> None:
+    """By hand: four points (10, 10) plus or minus (3, -4)/5; the SVD spends its first on the 10."""
+    spread = np.array([1.0, -1.0, 2.0, -2.0])
+    points = 10 + np.outer(spread, [0.6, -0.8])
+    np.testing.assert_allclose(pca_embeddings(points, 1)[:, 0], -spread, atol=1e-5)
+    assert np.ptp(svd_embeddings(points, 1)) < 1
 
 
 def make_model(config) -> Model:

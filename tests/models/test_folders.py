@@ -17,10 +17,12 @@ from flax import traverse_util
 from tests.models.samples import (
     BERT,
     BILSTM,
+    CONFIGS,
     DEBERTA,
     ELECTRA,
     FIXTURES,
     ROBERTA,
+    make_encoder,
     make_params,
     make_tiny_tokenizer,
 )
@@ -76,6 +78,7 @@ def tagger() -> Loaded:
         (Encoder(ROBERTA, "classification", 5), TOPICS),
         (Deberta(DEBERTA, "tagging", 5), TASK),
         (Deberta(DEBERTA, "classification", 5), TOPICS),
+        *((make_encoder(config, "classification", 5), TOPICS) for config in CONFIGS[4:]),
         (BiLSTM(BILSTM, 5), TASK),
         (BiLSTM(BILSTM, 5), TOPICS),
     ],
@@ -363,7 +366,7 @@ def drop(name: str) -> Any:
         (None, {"num_hidden_layers": 4}, "lacks encoder/layer/3"),
         (
             None,
-            {"model_type": "gpt2"},
+            {"model_type": "t5"},
             "supported are bert, electra, roberta, xlm-roberta, camembert, deberta-v2",
         ),
         (None, {"id2label": {"0": "O", "2": "B-PER"}}, "id2label"),

@@ -173,6 +173,16 @@ def test_the_ids_in_the_config_are_those_of_the_same_pieces(tmp_path: Path) -> N
     assert raw["max_position_embeddings"] == FAR.first_position + FAR.positions - moved
 
 
+def test_ids_that_a_config_leaves_to_its_librarys_defaults_are_written(tmp_path: Path) -> None:
+    whole = write_folder("unigram", tmp_path / "whole")
+    raw = json.loads((whole / "config.json").read_text())
+    del raw["pad_token_id"]
+    (whole / "config.json").write_text(json.dumps({**raw, "bos_token_id": None}))
+    trim(whole, tmp_path / "small")
+    raw = json.loads((tmp_path / "small" / "config.json").read_text())
+    assert (raw["pad_token_id"], raw["bos_token_id"], raw["eos_token_id"]) == (1, None, 2)
+
+
 def test_files_of_the_whole_vocabulary_are_left_out(tmp_path: Path) -> None:
     whole = write_folder("wordpiece", tmp_path / "whole")
     for name in ("vocab.txt", "merges.txt", "sentencepiece.bpe.model", "spm.model", "LICENSE"):
@@ -211,7 +221,6 @@ def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (({}, {"model_type": ["bert"]}), "config.json: model_type is [bert], no name."),
         (({}, {"pad_token_id": 99}), "names 99 as the id of a special piece"),
         (
             ({"lm_head.other": draw(len(PIECES))}, {"model_type": "new"}),
@@ -228,6 +237,13 @@ def test_a_folder_that_cannot_be_trimmed_is_refused(change, words: str, tmp_path
         trim(whole, tmp_path / "small")
     assert words.replace("'", "") in str(caught.value).replace("'", "")
     assert {path.name for path in tmp_path.iterdir()} == {"whole"}
+
+
+def test_a_model_type_that_is_no_name_is_refused(tmp_path: Path) -> None:
+    whole = write_folder("wordpiece", tmp_path / "whole")
+    rewrite(whole, {}, model_type=["bert"])
+    with pytest.raises(InputError, match=r"config\.json: model_type is \['bert'\], no name"):
+        open_whole(whole, make_wordpiece(PIECES))
 
 
 def test_fewer_rows_than_pieces_are_refused(tmp_path: Path) -> None:

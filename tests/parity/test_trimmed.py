@@ -21,11 +21,13 @@ SHAPE = {
     "intermediate_size": 25,
     "max_position_embeddings": 20,
 }
-# The model type -> the tokenizer's kind; DistilBERT and ModernBERT call their tables otherwise.
+# The model type -> the tokenizer's kind.
 KINDS = {
     "bert": "wordpiece",
     "electra": "wordpiece",
     "distilbert": "wordpiece",
+    "mpnet": "wordpiece",
+    "albert": "deberta",
     "modernbert": "bytes",
     "roberta": "bytes",
     "xlm-roberta": "unigram",

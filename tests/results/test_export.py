@@ -234,10 +234,11 @@ def test_the_command_writes_both_files_and_tells_the_table(copied, tmp_path, cap
 def test_a_run_exports_its_student_and_survives_a_refusal(copied, tmp_path, monkeypatch, caplog):
     folder, _, gold = copied
     shutil.rmtree(folder / "onnx")
-    corpus = SimpleNamespace(dev=gold, test=gold[::2])
+    texts = {"dev": SimpleNamespace(examples=gold)}
+    prepared = SimpleNamespace(corpus=SimpleNamespace(test=gold[::2]), student_texts=texts)
     setting: Any = SimpleNamespace(
         experiment=Experiment(export="int8"),
-        prepared=SimpleNamespace(corpus=corpus),
+        prepared=prepared,
         workdir=folder.parent,
         writes=True,
     )

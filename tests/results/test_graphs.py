@@ -9,10 +9,14 @@ import onnxruntime
 import pytest
 
 from tests.models.samples import (
+    ALBERT,
     BERT,
     BILSTM,
     DEBERTA,
+    DISTILBERT,
     ELECTRA,
+    GPT2,
+    MPNET,
     ROBERTA,
     make_encoder,
     make_params,
@@ -22,10 +26,11 @@ from tests.models.samples import (
 )
 from tests.results.folders import CLASSES, TAGGING
 from xdistil.data.examples import Task
+from xdistil.errors import InputError
 from xdistil.models.bilstm import BiLSTM
 from xdistil.models.folders import Model
 from xdistil.results.graphs.builder import FLOAT16, INT8, quantize_rows
-from xdistil.results.graphs.model import build_graph
+from xdistil.results.graphs.model import build_graph, check_family
 
 SHAPES = {
     "bilstm": BILSTM,
@@ -45,6 +50,9 @@ SHAPES = {
         distances=4,
         pooler_activation="tanh",
     ),
+    "distilbert": DISTILBERT,
+    "mpnet": MPNET,
+    "albert": ALBERT,
     "deberta-one-term": dataclasses.replace(DEBERTA, terms=("p2c",), token_types=1),
     "deberta-absolute": dataclasses.replace(
         DEBERTA, relative=False, terms=(), absolute_positions=True
@@ -134,20 +142,29 @@ def test_inputs_are_those_that_the_model_reads():
     assert inputs("deberta") == ["input_ids", "attention_mask"]
 
 
-def test_a_deberta_without_positions_reads_texts_far_longer_than_its_distances():
-    model = make_model("deberta", TAGGING)
+@pytest.mark.parametrize(
+    "shape", [DEBERTA, dataclasses.replace(MPNET, positions=290)], ids=["deberta", "mpnet"]
+)
+def test_texts_may_be_far_longer_than_the_distances_that_are_told_apart(shape):
+    length = 290
+    model = make_encoder(shape, "tagging", len(TAGGING.labels))
     params = make_params(model)
     session = open_graph(build_graph(model, params, TAGGING))
-    tokens = np.random.default_rng(2).integers(0, 53, (1, 90))
+    tokens = np.random.default_rng(2).integers(0, 53, (1, length))
     ones = np.ones_like(tokens)
     (answer,) = session.run(["logits"], {"input_ids": tokens, "attention_mask": ones})
     batch = make_segments()[0]._replace(
         tokens=tokens.astype(np.int32),
         segment=ones.astype(np.int32),
-        position=np.arange(90, dtype=np.int32)[None],
+        position=np.arange(length, dtype=np.int32)[None],
         token_type=0 * ones.astype(np.int32),
     )
     np.testing.assert_allclose(answer, run(model, params, batch).logits, atol=2e-5, rtol=0)
+
+
+def test_a_family_without_a_graph_is_refused():
+    with pytest.raises(InputError, match=r"No ONNX graph is written for GPT2: those of BERT"):
+        check_family(make_encoder(GPT2, "tagging", 5))
 
 
 def test_a_row_is_quantized_by_its_own_largest_number():

@@ -36,8 +36,8 @@ class Source:
     # they are computed on the fly
 
     def select(self, wanted: Wanted) -> "Source":
-        """The same texts with the wanted signals alone; none where attention is among them."""
-        names = () if wanted.attention or not self.signals else signal_names(wanted)
+        """The same texts with the wanted signals alone; none where no cache holds all of them."""
+        names = signal_names(wanted) if self.signals and wanted.cacheable else ()
         if names and PRESENT in self.signals:
             names = (*names, PRESENT)
         return replace(self, signals={name: self.signals[name] for name in names})

@@ -10,6 +10,9 @@ import jax.numpy as jnp
 
 from xdistil.models.structs import Array
 
+_LEAST = 1e-37  # a probability that float32 still holds to its full precision
+_FAR = 1e30  # below every score, by so much that its exponential is zero
+
 
 @flax.struct.dataclass
 class Tally:
@@ -90,8 +93,64 @@ def attention_error(student: Array, teacher: Array, segment: Array) -> Tally:
     Returns:
         Tally whose count is heads times the sum of squared segment lengths.
     """
-    same = (segment[:, None, :, None] == segment[:, None, None, :]) & (
-        segment[:, None, :, None] > 0
-    )
+    same = _same_segment(segment)
     difference = _keep(student, same) - _keep(teacher, same)
     return _tally(jnp.square(difference), jnp.broadcast_to(same, difference.shape))
+
+
+def attention_divergence(student: Array, teacher: Array, segment: Array) -> Tally:
+    """KL(teacher || student) of attention probabilities, in nats, over the keys of every query.
+
+    MiniLM, Wang et al. 2020 (arXiv 2002.10957). Probabilities too small for float32 count as the
+    smallest that it holds.
+
+    Args:
+        student, teacher: f[B,H,T,T], the same number of heads.
+        segment: i32[B,T], 0 is padding.
+
+    Returns:
+        Tally whose count is heads times real pieces.
+    """
+    same = _same_segment(segment)
+    student, teacher = _keep(student, same), _keep(teacher, same)
+    student_log, teacher_log = (jnp.log(jnp.maximum(x, _LEAST)) for x in (student, teacher))
+    return _sum_over_keys(teacher * (teacher_log - student_log), segment)
+
+
+def relation_divergence(student: Array, teacher: Array, segment: Array, heads: int) -> Tally:
+    """KL(teacher || student) of the relations between the pieces of a segment, in nats.
+
+    MiniLMv2, Wang et al. 2021 (arXiv 2012.15828): the vectors of all heads are cut anew into
+    `heads` parts of width d, and the relation of a piece to those of its segment is
+    softmax(x x^T / sqrt(d)). Widths and heads of the two models may differ.
+
+    Args:
+        student, teacher: f[B,T,D] queries, or keys, or values; `heads` divides both widths.
+        segment: i32[B,T], 0 is padding.
+
+    Returns:
+        Tally whose count is `heads` times real pieces.
+    """
+    same = _same_segment(segment)
+
+    def relate(vectors: Array) -> Array:  # f[B,T,D] -> the logarithm of relations f[B,H,T,T]
+        kept = _keep(vectors, (segment > 0)[..., None])
+        parts = jnp.swapaxes(kept.reshape(*segment.shape, heads, -1), 1, 2)
+        scores = parts @ jnp.swapaxes(parts, -1, -2) / parts.shape[-1] ** 0.5
+        # Finite, so that a row of padding, which has nothing to relate to, has a gradient of zero.
+        return jax.nn.log_softmax(jnp.where(same, scores, -_FAR), axis=-1)
+
+    student_log, teacher_log = relate(student), relate(teacher)
+    divergence = jnp.exp(teacher_log) * (teacher_log - student_log)
+    return _sum_over_keys(jnp.where(same, divergence, 0.0), segment)
+
+
+def _same_segment(segment: Array) -> Array:
+    """bool[B,1,T,T]: whether query and key are real pieces of one segment."""
+    query, key = segment[:, None, :, None], segment[:, None, None, :]
+    return (query == key) & (query > 0)
+
+
+def _sum_over_keys(values: Array, segment: Array) -> Tally:
+    """The sum of f[B,H,T,T], zero outside segments; the count is that of queries in all heads."""
+    return Tally(jnp.sum(values), values.shape[1] * jnp.sum((segment > 0).astype(jnp.float32)))

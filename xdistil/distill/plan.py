@@ -124,15 +124,15 @@ def expand_plan(
 ) -> tuple[SubStage, ...]:
     """Sub-stages in order.
 
-    A representation stage reaches everything but the head. Other losses reach everything. Gradual
-    unfreezing (XtremeDistil section 4) begins with the head, adds the projection, then the layers
-    downwards in blocks of `unfreeze_every`, positions with the lowest of them, the word embeddings
-    last; what is thawed stays so.
+    What is learnt inside the encoder reaches everything but the head; other losses reach
+    everything. Gradual unfreezing (XtremeDistil section 4) begins with the head, adds the
+    projection, then the layers downwards in blocks of `unfreeze_every`, positions with the lowest
+    of them, the word embeddings last; what is thawed stays so.
     """
     result: list[SubStage] = []
     for index, stage in enumerate(plan):
         reached = [g for g in groups if g != EMBEDDINGS or train_embeddings]
-        if {"representation", "attention"}.issuperset(stage.loss.split("+")):
+        if {"representation", "attention", "relations"}.issuperset(stage.loss.split("+")):
             reached.remove(HEAD)
         if stage.unfreeze == "all":
             result.append(SubStage(index, stage.name, tuple(reached), stage.epochs))
@@ -181,12 +181,19 @@ def middle_layer(layers: int) -> int:
     return math.ceil(7 * layers / 12)
 
 
+def upper_layer(layers: int) -> int:
+    """The teacher layer whose relations are learnt, as MiniLMv2 has it: 21 of 24, the last of up
+    to 12."""
+    return layers if layers <= 12 else math.ceil(7 * layers / 8)
+
+
 def map_hidden(text: str, student: int, teacher: int, field: str) -> tuple[tuple[int, int], ...]:
     """Pairs (student hidden state, teacher hidden state); 0 is the embeddings.
 
     Args:
         text: `middle` or a teacher layer (both against the student's last), `last` (the student's
-            states against the teacher's last L+1), or pairs such as `1:2,3:6`.
+            states against the teacher's last L+1), `uniform` (against states as far apart, from the
+            embeddings to the last layer; TinyBERT's map), or pairs such as `1:2,3:6`.
         student, teacher: numbers of layers.
         field: the config field, for the error.
 
@@ -198,19 +205,26 @@ def map_hidden(text: str, student: int, teacher: int, field: str) -> tuple[tuple
     if text == "last":
         _enough_layers(student, teacher, field)
         return tuple((i, teacher - student + i) for i in range(student + 1))
+    if text == "uniform":
+        return tuple((i, math.ceil(i * teacher / student)) for i in range(student + 1))
     return _read_pairs(text, student, teacher, 0, field)
 
 
 def map_attention(text: str, student: int, teacher: int, field: str) -> tuple[tuple[int, int], ...]:
     """Pairs (student layer, teacher layer) counted from 1, of the maps an attention loss compares.
 
-    Takes and raises the same as `map_hidden`, except that there is no map 0.
+    Takes and raises the same as `map_hidden`, except that there is no map 0. A relation loss
+    compares vectors of the same layers; `upper` is the student's last against `upper_layer`.
     """
+    if text == "upper":
+        return ((student, upper_layer(teacher)),)
     if text == "middle":
         return ((student, middle_layer(teacher)),)
     if text == "last":
         _enough_layers(student, teacher, field)
         return tuple((i, teacher - student + i) for i in range(1, student + 1))
+    if text == "uniform":
+        return tuple((i, math.ceil(i * teacher / student)) for i in range(1, student + 1))
     return _read_pairs(text, student, teacher, 1, field)
 
 
@@ -232,8 +246,8 @@ def _read_pairs(
             left, right = str(student), left
         if not (left.isdecimal() and right.isdecimal()):
             raise InputError(
-                f"{field} is {text!r}: it takes middle, last, a teacher layer such as 4, or "
-                "student:teacher pairs such as 1:2,3:6."
+                f"{field} is {text!r}: it takes middle, last, uniform, a teacher layer such as 4, "
+                "or student:teacher pairs such as 1:2,3:6."
             )
         pair = int(left), int(right)
         if not (lowest <= pair[0] <= student and lowest <= pair[1] <= teacher):

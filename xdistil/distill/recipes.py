@@ -1,5 +1,6 @@
 """Stage -> Recipe: what a stage means for one student and one teacher; refused if impossible."""
 
+import math
 from dataclasses import dataclass, replace
 
 import jax
@@ -18,8 +19,8 @@ from xdistil.distill.step import Recipe
 from xdistil.errors import InputError
 from xdistil.models.bert import EncoderConfig
 from xdistil.models.bilstm import BiLSTM
-from xdistil.models.folders import Model
-from xdistil.models.forward import Wanted
+from xdistil.models.folders import Model, Transformer
+from xdistil.models.forward import Wanted, hands_out_vectors
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class PlannedStage:
     substage: SubStage
     stage: Stage
     recipe: Recipe
-    sides: tuple[tuple[int, int], ...]  # (student width, teacher width) of compared hidden states
+    sides: tuple[tuple[int, int], ...]  # (student width, teacher width) of compared hidden states;
+    # one for all of them where their projection is shared
 
     @property
     def learns_labels(self) -> bool:
@@ -61,7 +63,7 @@ def plan_stages(
         recipe = replace(
             recipe,
             encoder_frozen={HEAD, PROJECTION}.issuperset(substage.trainable)
-            and not (recipe.hidden_map or recipe.attention_map),
+            and not (recipe.hidden_map or recipe.attention_map or recipe.relation_map),
         )
         if any(width != target for width, target in sides):
             # The loss reads the student through projections that begin at random.
@@ -88,7 +90,9 @@ def make_recipe(
     recipe = Recipe(
         model=model,
         weights=tuple((name, float(getattr(stage, f"{name}_weight"))) for name in names),
+        shared_projection=stage.projections == "shared",
         representation=stage.representation,
+        attention=stage.attention_loss,
         logits=stage.logits,
         temperature=float(stage.temperature),
         clip=float(stage.clip),
@@ -104,7 +108,7 @@ def make_recipe(
     sides: tuple[tuple[int, int], ...] = ()
     if "representation" in names:
         text = stage.layers
-        if isinstance(model, BiLSTM) and text == "last":
+        if isinstance(model, BiLSTM) and text in ("last", "uniform"):
             text = str(teacher.layers)
         pairs = map_hidden(text, layers, teacher.layers, f"{field}.layers")
         if isinstance(model, BiLSTM) and (len(pairs) > 1 or pairs[0][0] != 1):
@@ -115,17 +119,54 @@ def make_recipe(
         recipe = replace(recipe, hidden_map=pairs)
         if not isinstance(model, BiLSTM):  # whose own projection has the teacher's width
             sides = tuple((model.config.hidden_size, teacher.hidden_size) for _ in pairs)
+            sides = sides[:1] if recipe.shared_projection else sides
     if "attention" in names:
         if isinstance(model, BiLSTM):
             raise InputError(f"{field}.loss has attention, and a BiLSTM has none: drop it.")
         if model.config.heads != teacher.heads:
             raise InputError(
                 f"{field}.loss has attention, but the student has {model.config.heads} heads and "
-                f"the teacher {teacher.heads}: set student.heads={teacher.heads}."
+                f"the teacher {teacher.heads}: set student.heads={teacher.heads}, or learn "
+                "relations."
             )
         pairs = map_attention(stage.attention, layers, teacher.layers, f"{field}.attention")
         recipe = replace(recipe, attention_map=pairs)
+    if "relations" in names:
+        pairs = map_attention(stage.relations, layers, teacher.layers, f"{field}.relations")
+        heads = _count_relation_heads(stage, field, model, teacher)
+        recipe = replace(recipe, relation_map=pairs, relation_heads=heads)
     return recipe, sides
+
+
+def _count_relation_heads(stage: Stage, field: str, model: Model, teacher: EncoderConfig) -> int:
+    """The parts that the vectors of student and teacher are cut into."""
+    if not hands_out_vectors(model):
+        name = (
+            "a BiLSTM" if isinstance(model, BiLSTM) else f"a student of {model.config.model_type}"
+        )
+        raise InputError(
+            f"{field}.loss has relations, but {name} hands out no queries, keys and values: drop "
+            "it."
+        )
+    heads = stage.relation_heads or teacher.heads
+    widths = model.config.hidden_size, teacher.hidden_size
+    if any(width % heads for width in widths):
+        raise InputError(
+            f"{field}.relation_heads is {heads}, which does not divide the widths of student and "
+            f"teacher, {widths[0]} and {widths[1]}: choose a divisor of {math.gcd(*widths)}."
+        )
+    return heads
+
+
+def check_teacher(planned: tuple[PlannedStage, ...], teacher: Transformer) -> None:
+    """Raises InputError where a stage wants relations of a teacher that hands out no vectors."""
+    for stage in planned:
+        if stage.recipe.relation_map and not hands_out_vectors(teacher):
+            raise InputError(
+                f"The stage {stage.stage.name!r} learns relations, but a teacher of "
+                f"{teacher.config.model_type} hands out no queries, keys and values: learn "
+                "representation or attention instead."
+            )
 
 
 def wanted_signals(recipe: Recipe) -> Wanted:
@@ -135,4 +176,5 @@ def wanted_signals(recipe: Recipe) -> Wanted:
         logits="logits" in names,
         hidden=tuple(layer for _, layer in recipe.hidden_map),
         attention=tuple(layer - 1 for _, layer in recipe.attention_map),
+        vectors=tuple(layer - 1 for _, layer in recipe.relation_map),
     )

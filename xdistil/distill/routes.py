@@ -2,9 +2,10 @@
 
 Both are estimated for every set of texts; the faster is taken unless the config says otherwise. The
 rates are nominal, not measured, so that the same run takes the same route every time: a cache is
-rounded to float16. Attention maps, which grow with the square of the length, are always computed in
-the step, and so is what is read together with them. A student with other pieces than the teacher's
-can learn from a cache alone, for the teacher does not read the rows of its steps.
+rounded to float16. Attention maps, which grow with the square of the length, and queries, keys and
+values are always computed in the step, and so is what is read together with them. A student with
+other pieces than the teacher's can learn from a cache alone, for the teacher does not read the rows
+of its steps.
 """
 
 import math

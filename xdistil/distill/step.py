@@ -29,7 +29,11 @@ class Recipe:
     weights: tuple[tuple[str, float], ...]  # (loss, factor)
     hidden_map: tuple[tuple[int, int], ...] = ()  # (student, teacher) hidden states
     attention_map: tuple[tuple[int, int], ...] = ()  # (student, teacher) layers, from 1
+    relation_map: tuple[tuple[int, int], ...] = ()  # likewise
+    relation_heads: int = 1
+    shared_projection: bool = False  # one for all pairs of hidden states whose widths differ
     representation: str = "mse"  # mse, kl or cosine
+    attention: str = "mse"  # mse or kl
     logits: str = "mse"  # mse or kl
     temperature: float = 1.0
     clip: float = 0.0
@@ -136,13 +140,23 @@ def compute_losses(
     if recipe.encoder_frozen and features is None:
         # Without dropout, so that it is the same whether computed here or once for all steps.
         features = apply_model(recipe.model, own, batch).hidden[recipe.model.features]
-    output = apply_model(recipe.model, own, batch, bool(recipe.attention_map), dropout, features)
+    output = apply_model(
+        recipe.model,
+        own,
+        batch,
+        bool(recipe.attention_map),
+        dropout,
+        features,
+        bool(recipe.relation_map),
+    )
     tallies: dict[str, Tally] = {}
     for name, _ in recipe.weights:
         if name == "representation":
             tallies[name] = _representation_loss(recipe, params, output, batch, signals)
         elif name == "attention":
             tallies[name] = _attention_loss(recipe, output, batch, signals)
+        elif name == "relations":
+            tallies[name] = _relation_loss(recipe, output, batch, signals)
         elif name == "logits":
             tallies[name] = _logits_loss(recipe, output, batch, signals)
         else:
@@ -170,7 +184,7 @@ def _representation_loss(
             hidden = output.hidden[-1] if recipe.representation == "kl" else output.hidden[-2]
         else:
             hidden = output.hidden[layer]
-            side = params.get(SIDE, {}).get(str(index))
+            side = params.get(SIDE, {}).get("0" if recipe.shared_projection else str(index))
             if side is not None:
                 hidden = hidden.astype(jnp.float32) @ side["kernel"] + side["bias"]
         parts.append(compare(hidden, target, mask))
@@ -178,12 +192,26 @@ def _representation_loss(
 
 
 def _attention_loss(recipe: Recipe, output: Output, batch: Batch, signals: Signals) -> Tally:
-    """Mean over the layer map of the squared difference of attention maps."""
+    """Mean over the layer map of the loss between attention maps."""
     assert output.attention is not None  # asked for by the recipe's attention map
+    compare = {"mse": losses.attention_error, "kl": losses.attention_divergence}[recipe.attention]
     parts = [
-        losses.attention_error(output.attention[layer - 1], target, batch.segment)
+        compare(output.attention[layer - 1], target, batch.segment)
         for (layer, _), target in zip(recipe.attention_map, signals.attention, strict=True)
     ]
+    return _average(parts)
+
+
+def _relation_loss(recipe: Recipe, output: Output, batch: Batch, signals: Signals) -> Tally:
+    """Mean over the layer map of the sum of the relations of queries, of keys and of values."""
+    assert output.vectors is not None  # asked for by the recipe's relation map
+    parts = []
+    for (layer, _), targets in zip(recipe.relation_map, signals.vectors, strict=True):
+        each = [
+            losses.relation_divergence(own, target, batch.segment, recipe.relation_heads)
+            for own, target in zip(output.vectors[layer - 1], targets, strict=True)
+        ]
+        parts.append(Tally(jnp.stack([part.sum for part in each]).sum(), each[0].count))
     return _average(parts)
 
 

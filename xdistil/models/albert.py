@@ -28,6 +28,7 @@ from xdistil.models.names import Names
 from xdistil.models.shape import KEYS, EncoderConfig, check_shape, read_shape, write_shape
 from xdistil.models.structs import Batch
 from xdistil.models.transformer import Maps, States, Transformer
+from xdistil.models.vectors import hand_out_vectors
 
 MODEL_TYPE = "albert"
 NAMES = Names(
@@ -216,6 +217,7 @@ class _Attention(nn.Module):
     ) -> tuple[jax.Array, jax.Array | None]:
         config, rate = self.config, self.config.attention_dropout
         query, key, value = project(config, ("query", "key", "value"), hidden, self.dtype)
+        hand_out_vectors(self, query, key, value)
         context, probabilities = attend(query, key, value, mask, rate, attention, deterministic)
         out = dense(config, config.hidden_size, self.dtype, "dense")(context)
         out = nn.Dropout(config.dropout)(out, deterministic)

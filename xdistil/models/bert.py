@@ -33,6 +33,7 @@ from xdistil.models.shape import (
 )
 from xdistil.models.structs import Batch
 from xdistil.models.transformer import Maps, Stack, States, Transformer
+from xdistil.models.vectors import hand_out_vectors
 
 # The model types read here -> where HF's config of that type differs from its BertConfig.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -118,5 +119,6 @@ class _SelfAttention(nn.Module):
     ) -> tuple[jax.Array, jax.Array | None]:
         config = self.config
         query, key, value = project(config, ("query", "key", "value"), hidden, self.dtype)
+        hand_out_vectors(self, query, key, value)
         rate = config.attention_dropout
         return attend(query, key, value, mask, rate, attention, deterministic)

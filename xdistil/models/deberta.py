@@ -39,6 +39,7 @@ from xdistil.models.shape import (
 )
 from xdistil.models.structs import Batch
 from xdistil.models.transformer import Layers, Maps, States, Transformer
+from xdistil.models.vectors import hand_out_vectors
 
 MODEL_TYPE = "deberta-v2"
 NAMES = Names("deberta", outside=("classifier", "pooler"))
@@ -263,8 +264,10 @@ class _SelfAttention(nn.Module):
 
         to_query, to_key = make("query_proj"), make("key_proj")
         scale = (config.hidden_size // config.heads * (1 + len(config.terms))) ** 0.5
-        query, key = (by_head(project(hidden)) / scale for project in (to_query, to_key))
-        value = by_head(make("value_proj")(hidden))
+        vectors = to_query(hidden), to_key(hidden), make("value_proj")(hidden)
+        hand_out_vectors(self, *vectors)
+        query, key, value = map(by_head, vectors)
+        query, key = query / scale, key / scale
         scores = scale * query @ jnp.swapaxes(key, -1, -2)
         if distances is not None:
             distances = nn.Dropout(config.dropout)(distances, deterministic)

@@ -26,6 +26,7 @@ from xdistil.models.names import Names
 from xdistil.models.shape import EncoderConfig, check_shape, read_shape, write_shape
 from xdistil.models.structs import Batch
 from xdistil.models.transformer import Maps, Stack, States, Transformer
+from xdistil.models.vectors import hand_out_vectors
 
 MODEL_TYPE = "distilbert"
 NAMES = Names(
@@ -131,6 +132,7 @@ class _Attention(nn.Module):
     ) -> tuple[jax.Array, jax.Array | None]:
         config = self.config
         query, key, value = project(config, ("q_lin", "k_lin", "v_lin"), hidden, self.dtype)
+        hand_out_vectors(self, query, key, value)
         rate = config.attention_dropout
         context, probabilities = attend(query, key, value, mask, rate, attention, deterministic)
         return dense(config, config.hidden_size, self.dtype, "out_lin")(context), probabilities

@@ -15,6 +15,7 @@ from xdistil.data.pieces import Pieces
 from xdistil.mesh import fetch_rows, own_share, shard_rows
 from xdistil.models.folders import Model
 from xdistil.models.structs import Array, Batch, Output, Params, Signals
+from xdistil.models.vectors import COLLECTION, read_vectors
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,12 @@ class Wanted:
     logits: bool = False
     hidden: tuple[int, ...] = ()  # indices into Output.hidden; 0 is the embeddings
     attention: tuple[int, ...] = ()  # indices into Output.attention; 0 is the first layer
+    vectors: tuple[int, ...] = ()  # indices into Output.vectors, likewise
+
+    @property
+    def cacheable(self) -> bool:
+        """Whether a cache can hold all of it: attention maps and vectors are too many numbers."""
+        return not (self.attention or self.vectors)
 
     def union(self, other: "Wanted") -> "Wanted":
         """What either of two asks for, layers ascending."""
@@ -31,6 +38,7 @@ class Wanted:
             self.logits or other.logits,
             tuple(sorted({*self.hidden, *other.hidden})),
             tuple(sorted({*self.attention, *other.attention})),
+            tuple(sorted({*self.vectors, *other.vectors})),
         )
 
 
@@ -41,33 +49,46 @@ def apply_model(
     attention: bool = False,
     dropout: jax.Array | None = None,
     features: Array | None = None,
+    vectors: bool = False,
 ) -> Output:
     """A forward pass; deterministic unless there is a PRNG key for `dropout`.
 
-    With `features`, its hidden state of index `model.features`, what lies below is left out.
+    With `features`, its hidden state of index `model.features`, what lies below is left out. With
+    `vectors`, the output holds those of every layer.
     """
-    return cast(
-        Output,
-        model.apply(
-            {"params": params},
-            batch,
-            attention=attention,
-            deterministic=dropout is None,
-            features=features,
-            rngs=None if dropout is None else {"dropout": dropout},
-        ),
+    output, collections = model.apply(
+        {"params": params},
+        batch,
+        attention=attention,
+        deterministic=dropout is None,
+        features=features,
+        rngs=None if dropout is None else {"dropout": dropout},
+        mutable=[COLLECTION] if vectors else [],
     )
+    return cast(Output, output)._replace(vectors=read_vectors(collections) if vectors else None)
+
+
+def hands_out_vectors(model: Model) -> bool:
+    """Whether a model's layers hand out their queries, keys and values; nothing is computed."""
+    row = np.zeros((1, 1), np.int32)
+    batch = Batch(row, row, row, row, row, row > 0)
+    params = jax.eval_shape(model.init_params, jax.random.key(0))
+    apply = partial(apply_model, model, vectors=True)
+    return bool(jax.eval_shape(apply, params, batch).vectors)
 
 
 @partial(jax.jit, static_argnames=("model", "wanted"))
 def compute_signals(params: Params, batch: Batch, *, model: Model, wanted: Wanted) -> Signals:
     """The wanted outputs of a deterministic forward pass; what is not wanted is not computed."""
-    output = apply_model(model, params, batch, attention=bool(wanted.attention))
-    maps = output.attention or ()
+    output = apply_model(
+        model, params, batch, attention=bool(wanted.attention), vectors=bool(wanted.vectors)
+    )
+    maps, vectors = output.attention or (), output.vectors or ()
     return Signals(
         logits=output.logits if wanted.logits else None,
         hidden=tuple(output.hidden[layer] for layer in wanted.hidden),
         attention=tuple(maps[layer] for layer in wanted.attention),
+        vectors=tuple(vectors[layer] for layer in wanted.vectors),
     )
 
 

@@ -7,9 +7,10 @@ PyTorch's names, but for `word_embeddings`, the layers in `encoder/layer` and th
 pooler.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +38,7 @@ from xdistil.models.shape import (
 )
 from xdistil.models.structs import Batch
 from xdistil.models.transformer import Layers, Maps, States, Transformer
+from xdistil.models.vectors import hand_out_vectors
 
 MODEL_TYPE = "modernbert"
 NAMES = Names(
@@ -69,6 +71,11 @@ class ModernBertConfig(EncoderConfig):
     classifier_dropout: float = 0.0
     pooling: str = "cls"  # of a sequence head: the first piece, or the mean over the segment
     pooler_activation: str = "gelu"
+
+    def with_layers(self, kept: tuple[int, ...]) -> Self:
+        """The shape of a model of the layers `kept`, each as local as it was."""
+        local = tuple(self.local[layer] for layer in kept)
+        return dataclasses.replace(super().with_layers(kept), local=local)
 
 
 # HF's ModernBertConfig, where it differs from BertConfig.
@@ -360,6 +367,8 @@ class _Attention(nn.Module):
         config, rate, bias = self.config, self.config.attention_dropout, self.config.attention_bias
         joint = dense(config, 3 * config.hidden_size, self.dtype, "Wqkv", bias)(hidden)
         query, key, value = split_heads(config, joint, 3)
+        # Before they are turned: a relation is between contents.
+        hand_out_vectors(self, query, key, value)
         query, key = _turn(query, turns), _turn(key, turns)
         context, probabilities = attend(query, key, value, mask, rate, attention, deterministic)
         out = dense(config, config.hidden_size, self.dtype, "Wo", bias)(context)

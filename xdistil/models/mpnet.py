@@ -28,6 +28,7 @@ from xdistil.models.names import Names
 from xdistil.models.shape import KEYS, EncoderConfig, check_shape, read_shape, write_shape
 from xdistil.models.structs import Batch
 from xdistil.models.transformer import Layers, Maps, States, Transformer
+from xdistil.models.vectors import hand_out_vectors
 
 MODEL_TYPE = "mpnet"
 NAMES = Names("mpnet")
@@ -171,6 +172,7 @@ class _SelfAttention(nn.Module):
     ) -> tuple[jax.Array, jax.Array | None]:
         config = self.config
         query, key, value = project(config, ("q", "k", "v"), hidden, self.dtype)
+        hand_out_vectors(self, query, key, value)
         rate = config.attention_dropout
         context, probabilities = attend(
             query, key, value, mask, rate, attention, deterministic, bias

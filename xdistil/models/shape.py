@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +57,10 @@ class EncoderConfig:
     def own_layers(self) -> int:
         """Layers with parameters of their own."""
         return self.layers
+
+    def with_layers(self, kept: tuple[int, ...]) -> Self:
+        """The shape of a model of the layers `kept`, counted from 0, alone."""
+        return dataclasses.replace(self, layers=len(kept))
 
 
 # Our field -> the key in an HF config.json, as most families call it.

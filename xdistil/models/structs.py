@@ -23,12 +23,21 @@ class Batch(NamedTuple):
     label_mask: Array  # bool[B,T] first piece of a word (tagging) or of a segment (classification)
 
 
+class Vectors(NamedTuple):
+    """What a layer's self-attention compares and mixes, all heads side by side."""
+
+    queries: Array  # f[B,T,D], before any scaling
+    keys: Array  # f[B,T,D]
+    values: Array  # f[B,T,D]
+
+
 class Output(NamedTuple):
     """What a model makes of a batch."""
 
     logits: Array | None  # f[B,T,C]; meaningful at label_mask; None for a model without head
     hidden: tuple[Array, ...]  # L+1 arrays f[B,T,D]; the first are the embeddings
     attention: tuple[Array, ...] | None  # L arrays f[B,H,T,T] of probabilities, where asked for
+    vectors: tuple[Vectors, ...] | None = None  # of L layers, where asked for
 
 
 class Signals(NamedTuple):
@@ -38,4 +47,5 @@ class Signals(NamedTuple):
     hidden: tuple[Array, ...]  # the stage's teacher layers, in the order of its layer map
     attention: tuple[Array, ...]  # likewise
     features: Array | None = None  # f[B,T,F] what the student's own frozen encoder hands its head
+    vectors: tuple[Vectors, ...] = ()  # of the layers of its relation map, in that order
     present: Array | None = None  # bool[B,T] where there are values; None: wherever a loss looks

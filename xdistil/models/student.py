@@ -1,4 +1,4 @@
-"""The student: its shape from the config, its first parameters from the fine-tuned teacher."""
+"""The student: its shape from the config, its first parameters from the teacher or text vectors."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -9,10 +9,11 @@ import numpy as np
 from xdistil import config
 from xdistil.data.examples import Task
 from xdistil.data.pieces import Tokenizer
+from xdistil.data.vectors import WordVectors
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
-from xdistil.models.compress import svd_embeddings
+from xdistil.models.compress import pca_embeddings, svd_embeddings
 from xdistil.models.folders import Model
 from xdistil.models.structs import Params
 
@@ -33,7 +34,7 @@ def design_student(
         tokenizer: the student's.
 
     Raises:
-        InputError: embeddings wider than the teacher's, of which they are to be the truncated SVD.
+        InputError: embeddings wider than the teacher's, of which they are to be the SVD or PCA.
     """
     if student.kind == "bilstm":
         size = student.embedding_size
@@ -67,13 +68,23 @@ def design_student(
             padding_id=tokenizer.pad,
         )
         model = Encoder(shape, task.kind, len(task.labels), dtype)
-    if student.embeddings != "random" and size > teacher.embedding_size:
+    check_width(student, size, teacher.embedding_size)
+    return model
+
+
+def check_width(student: config.Student, size: int, teacher: int) -> None:
+    """Raises InputError where word embeddings of a width cannot be made from the teacher's."""
+    if find_start(student) in ("svd", "pca") and size > teacher:
         raise InputError(
-            f"student word embeddings of {size} cannot be a truncated SVD of the teacher's, which "
-            f"are {teacher.embedding_size} wide: lower student.embedding_size, or set "
+            f"student word embeddings of {size} cannot be a truncated SVD or PCA of the teacher's, "
+            f"which are {teacher} wide: lower student.embedding_size, or set "
             "student.embeddings=random."
         )
-    return model
+
+
+def find_start(student: config.Student) -> str:
+    """What the word embeddings start as: `student.embeddings`, or what it is by default."""
+    return student.embeddings or ("checkpoint" if student.checkpoint else "svd")
 
 
 def init_student(
@@ -81,41 +92,56 @@ def init_student(
     student: config.Student,
     teacher_embedding: np.ndarray | None,
     kept: np.ndarray | None,
+    vectors: WordVectors | None,
     key: jax.Array,
 ) -> Params:
-    """First parameters as host arrays: random, but for word embeddings from the teacher's.
+    """First parameters as host arrays: random, but for the word embeddings.
 
     Args:
-        teacher_embedding: f32[V,D] of the fine-tuned teacher; None where it is not at hand.
+        teacher_embedding: f32[V,D] of the teacher that lends them; None where none does.
         kept: i32[v] the row of it for each student piece; None where they are the same.
+        vectors: of the student's pieces, where it starts from text vectors.
     """
     params = jax.device_get(jax.jit(model.init_params)(key))
-    if student.embeddings == "random" or teacher_embedding is None:
+    if find_start(student) == "random":
         return params
-    return _with_svd(params, teacher_embedding, kept)
+    return start_embeddings(params, student, teacher_embedding, kept, vectors, key)
 
 
-def start_from_checkpoint(
+def start_embeddings(
     params: Params,
     student: config.Student,
     teacher_embedding: np.ndarray | None,
     kept: np.ndarray | None,
+    vectors: WordVectors | None,
     key: jax.Array,
 ) -> Params:
-    """A checkpoint's parameters, its word embeddings replaced where the config says so."""
-    if student.embeddings == "svd" and teacher_embedding is not None:
-        return _with_svd(params, teacher_embedding, kept)
-    if student.embeddings == "random":
-        embedding = params["embeddings"]["word_embeddings"]["embedding"]
-        normal = jax.random.normal(key, embedding.shape) * float(np.std(embedding))
-        return _with_embedding(params, np.asarray(normal))
-    return params
+    """The parameters with word embeddings as the config says; arguments as for `init_student`.
+
+    Pieces without a text vector start as rows of the SVD, or at random where the teacher's
+    embeddings are narrower; either in the size of the vectors.
+    """
+    start = find_start(student)
+    if start == "checkpoint":
+        return params
+    own = params["embeddings"]["word_embeddings"]["embedding"]
+    normal = np.asarray(jax.random.normal(key, own.shape))
+    if start == "random":
+        return _with_embedding(params, normal * float(np.std(own)))
+    rows = np.zeros((len(own), 0), np.float32) if teacher_embedding is None else teacher_embedding
+    rows = (rows if kept is None or teacher_embedding is None else rows[kept])[: len(own)]
+    if vectors is None:
+        reduce = pca_embeddings if start == "pca" else svd_embeddings
+        return _with_embedding(params, reduce(rows, own.shape[1]))
+    embedding = svd_embeddings(rows, own.shape[1]) if own.shape[1] <= rows.shape[1] else normal
+    embedding = embedding * (_measure(vectors.values) / _measure(embedding))
+    embedding[vectors.pieces] = vectors.values
+    return _with_embedding(params, embedding)
 
 
-def _with_svd(params: Params, teacher_embedding: np.ndarray, kept: np.ndarray | None) -> Params:
-    vocabulary_size, size = params["embeddings"]["word_embeddings"]["embedding"].shape
-    rows = teacher_embedding if kept is None else teacher_embedding[kept]
-    return _with_embedding(params, svd_embeddings(rows[:vocabulary_size], size))
+def _measure(embedding: np.ndarray) -> float:
+    """The root mean square of all entries."""
+    return float(np.sqrt(np.mean(np.square(embedding))))
 
 
 def _with_embedding(params: Params, embedding: np.ndarray) -> Params:

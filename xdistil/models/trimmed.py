@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
+from transformers import CONFIG_MAPPING, AutoConfig
 
 from xdistil.data.pieces import Tokenizer, save_tokenizer
 from xdistil.data.trimming import trim_tokenizer
@@ -70,9 +71,7 @@ def open_whole(folder: Path, tokenizer: Tokenizer) -> Whole:
     model_type = config.get("model_type")
     if not isinstance(model_type, str):
         raise InputError(f"{folder / 'config.json'}: model_type is {show(model_type)}, no name.")
-    if config.get("pad_token_id") is None and model_type in FAMILIES:
-        family = FAMILIES[model_type]
-        config["pad_token_id"] = family.read_config(config, str(folder / "config.json")).padding_id
+    config = _fill_ids(config, tokenizer.vocabulary_size)
     read = weights.read_tensors(folder)
     if read.flax:
         raise InputError(
@@ -154,6 +153,17 @@ def measure_folder(folder: Path) -> Size:
 def _has_rows(name: str, stored: weights.Stored, rows: int) -> bool:
     known = _TABLE.fullmatch(name) or _OUTPUT.fullmatch(name)
     return bool(known) and stored.shape[:1] == (rows,)
+
+
+def _fill_ids(config: dict[str, Any], pieces: int) -> dict[str, Any]:
+    """The config.json and the ids of pieces that it leaves to the library's defaults."""
+    if config["model_type"] not in CONFIG_MAPPING:
+        return config
+    defaults = AutoConfig.for_model(config["model_type"]).to_dict()
+    ids = {key: value for key, value in defaults.items() if _PIECE_ID.fullmatch(key)}
+    # Those of another tokenizer name nothing here.
+    ids = {key: id for key, id in ids.items() if type(id) is int and id < pieces}
+    return {**config, **{key: id for key, id in ids.items() if key not in config}}
 
 
 def _list_ids(config: dict[str, Any]) -> Iterator[int]:

@@ -5,19 +5,19 @@ import numpy as np
 from xdistil.models.bert import EncoderConfig
 from xdistil.results.graphs.builder import IDS, MASK, TYPES, Graph
 
-_PROJECTIONS = ("query", "key", "value")
-
 
 def add_encoder(graph: Graph, config: EncoderConfig, task_kind: str) -> tuple[str, list[str]]:
     """Logits f32[B,T,C] (tagging) or f32[B,C] of the first piece (classification), and the inputs.
 
     A batch may be as long as the model has positions.
     """
-    hidden, inputs = _embed(graph, config)
+    hidden, inputs = embed(graph, config)
+    if config.embedding_size != config.hidden_size:
+        hidden = graph.dense(hidden, "embeddings_project")
     far_below = graph.mask_scores()
     for index in range(config.layers):
         layer = f"encoder.layer.{index}"
-        context = _attend(graph, config, hidden, far_below, f"{layer}.attention.self")
+        context = attend(graph, config, hidden, far_below, f"{layer}.attention.self")
         hidden = add_residual(graph, config, context, hidden, f"{layer}.attention.output")
         hidden = add_feed_forward(graph, config, hidden, layer)
     return _classify(graph, config, task_kind, hidden), inputs
@@ -37,8 +37,10 @@ def add_feed_forward(graph: Graph, config: EncoderConfig, hidden: str, layer: st
 
 
 def add_token_types(graph: Graph, config: EncoderConfig, total: str, inputs: list[str]) -> str:
-    """Adds the embeddings of token types; one type alone needs no input."""
+    """Adds the embeddings of token types, if there are any; one type alone needs no input."""
     name = "embeddings.token_type_embeddings.embedding"
+    if not config.token_types:
+        return total
     if config.token_types > 1:
         inputs.append(TYPES)
         return graph.add("Add", total, graph.look_up(name, TYPES))
@@ -52,29 +54,39 @@ def add_positions(graph: Graph, config: EncoderConfig, total: str) -> str:
     return graph.add("Add", total, rows)
 
 
-def _embed(graph: Graph, config: EncoderConfig) -> tuple[str, list[str]]:
+def embed(graph: Graph, config: EncoderConfig) -> tuple[str, list[str]]:
+    """The normed sum of pieces, positions and token types f32[B,T,E], and the inputs."""
     inputs = [IDS, MASK]
     total = graph.look_up("embeddings.word_embeddings.embedding", IDS)
     total = add_positions(graph, config, total)
     total = add_token_types(graph, config, total, inputs)
-    total = graph.layer_norm(total, "embeddings.LayerNorm", config.norm_epsilon)
-    if config.embedding_size != config.hidden_size:
-        total = graph.dense(total, "embeddings_project")
-    return total, inputs
+    return graph.layer_norm(total, "embeddings.LayerNorm", config.norm_epsilon), inputs
 
 
-def _attend(graph: Graph, config: EncoderConfig, hidden: str, far_below: str, name: str) -> str:
+def attend(
+    graph: Graph,
+    config: EncoderConfig,
+    hidden: str,
+    bias: str,
+    name: str,
+    parts: tuple[str, str, str] = ("query", "key", "value"),
+) -> str:
+    """softmax(Q K / sqrt(D/H) + bias) V by heads: f32[B,T,D] -> f32[B,T,D].
+
+    Args:
+        name: of what holds the three projections, which are called `parts`.
+    """
     # One product for all three, as in the model itself.
-    kernel, bias = (
-        np.concatenate([graph.leaf(f"{name}.{part}.{leaf}") for part in _PROJECTIONS], axis=-1)
+    kernel, offset = (
+        np.concatenate([graph.leaf(f"{name}.{part}.{leaf}") for part in parts], axis=-1)
         for leaf in ("kernel", "bias")
     )
-    projected = graph.affine(hidden, name, kernel, bias)
+    projected = graph.affine(hidden, name, kernel, offset)
     query, key, value = graph.add_split("Split", projected, outputs=3, axis=-1, num_outputs=3)
     scale = graph.constant((config.hidden_size // config.heads) ** -0.5, np.float32)
     query = graph.add("Mul", graph.split_heads(query, config.heads), scale)
     scores = graph.add("MatMul", query, graph.split_heads(key, config.heads, keys=True))
-    probabilities = graph.add("Softmax", graph.add("Add", scores, far_below), axis=-1)
+    probabilities = graph.add("Softmax", graph.add("Add", scores, bias), axis=-1)
     context = graph.add("MatMul", probabilities, graph.split_heads(value, config.heads))
     return graph.join_heads(context)
 

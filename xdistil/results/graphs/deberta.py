@@ -31,8 +31,7 @@ def _embed(graph: Graph, config: DebertaConfig) -> tuple[str, list[str]]:
     total = graph.look_up("embeddings.word_embeddings.embedding", IDS)
     if config.absolute_positions:
         total = bert.add_positions(graph, config, total)
-    if config.token_types:
-        total = bert.add_token_types(graph, config, total, inputs)
+    total = bert.add_token_types(graph, config, total, inputs)
     if config.embedding_size != config.hidden_size:
         name = "embeddings.embed_proj.kernel"
         total = graph.add("MatMul", total, graph.weight(name, graph.leaf(name)))

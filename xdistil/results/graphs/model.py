@@ -5,17 +5,32 @@ from typing import Any
 
 from xdistil.data.examples import Task
 from xdistil.errors import InputError
+from xdistil.models.albert import Albert
 from xdistil.models.bert import Encoder
 from xdistil.models.bilstm import BiLSTM
 from xdistil.models.deberta import Deberta
+from xdistil.models.distilbert import DistilBert
 from xdistil.models.folders import Model
+from xdistil.models.mpnet import MPNet
 from xdistil.models.structs import Params
 from xdistil.models.student import count_parameters
+from xdistil.results.graphs.albert import add_albert
 from xdistil.results.graphs.bert import add_encoder
 from xdistil.results.graphs.bilstm import add_bilstm
 from xdistil.results.graphs.builder import Graph
 from xdistil.results.graphs.deberta import add_deberta
+from xdistil.results.graphs.distilbert import add_distilbert
+from xdistil.results.graphs.mpnet import add_mpnet
 
+# How each family is written: its way from the inputs to the logits.
+_FAMILIES: dict[type, Any] = {
+    BiLSTM: add_bilstm,
+    Encoder: add_encoder,
+    Deberta: add_deberta,
+    DistilBert: add_distilbert,
+    MPNet: add_mpnet,
+    Albert: add_albert,
+}
 _MOST_PARAMETERS = 500_000_000  # of float32: a protobuf, which an ONNX file is, ends at 2 GiB
 
 
@@ -32,8 +47,9 @@ def build_graph(
         storage: how weights are stored, by name, as `Graph` takes it; all in float32 by default.
 
     Raises:
-        InputError: the model is too large for one ONNX file, or of a family without a graph.
+        InputError: as `check_family`, and for a model that is too large for one ONNX file.
     """
+    check_family(model)
     total = count_parameters(params)["total"]
     if total > _MOST_PARAMETERS:
         raise InputError(
@@ -41,16 +57,15 @@ def build_graph(
             " export its student."
         )
     graph = Graph(params, storage or {})
-    if isinstance(model, BiLSTM):
-        logits, inputs = add_bilstm(graph, model.config, task.kind)
-    elif isinstance(model, Deberta):
-        logits, inputs = add_deberta(graph, model.config, task.kind)
-    elif isinstance(model, Encoder):
-        logits, inputs = add_encoder(graph, model.config, task.kind)
-    else:
-        raise InputError(
-            f"No ONNX graph is written for {model.config.model_type}: those of BERT, ELECTRA, "
-            "RoBERTa, XLM-RoBERTa, CamemBERT, DeBERTa-v2 and BiLSTM are."
-        )
+    logits, inputs = _FAMILIES[type(model)](graph, model.config, task.kind)
     pieces: tuple[str, ...] = ("length",) if task.kind == "tagging" else ()
     return graph.finish(logits, inputs, ("batch", *pieces, len(task.labels)))
+
+
+def check_family(model: Model) -> None:
+    """Raises InputError where no graph is written for models of this family."""
+    if type(model) not in _FAMILIES:
+        raise InputError(
+            f"No ONNX graph is written for {type(model).__name__}: those of BERT, ELECTRA, "
+            "RoBERTa, XLM-RoBERTa, CamemBERT, DeBERTa-v2, DistilBERT, MPNet, ALBERT and BiLSTM are."
+        )
