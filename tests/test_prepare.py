@@ -236,6 +236,37 @@ def test_a_row_has_no_more_pieces_than_a_roberta_has_positions(of: str, tmp_path
         prepare(experiment, tmp_path / "cache")
 
 
+@pytest.mark.parametrize("given", ["tokenizer", "checkpoint", "the teacher's"])
+def test_a_student_reads_its_own_pieces_where_they_are_not_the_teachers(
+    tmp_path: Path, given: str
+) -> None:
+    experiment = write_teacher(tmp_path, ROBERTA)
+    experiment.plan = (Stage(name="logits", loss="logits"),)
+    own = train_tokenizer(tmp_path / "own")
+    if given == "checkpoint":
+        task = Task("tagging", ("B-PER", "O"))
+        experiment.student.checkpoint = str(make_folder(tmp_path / "student", "bert", task, own))
+    else:
+        name = "own" if given == "tokenizer" else "tokenizer"
+        experiment.student.tokenizer = str(tmp_path / name)
+    prepared = prepare(experiment, tmp_path / "cache")
+    labelled = {"train", "dev", "test"}
+    if given == "the teacher's":
+        assert not prepared.at_words
+        assert prepared.student_tokenizer is prepared.tokenizer
+        assert set(prepared.teacher_texts) == labelled
+        return
+    assert prepared.at_words
+    assert prepared.student.config.vocabulary_size == own.vocabulary_size
+    assert set(prepared.teacher_texts) == {*labelled, "transfer"}
+    for texts, tokenizer in (
+        (prepared.student_texts["transfer"], own),
+        (prepared.teacher_texts["transfer"], prepared.tokenizer),
+    ):
+        encoding = tokenizer.backend.encode(["the", "large", "teacher"], is_pretokenized=True)
+        assert texts.pieces.tokens[: texts.pieces.start[1]].tolist() == encoding.ids
+
+
 def first(experiment: Experiment, prepared: Prepared, trained: Params) -> Params:
     setting: Any = SimpleNamespace(experiment=experiment, prepared=prepared)
     return first_student(setting, trained)
