@@ -4,10 +4,10 @@
         --teacher=runs/whole/teacher --output=answers.json
 
 The model's folder holds onnx/model.onnx, and where there is one onnx/model_quantized.onnx (see
-`xdistil export`). All take turns on the same sentences, drawn anew for every round: one
-sentence, and 32 at once. "Whole" goes from words to labels, tokenisation included; "forward" from
-padded pieces, in memory already, to logits. JAX's forward reads rows of a fixed length, as packed
-rows are; the others are padded to the longest of the batch. With --teacher its forward pass in
+`xdistil export`). All take turns on the same sentences, drawn anew for every round: one sentence,
+and 32 at once. "Whole" goes from words to labels, tokenisation included; "forward" from padded
+pieces, in memory already, to logits. JAX's forward reads rows of a few fixed lengths, for each is
+compiled; the others are padded to the longest of the batch. With --teacher its forward pass in
 PyTorch transformers takes its turn too. What is told is the median and the 95th percentile of a
 call's milliseconds, and the median of how many times faster than JAX it was in the same round.
 """
@@ -28,18 +28,21 @@ from xdistil.results.export import FOLDER, QUANTIZED, WHOLE, cut
 from xdistil.results.onnx_model import OnnxModel, find_places
 from xdistil.results.tagger import Tagger, open_tagger
 
+_LENGTHS = 32  # JAX's rows have multiples of it
+
 Call = Callable[[], object]
 
 
 def list_calls(
-    tagger: Tagger, models: dict[str, OnnxModel], chosen: list[Example], length: int
+    tagger: Tagger, models: dict[str, OnnxModel], chosen: list[Example]
 ) -> dict[str, Call]:
     """What is timed in one round: every contestant on the same sentences."""
     inputs = [example.inputs for example in chosen]
     pieces = cut(tagger, chosen)
     whole = np.unique(pieces.example, return_index=True)[1]
-    batch, _ = measure.pad_segments(pieces, whole, length, tagger.tokenizer.pad)
     places, there = find_places(pieces, whole)
+    length = -(-there.shape[1] // _LENGTHS) * _LENGTHS
+    batch, _ = measure.pad_segments(pieces, whole, length, tagger.tokenizer.pad)
     tokens, token_type = pieces.tokens[places], pieces.token_type[places]
 
     def run_jax() -> object:
@@ -106,7 +109,7 @@ def main() -> None:
         seconds: dict[str, list[float]] = {}
         for turn in range(-5, flags.rounds):
             chosen = [examples[i] for i in generator.choice(len(examples), size)]
-            calls = list_calls(tagger, models, chosen, tagger.max_length)
+            calls = list_calls(tagger, models, chosen)
             if teacher:
                 calls["forward, teacher in PyTorch"] = teacher[1](cut(teacher[0], chosen))
             for name, call in calls.items():

@@ -34,6 +34,7 @@ from xdistil.models.compress import pca_embeddings, svd_embeddings
 from xdistil.models.folders import load_model, save_model
 from xdistil.models.kept_layers import keep_layers
 from xdistil.models.structs import Params
+from xdistil.models.student import with_dropout
 from xdistil.phases import first_student
 from xdistil.prepare import Prepared, prepare
 
@@ -151,7 +152,7 @@ def write_teacher_of(config: EncoderConfig, folder: Path) -> Experiment:
     """The same, the student being a copy of the teacher, and BYTES with RoBERTa's tokenizer."""
     experiment = write_teacher(folder, config)
     if config is BYTES:
-        make_byte_bpe().save_pretrained(folder / "tokenizer")
+        make_byte_bpe("roberta").save_pretrained(folder / "tokenizer")
         (folder / "tokenizer" / "config.json").write_text(json.dumps({"model_type": "roberta"}))
     loaded, tokenizer = load_model(str(folder / "model")), load_tokenizer(str(folder / "tokenizer"))
     save_model(folder / "own", loaded.model, loaded.params, loaded.task, tokenizer, {})
@@ -235,6 +236,37 @@ def test_a_row_has_no_more_pieces_than_a_roberta_has_positions(of: str, tmp_path
         prepare(experiment, tmp_path / "cache")
 
 
+@pytest.mark.parametrize("given", ["tokenizer", "checkpoint", "the teacher's"])
+def test_a_student_reads_its_own_pieces_where_they_are_not_the_teachers(
+    tmp_path: Path, given: str
+) -> None:
+    experiment = write_teacher(tmp_path, ROBERTA)
+    experiment.plan = (Stage(name="logits", loss="logits"),)
+    own = train_tokenizer(tmp_path / "own")
+    if given == "checkpoint":
+        task = Task("tagging", ("B-PER", "O"))
+        experiment.student.checkpoint = str(make_folder(tmp_path / "student", "bert", task, own))
+    else:
+        name = "own" if given == "tokenizer" else "tokenizer"
+        experiment.student.tokenizer = str(tmp_path / name)
+    prepared = prepare(experiment, tmp_path / "cache")
+    labelled = {"train", "dev", "test"}
+    if given == "the teacher's":
+        assert not prepared.at_words
+        assert prepared.student_tokenizer is prepared.tokenizer
+        assert set(prepared.teacher_texts) == labelled
+        return
+    assert prepared.at_words
+    assert prepared.student.config.vocabulary_size == own.vocabulary_size
+    assert set(prepared.teacher_texts) == {*labelled, "transfer"}
+    for texts, tokenizer in (
+        (prepared.student_texts["transfer"], own),
+        (prepared.teacher_texts["transfer"], prepared.tokenizer),
+    ):
+        encoding = tokenizer.backend.encode(["the", "large", "teacher"], is_pretokenized=True)
+        assert texts.pieces.tokens[: texts.pieces.start[1]].tolist() == encoding.ids
+
+
 def first(experiment: Experiment, prepared: Prepared, trained: Params) -> Params:
     setting: Any = SimpleNamespace(experiment=experiment, prepared=prepared)
     return first_student(setting, trained)
@@ -249,8 +281,8 @@ def test_a_student_of_its_teachers_layers_is_a_shallower_teacher(
     experiment.student.embedding_size = 0
     experiment.student.keep_layers, experiment.student.start = "1", start
     prepared = prepare(experiment, tmp_path / "cache")
-    dropout = {"dropout": 0.2, "attention_dropout": 0.2}
-    assert prepared.student.config == dataclasses.replace(config, layers=1, **dropout)
+    shape = dataclasses.replace(config, layers=1)
+    assert prepared.student == with_dropout(make_encoder(shape, "tagging", 2), 0.2)
     pretrained = prepared.teacher_params
     trained = make_params(prepared.teacher, seed=5)
     origin = trained if start == "finetuned" else pretrained

@@ -44,7 +44,7 @@ def label_held_out(setting: Setting, teacher: Reader) -> Setting:
     """
     prepared = setting.prepared
     texts = prepared.teacher_texts["dev"]
-    answers = answer(setting, prepared.teacher, teacher.params, texts)
+    answers = answer(setting, teacher.model, teacher.params, texts)
     if len({label for labels in answers for label in labels}) == 1:
         log.warning(
             "The teacher answers %r everywhere in the held-out texts: agreement with it means "

@@ -59,8 +59,7 @@ class Stage:
     projections: str = "layer"  # from a narrower student's states: one a layer pair, or one shared
     attention: str = "last"  # layer pairs of the attention loss, written as for layers
     attention_loss: str = "mse"  # mse or kl between attention maps
-    relations: str = "upper"  # layer pairs of the relation loss, written as for layers; or upper:
-    # the student's last against the teacher's (21 of 24) or, of one of up to 12 layers, its last
+    relations: str = "upper"  # layer pairs likewise; upper: of the last, or the teacher's 21 of 24
     relation_heads: int = 0  # parts that both widths are cut into; 0: the teacher's heads
     logits: str = "mse"  # mse or kl between logits
     temperature: float = 1.0  # of the KL between logits
@@ -78,6 +77,7 @@ class Teacher:
     model: str = ""  # HF folder or hub id; empty: random weights of the shape below
     revision: str = "main"  # branch, tag or commit of a hub id
     tokenizer: str = ""  # another folder or hub id for the tokenizer; empty: the model's own
+    signals: str = ""  # folder of what a teacher said of the texts (docs/signals.md), for a model
     finetune: bool = True  # train it on the labels first; false: it is used as it is
     vocabulary: str = "all"  # all: its own pieces; seen: those of train and transfer texts
     cache: str = "auto"  # its logits and hidden states on disk: auto (where faster), always, never
@@ -109,19 +109,19 @@ class Student:
 
     kind: str = "bilstm"  # bilstm or transformer
     checkpoint: str = ""  # HF folder or hub id to start a transformer from; empty: from scratch
-    keep_layers: str = ""  # the teacher's layers that a transformer is made of, with its embeddings
-    # and head: last:N, every:N (the last of each N), or a list from 0, such as 0,5; empty: none
+    keep_layers: str = ""  # the teacher's that it is made of: last:N, every:N, or a list from 0
     start: str = "finetuned"  # the teacher that lends layers or embeddings: finetuned or pretrained
     embedding_size: int = 0  # width of the word embeddings; 0: transformer's hidden_size
     hidden_size: int = 200  # a BiLSTM's units each way; a transformer's width
     layers: int = 1
     heads: int = 4  # of a transformer
     intermediate_size: int = 0  # of a transformer; 0: four times hidden_size
+    tokenizer: str = ""  # folder or hub id; empty: the checkpoint's, else the teacher's
+    tokenizer_pieces: int = 0  # of a tokenizer trained on the transfer texts; 0: none is trained
     vocabulary: str = "all"  # all: the teacher's pieces; seen: those of train and transfer texts
     least_count: int = 1  # seen: pieces that occur less often are not kept
     vocabulary_size: int = 0  # seen: pieces that are kept at most, the most frequent ones; 0: all
-    embeddings: str = ""  # svd or pca (of the teacher's), vectors, random or checkpoint; empty:
-    # the checkpoint's where there is one, else svd
+    embeddings: str = ""  # svd, pca, vectors, random or checkpoint; empty: checkpoint, else svd
     vectors: str = ""  # fastText, GloVe or MUSE text vectors, .gz too, of width embedding_size
     train_embeddings: bool = True  # false: the word embeddings stay as they start
     dropout: float = 0.2
@@ -245,6 +245,7 @@ def validate(experiment: Experiment) -> None:
         )
     if student.embeddings == "checkpoint" and not student.checkpoint:
         raise InputError("student.embeddings=checkpoint needs a student.checkpoint.")
+    _check_meeting(teacher, student)
     if not student.checkpoint and student.kind == "bilstm" and not student.embedding_size:
         raise InputError("student.embedding_size is 0: a BiLSTM needs a width, such as 50.")
     if not experiment.plan:
@@ -296,6 +297,39 @@ def validate(experiment: Experiment) -> None:
         raise InputError("teacher.plan has no stage: add one, or set teacher.finetune=False.")
     for i, baseline in enumerate(experiment.baselines):
         _check_baseline(f"baselines[{i}]", baseline)
+
+
+def _check_meeting(teacher: Teacher, student: Student) -> None:
+    """Where the teacher's signals come from, and whose pieces the student reads."""
+    if student.tokenizer_pieces and (student.tokenizer or student.checkpoint):
+        other = "tokenizer" if student.tokenizer else "checkpoint"
+        raise InputError(
+            f"student.tokenizer_pieces and student.{other} are both set: each brings a tokenizer, "
+            "so keep one of them."
+        )
+    if student.keep_layers and (student.tokenizer or student.tokenizer_pieces or teacher.signals):
+        raise InputError(
+            "student.keep_layers makes the student of the teacher's layers and pieces: leave "
+            "student.tokenizer, student.tokenizer_pieces and teacher.signals empty."
+        )
+    if not teacher.signals:
+        return
+    for name in ("model", "tokenizer"):
+        if getattr(teacher, name):
+            raise InputError(
+                f"teacher.signals and teacher.{name} are both set: a file of signals has no "
+                f"{name}, so leave one of them empty."
+            )
+    if not (student.tokenizer or student.tokenizer_pieces or student.checkpoint):
+        raise InputError(
+            "teacher.signals brings no tokenizer: set student.tokenizer=FOLDER, or "
+            "student.tokenizer_pieces=8000 for one trained on the transfer texts."
+        )
+    if student.embeddings in ("svd", "pca"):
+        raise InputError(
+            f"student.embeddings={student.embeddings} is of a teacher's embeddings, which "
+            "teacher.signals has not: set student.embeddings=random."
+        )
 
 
 def _check_start(student: Student, teacher: Teacher) -> None:

@@ -7,12 +7,15 @@ import jax
 import numpy as np
 
 from xdistil.config import Experiment, split_names
+from xdistil.data.signals import SignalFolder
 from xdistil.distill.course import count_steps
 from xdistil.distill.recipes import PlannedStage
 from xdistil.distill.routes import describe_route
 from xdistil.legs import plan_routes
+from xdistil.meeting import settle_start
 from xdistil.models.bilstm import BiLSTM
 from xdistil.models.student import count_parameters, find_start
+from xdistil.models.transplant import count_shared
 from xdistil.prepare import Prepared, Texts, find_texts, prepare
 from xdistil.results.tables import align
 
@@ -56,13 +59,19 @@ def describe_data(prepared: Prepared) -> str:
 def describe_plan(experiment: Experiment, prepared: Prepared) -> str:
     """Teacher, student and every stage: losses, what trains, layer map, steps, when it stops."""
     lines = []
+    if prepared.signals is not None:
+        lines.append(_describe_signals(prepared.signals))
     for name, model in (("teacher", prepared.teacher), ("student", prepared.student)):
+        if model is None:
+            continue
         shapes = jax.eval_shape(model.init_params, jax.random.key(0))
         count = count_parameters(shapes)
         lines.append(
             f"{name}: {_describe_model(model)}, {count['total']:,} parameters, "
             f"{count['embeddings']:,} of them word embeddings"
         )
+    if prepared.at_words:
+        lines.append(_describe_meeting(experiment, prepared))
     lines += _describe_start(experiment, prepared)
     if prepared.kept is not None:
         lines.append(f"student vocabulary: {len(prepared.kept):,} pieces that the texts hold")
@@ -88,11 +97,36 @@ def describe_plan(experiment: Experiment, prepared: Prepared) -> str:
     return "\n".join(lines)
 
 
+def _describe_signals(signals: SignalFolder) -> str:
+    called = f" of {signals.teacher}" if signals.teacher else ""
+    return (
+        f"teacher: signals{called} from {signals.path}: {', '.join(sorted(signals.values))} of "
+        f"{len(signals.texts):,} texts ({signals.offsets[-1]:,} values), {signals.layers} layers x "
+        f"{signals.width}"
+    )
+
+
+def _describe_meeting(experiment: Experiment, prepared: Prepared) -> str:
+    own, task = prepared.student_tokenizer, prepared.corpus.task
+    where = "on the first piece of every word" if task.kind == "tagging" else "on whole texts"
+    told = (
+        f"student tokenizer: {own.vocabulary_size:,} pieces of its own, so that losses on logits "
+        f"and hidden states live {where}"
+    )
+    if prepared.signals is not None or find_start(experiment.student) in ("random", "checkpoint"):
+        return told
+    shared = count_shared(own, prepared.tokenizer)
+    return (
+        f"{told}; the teacher's word embeddings lend rows to {shared:,} pieces that it has too, "
+        "and means of its pieces to the others"
+    )
+
+
 def _describe_start(experiment: Experiment, prepared: Prepared) -> list[str]:
     """What the student starts from, where there is a choice."""
-    student = experiment.student
+    student = settle_start(experiment)
     teacher = f"the {'pre-trained' if student.start == 'pretrained' else 'fine-tuned'} teacher"
-    if prepared.kept_layers:
+    if prepared.kept_layers and prepared.teacher is not None:
         layers = ", ".join(map(str, prepared.kept_layers))
         return [
             f"student layers: {layers} (counted from 0) of the {prepared.teacher.config.layers} of "
@@ -106,7 +140,8 @@ def _describe_start(experiment: Experiment, prepared: Prepared) -> list[str]:
     has_vector = np.zeros(vocabulary, bool)
     has_vector[pieces] = True
     running = has_vector[prepared.student_texts["transfer"].pieces.tokens].mean()
-    narrow = prepared.student.config.embedding_size <= prepared.teacher.config.embedding_size
+    lends = 0 if prepared.teacher is None else prepared.teacher.config.embedding_size
+    narrow = prepared.student.config.embedding_size <= lends
     rest = f"from the SVD of {teacher}'s" if narrow else "at random"
     return [
         f"student word embeddings: {len(pieces):,} of {vocabulary:,} pieces, {running:.1%} of the "

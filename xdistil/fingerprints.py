@@ -11,6 +11,7 @@ from pathlib import Path
 
 from xdistil.config import Experiment
 from xdistil.data.examples import list_files
+from xdistil.data.pieces import Tokenizer
 from xdistil.distill.teacher import params_fingerprint
 from xdistil.errors import InputError
 from xdistil.journal import write_json
@@ -27,12 +28,18 @@ def fingerprint_inputs(
     """
     teacher, student = experiment.teacher, experiment.student
     files = list_files(find_data(experiment, cache))
+    if prepared.signals is not None:
+        files |= {f"teacher.signals/{path.name}": path for path in prepared.signals.files}
     inputs = {name: (str(path), _digest_file(path)) for name, path in files.items()}
+    if prepared.at_words and (student.tokenizer or student.checkpoint):
+        inputs["student.tokenizer"] = (
+            student.tokenizer or student.checkpoint,
+            _digest_tokenizer(prepared.student_tokenizer),
+        )
     if teacher.model:
-        tokenizer = prepared.tokenizer.backend.to_str().encode()
         inputs["teacher.tokenizer"] = (
             teacher.tokenizer or teacher.model,
-            hashlib.sha256(tokenizer).hexdigest(),
+            _digest_tokenizer(prepared.tokenizer),
         )
         if not prepared.corpus.gold:
             # Nothing else says which classes the teacher's answers are.
@@ -72,6 +79,10 @@ def claim_inputs(workdir: Path, inputs: dict[str, tuple[str, str]]) -> None:
                 f"{inputs[name][0]} is not the {name} that the run in {workdir} was begun with: "
                 "put the old content back, or name another --workdir."
             )
+
+
+def _digest_tokenizer(tokenizer: Tokenizer) -> str:
+    return hashlib.sha256(tokenizer.backend.to_str().encode()).hexdigest()
 
 
 def _digest_file(path: Path) -> str:

@@ -3,8 +3,11 @@
 from math import ceil
 
 import jax
+import numpy as np
 
 from xdistil.config import Experiment, Stage
+from xdistil.data.signals import SignalFolder
+from xdistil.data.words import Signal, find_words, place_signals
 from xdistil.distill.course import Leg, Source, count_steps, steps_between_evaluations
 from xdistil.distill.recipes import PlannedStage, wanted_signals
 from xdistil.distill.routes import Route, estimate_route, nominal_rate
@@ -14,26 +17,28 @@ from xdistil.prepare import Prepared, Texts, find_texts
 from xdistil.setting import Setting
 
 
-def draw_legs(setting: Setting, teacher: Reader) -> tuple[Leg, ...]:
-    """The legs of the student's plan; the teacher reads the texts of cached routes here, once."""
+def draw_legs(setting: Setting, teacher: Reader | None) -> tuple[Leg, ...]:
+    """The legs of the student's plan; the teacher reads the texts of cached routes here, once.
+
+    Args:
+        teacher: None where its signals come from a file.
+    """
     prepared = setting.prepared
-    texts = stage_texts(setting.experiment, prepared)
+    texts = stage_texts(setting.experiment, prepared, "student")
     wanted = _list_wanted(prepared)
-    folder = setting.workdir / "cache" / "signals"
-    with setting.stop.deferring():
+    cached: dict[str, dict[str, Signal]] = {}
+    if prepared.signals is not None:
         cached = {
-            route.texts: open_cache(
-                folder,
-                teacher,
-                texts[route.texts].pieces,
-                texts[route.texts].rows,
-                wanted[route.texts],
-                setting.prediction_rows,
-                setting.stop.check,
-            )
-            for route in plan_routes(setting.experiment, prepared)
-            if route.cached
+            key: _read_file(prepared, prepared.signals, texts[key], key, wanted[key])
+            for key in wanted
         }
+    elif teacher is not None:
+        with setting.stop.deferring():
+            cached = {
+                route.texts: _read_cache(setting, teacher, texts, route.texts, wanted[route.texts])
+                for route in plan_routes(setting.experiment, prepared)
+                if route.cached
+            }
     sources = {
         key: Source(each.pieces, each.rows, cached.get(key, {})) for key, each in texts.items()
     }
@@ -47,9 +52,47 @@ def draw_legs(setting: Setting, teacher: Reader) -> tuple[Leg, ...]:
     )
 
 
+def _read_cache(
+    setting: Setting, teacher: Reader, texts: dict[str, Texts], key: str, wanted: Wanted
+) -> dict[str, Signal]:
+    """The teacher's signals of some texts: of its pieces, or of the words in the student's."""
+    prepared, task = setting.prepared, setting.prepared.corpus.task
+    read, words = texts[key], None
+    if prepared.at_words:
+        read = stage_texts(setting.experiment, prepared, "teacher")[key]
+        words = find_words(read.pieces, read.examples, task)
+    values = open_cache(
+        setting.workdir / "cache" / "signals",
+        teacher,
+        read.pieces,
+        read.rows,
+        wanted,
+        setting.prediction_rows,
+        setting.stop.check,
+        words,
+    )
+    if words is None:
+        return dict(values)
+    place = np.where(words.spoken, np.arange(words.count), -1)
+    return place_signals(values, place, find_words(texts[key].pieces, texts[key].examples, task))
+
+
+def _read_file(
+    prepared: Prepared, signals: SignalFolder, texts: Texts, key: str, wanted: Wanted
+) -> dict[str, Signal]:
+    """What a file says of some texts, in the student's pieces."""
+    task = prepared.corpus.task
+    place = signals.locate(texts.examples, task, key)
+    values = {name: signals.values[name] for name in signal_names(wanted)}
+    return place_signals(values, place, find_words(texts.pieces, texts.examples, task))
+
+
 def plan_routes(experiment: Experiment, prepared: Prepared) -> list[Route]:
-    """How the teacher's signals of every set of texts reach the steps that want them."""
-    texts = stage_texts(experiment, prepared)
+    """How the teacher's signals of every set of texts reach the steps that want them; of a file
+    there is only one way."""
+    if prepared.teacher is None:
+        return []
+    texts = stage_texts(experiment, prepared, "teacher" if prepared.at_words else "student")
     readings: dict[str, float] = {}
     for planned in prepared.student_stages:
         if _reads_teacher(planned):
@@ -66,19 +109,26 @@ def plan_routes(experiment: Experiment, prepared: Prepared) -> list[Route]:
             name: model.classes if name == "logits" else model.config.hidden_size
             for name in signal_names(wanted)
         }
-        count = len(texts[key].pieces.tokens)
-        choice = experiment.teacher.cache
-        routes.append(estimate_route(key, widths, count, readings[key], rate, choice))
+        pieces, choice = texts[key].pieces, experiment.teacher.cache
+        count, words = len(pieces.tokens), None
+        if prepared.at_words:
+            words = find_words(pieces, texts[key].examples, prepared.corpus.task).count
+        routes.append(estimate_route(key, widths, count, readings[key], rate, choice, words))
     return routes
 
 
-def stage_texts(experiment: Experiment, prepared: Prepared) -> dict[str, Texts]:
-    """The texts of dev and of every stage of the student's plan, by `texts_key`."""
-    texts = {"dev": prepared.student_texts["dev"]}
+def stage_texts(experiment: Experiment, prepared: Prepared, reader: str) -> dict[str, Texts]:
+    """The texts of dev and of every stage of the student's plan, by `texts_key`.
+
+    Args:
+        reader: teacher or student: in whose pieces.
+    """
+    of = prepared.teacher_texts if reader == "teacher" else prepared.student_texts
+    texts = {"dev": of["dev"]}
     for planned in prepared.student_stages:
         stage, key = planned.stage, texts_key(planned.stage)
         if key not in texts:
-            texts[key] = find_texts(experiment, prepared, "student", stage)
+            texts[key] = find_texts(experiment, prepared, reader, stage)
     return texts
 
 

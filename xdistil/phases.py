@@ -13,8 +13,10 @@ import numpy as np
 from xdistil.answers import answer, with_answers
 from xdistil.config import Stage, split_names
 from xdistil.data.batches import rows_per_batch, steps_per_epoch
-from xdistil.data.examples import write_tsv
+from xdistil.data.examples import Example, write_tsv
+from xdistil.data.packing import name_classes
 from xdistil.data.pieces import Tokenizer
+from xdistil.data.signals import SignalFolder
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course, Leg, Source
 from xdistil.distill.loop import Outcome, run_plan
@@ -22,11 +24,13 @@ from xdistil.distill.recipes import PlannedStage, plan_stages
 from xdistil.distill.teacher import Reader, params_fingerprint
 from xdistil.errors import RefusedError
 from xdistil.legs import draw_legs
+from xdistil.meeting import settle_start
 from xdistil.mesh import agree, first_process_first, replicate, spread
-from xdistil.models.folders import Loaded, Model, load_model, save_model
+from xdistil.models.folders import Loaded, Model, Transformer, load_model, save_model
 from xdistil.models.kept_layers import make_of_layers
 from xdistil.models.structs import Params
 from xdistil.models.student import count_parameters, init_student, start_embeddings
+from xdistil.models.transplant import transplant_embeddings
 from xdistil.prepare import Texts, find_texts
 from xdistil.results import scores
 from xdistil.results.export import export_onnx
@@ -42,6 +46,7 @@ log = logging.getLogger("xdistil")
 def train_teacher(setting: Setting) -> Params:
     """The fine-tuned teacher's parameters, host arrays; its HF folder is written to teacher/."""
     prepared, folder = setting.prepared, setting.workdir / "teacher"
+    model = _require_teacher(setting)
     task = prepared.corpus.task
     if agree(int(folder.exists())):
         return load_model(str(folder), "main", task, setting.experiment.dtype).params
@@ -56,11 +61,11 @@ def train_teacher(setting: Setting) -> Params:
             )
             for planned in prepared.teacher_stages
         )
-        course = _course(setting, "teacher", legs, prepared.teacher, None)
+        course = _course(setting, "teacher", legs, model, None)
         for outcome in _run(setting, course, params):
             params = outcome.params
         warn_if_hopeless(setting, outcome.records[-1]["dev"])
-    _save(setting, folder, prepared.teacher, params, prepared.tokenizer)
+    _save(setting, folder, model, params, prepared.tokenizer)
     return params
 
 
@@ -86,20 +91,27 @@ def warn_if_hopeless(setting: Setting, dev: dict[str, Any]) -> None:
         )
 
 
+def _require_teacher(setting: Setting) -> Transformer:
+    model = setting.prepared.teacher
+    assert model is not None  # the flow asks for one only where no file takes its place
+    return model
+
+
 def freeze_teacher(setting: Setting, params: Params) -> Reader:
     """The trained teacher as a source of signals."""
     prepared = setting.prepared
+    reads = prepared.tokenizer if prepared.at_words else prepared.student_tokenizer
     return Reader(
-        model=prepared.teacher,
+        model=_require_teacher(setting),
         params=spread(setting.mesh, params),
-        padding_id=prepared.student_tokenizer.pad,
-        kept=prepared.kept,
+        padding_id=reads.pad,
+        kept=None if prepared.at_words else prepared.kept,
         fingerprint=params_fingerprint(params),
         mesh=setting.mesh,
     )
 
 
-def distil(setting: Setting, teacher: Reader, start: Params) -> list[dict[str, Any]]:
+def distil(setting: Setting, teacher: Reader | None, start: Params) -> list[dict[str, Any]]:
     """Runs the student's plan from its first parameters; returns the record of every sub-stage.
 
     From the first stage that learns logits or labels on, student/ holds the student that was best
@@ -189,8 +201,11 @@ def score(
     prepared, corpus = setting.prepared, setting.prepared.corpus
     task, gold = corpus.task, corpus.gold
     dtype = setting.experiment.dtype
-    teacher = load_model(str(setting.workdir / "teacher"), "main", task, dtype)
-    student = load_model(str(setting.workdir / "student"), "main", task, dtype)
+    models = {
+        name: load_model(str(setting.workdir / name), "main", task, dtype)
+        for name in ("teacher", "student")
+        if name == "student" or prepared.signals is None
+    }
     results: dict[str, Any] = {
         "format": 1,
         "task": task.kind,
@@ -198,13 +213,15 @@ def score(
         "gold": gold,
         "selected_on": "dev" if gold else "agreement",
     }
+    if prepared.signals is not None:
+        results["teacher"] = _score_signals(setting, prepared.signals)
     splits = {"dev": "dev" if gold else "gold_dev", "test": "test"}
     answered = splits if gold else {**splits, HELD_OUT: "dev"}
     answers: dict[str, dict[str, list[tuple[str, ...]]]] = {}
-    for name, loaded, texts, stages_of in (
-        ("teacher", teacher, prepared.teacher_texts, prepared.teacher_stages),
-        ("student", student, prepared.student_texts, prepared.student_stages),
-    ):
+    for name, loaded in models.items():
+        texts, stages_of = prepared.student_texts, prepared.student_stages
+        if name == "teacher":
+            texts, stages_of = prepared.teacher_texts, prepared.teacher_stages
         results[name] = {
             "labels": _count_labelled(setting, stages_of),
             "parameters": count_parameters(loaded.params),
@@ -223,7 +240,7 @@ def score(
             expected = with_answers(examples, answers["teacher"][split])
             agreement[split] = scores.score(task, expected, given)
         results["student"]["agreement"] = agreement
-    if gold and not prepared.teacher_stages:
+    if gold and not prepared.teacher_stages and results["teacher"]["dev"] is not None:
         warn_if_hopeless(setting, results["teacher"]["dev"])
     for baseline in baselines:
         params = replicate(setting.mesh, baseline.pop("params"))
@@ -238,23 +255,26 @@ def score(
             split: examples and scores.score(task, examples, tag_with_names(corpus.train, examples))
             for split, examples in (("dev", corpus.dev), ("test", corpus.test))
         }
-    log.info("measuring the speed of teacher and student")
-    speedup = measure_speed(
-        _runner(teacher, prepared.teacher_texts["dev"]),
-        _runner(student, prepared.student_texts["dev"]),
-        row_length=setting.experiment.data.row_length,
-        seconds=setting.experiment.speed_seconds if setting.writes else 0.0,
-        seed=setting.experiment.seed,
-    )
+    speedup, compression = None, None
+    if "teacher" in models:
+        log.info("measuring the speed of teacher and student")
+        speedup = measure_speed(
+            _runner(models["teacher"], prepared.teacher_texts["dev"]),
+            _runner(models["student"], prepared.student_texts["dev"]),
+            row_length=setting.experiment.data.row_length,
+            seconds=setting.experiment.speed_seconds if setting.writes else 0.0,
+            seed=setting.experiment.seed,
+        )
+        counted = [results[name]["parameters"]["total"] for name in ("teacher", "student")]
+        compression = counted[0] / counted[1]
     split = "test" if "test" in prepared.student_texts else "dev"
     reached = [
         (results[name][split] or {}).get(setting.main_score) for name in ("teacher", "student")
     ]
-    counted = [results[name]["parameters"]["total"] for name in ("teacher", "student")]
     return {
         **results,
         "retention": None if not reached[0] or reached[1] is None else reached[1] / reached[0],
-        "compression": counted[0] / counted[1],
+        "compression": compression,
         "stages": stages,
         "baselines": baselines,
         "gazetteer": gazetteer,
@@ -263,6 +283,42 @@ def score(
             "speedup": speedup,
         },
     }
+
+
+def _score_signals(setting: Setting, signals: SignalFolder) -> dict[str, Any]:
+    """A teacher's row of the results where all that is known of it is a file: scores of its logits
+    on dev and test where they are there, null elsewhere."""
+    corpus, task = setting.prepared.corpus, setting.prepared.corpus.task
+    result: dict[str, Any] = {"labels": None, "parameters": None, "bytes": None}
+    for split, examples in (("dev", corpus.dev), ("test", corpus.test)):
+        result[split] = None
+        if not examples or "logits" not in signals.values:
+            continue
+        if np.any(signals.find_texts(examples, task) < 0):
+            log.info("%s has not all texts of %s: no scores of the teacher", signals.path, split)
+            continue
+        place = signals.locate(examples, task, split)
+        classes = np.where(place < 0, -1, signals.values["logits"][place].argmax(axis=-1))
+        if task.kind == "classification" and np.any(classes < 0):
+            log.info("%s has no values of some texts of %s", signals.path, split)
+            continue
+        predicted = name_classes(classes, examples, task)
+        result[split] = scores.score(task, examples, predicted)
+        _write_predictions(setting, "teacher", split, examples, predicted)
+    return result
+
+
+def _write_predictions(
+    setting: Setting,
+    name: str,
+    split: str,
+    examples: list[Example],
+    predicted: list[tuple[str, ...]],
+) -> None:
+    if setting.writes:
+        path = setting.workdir / "predictions" / f"{name}.{split}.tsv"
+        path.parent.mkdir(exist_ok=True)
+        write_tsv(path, examples, predicted)
 
 
 def export_student(setting: Setting) -> dict[str, Any] | None:
@@ -303,10 +359,7 @@ def _answer_splits(
     answers = {}
     for split, each in texts.items():
         answers[split] = answer(setting, loaded.model, params, each)
-        if setting.writes:
-            path = setting.workdir / "predictions" / f"{name}.{split}.tsv"
-            path.parent.mkdir(exist_ok=True)
-            write_tsv(path, each.examples, answers[split])
+        _write_predictions(setting, name, split, each.examples, answers[split])
     return answers
 
 
@@ -323,19 +376,25 @@ def _save(
     first_process_first(save)
 
 
-def first_student(setting: Setting, trained: Params) -> Params:
+def first_student(setting: Setting, trained: Params | None) -> Params:
     """The student's parameters before its first stage, host arrays.
 
     Args:
-        trained: the fine-tuned teacher's.
+        trained: the fine-tuned teacher's; None where a file takes its place.
     """
-    prepared, student = setting.prepared, setting.experiment.student
+    prepared, student = setting.prepared, settle_start(setting.experiment)
     teacher = prepared.teacher_params if student.start == "pretrained" else trained
-    if prepared.kept_layers:
-        return make_of_layers(prepared.teacher, teacher, prepared.kept_layers, prepared.kept)[1]
-    table = np.asarray(teacher["embeddings"]["word_embeddings"]["embedding"])
+    if prepared.kept_layers and teacher is not None:
+        model = _require_teacher(setting)
+        return make_of_layers(model, teacher, prepared.kept_layers, prepared.kept)[1]
+    table, kept = None, prepared.kept
+    if teacher is not None:
+        table = np.asarray(teacher["embeddings"]["word_embeddings"]["embedding"])
+        if prepared.at_words:
+            own = prepared.student_tokenizer
+            table, kept = transplant_embeddings(own, prepared.tokenizer, table), None
     key = jax.random.fold_in(jax.random.key(setting.experiment.seed), 1)
-    start = (student, table, prepared.kept, prepared.vectors, key)
+    start = (student, table, kept, prepared.vectors, key)
     if prepared.checkpoint_params is not None:
         return start_embeddings(prepared.checkpoint_params, *start)
     return init_student(prepared.student, *start)
@@ -387,7 +446,7 @@ def _course(
         evaluate=evaluate,
         main_score=setting.main_score,
         batch_size=experiment.batch_size,
-        padding_id=prepared.student_tokenizer.pad,
+        padding_id=(prepared.tokenizer if name == "teacher" else prepared.student_tokenizer).pad,
         eval_every=experiment.eval_every,
         log_every=experiment.log_every,
         seed=experiment.seed,

@@ -24,13 +24,16 @@ from xdistil.data.pieces import (
     cut_pieces,
     load_tokenizer,
 )
+from xdistil.data.signals import SignalFolder, open_signals
 from xdistil.data.trimming import choose_pieces, count_tokens, trim_tokenizer
 from xdistil.data.unlabelled import lacks_labels, read_unlabelled
 from xdistil.data.vectors import WordVectors, read_vectors
 from xdistil.data.vocabulary import train_wordpiece
 from xdistil.distill.plan import without_labels
-from xdistil.distill.recipes import PlannedStage, check_teacher, plan_stages
+from xdistil.distill.recipes import PlannedStage, check_teacher, plan_stages, wanted_signals
+from xdistil.distill.teacher import signal_names
 from xdistil.errors import InputError
+from xdistil.meeting import check_losses, choose_tokenizer, settle_start, shape_of
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM
 from xdistil.models.compress import trim_model
@@ -63,13 +66,17 @@ class Prepared:
 
     corpus: Corpus
     counts: dict[str, dict[str, LanguageCount]]  # by split and language, with the student's pieces
-    tokenizer: Tokenizer  # the teacher's
-    teacher: Transformer
+    tokenizer: Tokenizer  # the teacher's; the student's where the teacher is a file of signals
+    teacher: Transformer | None  # None: a file of signals
+    signals: SignalFolder | None  # that file
     teacher_params: Params  # as loaded or drawn, before fine-tuning
     teacher_stages: tuple[PlannedStage, ...]  # empty: the teacher is used as it is
-    teacher_texts: dict[str, Texts]  # train, dev, test and gold_dev in the teacher's pieces
+    teacher_texts: dict[str, Texts]  # train, dev, test and gold_dev in the teacher's pieces, the
+    # others where it reads them so; none of a file of signals
     student_tokenizer: Tokenizer
-    kept: np.ndarray | None  # i32[v] teacher id of each student piece; None: the same vocabulary
+    at_words: bool  # the student's pieces are not the teacher's: its signals are those of words
+    kept: np.ndarray | None  # i32[v] the id of each student piece before pieces were dropped, the
+    # teacher's unless `at_words`; None: none were
     student: Model
     checkpoint_params: Params | None  # of a student that starts from a checkpoint
     kept_layers: tuple[int, ...]  # of the teacher, that the student is made of; empty: it is not
@@ -93,19 +100,31 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     if data.generate and writes:
         generate_corpus(Path(data.folder), data.generate, experiment.seed)
     corpus = _read_corpus(data, experiment)
-    tokenizer, teacher, teacher_params = _load_teacher(experiment, corpus, cache, writes)
-    whole, teacher_kept = tokenizer, None
-    if experiment.teacher.vocabulary == "seen":
-        padding = (teacher.config.padding_id,)
-        teacher_kept = choose_pieces(tokenizer, _count_seen(corpus, tokenizer), also=padding)
-        tokenizer = trim_tokenizer(tokenizer, teacher_kept)
-        teacher, teacher_params = trim_model(teacher, teacher_params, teacher_kept)
-        log.info(
-            "teacher: kept %d of %d pieces, which the texts hold",
-            len(teacher_kept),
-            whole.vocabulary_size,
-        )
-    shape = teacher.config
+    signals, tokenizer, whole, teacher, teacher_kept = None, None, None, None, None
+    teacher_params: Params = {}
+    if experiment.teacher.signals:
+        signals = open_signals(experiment.teacher.signals, corpus.task)
+        shape = shape_of(signals, data.row_length)
+    else:
+        whole, teacher, teacher_params = _load_teacher(experiment, corpus, cache, writes)
+        tokenizer = whole
+        if experiment.teacher.vocabulary == "seen":
+            padding = (teacher.config.padding_id,)
+            teacher_kept = choose_pieces(whole, _count_seen(corpus, whole), also=padding)
+            tokenizer = trim_tokenizer(whole, teacher_kept)
+            teacher, teacher_params = trim_model(teacher, teacher_params, teacher_kept)
+            log.info(
+                "teacher: kept %d of %d pieces, which the texts hold",
+                len(teacher_kept),
+                whole.vocabulary_size,
+            )
+        shape = teacher.config
+    own = choose_tokenizer(experiment, corpus, cache, writes, whole)
+    at_words = own is not whole
+    if at_words:
+        check_losses(experiment)
+        teacher_kept = None  # of no concern to the student
+    base = own if tokenizer is None or at_words else tokenizer
     if data.row_length > shape.positions:
         raise InputError(
             f"data.row_length is {data.row_length}, but the teacher has only {shape.positions} "
@@ -119,23 +138,25 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     if not corpus.gold:
         # Gold that is there for its scores alone may have tags that the head does not name.
         read = {name: _without_labels(examples) for name, examples in splits.items()}
-    cut = {
-        name: cut_pieces(examples, corpus.task, tokenizer, max_length)
-        for name, examples in read.items()
-    }
-    student_tokenizer, kept, student_cut = tokenizer, None, cut
+
+    def cut_all(tokenizer: Tokenizer) -> dict[str, Pieces]:
+        return {
+            name: cut_pieces(examples, corpus.task, tokenizer, max_length)
+            for name, examples in read.items()
+        }
+
+    cut = {} if tokenizer is None else cut_all(tokenizer)
+    student_tokenizer, kept = base, None
     if experiment.student.vocabulary == "seen":
         kept = choose_pieces(
-            tokenizer,
-            _count_seen(corpus, tokenizer),
+            base,
+            _count_seen(corpus, base),
             experiment.student.least_count,
             experiment.student.vocabulary_size,
             field="student.vocabulary_size",
         )
-        student_tokenizer = trim_tokenizer(tokenizer, kept)
-        student_cut = {
-            name: cut_pieces(read[name], corpus.task, student_tokenizer, max_length) for name in cut
-        }
+        student_tokenizer = trim_tokenizer(base, kept)
+    student_cut = cut if student_tokenizer is tokenizer else cut_all(student_tokenizer)
 
     def pack_into(folder: Path, name: str, pieces: Pieces) -> Texts:
         if writes:
@@ -145,7 +166,7 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     teacher_texts = {
         name: pack_into(cache / "teacher", name, pieces)
         for name, pieces in cut.items()
-        if name not in ("transfer", "all")
+        if at_words or name not in ("transfer", "all")
     }
     student_texts = {
         name: pack_into(cache / "student", name, pieces) for name, pieces in student_cut.items()
@@ -153,13 +174,13 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     kept_layers: tuple[int, ...] = ()
     checkpoint_params: Params | None = None
     student: Model
-    if experiment.student.keep_layers:
+    if experiment.student.keep_layers and teacher is not None:
         kept_layers = choose_layers(experiment.student.keep_layers, shape.layers)
         student, _ = make_of_layers(teacher, teacher_params, kept_layers, kept)
         student = with_dropout(student, experiment.student.dropout)
     else:
         student, checkpoint_params = _load_student(
-            experiment, shape, student_tokenizer, whole, _compose(teacher_kept, kept), corpus.task
+            experiment, shape, student_tokenizer, own, _compose(teacher_kept, kept), corpus.task
         )
     vectors = None
     if experiment.student.vectors:
@@ -173,20 +194,25 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     student_stages = plan_student(experiment.plan)  # its mistakes are told by the stages' numbers
     if not corpus.gold:
         student_stages = plan_student(without_labels(experiment.plan))
-    check_teacher(student_stages, teacher)
-    return Prepared(
+    if teacher is not None:
+        check_teacher(student_stages, teacher)
+    prepared = Prepared(
         corpus=corpus,
         counts={
             name: count_pieces(splits[name], corpus.task, pieces, student_tokenizer)
             for name, pieces in student_cut.items()
             if name != "all"
         },
-        tokenizer=tokenizer,
+        tokenizer=tokenizer or base,
         teacher=teacher,
+        signals=signals,
         teacher_params=teacher_params,
-        teacher_stages=plan_stages(teacher_plan, "teacher.plan", teacher, None),
+        teacher_stages=(
+            () if teacher is None else plan_stages(teacher_plan, "teacher.plan", teacher, None)
+        ),
         teacher_texts=teacher_texts,
         student_tokenizer=student_tokenizer,
+        at_words=at_words,
         kept=kept,
         student=student,
         checkpoint_params=checkpoint_params,
@@ -195,6 +221,9 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         student_stages=student_stages,
         student_texts=student_texts,
     )
+    if signals is not None:
+        _check_signals(experiment, prepared, signals)
+    return prepared
 
 
 def find_data(experiment: Experiment, cache: Path) -> config.Data:
@@ -293,6 +322,25 @@ def _load_teacher(
     return tokenizer, loaded.model, loaded.params
 
 
+def _check_signals(experiment: Experiment, prepared: Prepared, signals: SignalFolder) -> None:
+    """Every stage finds in the file what it learns, and watches on dev."""
+    by_stage = {planned.substage.stage: planned for planned in prepared.student_stages}
+    for planned in by_stage.values():
+        names = signal_names(wanted_signals(planned.recipe))
+        if missing := [name for name in names if name not in signals.values]:
+            stage = planned.substage.stage
+            raise InputError(
+                f"plan[{stage}] learns {missing[0]}, which is not in the signals of "
+                f"{signals.path}: they are {', '.join(sorted(signals.values))}."
+            )
+        if names:
+            for what, texts in (
+                (planned.stage.data, find_texts(experiment, prepared, "student", planned.stage)),
+                ("dev", prepared.student_texts["dev"]),
+            ):
+                signals.locate(texts.examples, prepared.corpus.task, what)
+
+
 def _check_rows(tokenizer: Tokenizer, loaded: Loaded, remedy: str) -> None:
     rows = loaded.model.config.vocabulary_size
     if tokenizer.vocabulary_size > rows:
@@ -306,21 +354,15 @@ def _load_student(
     experiment: Experiment,
     teacher: EncoderConfig,
     tokenizer: Tokenizer,
-    whole: Tokenizer,
+    own: Tokenizer,
     kept: np.ndarray | None,
     task: Task,
 ) -> tuple[Model, Params | None]:
-    # `whole` is the teacher's tokenizer before it was trimmed, and `kept` are ids of it.
-    student = experiment.student
+    # `own` is the student's tokenizer before any was trimmed, and `kept` are ids of it.
+    student = settle_start(experiment)
     if not student.checkpoint:
         model = design_student(student, teacher, tokenizer, task, experiment.dtype)
         return model, None
-    own = load_tokenizer(student.checkpoint)
-    if own.backend.get_vocab() != whole.backend.get_vocab():
-        raise InputError(
-            f"student.checkpoint={student.checkpoint} has another vocabulary than the teacher: "
-            "choose a checkpoint of the teacher's tokenizer, or leave student.checkpoint empty."
-        )
     loaded = load_model(student.checkpoint, "main", task, experiment.dtype)
     for note in loaded.notes:
         log.info("student: %s", note)

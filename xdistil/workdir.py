@@ -25,6 +25,8 @@ FREE = (
     "teacher.model",
     "teacher.revision",
     "teacher.tokenizer",
+    "teacher.signals",
+    "student.tokenizer",
     "student.checkpoint",
 )
 

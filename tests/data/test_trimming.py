@@ -74,7 +74,7 @@ def wordpiece() -> Tokenizer:
 def byte_bpe(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     """RoBERTa's: 256 symbols and 59 merges."""
     folder = tmp_path_factory.mktemp("bpe")
-    make_byte_bpe().save_pretrained(folder)
+    make_byte_bpe("roberta").save_pretrained(folder)
     return load_tokenizer(str(folder))
 
 
@@ -318,7 +318,7 @@ def test_trimming_leaves_the_tokenizer_it_was_given_alone(wordpiece: Tokenizer) 
 
 def make_folder(kind: str, folder: Path) -> Path:
     """A tokenizer's folder such as those on the hub, with the config.json of its family."""
-    tokenizer = make_byte_bpe() if kind == "roberta" else make_unigram(kind)
+    tokenizer = make_byte_bpe("roberta") if kind == "roberta" else make_unigram(kind)
     tokenizer.save_pretrained(folder)
     (folder / "config.json").write_text(json.dumps({"model_type": kind}))
     return folder

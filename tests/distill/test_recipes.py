@@ -62,7 +62,7 @@ def test_relations_ask_for_the_upper_layer_whatever_heads_width_and_depth():
     assert recipe.relation_heads == 4
 
 
-@pytest.mark.parametrize(("heads", "width"), [(3, 8), (8, 12), (0, 9)])
+@pytest.mark.parametrize(("heads", "width"), [(3, 8), (8, 12), (3, 12), (0, 9)])
 def test_relation_heads_divide_both_widths(heads, width):
     student = make_encoder(hidden_size=width, heads=1)
     with pytest.raises(InputError, match=rf"plan\[2\].relation_heads is .* {width} and 8: choose"):

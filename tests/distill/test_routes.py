@@ -36,6 +36,14 @@ def test_the_config_has_the_last_word():
     assert not estimate(4.0, 10_000.0, "never").cached
 
 
+def test_a_student_with_other_pieces_has_one_way_and_holds_words():
+    """However fast the teacher; 400,000 words of 100 numbers in float16."""
+    route = estimate_route("dev", SIGNALS, PIECES, 1.0, 10_000_000.0, "auto", 400_000)
+    assert route.cached
+    assert route.bytes == 80_000_000
+    assert "no other way" in describe_route(route)
+
+
 def test_both_ways_are_told_and_the_one_taken_first():
     told = describe_route(estimate(4.0, 10_000.0))
     assert told.index("cached: about 2 min") < told.index("computed in the steps: about 7 min")

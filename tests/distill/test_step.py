@@ -280,6 +280,28 @@ def test_what_padding_holds_changes_no_loss():
     assert losses_of(recipe, params, other, spoilt) == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_piece_without_values_of_the_teacher_teaches_nothing():
+    """Where they are those of words, some places have none; all others are as NumPy has them."""
+    model, batch = make_encoder(), make_batch(2)
+    weights = (("representation", 1.0), ("logits", 1.0))
+    recipe = Recipe(model, weights, hidden_map=((2, 2),))
+    params, signals = init_params(model), make_signals(batch, 1)
+    present = batch.label_mask & (np.arange(12) % 3 == 1)
+    absent = ~present[..., None]
+    partial_ = Signals(
+        np.where(absent, np.nan, signals.logits),
+        (np.where(absent, np.inf, signals.hidden[0]),),
+        (),
+        present=present,
+    )
+    output = model.apply({"params": params}, batch)
+    expected = {
+        "representation": np.square(output.hidden[2] - signals.hidden[0])[present].mean(),
+        "logits": np.square(output.logits - signals.logits)[present].mean(),
+    }
+    assert losses_of(recipe, params, batch, partial_) == pytest.approx(expected, rel=1e-5)
+
+
 # --- arithmetic -----------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.distill.small import make_encoder, make_pieces, make_rows, make_teacher
 from xdistil.data.packing import fill_batch, gather_signal, pack
+from xdistil.data.words import Words
 from xdistil.distill import teacher as teacher_module
 from xdistil.distill.teacher import open_cache, params_fingerprint, signal_names
 from xdistil.models.forward import Wanted
@@ -68,6 +69,23 @@ def test_another_packing_reads_the_same_signals(tmp_path, teacher):
     for name, expected in direct(teacher, other).items():
         found = gather_signal(cached[name], other, np.arange(len(other.piece)))
         np.testing.assert_allclose(found[filled], expected[filled], rtol=2**-9, atol=1e-4)
+
+
+def test_a_cache_of_words_holds_what_stands_on_their_first_pieces(tmp_path, teacher):
+    """Cut off and gone on with, beside the cache of pieces; the words stand in any order."""
+    count = int(PIECES.label_mask.sum())
+    number = np.full(len(PIECES.tokens), -1, np.int32)
+    number[PIECES.label_mask] = np.random.default_rng(0).permutation(count + 2)[:count]
+    words = Words(number, count + 2)
+    by_piece = open_cache(tmp_path, teacher, PIECES, ROWS, WANTED, 2)
+    with pytest.raises(CutError):
+        open_cache(tmp_path, teacher, PIECES, ROWS, WANTED, 2, cut_after(3), words)
+    by_word = open_cache(tmp_path, teacher, PIECES, ROWS, WANTED, 2, words=words)
+    assert count_files(tmp_path) == 6
+    for name, values in by_word.items():
+        assert values.shape == (count + 2, by_piece[name].shape[1])
+        found = values[number[PIECES.label_mask]]
+        assert np.array_equal(found, by_piece[name][PIECES.label_mask])
 
 
 def test_a_second_opening_computes_nothing(tmp_path, teacher, monkeypatch):

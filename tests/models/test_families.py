@@ -79,6 +79,11 @@ def test_older_modernberts_say_otherwise_what_is_local_and_how_it_turns() -> Non
     assert read(raw | {"local_rope_theta": None}).local_base == 160_000.0
 
 
+def test_mmbert_may_say_what_its_positions_were_called_in_training() -> None:
+    raw = write(MODERNBERT) | {"position_embedding_type": "sans_pos"}
+    assert read(raw) == MODERNBERT
+
+
 def test_gpt2_takes_the_end_of_texts_for_padding_where_it_has_none() -> None:
     raw = {"model_type": "gpt2", "pad_token_id": None}
     assert read(raw).padding_id == 50256

@@ -59,7 +59,7 @@ def make_tokenizer_of(case: str, folder: Path) -> Tokenizer:
     if case == "far padding":
         return make_wordpiece(FAR_PIECES)
     kind = "deberta-v2" if case == "deberta" else "xlm-roberta"
-    (make_byte_bpe() if case == "bytes" else make_unigram(kind)).save_pretrained(folder)
+    (make_byte_bpe("roberta") if case == "bytes" else make_unigram(kind)).save_pretrained(folder)
     return load_tokenizer(str(folder))
 
 

@@ -37,11 +37,12 @@ PROJECTIONS = {
 def test_vectors_are_the_projections_of_what_a_layer_reads(config: EncoderConfig) -> None:
     model = make_encoder(config, "tagging", 3)
     params, batch = make_params(model), pack_row(make_segments(), config.padding_id)
-    wanted = Wanted(hidden=(0, 1), vectors=(0, 1))
+    ends = (0, config.layers - 1)
+    wanted = Wanted(hidden=ends, vectors=ends)
     signals = jax.device_get(compute_signals(params, batch, model=model, wanted=wanted))
-    for layer, states, vectors in zip((0, 1), signals.hidden, signals.vectors, strict=True):
-        own = str(min(layer, config.own_layers - 1))
-        flat = flatten_dict(params["encoder"]["layer"][own])
+    own = (0, config.own_layers - 1)
+    for layer, states, vectors in zip(own, signals.hidden, signals.vectors, strict=True):
+        flat = flatten_dict(params["encoder"]["layer"][str(layer)])
         for name, ours in zip(PROJECTIONS[config.model_type], vectors, strict=True):
             (kernel,) = (leaf for path, leaf in flat.items() if path[-2:] == (name, "kernel"))
             (bias,) = (leaf for path, leaf in flat.items() if path[-2:] == (name, "bias"))

@@ -41,7 +41,7 @@ def write_folder(model_type: str, folder: Path, pickled: bool) -> Path:
     if kind == "wordpiece":
         save_tokenizer(make_wordpiece(PIECES), folder)
     elif kind == "bytes":
-        make_byte_bpe().save_pretrained(folder)
+        make_byte_bpe("roberta").save_pretrained(folder)
     else:
         make_unigram("deberta-v2" if kind == "deberta" else "xlm-roberta").save_pretrained(folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)

@@ -14,6 +14,7 @@ import numpy as np
 from xdistil.data.packing import Rows, fill_batch, gather_signal
 from xdistil.data.pieces import Pieces
 from xdistil.data.sampling import draw_rows
+from xdistil.data.words import Signal
 from xdistil.models.structs import Batch
 
 _PREFETCHED = 4  # batches made ahead of the step
@@ -46,7 +47,7 @@ def count_steps(rows: Rows, batch_rows: int, epochs: float) -> int:
 def make_batches(
     pieces: Pieces,
     rows: Rows,
-    signals: Mapping[str, np.ndarray],
+    signals: Mapping[str, Signal],
     batch_rows: int,
     epochs: float,
     seed: int,

@@ -17,6 +17,7 @@ from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
 from xdistil.data.pieces import Pieces
 from xdistil.data.sampling import share_rows
 from xdistil.data.tags import make_legal
+from xdistil.data.words import Signal, count_words, find_words
 from xdistil.errors import InputError
 from xdistil.models.structs import Batch
 
@@ -99,7 +100,7 @@ def fill_batch(pieces: Pieces, rows: Rows, indices: np.ndarray, padding_id: int)
     )
 
 
-def gather_signal(values: np.ndarray, rows: Rows, indices: np.ndarray) -> np.ndarray:
+def gather_signal(values: Signal, rows: Rows, indices: np.ndarray) -> np.ndarray:
     """Values [P, ...] of pieces -> [B,T, ...] of the same type in rows i64[B]; 0 at padding."""
     piece, filled = _take(rows, indices)
     gathered = np.asarray(values[piece])  # a copy, even of a memory-mapped array
@@ -117,18 +118,27 @@ def collect_predictions(
     filled = rows.piece >= 0
     by_piece = np.zeros(len(pieces.tokens), np.int64)
     by_piece[rows.piece[filled]] = predicted[filled]
-    owner = np.repeat(pieces.example, np.diff(pieces.start))[pieces.label_mask]
-    is_tagging = task.kind == "tagging"
-    sizes = np.array([len(e.inputs) if is_tagging else 1 for e in examples], np.int64)
+    words = find_words(pieces, examples, task)
+    by_word = np.full(words.count, -1)
+    by_word[words.number[pieces.label_mask]] = by_piece[pieces.label_mask]
+    return name_classes(by_word, examples, task)
+
+
+def name_classes(
+    classes: np.ndarray, examples: Sequence[Example], task: Task
+) -> list[tuple[str, ...]]:
+    """A class for every word (of classification: example), -1: none -> labels of each example.
+
+    As `collect_predictions` gives them.
+    """
+    names = np.array([*task.labels, "O"], object)[classes]  # -1 is the last
+    sizes = count_words(examples, task)
     first = np.cumsum(sizes) - sizes
-    labels = np.full(sizes.sum(), "O", object)
-    names = np.array(task.labels, object)
-    labels[first[owner] + pieces.word[pieces.label_mask]] = names[by_piece[pieces.label_mask]]
-    collected = [
-        tuple(labels[at : at + size])
+    labels = [
+        tuple(names[at : at + size])
         for at, size in zip(first.tolist(), sizes.tolist(), strict=True)
     ]
-    return [make_legal(tags) for tags in collected] if is_tagging else collected
+    return [make_legal(tags) for tags in labels] if task.kind == "tagging" else labels
 
 
 def save_packed(folder: str | Path, pieces: Pieces, rows: Rows) -> None:

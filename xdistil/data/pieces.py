@@ -129,8 +129,14 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
         settings.pop(name, None)  # of where and how it was opened, not of what it is
     if settings.get("tokenizer_class") == "TokenizersBackend":
         settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # the name every release knows
+    _replace(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+    # On one line: a quarter of what the library writes is white space.
+    _replace(path.with_name("tokenizer.json"), tokenizer.backend.to_str())
+
+
+def _replace(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    temporary.write_text(text, "utf-8")
     os.replace(temporary, path)
 
 
@@ -333,9 +339,12 @@ def _wrap(wrapper: PreTrainedTokenizerBase, source: str) -> Tokenizer:
 
 
 def _read_template(tokenizer: Tokenizer, pair: bool) -> _Template:
-    candidates = chain("a1", tokenizer.backend.get_vocab())
+    def candidates() -> Iterator[str]:
+        yield from "a1"
+        yield from tokenizer.backend.get_vocab()  # takes longer than to cut a text: asked for last
+
     encode = tokenizer.backend.encode
-    probe = next((text for text in candidates if encode(text, add_special_tokens=False).ids), "")
+    probe = next((text for text in candidates() if encode(text, add_special_tokens=False).ids), "")
     encoding = tokenizer.backend.encode(probe, probe if pair else None)
     ids, types = np.array(encoding.ids, np.int32), np.array(encoding.type_ids, np.int8)
     if _TYPES not in tokenizer.wrapper.model_input_names:

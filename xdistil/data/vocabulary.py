@@ -1,4 +1,5 @@
-"""A WordPiece tokenizer trained on the texts at hand, for a teacher that starts from nothing."""
+"""A WordPiece tokenizer trained on the texts at hand: of a teacher that starts from nothing, or of
+a student with pieces of its own."""
 
 import json
 import os
@@ -21,12 +22,14 @@ SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # their ids are their
 PREFIX = "##"
 
 
-def train_wordpiece(examples: list[Example], size: int, folder: Path) -> None:
+def train_wordpiece(
+    examples: list[Example], size: int, folder: Path, field: str = "teacher.vocabulary_size"
+) -> None:
     """Train at most `size` pieces and write a folder that AutoTokenizer opens.
 
     Letters keep their case and accents; CJK characters stand alone. The files depend on the texts
-    and the size alone. Raises InputError when `size` has no room for the specials and every
-    character, alone and inside a word.
+    and the size alone. Raises InputError, naming the config's `field`, when `size` has no room for
+    the specials and every character, alone and inside a word.
     """
     shell = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     shell.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
@@ -38,7 +41,7 @@ def train_wordpiece(examples: list[Example], size: int, folder: Path) -> None:
     fixed = [*SPECIALS, *characters, *(PREFIX + character for character in characters)]
     if size < len(fixed):
         raise InputError(
-            f"teacher.vocabulary_size={size} has no room for the {len(characters)} characters of "
+            f"{field}={size} has no room for the {len(characters)} characters of "
             f"the texts: make it {2 * len(fixed)} or more"
         )
     trainer = trainers.WordPieceTrainer(

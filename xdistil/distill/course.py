@@ -15,6 +15,7 @@ from xdistil.config import Stage
 from xdistil.data import batches
 from xdistil.data.packing import Rows
 from xdistil.data.pieces import Pieces
+from xdistil.data.words import PRESENT, Signal
 from xdistil.distill.plan import SIDE
 from xdistil.distill.recipes import PlannedStage
 from xdistil.distill.teacher import Reader, signal_names
@@ -31,11 +32,14 @@ class Source:
 
     pieces: Pieces
     rows: Rows
-    signals: dict[str, np.ndarray]  # float16[P, width] by name; empty where computed on the fly
+    signals: dict[str, Signal]  # f[P, width] by name, and perhaps PRESENT, bool[P]; empty where
+    # they are computed on the fly
 
     def select(self, wanted: Wanted) -> "Source":
         """The same texts with the wanted signals alone; none where no cache holds all of them."""
         names = signal_names(wanted) if self.signals and wanted.cacheable else ()
+        if names and PRESENT in self.signals:
+            names = (*names, PRESENT)
         return replace(self, signals={name: self.signals[name] for name in names})
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from xdistil.models.structs import Array
 
 _LEAST = 1e-37  # a probability that float32 still holds to its full precision
-_FAR = 1e30  # below every score, by so much that its exponential is zero
+_FAR = 1e30  # how far below zero a score vanishes; a number, for there is a row of nothing else
 
 
 @flax.struct.dataclass
@@ -137,12 +137,11 @@ def relation_divergence(student: Array, teacher: Array, segment: Array, heads: i
         kept = _keep(vectors, (segment > 0)[..., None])
         parts = jnp.swapaxes(kept.reshape(*segment.shape, heads, -1), 1, 2)
         scores = parts @ jnp.swapaxes(parts, -1, -2) / parts.shape[-1] ** 0.5
-        # Finite, so that a row of padding, which has nothing to relate to, has a gradient of zero.
         return jax.nn.log_softmax(jnp.where(same, scores, -_FAR), axis=-1)
 
     student_log, teacher_log = relate(student), relate(teacher)
-    divergence = jnp.exp(teacher_log) * (teacher_log - student_log)
-    return _sum_over_keys(jnp.where(same, divergence, 0.0), segment)
+    # Outside a segment both are equally far, so that the difference is zero, as its gradient is.
+    return _sum_over_keys(jnp.exp(teacher_log) * (teacher_log - student_log), segment)
 
 
 def _same_segment(segment: Array) -> Array:

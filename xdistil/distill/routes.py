@@ -3,9 +3,12 @@
 Both are estimated for every set of texts; the faster is taken unless the config says otherwise. The
 rates are nominal, not measured, so that the same run takes the same route every time: a cache is
 rounded to float16. Attention maps, which grow with the square of the length, and queries, keys and
-values are always computed in the step, and so is what is read together with them.
+values are always computed in the step, and so is what is read together with them. A student with
+other pieces than the teacher's can learn from a cache alone, for the teacher does not read the rows
+of its steps.
 """
 
+import math
 import os
 from dataclasses import dataclass
 
@@ -25,13 +28,19 @@ class Route:
     pieces: int
     readings: float  # how often steps and evaluations read all of them, at most
     bytes: int  # of the cache
-    computed_seconds: float
+    computed_seconds: float  # infinite where that cannot be
     cached_seconds: float
     cached: bool
 
 
 def estimate_route(
-    texts: str, signals: dict[str, int], pieces: int, readings: float, rate: float, choice: str
+    texts: str,
+    signals: dict[str, int],
+    pieces: int,
+    readings: float,
+    rate: float,
+    choice: str,
+    words: int | None = None,
 ) -> Route:
     """Seconds and bytes of both ways.
 
@@ -40,11 +49,13 @@ def estimate_route(
         readings: how often all pieces are read.
         rate: pieces a second that the teacher reads.
         choice: `always` or `never` to cache, or `auto`.
+        words: where the student's pieces are not the teacher's, how many have signals; then there
+            is no way but the cache.
     """
-    size = 2 * pieces * sum(signals.values())
-    computed = readings * pieces / rate
+    size = 2 * (pieces if words is None else words) * sum(signals.values())
+    computed = readings * pieces / rate if words is None else math.inf
     cached = pieces / rate + (1 + readings) * size / DISK_RATE
-    take = cached < computed if choice == "auto" else choice == "always"
+    take = cached < computed if choice == "auto" or words is not None else choice == "always"
     return Route(texts, tuple(signals), pieces, readings, size, computed, cached, take)
 
 
@@ -67,9 +78,12 @@ def describe_route(route: Route) -> str:
         True: f"cached: about {_tell(route.cached_seconds)} and {route.bytes / 2**20:,.0f} MiB",
         False: f"computed in the steps: about {_tell(route.computed_seconds)}",
     }
+    other = told[not route.cached]
+    if math.isinf(route.computed_seconds):
+        other = "there is no other way: the student's pieces are not the teacher's"
     return (
         f"the teacher's {', '.join(route.signals)} of {route.texts} ({route.pieces:,} pieces, read "
-        f"up to {route.readings:.3g} times) will be {told[route.cached]} ({told[not route.cached]})"
+        f"up to {route.readings:.3g} times) will be {told[route.cached]} ({other})"
     )
 
 

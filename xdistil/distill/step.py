@@ -167,13 +167,13 @@ def compute_losses(
 def _representation_loss(
     recipe: Recipe, params: Params, output: Output, batch: Batch, signals: Signals
 ) -> Tally:
-    """Mean over the layer map of the loss on every real piece."""
+    """Mean over the layer map of the loss on every real piece, or every one that has signals."""
     compare = {
         "mse": losses.mean_squared_error,
         "cosine": losses.cosine_distance,
         "kl": losses.kl_divergence,
     }[recipe.representation]
-    mask = batch.segment > 0
+    mask = batch.segment > 0 if signals.present is None else signals.present
     parts = []
     for index, ((layer, _), target) in enumerate(
         zip(recipe.hidden_map, signals.hidden, strict=True)
@@ -228,6 +228,7 @@ def _labels_loss(output: Output, batch: Batch) -> Tally:
 def _logits_loss(recipe: Recipe, output: Output, batch: Batch, signals: Signals) -> Tally:
     assert output.logits is not None
     assert signals.logits is not None  # wanted_signals asked for them
+    mask = batch.label_mask if signals.present is None else signals.present
     if recipe.logits == "mse":
-        return losses.mean_squared_error(output.logits, signals.logits, batch.label_mask)
-    return losses.kl_divergence(output.logits, signals.logits, batch.label_mask, recipe.temperature)
+        return losses.mean_squared_error(output.logits, signals.logits, mask)
+    return losses.kl_divergence(output.logits, signals.logits, mask, recipe.temperature)

@@ -1,8 +1,9 @@
 """A trained model's signals for a stage, from a cache on disk or computed on the fly.
 
 The cache holds one float16 array a signal, over all pieces of all segments in the order of the
-texts, so that students with other packings share it. It is keyed by a fingerprint of the teacher's
-parameters, the pieces and the signal, and checked against its checksum when opened.
+texts, so that students with other packings share it; or over all words, for a student with other
+pieces. It is keyed by a fingerprint of the teacher's parameters, the pieces and the signal, and
+checked against its checksum when opened.
 """
 
 import hashlib
@@ -23,6 +24,7 @@ from jax.sharding import Mesh
 
 from xdistil.data.packing import Rows
 from xdistil.data.pieces import Pieces, pieces_fingerprint
+from xdistil.data.words import Words
 from xdistil.errors import InputError
 from xdistil.mesh import agree, fetch_own_rows, own_share, shard_rows, wait_for_all
 from xdistil.models.folders import Model
@@ -74,8 +76,12 @@ def open_cache(
     wanted: Wanted,
     batch_rows: int,
     check: Callable[[], None] = lambda: None,
+    words: Words | None = None,
 ) -> dict[str, np.ndarray]:
     """The wanted signals as read-only arrays float16[P, width], computing what is not there.
+
+    Given the `words` of the pieces they are float16[W, width], of the piece that carries a word;
+    what stands there for a word without one means nothing.
 
     Every process writes the rows that its devices computed. What an earlier call had computed when
     it was cut off is kept.
@@ -87,18 +93,20 @@ def open_cache(
     """
     texts = pieces_fingerprint(pieces)
     names = signal_names(wanted)
-    paths = {name: folder / f"{_key(reader, texts, name)}.npy" for name in names}
+    by_word = words is not None
+    paths = {name: folder / f"{_key(reader, texts, name, by_word)}.npy" for name in names}
     missing = [name for name in names if not _is_sound(paths[name])]
     wait_for_all("signals looked up")  # before one process begins to write what others look for
     if missing:
-        _write_signals(paths, missing, reader, pieces, rows, batch_rows, check)
+        _write_signals(paths, missing, reader, pieces, rows, batch_rows, check, words)
     return {name: np.load(path, mmap_mode="r") for name, path in paths.items()}
 
 
-def _key(reader: Reader, texts: str, name: str) -> str:
+def _key(reader: Reader, texts: str, name: str, by_word: bool) -> str:
     kept = None if reader.kept is None else hashlib.sha256(reader.kept.tobytes()).hexdigest()
-    content = json.dumps([reader.fingerprint, str(reader.model), kept, texts, name])
-    return f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    content = [reader.fingerprint, str(reader.model), kept, texts, name]
+    content += ["by word"] if by_word else []
+    return f"{name}-{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]}"
 
 
 def _is_sound(path: Path) -> bool:
@@ -127,6 +135,7 @@ def _write_signals(
     rows: Rows,
     batch_rows: int,
     check: Callable[[], None],
+    words: Words | None,
 ) -> None:
     wanted = Wanted(
         logits="logits" in names,
@@ -140,6 +149,8 @@ def _write_signals(
     arrays: dict[str, np.memmap] = {}
     kept_up = f", going on at row {first_row} of {len(rows.piece)}" if first_row else ""
     log.info("computing %s of %d pieces%s", ", ".join(order), len(pieces.tokens), kept_up)
+    values_of = rows.piece if words is None else _number_words(rows, words)
+    count = len(pieces.tokens) if words is None else words.count
     saved = time.monotonic()
     for indices, batch in iterate_batches(pieces, rows, batch_rows, reader.padding_id, first_row):
         check()
@@ -147,11 +158,11 @@ def _write_signals(
         logits = () if signals.logits is None else (signals.logits,)
         values = dict(zip(order, (*logits, *signals.hidden), strict=True))
         if not arrays:
-            shapes = {name: (len(pieces.tokens), each.shape[-1]) for name, each in values.items()}
+            shapes = {name: (count, each.shape[-1]) for name, each in values.items()}
             arrays = _open_partial(partial, shapes, anew=not first_row)
         own = own_share(indices)
         kept = own >= 0
-        where = rows.piece[own[kept]]
+        where = values_of[own[kept]]
         real = where >= 0
         for name, value in values.items():
             arrays[name][where[real]] = fetch_own_rows(value).astype(np.float16)[kept][real]
@@ -168,6 +179,11 @@ def _write_signals(
             os.replace(partial[name], paths[name])
         progress.forget()
     wait_for_all("signals written")
+
+
+def _number_words(rows: Rows, words: Words) -> np.ndarray:
+    """i32[R,T] the word at every place of the rows, -1 where there is none."""
+    return np.where(rows.piece >= 0, words.number[rows.piece], -1)
 
 
 def _is_first() -> bool:

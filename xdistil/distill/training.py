@@ -18,6 +18,7 @@ import numpy as np
 
 from xdistil.data import batches
 from xdistil.data.packing import gather_signal
+from xdistil.data.words import PRESENT
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import (
     Course,
@@ -241,7 +242,7 @@ def _signals(course: Course, leg: Leg, batch: Batch, cached: dict[str, np.ndarra
     """The leg's signals for a batch, from the cache or from the teacher itself."""
     wanted = wanted_signals(leg.planned.recipe)
     arrays = shard_rows(course.mesh, cached)
-    features = arrays.pop(FEATURES, None)
+    features, present = arrays.pop(FEATURES, None), arrays.pop(PRESENT, None)
     if course.teacher is not None and wanted != Wanted() and not arrays:
         return course.teacher.compute(batch, wanted)._replace(features=features)
     return Signals(
@@ -249,6 +250,7 @@ def _signals(course: Course, leg: Leg, batch: Batch, cached: dict[str, np.ndarra
         hidden=tuple(arrays[f"hidden-{layer}"] for layer in wanted.hidden),
         attention=(),
         features=features,
+        present=present,
     )
 
 

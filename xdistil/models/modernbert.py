@@ -127,6 +127,8 @@ def read_config(raw: Mapping[str, Any], where: str) -> ModernBertConfig:
     Raises InputError as `bert.read_config` does, and for rotary positions that are scaled, an odd
     width of heads, and kinds of layers that are neither local nor global or not one a layer.
     """
+    # mmBERT's is sans_pos, a word of the code that trained it, which changes nothing here.
+    raw = {key: value for key, value in raw.items() if key != "position_embedding_type"}
     values = read_shape(raw, _DEFAULTS, where, _KEYS)
     for name, key in _MORE.items():
         values[name] = read_field(raw, key, getattr(ModernBertConfig, name), where)

@@ -48,3 +48,4 @@ class Signals(NamedTuple):
     attention: tuple[Array, ...]  # likewise
     features: Array | None = None  # f[B,T,F] what the student's own frozen encoder hands its head
     vectors: tuple[Vectors, ...] = ()  # of the layers of its relation map, in that order
+    present: Array | None = None  # bool[B,T] where there are values; None: wherever a loss looks

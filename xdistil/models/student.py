@@ -90,7 +90,7 @@ def find_start(student: config.Student) -> str:
 def init_student(
     model: Model,
     student: config.Student,
-    teacher_embedding: np.ndarray,
+    teacher_embedding: np.ndarray | None,
     kept: np.ndarray | None,
     vectors: WordVectors | None,
     key: jax.Array,
@@ -98,8 +98,8 @@ def init_student(
     """First parameters as host arrays: random, but for the word embeddings.
 
     Args:
-        teacher_embedding: f32[V,D] of the teacher that lends them.
-        kept: i32[v] teacher id of each student piece; None where the vocabularies are the same.
+        teacher_embedding: f32[V,D] of the teacher that lends them; None where none does.
+        kept: i32[v] the row of it for each student piece; None where they are the same.
         vectors: of the student's pieces, where it starts from text vectors.
     """
     params = jax.device_get(jax.jit(model.init_params)(key))
@@ -111,7 +111,7 @@ def init_student(
 def start_embeddings(
     params: Params,
     student: config.Student,
-    teacher_embedding: np.ndarray,
+    teacher_embedding: np.ndarray | None,
     kept: np.ndarray | None,
     vectors: WordVectors | None,
     key: jax.Array,
@@ -128,7 +128,8 @@ def start_embeddings(
     normal = np.asarray(jax.random.normal(key, own.shape))
     if start == "random":
         return _with_embedding(params, normal * float(np.std(own)))
-    rows = (teacher_embedding if kept is None else teacher_embedding[kept])[: len(own)]
+    rows = np.zeros((len(own), 0), np.float32) if teacher_embedding is None else teacher_embedding
+    rows = (rows if kept is None or teacher_embedding is None else rows[kept])[: len(own)]
     if vectors is None:
         reduce = pca_embeddings if start == "pca" else svd_embeddings
         return _with_embedding(params, reduce(rows, own.shape[1]))

@@ -196,8 +196,10 @@ def _render_languages(results: dict[str, Any], split: str) -> list[str]:
     kind = results["task"]
     if split == HELD_OUT:
         return []  # the teacher has no score there, and the student's stands above
-    teacher, student = (results[name][split]["per_language"] for name in ("teacher", "student"))
-    rows = tabulate_gaps(teacher, student, LANGUAGE_SCORE[kind])
+    student, teacher = results["student"][split]["per_language"], results["teacher"][split]
+    if teacher is None:  # its signals came from a file that does not have these texts
+        return []
+    rows = tabulate_gaps(teacher["per_language"], student, LANGUAGE_SCORE[kind])
     totals = [results[name][split][MAIN_SCORE[kind]] for name in ("teacher", "student")]
     sentences = sum(each["sentences"] for each in student.values())
     gap = "-" if None in totals else f"{100 * (totals[1] - totals[0]):+.2f}"

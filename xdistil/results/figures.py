@@ -138,9 +138,12 @@ def draw_languages(results: dict[str, Any]) -> Figure | None:
     return figure
 
 
-def draw_trade_off(results: dict[str, Any]) -> Figure:
+def draw_trade_off(results: dict[str, Any]) -> Figure | None:
     """Score against parameters, and against the time that a sentence takes where it was measured;
-    baselines have the student's shape, and so its size and speed."""
+    baselines have the student's shape, and so its size and speed. None where the teacher's size is
+    not known."""
+    if results["teacher"]["parameters"] is None:
+        return None
     split, main = scored_split(results), MAIN_SCORE[results["task"]]
     speedup = results["timing"]["speedup"]
     figure = Figure(figsize=(10, 4) if speedup else (5.5, 4), layout="constrained")

@@ -8,7 +8,7 @@ undefined or not measured is null):
     gold       false: there were no labels to learn from (true where the key is missing)
     seed, selected_on   "dev"; "agreement" without labels
     teacher    labels (sentences it learnt from), parameters {total, embeddings}, bytes {model,
-               tokenizer, folder}, dev, test: scores
+               tokenizer, folder}, dev, test: scores; of signals from a file the scores alone
     student    the same; without labels also agreement: held_out, dev, test: scores of its answers
                with the teacher's as gold (dev and test of every model are of gold files, if any)
     retention  the student's main score on test (on dev without a test) over the teacher's

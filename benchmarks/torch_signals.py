@@ -1,0 +1,139 @@
+"""A PyTorch teacher's signals of a task folder, for `teacher.signals` (docs/signals.md).
+
+    python benchmarks/torch_signals.py --model=MODEL --data=FOLDER --hidden=4 --output=SIGNALS
+
+MODEL is an HF folder or hub id with a head whose id2label names the labels of FOLDER, such as the
+`teacher/` of a run. The texts are those of train, dev, test and transfer; --limit and
+--transfer-limit take as many as `data.limit` and `data.transfer_limit` do. Words behind the
+--max-length-th piece of a sentence have no value. The model runs as it is: nothing is trained.
+"""
+
+import argparse
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from xdistil.config import Data
+from xdistil.data.examples import Example, Task, read_corpus
+from xdistil.data.signals import SignalWriter
+
+BATCH = 32  # texts that the model reads at once
+CHUNK = 4096  # texts that are put in order of length together
+
+
+def write_signals(
+    model_name: str,
+    texts: Iterable[Example],
+    task: Task,
+    hidden: tuple[int, ...],
+    output: Path,
+    max_length: int = 128,
+    dtype: str = "float16",
+) -> None:
+    """Writes what the model says of the texts: logits, and these of its hidden states."""
+    kind: Any = (
+        transformers.AutoModelForTokenClassification
+        if task.kind == "tagging"
+        else transformers.AutoModelForSequenceClassification
+    )
+    model = kind.from_pretrained(model_name).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model_name)
+    config = model.config
+    labels = [config.id2label[i] for i in range(config.num_labels)]
+    read = read_words if task.kind == "tagging" else read_texts
+    texts = list(texts)
+    with (
+        SignalWriter(
+            output,
+            task.kind,
+            labels,
+            layers=config.num_hidden_layers,
+            width=config.hidden_size,
+            hidden=hidden,
+            dtype=dtype,
+            teacher=Path(model_name).name,
+        ) as writer,
+        torch.inference_mode(),
+    ):
+        for first in range(0, len(texts), CHUNK):
+            chunk = sorted(texts[first : first + CHUNK], key=lambda e: sum(map(len, e.inputs)))
+            for begin in range(0, len(chunk), BATCH):
+                batch = chunk[begin : begin + BATCH]
+                encoded, places = read(tokenizer, batch, max_length)
+                answer = model(**encoded, output_hidden_states=True)
+                for row, (example, at) in enumerate(zip(batch, places, strict=True)):
+                    # Words without a piece take any; `present` says that they have no value.
+                    where = torch.tensor(np.maximum(at, 0))
+                    logits = answer.logits[row]
+                    writer.add(
+                        example.inputs,
+                        logits=(logits[where] if task.kind == "tagging" else logits).numpy(),
+                        hidden={n: answer.hidden_states[n][row, where].numpy() for n in hidden},
+                        present=at >= 0,
+                    )
+
+
+def read_words(
+    tokenizer: Any, batch: list[Example], max_length: int
+) -> tuple[Any, list[np.ndarray]]:
+    """Padded sentences, and the first piece of each word; -1: it has none, or was cut off."""
+    encoded = tokenizer(
+        [list(example.inputs) for example in batch],
+        is_split_into_words=True,
+        truncation=True,
+        max_length=max_length,
+        padding=True,
+        return_tensors="pt",
+    )
+    places = []
+    for row, example in enumerate(batch):
+        at = np.full(len(example.inputs), -1)
+        for piece, word in reversed(list(enumerate(encoded.word_ids(row)))):
+            if word is not None:
+                at[word] = piece
+        places.append(at)
+    return encoded, places
+
+
+def read_texts(
+    tokenizer: Any, batch: list[Example], max_length: int
+) -> tuple[Any, list[np.ndarray]]:
+    """Padded texts or pairs, and the piece that classifies them: the first one, [CLS]."""
+    columns = [list(column) for column in zip(*(e.inputs for e in batch), strict=True)]
+    encoded = tokenizer(
+        *columns, truncation=True, max_length=max_length, padding=True, return_tensors="pt"
+    )
+    return encoded, [np.zeros(1, np.int64)] * len(batch)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", required=True, help="HF folder or hub id, fine-tuned")
+    parser.add_argument("--data", required=True, help="task folder")
+    parser.add_argument("--output", required=True, type=Path, help="folder that is written")
+    parser.add_argument("--hidden", default="", help="hidden states, such as 4 or 2,4,6")
+    parser.add_argument("--limit", type=int, default=0, help="as data.limit")
+    parser.add_argument("--transfer-limit", type=int, default=0, help="as data.transfer_limit")
+    parser.add_argument("--max-length", type=int, default=128, help="pieces of a text")
+    parser.add_argument("--dtype", default="float16", choices=["float16", "float32"])
+    given = parser.parse_args()
+    data = Data(folder=given.data, limit=given.limit, transfer_limit=given.transfer_limit)
+    corpus = read_corpus(data, seed=0)
+    texts = [*corpus.train, *corpus.dev, *(corpus.test or []), *corpus.transfer]
+    hidden = tuple(int(layer) for layer in given.hidden.split(",") if layer)
+    since = time.monotonic()
+    write_signals(
+        given.model, texts, corpus.task, hidden, given.output, given.max_length, given.dtype
+    )
+    size = sum(path.stat().st_size for path in given.output.iterdir()) / 2**20
+    print(f"{len(texts):,} texts, {size:,.0f} MiB, {time.monotonic() - since:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Values of words meet the pieces of any tokenizer, in whatever windows and rows they fall."""
+
+import hashlib
+import random
+
+import numpy as np
+import pytest
+
+from tests.data.conftest import wrap
+from xdistil.data.examples import Example, Task
+from xdistil.data.packing import gather_signal, pack
+from xdistil.data.pieces import Pieces, cut_pieces
+from xdistil.data.words import PRESENT, find_words, place_signals
+
+TAGGING, CLASSES = Task("tagging", ("O", "B-X")), Task("classification", ("no", "yes"))
+MARK = "\u0301"  # a lone accent: no piece where accents are stripped
+
+
+def tell(text: str) -> list[int]:
+    """Two numbers from a text, unlike those of any other."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return [digest[0] * 256 + digest[1], digest[2] * 256 + digest[3]]
+
+
+@pytest.fixture(scope="module")
+def sentences() -> list[Example]:
+    """Of 1 to 40 words, lone accents among them; longer than a window, many of them."""
+    draw = random.Random(0)
+    words = ["Berlin", "the", "teacher", "reads", "xylophone", MARK, "Ångström", "ab", "中文"]
+    return [
+        Example(tuple(draw.choice(words) for _ in range(draw.randint(1, 40))), None, "und")
+        for _ in range(60)
+    ]
+
+
+def read_by_word(pieces: Pieces, examples: list[Example], task: Task) -> tuple[np.ndarray, ...]:
+    """What a teacher with these pieces would write: values i64[W,2], and their places i64[W]."""
+    words = find_words(pieces, examples, task)
+    owner = np.repeat(pieces.example, np.diff(pieces.start))
+    values = np.full((words.count, 2), -1)
+    for piece in np.flatnonzero(pieces.label_mask):
+        inputs = examples[owner[piece]].inputs
+        text = inputs[pieces.word[piece]] if task.kind == "tagging" else "|".join(inputs)
+        values[words.number[piece]] = tell(text)
+    return values, np.where(words.spoken, np.arange(words.count), -1)
+
+
+def test_every_word_finds_its_value_whatever_the_pieces(sentences, any_tokenizer):
+    """The teacher reads windows of 20 WordPieces, the student of 9 pieces of any make."""
+    values, place = read_by_word(
+        cut_pieces(sentences, TAGGING, wrap("wordpiece"), 20), sentences, TAGGING
+    )
+    pieces = cut_pieces(sentences, TAGGING, any_tokenizer, 9)
+    signals = place_signals({"logits": values}, place, find_words(pieces, sentences, TAGGING))
+    rows = pack(pieces, 16, seed=3)
+    indices = np.array([*range(len(rows.piece)), -1])
+    found = gather_signal(signals["logits"], rows, indices)
+    present = gather_signal(signals[PRESENT], rows, indices)
+    owner = np.repeat(pieces.example, np.diff(pieces.start))
+    seen = set()
+    for row, where in np.ndindex(rows.piece.shape):
+        piece = rows.piece[row, where]
+        number = int(pieces.word[piece]) if piece >= 0 else -1
+        word = sentences[owner[piece]].inputs[number] if number >= 0 else MARK
+        assert present[row, where] == (word != MARK)
+        assert found[row, where].tolist() == (tell(word) if word != MARK else [0, 0])
+        if word != MARK:
+            seen.add((owner[piece], number))
+    assert not present[-1].any()
+    told = {
+        (e, w) for e, s in enumerate(sentences) for w, word in enumerate(s.inputs) if word != MARK
+    }
+    assert seen == told
+
+
+def test_every_text_finds_its_value_whatever_the_pieces(any_tokenizer):
+    texts = [Example((f"the text {i}", f"reads {i}"), None, "und") for i in range(12)]
+    values, place = read_by_word(cut_pieces(texts, CLASSES, wrap("wordpiece"), 12), texts, CLASSES)
+    if any_tokenizer.cls is None:
+        texts_ = [Example(("|".join(each.inputs),), None, "und") for each in texts]
+    else:
+        texts_ = texts
+    pieces = cut_pieces(texts_, CLASSES, any_tokenizer, 30)
+    signals = place_signals({"logits": values}, place, find_words(pieces, texts_, CLASSES))
+    rows = pack(pieces, 40, seed=1)
+    found = gather_signal(signals["logits"], rows, np.arange(len(rows.piece)))
+    owner = np.repeat(pieces.example, np.diff(pieces.start))
+    first = (rows.piece >= 0) & (rows.position == 0)
+    for row, where in np.argwhere(first):
+        text = "|".join(texts[owner[rows.piece[row, where]]].inputs)
+        assert found[row, where].tolist() == tell(text)
+    assert first.sum() == len(texts)
+    assert not found[~first].any()

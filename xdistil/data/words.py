@@ -1,0 +1,85 @@
+"""Values that belong to words, found in the rows of any tokenizer.
+
+Two tokenizers cut a text into different pieces and windows, but its words are the same. A value
+belongs to a word of a sentence (tagging) or to a whole example (classification), and stands in the
+rows where labels stand: on the first piece of the word, or of the segment.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xdistil.data.examples import Example, Task
+
+if TYPE_CHECKING:  # a program that writes signals should not wait for tokenizers
+    from xdistil.data.pieces import Pieces
+
+PRESENT = "present"  # the name of the signal that says which pieces have values
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of examples one after another, and which of them each piece carries."""
+
+    number: np.ndarray  # i32[P] of the word whose label stands at the piece; -1: none does
+    count: int  # of all words, those without a piece too
+
+    @property
+    def spoken(self) -> np.ndarray:
+        """bool[count] whether a word has a piece."""
+        found = np.zeros(self.count, bool)
+        found[self.number[self.number >= 0]] = True
+        return found
+
+
+@dataclass(frozen=True)
+class WordSignal:
+    """Values of words that are indexed by pieces, as an array [P,width] would be."""
+
+    values: np.ndarray  # f[V,width], memory-mapped perhaps
+    place: np.ndarray  # i64[P] index into the values; -1: none, which reads as zeros
+
+    def __getitem__(self, piece: np.ndarray) -> np.ndarray:
+        """Pieces i64[...] -> f[...,width], a copy."""
+        place = self.place[piece]
+        found = np.asarray(self.values[np.maximum(place, 0)])
+        found[place < 0] = 0
+        return found
+
+
+Signal = np.ndarray | WordSignal
+
+
+def count_words(examples: Sequence[Example], task: Task) -> np.ndarray:
+    """i64[E] values that belong to each example: one a word (tagging), or one (classification)."""
+    is_tagging = task.kind == "tagging"
+    return np.array([len(e.inputs) if is_tagging else 1 for e in examples], np.int64)
+
+
+def find_words(pieces: "Pieces", examples: Sequence[Example], task: Task) -> Words:
+    """Which word each of the examples' pieces carries."""
+    sizes = count_words(examples, task)
+    first = np.cumsum(sizes) - sizes
+    owner = np.repeat(pieces.example, np.diff(pieces.start))
+    number = np.where(pieces.label_mask, first[owner] + pieces.word, -1)
+    return Words(number.astype(np.int32), int(sizes.sum()))
+
+
+def place_signals(
+    values: Mapping[str, np.ndarray], place: np.ndarray, words: Words
+) -> dict[str, Signal]:
+    """Values of words as signals of the pieces that carry these words.
+
+    Args:
+        values: f[V,width] by name.
+        place: i64[W] where the values of each word stand; -1: it has none.
+        words: which of these W words each of the P pieces carries.
+
+    Returns:
+        The values by name, and under PRESENT bool[P]: which pieces have some.
+    """
+    by_piece = np.where(words.number >= 0, place[words.number], -1)
+    signals: dict[str, Signal] = {name: WordSignal(each, by_piece) for name, each in values.items()}
+    return {**signals, PRESENT: by_piece >= 0}
