@@ -31,7 +31,8 @@ def read_comments(source: str) -> dict[tuple[str, str], str]:
         if token.type == tokenize.COMMENT
     }
     return {
-        (part.name, statement.target.id): comments.get(statement.end_lineno or 0, "")
+        (part.name, statement.target.id): comments.get(statement.end_lineno or 0)
+        or comments.get(statement.lineno, "")
         for part in ast.parse(source).body
         if isinstance(part, ast.ClassDef)
         for statement in part.body
@@ -59,6 +60,8 @@ def render_reference() -> str:
             if dataclasses.is_dataclass(value):
                 continue
             shown = "empty" if value in ("", ()) else f"`{value}`"
+            if isinstance(value, tuple) and value:
+                shown = ", ".join(f"a stage `{stage.name}`" for stage in value)
             meaning = comments[kind.__name__, item.name].replace("|", "\\|")
             text.append(f"| `{prefix}{item.name}` | {shown} | {meaning} |")
         text.append("")

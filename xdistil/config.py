@@ -64,10 +64,10 @@ class Stage:
     logits: str = "mse"  # mse or kl between logits
     temperature: float = 1.0  # of the KL between logits
     representation_weight: float = 1.0  # factors of the losses in a sum
-    attention_weight: float = 1.0
-    relations_weight: float = 1.0
-    logits_weight: float = 1.0
-    labels_weight: float = 1.0
+    attention_weight: float = 1.0  # the same of each other loss
+    relations_weight: float = 1.0  # likewise
+    logits_weight: float = 1.0  # likewise
+    labels_weight: float = 1.0  # likewise
 
 
 @dataclass
@@ -82,10 +82,10 @@ class Teacher:
     vocabulary: str = "all"  # all: its own pieces; seen: those of train and transfer texts
     cache: str = "auto"  # its logits and hidden states on disk: auto (where faster), always, never
     hidden_size: int = 128  # shape of a teacher from scratch
-    layers: int = 4
-    heads: int = 4
+    layers: int = 4  # likewise
+    heads: int = 4  # likewise
     vocabulary_size: int = 4000  # pieces of the tokenizer trained for a teacher from scratch
-    plan: tuple[Stage, ...] = field(
+    plan: tuple[Stage, ...] = field(  # how it is fine-tuned
         default_factory=lambda: (
             Stage(
                 name="finetune",
@@ -113,7 +113,7 @@ class Student:
     start: str = "finetuned"  # the teacher that lends layers or embeddings: finetuned or pretrained
     embedding_size: int = 0  # width of the word embeddings; 0: transformer's hidden_size
     hidden_size: int = 200  # a BiLSTM's units each way; a transformer's width
-    layers: int = 1
+    layers: int = 1  # of a transformer
     heads: int = 4  # of a transformer
     intermediate_size: int = 0  # of a transformer; 0: four times hidden_size
     tokenizer: str = ""  # folder or hub id; empty: the checkpoint's, else the teacher's
@@ -124,18 +124,18 @@ class Student:
     embeddings: str = ""  # svd, pca, vectors, random or checkpoint; empty: checkpoint, else svd
     vectors: str = ""  # fastText, GloVe or MUSE text vectors, .gz too, of width embedding_size
     train_embeddings: bool = True  # false: the word embeddings stay as they start
-    dropout: float = 0.2
+    dropout: float = 0.2  # behind the embeddings and the BiLSTM; everywhere in a transformer
 
 
 @dataclass
 class Baseline:
     """The same student from the same start on labels alone, its learning rate chosen on dev."""
 
-    name: str = "labels only"
-    label_fraction: float = 1.0
-    lrs: str = "5e-4,1e-3,2e-3"
+    name: str = "labels only"  # names the row of the table
+    label_fraction: float = 1.0  # share of the labelled sentences, the first of each language
+    lrs: str = "5e-4,1e-3,2e-3"  # learning rates, of which dev chooses
     epochs: float = 0.0  # 0: as many steps as the whole plan may take
-    patience: int = 5
+    patience: int = 5  # evaluations without a better score before stopping; 0: never stop
 
 
 @dataclass
@@ -153,10 +153,10 @@ class Experiment:
     teacher: Teacher = field(default_factory=Teacher)
     student: Student = field(default_factory=Student)
     mesh: Mesh = field(default_factory=Mesh)
-    plan: tuple[Stage, ...] = ()
-    baselines: tuple[Baseline, ...] = ()
+    plan: tuple[Stage, ...] = ()  # the student's stages, in order
+    baselines: tuple[Baseline, ...] = ()  # students without a teacher, to compare with
     batch_size: int = 64  # sentences a step, in stages that do not say their own
-    seed: int = 0
+    seed: int = 0  # of weights, dropout and the order of texts
     dtype: str = "float32"  # of the arithmetic, float32 or bfloat16; parameters are float32
     eval_every: int = 0  # steps between evaluations on dev; 0: once an epoch
     log_every: int = 50  # steps between lines of metrics

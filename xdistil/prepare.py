@@ -361,6 +361,9 @@ def _load_student(
     # `own` is the student's tokenizer before any was trimmed, and `kept` are ids of it.
     student = settle_start(experiment)
     if not student.checkpoint:
+        # Rows of positions beyond any row are never read: some teachers have thousands.
+        most = max(EncoderConfig.positions, experiment.data.row_length)
+        teacher = replace(teacher, positions=min(teacher.positions, most))
         model = design_student(student, teacher, tokenizer, task, experiment.dtype)
         return model, None
     loaded = load_model(student.checkpoint, "main", task, experiment.dtype)
