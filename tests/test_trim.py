@@ -1,4 +1,4 @@
-"""`python -m xdistil.trim`: a smaller folder, or one sentence and nothing written."""
+"""`xdistil trim`: a smaller folder, or one sentence and nothing written."""
 
 import gzip
 import json
@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.models.test_trimmed import write_folder
+from xdistil.commands.trim import main
 from xdistil.data.pieces import load_tokenizer
-from xdistil.trim import main
 
 ENGLISH, GERMAN = "the zz\ten:O O\n", "teach yy\tde:O O\n"
 
@@ -109,7 +109,7 @@ def test_mistakes_in_the_arguments_are_told_in_a_sentence(
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     told = capsys.readouterr().err
-    assert re.match(f"xdistil.trim: .*{words}", told)
+    assert re.match(f"xdistil trim: .*{words}", told)
     assert told.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
@@ -177,11 +177,11 @@ def _fail(*_: object) -> None:
 
 def test_it_runs_as_a_command(model, folder):
     done = subprocess.run(
-        [sys.executable, "-m", "xdistil.trim", "--texts=T"],
+        [sys.executable, "-m", "xdistil", "trim", "--texts=T"],
         env={**os.environ, "PYTHONPATH": os.getcwd()},
         cwd=folder,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 2
-    assert done.stderr == "xdistil.trim: --model is missing: name a folder.\n"
+    assert done.stderr == "xdistil trim: --model is missing: name a folder.\n"

@@ -83,7 +83,7 @@ def test_pieces_of_a_unigram_take_vectors_where_a_word_begins(tmp_path: Path) ->
 def test_byte_level_pieces_take_vectors_within_a_text_and_at_its_start(
     words: bool, tmp_path: Path
 ) -> None:
-    make_byte_bpe().save_pretrained(tmp_path)
+    make_byte_bpe("roberta").save_pretrained(tmp_path)
     tokenizer = load_tokenizer(str(tmp_path), words=words)
     path = write(tmp_path / "v.vec", ["the 1 2", "a 3 4"])
     inside = {"Ġthe": [1, 2]}

@@ -1,10 +1,10 @@
-"""The `xdistil` command: what train.py and predict.py do, and a look into folders."""
+"""The `xdistil` command: what train.py and predict.py do, and what else is done with folders."""
 
 import difflib
 import sys
 from typing import NoReturn
 
-from xdistil.commands import export, inspect, predict, train
+from xdistil.commands import export, inspect, predict, train, trim
 
 USAGE = """\
 xdistil COMMAND ...
@@ -13,11 +13,12 @@ xdistil COMMAND ...
   predict    labels texts with a model folder, as predict.py does
   evaluate   scores a model folder on a file with gold labels (--evaluate=FILE)
   export     writes a model folder's ONNX file, and a small one in int8
+  trim       drops what texts never need from a model folder's vocabulary
   inspect    tells what a model folder holds, or how far a run is in its workdir
 
 xdistil COMMAND --help tells the options of a command."""
 
-COMMANDS = ("train", "predict", "evaluate", "export", "inspect")
+COMMANDS = ("train", "predict", "evaluate", "export", "trim", "inspect")
 
 
 def main(arguments: list[str]) -> int:
@@ -33,6 +34,8 @@ def main(arguments: list[str]) -> int:
         return predict.main(rest, program, evaluates=command == "evaluate")
     if command == "export":
         return export.main(rest, program)
+    if command == "trim":
+        return trim.main(rest, program)
     if command == "inspect":
         return inspect.main(rest, program)
     near = difflib.get_close_matches(command, COMMANDS, n=1)

@@ -10,16 +10,9 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
 
+from xdistil.commands.parser import Parser
 from xdistil.errors import InputError, RefusedError
-
-
-class _Parser(argparse.ArgumentParser):
-    """Its mistakes are InputErrors."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message[0].upper()}{message[1:]}.")
 
 
 def main(arguments: list[str], program: str = "xdistil export") -> int:
@@ -37,10 +30,8 @@ def main(arguments: list[str], program: str = "xdistil export") -> int:
 
 
 def _parse(arguments: list[str], program: str) -> argparse.Namespace:
-    parser = _Parser(
-        prog=program,
-        description="Writes onnx/model.onnx, and onnx/model_quantized.onnx, into a model folder.",
-        allow_abbrev=False,
+    parser = Parser(
+        program, "Writes onnx/model.onnx, and onnx/model_quantized.onnx, into a model folder."
     )
     parser.add_argument("--model", required=True, help="folder of a student or teacher")
     parser.add_argument(
@@ -54,7 +45,7 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
         default=0.0,
         help="megabytes that model_quantized.onnx, tokenizer and config.json may have together",
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     if not os.path.isdir(options.model):
         raise InputError(f"--model={options.model} is no folder: the files are written into it.")
     if not math.isfinite(options.max_mb) or options.max_mb < 0:

@@ -140,12 +140,12 @@ def _is_number(text: bytes) -> bool:
 
 
 def _parse(text: bytes) -> np.ndarray:
-    """f32[N] of the numbers in a text, up to what is none."""
+    """f32[N] of the numbers in a text; none where something else stands among them."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of what is no number
+        warnings.simplefilter("error", DeprecationWarning)
         try:
             return np.fromstring(text, np.float32, sep=" ")
-        except ValueError:  # what later releases make of it
+        except (ValueError, DeprecationWarning):  # of later and of earlier releases
             return np.zeros(0, np.float32)
 
 

@@ -87,7 +87,7 @@ def draw_course(lines: list[dict[str, Any]], results: dict[str, Any]) -> Figure:
     for axes in (above, below):
         for end in range(len(stages) + 1):
             axes.axvline(end, color="#cccccc", linewidth=0.8, zorder=0)
-    above.set_xlim(0, len(stages))
+    above.set_xlim(0, len(stages) + 0.1)
     above.set_yscale("log")
     above.set_ylabel("loss")
     above.set_title("The student's course, a column a stage", loc="left")

@@ -1,12 +1,9 @@
-"""Trims the vocabulary of a model folder to the pieces that texts hold.
-
-    python -m xdistil.trim --model=FOLDER --texts=FILES --output=FOLDER
+"""`xdistil trim`: a model folder with the pieces of its vocabulary that texts hold.
 
 Exit codes: 0 done, 2 a mistake in the arguments, files or texts.
 """
 
 import argparse
-import difflib
 import glob
 import logging
 import os
@@ -14,48 +11,33 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
+from xdistil.commands.parser import Parser
 from xdistil.config import split_names
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task, read_file
 from xdistil.data.formats import guess_kind, read_lines
 from xdistil.errors import InputError, show
 
-_OPTIONS = (
-    *("--model", "--revision", "--texts", "--languages", "--output"),
-    *("--least-count", "--limit", "--help"),
-)
 _ENDLESS = 1 << 30  # a length in pieces that no text reaches
 
 
-class _Parser(argparse.ArgumentParser):
-    """Its mistakes are InputErrors."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message[0].upper()}{message[1:]}.")
-
-
-def main(arguments: list[str]) -> int:
-    """Runs the command line; returns the exit code."""
-    logging.basicConfig(format="xdistil.trim: %(message)s", level=logging.WARNING)
+def main(arguments: list[str], program: str = "xdistil trim") -> int:
+    """Runs the command line; returns the exit code. `program` names it in messages."""
+    logging.basicConfig(format=f"{program}: %(message)s", level=logging.WARNING)
     # transformers would say at its import that it finds no PyTorch; it only brings tokenizers.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
-        print(_trim(_parse(arguments)))
+        print(_trim(_parse(arguments, program)))
     except InputError as error:
-        print(f"xdistil.trim: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = _Parser(
-        prog="python -m xdistil.trim",
-        description="A model folder with the pieces of its vocabulary that texts hold.",
-        allow_abbrev=False,
-    )
+def _parse(arguments: list[str], program: str) -> argparse.Namespace:
+    parser = Parser(program, "A model folder with the pieces of its vocabulary that texts hold.")
     parser.add_argument("--model", help="HF folder or hub id")
     parser.add_argument("--revision", default="main", help="branch, tag or commit of a hub id")
     parser.add_argument(
@@ -71,12 +53,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--limit", type=int, default=0, help="pieces that stay at most, the most frequent (0: all)"
     )
-    options, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        name = unknown[0].partition("=")[0]
-        near = difflib.get_close_matches(name, _OPTIONS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(_OPTIONS)}"
-        raise InputError(f"{name!r} is no option of xdistil.trim ({hint}).")
+    options = parser.parse(arguments)
     for name, example in (("model", "a folder"), ("texts", "files"), ("output", "a new folder")):
         if not getattr(options, name):
             raise InputError(f"--{name} is missing: name {example}.")
@@ -176,7 +153,3 @@ def _count_pieces(folder: Path, texts: dict[str, list[Example]], size: int) -> n
             counts += count_tokens([pieces], tokenizer)
             counts[tokenizer.wrapper.all_special_ids] = 0
     return counts
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
