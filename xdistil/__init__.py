@@ -7,8 +7,9 @@ from xdistil.errors import InputError
 
 if TYPE_CHECKING:
     from xdistil.flow import run
+    from xdistil.results.serving import Classifier, Tagger, load
 
-__all__ = ["Experiment", "InputError", "run"]
+__all__ = ["Classifier", "Experiment", "InputError", "Tagger", "load", "run"]
 
 
 def __getattr__(name: str):
@@ -17,4 +18,8 @@ def __getattr__(name: str):
         from xdistil.flow import run
 
         return run
+    if name in ("Classifier", "Tagger", "load"):
+        from xdistil.results import serving
+
+        return getattr(serving, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -173,7 +173,7 @@ def test_a_sentencepiece_model_that_cannot_be_converted_is_refused(
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "xlm-roberta"}))
     (tmp_path / "sentencepiece.bpe.model").write_bytes(b"no model")
     for name in ("is_sentencepiece_available", "is_protobuf_available"):
-        monkeypatch.setattr(f"xdistil.data.pieces.{name}", lambda: packages)
+        monkeypatch.setattr(f"transformers.utils.{name}", lambda: packages)
     with pytest.raises(InputError) as caught:
         load_tokenizer(str(tmp_path))
     ending = "is damaged." if packages else "pip install 'xdistil[sentencepiece]'."

@@ -6,18 +6,28 @@ Exit codes: 0 done, 2 a mistake in the arguments, files or texts.
 import argparse
 import contextlib
 import difflib
+import gzip
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from xdistil.config import CHOICES
+from xdistil.data.streams import FORMATS, Text, name_format, read_stream
 from xdistil.errors import InputError
+from xdistil.results.lines import write_conll, write_json, write_tsv
+from xdistil.results.serving import BACKENDS, Answer, Classifier, Tagger, load
 
-_OPTIONS = ("--model", "--revision", "--input", "--output", "--evaluate", "--scheme", "--help")
+_OPTIONS = (
+    *("--model", "--revision", "--backend", "--input", "--format", "--output", "--output-format"),
+    *("--evaluate", "--scheme", "--help"),
+)
+_CHUNK = 1024  # texts that are read, labelled and written together
 
 
 class _Parser(argparse.ArgumentParser):
@@ -57,13 +67,31 @@ def main(arguments: list[str], program: str = "predict.py", evaluates: bool = Fa
 def _parse(arguments: list[str], program: str) -> argparse.Namespace:
     parser = _Parser(
         prog=program,
-        description="One labelled line for each line of text.",
+        description="One labelled line for each line of text, or an answer for each text of a file "
+        "in another format.",
         allow_abbrev=False,
     )
     parser.add_argument("--model", help="folder of a student or teacher, or a hub id")
     parser.add_argument("--revision", default="main", help="branch, tag or commit of a hub id")
-    parser.add_argument("--input", help="file of texts, one a line; standard input by default")
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="jax",
+        help="what computes: jax, or ONNX Runtime with the folder's ONNX file, float or int8",
+    )
+    parser.add_argument("--input", help="file of texts; standard input by default")
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="of the input: text (one a line), a task file, CoNLL columns or JSON lines; by "
+        "default as its ending says (.tsv, .conll, .jsonl, each also with .gz), else text",
+    )
     parser.add_argument("--output", help="file to write; standard output by default")
+    parser.add_argument(
+        "--output-format",
+        choices=FORMATS[1:],
+        help="by default as its ending says, else tsv; jsonl has offsets and scores",
+    )
     parser.add_argument("--evaluate", help="file with gold labels: print scores instead")
     parser.add_argument(
         "--scheme",
@@ -82,6 +110,8 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
         raise InputError("--input and --evaluate were both given: the gold file holds the texts.")
     if options.scheme and not options.evaluate:
         raise InputError("--scheme says how gold tags are written: give their file in --evaluate.")
+    if options.evaluate and (options.format or options.output_format):
+        raise InputError("--format and --output-format are about texts to label, not --evaluate.")
     for name in ("--input", "--evaluate"):
         path = getattr(options, name[2:])
         if path and not os.path.exists(path):
@@ -98,44 +128,89 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from xdistil.results.tagger import open_tagger  # jax takes a second: mistakes come before
+    model = load(options.model, options.backend, options.revision)
+    kind = model.labeller.task.kind
+    written = options.output_format or name_format(options.output or "")
+    if written == "conll" and kind == "classification":
+        raise InputError("CoNLL columns hold tags of words; of classes write tsv or jsonl.")
+    form = options.format or name_format(options.input or "")
+    where = options.input or "standard input"
+    with _read_lines(options) as lines, _open_output(options.output) as write:
+        texts = read_stream(lines, where, form, kind)
+        count = cut = 0
+        while chunk := list(islice(texts, _CHUNK)):
+            answers, its_cut = model.labeller.answer_and_count([text.inputs for text in chunk])
+            count, cut = count + sum(bool(text.inputs) for text in chunk), cut + its_cut
+            for text, answer in zip(chunk, answers, strict=True):
+                write(_render(model, text, answer, written, where).encode())
+        model.labeller.tell_cut(cut, count)
 
-    tagger = open_tagger(options.model, options.revision)
-    lines = _read_lines(options.input)
-    with _open_output(options.output) as write:
-        for line in tagger.label_lines(lines, options.input or "standard input"):
-            write(f"{line}\n".encode())
+
+def _render(
+    model: Tagger | Classifier, text: Text, answer: Answer, written: str, where: str
+) -> str:
+    if written == "conll":
+        return write_conll(text, answer.labels)
+    if written != "jsonl":
+        kind = model.labeller.task.kind
+        return f"{write_tsv(text, answer.labels, kind, where)}\n"
+    if isinstance(model, Tagger):
+        return f"{write_json(text, model.describe(text.raw, text.inputs, answer))}\n"
+    return f"{write_json(text, model.describe(answer) if answer.labels else None)}\n"
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     from xdistil.data.examples import gold_task, read_file
     from xdistil.results.report import render_scores
     from xdistil.results.scores import score
-    from xdistil.results.tagger import open_tagger
 
-    tagger = open_tagger(options.model, options.revision)
-    scheme = options.scheme or tagger.scheme
-    gold = read_file(options.evaluate, gold_task(tagger.task), scheme, tagger.repair)
-    scores = score(tagger.task, gold, tagger.label([example.inputs for example in gold]))
+    labeller = load(options.model, options.backend, options.revision).labeller
+    task, scheme = labeller.task, options.scheme or labeller.scheme
+    gold = read_file(options.evaluate, gold_task(task), scheme, labeller.repair)
+    answers = labeller.answer([example.inputs for example in gold])
+    scores = score(task, gold, [answer.labels for answer in answers])
     if options.output:
         with _open_output(options.output) as write:
-            content = {"format": 1, "task": tagger.task.kind, **scores}
+            content = {"format": 1, "task": task.kind, **scores}
             write(f"{json.dumps(content, indent=2, ensure_ascii=False)}\n".encode())
     with _open_output(None) as write:
-        write(render_scores(tagger.task.kind, scores).encode())
+        write(render_scores(task.kind, scores).encode())
 
 
-def _read_lines(path: str | None) -> Iterator[bytes]:
-    """The lines of a file or of standard input, with their ends."""
+@contextlib.contextmanager
+def _read_lines(options: argparse.Namespace) -> Iterator[Iterator[bytes]]:
+    """The lines of a file, plain or .gz, or of standard input; a bar tells how far they are read.
+
+    The bar is for people who wait: it is drawn where they see it and nothing else.
+    """
+    from tqdm import tqdm
+
+    path = options.input
+    name = f"--input={path}" if path else "standard input"
+    hidden = not sys.stderr.isatty() or (not options.output and sys.stdout.isatty())
     try:
         if path is None:
-            yield from sys.stdin.buffer
+            with tqdm(sys.stdin.buffer, disable=hidden, unit=" lines") as bar:
+                yield iter(bar)
             return
         with open(path, "rb") as file:
-            yield from file
+            size = os.fstat(file.fileno()).st_size
+            with tqdm(total=size, disable=hidden, unit="B", unit_scale=True) as bar:
+                yield _follow(
+                    gzip.GzipFile(fileobj=file) if path.endswith(".gz") else file, file, bar
+                )
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise InputError(f"{name} is not a whole gzip file: compress it again.") from None
+    except BrokenPipeError:  # of the output
+        raise
     except OSError as error:
-        name = "standard input" if path is None else f"--input={path}"
         raise InputError(f"{name} cannot be read ({error.strerror}).") from error
+
+
+def _follow(lines: Iterable[bytes], file: BinaryIO, bar: Any) -> Iterator[bytes]:
+    for line in lines:
+        yield line
+        bar.update(file.tell() - bar.n)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,7 +89,7 @@ def guess_kind(path: Path, lines: list[str]) -> str:
     if form == "conll":
         return "tagging"
     if form == "jsonl":
-        return "tagging" if "tokens" in _load_json(path, 1, lines[0]) else "classification"
+        return "tagging" if "tokens" in load_json(path, 1, lines[0]) else "classification"
     rows = [line for line in lines if "\t" in line]
     tagged = sum(_is_tagged(line.rpartition("\t")[2]) for line in rows)
     return "tagging" if tagged * 2 > len(rows) else "classification"
@@ -106,10 +106,10 @@ def read_records(path: Path, lines: list[str], kind: str) -> Iterator[Record]:
     if form == "conll":
         if kind != "tagging":
             raise InputError(f"{path} holds CoNLL columns, but the labels of the task are no tags.")
-        return _read_conll(path, lines)
+        return read_conll(path, lines)
     if form == "jsonl":
         return _read_jsonl(path, lines, kind, labelled=True)
-    return _read_tsv(path, lines, kind)
+    return read_tsv(path, lines, kind)
 
 
 def read_texts(path: Path, lines: list[str], kind: str, raw: bool = False) -> Iterator[Record]:
@@ -123,7 +123,7 @@ def read_texts(path: Path, lines: list[str], kind: str, raw: bool = False) -> It
     """
     extension = Path(path.name.removesuffix(".gz")).suffix
     if extension == ".conll":
-        return _read_conll(path, lines)
+        return read_conll(path, lines)
     if extension == ".jsonl":
         return _read_jsonl(path, lines, kind, labelled=False)
     if raw and kind == "tagging":
@@ -160,7 +160,8 @@ def _split_inputs(path: Path, number: int, cells: list[str], kind: str) -> tuple
     return tuple(cells)
 
 
-def _read_tsv(path: Path, lines: list[str], kind: str) -> Iterator[Record]:
+def read_tsv(path: Path, lines: Iterable[str], kind: str) -> Iterator[Record]:
+    """The sentences of a task file; InputError as `read_records`."""
     shape = "words<TAB>tags" if kind == "tagging" else "text<TAB>label or text<TAB>text<TAB>label"
     for number, line in enumerate(lines, 1):
         *cells, label = line.split("\t")
@@ -172,7 +173,12 @@ def _read_tsv(path: Path, lines: list[str], kind: str) -> Iterator[Record]:
         yield Record(number, _split_inputs(path, number, cells, kind), label, None)
 
 
-def _read_conll(path: Path, lines: list[str]) -> Iterator[Record]:
+def read_conll(path: Path, lines: list[str], first: int = 1) -> Iterator[Record]:
+    """The sentences of CoNLL columns, the first of whose lines has this number in the file.
+
+    Raises:
+        InputError: as `read_records`.
+    """
     tabbed = any("\t" in line for line in lines if not line.startswith("#"))
     rows = (line for line in lines if line.strip() and not line.startswith(("#", "-DOCSTART-")))
     width = len(_split_columns(next(rows, ""), tabbed))
@@ -181,7 +187,7 @@ def _read_conll(path: Path, lines: list[str]) -> Iterator[Record]:
     begin = 0
     words: list[str] = []
     tags: list[str] = []
-    for number, line in enumerate([*lines, ""], 1):
+    for number, line in enumerate([*lines, ""], first):
         cells = _split_columns(line, tabbed)
         if not line.strip() or cells[0] == "-DOCSTART-":
             if words:
@@ -236,7 +242,8 @@ def _check_word(path: Path, number: int, word: str) -> None:
         )
 
 
-def _load_json(path: Path, number: int, line: str) -> dict[str, Any]:
+def load_json(path: Path, number: int, line: str) -> dict[str, Any]:
+    """The JSON object of a line; InputError where there is none."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -248,35 +255,39 @@ def _load_json(path: Path, number: int, line: str) -> dict[str, Any]:
 
 def _read_jsonl(path: Path, lines: list[str], kind: str, labelled: bool) -> Iterator[Record]:
     for number, line in enumerate(lines, 1):
-        row = _load_json(path, number, line)
-        language = _text_field(path, number, row, "language") if row.get("language") else None
-        if language is not None and not _LANGUAGE.fullmatch(language):
-            raise InputError(
-                f"{path}:{number}: {show(language)} is no language: it holds a space or a colon."
-            )
-        if kind == "tagging":
-            words = _texts_field(path, number, row, "tokens")
-            for word in words:
-                _check_word(path, number, word)
-            tags = _texts_field(path, number, row, "tags") if labelled else ()
-            for tag in tags:
-                if not tag or " " in tag:
-                    raise InputError(f"{path}:{number}: {show(tag)} is no tag.")
-            yield Record(number, words, " ".join(tags), language)
-            continue
-        names = ("text",) if "text" in row else ("text_a", "text_b")
-        texts = tuple(_text_field(path, number, row, name) for name in names)
-        label = ""
-        if labelled:
-            value = row.get("label")
-            is_number = isinstance(value, int) and not isinstance(value, bool)
-            label = str(value) if is_number else _text_field(path, number, row, "label")
-            if any(separator in label for separator in "\t\n\r"):
-                raise InputError(f"{path}:{number}: label {show(label)} holds a tab or a line end.")
-        yield Record(number, texts, label, language)
+        yield read_row(path, number, load_json(path, number, line), kind, labelled)
 
 
-def _text_field(path: Path, number: int, row: dict[str, Any], name: str) -> str:
+def read_row(path: Path, number: int, row: dict[str, Any], kind: str, labelled: bool) -> Record:
+    """What one of the JSON lines holds; InputError as `read_records`."""
+    language = read_text_field(path, number, row, "language") if row.get("language") else None
+    if language is not None and not _LANGUAGE.fullmatch(language):
+        raise InputError(
+            f"{path}:{number}: {show(language)} is no language: it holds a space or a colon."
+        )
+    if kind == "tagging":
+        words = _read_texts_field(path, number, row, "tokens")
+        for word in words:
+            _check_word(path, number, word)
+        tags = _read_texts_field(path, number, row, "tags") if labelled else ()
+        for tag in tags:
+            if not tag or " " in tag:
+                raise InputError(f"{path}:{number}: {show(tag)} is no tag.")
+        return Record(number, words, " ".join(tags), language)
+    names = ("text",) if "text" in row else ("text_a", "text_b")
+    texts = tuple(read_text_field(path, number, row, name) for name in names)
+    label = ""
+    if labelled:
+        value = row.get("label")
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        label = str(value) if is_number else read_text_field(path, number, row, "label")
+        if any(separator in label for separator in "\t\n\r"):
+            raise InputError(f"{path}:{number}: label {show(label)} holds a tab or a line end.")
+    return Record(number, texts, label, language)
+
+
+def read_text_field(path: Path, number: int, row: dict[str, Any], name: str) -> str:
+    """The text under a name; InputError where it is missing, empty or no text."""
     value = row.get(name)
     if not isinstance(value, str) or not value:
         found = "is missing" if name not in row else f"is {json.dumps(value)[:40]}"
@@ -287,7 +298,7 @@ def _text_field(path: Path, number: int, row: dict[str, Any], name: str) -> str:
     return value
 
 
-def _texts_field(path: Path, number: int, row: dict[str, Any], name: str) -> tuple[str, ...]:
+def _read_texts_field(path: Path, number: int, row: dict[str, Any], name: str) -> tuple[str, ...]:
     values = row.get(name)
     if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
         found = "is missing" if name not in row else f"is {json.dumps(values)[:40]}"

@@ -16,8 +16,7 @@ import numpy as np
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
 from xdistil.data.pieces import Pieces
 from xdistil.data.sampling import share_rows
-from xdistil.data.tags import make_legal
-from xdistil.data.words import Signal, count_words, find_words
+from xdistil.data.words import Signal, find_words, name_classes
 from xdistil.errors import InputError
 from xdistil.models.structs import Batch
 
@@ -122,23 +121,6 @@ def collect_predictions(
     by_word = np.full(words.count, -1)
     by_word[words.number[pieces.label_mask]] = by_piece[pieces.label_mask]
     return name_classes(by_word, examples, task)
-
-
-def name_classes(
-    classes: np.ndarray, examples: Sequence[Example], task: Task
-) -> list[tuple[str, ...]]:
-    """A class for every word (of classification: example), -1: none -> labels of each example.
-
-    As `collect_predictions` gives them.
-    """
-    names = np.array([*task.labels, "O"], object)[classes]  # -1 is the last
-    sizes = count_words(examples, task)
-    first = np.cumsum(sizes) - sizes
-    labels = [
-        tuple(names[at : at + size])
-        for at, size in zip(first.tolist(), sizes.tolist(), strict=True)
-    ]
-    return [make_legal(tags) for tags in labels] if task.kind == "tagging" else labels
 
 
 def save_packed(folder: str | Path, pieces: Pieces, rows: Rows) -> None:

@@ -13,21 +13,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tokenizers
 from tokenizers import normalizers, pre_tokenizers
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
-from transformers.utils import is_protobuf_available, is_sentencepiece_available
-from transformers.utils import logging as transformers_log
 
 from xdistil.data.examples import Example, Task
 from xdistil.errors import InputError
+from xdistil.json_files import read_json
+
+if TYPE_CHECKING:  # where it is used it is imported: folders of our own open without it
+    from transformers import PreTrainedTokenizerBase
 
 _ENCODE_BATCH = 4096  # texts encoded at once: bounds the memory of the tokenizer's own records
 _WORDS_TOGETHER = 64  # words encoded as one text
 _TYPES = "token_type_ids"
+_ROLES = ("cls", "sep", "pad", "unk")
 _UNKNOWN = "\u2603\U000e0fff \U000f1234\U000f1235"  # nothing that a vocabulary is likely to hold
 _log = logging.getLogger("xdistil")
 
@@ -50,13 +52,15 @@ class Tokenizer:
     """A fast tokenizer that neither truncates nor pads."""
 
     backend: tokenizers.Tokenizer
-    wrapper: PreTrainedTokenizerBase  # transformers' object around the backend; knows how to save
+    # transformers' object around the backend, which knows how to save; None: opened without it
+    wrapper: Any
     source: str  # folder or hub id it came from
     cls: int | None  # ids of the special pieces, None where the tokenizer has none
     sep: int | None
     pad: int  # 0 where the tokenizer has no padding piece
     unk: int | None
     vocabulary_size: int  # ids lie in 0..vocabulary_size-1
+    typed: bool  # whether models behind it are given the types of its pieces
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ def load_tokenizer(name: str, revision: str = "main", words: bool = False) -> To
         InputError: no such folder or hub id, one without a fast tokenizer, a SentencePiece model
             without the packages that convert it, or a tokenizer that cannot cut every text.
     """
+    from transformers.utils import logging as transformers_log
+
     told = transformers_log.get_verbosity()
     transformers_log.set_verbosity_error()  # it would warn that a student's model is not its own
     try:
@@ -96,9 +102,50 @@ def load_tokenizer(name: str, revision: str = "main", words: bool = False) -> To
             "a tokenizer.json."
         )
     with _tell_damage(name):
+        if words and _prefix_spaces(wrapper.backend_tokenizer):
+            # Where a folder is opened some classes build their backend anew, from this.
+            wrapper.add_prefix_space = True
+        # transformers makes a tokenizer up where a folder has no file of one.
+        return _check(_wrap(wrapper, name), wrapper.all_special_tokens)
+
+
+def open_tokenizer(folder: Path, words: bool = False) -> Tokenizer:
+    """Opens the tokenizer.json of a folder without transformers; it cannot be saved again.
+
+    What it says of itself is what `save_tokenizer` wrote; `words` is that of `load_tokenizer`.
+
+    Raises:
+        InputError: no such file, a damaged one, or a tokenizer that cannot cut every text.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise InputError(f"{folder} has no tokenizer.json.")
+    settings = read_json(folder / "tokenizer_config.json")
+    with _tell_damage(str(folder)):
+        backend = tokenizers.Tokenizer.from_file(str(path))
+        _clear(backend)
         if words:
-            _prefix_spaces(wrapper)
-        return _check(_wrap(wrapper, name))
+            _prefix_spaces(backend)
+        tokens = {role: _read_special(settings, f"{role}_token") for role in _ROLES}
+        ids = {role: token and backend.token_to_id(token) for role, token in tokens.items()}
+        tokenizer = Tokenizer(
+            backend=backend,
+            wrapper=None,
+            source=str(folder),
+            cls=ids["cls"],
+            sep=ids["sep"],
+            pad=ids["pad"] or 0,
+            unk=ids["unk"],
+            vocabulary_size=_count_pieces(backend),
+            typed=_TYPES in settings.get("model_input_names", [_TYPES]),
+        )
+        return _check(tokenizer, tokens.values())
+
+
+def _read_special(settings: dict[str, Any], name: str) -> Any:
+    # A piece stands there as a text, or as an object that says how it is found in texts.
+    value = settings.get(name)
+    return value.get("content") if isinstance(value, dict) else value
 
 
 def make_tokenizer(
@@ -113,6 +160,8 @@ def make_tokenizer(
     `inputs` what models are given of its answer; `settings` what else transformers' tokenizers
     are told, such as model_max_length.
     """
+    from transformers import PreTrainedTokenizerFast
+
     wrapper = PreTrainedTokenizerFast(
         tokenizer_object=backend, model_input_names=list(inputs), **special, **settings
     )
@@ -254,7 +303,9 @@ class _Template:
         return sum(map(len, self.special))
 
 
-def _open_wrapper(name: str, revision: str) -> PreTrainedTokenizerBase:
+def _open_wrapper(name: str, revision: str) -> "PreTrainedTokenizerBase":
+    from transformers import AutoTokenizer
+
     try:
         # Said aloud, for it would otherwise ask on the terminal whether to run a folder's code.
         return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
@@ -266,25 +317,27 @@ def _open_wrapper(name: str, revision: str) -> PreTrainedTokenizerBase:
 
 
 def _explain_sentencepiece(name: str) -> str:
+    from transformers.utils import is_protobuf_available, is_sentencepiece_available
+
     told = f"{name!r} has its tokenizer as a SentencePiece model alone, which"
     if is_sentencepiece_available() and is_protobuf_available():
         return f"{told} is damaged."
     return f"{told} must be converted: pip install 'xdistil[sentencepiece]'."
 
 
-def _prefix_spaces(wrapper: PreTrainedTokenizerBase) -> None:
-    backend = wrapper.backend_tokenizer
+def _prefix_spaces(backend: tokenizers.Tokenizer) -> bool:
+    # Whether a step that asks for it now puts spaces before words.
+    changed = False
     step = backend.pre_tokenizer
     steps: Any = step if isinstance(step, pre_tokenizers.Sequence) else (step,)
     for each in steps:
         if isinstance(each, pre_tokenizers.ByteLevel) and not each.add_prefix_space:
-            each.add_prefix_space = True
-            # Where a folder is opened some classes build their backend anew, from this.
-            wrapper.add_prefix_space = True
+            each.add_prefix_space = changed = True
     told = backend.normalizer
     if told is not None and [told.normalize_str(text) for text in ("a", " a")] == ["a", "▁a"]:
         # Gemma's, and mmBERT's after it, know spaces in texts, and put none before a word alone.
         backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), told])
+    return changed
 
 
 def _clear(backend: tokenizers.Tokenizer) -> None:
@@ -306,11 +359,10 @@ def _tell_damage(source: str) -> Iterator[None]:
         raise InputError(f"{source!r} has no tokenizer that can be used: {reason}.") from None
 
 
-def _check(tokenizer: Tokenizer) -> Tokenizer:
+def _check(tokenizer: Tokenizer, special: Iterable[Any]) -> Tokenizer:
     # A tokenizer from a file: it knows some text, and has an answer to any.
     backend, source = tokenizer.backend, tokenizer.source
-    if not set(backend.get_vocab()) - set(tokenizer.wrapper.all_special_tokens):
-        # transformers makes such a tokenizer up where a folder has no file of one.
+    if not set(backend.get_vocab()) - set(special):
         raise InputError(f"{source!r} has no tokenizer: no piece but special ones.")
     backend.encode(_UNKNOWN)
     for pair in (False, True):
@@ -323,7 +375,7 @@ def _check(tokenizer: Tokenizer) -> Tokenizer:
     return tokenizer
 
 
-def _wrap(wrapper: PreTrainedTokenizerBase, source: str) -> Tokenizer:
+def _wrap(wrapper: "PreTrainedTokenizerBase", source: str) -> Tokenizer:
     backend = wrapper.backend_tokenizer
     _clear(backend)
     return Tokenizer(
@@ -334,8 +386,13 @@ def _wrap(wrapper: PreTrainedTokenizerBase, source: str) -> Tokenizer:
         sep=wrapper.sep_token_id,
         pad=wrapper.pad_token_id or 0,
         unk=wrapper.unk_token_id,
-        vocabulary_size=max(backend.get_vocab(with_added_tokens=True).values()) + 1,
+        vocabulary_size=_count_pieces(backend),
+        typed=_TYPES in wrapper.model_input_names,
     )
+
+
+def _count_pieces(backend: tokenizers.Tokenizer) -> int:
+    return max(backend.get_vocab(with_added_tokens=True).values()) + 1
 
 
 def _read_template(tokenizer: Tokenizer, pair: bool) -> _Template:
@@ -347,7 +404,7 @@ def _read_template(tokenizer: Tokenizer, pair: bool) -> _Template:
     probe = next((text for text in candidates() if encode(text, add_special_tokens=False).ids), "")
     encoding = tokenizer.backend.encode(probe, probe if pair else None)
     ids, types = np.array(encoding.ids, np.int32), np.array(encoding.type_ids, np.int8)
-    if _TYPES not in tokenizer.wrapper.model_input_names:
+    if not tokenizer.typed:
         types = np.zeros_like(types)  # models behind such a tokenizer never see its types
     is_text = np.array(encoding.special_tokens_mask) == 0
     # Runs of text pieces, each as [first, end): what lies around them is special.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xdistil.data.examples import Example, Task
+from xdistil.data.tags import make_legal
 
 if TYPE_CHECKING:  # a program that writes signals should not wait for tokenizers
     from xdistil.data.pieces import Pieces
@@ -65,6 +66,23 @@ def find_words(pieces: "Pieces", examples: Sequence[Example], task: Task) -> Wor
     owner = np.repeat(pieces.example, np.diff(pieces.start))
     number = np.where(pieces.label_mask, first[owner] + pieces.word, -1)
     return Words(number.astype(np.int32), int(sizes.sum()))
+
+
+def name_classes(
+    classes: np.ndarray, examples: Sequence[Example], task: Task
+) -> list[tuple[str, ...]]:
+    """A class for every word (of classification: example), -1: none -> labels of each example.
+
+    Tagging: one legal IOB2 tag a word, O for a word without a class. Classification: one name.
+    """
+    names = np.array([*task.labels, "O"], object)[classes]  # -1 is the last
+    sizes = count_words(examples, task)
+    first = np.cumsum(sizes) - sizes
+    labels = [
+        tuple(names[at : at + size])
+        for at, size in zip(first.tolist(), sizes.tolist(), strict=True)
+    ]
+    return [make_legal(tags) for tags in labels] if task.kind == "tagging" else labels
 
 
 def place_signals(

@@ -6,9 +6,7 @@ student's has the same files under a model type of its own.
 
 import dataclasses
 import os
-import re
 import shutil
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,17 +23,16 @@ from xdistil.models import bilstm, names, weights
 from xdistil.models.families import FAMILIES
 from xdistil.models.fields import LARGEST
 from xdistil.models.hub import find_folder
+from xdistil.models.labels import HEADS, read_head
 from xdistil.models.names import Path as LeafPath
 from xdistil.models.structs import Params
 from xdistil.models.transformer import Transformer
 
 Model = Transformer | bilstm.BiLSTM
 
-_HEADS = {"tagging": "ForTokenClassification", "classification": "ForSequenceClassification"}
 _HEAD_PARTS = ("pooler", "classifier")  # the parts of the parameters that a task may make anew
 _WORD_EMBEDDINGS = ("embeddings", "word_embeddings", "embedding")
 _POSITIONS = ("embeddings", "position_embeddings", "embedding")
-_NO_LABEL = re.compile(r"[\t\n\r\ud800-\udfff]")
 _SHOWN = 3  # names of tensors that an error lists
 
 
@@ -68,7 +65,7 @@ def load_model(
     folder = find_folder(name, revision)
     config_file = folder / "config.json"
     raw = weights.read_json(config_file)
-    own = _read_task(raw, config_file)
+    own = read_head(raw, config_file)
     task = task or own
     model = _build_model(raw, str(config_file), task, dtype)
     tensors = weights.read_tensors(folder)
@@ -97,7 +94,7 @@ def read_task(name: str, revision: str = "main") -> Task | None:
             f"{config_file}: problem_type is {show(problem)}; only heads that answer one class are "
             "supported."
         )
-    return _read_task(raw, config_file)
+    return read_head(raw, config_file)
 
 
 def save_model(
@@ -145,42 +142,6 @@ def _settle(folder: Path, new: Path, old: Path) -> None:
         os.rename(old, folder)
     for left_over in (new, old):
         shutil.rmtree(left_over, ignore_errors=True)
-
-
-def _read_task(raw: dict[str, Any], where: Path) -> Task | None:
-    """The task whose head the folder holds, as its config tells; None where it tells of none."""
-    architectures = raw.get("architectures") or [""]
-    if not isinstance(architectures, list) or not isinstance(architectures[0], str):
-        raise InputError(
-            f"{where}: architectures is {show(architectures)}; it must be a list of names."
-        )
-    for kind, suffix in _HEADS.items():
-        if architectures[0].endswith(suffix):
-            return Task(kind, _read_labels(raw.get("id2label"), where))
-    return None
-
-
-def _read_labels(labels: Any, where: Path) -> tuple[str, ...]:
-    """The classes of a head, in order, from its id2label."""
-    if labels is None:  # HF leaves its own default, two classes, out of the file
-        return ("LABEL_0", "LABEL_1")
-    if not isinstance(labels, dict) or not labels:
-        raise InputError(f"{where}: id2label is {show(labels)}; it must name classes by number.")
-    numbers = [str(index) for index in range(len(labels))]
-    if set(labels) != set(numbers):
-        raise InputError(f"{where}: id2label must name the classes 0 to {len(labels) - 1}.")
-    names = [labels[number] for number in numbers]
-    for number, name in zip(numbers, names, strict=True):
-        # A line of output is a text, a tab and a class.
-        if not isinstance(name, str) or not name or _NO_LABEL.search(name):
-            raise InputError(
-                f"{where}: id2label names class {number} {show(name)}; it must be a text without "
-                "tabs and line ends, not empty."
-            )
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise InputError(f"{where}: id2label names {show(twice[0])} twice; names must differ.")
-    return tuple(names)
 
 
 def _build_model(raw: dict[str, Any], where: str, task: Task | None, dtype: str) -> Model:
@@ -344,7 +305,7 @@ def _write_config(model: Model, task: Task | None) -> dict[str, Any]:
     else:
         family = FAMILIES[model.config.model_type]
         raw, class_name = family.write_config(model.config), family.class_name
-    raw["architectures"] = [class_name + (_HEADS[task.kind] if task else "Model")]
+    raw["architectures"] = [class_name + (HEADS[task.kind] if task else "Model")]
     raw["dtype"] = "float32"
     if task:
         raw["id2label"] = {str(index): label for index, label in enumerate(task.labels)}

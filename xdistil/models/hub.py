@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-import huggingface_hub
-
 from xdistil.errors import InputError
 
 # Large files of other frameworks stay on the hub, and pickles where there is anything else.
@@ -20,10 +18,8 @@ def find_folder(name: str, revision: str = "main") -> Path:
     Raises InputError when `name` is neither a folder nor an id that the hub (or, offline, its
     cache) knows at `revision`.
     """
-    if os.path.isdir(name):
+    if _is_folder(name):
         return Path(name)
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise InputError(f"There is no folder {name!r} to read a model from.")
     folder = _download(name, revision, _FILES + _TOKENIZER)
     if not any(folder.glob("model*.safetensors")):
         folder = _download(name, revision, [*_FILES, *_TOKENIZER, _FLAX])
@@ -32,7 +28,24 @@ def find_folder(name: str, revision: str = "main") -> Path:
     return folder
 
 
+def find_exported(name: str, revision: str, file: str) -> Path:
+    """As `find_folder`, of a model that is there as an exported file, such as onnx/model.onnx."""
+    if _is_folder(name):
+        return Path(name)
+    return _download(name, revision, ["config.json", *_TOKENIZER, file])
+
+
+def _is_folder(name: str) -> bool:
+    if os.path.isdir(name):
+        return True
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise InputError(f"There is no folder {name!r} to read a model from.")
+    return False
+
+
 def _download(name: str, revision: str, patterns: list[str]) -> Path:
+    import huggingface_hub  # a folder needs none of it
+
     try:
         return Path(
             huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=patterns)

@@ -13,6 +13,7 @@ import safetensors
 from flax import serialization, traverse_util
 
 from xdistil.errors import InputError, show, show_name
+from xdistil.json_files import read_json
 from xdistil.models.pickles import read_pickle
 
 WHOLE = "model.safetensors"
@@ -73,19 +74,6 @@ def read_tensors(folder: Path) -> Tensors:
     raise InputError(
         f"{folder} holds no model: none of {WHOLE}, {INDEX}, {FLAX}, {PICKLE} or {PICKLE_INDEX}."
     )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object in UTF-8; InputError where it is missing, damaged or no object."""
-    try:
-        value = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path} must hold a JSON object, not {type(value).__name__}.")
-    return value
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

@@ -7,18 +7,16 @@ them goes on without it.
 import contextlib
 import importlib.util
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xdistil.data.examples import Example
-from xdistil.data.packing import fill_batch, pack
 from xdistil.data.pieces import Pieces, cut_and_count
 from xdistil.errors import InputError, RefusedError
 from xdistil.models.folders import Model
-from xdistil.models.forward import Wanted, compute_signals
 from xdistil.results.tagger import Tagger
 
 FOLDER, WHOLE = "onnx", "model.onnx"
@@ -64,14 +62,12 @@ def export_onnx(tagger: Tagger, folder: str | Path, examples: Sequence[Example])
     check_packages()
     import onnx
 
-    from xdistil.results.graphs.model import build_graph
-
     pieces = choose_pieces(tagger, examples)
     path = Path(folder) / FOLDER / WHOLE
     with write_beside(path) as place:
         for stale in (path, path.with_name(QUANTIZED), path.with_name(RECORD)):
             stale.unlink(missing_ok=True)  # they may be of another model
-        onnx.save_model(build_graph(tagger.model, tagger.params, tagger.task), str(place))
+        onnx.save_model(build_file(tagger), str(place))
         difference, length = compare(tagger, pieces, place)
         if not difference <= TOLERANCE:
             raise RefusedError(
@@ -79,6 +75,18 @@ def export_onnx(tagger: Tagger, folder: str | Path, examples: Sequence[Example])
                 f" a text of {length} pieces, and {TOLERANCE:.0e} is allowed."
             )
     return path
+
+
+def build_file(tagger: Tagger, storage: Mapping[str, str] | None = None) -> Any:
+    """The graph of `build_graph`, which says too how many pieces a text may have."""
+    import onnx
+
+    from xdistil.results.graphs.model import build_graph
+    from xdistil.results.onnx_model import LONGEST
+
+    graph = build_graph(tagger.model, tagger.params, tagger.task, storage)
+    onnx.helper.set_model_props(graph, {LONGEST: str(tagger.max_length)})
+    return graph
 
 
 @contextlib.contextmanager
@@ -127,7 +135,7 @@ def compare(tagger: Tagger, pieces: Pieces, path: Path) -> tuple[float, int]:
     """
     from xdistil.results.onnx_model import OnnxModel
 
-    expected = compute_logits(tagger, pieces)
+    expected = tagger.compute_logits(pieces)
     shuffled = np.random.default_rng(0).permutation(len(pieces.start) - 1)
     given = OnnxModel(path).compute_logits(pieces, expected.shape[1], shuffled, _TOGETHER)
     if tagger.task.kind == "classification":
@@ -138,20 +146,3 @@ def compare(tagger: Tagger, pieces: Pieces, path: Path) -> tuple[float, int]:
     if tagger.task.kind == "tagging":
         segment = int(np.searchsorted(pieces.start, worst, side="right")) - 1
     return float(differences[worst]), int(pieces.start[segment + 1] - pieces.start[segment])
-
-
-def compute_logits(tagger: Tagger, pieces: Pieces) -> np.ndarray:
-    """f32[P,C] of the model itself, which reads packed rows."""
-    rows = pack(pieces, tagger.row_length, seed=None)
-    logits = np.zeros((len(pieces.tokens), len(tagger.task.labels)), np.float32)
-    for first in range(0, len(rows.piece), _TOGETHER):
-        indices = np.arange(first, first + _TOGETHER)
-        indices[indices >= len(rows.piece)] = -1
-        batch = fill_batch(pieces, rows, indices, tagger.tokenizer.pad)
-        signals: Any = compute_signals(
-            tagger.params, batch, model=tagger.model, wanted=Wanted(logits=True)
-        )
-        placed = rows.piece[indices]
-        there = (placed >= 0) & (indices >= 0)[:, None]
-        logits[placed[there]] = np.asarray(signals.logits)[there]
-    return logits

@@ -7,24 +7,39 @@ import numpy as np
 import onnxruntime
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.packing import Rows, collect_predictions
 from xdistil.data.pieces import Pieces
+from xdistil.data.words import find_words, name_classes
+from xdistil.errors import InputError
 
 _BATCH_PIECES = 4096  # at most in a batch, its padding included
 _BATCH_TEXTS = 64
+LONGEST = "max_length"  # the key of a file's metadata that says how many pieces a text may have
 
 
 class OnnxModel:
     """An opened file; what `graphs.model.build_graph` wrote, quantized or not."""
 
     def __init__(self, path: str | Path, threads: int = 0) -> None:
-        """Opens it, to compute with so many threads; 0: as many as there are cores."""
+        """Opens it, to compute with so many threads; 0: as many as there are cores.
+
+        Raises InputError where it is no ONNX file that can be run.
+        """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # of a dozen types without a common one
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{path} is no ONNX file that can be run: {reason}.") from None
         self._inputs = [each.name for each in self._session.get_inputs()]
+
+    @property
+    def longest(self) -> int | None:
+        """Pieces that a text may have, where the file says it."""
+        said = self._session.get_modelmeta().custom_metadata_map.get(LONGEST, "")
+        return int(said) if said.isdecimal() else None
 
     def run(
         self, tokens: np.ndarray, attention_mask: np.ndarray, token_type: np.ndarray
@@ -72,9 +87,10 @@ class OnnxModel:
     ) -> list[tuple[str, ...]]:
         """The labels of each example that the pieces were cut from, as `Tagger.label` has them."""
         predicted = self.compute_logits(pieces, len(task.labels)).argmax(axis=-1)
-        places = np.arange(len(predicted), dtype=np.int32)[None]
-        rows = Rows(places, np.ones_like(places), np.zeros_like(places))
-        return collect_predictions(pieces, rows, predicted[None], examples, task)
+        words = find_words(pieces, examples, task)
+        classes = np.full(words.count, -1)
+        classes[words.number[pieces.label_mask]] = predicted[pieces.label_mask]
+        return name_classes(classes, examples, task)
 
 
 def find_places(pieces: Pieces, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

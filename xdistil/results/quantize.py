@@ -27,13 +27,13 @@ from xdistil.results.export import (
     QUANTIZED,
     RECORD,
     WHOLE,
+    build_file,
     choose_pieces,
     cut,
     write_beside,
 )
 from xdistil.results.gate import Verdict, judge
 from xdistil.results.graphs.builder import FLOAT16, INT8
-from xdistil.results.graphs.model import build_graph
 from xdistil.results.onnx_model import OnnxModel
 from xdistil.results.tables import align
 from xdistil.results.tagger import Tagger
@@ -255,7 +255,7 @@ def choose_int8(name: str, weights: Sequence[Weight]) -> Candidate:
 
 
 def _write(tagger: Tagger, candidate: Candidate, place: Path) -> None:
-    graph = build_graph(tagger.model, tagger.params, tagger.task, candidate.storage)
+    graph = build_file(tagger, candidate.storage)
     if not candidate.products:
         onnx.save_model(graph, str(place))
         return

@@ -4,50 +4,35 @@ Any folder that `load_model` opens will do, as long as it has a head: a student,
 fine-tuned BERT or ELECTRA from elsewhere.
 """
 
-import codecs
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import jax
+import numpy as np
 
-from xdistil.config import Data
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
-from xdistil.data.packing import collect_predictions, pack
-from xdistil.data.pieces import Tokenizer, cut_and_count, load_tokenizer, tell_cut
-from xdistil.data.tags import SCHEMES, is_tag
-from xdistil.errors import InputError, show
+from xdistil.data.packing import Rows, collect_predictions, pack
+from xdistil.data.pieces import Pieces, Tokenizer, cut_and_count, load_tokenizer, tell_cut
+from xdistil.data.streams import read_plain
+from xdistil.errors import InputError
 from xdistil.models.bilstm import BiLSTM
-from xdistil.models.fields import check_size
-from xdistil.models.folders import Loaded, Model, load_model
-from xdistil.models.forward import predict_rows
+from xdistil.models.folders import Model, load_model
+from xdistil.models.forward import Wanted, compute_signals, iterate_batches, predict_rows
+from xdistil.models.labels import check_answers
 from xdistil.models.structs import Params
+from xdistil.results.lines import write_tsv
+from xdistil.results.record import read_input, record_input
+
+__all__ = ["CHUNK_LINES", "Tagger", "open_tagger", "record_input"]
 
 log = logging.getLogger("xdistil")
 
 CHUNK_LINES = 1024  # read, labelled and written together
 _BATCH_PIECES = 4096  # at most, in a batch of rows
 _SHORTEST = 16  # pieces in a row
-_LONGEST = 512  # pieces in a row where the folder does not say
-_RECORD = "xdistil"  # the key of config.json under which the input's shape is kept
-
-
-def record_input(data: Data) -> dict[str, Any]:
-    """What config.json keeps so that a folder labels texts as its training labelled them.
-
-    For `save_model`'s `extra`.
-    """
-    return {
-        _RECORD: {
-            "words": "str.split",  # how raw text becomes words
-            "row_length": data.row_length,
-            "max_length": data.max_length or data.row_length,
-            "scheme": data.scheme,  # how gold tags are written
-            "repair": data.repair,
-        }
-    }
+_LOGITS = Wanted(logits=True)
 
 
 @dataclass(frozen=True)
@@ -96,11 +81,7 @@ class Tagger:
     def _label_alike(self, inputs: Sequence[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], int]:
         examples = [Example(each, None, UNKNOWN_LANGUAGE) for each in inputs]
         pieces, cut = cut_and_count(examples, self.task, self.tokenizer, self.max_length)
-        rows = pack(pieces, _fit_row(len(pieces.tokens), self.row_length), seed=None)
-        count = len(rows.piece)
-        most = max(1, _BATCH_PIECES // rows.piece.shape[1])
-        # Powers of two: few shapes to compile, and a single line need not fill a whole batch.
-        batch_rows = min(most, 1 << (count - 1).bit_length())
+        rows, batch_rows = self._lay_out(pieces)
         predicted = predict_rows(
             self.model, self.params, pieces, rows, batch_rows, self.tokenizer.pad
         )
@@ -120,34 +101,34 @@ class Tagger:
         Raises:
             InputError: a line is not UTF-8, or holds more than two texts.
         """
-        numbered = enumerate(lines, start=1)
+        texts = read_plain(lines, where, self.task.kind)
         count = cut = 0
-        while chunk := list(islice(numbered, CHUNK_LINES)):
-            texts = [_decode(line, number, where) for number, line in chunk]
-            filled = [index for index, text in enumerate(texts) if text.strip()]
-            inputs = [self._split(texts[index], f"{where}:{chunk[index][0]}") for index in filled]
+        while chunk := list(islice(texts, CHUNK_LINES)):
+            inputs = [text.inputs for text in chunk if text.inputs]
             labelled, its_cut = self._label(inputs)
             count, cut = count + len(inputs), cut + its_cut
-            answers = dict(zip(filled, zip(inputs, labelled, strict=True), strict=True))
-            for index, text in enumerate(texts):
-                if index not in answers:
-                    yield ""
-                    continue
-                words, labels = answers[index]
-                shown = " ".join(words) if self.task.kind == "tagging" else text
-                yield f"{shown}\t{' '.join(labels)}"
+            answers = iter(labelled)
+            for text in chunk:
+                yield write_tsv(text, next(answers) if text.inputs else (), self.task.kind, where)
         self._tell_cut(cut, count)
 
-    def _split(self, text: str, where: str) -> tuple[str, ...]:
-        if self.task.kind == "tagging":
-            return tuple(text.split())
-        texts = tuple(text.split("\t"))
-        if len(texts) > 2:
-            raise InputError(
-                f"{where}: {len(texts)} texts between tabs: a line is one text, or two with one "
-                "tab between them."
-            )
-        return texts
+    def compute_logits(self, pieces: Pieces) -> np.ndarray:
+        """f32[P,C] at every piece; of classification those at a segment's first piece count."""
+        rows, batch_rows = self._lay_out(pieces)
+        logits = np.zeros((len(pieces.tokens), len(self.task.labels)), np.float32)
+        for indices, batch in iterate_batches(pieces, rows, batch_rows, self.tokenizer.pad):
+            signals = compute_signals(self.params, batch, model=self.model, wanted=_LOGITS)
+            placed = rows.piece[indices]
+            there = (placed >= 0) & (indices >= 0)[:, None]
+            logits[placed[there]] = np.asarray(signals.logits)[there]
+        return logits
+
+    def _lay_out(self, pieces: Pieces) -> tuple[Rows, int]:
+        """Packed rows, and how many of them are a batch."""
+        rows = pack(pieces, _fit_row(len(pieces.tokens), self.row_length), seed=None)
+        most = max(1, _BATCH_PIECES // rows.piece.shape[1])
+        # Powers of two: few shapes to compile, and a single line need not fill a whole batch.
+        return rows, min(most, 1 << (len(rows.piece) - 1).bit_length())
 
 
 def _fit_row(pieces: int, row_length: int) -> int:
@@ -164,20 +145,11 @@ def open_tagger(name: str, revision: str = "main") -> Tagger:
             classification.
     """
     loaded = load_model(name, revision)
-    if loaded.task is None:
-        raise InputError(
-            f"{name} has no head for tagging or classification: name a fine-tuned model, such as "
-            "the student or the teacher folder of a run."
-        )
-    if loaded.task.kind == "tagging" and not all(map(is_tag, loaded.task.labels)):
-        odd = next(label for label in loaded.task.labels if not is_tag(label))
-        raise InputError(
-            f"{name} tags words with classes such as {show(odd)}: only O, B-TYPE and I-TYPE are "
-            "tags of entities."
-        )
+    task = check_answers(loaded.task, name)
+    longest = None if isinstance(loaded.model, BiLSTM) else loaded.model.config.positions
     for note in loaded.notes:
         log.warning("%s: %s", name, note)
-    tokenizer = load_tokenizer(name, revision, words=loaded.task.kind == "tagging")
+    tokenizer = load_tokenizer(name, revision, words=task.kind == "tagging")
     rows = loaded.model.config.vocabulary_size
     if tokenizer.vocabulary_size > rows:
         raise InputError(
@@ -188,44 +160,6 @@ def open_tagger(name: str, revision: str = "main") -> Tagger:
         model=loaded.model,
         params=jax.device_put(loaded.params),
         tokenizer=tokenizer,
-        task=loaded.task,
-        **_read_record(loaded, f"{name}: config.json"),
+        task=task,
+        **read_input(loaded.config, longest, f"{name}: config.json"),
     )
-
-
-def _read_record(loaded: Loaded, where: str) -> dict[str, Any]:
-    """The Tagger's fields that `record_input` wrote, or what stands for them in other folders."""
-    recorded = loaded.config.get(_RECORD, {})
-    if not isinstance(recorded, dict):
-        raise InputError(f"{where}: {_RECORD} is {show(recorded)}; it must be an object.")
-    longest = None if isinstance(loaded.model, BiLSTM) else loaded.model.config.positions
-    row_length = recorded.get("row_length", min(longest or _LONGEST, _LONGEST))
-    row_length = check_size(row_length, f"{_RECORD}.row_length", where)
-    most = min(row_length, longest or row_length)
-    max_length = check_size(recorded.get("max_length", most), f"{_RECORD}.max_length", where)
-    if max_length > most:
-        raise InputError(
-            f"{where}: {_RECORD}.max_length is {max_length}; rows and positions hold {most} pieces."
-        )
-    scheme, repair = recorded.get("scheme", "iob2"), recorded.get("repair", False)
-    if not isinstance(scheme, str) or scheme not in SCHEMES:
-        raise InputError(
-            f"{where}: {_RECORD}.scheme is {show(scheme)}; it must be {', '.join(SCHEMES)}."
-        )
-    if not isinstance(repair, bool):
-        raise InputError(f"{where}: {_RECORD}.repair is {show(repair)}; it must be true or false.")
-    return {"row_length": row_length, "max_length": max_length, "scheme": scheme, "repair": repair}
-
-
-def _decode(line: bytes, number: int, where: str) -> str:
-    """The text of a line without its end, and of the first without a byte order mark."""
-    line = line[:-2] if line.endswith(b"\r\n") else line.removesuffix(b"\n")
-    if number == 1:
-        line = line.removeprefix(codecs.BOM_UTF8)
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{where}:{number}: byte {error.start + 1} of the line, 0x{line[error.start]:02x}, is "
-            "not UTF-8: convert the text to UTF-8."
-        ) from error

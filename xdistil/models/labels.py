@@ -1,0 +1,65 @@
+"""Which task a model folder's head was made for, and its classes, as its config.json tells."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from xdistil.data.examples import Task
+from xdistil.data.tags import is_tag
+from xdistil.errors import InputError, show
+
+HEADS = {"tagging": "ForTokenClassification", "classification": "ForSequenceClassification"}
+_NO_LABEL = re.compile(r"[\t\n\r\ud800-\udfff]")
+
+
+def read_head(raw: dict[str, Any], where: Path) -> Task | None:
+    """The task whose head the folder holds, as its config tells; None where it tells of none."""
+    architectures = raw.get("architectures") or [""]
+    if not isinstance(architectures, list) or not isinstance(architectures[0], str):
+        raise InputError(
+            f"{where}: architectures is {show(architectures)}; it must be a list of names."
+        )
+    for kind, suffix in HEADS.items():
+        if architectures[0].endswith(suffix):
+            return Task(kind, _read_labels(raw.get("id2label"), where))
+    return None
+
+
+def _read_labels(labels: Any, where: Path) -> tuple[str, ...]:
+    """The classes of a head, in order, from its id2label."""
+    if labels is None:  # HF leaves its own default, two classes, out of the file
+        return ("LABEL_0", "LABEL_1")
+    if not isinstance(labels, dict) or not labels:
+        raise InputError(f"{where}: id2label is {show(labels)}; it must name classes by number.")
+    numbers = [str(index) for index in range(len(labels))]
+    if set(labels) != set(numbers):
+        raise InputError(f"{where}: id2label must name the classes 0 to {len(labels) - 1}.")
+    names = [labels[number] for number in numbers]
+    for number, name in zip(numbers, names, strict=True):
+        # A line of output is a text, a tab and a class.
+        if not isinstance(name, str) or not name or _NO_LABEL.search(name):
+            raise InputError(
+                f"{where}: id2label names class {number} {show(name)}; it must be a text without "
+                "tabs and line ends, not empty."
+            )
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(f"{where}: id2label names {show(twice[0])} twice; names must differ.")
+    return tuple(names)
+
+
+def check_answers(task: Task | None, name: str) -> Task:
+    """The task of a head; InputError where the model `name` has none, or one of other tags."""
+    if task is None:
+        raise InputError(
+            f"{name} has no head for tagging or classification: name a fine-tuned model, such as "
+            "the student or the teacher folder of a run."
+        )
+    if task.kind == "tagging" and not all(map(is_tag, task.labels)):
+        odd = next(label for label in task.labels if not is_tag(label))
+        raise InputError(
+            f"{name} tags words with classes such as {show(odd)}: only O, B-TYPE and I-TYPE are "
+            "tags of entities."
+        )
+    return task

@@ -1,0 +1,58 @@
+"""How the texts of a training were cut: kept in config.json, so that a folder labels alike."""
+
+from typing import Any
+
+from xdistil.config import Data
+from xdistil.data.tags import SCHEMES
+from xdistil.errors import InputError, show
+from xdistil.models.fields import check_size
+
+_LONGEST = 512  # pieces in a row where the folder does not say
+RECORD = "xdistil"  # the key of config.json under which the input's shape is kept
+
+
+def record_input(data: Data) -> dict[str, Any]:
+    """What config.json keeps so that a folder labels texts as its training labelled them.
+
+    For `save_model`'s `extra`.
+    """
+    return {
+        RECORD: {
+            "words": "str.split",  # how raw text becomes words
+            "row_length": data.row_length,
+            "max_length": data.max_length or data.row_length,
+            "scheme": data.scheme,  # how gold tags are written
+            "repair": data.repair,
+        }
+    }
+
+
+def read_input(raw: dict[str, Any], longest: int | None, where: str) -> dict[str, Any]:
+    """Values of the fields of `tagger.Tagger` that `record_input` wrote, or what stands for them.
+
+    Args:
+        raw: a config.json.
+        longest: pieces that the model has positions for; None: any number.
+
+    Raises:
+        InputError: a value that cannot be.
+    """
+    recorded = raw.get(RECORD, {})
+    if not isinstance(recorded, dict):
+        raise InputError(f"{where}: {RECORD} is {show(recorded)}; it must be an object.")
+    row_length = recorded.get("row_length", min(longest or _LONGEST, _LONGEST))
+    row_length = check_size(row_length, f"{RECORD}.row_length", where)
+    most = min(row_length, longest or row_length)
+    max_length = check_size(recorded.get("max_length", most), f"{RECORD}.max_length", where)
+    if max_length > most:
+        raise InputError(
+            f"{where}: {RECORD}.max_length is {max_length}; rows and positions hold {most} pieces."
+        )
+    scheme, repair = recorded.get("scheme", "iob2"), recorded.get("repair", False)
+    if not isinstance(scheme, str) or scheme not in SCHEMES:
+        raise InputError(
+            f"{where}: {RECORD}.scheme is {show(scheme)}; it must be {', '.join(SCHEMES)}."
+        )
+    if not isinstance(repair, bool):
+        raise InputError(f"{where}: {RECORD}.repair is {show(repair)}; it must be true or false.")
+    return {"row_length": row_length, "max_length": max_length, "scheme": scheme, "repair": repair}
