@@ -5,7 +5,6 @@ Exit codes: 0 done, 2 a mistake in the arguments, files or texts.
 
 import argparse
 import contextlib
-import difflib
 import gzip
 import json
 import logging
@@ -15,26 +14,16 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO
 
+from xdistil.commands.parser import Parser
 from xdistil.config import CHOICES
 from xdistil.data.streams import FORMATS, Text, name_format, read_stream
 from xdistil.errors import InputError
 from xdistil.results.lines import write_conll, write_json, write_tsv
 from xdistil.results.serving import BACKENDS, Answer, Classifier, Tagger, load
 
-_OPTIONS = (
-    *("--model", "--revision", "--backend", "--input", "--format", "--output", "--output-format"),
-    *("--evaluate", "--scheme", "--help"),
-)
 _CHUNK = 1024  # texts that are read, labelled and written together
-
-
-class _Parser(argparse.ArgumentParser):
-    """Its mistakes are InputErrors."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message[0].upper()}{message[1:]}.")
 
 
 def main(arguments: list[str], program: str = "predict.py", evaluates: bool = False) -> int:
@@ -65,11 +54,10 @@ def main(arguments: list[str], program: str = "predict.py", evaluates: bool = Fa
 
 
 def _parse(arguments: list[str], program: str) -> argparse.Namespace:
-    parser = _Parser(
-        prog=program,
-        description="One labelled line for each line of text, or an answer for each text of a file "
-        "in another format.",
-        allow_abbrev=False,
+    parser = Parser(
+        program,
+        "One labelled line for each line of text, or an answer for each text of a file in another "
+        "format.",
     )
     parser.add_argument("--model", help="folder of a student or teacher, or a hub id")
     parser.add_argument("--revision", default="main", help="branch, tag or commit of a hub id")
@@ -98,12 +86,7 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
         choices=CHOICES["data.scheme"],
         help="how the gold tags are written; by default as in the model's training",
     )
-    options, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        name = unknown[0].partition("=")[0]
-        near = difflib.get_close_matches(name, _OPTIONS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(_OPTIONS)}"
-        raise InputError(f"{name!r} is no option of {program} ({hint}).")
+    options = parser.parse(arguments)
     if not options.model:
         raise InputError("--model is missing: name a folder such as runs/quickstart/student.")
     if options.evaluate and options.input:

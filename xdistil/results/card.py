@@ -168,8 +168,10 @@ def _name_task(kind: str) -> str:
 
 def _describe_use(folder: Path, kind: str, is_bilstm: bool) -> str:
     texts = "FILE" if kind == "tagging" else "FILE  # one text a line, or two with a tab between"
+    answer = 'tag(["Some text"])[0].entities' if kind == "tagging" else 'classify(["Some text"])[0]'
     blocks = [
         f"```bash\nxdistil predict --model=FOLDER --input={texts}\n```",
+        f'```python\nimport xdistil\n\nprint(xdistil.load("FOLDER").{answer})\n```',
     ]
     if (folder / "onnx" / "model.onnx").exists():
         blocks.append(
