@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import transformers
+from tokenizers import normalizers
 
 import xdistil
 from tests.results.folders import (
@@ -61,6 +62,7 @@ def each_word(tmp_path_factory):
     words = Example((*WORDS, "Jose\u0301", "."), None, "en")
     train_wordpiece([words], 150, folder / "tokenizer")
     tokenizer = load_tokenizer(str(folder / "tokenizer"))
+    tokenizer.backend.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=True)
     model = make_model("bert", TAGGING, tokenizer.vocabulary_size)
     params = draw_params(model)
     params["classifier"]["bias"][TAGGING.labels.index("B-LOC")] = 1000
@@ -76,7 +78,8 @@ def each_word(tmp_path_factory):
         ("Anna Lee", [(0, 4), (5, 8)], [(0, 4), (5, 8)]),
         # A point is a word of its own there, and part of its word here.
         ("Berlin.", [(0, 7)], [(0, 6), (6, 7)]),
-        ("Lee Jose\u0301 Bob", [(0, 3), (4, 9), (10, 13)], [(0, 3), (4, 9), (10, 13)]),
+        # A word that ends in an accent apart ends before it there: the tokenizer strips accents.
+        ("Lee Jose\u0301 Bob", [(0, 3), (4, 9), (10, 13)], [(0, 3), (4, 8), (10, 13)]),
         ("Lee Jo\u0301se Bob", [(0, 3), (4, 9), (10, 13)], [(0, 3), (4, 9), (10, 13)]),
     ],
 )
