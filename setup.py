@@ -30,6 +30,7 @@ setup(
         "seqeval>=1.2.2,<2",
         "tensorboardX>=2.6,<3",
         "tokenizers>=0.23.3,<0.24",
+        "tqdm>=4.66,<5",
         "transformers>=5.23,<6",
     ],
     extras_require={

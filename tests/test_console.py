@@ -1,6 +1,8 @@
 """The `xdistil` command: it reaches every command, and every mistake is one sentence."""
 
 import contextlib
+import subprocess
+import sys
 
 import pytest
 
@@ -43,3 +45,26 @@ def test_a_damaged_config_is_told_in_one_sentence(tmp_path, capsys):
     (tmp_path / "config.json").write_text('{"plan": [')
     assert main(["inspect", str(tmp_path)]) == 2
     assert "config.json is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        ([], 0, ""),
+        (["predict", "--model=/nowhere", "--backend=onnx"], 2, "xdistil predict: '/nowhere' is"),
+        (["train", "--config=x"], 2, "xdistil train: it needs absl, which is not installed"),
+        (["inspect", "."], 2, "xdistil inspect: it needs "),
+    ],
+)
+def test_what_needs_jax_says_so_where_it_is_not_installed(arguments, code, told, tmp_path):
+    missing = ["absl", "flax", "grain", "jax", "matplotlib", "ml_collections", "transformers"]
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({missing}));"
+        f"from xdistil.commands.console import run; sys.argv = ['xdistil', *{arguments}]; run()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith(told)
+    assert done.stderr.count("\n") == (code > 0)

@@ -4,7 +4,7 @@ import difflib
 import sys
 from typing import NoReturn
 
-from xdistil.commands import export, inspect, predict, train, trim
+from xdistil.commands.ending import leave
 
 USAGE = """\
 xdistil COMMAND ...
@@ -28,16 +28,35 @@ def main(arguments: list[str]) -> int:
         return 0
     command, *rest = arguments
     program = f"xdistil {command}"
-    if command == "train":
-        return train.main(rest, program)
-    if command in ("predict", "evaluate"):
-        return predict.main(rest, program, evaluates=command == "evaluate")
-    if command == "export":
-        return export.main(rest, program)
-    if command == "trim":
-        return trim.main(rest, program)
-    if command == "inspect":
-        return inspect.main(rest, program)
+    try:
+        # Each when it is asked for: where JAX is not installed, some work without it.
+        if command == "train":
+            from xdistil.commands import train
+
+            return train.main(rest, program)
+        if command in ("predict", "evaluate"):
+            from xdistil.commands import predict
+
+            return predict.main(rest, program, evaluates=command == "evaluate")
+        if command == "export":
+            from xdistil.commands import export
+
+            return export.main(rest, program)
+        if command == "trim":
+            from xdistil.commands import trim
+
+            return trim.main(rest, program)
+        if command == "inspect":
+            from xdistil.commands import inspect
+
+            return inspect.main(rest, program)
+    except ModuleNotFoundError as error:
+        print(
+            f"{program}: it needs {error.name}, which is not installed: install xdistil with what "
+            "it depends on (without JAX, predict works with --backend=onnx).",
+            file=sys.stderr,
+        )
+        return 2
     near = difflib.get_close_matches(command, COMMANDS, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(COMMANDS)}"
     print(f"xdistil: {command!r} is no command ({hint}).", file=sys.stderr)
@@ -46,4 +65,4 @@ def main(arguments: list[str]) -> int:
 
 def run() -> NoReturn:
     """The console script."""
-    train.leave(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -8,12 +8,10 @@ nothing saved.
 
 import os
 import sys
-from typing import NoReturn
 
 from xdistil.commands.arguments import USAGE, parse_command
+from xdistil.commands.ending import UNWRITTEN
 from xdistil.errors import DivergenceError, InputError, LostProcessError, StoppedError
-
-UNWRITTEN = 1
 
 
 def main(arguments: list[str], program: str = "train.py") -> int:
@@ -55,12 +53,3 @@ def main(arguments: list[str], program: str = "train.py") -> int:
 def _tell(program: str, sentence: str, code: int) -> int:
     print(f"{program}: {sentence}", file=sys.stderr)
     return code
-
-
-def leave(code: int) -> NoReturn:
-    """Ends the program with an exit code of `main`."""
-    if code == UNWRITTEN:
-        # What libraries left half written would complain, object by object, while Python ends.
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
