@@ -2,6 +2,9 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+
+import pytest
 
 # JAX reads its environment when it is imported, and workers inherit that of the first process.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -13,3 +16,17 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 def pytest_addoption(parser):
     """How many processes tests/test_processes.py starts."""
     parser.addoption("--processes", type=int, default=2, help="of a run of several processes")
+
+
+@pytest.fixture(scope="module")
+def compile_quickly() -> Iterator[None]:
+    """For modules whose time is compilation, and which do not depend on the compiler's effort.
+
+    What was compiled so is dropped at their end: its last bits are not those of other programs.
+    """
+    import jax  # not before its environment is set
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()

@@ -51,7 +51,11 @@ def test_a_damaged_config_is_told_in_one_sentence(tmp_path, capsys):
     ("arguments", "code", "told"),
     [
         ([], 0, ""),
-        (["predict", "--model=/nowhere", "--backend=onnx"], 2, "xdistil predict: There is no folder"),
+        (
+            ["predict", "--model=/nowhere", "--backend=onnx"],
+            2,
+            "xdistil predict: There is no folder",
+        ),
         (["train", "--config=x"], 2, "xdistil train: it needs absl, which is not installed"),
         (["inspect", "."], 2, "xdistil inspect: it needs "),
     ],

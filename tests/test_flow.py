@@ -5,11 +5,10 @@ import json
 import random
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import pytest
 from huggingface_hub import ModelCard
 from matplotlib.image import imread
@@ -98,11 +97,7 @@ def arguments(config: Path, data: Path, workdir: Path, *more: str) -> list[str]:
     return [f"--config={config}", f"--config.data.folder={data}", f"--workdir={workdir}", *more]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compile_quickly() -> Iterator[None]:
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,10 @@ that without a teacher: it must end with the same student, bit by bit.
 import json
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 from transformers import AutoTokenizer
@@ -89,11 +88,7 @@ def without_teacher(data: Path, signals: Path) -> Experiment:
     return experiment
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compile_quickly() -> Iterator[None]:
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from tests.test_flow import (
     FILLERS,
     LABELS,
     NAMES,
-    _compile_quickly,
     arguments,
     read_json,
     read_lines,
@@ -39,7 +38,7 @@ from xdistil.results.scores import score
 from xdistil.results.tagger import open_tagger
 from xdistil.setting import Setting
 
-__all__ = ["_compile_quickly"]
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 TASK = Task("tagging", LABELS)
 PARTS = ("representation", "logits/head", "logits/projection", "logits/bilstm")
 

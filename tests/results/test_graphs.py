@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 import onnx
 import onnxruntime
@@ -95,11 +94,7 @@ def run_padded(session: onnxruntime.InferenceSession, padding_id: int) -> np.nda
     return session.run(["logits"], {name: inputs[name] for name in wanted})[0]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compile_quickly():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 @pytest.mark.parametrize(
