@@ -1,8 +1,10 @@
 """The `xdistil` command: it reaches every command, and every mistake is one sentence."""
 
 import contextlib
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -67,7 +69,11 @@ def test_what_needs_jax_says_so_where_it_is_not_installed(arguments, code, told,
         f"from xdistil.commands.console import run; sys.argv = ['xdistil', *{arguments}]; run()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
     assert done.returncode == code, done.stderr
     assert done.stderr.startswith(told)

@@ -12,8 +12,9 @@ from tests.models.samples import run
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
 from xdistil.data.pieces import Tokenizer, cut_pieces, load_tokenizer
+from xdistil.data.trimming import choose_pieces, count_tokens, trim_tokenizer
 from xdistil.models.bert import Encoder
-from xdistil.models.compress import seen_vocabulary, svd_embeddings, trim_tokenizer
+from xdistil.models.compress import svd_embeddings
 from xdistil.models.folders import Loaded, load_model, save_model
 from xdistil.models.structs import Batch
 
@@ -99,7 +100,7 @@ def test_a_trimmed_vocabulary_cuts_the_seen_text_the_same(
     tokenizer: Tokenizer, sentences: list[Example]
 ) -> None:
     pieces = cut_pieces(sentences, TAGGING, tokenizer, 512)
-    kept = seen_vocabulary(tokenizer, pieces)
+    kept = choose_pieces(tokenizer, count_tokens([pieces], tokenizer))
     small = trim_tokenizer(tokenizer, kept)
     again = cut_pieces(sentences, TAGGING, small, 512)
     assert small.vocabulary_size == len(kept) < tokenizer.vocabulary_size / 2
