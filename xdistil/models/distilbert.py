@@ -15,7 +15,7 @@ from xdistil.models import heads
 from xdistil.models.fields import read_field
 from xdistil.models.layers import (
     Embeddings,
-    activate,
+    FeedForward,
     attend,
     dense,
     layer_norm,
@@ -116,7 +116,7 @@ class _Layer(nn.Module):
             hidden, mask, attention, deterministic
         )
         hidden = layer_norm(config, dtype, "sa_layer_norm")(attended + hidden)
-        wide = _FeedForward(config, dtype, name="ffn")(hidden, deterministic)
+        wide = FeedForward(config, dtype, "lin1", "lin2", name="ffn")(hidden, deterministic)
         return layer_norm(config, dtype, "output_layer_norm")(wide + hidden), probabilities
 
 
@@ -136,18 +136,3 @@ class _Attention(nn.Module):
         rate = config.attention_dropout
         context, probabilities = attend(query, key, value, mask, rate, attention, deterministic)
         return dense(config, config.hidden_size, self.dtype, "out_lin")(context), probabilities
-
-
-class _FeedForward(nn.Module):
-    """dropout(dense(activation(dense)))."""
-
-    config: DistilBertConfig
-    dtype: str
-
-    @nn.compact
-    def __call__(self, hidden: jax.Array, deterministic: bool) -> jax.Array:
-        config = self.config
-        wide = dense(config, config.intermediate_size, self.dtype, "lin1")(hidden)
-        wide = activate(config.activation, wide)
-        hidden = dense(config, config.hidden_size, self.dtype, "lin2")(wide)
-        return nn.Dropout(config.dropout)(hidden, deterministic)

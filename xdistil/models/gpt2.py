@@ -15,7 +15,7 @@ import numpy as np
 from flax import linen as nn
 
 from xdistil.models.fields import read_field
-from xdistil.models.layers import activate, attend, dense, embed, layer_norm, split_heads
+from xdistil.models.layers import FeedForward, attend, dense, embed, layer_norm, split_heads
 from xdistil.models.names import Names
 from xdistil.models.shape import EncoderConfig, check_shape, read_shape, write_shape
 from xdistil.models.structs import Batch
@@ -202,7 +202,7 @@ class _Layer(nn.Module):
         )
         hidden += attended
         normed = layer_norm(config, dtype, "ln_2")(hidden)
-        return hidden + _FeedForward(config, dtype, name="mlp")(
+        return hidden + FeedForward(config, dtype, "c_fc", "c_proj", name="mlp")(
             normed, deterministic
         ), probabilities
 
@@ -229,18 +229,3 @@ class _Attention(nn.Module):
         )
         out = dense(config, config.hidden_size, self.dtype, "c_proj")(context)
         return nn.Dropout(config.dropout)(out, deterministic), probabilities
-
-
-class _FeedForward(nn.Module):
-    """dropout(dense(activation(dense)))."""
-
-    config: GPT2Config
-    dtype: str
-
-    @nn.compact
-    def __call__(self, hidden: jax.Array, deterministic: bool) -> jax.Array:
-        config = self.config
-        wide = dense(config, config.intermediate_size, self.dtype, "c_fc")(hidden)
-        wide = activate(config.activation, wide)
-        out = dense(config, config.hidden_size, self.dtype, "c_proj")(wide)
-        return nn.Dropout(config.dropout)(out, deterministic)

@@ -189,6 +189,23 @@ def activate(name: str, wide: jax.Array) -> jax.Array:
     return ACTIVATIONS[name](wide)
 
 
+class FeedForward(nn.Module):
+    """dropout(dense(activation(dense))), in layers of the names `wide` and `narrow`."""
+
+    config: EncoderConfig
+    dtype: str
+    wide: str
+    narrow: str
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array, deterministic: bool) -> jax.Array:
+        config = self.config
+        hidden = dense(config, config.intermediate_size, self.dtype, self.wide)(hidden)
+        hidden = activate(config.activation, hidden)
+        hidden = dense(config, config.hidden_size, self.dtype, self.narrow)(hidden)
+        return nn.Dropout(config.dropout)(hidden, deterministic)
+
+
 class ResidualNorm(nn.Module):
     """norm(residual + dropout(dense(x)))."""
 
@@ -246,4 +263,4 @@ class PostNormLayer(nn.Module):
         self, hidden: jax.Array, mask: jax.Array, *more: Any, attention: bool, deterministic: bool
     ) -> tuple[jax.Array, jax.Array | None]:
         """The family's self-attention, normed: f[B,T,D] -> f[B,T,D], and its maps f[B,H,T,T]."""
-        raise NotImplementedError
+        raise NotImplementedError  # every family has its own

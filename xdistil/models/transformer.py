@@ -71,14 +71,14 @@ class Transformer(nn.Module):
 
         `same_segment` bool[B,T,T] says which pairs of positions are of one segment.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # every family has its own
 
     def classify(self, hidden: jax.Array, batch: Batch, deterministic: bool) -> jax.Array:
         """The last hidden state f[B,T,D] -> logits f[B,T,C] of segments, at each one's first piece.
 
         What stands elsewhere is never read.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # every family has its own
 
     def tag(self, hidden: jax.Array, deterministic: bool) -> jax.Array:
         """The last hidden state f[B,T,D] -> logits f[B,T,C] of pieces."""

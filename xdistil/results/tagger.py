@@ -1,4 +1,4 @@
-"""A trained model in use: texts in, labels out. The Python API behind predict.py.
+"""A trained model in JAX: what export, prediction and their checks stand on.
 
 Any folder that `load_model` opens will do, as long as it has a head: a student, a teacher, or a
 fine-tuned BERT or ELECTRA from elsewhere.
