@@ -118,7 +118,7 @@ def quantize_onnx(
         for stale in (path, path.with_name(RECORD)):
             stale.unlink(missing_ok=True)
         for candidate in _propose(tagger, whole, dev, place):
-            _write(tagger, candidate, place)
+            write_candidate(build_file(tagger, candidate.storage), candidate, place)
             size = place.stat().st_size
             trial = Trial(candidate.name, size, size + besides, None, None, False)
             if not max_bytes or trial.loaded <= max_bytes:
@@ -254,8 +254,8 @@ def choose_int8(name: str, weights: Sequence[Weight]) -> Candidate:
     )
 
 
-def _write(tagger: Tagger, candidate: Candidate, place: Path) -> None:
-    graph = build_file(tagger, candidate.storage)
+def write_candidate(graph: onnx.ModelProto, candidate: Candidate, place: Path) -> None:
+    """Writes a graph built with the candidate's storage, its products in int8 where it says so."""
     if not candidate.products:
         onnx.save_model(graph, str(place))
         return
@@ -286,7 +286,8 @@ def _order_by_harm(
     harm: dict[str, float] = {}
     for part in dict.fromkeys(weight.part for weight in weights):
         own = [weight for weight in weights if weight.part == part]
-        _write(tagger, choose_int8(part, own), place)
+        candidate = choose_int8(part, own)
+        write_candidate(build_file(tagger, candidate.storage), candidate, place)
         logits = OnnxModel(place).compute_logits(pieces, classes)[pieces.label_mask]
         harm[part] = float(np.abs(logits - expected).mean())
     return sorted(harm, key=lambda part: -harm[part])
