@@ -33,7 +33,7 @@ def test_the_license_of_the_teachers_card_is_passed_on(which, tmp_path):
     name = make_model(tmp_path / "mono", "license: cc-by-4.0")
     card = read_card(tmp_path, Experiment(teacher=Teacher(model=name)), which)
     assert card.data.license == "cc-by-4.0"
-    assert "`cc-by-4.0`, as stated by the card of `mono`." in card.text
+    assert f"`cc-by-4.0`, as stated by the card of `{name}`." in card.text
     assert "terms of their own" in card.text
 
 
@@ -57,7 +57,8 @@ def test_where_nobody_says_one_the_card_says_so(metadata, tmp_path):
     card = read_card(tmp_path, Experiment(teacher=Teacher(model=name)), "student")
     assert card.data.license is None
     assert "license:" not in card.content.partition("\n---\n")[0]
-    assert "No license is stated: the run was given none, and no card of `silent` sta" in card.text
+    told = f"No license is stated: the run was given none, and no card of `{name}` states one."
+    assert told in card.text
 
 
 def test_a_teacher_from_scratch_has_no_license(tmp_path):
@@ -76,7 +77,8 @@ def test_two_models_that_a_student_comes_from_must_agree(tmp_path):
     assert find_license(experiment, "teacher")["license"] == "mit"
     assert "license" not in find_license(experiment, "student")
     card = read_card(tmp_path, experiment, "student")
-    assert "the cards of `mit` and `gpl-3.0` state different ones" in card.text
+    mit, gpl = names.values()
+    assert f"the cards of `{mit}` and `{gpl}` state different ones" in card.text
     experiment.student.checkpoint = make_model(tmp_path / "another", "license: mit")
     assert find_license(experiment, "student")["license"] == "mit"
 

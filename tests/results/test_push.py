@@ -17,6 +17,7 @@ from tests.results.folders import TAGGING, WORDS, make_folder, train_tokenizer
 from xdistil.data.examples import Example
 from xdistil.errors import InputError
 from xdistil.results.export import export_onnx
+from xdistil.results.onnx_card import render_files
 from xdistil.results.push import push_folder
 from xdistil.results.tagger import open_tagger
 
@@ -86,6 +87,9 @@ def test_what_is_pushed_comes_back_byte_by_byte(copied, hub, tmp_path):
     whole = read_all(copied)
     bare = shutil.copytree(copied, tmp_path / "bare")
     shutil.rmtree(bare / "onnx")
+    fresh = shutil.copytree(bare, tmp_path / "fresh")
+    (fresh / "README.md").write_text(f"---\nlicense: mit\n---\n\n{render_files(fresh)}\n", "utf-8")
+    (tmp_path / "dev.tsv").write_text("Anna went to Berlin\tB-PER O O B-LOC\n" * 3)
     (copied / ".123.model.onnx").write_text("of a write that was cut off")
     (copied / "onnx" / ".hidden").write_text("likewise")
     older = {"LICENSE": b"kept", "onnx/model.onnx": b"of an older model", "pytorch_model.bin": b"k"}
@@ -93,7 +97,7 @@ def test_what_is_pushed_comes_back_byte_by_byte(copied, hub, tmp_path):
     pushes = [
         ([f"--model={copied}", "--push=org/tagger", "--private"], TOKEN),
         ([f"--model={bare}", "--push=org/older"], TOKEN),
-        ([f"--model={copied}", "--push=org/tagger"], TOKEN),  # as it is there already
+        ([f"--model={fresh}", "--push=org/fresh", f"--dev={tmp_path / 'dev.tsv'}"], TOKEN),
         ([f"--model={copied}", "--push=elsewhere/tagger"], TOKEN),
         ([f"--model={copied}", "--push=org/refused"], "hf_of_a_stranger"),
     ]
@@ -120,12 +124,14 @@ def test_what_is_pushed_comes_back_byte_by_byte(copied, hub, tmp_path):
         "LICENSE": b"kept",
         "pytorch_model.bin": b"k",
     }
+    assert hub.files["org/fresh"]["onnx/model.onnx"] == (fresh / "onnx/model.onnx").read_bytes()
+    assert b"`onnx/model.onnx` has " in hub.files["org/fresh"]["README.md"]
     for (code, _, error), status in ((elsewhere, "403"), (stranger, "401")):
         assert code == 2
         (line,) = error.splitlines()
         assert "could not be pushed as" in line
         assert status in line
-    assert set(hub.files) == {"org/tagger", "org/older"}
+    assert set(hub.files) == {"org/tagger", "org/older", "org/fresh"}
 
     tokenizer = [name for name in whole if name.startswith("tokenizer")]
     exported = sorted(["config.json", "onnx/model.onnx", *tokenizer])

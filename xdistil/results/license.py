@@ -4,7 +4,6 @@ Nothing is guessed: where nobody says it, it stays open.
 """
 
 import re
-from pathlib import Path
 
 import huggingface_hub
 
@@ -62,4 +61,4 @@ def read_license(name: str, revision: str) -> dict[str, str]:
 
 
 def _list(names: list[str]) -> str:
-    return " and ".join(f"`{Path(name).name if Path(name).exists() else name}`" for name in names)
+    return " and ".join(f"`{name}`" for name in names)
