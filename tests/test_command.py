@@ -1,13 +1,16 @@
 """train.py's arguments: every mistake is one sentence with the nearest name, and exit code 2."""
 
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import train
 from xdistil.commands.arguments import parse_command
+from xdistil.config import Stage
 from xdistil.errors import InputError
 
 ROOT = Path(train.__file__).parent
@@ -224,8 +227,8 @@ def test_the_program_exits_with_two_and_one_line(tmp_path):
 @pytest.mark.parametrize("config", ["ner", "classify"])
 def test_a_config_takes_the_variants_that_it_names(config, name):
     path = f"{ROOT}/configs/{config}.py"
-    fields = ("--config.data.folder=somewhere", "--config.teacher.model=something")
-    command = parse(f"--config={path}:{name}", "--workdir=x", *fields)
+    more = ("--config.data.folder=somewhere", "--config.teacher.model=something")
+    command = parse(f"--config={path}:{name}", "--workdir=x", *more)
     assert command.experiment.plan
     assert f"  {name}" in Path(path).read_text(encoding="utf-8")
     with pytest.raises(InputError, match=f"no variant {name + 'x'!r}: it takes .*{name}"):
@@ -248,3 +251,32 @@ def test_a_config_with_one_variant_takes_it_and_no_other(config):
 def test_every_config_opens_with_its_launch_line(path):
     text = path.read_text(encoding="utf-8")
     assert "python train.py --config=configs/" + path.name in text.split('"""')[1]
+
+
+def test_the_plan_of_the_page_on_plans_is_one_that_a_run_takes(tmp_path):
+    page = (ROOT / "docs" / "plans.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "my_plan.py").write_text(shown, encoding="utf-8")
+    more = ("--config.data.folder=somewhere", "--config.teacher.model=something")
+    command = parse(f"--config={tmp_path / 'my_plan.py'}", "--workdir=x", *more)
+    first, second = command.experiment.plan
+    assert (first.loss, first.data, first.temperature) == ("representation+logits", "all", 2.0)
+    assert (second.unfreeze, second.thaw_epochs) == ("gradual", 1.0)
+
+
+def test_the_page_on_plans_names_every_field_of_a_stage():
+    page = (ROOT / "docs" / "plans.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`(\w+)`", page.partition("## The fields")[2]))
+    named = {field.name for field in fields(Stage)} - {"name", "projections", "relation_heads"}
+    assert {name for name in named if not name.endswith("_weight")} <= told
+
+
+@pytest.mark.parametrize(
+    ("program", "told"), [("train.py", ["train.py"]), ("xdistil train", ["xdistil", "train"])]
+)
+def test_a_run_records_the_command_that_began_it(config, monkeypatch, program, told):
+    given = [config, "--workdir=x"]
+    begun = []
+    monkeypatch.setattr("xdistil.flow.run", lambda _, workdir, command: begun.append(command))
+    assert train.main(given, program) == 0
+    assert begun == [[*told, *given]]

@@ -166,6 +166,7 @@ class Experiment:
     distributed: str = ""  # several processes: auto (SLURM, TPU pod ...), or HOST:PORT,INDEX,COUNT
     speed_seconds: float = 10.0  # time spent on measuring the speed of teacher and student; 0: none
     export: str = ""  # the student as an ONNX file: onnx, or int8 for a quantized one beside it
+    license: str = ""  # of the models, for their cards, such as mit; empty: as what they come from
 
 
 CHOICES = {
@@ -188,6 +189,7 @@ CHOICES = {
     "dtype": ("float32", "bfloat16"),
     "export": ("", "onnx", "int8"),
 }
+LICENSE = r"[a-z0-9][a-z0-9.+-]*"  # how hubs write one
 LOSSES = ("representation", "attention", "relations", "logits", "labels")
 
 
@@ -290,6 +292,11 @@ def validate(experiment: Experiment) -> None:
         raise InputError(
             f"distributed is {experiment.distributed!r}: it is empty, auto, or "
             "HOST:PORT,INDEX,COUNT such as 10.0.0.1:1234,0,2."
+        )
+    if experiment.license and not re.fullmatch(LICENSE, experiment.license):
+        raise InputError(
+            f"license is {experiment.license!r}: it must be a name as hubs write them, in small "
+            "letters, such as apache-2.0."
         )
     for i, stage in enumerate(teacher.plan):
         if stage.loss != "labels" or stage.data != "train":

@@ -30,6 +30,7 @@ from xdistil.prepare import Prepared, prepare
 from xdistil.results.card import write_card
 from xdistil.results.export import check_exportable, check_packages
 from xdistil.results.figures import draw_figures
+from xdistil.results.license import find_license
 from xdistil.results.report import render_console, render_markdown
 from xdistil.setting import Setting
 from xdistil.stopping import Stop
@@ -113,7 +114,9 @@ def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) 
             claim_inputs(workdir, inputs)
             claim_workdir(workdir, experiment)
             digests = {name: digest for name, (_, digest) in inputs.items()}
-            write_json(workdir / "environment.json", describe_environment(command, digests))
+            licenses = {which: find_license(experiment, which) for which in ("teacher", "student")}
+            environment = describe_environment(command, digests) | {"licenses": licenses}
+            write_json(workdir / "environment.json", environment)
         return prepared
 
     prepared = first_process_first(make_ready)

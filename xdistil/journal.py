@@ -64,12 +64,21 @@ def describe_environment(command: list[str], fingerprints: dict[str, str]) -> di
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "platform": platform.platform(),
+        "cpu": _name_cpu(),
         "cpu_cores": os.cpu_count(),
         "devices": [device.device_kind for device in jax.devices()],
         "processes": jax.process_count(),
         "command": shlex.join(command),
         "data": fingerprints,
     }
+
+
+def _name_cpu() -> str:
+    """The processor as its maker calls it, where the system tells; its architecture elsewhere."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(errors="replace").splitlines() if told.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
 
 
 class Journal:

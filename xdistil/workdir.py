@@ -15,6 +15,7 @@ from xdistil.journal import write_json
 
 # What may differ when a run goes on: it changes no result, or what it names is compared by content.
 FREE = (
+    "license",
     "log_every",
     "speed_seconds",
     "checkpoint_minutes",

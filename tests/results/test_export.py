@@ -1,6 +1,7 @@
 """Files are written when they hold what they promise, and not otherwise; `xdistil export`."""
 
 import json
+import re
 import shutil
 from types import SimpleNamespace
 from typing import Any
@@ -18,9 +19,9 @@ from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.folders import save_model
 from xdistil.phases import export_student
 from xdistil.results import export, quantize
-from xdistil.results.card import _describe_export
-from xdistil.results.export import export_onnx
+from xdistil.results.export import cut, export_onnx
 from xdistil.results.graphs import builder
+from xdistil.results.onnx_card import render_files
 from xdistil.results.onnx_model import OnnxModel
 from xdistil.results.quantize import quantize_onnx
 from xdistil.results.tagger import open_tagger, record_input
@@ -231,6 +232,58 @@ def test_the_command_writes_both_files_and_tells_the_table(copied, tmp_path, cap
     assert "nothing passed in 0.0 MB" in capsys.readouterr().err
 
 
+def test_a_card_tells_of_the_files_beside_it_and_what_it_shows_runs(copied, tmp_path, capsys):
+    folder, opened, gold = copied
+    card = folder / "README.md"
+    shutil.rmtree(folder / "onnx")
+    card.write_text(f"# A student\n\n{render_files(folder)}\n\n## Limits\n", "utf-8")
+    write_tsv(tmp_path / "dev.tsv", gold, [example.labels for example in gold])
+    given = [f"--model={folder}", f"--dev={tmp_path / 'dev.tsv'}"]
+    assert command.main([*given, "--int8", f"--test={tmp_path / 'dev.tsv'}"]) == 0
+    capsys.readouterr()
+    told = card.read_text("utf-8")
+    size = (folder / "onnx/model_quantized.onnx").stat().st_size
+    assert f"(int8) has {size / 1e3:.1f} kB" in told
+    assert "+0.00 points on dev and +0.00 points on test, and no language" in told
+    assert "By script, float32 and this file: LATIN 100.00 and 100.00." in told
+    assert (told.startswith("# A student\n"), told.endswith("## Limits\n")) == (True, True)
+
+    (shown,) = re.findall(r"```python\n(.*?)```", told, re.DOTALL)
+    given_names: dict[str, Any] = {}
+    text = "Anna went to Berlin"
+    exec(shown.replace("FOLDER", str(folder)).replace("Some text", text), given_names)
+    pieces = cut(opened, [Example(tuple(text.split()), None, "en")])
+    np.testing.assert_allclose(
+        given_names["logits"][0], opened.compute_logits(pieces), rtol=0, atol=1e-4
+    )
+
+    assert command.main(given) == 0  # without --int8, whose file is of the past
+    capsys.readouterr()
+    told = card.read_text("utf-8")
+    assert "model.onnx` has" in told
+    assert "int8" not in told
+    card.write_text("# Somebody's own card\n", "utf-8")
+    assert command.main(given) == 0
+    assert card.read_text("utf-8") == "# Somebody's own card\n"
+
+
+@pytest.mark.parametrize("kind", ["bert", "classes", "roberta"])
+def test_the_card_feeds_the_inputs_that_a_file_has(kind, tmp_path, tokenizer):
+    task = CLASSES if kind == "classes" else TAGGING
+    folder = make_folder(tmp_path / kind, kind.replace("classes", "bert"), task, tokenizer)
+    opened = open_tagger(str(folder))
+    text = "Anna went to Berlin"
+    words = tuple(text.split()) if task is TAGGING else (text,)
+    path = export_onnx(opened, folder, [Example(words, None, "en")])
+    (shown,) = re.findall(r"```python\n(.*?)```", render_files(folder), re.DOTALL)
+    given: dict[str, Any] = {}
+    exec(shown.replace("FOLDER", str(folder)).replace("Some text", text), given)
+    expected = opened.compute_logits(cut(opened, [Example(words, None, "en")]))
+    got = given["logits"][0] if task is TAGGING else given["logits"]
+    np.testing.assert_allclose(got, expected[: len(got)], rtol=0, atol=1e-4)
+    assert set(given["given"]) == set(OnnxModel(path)._inputs)
+
+
 def test_a_run_exports_its_student_and_survives_a_refusal(copied, tmp_path, monkeypatch, caplog):
     folder, _, gold = copied
     shutil.rmtree(folder / "onnx")
@@ -246,10 +299,7 @@ def test_a_run_exports_its_student_and_survives_a_refusal(copied, tmp_path, monk
     assert record["bytes"] == (folder / "onnx/model.onnx").stat().st_size
     assert (record["chosen"], record["refused"]) == ("int8", None)
     assert (folder / "onnx/model_quantized.onnx").exists()
-    record = json.loads(json.dumps(record, allow_nan=False))
-    told = _describe_export(record)
-    assert "(int8) has " in told
-    assert "+0.00 points on dev and +0.00 points on test" in told
+    json.dumps(record, allow_nan=False)
 
     monkeypatch.setattr(export, "TOLERANCE", 0.0)
     record = export_student(setting)
@@ -267,6 +317,10 @@ def test_a_run_exports_its_student_and_survives_a_refusal(copied, tmp_path, monk
         (["--model=none", "--dev=x.tsv"], "--model=none is no folder"),
         (["--model=.", "--dev=x.tsv", "--max-mb=5"], "ask for it with --int8"),
         (["--model=.", "--dev=x.tsv", "--int8", "--max-mb=nan"], "must be a number above 0"),
+        (["--model=."], "--dev is missing"),
+        (["--model=.", "--push=org/x", "--int8"], "--dev is missing"),
+        (["--model=.", "--dev=x.tsv", "--private"], "name it with --push"),
+        (["--model=.", "--push=tagger"], "--push='tagger' is no name of a repository"),
         (["--model=.", "--dev=x.tsv", "--fast"], "'--fast' is no option of xdistil export"),
     ],
 )

@@ -20,6 +20,15 @@ def _tags(macro: float, **languages: float | None) -> dict:
     return {"macro_f1": macro, "micro_f1": macro - 0.01, "per_language": per_language}
 
 
+ENVIRONMENT = {
+    "packages": dict.fromkeys(("jax", "flax", "optax"), "1"),
+    "data": {},
+    "cpu": "a processor",
+    "cpu_cores": 2,
+    "devices": ["cpu"],
+    "command": "xdistil train",
+    "licenses": {"teacher": {}, "student": {}},
+}
 RESULTS = {
     "format": 1,
     "task": "tagging",
@@ -259,16 +268,9 @@ def test_without_labels_and_gold_no_table_speaks_of_f1():
 
 @pytest.mark.parametrize("which", ["teacher", "student"])
 def test_a_card_without_labels_and_gold_speaks_of_agreement(which, tmp_path):
-    environment = {
-        "packages": dict.fromkeys(("jax", "flax", "optax"), "1"),
-        "data": {},
-        "cpu_cores": 2,
-        "devices": ["cpu"],
-        "command": "xdistil train",
-    }
     experiment = Experiment(plan=d42())
     experiment.data.transfer, experiment.teacher.finetune = "texts.txt", False
-    card = render_card(tmp_path, which, without_labels(test=False), experiment, environment)
+    card = render_card(tmp_path, which, without_labels(test=False), experiment, ENVIRONMENT)
     assert "labels: labels on train" not in card
     assert "generated" not in card
     if which == "student":
@@ -277,7 +279,7 @@ def test_a_card_without_labels_and_gold_speaks_of_agreement(which, tmp_path):
         assert "Its worst languages on held-out texts: en 91.00, de 97.00." in card
     else:
         assert "fine-tuned elsewhere" in card
-    card = render_card(tmp_path, which, without_labels(test=True), experiment, environment)
+    card = render_card(tmp_path, which, without_labels(test=True), experiment, ENVIRONMENT)
     assert {"student": "macro-F1 on test 81.23", "teacher": "macro-F1 on test 88.00"}[which] in card
 
 

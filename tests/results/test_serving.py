@@ -1,10 +1,18 @@
 """A folder in use: places in texts, backends that agree, and an environment without JAX."""
 
+import contextlib
+import dataclasses
+import http.client
 import json
+import os
+import re
+import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -208,3 +216,48 @@ def test_mistakes_are_one_sentence(folders, tmp_path):
     (tmp_path / "onnx/model.onnx").write_bytes(b"no graph")
     with pytest.raises(InputError, match=r"model.onnx is no ONNX file that can be run"):
         xdistil.load(str(tmp_path), backend="onnx")
+
+
+def test_the_service_of_the_page_answers_as_the_model_does(folders, tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"<!-- service -->\n```python\n(.*?)```", page, re.DOTALL)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for word, other in (
+        ('"FOLDER"', repr(str(folders / "bert"))),
+        ('"int8"', '"onnx"'),
+        ('("0.0.0.0", 8000)', repr(("127.0.0.1", port))),
+    ):
+        assert shown.count(word) == 1
+        shown = shown.replace(word, other)
+    (tmp_path / "service.py").write_text(shown, encoding="utf-8")
+    here = str(Path(__file__).parents[2])
+    service = subprocess.Popen(
+        [sys.executable, str(tmp_path / "service.py")],
+        env={**os.environ, "PYTHONPATH": here},
+        stderr=subprocess.DEVNULL,
+    )
+
+    def ask(body: bytes) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("POST", "/", body)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    try:
+        for _ in range(600):
+            with contextlib.suppress(ConnectionRefusedError):
+                ask(b"[]")
+                break
+            time.sleep(0.1)
+        texts = _draw(20)
+        tagged = _open(folders, "bert", "onnx").tag(texts)
+        expected = [[dataclasses.asdict(entity) for entity in each.entities] for each in tagged]
+        assert any(expected)
+        assert ask(json.dumps(texts).encode()) == (200, expected)
+        code, told = ask(b'"one text"')
+        assert (code, list(told)) == (400, ["error"])
+    finally:
+        service.kill()
+        service.wait()

@@ -30,7 +30,7 @@ def main(arguments: list[str], program: str = "train.py") -> int:
         if command.dry_run:
             print(describe(command.experiment))
         else:
-            run(command.experiment, command.workdir, [sys.argv[0], *arguments])
+            run(command.experiment, command.workdir, [*program.split(), *arguments])
     except InputError as error:
         return _tell(program, str(error), 2)
     except DivergenceError as error:

@@ -8,6 +8,7 @@ from xdistil.errors import InputError
 # Large files of other frameworks stay on the hub, and pickles where there is anything else.
 _FILES = ["config.json", "model*.safetensors", "model.safetensors.index.json"]
 _TOKENIZER = ["*token*.json", "vocab.*", "merges.txt", "*.model"]
+_CARD = "README.md"
 _FLAX = "flax_model.msgpack"
 _PICKLES = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
 
@@ -33,6 +34,15 @@ def find_exported(name: str, revision: str, file: str) -> Path:
     if _is_folder(name):
         return Path(name)
     return _download(name, revision, ["config.json", *_TOKENIZER, file])
+
+
+def find_card(name: str, revision: str = "main") -> Path | None:
+    """The README.md of a folder or hub id; None where there is none, or none can be reached."""
+    try:
+        folder = Path(name) if _is_folder(name) else _download(name, revision, [_CARD])
+    except InputError:
+        return None
+    return folder / _CARD if (folder / _CARD).is_file() else None
 
 
 def _is_folder(name: str) -> bool:

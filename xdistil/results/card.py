@@ -1,6 +1,7 @@
 """A model folder's README.md: a model card with metadata that hubs read, and how it was made.
 
-Everything in it comes from results.json, config.json and environment.json of its run.
+Everything in it comes from results.json, config.json and environment.json of its run, and from the
+ONNX files that stand beside it.
 """
 
 import os
@@ -10,10 +11,11 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from xdistil.config import Experiment, Stage
+from xdistil.config import Experiment, Stage, Student
 from xdistil.data.examples import UNKNOWN_LANGUAGE
 from xdistil.distill.plan import without_labels
 from xdistil.errors import InputError
+from xdistil.results.onnx_card import render_files
 from xdistil.results.report import (
     AGREEMENT,
     HELD_OUT,
@@ -33,9 +35,17 @@ _METRICS = {"f1": "f1", "accuracy": "accuracy"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _WORST = 5
 _NOTHING: dict[str, dict] = {"per_language": {}}
-_CITATIONS = """\
-The method is that of Subhabrata Mukherjee and Ahmed Hassan Awadallah, XtremeDistil: Multi-stage
-Distillation for Massive Multilingual Models, ACL 2020."""
+_CITATION = """\
+The method is that of XtremeDistil ([arXiv:2004.05686](https://arxiv.org/abs/2004.05686)):
+
+```bibtex
+@inproceedings{mukherjee2020xtremedistil,
+  title = {{XtremeDistil}: Multi-stage Distillation for Massive Multilingual Models},
+  author = {Mukherjee, Subhabrata and Hassan Awadallah, Ahmed},
+  booktitle = {Proceedings of ACL},
+  year = {2020}
+}
+```"""
 
 
 def write_card(
@@ -92,7 +102,8 @@ def render_card(
 ) -> str:
     """The card's text: YAML, then Markdown. Arguments as those of `write_card`."""
     split = scored_split(results)
-    metadata = _describe_metadata(which, results, experiment, split)
+    license = environment["licenses"][which]
+    metadata = _describe_metadata(which, results, experiment, split, license)
     model = results[which]
     kind = results["task"]
     size = (
@@ -110,20 +121,32 @@ def render_card(
         f"# {metadata.model_name}",
         f"A {which} for {_name_task(kind)}: {score}. {size}",
         "## Use",
-        _describe_use(folder, kind, which == "student" and experiment.student.kind == "bilstm"),
+        _describe_use(kind, which == "student" and experiment.student.kind == "bilstm"),
+        render_files(folder),
         *_render_languages(results, split),
-        "## How it was made",
-        _describe_making(which, results, experiment, environment),
     ]
     if which == "student":
         parts += ["## Beside its teacher", " ".join(describe_outcome(results))]
-        parts += [_describe_speed(results, environment), _describe_export(results.get("export"))]
-    parts += ["## Limits", _describe_limits(results, which, split), _CITATIONS]
+        parts += [_describe_speed(results, environment)]
+    parts += [
+        "## How it was made",
+        _describe_making(which, results, experiment, environment),
+        "## Limits",
+        _describe_limits(results, which, split),
+        "## License",
+        _describe_license(license),
+        "## Citation",
+        _CITATION,
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _describe_metadata(
-    which: str, results: dict[str, Any], experiment: Experiment, split: str
+    which: str,
+    results: dict[str, Any],
+    experiment: Experiment,
+    split: str,
+    license: dict[str, str],
 ) -> ModelCardData:
     kind = results["task"]
     data = experiment.data
@@ -151,6 +174,9 @@ def _describe_metadata(
     ]
     return ModelCardData(
         language=sorted(languages.keys() - {UNKNOWN_LANGUAGE}) or None,
+        license=license.get("license"),
+        license_name=license.get("license_name"),
+        license_link=license.get("license_link"),
         base_model=base if _HUB_ID.fullmatch(base) and not Path(base).exists() else None,
         pipeline_tag=_PIPELINES[kind],
         library_name="xdistil",
@@ -166,19 +192,14 @@ def _name_task(kind: str) -> str:
     return "named-entity tagging" if kind == "tagging" else "text classification"
 
 
-def _describe_use(folder: Path, kind: str, is_bilstm: bool) -> str:
+def _describe_use(kind: str, is_bilstm: bool) -> str:
     texts = "FILE" if kind == "tagging" else "FILE  # one text a line, or two with a tab between"
     answer = 'tag(["Some text"])[0].entities' if kind == "tagging" else 'classify(["Some text"])[0]'
     blocks = [
+        "FOLDER is this folder, or its name on the hub where it lies there:",
         f"```bash\nxdistil predict --model=FOLDER --input={texts}\n```",
         f'```python\nimport xdistil\n\nprint(xdistil.load("FOLDER").{answer})\n```',
     ]
-    if (folder / "onnx" / "model.onnx").exists():
-        blocks.append(
-            "```python\nimport onnxruntime, tokenizers\n\n"
-            'tokenizer = tokenizers.Tokenizer.from_file("FOLDER/tokenizer.json")\n'
-            'session = onnxruntime.InferenceSession("FOLDER/onnx/model.onnx")\n```'
-        )
     if is_bilstm:
         blocks.append(
             "`transformers.AutoTokenizer` opens the tokenizer; `AutoModel` refuses the folder, for "
@@ -226,20 +247,56 @@ def _describe_making(
     data = [f"- {name}: `{digest[:16]}`" for name, digest in environment["data"].items()]
     return "\n\n".join(
         [
-            "\n".join(stages),
+            _describe_origin(which, experiment),
+            *(["\n".join(stages)] if stages else []),
             f"Seed {results['seed']}; chosen on {results['selected_on']}; {versions}, "
-            f"{environment['cpu_cores']} CPU cores, {', '.join(environment['devices'])}.",
+            f"{_name_machine(environment)}, {', '.join(environment['devices'])}.",
             f"```bash\n{environment['command']}\n```",
             "SHA-256 of what it was made from (first digits):\n\n" + "\n".join(data),
         ]
     )
 
 
+def _describe_origin(which: str, experiment: Experiment) -> str:
+    teacher = experiment.teacher
+    if teacher.signals:
+        origin = f"a file of signals, `{teacher.signals}`"
+    elif teacher.model:
+        how = "fine-tuned on the labels" if teacher.finetune else "as it was"
+        origin = f"`{teacher.model}`, {how}"
+    else:
+        origin = (
+            f"a transformer of {teacher.layers} layers of {teacher.hidden_size}, trained from "
+            "scratch on the labels"
+        )
+    if which == "teacher":
+        return f"It is {origin}."
+    return f"It is {_name_student(experiment.student)}. Its teacher is {origin}."
+
+
+def _name_student(student: Student) -> str:
+    if student.keep_layers:
+        return f"made of layers of its teacher ({student.keep_layers})"
+    if student.checkpoint:
+        return f"a transformer that began as `{student.checkpoint}`"
+    if student.kind == "bilstm":
+        return (
+            f"a BiLSTM of {student.hidden_size} units each way over word embeddings of "
+            f"{student.embedding_size}"
+        )
+    return f"a transformer of {student.layers} layers of {student.hidden_size}"
+
+
+def _name_machine(environment: dict[str, Any]) -> str:
+    return f"{environment['cpu_cores']} CPU cores ({environment['cpu']})"
+
+
 def _describe_stage(stage: Stage) -> str:
     thaw = ", thawing from the head downwards" if stage.unfreeze == "gradual" else ""
+    share = f"{100 * stage.label_fraction:g}% of " if stage.label_fraction < 1 else ""
     return (
-        f"{stage.name}: {stage.loss} on {stage.data} texts, at most {stage.epochs:g} epochs, "
-        f"learning rate {stage.lr:g}{thaw}"
+        f"{stage.name}: {stage.loss} on {share}{stage.data} texts, at most {stage.epochs:g} "
+        f"epochs, learning rate {stage.lr:g}{thaw}"
     )
 
 
@@ -249,29 +306,9 @@ def _describe_speed(results: dict[str, Any], environment: dict[str, Any]) -> str
         return ""
     single, many = (speedup[name]["student_seconds"]["median"] for name in ("single", "batch_32"))
     return (
-        f"Measured on {environment['cpu_cores']} CPU cores ({speedup['device']}, "
-        f"{speedup['dtype']}): {format_duration(single)} for one sentence and "
+        f"Measured in JAX on {speedup['device']} in {speedup['dtype']}, "
+        f"{_name_machine(environment)}: {format_duration(single)} for one sentence and "
         f"{format_duration(many)} for 32 at once, tokenisation apart."
-    )
-
-
-def _describe_export(export: dict[str, Any] | None) -> str:
-    """The ONNX files, and how the one in int8 did at the gate; `export` as results.json has it."""
-    if export is None or export["bytes"] is None:
-        return ""
-    told = f"`onnx/model.onnx` has {format_bytes(export['bytes'])}."
-    if export.get("chosen") is None:
-        return told
-    trial = export["tried"][-1]
-    changes = " and ".join(
-        f"{100 * (verdict['small'] - verdict['whole']):+.2f} points on {split}"
-        for split in ("dev", "test")
-        if (verdict := trial[split])
-    )
-    return (
-        f"{told} `onnx/model_quantized.onnx` ({trial['name']}) has {format_bytes(trial['bytes'])}, "
-        f"with tokenizer and config {format_bytes(trial['loaded'])}; against float32 it scores "
-        f"{changes}, and no language is significantly worse."
     )
 
 
@@ -295,3 +332,11 @@ def _describe_limits(results: dict[str, Any], which: str, split: str) -> str:
         "far lower, and biases of the labels and of the teacher are passed on."
     )
     return " ".join(lines)
+
+
+def _describe_license(license: dict[str, str]) -> str:
+    told = f"No license is stated: {license.get('unknown')}."
+    if "license" in license:
+        named = " ".join(license[key] for key in ("license", "license_name") if key in license)
+        told = f"`{named}`, as stated by {license['said_by']}."
+    return f"{told} The texts and labels that it learnt from may have terms of their own."
