@@ -4,7 +4,7 @@ python train.py --config=configs/classify.py:d4.2 --config.data.folder=FOLDER \
     --config.teacher.model=MODEL --workdir=runs/classify
 
 FOLDER holds train.tsv, dev.tsv, test.tsv, labels.tsv and transfer.txt; MODEL is an HF folder or a
-hub id of a BERT, ELECTRA, RoBERTa, XLM-RoBERTa, CamemBERT or DeBERTa-v2.
+hub id of a family in docs/teachers.md.
 
 Cost and test accuracy to expect, with MiniLM (6 x 384) as the teacher and data.limit=2000, on 2
 busy CPU cores: SST-2 (English) 7 minutes, teacher 84, student 81, labels only 77; entailment in

@@ -4,7 +4,7 @@ python train.py --config=configs/ner.py:d4.2 --config.data.folder=FOLDER \
     --config.teacher.model=MODEL --workdir=runs/ner
 
 FOLDER holds train.tsv, dev.tsv, test.tsv, labels.tsv and transfer.txt; MODEL is an HF folder or a
-hub id of a BERT, ELECTRA, RoBERTa, XLM-RoBERTa, CamemBERT or DeBERTa-v2.
+hub id of a family in docs/teachers.md.
 
 Cost and test macro-F1 to expect, of WikiANN in five languages with MiniLM (6 x 384) as the teacher:
 d4.2 with data.limit=10000 and data.transfer_limit=20000 takes under an hour on 2 busy CPU cores

@@ -28,7 +28,7 @@ from xdistil.phases import (
 )
 from xdistil.prepare import Prepared, prepare
 from xdistil.results.card import write_card
-from xdistil.results.export import check_exportable, check_packages
+from xdistil.results.export import check_packages
 from xdistil.results.figures import draw_figures
 from xdistil.results.license import find_license
 from xdistil.results.report import render_console, render_markdown
@@ -120,8 +120,6 @@ def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) 
         return prepared
 
     prepared = first_process_first(make_ready)
-    if experiment.export:
-        check_exportable(prepared.student)
     log.info("%s\n\n%s\n", describe_data(prepared), describe_plan(experiment, prepared))
     journal = Journal(workdir, writes=jax.process_index() == 0)
     try:

@@ -20,13 +20,14 @@ CLASSES = Task("classification", ("no", "yes"))
 LETTERS = "abcdefghijklmnopqrstuvwxyzé中."
 # The model type that a folder may name beside a tokenizer; Multilingual-MiniLM is a BERT.
 KINDS = (
-    *("roberta", "xlm-roberta", "xlm-roberta in a bert", "deberta-v2"),
+    *("roberta", "xlm-roberta", "xlm-roberta in a bert", "deberta-v2", "rembert"),
     *("gpt2", "modernbert", "gemma in a modernbert"),
 )
 SPECIAL = {  # pieces around and between two texts
     "roberta": ["<s>", "</s>", "</s>", "</s>"],
     "xlm-roberta": ["<s>", "</s>", "</s>", "</s>"],
     "deberta-v2": ["[CLS]", "[SEP]", "[SEP]"],
+    "rembert": ["[CLS]", "[SEP]", "[SEP]"],
     "gpt2": [],
     "modernbert": ["[CLS]", "[SEP]", "[SEP]"],
     "gemma": ["<bos>", "<eos>", "<eos>"],
@@ -87,6 +88,9 @@ def make_unigram(kind: str) -> transformers.PreTrainedTokenizerBase:
         special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
         vocabulary = [(piece, 0.0) for piece in special] + pieces
         return transformers.DebertaV2Tokenizer(vocab=vocabulary, unk_id=3)
+    if kind == "rembert":
+        special = ["<pad>", "</s>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
+        return transformers.RemBertTokenizer(vocab=[*((piece, 0.0) for piece in special), *pieces])
     special = ["<s>", "<pad>", "</s>", "<unk>"]
     vocabulary = [*((piece, 0.0) for piece in special), *pieces, ("<mask>", 0.0)]
     return transformers.XLMRobertaTokenizer(vocab=vocabulary)

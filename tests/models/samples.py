@@ -19,6 +19,7 @@ from xdistil.models.folders import Model
 from xdistil.models.gpt2 import GPT2Config
 from xdistil.models.modernbert import ModernBertConfig
 from xdistil.models.mpnet import MPNetConfig
+from xdistil.models.rembert import RemBertConfig
 from xdistil.models.shape import EncoderConfig
 from xdistil.models.structs import Batch, Output, Params
 from xdistil.models.transformer import Transformer
@@ -135,6 +136,19 @@ ALBERT = AlbertConfig(
     padding_id=4,
     initializer_range=0.3,
 )
+REMBERT = RemBertConfig(
+    vocabulary_size=53,
+    embedding_size=7,
+    hidden_size=15,
+    layers=2,
+    heads=5,
+    intermediate_size=25,
+    positions=16,
+    activation="relu",
+    padding_id=4,
+    initializer_range=0.3,
+    classifier_dropout=0.2,
+)
 GPT2 = GPT2Config(
     vocabulary_size=53,
     embedding_size=18,
@@ -148,7 +162,7 @@ GPT2 = GPT2Config(
     padding_id=4,
     initializer_range=0.3,
 )
-CONFIGS = (BERT, ELECTRA, ROBERTA, DEBERTA, DISTILBERT, MPNET, MODERNBERT, ALBERT, GPT2)
+CONFIGS = (BERT, ELECTRA, ROBERTA, DEBERTA, DISTILBERT, MPNET, MODERNBERT, ALBERT, REMBERT, GPT2)
 BILSTM = BiLSTMConfig(
     vocabulary_size=53, embedding_size=7, hidden_size=9, projection_size=12, padding_id=4
 )

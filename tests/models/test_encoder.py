@@ -16,6 +16,7 @@ from tests.models.samples import (
     GPT2,
     MODERNBERT,
     MPNET,
+    REMBERT,
     ROBERTA,
     make_encoder,
     make_params,
@@ -43,6 +44,7 @@ RECORDED = [
     "modernbert_classification",
     "albert_tagging",
     "gpt2_classification",
+    "rembert_classification",
     "flax_bert",
 ]
 MODELS = [
@@ -54,6 +56,7 @@ MODELS = [
     make_encoder(MPNET, "tagging", 4),
     make_encoder(MODERNBERT, "classification", 4),  # of the mean over the segment
     make_encoder(ALBERT, "tagging", 4),
+    make_encoder(REMBERT, "tagging", 4),
     make_encoder(GPT2, "classification", 4),  # of the last piece
 ]
 

@@ -20,9 +20,14 @@ from tests.models.samples import (
     GPT2,
     MODERNBERT,
     MPNET,
+    REMBERT,
     make_encoder,
     make_params,
+    make_segments,
     make_tiny_tokenizer,
+    pack_row,
+    run,
+    run_with_dropout,
 )
 from xdistil.config import Stage
 from xdistil.data.examples import Task
@@ -123,6 +128,9 @@ def test_gpt2_takes_the_end_of_texts_for_padding_where_it_has_none() -> None:
         (ALBERT, {"num_hidden_groups": 0}, "3 layers in 0 groups"),
         (ALBERT, {"num_hidden_layers": 10**7}, "1024 layers at most"),
         (ALBERT, {"embedding_size": 0}, "embedding_size is 0"),
+        (REMBERT, {"input_embedding_size": 0}, "input_embedding_size is 0"),
+        (REMBERT, {"classifier_dropout_prob": 2}, "classifier_dropout_prob is 2"),
+        (REMBERT, {"is_decoder": True}, "is_decoder is True; only False"),
         (GPT2, {"add_cross_attention": True}, "add_cross_attention is True"),
         (GPT2, {"n_inner": -1}, "n_inner is -1"),
         (GPT2, {"attn_pdrop": float("nan")}, "attn_pdrop is nan"),
@@ -194,3 +202,28 @@ def test_every_rate_of_dropout_is_set_at_once(config: EncoderConfig) -> None:
             assert getattr(changed, field.name) == 0.25
         else:
             assert getattr(changed, field.name) == getattr(config, field.name)
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        (DISTILBERT, "classification"),
+        (MODERNBERT, "tagging"),
+        (ALBERT, "tagging"),
+        (REMBERT, "tagging"),
+        (GPT2, "tagging"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else each.model_type,
+)
+def test_a_rate_of_the_classifier_falls_on_what_it_reads_alone(
+    config: EncoderConfig, kind: str
+) -> None:
+    quiet = with_dropout(make_encoder(config, kind, 3), 0.0)
+    rate: dict[str, Any] = {"classifier_dropout": 0.5}
+    model = quiet.clone(config=dataclasses.replace(quiet.config, **rate))
+    params, batch = make_params(model), pack_row(make_segments(), config.padding_id)
+    calm, noisy = run(model, params, batch), run_with_dropout(model, params, batch)
+    np.testing.assert_allclose(noisy.hidden[-1], calm.hidden[-1], rtol=0, atol=1e-5)
+    assert np.abs(noisy.logits - calm.logits).max() > 0.1
+    without = run_with_dropout(quiet, params, batch)
+    np.testing.assert_allclose(without.logits, calm.logits, rtol=0, atol=1e-5)

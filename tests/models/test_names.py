@@ -91,6 +91,16 @@ def test_the_parts_that_the_library_asks_for_are_called_the_same_everywhere(conf
             "albert.encoder.albert_layer_groups.1.albert_layers.0.ffn.weight",
         ),
         ("albert", "pooler/dense/kernel", "albert.pooler.weight"),
+        (
+            "rembert",
+            "embeddings_project/kernel",
+            "rembert.encoder.embedding_hidden_mapping_in.weight",
+        ),
+        (
+            "rembert",
+            "encoder/layer/1/intermediate/dense/kernel",
+            "rembert.encoder.layer.1.intermediate.dense.weight",
+        ),
         ("gpt2", "embeddings/position_embeddings/embedding", "transformer.wpe.weight"),
         ("gpt2", "encoder/layer/1/ln_2/scale", "transformer.h.1.ln_2.weight"),
         ("gpt2", "classifier/score/kernel", "score.weight"),

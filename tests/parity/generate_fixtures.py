@@ -1,10 +1,12 @@
-"""Write the PyTorch fixtures of tests/models: `python -m tests.parity.generate_fixtures`.
+"""Write PyTorch fixtures of tests/models: `python -m tests.parity.generate_fixtures FAMILY ...`.
 
+Without a name those of all families are written, whose bytes depend on the release of PyTorch.
 Each folder holds a small random model as PyTorch saved it, and what PyTorch answered. The folder
 flax_bert is made by tests/parity/generate_flax_fixture.py, in an environment of its own.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +23,16 @@ FAMILIES = {  # with the kinds of task: the later ones' heads are alike enough f
     "modernbert": ("classification",),
     "albert": ("tagging",),
     "gpt2": ("classification",),
+    "rembert": ("classification",),
 }
 FOLDER = Path(__file__).parents[1] / "models" / "fixtures"
 
 
-def main() -> None:
-    """Write a folder for each family and kind of task."""
+def main(wanted: list[str]) -> None:
+    """Write a folder for each of these families (none: all) and kind of task."""
     for seed, (family, kinds) in enumerate(FAMILIES.items()):
+        if wanted and family not in wanted:
+            continue
         for kind in kinds:
             model = make_model(family, kind, seed)
             folder = FOLDER / f"{family}_{kind}"
@@ -54,4 +59,4 @@ def write_pickles(state: dict[str, torch.Tensor], kind: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

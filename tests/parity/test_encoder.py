@@ -97,6 +97,9 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("albert", "tagging", {}),
     ("albert", "classification", {"type_vocab_size": 1, "num_hidden_groups": 1}),
+    ("rembert", "tagging", {}),
+    ("rembert", "classification", {"type_vocab_size": 1, "hidden_act": "gelu_new"}),
+    ("rembert", "classification", {"input_embedding_size": 27, "num_attention_heads": 1}),
     ("gpt2", "tagging", {}),
     (
         "gpt2",

@@ -14,7 +14,12 @@ CLASSES = Task("classification", ("no", "yes"))
 
 
 @pytest.mark.parametrize(
-    ("family", "file"), [("xlm-roberta", "sentencepiece.bpe.model"), ("deberta-v2", "spm.model")]
+    ("family", "file"),
+    [
+        ("xlm-roberta", "sentencepiece.bpe.model"),
+        ("deberta-v2", "spm.model"),
+        ("rembert", "sentencepiece.model"),
+    ],
 )
 def test_a_converted_tokenizer_cuts_as_sentencepiece_does(
     family: str, file: str, tmp_path: Path
@@ -31,6 +36,15 @@ def test_a_converted_tokenizer_cuts_as_sentencepiece_does(
             "bos_piece": "[CLS]",
             "eos_piece": "[SEP]",
             "unk_piece": "[UNK]",
+        }
+    if family == "rembert":
+        special = {
+            "pad_id": 0,
+            "eos_id": 1,
+            "unk_id": 2,
+            "bos_id": -1,
+            "pad_piece": "<pad>",
+            "control_symbols": ["[CLS]", "[SEP]", "[MASK]"],
         }
     sentencepiece.SentencePieceTrainer.train(
         input=str(tmp_path / "texts"),
@@ -59,6 +73,7 @@ def test_a_converted_tokenizer_cuts_as_sentencepiece_does(
                 for p in own.encode_as_pieces(text)
             ]
             assert names[1:-1] == cut
+            assert [pieces.tokens[0], pieces.tokens[-1]] == [opened.cls, opened.sep]
             if family == "xlm-roberta":  # fairseq: <s>, <pad>, </s>, <unk>, then the rest
                 assert pieces.tokens[1:-1].tolist() == [
                     3 if piece == 0 else piece + 1 for piece in own.encode(text)

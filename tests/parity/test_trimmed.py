@@ -28,6 +28,7 @@ KINDS = {
     "distilbert": "wordpiece",
     "mpnet": "wordpiece",
     "albert": "deberta",
+    "rembert": "deberta",
     "modernbert": "bytes",
     "roberta": "bytes",
     "xlm-roberta": "unigram",
@@ -49,7 +50,7 @@ def write_folder(model_type: str, folder: Path, pickled: bool) -> Path:
     shape["pad_token_id"] = tokenizer.pad_token_id
     if model_type == "distilbert":
         shape |= {"dim": 18, "hidden_dim": 25, "n_layers": 2, "n_heads": 3}
-    if model_type == "modernbert":
+    if model_type in ("modernbert", "rembert"):
         names = ("bos", "eos", "cls", "sep")
         shape |= {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in names}
     config = transformers.AutoConfig.for_model(model_type, **shape)

@@ -113,6 +113,20 @@ ALBERT: dict[str, Any] = {
     "pad_token_id": 4,
     "layer_norm_eps": 1e-6,
 }
+REMBERT: dict[str, Any] = {
+    "vocab_size": 57,
+    "input_embedding_size": 10,
+    "output_embedding_size": 23,
+    "hidden_size": 27,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 9,
+    "intermediate_size": 37,
+    "max_position_embeddings": 19,
+    "type_vocab_size": 2,
+    "hidden_act": "relu",
+    "pad_token_id": 4,
+    "layer_norm_eps": 1e-6,
+}
 GPT2: dict[str, Any] = {
     "vocab_size": 57,
     "n_embd": 27,
@@ -136,6 +150,7 @@ SIZES = {
     "mpnet": MPNET,
     "modernbert": MODERNBERT,
     "albert": ALBERT,
+    "rembert": REMBERT,
     "gpt2": GPT2,
 }
 AUTO = {

@@ -15,7 +15,9 @@ from tests.models.samples import (
     DISTILBERT,
     ELECTRA,
     GPT2,
+    MODERNBERT,
     MPNET,
+    REMBERT,
     ROBERTA,
     make_encoder,
     make_params,
@@ -25,11 +27,12 @@ from tests.models.samples import (
 )
 from tests.results.folders import CLASSES, TAGGING
 from xdistil.data.examples import Task
-from xdistil.errors import InputError
 from xdistil.models.bilstm import BiLSTM
+from xdistil.models.families import FAMILIES
 from xdistil.models.folders import Model
+from xdistil.models.structs import Batch
 from xdistil.results.graphs.builder import FLOAT16, INT8, quantize_rows
-from xdistil.results.graphs.model import build_graph, check_family
+from xdistil.results.graphs.model import build_graph
 
 SHAPES = {
     "bilstm": BILSTM,
@@ -52,12 +55,38 @@ SHAPES = {
     "distilbert": DISTILBERT,
     "mpnet": MPNET,
     "albert": ALBERT,
+    "modernbert": MODERNBERT,
+    "modernbert-biased": dataclasses.replace(
+        MODERNBERT,
+        layers=3,
+        local=(True, False, True),
+        window=3,
+        norm_bias=False,
+        attention_bias=True,
+        feed_forward_bias=True,
+        pooler_bias=True,
+        pooling="cls",
+        pooler_activation="tanh",
+        activation="silu",
+        global_base=50.0,
+        local_base=3.0,
+    ),
+    "rembert": REMBERT,
+    "gpt2": GPT2,
+    "gpt2-scaled": dataclasses.replace(
+        GPT2, scale_by_width=False, scale_by_layer=True, activation="relu"
+    ),
     "deberta-one-term": dataclasses.replace(DEBERTA, terms=("p2c",), token_types=1),
     "deberta-absolute": dataclasses.replace(
         DEBERTA, relative=False, terms=(), absolute_positions=True
     ),
 }
-_VARIANTS = ("bert-silu", "deberta-one-term", "deberta-absolute")  # their heads are as others'
+_VARIANTS = (
+    "bert-silu",
+    "deberta-one-term",
+    "deberta-absolute",
+    "gpt2-scaled",
+)  # their heads are as others'
 
 
 def make_model(name: str, task: Task) -> Model:
@@ -138,7 +167,9 @@ def test_inputs_are_those_that_the_model_reads():
 
 
 @pytest.mark.parametrize(
-    "shape", [DEBERTA, dataclasses.replace(MPNET, positions=290)], ids=["deberta", "mpnet"]
+    "shape",
+    [DEBERTA, MODERNBERT, dataclasses.replace(MPNET, positions=290)],
+    ids=["deberta", "modernbert", "mpnet"],
 )
 def test_texts_may_be_far_longer_than_the_distances_that_are_told_apart(shape):
     length = 290
@@ -157,9 +188,50 @@ def test_texts_may_be_far_longer_than_the_distances_that_are_told_apart(shape):
     np.testing.assert_allclose(answer, run(model, params, batch).logits, atol=2e-5, rtol=0)
 
 
-def test_a_family_without_a_graph_is_refused():
-    with pytest.raises(InputError, match=r"No ONNX graph is written for GPT2: those of BERT"):
-        check_family(make_encoder(GPT2, "tagging", 5))
+@pytest.mark.parametrize("task", [TAGGING, CLASSES], ids=lambda task: task.kind)
+@pytest.mark.parametrize("name", ["modernbert-biased", "rembert", "gpt2"])
+def test_batches_of_any_size_and_length_answer_as_packed_rows_do(name, task):
+    """Each text alone in its batch, or padded to its neighbours' lengths and beyond."""
+    model = make_model(name, task)
+    params = make_params(model)
+    session = open_graph(build_graph(model, params, task))
+    wanted = {each.name for each in session.get_inputs()}
+    rng = np.random.default_rng(5)
+    for texts in (1, 2, 3, 5, 8):
+        lengths = rng.permutation(np.r_[16, 1, rng.integers(1, 13, 6)])[:texts]
+        segments = [make_segment(rng, length) for length in lengths]
+        row = pack_row(segments, model.config.padding_id, 96)
+        packed = run(model, params, row).logits[0]
+        for spare in (0, 1, 4):
+            shape = (texts, max(lengths) + spare)
+            tokens, mask, types = (np.zeros(shape, np.int64) for _ in range(3))
+            for place, segment in enumerate(segments):
+                size = segment.tokens.size
+                tokens[place, :size], mask[place, :size] = segment.tokens[0], 1
+                types[place, :size] = segment.token_type[0]
+            if shape[1] > model.config.positions:
+                continue
+            inputs = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": types}
+            (answers,) = session.run(["logits"], {each: inputs[each] for each in wanted})
+            at = 0
+            for answer, size in zip(answers, lengths, strict=True):
+                ours = answer[:size] if task.kind == "tagging" else answer[None]
+                expected = packed[at : at + size][: len(ours)]
+                np.testing.assert_allclose(ours, expected, atol=2e-5, rtol=0)
+                at += size
+
+
+def make_segment(rng: np.random.Generator, length: int) -> Batch:
+    """A text of random pieces, the second half of which is of the second type."""
+    tokens = rng.integers(0, 53, (1, length), dtype=np.int32)
+    ones, places = np.ones_like(tokens), np.arange(length, dtype=np.int32)[None]
+    types = (places >= length // 2).astype(np.int32)
+    return Batch(tokens, ones, places, types, 0 * ones, ones > 0)
+
+
+def test_every_family_has_a_graph_and_is_tried():
+    tried = {shape.model_type for name, shape in SHAPES.items() if name != "bilstm"}
+    assert {FAMILIES[each].build for each in tried} == {each.build for each in FAMILIES.values()}
 
 
 def test_a_row_is_quantized_by_its_own_largest_number():

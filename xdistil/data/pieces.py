@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tokenizers
-from tokenizers import normalizers, pre_tokenizers
+from tokenizers import normalizers, pre_tokenizers, processors
 
 from xdistil.data.examples import Example, Task
 from xdistil.errors import InputError
@@ -102,6 +102,7 @@ def load_tokenizer(name: str, revision: str = "main", words: bool = False) -> To
             "a tokenizer.json."
         )
     with _tell_damage(name):
+        _surround_texts(wrapper)
         if words and _prefix_spaces(wrapper.backend_tokenizer):
             # Where a folder is opened some classes build their backend anew, from this.
             wrapper.add_prefix_space = True
@@ -323,6 +324,21 @@ def _explain_sentencepiece(name: str) -> str:
     if is_sentencepiece_available() and is_protobuf_available():
         return f"{told} is damaged."
     return f"{told} must be converted: pip install 'xdistil[sentencepiece]'."
+
+
+def _surround_texts(wrapper: "PreTrainedTokenizerBase") -> None:
+    from transformers import RemBertTokenizer
+
+    backend = wrapper.backend_tokenizer
+    if isinstance(wrapper, RemBertTokenizer) and not backend.num_special_tokens_to_add(False):
+        # Of a SentencePiece model transformers 5.23 makes one that puts nothing around texts,
+        # though it says what; with what it then saves it does.
+        begin, end = wrapper.cls_token, wrapper.sep_token
+        backend.post_processor = processors.TemplateProcessing(
+            single=f"{begin} $A {end}",
+            pair=f"{begin} $A {end} $B:1 {end}:1",
+            special_tokens=[(piece, backend.token_to_id(piece)) for piece in (begin, end)],
+        )
 
 
 def _prefix_spaces(backend: tokenizers.Tokenizer) -> bool:

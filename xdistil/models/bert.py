@@ -77,7 +77,7 @@ class Encoder(Transformer):
         hidden = Embeddings(config, self.dtype, name="embeddings")(batch, deterministic)
         if config.embedding_size != config.hidden_size:
             hidden = dense(config, config.hidden_size, self.dtype, "embeddings_project")(hidden)
-        return Stack(_Layer, config, self.dtype, name="encoder")(
+        return Stack(BertLayer, config, self.dtype, name="encoder")(
             hidden, same_segment, attention=attention, deterministic=deterministic
         )
 
@@ -96,7 +96,7 @@ class Encoder(Transformer):
         return self.tag(hidden, deterministic)
 
 
-class _Layer(PostNormLayer):
+class BertLayer(PostNormLayer):
     """A layer whose self-attention looks at contents alone."""
 
     def attend(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xdistil.models import albert, bert, deberta, distilbert, gpt2, modernbert, mpnet
+from xdistil.models import albert, bert, deberta, distilbert, gpt2, modernbert, mpnet, rembert
 from xdistil.models.names import Names
 from xdistil.models.shape import EncoderConfig
 from xdistil.models.transformer import Transformer
@@ -57,6 +57,9 @@ FAMILIES: dict[str, Family] = {  # by the model_type of a config.json
     ),
     albert.MODEL_TYPE: Family(
         "Albert", albert.Albert, albert.read_config, albert.write_config, albert.NAMES
+    ),
+    rembert.MODEL_TYPE: Family(
+        "RemBert", rembert.RemBert, rembert.read_config, rembert.write_config, rembert.NAMES
     ),
     gpt2.MODEL_TYPE: Family("GPT2", gpt2.GPT2, gpt2.read_config, gpt2.write_config, gpt2.NAMES),
 }

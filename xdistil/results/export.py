@@ -16,7 +16,6 @@ import numpy as np
 from xdistil.data.examples import Example
 from xdistil.data.pieces import Pieces, cut_and_count
 from xdistil.errors import InputError, RefusedError
-from xdistil.models.folders import Model
 from xdistil.results.tagger import Tagger
 
 FOLDER, WHOLE = "onnx", "model.onnx"
@@ -33,13 +32,6 @@ def check_packages() -> None:
         raise InputError(
             f"ONNX files need the package {' and '.join(missing)}: pip install 'xdistil[onnx]'."
         )
-
-
-def check_exportable(model: Model) -> None:
-    """Raises InputError where no ONNX file can be written of models of this family."""
-    from xdistil.results.graphs.model import check_family
-
-    check_family(model)
 
 
 def export_onnx(tagger: Tagger, folder: str | Path, examples: Sequence[Example]) -> Path:

@@ -42,7 +42,7 @@ log = logging.getLogger("xdistil")
 
 _SMALLEST = 1024  # numbers in a weight that is worth a smaller type
 _KERNELS = {"MatMul": slice(1, 2), "LSTM": slice(1, 3)}  # operator -> its inputs that are kernels
-_LAST = ("classifier.kernel", "classifier.out_proj.kernel")
+_LAST = ("classifier.kernel", "classifier.out_proj.kernel", "classifier.score.kernel")
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,18 @@ def add_encoder(graph: Graph, config: EncoderConfig, task_kind: str) -> tuple[st
     hidden, inputs = embed(graph, config)
     if config.embedding_size != config.hidden_size:
         hidden = graph.dense(hidden, "embeddings_project")
+    return _classify(graph, config, task_kind, add_layers(graph, config, hidden)), inputs
+
+
+def add_layers(graph: Graph, config: EncoderConfig, hidden: str) -> str:
+    """BERT's layers, from the first hidden state to the last."""
     far_below = graph.mask_scores()
     for index in range(config.layers):
         layer = f"encoder.layer.{index}"
         context = attend(graph, config, hidden, far_below, f"{layer}.attention.self")
         hidden = add_residual(graph, config, context, hidden, f"{layer}.attention.output")
         hidden = add_feed_forward(graph, config, hidden, layer)
-    return _classify(graph, config, task_kind, hidden), inputs
+    return hidden
 
 
 def add_residual(graph: Graph, config: EncoderConfig, x: str, residual: str, name: str) -> str:
@@ -81,14 +86,22 @@ def attend(
         np.concatenate([graph.leaf(f"{name}.{part}.{leaf}") for part in parts], axis=-1)
         for leaf in ("kernel", "bias")
     )
-    projected = graph.affine(hidden, name, kernel, offset)
-    query, key, value = graph.add_split("Split", projected, outputs=3, axis=-1, num_outputs=3)
-    scale = graph.constant((config.hidden_size // config.heads) ** -0.5, np.float32)
-    query = graph.add("Mul", graph.split_heads(query, config.heads), scale)
-    scores = graph.add("MatMul", query, graph.split_heads(key, config.heads, keys=True))
+    joint = graph.affine(hidden, name, kernel, offset)
+    return weigh_joint(graph, config, joint, bias, (config.hidden_size // config.heads) ** -0.5)
+
+
+def weigh_joint(graph: Graph, config: EncoderConfig, joint: str, bias: str, scale: float) -> str:
+    """`weigh`, of queries, keys and values side by side: f32[B,T,3D] -> f32[B,T,D]."""
+    query, key, value = graph.add_split("Split", joint, outputs=3, axis=-1, num_outputs=3)
+    query, value = (graph.split_heads(part, config.heads) for part in (query, value))
+    return weigh(graph, query, graph.split_heads(key, config.heads, keys=True), value, bias, scale)
+
+
+def weigh(graph: Graph, query: str, key: str, value: str, bias: str, scale: float) -> str:
+    """softmax(scale Q K + bias) V: f32[B,H,T,D/H], keys f32[B,H,D/H,T] -> f32[B,T,D]."""
+    scores = graph.add("MatMul", graph.add("Mul", query, graph.constant(scale, np.float32)), key)
     probabilities = graph.add("Softmax", graph.add("Add", scores, bias), axis=-1)
-    context = graph.add("MatMul", probabilities, graph.split_heads(value, config.heads))
-    return graph.join_heads(context)
+    return graph.join_heads(graph.add("MatMul", probabilities, value))
 
 
 def _classify(graph: Graph, config: EncoderConfig, task_kind: str, hidden: str) -> str:

@@ -83,20 +83,21 @@ class Graph:
         return self.add("Mul", self.add("Cast", rows, to=TensorProto.FLOAT), factors)
 
     def dense(self, x: str, name: str) -> str:
-        """x @ kernel + bias of the layer with that name."""
-        return self.affine(x, name, self.leaf(f"{name}.kernel"), self.leaf(f"{name}.bias"))
+        """x @ kernel + bias of the layer with that name; without a bias where it has none."""
+        return self.affine(x, name, self.leaf(f"{name}.kernel"), self._leaves.get(f"{name}.bias"))
 
-    def affine(self, x: str, name: str, kernel: np.ndarray, bias: np.ndarray) -> str:
+    def affine(self, x: str, name: str, kernel: np.ndarray, bias: np.ndarray | None) -> str:
         """x @ kernel + bias, for weights that are no leaves as they stand."""
         product = self.add("MatMul", x, self.weight(f"{name}.kernel", kernel), name=name)
+        if bias is None:
+            return product
         return self.add("Add", product, self._store(f"{name}.bias", bias))
 
     def layer_norm(self, x: str, name: str, epsilon: float) -> str:
-        """A norm over the last axis."""
-        scale, bias = (
-            self._store(f"{name}.{part}", self.leaf(f"{name}.{part}")) for part in ("scale", "bias")
-        )
-        return self.add("LayerNormalization", x, scale, bias, axis=-1, epsilon=epsilon, name=name)
+        """A norm over the last axis; without a bias where it has none."""
+        leaves = [leaf for leaf in (f"{name}.scale", f"{name}.bias") if leaf in self._leaves]
+        parts = [self._store(leaf, self.leaf(leaf)) for leaf in leaves]
+        return self.add("LayerNormalization", x, *parts, axis=-1, epsilon=epsilon, name=name)
 
     def activate(self, x: str, activation: str) -> str:
         """One of `bert.ACTIVATIONS`."""
@@ -119,10 +120,21 @@ class Graph:
         end = self.add("Add", length, start)
         return self.add("Range", start, end, self.constant(1))
 
-    def mask_scores(self) -> str:
-        """What is added to scores f32[B,H,T,T]: nothing at a key that is there, else far below."""
+    def subtract_places(self) -> str:
+        """i64[T,T]: how far each key (last) stands behind each query, less than 0 before it."""
+        places = self.count_up(0, self.length(IDS))
+        keys, queries = (self.add("Unsqueeze", places, self.constant([axis])) for axis in (0, 1))
+        return self.add("Sub", keys, queries)
+
+    def mask_scores(self, seen: str = "") -> str:
+        """What is added to scores f32[B,H,T,T]: nothing at a key that is there, else far below.
+
+        With `seen` bool[T,T], only at keys (last) that a query may see.
+        """
         mask = self.add("Unsqueeze", MASK, self.constant([1, 2]))
         there = self.add("Cast", mask, to=TensorProto.BOOL)
+        if seen:
+            there = self.add("And", there, seen)
         zero, far = (self.constant(value, np.float32) for value in (0.0, _FAR_BELOW))
         return self.add("Where", there, zero, far)
 

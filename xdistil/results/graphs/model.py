@@ -11,7 +11,10 @@ from xdistil.models.bilstm import BiLSTM
 from xdistil.models.deberta import Deberta
 from xdistil.models.distilbert import DistilBert
 from xdistil.models.folders import Model
+from xdistil.models.gpt2 import GPT2
+from xdistil.models.modernbert import ModernBert
 from xdistil.models.mpnet import MPNet
+from xdistil.models.rembert import RemBert
 from xdistil.models.structs import Params
 from xdistil.models.student import count_parameters
 from xdistil.results.graphs.albert import add_albert
@@ -20,7 +23,10 @@ from xdistil.results.graphs.bilstm import add_bilstm
 from xdistil.results.graphs.builder import Graph
 from xdistil.results.graphs.deberta import add_deberta
 from xdistil.results.graphs.distilbert import add_distilbert
+from xdistil.results.graphs.gpt2 import add_gpt2
+from xdistil.results.graphs.modernbert import add_modernbert
 from xdistil.results.graphs.mpnet import add_mpnet
+from xdistil.results.graphs.rembert import add_rembert
 
 # How each family is written: its way from the inputs to the logits.
 _FAMILIES: dict[type, Any] = {
@@ -29,7 +35,10 @@ _FAMILIES: dict[type, Any] = {
     Deberta: add_deberta,
     DistilBert: add_distilbert,
     MPNet: add_mpnet,
+    ModernBert: add_modernbert,
     Albert: add_albert,
+    RemBert: add_rembert,
+    GPT2: add_gpt2,
 }
 _MOST_PARAMETERS = 500_000_000  # of float32: a protobuf, which an ONNX file is, ends at 2 GiB
 
@@ -47,9 +56,8 @@ def build_graph(
         storage: how weights are stored, by name, as `Graph` takes it; all in float32 by default.
 
     Raises:
-        InputError: as `check_family`, and for a model that is too large for one ONNX file.
+        InputError: the model is too large for one ONNX file.
     """
-    check_family(model)
     total = count_parameters(params)["total"]
     if total > _MOST_PARAMETERS:
         raise InputError(
@@ -60,12 +68,3 @@ def build_graph(
     logits, inputs = _FAMILIES[type(model)](graph, model.config, task.kind)
     pieces: tuple[str, ...] = ("length",) if task.kind == "tagging" else ()
     return graph.finish(logits, inputs, ("batch", *pieces, len(task.labels)))
-
-
-def check_family(model: Model) -> None:
-    """Raises InputError where no graph is written for models of this family."""
-    if type(model) not in _FAMILIES:
-        raise InputError(
-            f"No ONNX graph is written for {type(model).__name__}: those of BERT, ELECTRA, "
-            "RoBERTa, XLM-RoBERTa, CamemBERT, DeBERTa-v2, DistilBERT, MPNet, ALBERT and BiLSTM are."
-        )

@@ -4,7 +4,7 @@ import numpy as np
 
 from xdistil.models.mpnet import MPNetConfig, find_buckets
 from xdistil.results.graphs.bert import add_feed_forward, attend, embed
-from xdistil.results.graphs.builder import IDS, Graph
+from xdistil.results.graphs.builder import Graph
 
 _WIDEST = 256  # pieces; from half of it on all distances have one bucket
 
@@ -28,10 +28,8 @@ def add_mpnet(graph: Graph, config: MPNetConfig, task_kind: str) -> tuple[str, l
 
 def _look_up_distances(graph: Graph) -> str:
     """f32[H,T,T]: what is added to the score of a query and a key for their distance."""
-    places = graph.count_up(0, graph.length(IDS))
-    keys, queries = (graph.add("Unsqueeze", places, graph.constant([axis])) for axis in (0, 1))
     low, high = graph.constant(-_WIDEST), graph.constant(_WIDEST)
-    apart = graph.add("Clip", graph.add("Sub", keys, queries), low, high)
+    apart = graph.add("Clip", graph.subtract_places(), low, high)
     buckets = graph.constant(find_buckets(np.arange(-_WIDEST, _WIDEST + 1)))
     chosen = graph.add("Gather", buckets, graph.add("Add", apart, high))
     rows = graph.look_up("encoder.relative_attention_bias.embedding", chosen)

@@ -1,0 +1,89 @@
+"""RemBERT: a BERT whose word embeddings are narrow and not those it was pre-trained to predict.
+
+Chung et al. 2021 (arXiv 2010.12821). Parameters bear PyTorch's names, but for the way from the
+width of the embeddings to that of the layers, which is called as ELECTRA's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from xdistil.models import heads
+from xdistil.models.bert import BertLayer
+from xdistil.models.fields import read_field
+from xdistil.models.layers import Embeddings, dense, normal
+from xdistil.models.names import Names
+from xdistil.models.shape import KEYS, EncoderConfig, check_shape, read_shape, write_shape
+from xdistil.models.structs import Batch
+from xdistil.models.transformer import Maps, Stack, States, Transformer
+
+MODEL_TYPE = "rembert"
+NAMES = Names("rembert", renamed=(("embeddings_project", "encoder.embedding_hidden_mapping_in"),))
+
+
+@dataclass(frozen=True)
+class RemBertConfig(EncoderConfig):
+    """The shape of a RemBERT."""
+
+    model_type: str = MODEL_TYPE
+    classifier_dropout: float = 0.1
+
+
+# HF's RemBertConfig, where it differs from BertConfig.
+_DEFAULTS = {
+    "vocabulary_size": 250300,
+    "embedding_size": 256,
+    "hidden_size": 1152,
+    "layers": 32,
+    "heads": 18,
+    "intermediate_size": 4608,
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+}
+_KEYS = KEYS | {"embedding_size": "input_embedding_size"}
+
+
+def read_config(raw: Mapping[str, Any], where: str) -> RemBertConfig:
+    """The RemBERT that an HF config.json describes; raises as `bert.read_config` does."""
+    values = read_shape(raw, _DEFAULTS, where, _KEYS)
+    values["classifier_dropout"] = read_field(raw, "classifier_dropout_prob", 0.1, where)
+    config = RemBertConfig(**values)
+    check_shape(config, where)
+    return config
+
+
+def write_config(config: RemBertConfig) -> dict[str, Any]:
+    """The keys of an HF config.json for this encoder; the inverse of `read_config`."""
+    return write_shape(config, _KEYS) | {
+        "classifier_dropout_prob": config.classifier_dropout,
+        "bos_token_id": None,  # HF's own, where none is given, may lie beyond a small vocabulary
+        "eos_token_id": None,
+    }
+
+
+class RemBert(Transformer):
+    """A RemBERT with the head of a task; its first hidden state is the projected embedding."""
+
+    config: RemBertConfig
+
+    def encode(
+        self, batch: Batch, same_segment: jax.Array, attention: bool, deterministic: bool
+    ) -> tuple[States, Maps]:
+        config = self.config
+        hidden = Embeddings(config, self.dtype, name="embeddings")(batch, deterministic)
+        hidden = dense(config, config.hidden_size, self.dtype, "embeddings_project")(hidden)
+        return Stack(BertLayer, config, self.dtype, name="encoder")(
+            hidden, same_segment, attention=attention, deterministic=deterministic
+        )
+
+    def classify(self, hidden: jax.Array, batch: Batch, deterministic: bool) -> jax.Array:
+        pooler = heads.Pooler(jnp.tanh, normal(self.config), self.dtype, name="pooler")
+        return self.tag(pooler(hidden), deterministic)
+
+    def tag(self, hidden: jax.Array, deterministic: bool) -> jax.Array:
+        hidden = nn.Dropout(self.config.classifier_dropout)(hidden, deterministic)
+        return dense(self.config, self.classes, self.dtype, "classifier")(hidden)
