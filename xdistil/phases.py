@@ -36,9 +36,10 @@ from xdistil.prepare import Texts, find_texts
 from xdistil.results import scores
 from xdistil.results.export import export_onnx
 from xdistil.results.gazetteer import tag_with_names
+from xdistil.results.jax_model import open_model
+from xdistil.results.record import record_input
 from xdistil.results.report import HELD_OUT
 from xdistil.results.speed import Runner, measure_speed
-from xdistil.results.tagger import open_tagger, record_input
 from xdistil.setting import Setting
 
 log = logging.getLogger("xdistil")
@@ -364,15 +365,15 @@ def export_student(setting: Setting) -> dict[str, Any] | None:
     log.info("exporting the student to ONNX")
     folder, test = setting.workdir / "student", setting.prepared.corpus.test
     dev = setting.prepared.student_texts["dev"].examples  # labelled, be it by the teacher
-    tagger = open_tagger(str(folder))
+    opened = open_model(str(folder))
     record: dict[str, Any] = {"bytes": None, "refused": None}
     try:
-        record["bytes"] = export_onnx(tagger, folder, dev).stat().st_size
+        record["bytes"] = export_onnx(opened, folder, dev).stat().st_size
         if setting.experiment.export == "int8":
             # Its packages belong to an extra: whoever asks for no file needs none of them.
             from xdistil.results.quantize import quantize_onnx, record_outcome, render_outcome
 
-            outcome = quantize_onnx(tagger, folder, dev, test)
+            outcome = quantize_onnx(opened, folder, dev, test)
             log.info("%s\n\n%s\n", outcome.path, render_outcome(outcome))
             record |= record_outcome(outcome)
     except RefusedError as error:  # what was trained and scored stands without the file

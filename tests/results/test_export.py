@@ -21,9 +21,10 @@ from xdistil.results import export, quantize
 from xdistil.results.card import _describe_export
 from xdistil.results.export import export_onnx
 from xdistil.results.graphs import builder
+from xdistil.results.jax_model import open_model
 from xdistil.results.onnx_model import OnnxModel
 from xdistil.results.quantize import quantize_onnx
-from xdistil.results.tagger import open_tagger, record_input
+from xdistil.results.record import record_input
 
 SHORT = record_input(Data(row_length=24, max_length=12))
 
@@ -76,7 +77,7 @@ def student(tmp_path_factory, tokenizer):
     model, params = _draw_bilstm(tokenizer.vocabulary_size)
     save_model(folder, model, params, TAGGING, tokenizer, SHORT)
     examples = _sentences(400) + _sentences(401, "de")
-    opened = open_tagger(str(folder))
+    opened = open_model(str(folder))
     path = export_onnx(opened, folder, examples)
     pieces = export.cut(opened, examples)
     labels = OnnxModel(path).label(pieces, examples, TAGGING)
@@ -95,9 +96,9 @@ def student(tmp_path_factory, tokenizer):
 
 @pytest.fixture
 def copied(student, tmp_path):
-    """A copy of the student, its tagger and the sentences."""
+    """A copy of the student, opened, and the sentences."""
     folder = shutil.copytree(student[0], tmp_path / "student")
-    return folder, open_tagger(str(folder)), student[1]
+    return folder, open_model(str(folder)), student[1]
 
 
 def test_texts_of_all_lengths_are_compared(copied):
@@ -114,7 +115,7 @@ def test_texts_of_all_lengths_are_compared(copied):
 def test_a_pair_of_texts_is_compared_too(tmp_path, tokenizer):
     folder = make_folder(tmp_path / "model", "bert", CLASSES, tokenizer, SHORT)
     pairs = [Example((" ".join(e.inputs[:3]), "Bob slept"), None, "en") for e in _sentences(9)]
-    opened = open_tagger(str(folder))
+    opened = open_model(str(folder))
     path = export_onnx(opened, folder, pairs)
     graph = onnx.load(str(path))
     assert [each.name for each in graph.graph.input][-1] == "token_type_ids"

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+import xdistil
 from tests.results.folders import CLASSES, TAGGING, make_folder, train_tokenizer
 from xdistil.commands.predict import main
 from xdistil.config import Data
 from xdistil.data.streams import read_stream
 from xdistil.errors import InputError
-from xdistil.results.tagger import open_tagger, record_input
+from xdistil.results.record import record_input
 
 SENTENCES = [("Anna", "went", "to", "Berlin"), ("Bob",)]
 FILES = {
@@ -32,12 +33,17 @@ def models(tmp_path_factory) -> Path:
     return folder
 
 
+def _label(models: Path, sentences: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    answers = xdistil.load(str(models / "tagging")).labeller.answer(sentences)
+    return [answer.labels for answer in answers]
+
+
 @pytest.mark.parametrize("name", [*FILES, "in.conll.gz"])
 def test_every_format_is_read_by_its_ending_and_by_name(models, tmp_path, capfdbinary, name):
     source = tmp_path / name
     content = FILES[name.removesuffix(".gz")].encode()
     source.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-    labels = open_tagger(str(models / "tagging")).label(SENTENCES)
+    labels = _label(models, SENTENCES)
     expected = "".join(
         f"{' '.join(words)}\t{' '.join(tags)}\n"
         for words, tags in zip(SENTENCES, labels, strict=True)
@@ -70,7 +76,7 @@ def test_conll_is_read_as_it_was_written(models, tmp_path):
     source, target = tmp_path / "in.txt", tmp_path / "out.conll"
     source.write_text("Anna went\n\nBob\n")
     assert main([f"--model={models}/tagging", f"--input={source}", f"--output={target}"]) == 0
-    labels = open_tagger(str(models / "tagging")).label([("Anna", "went"), ("Bob",)])
+    labels = _label(models, [("Anna", "went"), ("Bob",)])
     rows = [line.split("\t") for line in target.read_text().splitlines()]
     assert rows == [["Anna", labels[0][0]], ["went", labels[0][1]], [""], ["Bob", *labels[1]], [""]]
 
