@@ -28,6 +28,7 @@ from xdistil.results.record import record_input
 from xdistil.results.report import describe_outcome, render_console
 from xdistil.results.scores import score
 from xdistil.tuning import open_start
+from xdistil.workdir import claim_workdir
 
 NEW = Task("tagging", ("B-ORG", "B-PER", "I-ORG", "I-PER", "O"))  # without LOC, with ORG
 NAMES = {"B-PER": ["Anna", "Bob", "Lee", "Clara"], "B-ORG": ["New", "York"], "O": ["went", "to"]}
@@ -192,6 +193,20 @@ def test_a_run_that_was_cut_off_ends_in_the_same_student(tmp_path, tuned, data, 
     run(make(data, student), tmp_path / "run")
     whole, cut = (path / "student" / "model.safetensors" for path in (tuned[0], tmp_path / "run"))
     assert cut.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("way", ["tuned", "signals", "teacher", "teacher done"])
+def test_a_run_that_has_not_begun_tells_what_it_begins_with(tmp_path, data, student, way):
+    experiment = make(data, student)
+    if way != "tuned":
+        experiment.student = Student()
+    if way == "signals":
+        experiment.teacher.signals = "signals"
+    if way == "teacher done":
+        (tmp_path / "teacher").mkdir()
+    claim_workdir(tmp_path, experiment)
+    begins = "teacher" if way == "teacher" else "student"
+    assert f"The same command begins with the {begins}:" in inspect_folder(tmp_path)
 
 
 def test_another_student_under_the_same_name_is_refused(tmp_path, data, student, tokenizer):

@@ -10,6 +10,7 @@ import xdistil
 from tests.results.folders import CLASSES, TAGGING, make_folder, train_tokenizer
 from xdistil.commands.predict import main
 from xdistil.config import Data
+from xdistil.data import streams
 from xdistil.data.streams import read_stream
 from xdistil.errors import InputError
 from xdistil.results.record import record_input
@@ -149,3 +150,20 @@ def test_a_file_is_read_no_further_than_needed_and_its_lines_are_counted(form):
     bad = [*[row[form]] * 3, b"\xff\n"] if form != "conll" else [b"a\tO\n", b"\n", b"\xff\n"]
     with pytest.raises(InputError, match=f"file:{len(bad)}: byte 1 of the line, 0xff"):
         list(read_stream(bad, "file", form, "tagging"))
+
+
+def test_the_first_sentences_of_conll_columns_tell_the_columns_of_all(monkeypatch):
+    def read(*sentences: str) -> list[tuple[str, ...]]:
+        lines = "\n\n".join(sentences).encode().splitlines(keepends=True)
+        return [text.inputs for text in read_stream(lines, "file", "conll", "tagging")]
+
+    monkeypatch.setattr(streams, "_SENTENCES", 1)
+    numbered = "1\tAnna\tO\n2\twent\tO"
+    # One row alone does not tell a number from a word.
+    assert read("# c", numbered, "1\tBob\tO") == [("Anna", "went"), ("Bob",)]
+    with pytest.raises(InputError, match="file:4: 'Bob' is no number of a word"):
+        read(numbered, "Bob\tNN\tO")
+    with pytest.raises(InputError, match="file:3: 3 columns where 2 were expected"):
+        read("Anna\tO", "Bob\tNN\tO")
+    with pytest.raises(InputError, match="file:3: 1 columns where 2 were expected"):
+        read("Anna\tO", "Bob O")
