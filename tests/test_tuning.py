@@ -13,6 +13,7 @@ from huggingface_hub import ModelCard
 import train
 import xdistil
 from tests.results.folders import CLASSES, TAGGING, make_folder, train_tokenizer
+from tests.test_prepare import first
 from xdistil.config import Data, Experiment, Stage, Student
 from xdistil.data.examples import Task, read_file
 from xdistil.data.pieces import Tokenizer, load_tokenizer
@@ -227,6 +228,27 @@ def test_a_head_of_no_common_labels_has_no_score_before(tmp_path, data, tokenize
     assert prepare(make(data, other), tmp_path / "cache").before is None
     results = {**tuned[1], "before": {**tuned[1]["before"], "dev": None, "test": None}}
     assert describe_outcome(results)[0].endswith("before, it had no score.")
+
+
+def test_a_student_goes_on_with_a_teacher_too_where_their_widths_agree(
+    tmp_path, data, student, tokenizer
+):
+    shutil.copytree(data, tmp_path / "data")
+    (tmp_path / "data" / "transfer.txt").write_text("Anna went to York\n")
+    experiment = make(tmp_path / "data", student)
+    experiment.teacher.model = str(make_folder(tmp_path / "teacher", "bert", NEW, tokenizer))
+    experiment.teacher.finetune = False
+    experiment.plan = (Stage(name="logits", loss="logits"),)
+    prepared = prepare(experiment, tmp_path / "cache")
+    assert prepared.before is None
+    fitted = flatten_dict(open_start(str(student), NEW, "float32", 0).params)
+    begins = flatten_dict(first(experiment, prepared, prepared.teacher_params))
+    assert begins.keys() == fitted.keys()
+    for path, leaf in begins.items():
+        np.testing.assert_array_equal(leaf, fitted[path])
+    experiment.plan = (Stage(name="states", loss="representation"),)
+    with pytest.raises(InputError, match="projection is 7 wide and the teacher 8"):
+        prepare(experiment, tmp_path / "cache")
 
 
 # --- what is refused ------------------------------------------------------------------------------

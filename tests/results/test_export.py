@@ -25,6 +25,7 @@ from xdistil.results.jax_model import open_model
 from xdistil.results.onnx_model import OnnxModel
 from xdistil.results.quantize import quantize_onnx
 from xdistil.results.record import record_input
+from xdistil.results.serving import load
 
 SHORT = record_input(Data(row_length=24, max_length=12))
 
@@ -81,7 +82,8 @@ def student(tmp_path_factory, tokenizer):
     path = export_onnx(opened, folder, examples)
     pieces = export.cut(opened, examples)
     labels = OnnxModel(path).label(pieces, examples, TAGGING)
-    assert labels == opened.label([example.inputs for example in examples])
+    answers = load(str(folder)).labeller.answer([example.inputs for example in examples])
+    assert labels == [answer.labels for answer in answers]
     # Where two classes are as good as equal, a sound quantization may choose the other.
     best = np.sort(OnnxModel(path).compute_logits(pieces, len(TAGGING.labels)), axis=1)
     unsure = pieces.label_mask & (best[:, -1] - best[:, -2] < 0.3)
@@ -121,7 +123,8 @@ def test_a_pair_of_texts_is_compared_too(tmp_path, tokenizer):
     assert [each.name for each in graph.graph.input][-1] == "token_type_ids"
     pieces = export.cut(opened, pairs)
     answers = OnnxModel(path).label(pieces, pairs, CLASSES)
-    assert answers == opened.label([example.inputs for example in pairs])
+    expected = load(str(folder)).labeller.answer([example.inputs for example in pairs])
+    assert answers == [answer.labels for answer in expected]
 
 
 def test_a_file_that_differs_is_not_written_and_the_one_before_is_gone(copied, monkeypatch):
