@@ -220,7 +220,9 @@ def test_the_program_exits_with_two_and_one_line(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", ["d4.2", "v3", "layers", "relations", "labels", "smoke"])
+@pytest.mark.parametrize(
+    "name", ["d4.2", "v3", "layers", "relations", "labels", "continue", "smoke"]
+)
 @pytest.mark.parametrize("config", ["ner", "classify"])
 def test_a_config_takes_the_variants_that_it_names(config, name):
     path = f"{ROOT}/configs/{config}.py"
