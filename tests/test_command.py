@@ -227,6 +227,8 @@ def test_the_program_exits_with_two_and_one_line(tmp_path):
 def test_a_config_takes_the_variants_that_it_names(config, name):
     path = f"{ROOT}/configs/{config}.py"
     fields = ("--config.data.folder=somewhere", "--config.teacher.model=something")
+    if name == "continue":
+        fields = (fields[0], "--config.student.checkpoint=something")
     command = parse(f"--config={path}:{name}", "--workdir=x", *fields)
     assert command.experiment.plan
     assert f"  {name}" in Path(path).read_text(encoding="utf-8")
