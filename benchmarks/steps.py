@@ -62,15 +62,16 @@ from xdistil.data import batches
 from xdistil.data.examples import Example, Task, read_corpus
 from xdistil.data.packing import Rows, pack
 from xdistil.data.pieces import Pieces, Tokenizer, cut_pieces, load_tokenizer
+from xdistil.data.stored import MapSignal, Signal, first_pairs
 from xdistil.distill.plan import HEAD, SIDE, split_params
 from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
 from xdistil.distill.step import init_state, train_step
-from xdistil.distill.teacher import signal_names
+from xdistil.distill.teacher import arrange_signals, signal_names
 from xdistil.mesh import make_mesh, replicate, shard_rows
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.folders import Model, load_model
 from xdistil.models.forward import Wanted, compute_signals
-from xdistil.models.structs import Batch, Params, Signals
+from xdistil.models.structs import Batch, Params
 from xdistil.models.student import design_student
 
 TEACHERS = {
@@ -103,8 +104,8 @@ STUDENTS = {
 # A rate so small that random weights stay what they are, however many steps are timed.
 RATE = 1e-6
 FINETUNING = Stage(name="finetune", loss="labels", data="train", clip=1.0, weight_decay=0.01)
-ON_THE_FLY = Stage(
-    name="fly",
+STATES_AND_MAPS = Stage(
+    name="both",
     loss="representation+attention",
     representation="mse",
     layers="last",
@@ -194,7 +195,7 @@ def count_training(planned: PlannedStage, trainable: Params, frozen: Params, bat
 
 
 def make_feed(
-    texts: Texts, batch_rows: int, signals: dict[str, np.ndarray]
+    texts: Texts, batch_rows: int, signals: dict[str, Signal]
 ) -> list[tuple[Batch, dict[str, np.ndarray]]]:
     """Full batches of the texts in a shuffled order, with their signals."""
     feed = batches.make_batches(
@@ -227,19 +228,20 @@ def start_training(
     stage: Stage,
     teacher: Encoder | None = None,
     params: Params | None = None,
+    on_the_fly: bool = False,
 ) -> Action:
     """Steps of a stage, or of the first of its sub-stages.
 
     Args:
-        teacher: what the stage learns from. It runs where attention maps are wanted; otherwise its
-            signals are random numbers in the cache's type and shape.
+        teacher: what the stage learns from.
         params: where to start; None: at random.
+        on_the_fly: whether the teacher runs in the steps; otherwise its signals are random numbers
+            in the cache's type and shape.
     """
     texts, mesh = setting.texts, make_mesh()
     shape = None if teacher is None else teacher.config
     planned = plan_stages((stage,), "plan", model, shape)[0]
     wanted = wanted_signals(planned.recipe)
-    on_the_fly = bool(wanted.attention)
     cached = {} if on_the_fly or teacher is None else draw_signals(texts, teacher, wanted)
     feed = make_feed(texts, setting.batch_rows, cached)
 
@@ -268,29 +270,30 @@ def start_training(
         if on_the_fly:
             signals = compute_signals(teacher_params, batch, model=teacher, wanted=wanted)
         else:
-            signals = arrange_signals(wanted, shard_rows(mesh, values))
+            signals = arrange_signals(wanted, dict(shard_rows(mesh, values)))
         state, metrics = train_step(state, batch, signals, np.float32(RATE), recipe=planned.recipe)
         return {"tokens": real, "operations": count}, (state.trainable, metrics)
 
     return run_steps(step, jax.block_until_ready, setting.steps)
 
 
-def draw_signals(texts: Texts, teacher: Encoder, wanted: Wanted) -> dict[str, np.ndarray]:
-    """Random numbers in place of a teacher's cached outputs, float16 by piece."""
+def draw_signals(texts: Texts, teacher: Encoder, wanted: Wanted) -> dict[str, Signal]:
+    """Random numbers in place of a teacher's cached outputs, in float16."""
     generator = np.random.default_rng(0)
-    widths = {"logits": len(texts.task.labels)}
-    return {
-        name: generator.standard_normal(
-            (len(texts.pieces.tokens), widths.get(name, teacher.config.hidden_size)), np.float32
-        ).astype(np.float16)
-        for name in signal_names(wanted)
-    }
+    first, pairs = first_pairs(texts.pieces)
 
+    def draw(rows: int, width: int) -> np.ndarray:
+        return generator.random((rows, width), np.float32).astype(np.float16)
 
-def arrange_signals(wanted: Wanted, values: dict[str, jax.Array]) -> Signals:
-    """Cached values by name as what a step takes."""
-    hidden = tuple(values[f"hidden-{layer}"] for layer in wanted.hidden)
-    return Signals(values.get("logits"), hidden, ())
+    signals: dict[str, Signal] = {}
+    for name in signal_names(wanted):
+        if name.startswith("attention"):
+            signals[name] = MapSignal(draw(pairs, teacher.config.heads), first)
+        else:
+            is_logits = name == "logits"
+            width = len(texts.task.labels) if is_logits else teacher.config.hidden_size
+            signals[name] = draw(len(texts.pieces.tokens), width)
+    return signals
 
 
 def draw_sides(planned: PlannedStage) -> Params:
@@ -338,9 +341,10 @@ def list_cases(setting: Setting) -> dict[str, Callable[[], Action]]:
             model = design_student(student, teacher.config, texts.tokenizer, texts.task, dtype)
             start = partial(start_training, setting, model)
             if student.kind == "transformer":
-                cases[f"hidden states and attention on the fly, {name} to {of}"] = partial(
-                    start, ON_THE_FLY, teacher
-                )
+                for way in ("on the fly", "from the cache"):
+                    cases[f"hidden states and attention {way}, {name} to {of}"] = partial(
+                        start, STATES_AND_MAPS, teacher, on_the_fly=way == "on the fly"
+                    )
             cases[f"representation from the cache, {name} to {of}"] = partial(
                 start, CACHED, teacher
             )
@@ -426,7 +430,7 @@ def start_torch_distillation(
     device: str,
     length: int = 0,
 ) -> Action:
-    """The step of ON_THE_FLY with the modules of `transformers`."""
+    """The step of STATES_AND_MAPS with the modules of `transformers`."""
     import torch
     import transformers
 
@@ -534,7 +538,8 @@ def start_distillation_contest(setting: Setting, device: str) -> dict[str, Actio
     fixed = [in_order[first : first + size] for first in range(0, len(in_order), size)]
     by_length = sort_into_batches(texts.pieces, positions=positions)
     return {
-        "xdistil": start_training(setting, student, ON_THE_FLY, teacher),
+        "xdistil": start_training(setting, student, STATES_AND_MAPS, teacher, on_the_fly=True),
+        "xdistil, from the cache": start_training(setting, student, STATES_AND_MAPS, teacher),
         **measure.on_threads("PyTorch, sorted by length", start(by_length, device)),
         **measure.on_threads(
             f"PyTorch, padded to {FIXED_LENGTH}", start(fixed, device, FIXED_LENGTH)

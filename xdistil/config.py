@@ -80,7 +80,9 @@ class Teacher:
     signals: str = ""  # folder of what a teacher said of the texts (docs/signals.md), for a model
     finetune: bool = True  # train it on the labels first; false: it is used as it is
     vocabulary: str = "all"  # all: its own pieces; seen: those of train and transfer texts
-    cache: str = "auto"  # its logits and hidden states on disk: auto (where faster), always, never
+    cache: str = "auto"  # its outputs on disk: auto (where faster), always, never
+    cache_type: str = "float16"  # of their numbers: float16, float32, int8 (a scale a vector)
+    cache_folder: str = ""  # for them, to be shared by runs; empty: in the workdir
     hidden_size: int = 128  # shape of a teacher from scratch
     layers: int = 4  # likewise
     heads: int = 4  # likewise
@@ -177,6 +179,7 @@ CHOICES = {
     "stage.attention_loss": ("mse", "kl"),
     "stage.logits": ("mse", "kl"),
     "teacher.cache": ("auto", "always", "never"),
+    "teacher.cache_type": ("float16", "float32", "int8"),
     "student.kind": ("bilstm", "transformer", "checkpoint"),
     "teacher.vocabulary": ("all", "seen"),
     "student.vocabulary": ("all", "seen"),
@@ -254,6 +257,7 @@ def validate(experiment: Experiment) -> None:
         raise InputError("plan has no stage: name one, as in --config=configs/ner.py:d4.2.")
     _choice("data.scheme", data.scheme, "data.scheme")
     _choice("teacher.cache", teacher.cache, "teacher.cache")
+    _choice("teacher.cache_type", teacher.cache_type, "teacher.cache_type")
     _choice("student.kind", student.kind, "student.kind")
     for name, model in (("teacher", teacher), ("student", student)):
         _choice(f"{name}.vocabulary", model.vocabulary, f"{name}.vocabulary")

@@ -1,17 +1,21 @@
 """The student's sub-stages with their texts, and how the teacher's signals reach them."""
 
+from collections.abc import Iterable, Mapping
 from math import ceil
+from pathlib import Path
 
 import jax
 import numpy as np
 
 from xdistil.config import Experiment, Stage
 from xdistil.data.signals import SignalFolder
-from xdistil.data.words import Signal, find_words, place_signals
+from xdistil.data.stored import MapSignal, Signal
+from xdistil.data.words import find_words, place_signals
+from xdistil.distill.cache import count_bytes, open_cache
 from xdistil.distill.course import Leg, Source, count_steps, steps_between_evaluations
 from xdistil.distill.recipes import PlannedStage, wanted_signals
-from xdistil.distill.routes import Route, estimate_route, nominal_rate
-from xdistil.distill.teacher import Reader, open_cache, signal_names
+from xdistil.distill.routes import Route, estimate_route, nominal_rate, settle_routes
+from xdistil.distill.teacher import Reader, signal_names
 from xdistil.models.forward import Wanted
 from xdistil.prepare import Prepared, Texts, find_texts
 from xdistil.setting import Setting
@@ -25,17 +29,16 @@ def draw_legs(setting: Setting, teacher: Reader | None) -> tuple[Leg, ...]:
     """
     prepared = setting.prepared
     texts = stage_texts(setting.experiment, prepared, "student")
-    wanted = _list_wanted(prepared)
-    cached: dict[str, dict[str, Signal]] = {}
+    cached: dict[str, Mapping[str, Signal]] = {}
     if prepared.signals is not None:
         cached = {
-            key: _read_file(prepared, prepared.signals, texts[key], key, wanted[key])
-            for key in wanted
+            key: _read_file(prepared, prepared.signals, texts[key], key, wanted)
+            for key, wanted in _list_wanted(prepared.student_stages).items()
         }
     elif teacher is not None:
         with setting.stop.deferring():
             cached = {
-                route.texts: _read_cache(setting, teacher, texts, route.texts, wanted[route.texts])
+                route.texts: _read_cache(setting, teacher, texts, route.texts, route.wanted)
                 for route in plan_routes(setting.experiment, prepared)
                 if route.cached
             }
@@ -54,15 +57,16 @@ def draw_legs(setting: Setting, teacher: Reader | None) -> tuple[Leg, ...]:
 
 def _read_cache(
     setting: Setting, teacher: Reader, texts: dict[str, Texts], key: str, wanted: Wanted
-) -> dict[str, Signal]:
+) -> Mapping[str, Signal]:
     """The teacher's signals of some texts: of its pieces, or of the words in the student's."""
     prepared, task = setting.prepared, setting.prepared.corpus.task
     read, words = texts[key], None
     if prepared.at_words:
         read = stage_texts(setting.experiment, prepared, "teacher")[key]
         words = find_words(read.pieces, read.examples, task)
+    folder = setting.experiment.teacher.cache_folder
     values = open_cache(
-        setting.workdir / "cache" / "signals",
+        Path(folder) if folder else setting.workdir / "cache" / "signals",
         teacher,
         read.pieces,
         read.rows,
@@ -70,16 +74,19 @@ def _read_cache(
         setting.prediction_rows,
         setting.stop.check,
         words,
+        setting.experiment.teacher.cache_type,
     )
     if words is None:
-        return dict(values)
+        return values
     place = np.where(words.spoken, np.arange(words.count), -1)
-    return place_signals(values, place, find_words(texts[key].pieces, texts[key].examples, task))
+    # There are no maps among them: words have none, and plans that want them are refused.
+    vectors = {name: each for name, each in values.items() if not isinstance(each, MapSignal)}
+    return place_signals(vectors, place, find_words(texts[key].pieces, texts[key].examples, task))
 
 
 def _read_file(
     prepared: Prepared, signals: SignalFolder, texts: Texts, key: str, wanted: Wanted
-) -> dict[str, Signal]:
+) -> Mapping[str, Signal]:
     """What a file says of some texts, in the student's pieces."""
     task = prepared.corpus.task
     place = signals.locate(texts.examples, task, key)
@@ -93,27 +100,63 @@ def plan_routes(experiment: Experiment, prepared: Prepared) -> list[Route]:
     if prepared.teacher is None:
         return []
     texts = stage_texts(experiment, prepared, "teacher" if prepared.at_words else "student")
-    readings: dict[str, float] = {}
-    for planned in prepared.student_stages:
-        if _reads_teacher(planned):
-            key = texts_key(planned.stage)
-            epochs, evaluations = _count_readings(experiment, planned, texts[key])
-            readings[key] = readings.get(key, 0.0) + epochs
-            readings["dev"] = readings.get("dev", 0.0) + evaluations
+    reading = [each for each in prepared.student_stages if _reads_teacher(each)]
+    plain = [each for each in reading if wanted_signals(each.recipe).plain]
+    others = [each for each in reading if each not in plain]
+    whole = _estimate(experiment, prepared, texts, reading)
+    if not (plain and others):
+        return list(whole.values())
+    of_plain = _estimate(experiment, prepared, texts, plain)
+    of_others = _estimate(experiment, prepared, texts, others)
+    routes = []
+    for key, route in whole.items():
+        if key in of_plain and key in of_others:
+            choice = experiment.teacher.cache
+            routes += settle_routes(route, of_plain[key], of_others[key], choice)
+        else:
+            routes.append(route)
+    return routes
+
+
+def _estimate(
+    experiment: Experiment,
+    prepared: Prepared,
+    texts: dict[str, Texts],
+    stages: list[PlannedStage],
+) -> dict[str, Route]:
+    """One way for all of these stages, by their texts."""
     model = prepared.teacher
+    assert model is not None
+    readings: dict[str, float] = {}
+    for planned in stages:
+        key = texts_key(planned.stage)
+        epochs, evaluations = _count_readings(experiment, planned, texts[key])
+        readings[key] = readings.get(key, 0.0) + epochs
+        readings["dev"] = readings.get("dev", 0.0) + evaluations
     shapes = jax.eval_shape(model.init_params, jax.random.key(0))
     rate = nominal_rate(sum(leaf.size for leaf in jax.tree.leaves({**shapes, "embeddings": {}})))
-    routes = []
-    for key, wanted in _list_wanted(prepared).items():
-        widths = {
-            name: model.classes if name == "logits" else model.config.hidden_size
-            for name in signal_names(wanted)
-        }
-        pieces, choice = texts[key].pieces, experiment.teacher.cache
-        count, words = len(pieces.tokens), None
+    routes = {}
+    for key, wanted in _list_wanted(stages).items():
+        pieces = texts[key].pieces
+        vectors = len(pieces.tokens)
         if prepared.at_words:
-            words = find_words(pieces, texts[key].examples, prepared.corpus.task).count
-        routes.append(estimate_route(key, widths, count, readings[key], rate, choice, words))
+            vectors = find_words(pieces, texts[key].examples, prepared.corpus.task).count
+        routes[key] = estimate_route(
+            key,
+            wanted,
+            count_bytes(
+                wanted,
+                experiment.teacher.cache_type,
+                model,
+                vectors,
+                pairs=int(np.square(np.diff(pieces.start)).sum()),
+            ),
+            len(pieces.tokens),
+            readings[key],
+            rate,
+            experiment.teacher.cache,
+            prepared.at_words,
+        )
     return routes
 
 
@@ -140,15 +183,14 @@ def texts_key(stage: Stage) -> str:
 
 
 def _reads_teacher(planned: PlannedStage) -> bool:
-    """Whether a stage wants signals that a cache can hold."""
-    wanted = wanted_signals(planned.recipe)
-    return wanted != Wanted() and wanted.cacheable
+    """Whether a stage wants any signals."""
+    return wanted_signals(planned.recipe) != Wanted()
 
 
-def _list_wanted(prepared: Prepared) -> dict[str, Wanted]:
-    """The signals that a cache of each set of texts would hold."""
+def _list_wanted(stages: Iterable[PlannedStage]) -> dict[str, Wanted]:
+    """All signals that stages want of each set of texts."""
     wanted: dict[str, Wanted] = {}
-    for planned in prepared.student_stages:
+    for planned in stages:
         if _reads_teacher(planned):
             for key in (texts_key(planned.stage), "dev"):
                 union = wanted.get(key, Wanted()).union(wanted_signals(planned.recipe))

@@ -10,11 +10,12 @@ import numpy as np
 from xdistil.config import Stage
 from xdistil.data.packing import Rows, pack
 from xdistil.data.pieces import Pieces
+from xdistil.distill.cache import open_cache
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course, Leg, Source
 from xdistil.distill.loop import Outcome, run_plan
 from xdistil.distill.recipes import plan_stages, wanted_signals
-from xdistil.distill.teacher import Reader, open_cache, params_fingerprint, signal_names
+from xdistil.distill.teacher import Reader, params_fingerprint, signal_names
 from xdistil.journal import Journal
 from xdistil.mesh import make_mesh, replicate
 from xdistil.models.bert import Encoder, EncoderConfig
@@ -126,9 +127,14 @@ def make_course(
     teacher: Reader | None = None,
     evaluate: Callable[[Params], dict[str, Any]] | None = None,
     train_embeddings: bool = True,
+    cached: str = "float16",
     **changes: Any,
 ) -> Course:
-    """A course over small texts: 24 transfer, 16 train and 6 dev sentences, 8 a step."""
+    """A course over small texts: 24 transfer, 16 train and 6 dev sentences, 8 a step.
+
+    Args:
+        cached: the type in which all signals are cached; empty: the teacher runs in the steps.
+    """
     model = model or make_bilstm()
     shape = None if teacher is None else teacher.model.config
     texts = {
@@ -141,9 +147,9 @@ def make_course(
     }
 
     def source(name: str, wanted: Any) -> Source:
-        signals = {}
-        if teacher is not None and signal_names(wanted) and wanted.cacheable:
-            signals = open_cache(folder / "signals", teacher, *texts[name], wanted, 4)
+        signals: Any = {}
+        if teacher is not None and signal_names(wanted) and cached:
+            signals = open_cache(folder / "signals", teacher, *texts[name], wanted, 4, kind=cached)
         return Source(*texts[name], signals)
 
     legs = []

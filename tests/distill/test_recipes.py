@@ -56,7 +56,7 @@ def test_relations_ask_for_the_upper_layer_whatever_heads_width_and_depth():
     assert recipe.relation_heads == 2  # the teacher's
     assert sides == ()
     assert wanted_signals(recipe) == Wanted(vectors=(11,))
-    assert not wanted_signals(recipe).cacheable
+    assert not wanted_signals(recipe).plain
     recipe, _ = recipe_of(student, TWELVE, loss="relations", relations="uniform", relation_heads=4)
     assert recipe.relation_map == ((1, 4), (2, 8), (3, 12))
     assert recipe.relation_heads == 4

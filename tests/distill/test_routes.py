@@ -2,19 +2,28 @@
 
 import pytest
 
-from xdistil.distill.routes import DISK_RATE, describe_route, estimate_route
+from xdistil.distill.cache import count_bytes
+from xdistil.distill.routes import (
+    DISK_RATE,
+    MOST_BYTES,
+    describe_route,
+    estimate_route,
+    settle_routes,
+)
+from xdistil.models.bert import Encoder, EncoderConfig
+from xdistil.models.forward import Wanted
 
-SIGNALS = {"logits": 7, "hidden-4": 93}  # 200 bytes a piece in float16
+SIGNALS = Wanted(logits=True, hidden=(4,))
+SIZE = 200_000_000  # of 7 + 93 numbers a piece in float16
 PIECES = 1_000_000
 
 
-def estimate(readings: float, rate: float, choice: str = "auto"):
-    return estimate_route("transfer", SIGNALS, PIECES, readings, rate, choice)
+def estimate(readings: float, rate: float, choice: str = "auto", size: int = SIZE):
+    return estimate_route("transfer", SIGNALS, size, PIECES, readings, rate, choice)
 
 
-def test_seconds_and_bytes_are_those_worked_out_by_hand():
+def test_seconds_are_those_worked_out_by_hand():
     route = estimate(4.0, 10_000.0)
-    assert route.bytes == 200_000_000
     assert route.computed_seconds == pytest.approx(400.0)
     assert route.cached_seconds == pytest.approx(100.0 + 5 * 200_000_000 / DISK_RATE)
 
@@ -36,11 +45,10 @@ def test_the_config_has_the_last_word():
     assert not estimate(4.0, 10_000.0, "never").cached
 
 
-def test_a_student_with_other_pieces_has_one_way_and_holds_words():
-    """However fast the teacher; 400,000 words of 100 numbers in float16."""
-    route = estimate_route("dev", SIGNALS, PIECES, 1.0, 10_000_000.0, "auto", 400_000)
+def test_a_student_with_other_pieces_has_one_way():
+    """However fast the teacher, and however large the cache."""
+    route = estimate_route("dev", SIGNALS, 2 * MOST_BYTES, PIECES, 1.0, 1e9, "never", True)
     assert route.cached
-    assert route.bytes == 80_000_000
     assert "no other way" in describe_route(route)
 
 
@@ -50,3 +58,54 @@ def test_both_ways_are_told_and_the_one_taken_first():
     assert "191 MiB" in told
     told = describe_route(estimate(4.0, 10_000.0, "never"))
     assert told.index("computed in the steps") < told.index("cached: about")
+
+
+def test_no_cache_beyond_the_bound_is_taken_unasked():
+    """Though 1,000 readings of a slow teacher would pay for it."""
+    assert estimate(1000.0, 1000.0, size=MOST_BYTES).cached
+    assert not estimate(1000.0, 1000.0, size=MOST_BYTES + 1).cached
+    assert estimate(1000.0, 1000.0, "always", MOST_BYTES + 1).cached
+
+
+MAPS = Wanted(attention=(3,))
+WHOLE = Wanted(logits=True, hidden=(4,), attention=(3,))
+
+
+@pytest.mark.parametrize(
+    ("map_bytes", "choice", "ways"),
+    [
+        (1_000_000_000, "auto", [(WHOLE, True)]),  # 100 s + 7 x 1.2 GB: 116.8 s, apart 302 s
+        (20_000_000_000, "auto", [(MAPS, False), (SIGNALS, True)]),  # beyond the bound
+        (20_000_000_000, "always", [(WHOLE, True)]),
+        (1_000_000_000, "never", [(WHOLE, False)]),
+    ],
+)
+def test_maps_too_large_for_a_cache_leave_the_other_signals_in_theirs(map_bytes, choice, ways):
+    """Maps read twice, the others four times, by a teacher of 10,000 pieces a second."""
+    whole, plain, others = (
+        estimate_route("transfer", wanted, size, PIECES, readings, 10_000.0, choice)
+        for wanted, size, readings in (
+            (WHOLE, SIZE + map_bytes, 6.0),
+            (SIGNALS, SIZE, 4.0),
+            (MAPS, map_bytes, 2.0),
+        )
+    )
+    settled = settle_routes(whole, plain, others, choice)
+    assert [(route.wanted, route.cached) for route in settled] == ways
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("float16", 2 * (10 * (7 + 24) + 34 * 4)),
+        ("float32", 4 * (10 * (7 + 24) + 34 * 4)),
+        ("int8", 10 * (11 + 28) + 34 * 8),  # four bytes of scale behind every vector
+    ],
+)
+def test_bytes_are_those_of_the_vectors_of_pieces_and_of_pairs(kind, expected):
+    """10 pieces of 7 classes and width 24, 34 pairs of them with 4 heads."""
+    shape = EncoderConfig(
+        vocabulary_size=9, embedding_size=24, hidden_size=24, layers=4, heads=4, intermediate_size=8
+    )
+    model = Encoder(shape, "tagging", 7)
+    assert count_bytes(WHOLE, kind, model, vectors=10, pairs=34) == expected

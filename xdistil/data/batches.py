@@ -14,7 +14,7 @@ import numpy as np
 from xdistil.data.packing import Rows, fill_batch, gather_signal
 from xdistil.data.pieces import Pieces
 from xdistil.data.sampling import draw_rows
-from xdistil.data.words import Signal
+from xdistil.data.stored import Signal
 from xdistil.models.structs import Batch
 
 _PREFETCHED = 4  # batches made ahead of the step
@@ -63,7 +63,7 @@ def make_batches(
     drawn anew by language where these have quotas.
     A batch is filled up for `devices`, those of all processes together; process p of n gets the
     p-th contiguous block of it. `signals` are values [P, ...] of pieces by name and come as
-    [rows, T, ...].
+    [rows, T, ...], attention maps as [rows,H,T,T].
     """
     filled = fill_up(batch_rows, devices)
     share, rest = divmod(filled, process_count)

@@ -16,7 +16,8 @@ import numpy as np
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
 from xdistil.data.pieces import Pieces
 from xdistil.data.sampling import share_rows
-from xdistil.data.words import Signal, find_words, name_classes
+from xdistil.data.stored import MapSignal, Signal
+from xdistil.data.words import find_words, name_classes
 from xdistil.errors import InputError
 from xdistil.models.structs import Batch
 
@@ -100,8 +101,14 @@ def fill_batch(pieces: Pieces, rows: Rows, indices: np.ndarray, padding_id: int)
 
 
 def gather_signal(values: Signal, rows: Rows, indices: np.ndarray) -> np.ndarray:
-    """Values [P, ...] of pieces -> [B,T, ...] of the same type in rows i64[B]; 0 at padding."""
+    """Values [P, ...] of pieces -> [B,T, ...] of the same type in rows i64[B]; 0 at padding.
+
+    Attention maps come as [B,H,T,T].
+    """
     piece, filled = _take(rows, indices)
+    if isinstance(values, MapSignal):
+        segment = np.where(filled, rows.segment[indices], 0)
+        return values.gather(piece, segment, rows.position[indices])
     gathered = np.asarray(values[piece])  # a copy, even of a memory-mapped array
     gathered[~filled] = 0
     return gathered

@@ -16,6 +16,7 @@ from xdistil.data.tags import make_legal
 
 if TYPE_CHECKING:  # a program that writes signals should not wait for tokenizers
     from xdistil.data.pieces import Pieces
+    from xdistil.data.stored import Values
 
 PRESENT = "present"  # the name of the signal that says which pieces have values
 
@@ -39,7 +40,7 @@ class Words:
 class WordSignal:
     """Values of words that are indexed by pieces, as an array [P,width] would be."""
 
-    values: np.ndarray  # f[V,width], memory-mapped perhaps
+    values: "Values"  # f[V,width], memory-mapped perhaps
     place: np.ndarray  # i64[P] index into the values; -1: none, which reads as zeros
 
     def __getitem__(self, piece: np.ndarray) -> np.ndarray:
@@ -48,9 +49,6 @@ class WordSignal:
         found = np.asarray(self.values[np.maximum(place, 0)])
         found[place < 0] = 0
         return found
-
-
-Signal = np.ndarray | WordSignal
 
 
 def count_words(examples: Sequence[Example], task: Task) -> np.ndarray:
@@ -86,8 +84,8 @@ def name_classes(
 
 
 def place_signals(
-    values: Mapping[str, np.ndarray], place: np.ndarray, words: Words
-) -> dict[str, Signal]:
+    values: Mapping[str, "Values"], place: np.ndarray, words: Words
+) -> dict[str, np.ndarray | WordSignal]:
     """Values of words as signals of the pieces that carry these words.
 
     Args:
@@ -99,5 +97,7 @@ def place_signals(
         The values by name, and under PRESENT bool[P]: which pieces have some.
     """
     by_piece = np.where(words.number >= 0, place[words.number], -1)
-    signals: dict[str, Signal] = {name: WordSignal(each, by_piece) for name, each in values.items()}
+    signals: dict[str, np.ndarray | WordSignal] = {
+        name: WordSignal(each, by_piece) for name, each in values.items()
+    }
     return {**signals, PRESENT: by_piece >= 0}

@@ -1,6 +1,6 @@
 """What a plan runs on: texts, sub-stages with their texts, and how many steps these take."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from xdistil.config import Stage
 from xdistil.data import batches
 from xdistil.data.packing import Rows
 from xdistil.data.pieces import Pieces
-from xdistil.data.words import PRESENT, Signal
+from xdistil.data.stored import Signal
+from xdistil.data.words import PRESENT
 from xdistil.distill.plan import SIDE
 from xdistil.distill.recipes import PlannedStage
 from xdistil.distill.teacher import Reader, signal_names
@@ -32,12 +33,14 @@ class Source:
 
     pieces: Pieces
     rows: Rows
-    signals: dict[str, Signal]  # f[P, width] by name, and perhaps PRESENT, bool[P]; empty where
-    # they are computed on the fly
+    signals: Mapping[str, Signal]  # by name, and perhaps PRESENT, bool[P]; empty where they are
+    # computed on the fly
 
     def select(self, wanted: Wanted) -> "Source":
         """The same texts with the wanted signals alone; none where no cache holds all of them."""
-        names = signal_names(wanted) if self.signals and wanted.cacheable else ()
+        names = signal_names(wanted)
+        if not self.signals.keys() >= set(names):
+            names = ()
         if names and PRESENT in self.signals:
             names = (*names, PRESENT)
         return replace(self, signals={name: self.signals[name] for name in names})

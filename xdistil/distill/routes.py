@@ -2,18 +2,22 @@
 
 Both are estimated for every set of texts; the faster is taken unless the config says otherwise. The
 rates are nominal, not measured, so that the same run takes the same route every time: a cache is
-rounded to float16. Attention maps, which grow with the square of the length, and queries, keys and
-values are always computed in the step, and so is what is read together with them. A student with
-other pieces than the teacher's can learn from a cache alone, for the teacher does not read the rows
-of its steps.
+rounded. Attention maps (which grow with the square of the length), queries, keys and values take so
+much of the disk that the stages that want them may go one way and all others another. A student
+with other pieces than the teacher's can learn from a cache alone, for the teacher does not read the
+rows of its steps.
 """
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 
+from xdistil.distill.teacher import signal_names
+from xdistil.models.forward import Wanted
+
+MOST_BYTES = 16 * 2**30  # of the cache of one set of texts that is taken without being asked for
 DISK_RATE = 5e8  # bytes a second, written or read: an ordinary solid-state disk
 CORE_RATE = 7e10  # float32 operations a second of a CPU core in an encoder's forward pass
 ACCELERATOR_RATE = 1e14  # operations a second of a GPU or TPU in the same
@@ -24,7 +28,7 @@ class Route:
     """The two ways for one set of texts, and the one that is taken."""
 
     texts: str  # as the config calls them
-    signals: tuple[str, ...]
+    wanted: Wanted
     pieces: int
     readings: float  # how often steps and evaluations read all of them, at most
     bytes: int  # of the cache
@@ -32,31 +36,53 @@ class Route:
     cached_seconds: float
     cached: bool
 
+    @property
+    def least_seconds(self) -> float:
+        """Of the faster way that may be taken without being asked for."""
+        cached = self.cached_seconds if self.bytes <= MOST_BYTES else math.inf
+        return min(cached, self.computed_seconds)
+
 
 def estimate_route(
     texts: str,
-    signals: dict[str, int],
+    wanted: Wanted,
+    size: int,
     pieces: int,
     readings: float,
     rate: float,
     choice: str,
-    words: int | None = None,
+    at_words: bool = False,
 ) -> Route:
     """Seconds and bytes of both ways.
 
     Args:
-        signals: the width of each signal by name; the cache holds them in float16.
+        size: bytes of the cache.
         readings: how often all pieces are read.
         rate: pieces a second that the teacher reads.
         choice: `always` or `never` to cache, or `auto`.
-        words: where the student's pieces are not the teacher's, how many have signals; then there
-            is no way but the cache.
+        at_words: the student's pieces are not the teacher's; then there is no way but the cache.
     """
-    size = 2 * (pieces if words is None else words) * sum(signals.values())
-    computed = readings * pieces / rate if words is None else math.inf
+    computed = math.inf if at_words else readings * pieces / rate
     cached = pieces / rate + (1 + readings) * size / DISK_RATE
-    take = cached < computed if choice == "auto" or words is not None else choice == "always"
-    return Route(texts, tuple(signals), pieces, readings, size, computed, cached, take)
+    take = cached < computed and (at_words or size <= MOST_BYTES)
+    if choice != "auto" and not at_words:
+        take = choice == "always"
+    return Route(texts, wanted, pieces, readings, size, computed, cached, take)
+
+
+def settle_routes(whole: Route, plain: Route, others: Route, choice: str) -> list[Route]:
+    """One way for all stages, or two.
+
+    Args:
+        whole: what all stages want.
+        plain: what those want that learn logits and hidden states alone.
+        others: what the others want.
+        choice: as in `estimate_route`.
+    """
+    apart = others.computed_seconds + plain.least_seconds
+    if choice == "auto" and apart < whole.least_seconds:
+        return [replace(others, cached=False), plain]
+    return [whole]
 
 
 def nominal_rate(parameters: int) -> float:
@@ -82,8 +108,9 @@ def describe_route(route: Route) -> str:
     if math.isinf(route.computed_seconds):
         other = "there is no other way: the student's pieces are not the teacher's"
     return (
-        f"the teacher's {', '.join(route.signals)} of {route.texts} ({route.pieces:,} pieces, read "
-        f"up to {route.readings:.3g} times) will be {told[route.cached]} ({other})"
+        f"the teacher's {', '.join(signal_names(route.wanted))} of {route.texts} "
+        f"({route.pieces:,} pieces, read up to {route.readings:.3g} times) will be "
+        f"{told[route.cached]} ({other})"
     )
 
 

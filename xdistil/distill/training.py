@@ -19,6 +19,7 @@ import numpy as np
 from xdistil.data import batches
 from xdistil.data.packing import gather_signal
 from xdistil.data.words import PRESENT
+from xdistil.distill.cache import open_cache
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import (
     Course,
@@ -34,7 +35,7 @@ from xdistil.distill.meter import Meter
 from xdistil.distill.plan import HEAD, PROJECTION, merge_params, split_params
 from xdistil.distill.recipes import wanted_signals
 from xdistil.distill.step import TrainState, eval_step, train_step
-from xdistil.distill.teacher import Reader, open_cache, params_fingerprint, signal_names
+from xdistil.distill.teacher import Reader, arrange_signals, params_fingerprint, signal_names
 from xdistil.errors import DivergenceError, InputError, StoppedError
 from xdistil.journal import Journal
 from xdistil.mesh import agree, own_share, shard_rows
@@ -245,13 +246,7 @@ def _signals(course: Course, leg: Leg, batch: Batch, cached: dict[str, np.ndarra
     features, present = arrays.pop(FEATURES, None), arrays.pop(PRESENT, None)
     if course.teacher is not None and wanted != Wanted() and not arrays:
         return course.teacher.compute(batch, wanted)._replace(features=features)
-    return Signals(
-        logits=arrays["logits"] if wanted.logits else None,
-        hidden=tuple(arrays[f"hidden-{layer}"] for layer in wanted.hidden),
-        attention=(),
-        features=features,
-        present=present,
-    )
+    return arrange_signals(wanted, arrays)._replace(features=features, present=present)
 
 
 def _keep_features(course: Course, leg: Leg, state: TrainState, batch_rows: int) -> Leg:

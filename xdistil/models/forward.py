@@ -28,8 +28,9 @@ class Wanted:
     vectors: tuple[int, ...] = ()  # indices into Output.vectors, likewise
 
     @property
-    def cacheable(self) -> bool:
-        """Whether a cache can hold all of it: attention maps and vectors are too many numbers."""
+    def plain(self) -> bool:
+        """Whether it is logits and hidden states alone: attention maps grow with the square of the
+        length, and queries, keys and values are three times a hidden state."""
         return not (self.attention or self.vectors)
 
     def union(self, other: "Wanted") -> "Wanted":

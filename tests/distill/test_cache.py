@@ -1,6 +1,10 @@
 """The cache of the teacher's signals: right, never another's, checked, and computed once."""
 
+import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +12,23 @@ import jax
 import numpy as np
 import pytest
 
-from tests.distill.small import make_encoder, make_pieces, make_rows, make_teacher
+from tests.distill.small import (
+    init_params,
+    make_course,
+    make_encoder,
+    make_pieces,
+    make_rows,
+    make_teacher,
+    run_course,
+)
+from xdistil.config import Stage
 from xdistil.data.packing import fill_batch, gather_signal, pack
+from xdistil.data.stored import read_stored, store
 from xdistil.data.words import Words
+from xdistil.distill import cache as cache_module
 from xdistil.distill import teacher as teacher_module
-from xdistil.distill.teacher import open_cache, params_fingerprint, signal_names
+from xdistil.distill.cache import open_cache
+from xdistil.distill.teacher import name_signals, params_fingerprint, signal_names
 from xdistil.models.forward import Wanted
 
 PIECES = make_pieces(20, 1)
@@ -118,7 +134,7 @@ def test_a_cache_that_was_cut_off_goes_on_where_it_was(
     tmp_path, teacher, monkeypatch, packing, computed
 ):
     """After two batches of two rows; with rows of another packing it begins anew."""
-    monkeypatch.setattr(teacher_module, "_SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(cache_module, "_SECONDS_BETWEEN_SAVES", 0.0)
     with pytest.raises(CutError):
         open_cache(tmp_path, teacher, PIECES, ROWS, WANTED, 2, cut_after(2))
     assert not list(tmp_path.glob("*.npy"))
@@ -136,7 +152,7 @@ def test_a_cache_that_was_cut_off_goes_on_where_it_was(
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], rtol=2**-9, atol=1e-4)
         assert computed is None or np.array_equal(found[name], expected[name])
-    assert {path.suffix for path in tmp_path.iterdir() if path.is_file()} == {".npy", ".crc32"}
+    assert {path.suffix for path in tmp_path.iterdir() if path.suffix} == {".npy", ".crc32"}
 
 
 def test_only_what_is_missing_is_computed(tmp_path, teacher, monkeypatch):
@@ -244,7 +260,139 @@ def test_a_full_disk_is_told_before_anything_is_written(tmp_path, teacher, monke
     from xdistil.errors import InputError
 
     usage = type("Usage", (), {"free": 100})
-    monkeypatch.setattr(teacher_module.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(InputError, match=r"has room for 0 MiB.*data\.transfer_limit"):
         open_cache(tmp_path, teacher, PIECES, ROWS, Wanted(logits=True), 4)
     assert count_files(tmp_path) == 0
+
+
+MAPS = Wanted(hidden=(1,), attention=(0, 1), vectors=(1,))
+
+
+def compare(cached: Any, signals: Any, rows: Any, **tolerance: float) -> None:
+    """What rows read of the cache equals the teacher's own signals, and is 0 between segments."""
+    batch = fill_batch(PIECES, rows, np.arange(len(rows.piece)), 0)
+    real = batch.segment > 0
+    same = (batch.segment[:, :, None] == batch.segment[:, None, :]) & real[:, :, None]
+    for name, expected in zip(signal_names(MAPS), name_signals(signals), strict=True):
+        found = gather_signal(cached[name], rows, np.arange(len(rows.piece)))
+        expected = np.asarray(expected)
+        if name.startswith("attention"):
+            assert found.shape == expected.shape == (len(rows.piece), 2, *same.shape[1:])
+            assert not np.moveaxis(found, 1, -1)[~same].any()
+            found, expected = np.moveaxis(found, 1, -1)[same], np.moveaxis(expected, 1, -1)[same]
+        else:
+            found, expected = found[real], expected[real]
+        np.testing.assert_allclose(found, expected, err_msg=name, **tolerance)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tolerance"),
+    [
+        ("float32", {"rtol": 0, "atol": 0}),
+        ("float16", {"rtol": 2**-10, "atol": 1e-6}),
+        ("int8", {"rtol": 0, "atol": 0.02}),  # half of the largest, 4.9, over 127
+    ],
+)
+def test_maps_queries_keys_and_values_equal_the_forward_pass(tmp_path, teacher, kind, tolerance):
+    """Read in the packing that they were computed in."""
+    cached = open_cache(tmp_path, teacher, PIECES, ROWS, MAPS, len(ROWS.piece), kind=kind)
+    batch = fill_batch(PIECES, ROWS, INDICES, 0)
+    compare(cached, teacher.compute(batch, MAPS), ROWS, **tolerance)
+
+
+def test_another_packing_reads_the_same_maps(tmp_path, teacher):
+    """Rows shorter than those of the pass, in batches of three with padding behind the last."""
+    cached = open_cache(tmp_path, teacher, PIECES, ROWS, MAPS, 3, kind="float32")
+    other = pack(PIECES, 9, seed=5)
+    batch = fill_batch(PIECES, other, np.arange(len(other.piece)), 0)
+    compare(cached, teacher.compute(batch, MAPS), other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_padding_row_reads_no_map(tmp_path, teacher):
+    cached = open_cache(tmp_path, teacher, PIECES, ROWS, Wanted(attention=(1,)), 4)
+    found = gather_signal(cached["attention-2"], ROWS, np.array([-1, 0, -1]))
+    assert found[1].any()
+    assert not found[[0, 2]].any()
+
+
+@pytest.mark.parametrize("kind", ["float16", "int8"])
+def test_the_error_of_rounding_is_told(tmp_path, teacher, kind, caplog):
+    """The root of the sum of squares of what is lost, over that of the values."""
+    caplog.set_level("INFO")
+    wanted = Wanted(hidden=(1,))
+    exact = open_cache(tmp_path, teacher, PIECES, ROWS, wanted, 4, kind="float32")["hidden-1"]
+    assert "relative error hidden-1 0.0e+00" in caplog.text
+    rounded = open_cache(tmp_path, teacher, PIECES, ROWS, wanted, 4, kind=kind)["hidden-1"]
+    lost = rounded[np.arange(len(exact))].astype(np.float64) - exact
+    error = np.linalg.norm(lost) / np.linalg.norm(exact)
+    assert f"rounded to {kind}: relative error hidden-1 {error:.1e}" in caplog.text
+    assert 0 < error < {"float16": 3e-4, "int8": 5e-3}[kind]
+
+
+def test_numbers_of_one_vector_share_their_step():
+    """-2 and 0.5 in steps of 2 / 127, worked out by hand; a vector of zeros stays one."""
+    values = np.array([[-2.0, 0.5, 0.0], [0.0, 0.0, 0.0]], np.float32)
+    stored = store(values, "int8")
+    assert stored.shape == (2, 7)
+    assert stored[0, :3].tolist() == [-127, 32, 0]
+    read = read_stored(stored, "int8")[np.array([[0], [1]])]
+    np.testing.assert_allclose(read, [[[-2.0, 32 * 2 / 127, 0.0]], [[0.0, 0.0, 0.0]]], rtol=1e-6)
+
+
+def test_maps_that_were_cut_off_go_on_where_they_were(tmp_path, teacher, monkeypatch):
+    monkeypatch.setattr(cache_module, "_SECONDS_BETWEEN_SAVES", 0.0)
+    with pytest.raises(CutError):
+        open_cache(tmp_path, teacher, PIECES, ROWS, MAPS, 2, cut_after(2))
+    found = open_cache(tmp_path, teacher, PIECES, ROWS, MAPS, 2)
+    expected = open_cache(tmp_path / "whole", teacher, PIECES, ROWS, MAPS, 2)
+    for name in signal_names(MAPS):
+        each, whole = (gather_signal(cached[name], ROWS, INDICES) for cached in (found, expected))
+        assert np.array_equal(each, whole)
+
+
+def test_runs_that_share_a_folder_compute_signals_once(tmp_path, teacher, monkeypatch):
+    """Three at the same time: one writes, the others wait and read."""
+    passes = []
+    real = teacher_module.compute_signals
+
+    def spy(*arguments: Any, **settings: Any) -> Any:
+        passes.append(threading.get_ident())
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(teacher_module, "compute_signals", spy)
+    wanted = Wanted(logits=True)
+    with ThreadPoolExecutor(3) as pool:
+        runs = [
+            pool.submit(open_cache, tmp_path, teacher, PIECES, ROWS, wanted, 4) for _ in range(3)
+        ]
+    first, *others = [run.result()["logits"] for run in runs]
+    assert all(np.array_equal(first, other) for other in others)
+    assert len(set(passes)) == 1
+    assert len(passes) == -(-len(ROWS.piece) // 4)
+
+
+PLANS = {
+    "maps": Stage(name="m", loss="representation+attention", layers="last", attention="last"),
+    "relations": Stage(name="r", loss="relations+logits"),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_fifty_steps_from_the_cache_lose_what_steps_with_the_teacher_lose(tmp_path, teacher, name):
+    """A student of one layer, dropout on; to 1e-4 with numbers in float32."""
+    stage = replace(PLANS[name], representation="mse", epochs=17.0, lr=1e-3)
+    losses = []
+    for kind in ("float32", ""):
+        student = make_encoder(layers=1)
+        course = make_course((stage,), tmp_path, student, teacher, cached=kind, eval_every=100)
+        assert bool(course.legs[0].train.signals) == bool(kind)
+        folder = tmp_path / (kind or "fly")
+        folder.mkdir()
+        run_course(course, folder, init_params(student, 3))
+        lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+        names = [f"loss_{part}" for part in stage.loss.split("+")]
+        steps = [line for line in lines if line["event"] == "train"]
+        losses.append([[line[each] for each in names] for line in steps])
+    assert len(losses[0]) == len(losses[1]) >= 50
+    np.testing.assert_allclose(*losses, rtol=1e-4)

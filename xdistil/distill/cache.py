@@ -1,0 +1,347 @@
+"""A trained model's signals on disk, written by one pass over the texts.
+
+One file a signal, over all pieces of all segments in the order of the texts, so that students with
+other packings share it; or over all words, for a student with other pieces; or, of attention maps,
+over all pairs of pieces of a segment. A file is keyed by a fingerprint of the teacher's parameters,
+the pieces, the signal and the type of its numbers, and checked against its checksum when opened.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import filelock
+import jax
+import numpy as np
+
+from xdistil.data.packing import Rows
+from xdistil.data.pieces import Pieces, pieces_fingerprint
+from xdistil.data.stored import (
+    MapSignal,
+    Values,
+    find_pairs,
+    first_pairs,
+    read_stored,
+    store,
+    stored_type,
+    stored_width,
+)
+from xdistil.data.words import Words
+from xdistil.distill.teacher import Reader, name_signals, signal_names
+from xdistil.errors import InputError
+from xdistil.mesh import agree, fetch_own_rows, own_share, shard_rows, wait_for_all
+from xdistil.models.folders import Transformer
+from xdistil.models.forward import Wanted, iterate_batches
+from xdistil.models.structs import Vectors
+
+log = logging.getLogger("xdistil")
+
+_SECONDS_BETWEEN_SAVES = 10.0  # of a cache that is being written
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Which rows of the files hold what stands at the places of packed rows."""
+
+    rows: Rows
+    number: np.ndarray  # i32[R,T] of the piece or word at every place; -1: none
+    count: int  # of pieces or words
+    first: np.ndarray  # i64[P] the first pair of every piece
+    pairs: int
+
+    def count_rows(self, name: str) -> int:
+        """Rows of a signal's file."""
+        return self.pairs if _is_map(name) else self.count
+
+    def take(self, name: str, values: np.ndarray, indices: np.ndarray) -> tuple:
+        """(rows of the file i64[N], their vectors f32[N,width]) of a signal in rows i64[B]."""
+        if _is_map(name):
+            piece, segment = self.rows.piece[indices], self.rows.segment[indices]
+            same, pair = find_pairs(self.first, piece, segment, self.rows.position[indices])
+            return pair, np.moveaxis(values, 1, -1)[same]
+        number = self.number[indices]
+        return number[number >= 0], values[number >= 0]
+
+
+class _Error:
+    """What rounding costs: the root of its squares' sum over that of the values'."""
+
+    def __init__(self) -> None:
+        self._lost, self._whole = 0.0, 0.0
+
+    def add(self, values: np.ndarray, stored: np.ndarray, kind: str) -> None:
+        """Some vectors [N,width], and how they are stored."""
+        read = read_stored(stored, kind)[np.arange(len(stored))]
+        self._lost += float(np.sum(np.square(read - values), dtype=np.float64))
+        self._whole += float(np.sum(np.square(values), dtype=np.float64))
+
+    def relative(self) -> float:
+        """0 where nothing is lost."""
+        return (self._lost / self._whole) ** 0.5 if self._whole else 0.0
+
+
+def _is_map(name: str) -> bool:
+    return name.startswith("attention-")
+
+
+def open_cache(
+    folder: Path,
+    reader: Reader,
+    pieces: Pieces,
+    rows: Rows,
+    wanted: Wanted,
+    batch_rows: int,
+    check: Callable[[], None] = lambda: None,
+    words: Words | None = None,
+    kind: str = "float16",
+) -> dict[str, Values | MapSignal]:
+    """The wanted signals of P pieces, read-only, computing what is not there.
+
+    Given the `words` of the pieces they are by word, of the piece that carries it; what stands
+    there for a word without one means nothing.
+
+    Every process writes the rows that its devices computed. What an earlier call had computed when
+    it was cut off is kept. Of several runs that share the folder one writes, the others wait.
+
+    Args:
+        folder: the same for all processes.
+        rows: any packing of the pieces; what is cached does not depend on it.
+        check: called before every batch, and while another run writes; what it raises ends it.
+        kind: of the stored numbers: float16, float32 or int8.
+    """
+    texts = pieces_fingerprint(pieces)
+    names = signal_names(wanted)
+    by_word = words is not None
+    paths = {name: folder / f"{_key(reader, texts, name, by_word, kind)}.npy" for name in names}
+    folder.mkdir(parents=True, exist_ok=True)
+    first, pairs = first_pairs(pieces) if wanted.attention else (np.zeros(0, np.int64), 0)
+    with _hold(folder, check):
+        missing = [name for name in names if not _is_sound(paths[name])]
+        wait_for_all("signals looked up")  # before one process begins to write what others look for
+        if missing:
+            if words is None:
+                number, count = np.asarray(rows.piece), len(pieces.tokens)
+            else:
+                number, count = _number_words(rows, words), words.count
+            places = _Places(rows, number, count, first, pairs)
+            left = _leave_missing(wanted, missing)
+            _write_signals(paths, left, reader, pieces, places, batch_rows, check, kind)
+    opened = {name: read_stored(np.load(path, mmap_mode="r"), kind) for name, path in paths.items()}
+    return {
+        name: MapSignal(values, first) if _is_map(name) else values
+        for name, values in opened.items()
+    }
+
+
+def count_bytes(wanted: Wanted, kind: str, model: Transformer, vectors: int, pairs: int) -> int:
+    """Bytes that `open_cache` takes for the signals of a model.
+
+    Args:
+        kind: of the stored numbers.
+        vectors: pieces, or words.
+        pairs: of pieces of one segment.
+    """
+    size = np.dtype(stored_type(kind)).itemsize
+    total = 0
+    for name in signal_names(wanted):
+        width = model.classes if name == "logits" else model.config.hidden_size
+        width = model.config.heads if _is_map(name) else width
+        total += (pairs if _is_map(name) else vectors) * stored_width(kind, width) * size
+    return total
+
+
+@contextmanager
+def _hold(folder: Path, check: Callable[[], None]) -> Iterator[None]:
+    """No other run writes into the folder meanwhile."""
+    lock = filelock.FileLock(folder / ".lock")
+    waited = False
+    while not agree(int(_is_first() and _takes(lock))):
+        if not waited:
+            log.info("another run writes signals into %s: waiting for it", folder)
+            waited = True
+        check()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _takes(lock: filelock.BaseFileLock) -> bool:
+    try:
+        lock.acquire(timeout=1)
+    except filelock.Timeout:
+        return False
+    return True
+
+
+def _key(reader: Reader, texts: str, name: str, by_word: bool, kind: str) -> str:
+    kept = None if reader.kept is None else hashlib.sha256(reader.kept.tobytes()).hexdigest()
+    content = [reader.fingerprint, str(reader.model), kept, texts, name, by_word, kind]
+    return f"{name}-{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]}"
+
+
+def _is_sound(path: Path) -> bool:
+    seal = path.with_suffix(".crc32")
+    if not (path.exists() and seal.exists()):
+        return False
+    if seal.read_text() == _file_checksum(path):
+        return True
+    log.warning("%s is damaged (its checksum differs): it is computed again", path.name)
+    return False
+
+
+def _file_checksum(path: Path) -> str:
+    value = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 24):
+            value = zlib.crc32(block, value)
+    return f"{value:08x}"
+
+
+def _write_signals(
+    paths: dict[str, Path],
+    wanted: Wanted,
+    reader: Reader,
+    pieces: Pieces,
+    places: _Places,
+    batch_rows: int,
+    check: Callable[[], None],
+    kind: str,
+) -> None:
+    order = signal_names(wanted)
+    partial = {name: paths[name].with_suffix(".partial") for name in order}
+    rows = places.rows
+    progress = _Progress(partial, rows)
+    first_row = progress.read()
+    arrays: dict[str, np.memmap] = {}
+    errors = {name: _Error() for name in order}
+    kept_up = f", going on at row {first_row} of {len(rows.piece)}" if first_row else ""
+    log.info("computing %s of %d pieces%s", ", ".join(order), len(pieces.tokens), kept_up)
+    saved = time.monotonic()
+    for indices, batch in iterate_batches(pieces, rows, batch_rows, reader.padding_id, first_row):
+        check()
+        signals = reader.compute(shard_rows(reader.mesh, batch), wanted)
+        values = dict(zip(order, name_signals(signals), strict=True))
+        if not arrays:
+            shapes = {
+                # Of a map [B,H,T,T] the heads are a row's numbers.
+                name: stored_width(kind, each.shape[1 if _is_map(name) else -1])
+                for name, each in values.items()
+            }
+            sizes = {name: (places.count_rows(name), width) for name, width in shapes.items()}
+            arrays = _open_partial(partial, sizes, stored_type(kind), anew=not first_row)
+        own = own_share(indices)
+        kept = own >= 0
+        for name, value in values.items():
+            found = fetch_own_rows(cast(jax.Array, value))[kept].astype(np.float32, copy=False)
+            where, vectors = places.take(name, found, own[kept])
+            stored = store(vectors, kind)
+            errors[name].add(vectors, stored, kind)
+            arrays[name][where] = stored
+        # Process 0's clock, for all must come to the same barrier.
+        if agree(int(_is_first() and time.monotonic() - saved > _SECONDS_BETWEEN_SAVES)):
+            progress.write(arrays, int(indices.max()) + 1)
+            saved = time.monotonic()
+    for array in arrays.values():
+        array.flush()
+    wait_for_all("signals computed")
+    if _is_first():
+        for name in order:
+            paths[name].with_suffix(".crc32").write_text(_file_checksum(partial[name]))
+            os.replace(partial[name], paths[name])
+        progress.forget()
+    told = ", ".join(f"{name} {error.relative():.1e}" for name, error in errors.items())
+    log.info("rounded to %s: relative error %s", kind, told)
+    wait_for_all("signals written")
+
+
+def _leave_missing(wanted: Wanted, missing: list[str]) -> Wanted:
+    """What of the wanted has missing files; of queries, keys and values of a layer, all three."""
+
+    def keep(layers: tuple[int, ...], *parts: str) -> tuple[int, ...]:
+        return tuple(n for n in layers if any(f"{part}-{n + 1}" in missing for part in parts))
+
+    return Wanted(
+        logits="logits" in missing,
+        hidden=tuple(n for n in wanted.hidden if f"hidden-{n}" in missing),
+        attention=keep(wanted.attention, "attention"),
+        vectors=keep(wanted.vectors, *Vectors._fields),
+    )
+
+
+def _number_words(rows: Rows, words: Words) -> np.ndarray:
+    """i32[R,T] the word at every place of the rows, -1 where there is none."""
+    return np.where(rows.piece >= 0, words.number[rows.piece], -1)
+
+
+def _is_first() -> bool:
+    return jax.process_index() == 0
+
+
+def _open_partial(
+    partial: dict[str, Path], shapes: dict[str, tuple[int, int]], dtype: type, anew: bool
+) -> dict[str, np.memmap]:
+    """The files under way, writable; process 0 makes them where they are begun anew."""
+    if anew and _is_first():
+        numbers = sum(rows * width for rows, width in shapes.values())
+        _require_room(next(iter(partial.values())), numbers * np.dtype(dtype).itemsize)
+        for name, shape in shapes.items():
+            np.lib.format.open_memmap(partial[name], "w+", dtype, shape)
+    wait_for_all("files of signals made")
+    return {name: np.lib.format.open_memmap(partial[name], "r+") for name in shapes}
+
+
+class _Progress:
+    """How many rows of files under way are written, told by a small file beside them."""
+
+    def __init__(self, partial: dict[str, Path], rows: Rows) -> None:
+        self._path = next(iter(partial.values())).with_suffix(".progress")
+        # Rows of another packing hold other pieces, and fewer files would leave some unwritten.
+        self._what = [sorted(path.name for path in partial.values()), _packing(rows)]
+        self._files = list(partial.values())
+
+    def read(self) -> int:
+        """Rows that need not be computed again."""
+        try:
+            what, done = json.loads(self._path.read_text())
+        except (OSError, ValueError):
+            return 0
+        return done if what == self._what and all(path.exists() for path in self._files) else 0
+
+    def write(self, arrays: dict[str, np.memmap], done: int) -> None:
+        """Says that all rows before `done` are on the disk, when they are."""
+        for array in arrays.values():
+            array.flush()
+        wait_for_all("signals flushed")
+        if _is_first():
+            temporary = self._path.with_suffix(".progress-new")
+            temporary.write_text(json.dumps([self._what, done]))
+            os.replace(temporary, self._path)
+
+    def forget(self) -> None:
+        """The files are complete."""
+        self._path.unlink(missing_ok=True)
+
+
+def _packing(rows: Rows) -> str:
+    return f"{zlib.crc32(np.ascontiguousarray(rows.piece).data):08x}"
+
+
+def _require_room(path: Path, size: int) -> None:
+    """A memory map on a full disk dies by a signal, so the room is asked for beforehand."""
+    free = shutil.disk_usage(path.parent).free
+    if size > free:
+        raise InputError(
+            f"{path.parent} has room for {free >> 20} MiB, and this cache takes {size >> 20} MiB: "
+            "free some, lower data.transfer_limit, or set teacher.cache_type=int8 or "
+            "teacher.cache=never."
+        )
