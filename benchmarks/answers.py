@@ -25,8 +25,9 @@ from xdistil.data.examples import Example, read_file
 from xdistil.data.pieces import Pieces
 from xdistil.models.forward import predict_batch
 from xdistil.results.export import FOLDER, QUANTIZED, WHOLE, cut
+from xdistil.results.jax_model import JaxModel, open_model
 from xdistil.results.onnx_model import OnnxModel, find_places
-from xdistil.results.tagger import Tagger, open_tagger
+from xdistil.results.serving import Labeller, load
 
 _LENGTHS = 32  # JAX's rows have multiples of it
 
@@ -34,26 +35,26 @@ Call = Callable[[], object]
 
 
 def list_calls(
-    tagger: Tagger, models: dict[str, OnnxModel], chosen: list[Example]
+    opened: JaxModel, labeller: Labeller, models: dict[str, OnnxModel], chosen: list[Example]
 ) -> dict[str, Call]:
     """What is timed in one round: every contestant on the same sentences."""
     inputs = [example.inputs for example in chosen]
-    pieces = cut(tagger, chosen)
+    pieces = cut(opened, chosen)
     whole = np.unique(pieces.example, return_index=True)[1]
     places, there = find_places(pieces, whole)
     length = -(-there.shape[1] // _LENGTHS) * _LENGTHS
-    batch, _ = measure.pad_segments(pieces, whole, length, tagger.tokenizer.pad)
+    batch, _ = measure.pad_segments(pieces, whole, length, opened.tokenizer.pad)
     tokens, token_type = pieces.tokens[places], pieces.token_type[places]
 
     def run_jax() -> object:
-        return jax.block_until_ready(predict_batch(tagger.params, batch, model=tagger.model))
+        return jax.block_until_ready(predict_batch(opened.params, batch, model=opened.model))
 
     def label(model: OnnxModel) -> object:
-        return model.label(cut(tagger, chosen), chosen, tagger.task)
+        return model.label(cut(opened, chosen), chosen, opened.task)
 
     calls: dict[str, Call] = {
-        "tokenisation alone": lambda: cut(tagger, chosen),
-        "whole, JAX": lambda: tagger.label(inputs),
+        "tokenisation alone": lambda: cut(opened, chosen),
+        "whole, JAX": lambda: labeller.answer(inputs),
         "forward, JAX": run_jax,
     }
     for name, model in models.items():
@@ -94,22 +95,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100, help="of each of the two sizes")
     measure.add_output(parser)
     flags = parser.parse_args()
-    tagger = open_tagger(str(flags.model))
-    examples = read_file(flags.texts, tagger.task, tagger.scheme, tagger.repair)
+    opened = open_model(str(flags.model))
+    labeller = load(str(flags.model)).labeller
+    examples = read_file(flags.texts, opened.task, opened.scheme, opened.repair)
     files = {"ONNX": WHOLE, "ONNX int8": QUANTIZED}
     models = {
         name: OnnxModel(flags.model / FOLDER / file, flags.threads)
         for name, file in files.items()
         if (flags.model / FOLDER / file).exists()
     }
-    teacher = (open_tagger(str(flags.teacher)), open_torch(flags.teacher)) if flags.teacher else ()
+    teacher = (open_model(str(flags.teacher)), open_torch(flags.teacher)) if flags.teacher else ()
     generator = np.random.default_rng(0)
     result: dict[str, dict] = {}
     for size in (1, 32):
         seconds: dict[str, list[float]] = {}
         for turn in range(-5, flags.rounds):
             chosen = [examples[i] for i in generator.choice(len(examples), size)]
-            calls = list_calls(tagger, models, chosen)
+            calls = list_calls(opened, labeller, models, chosen)
             if teacher:
                 calls["forward, teacher in PyTorch"] = teacher[1](cut(teacher[0], chosen))
             for name, call in calls.items():

@@ -39,12 +39,14 @@ import xdistil
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.formats import read_lines, read_texts
 from xdistil.data.pieces import load_tokenizer
+from xdistil.data.streams import read_plain
 from xdistil.data.vocabulary import train_wordpiece
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.folders import load_model, save_model
-from xdistil.results.tagger import Tagger, open_tagger
+from xdistil.results.lines import write_tsv
+from xdistil.results.serving import Classifier, Tagger, load
 
 Case = dict[str, bytes]  # the content of each file
 Arc = tuple[str, int, int]  # file, the line before, the line
@@ -60,7 +62,8 @@ TRACED = tuple(
     for name in (
         *("data/examples.py", "data/formats.py", "data/pieces.py", "data/packing.py"),
         *("data/tags.py", "models/folders.py", "models/weights.py", "models/names.py"),
-        *("models/fields.py", "models/bert.py", "models/bilstm.py", "results/tagger.py"),
+        *("models/fields.py", "models/bert.py", "models/bilstm.py", "results/jax_model.py"),
+        "results/serving.py",
     )
 )
 READER_SEEDS = {
@@ -137,13 +140,13 @@ class Fuzz:
         self.seconds = dict.fromkeys(self.targets, 0.0)
         shutil.rmtree(output / "sound", ignore_errors=True)
         folders = make_folders(output / "sound")
-        self.tagger = {folder.name: open_tagger(str(folder)) for folder in folders}
+        self.models = {folder.name: load(str(folder)) for folder in folders}
         self.kept: dict[str, list[Case]] = {
             "reader": [{name: content} for name, content in READER_SEEDS.items()],
             "folder": [case for folder in folders for case in read_ways(folder)],
             "predict": [
                 {name: "Anna went\n\nBoß 👩‍👧\u2028x\r\n".encode() + b"to Berlin " * 20}
-                for name in self.tagger
+                for name in self.models
             ],
         }
 
@@ -233,19 +236,19 @@ class Fuzz:
                 raise refused[0]
 
     def _open(self) -> None:
-        tagger = open_tagger(str(self.place))
+        model = load(str(self.place))
         lines = [b"Anna went to Berlin\n", "İß\u0301 \u200d 👩\n".encode()]
-        check_answers(tagger, lines, list(tagger.label_lines(lines, str(self.place))))
+        check_answers(model, lines, label(model, lines, self.place))
 
     def _label(self) -> None:
         for path in self.place.iterdir():
-            tagger = self.tagger[path.name]
+            model = self.models[path.name]
             lines = [line + b"\n" for line in path.read_bytes().split(b"\n")][:50]
-            answers = list(tagger.label_lines(lines, str(path)))
-            check_answers(tagger, lines, answers)
+            answers = label(model, lines, path)
+            check_answers(model, lines, answers)
             # A byte order mark is a character of the second line, and none of the first.
             chosen = self.random.choice(lines[1:] or lines)
-            _, alone = tagger.label_lines([b"\n", chosen], str(path))
+            _, alone = label(model, [b"\n", chosen], path)
             assert chosen == lines[0] or alone == answers[lines.index(chosen)]
 
     def _mutate(self, case: Case) -> Case:
@@ -329,8 +332,20 @@ def read_ways(folder: Path) -> list[Case]:
     ]
 
 
-def check_answers(tagger: Tagger, lines: list[bytes], answers: list[str]) -> None:
+def label(model: Tagger | Classifier, lines: list[bytes], path: Path) -> list[str]:
+    """What predict.py writes for lines of plain text."""
+    kind = model.labeller.task.kind
+    texts = list(read_plain(lines, str(path), kind))
+    answers = model.labeller.answer([text.inputs for text in texts])
+    return [
+        write_tsv(text, answer.labels, kind, str(path))
+        for text, answer in zip(texts, answers, strict=True)
+    ]
+
+
+def check_answers(model: Tagger | Classifier, lines: list[bytes], answers: list[str]) -> None:
     """One answer a line; as many tags as words, which are the line's; labels of the task."""
+    task = model.labeller.task
     assert len(answers) == len(lines)
     for number, (line, answer) in enumerate(zip(lines, answers, strict=True)):
         text = line.decode("utf-8-sig" if number == 0 else "utf-8")
@@ -339,8 +354,8 @@ def check_answers(tagger: Tagger, lines: list[bytes], answers: list[str]) -> Non
         if not answer:
             continue
         shown, _, labels = answer.rpartition("\t")
-        assert set(labels.split(" ")) <= {*tagger.task.labels, *alike(tagger.task.labels)}
-        if tagger.task.kind == "tagging":
+        assert set(labels.split(" ")) <= {*task.labels, *alike(task.labels)}
+        if task.kind == "tagging":
             assert shown.split(" ") == text.split()
             assert len(labels.split(" ")) == len(shown.split(" "))
         else:

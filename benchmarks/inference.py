@@ -43,7 +43,8 @@ from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.folders import Model
 from xdistil.models.forward import predict_batch
 from xdistil.models.structs import Params
-from xdistil.results.tagger import Tagger, open_tagger
+from xdistil.results.jax_model import JaxModel, open_model
+from xdistil.results.serving import load
 
 LENGTH = 32  # pieces of the longest sentence, as in the paper
 SIZES = {"32 at once": 32, "single": 1}
@@ -62,9 +63,9 @@ class Contestant:
     pieces: Pieces  # one segment a sentence
 
 
-def cut_sentences(tagger: Tagger, examples: Sequence[Example]) -> Pieces:
+def cut_sentences(opened: JaxModel, examples: Sequence[Example]) -> Pieces:
     """Segments twice as long as wanted at most, so that what is too long shows."""
-    return cut_pieces(examples, tagger.task, tagger.tokenizer, 2 * LENGTH)
+    return cut_pieces(examples, opened.task, opened.tokenizer, 2 * LENGTH)
 
 
 def find_short(pieces: Pieces) -> set[int]:
@@ -74,14 +75,14 @@ def find_short(pieces: Pieces) -> set[int]:
     return {example for example in pieces.example[short].tolist() if segments[example] == 1}
 
 
-def choose_examples(folder: Path, taggers: Sequence[Tagger]) -> list[Example]:
+def choose_examples(folder: Path, models: Sequence[JaxModel]) -> list[Example]:
     """Test sentences, drawn with seed 0, that are short for all tokenizers: full batches."""
-    examples = read_file(folder / "test.tsv", taggers[0].task)
+    examples = read_file(folder / "test.tsv", models[0].task)
     largest = max(SIZES.values())
     # A sample of the file is enough to draw from, and far quicker to cut.
     order = np.random.default_rng(0).permutation(len(examples))[: 20 * BATCHES * largest]
     sample = [examples[index] for index in order]
-    short = set.intersection(*(find_short(cut_sentences(each, sample)) for each in taggers))
+    short = set.intersection(*(find_short(cut_sentences(each, sample)) for each in models))
     if len(short) < largest:
         raise SystemExit(f"{folder} has too few test sentences of at most {LENGTH} pieces.")
     return [sample[index] for index in sorted(short)[: BATCHES * largest]]
@@ -150,18 +151,18 @@ def run_in_torch(model: Any, pieces: Pieces, padding_id: int, size: int) -> Acti
     return answer_in_turn(answer, batches, size)
 
 
-def label_in_jax(tagger: Tagger, examples: Sequence[Example], size: int) -> Action:
+def label_in_jax(folder: Path, examples: Sequence[Example], size: int) -> Action:
     """From words or texts to labels as predict.py goes."""
     inputs = [example.inputs for example in examples]
     batches = [[inputs[index] for index in part] for part in split_evenly(len(inputs), size)]
-    return answer_in_turn(tagger.label, batches, size)
+    return answer_in_turn(load(str(folder)).labeller.answer, batches, size)
 
 
-def label_in_torch(model: Any, tagger: Tagger, examples: Sequence[Example], size: int) -> Action:
+def label_in_torch(model: Any, opened: JaxModel, examples: Sequence[Example], size: int) -> Action:
     """From words or texts to labels with the bare tokenizer and PyTorch."""
     import torch
 
-    tokenizer, task = tagger.tokenizer, tagger.task
+    tokenizer, task = opened.tokenizer, opened.task
     tagging = task.kind == "tagging"
     # The tokenizer takes words as a list, a text as a string, a pair of texts as a tuple.
     texts: list[Any] = [example.inputs for example in examples]
@@ -252,13 +253,13 @@ def measure_folders(
     flags: argparse.Namespace, products: dict[str, Action], device: str
 ) -> dict[str, Any]:
     """Both folders on the sentences of the task folder."""
-    taggers = [open_tagger(str(folder)) for folder in (flags.teacher, flags.student)]
-    examples = choose_examples(flags.data, taggers)
+    models = [open_model(str(folder)) for folder in (flags.teacher, flags.student)]
+    examples = choose_examples(flags.data, models)
     teacher, student = (
-        Contestant(tagger.model, tagger.params, cut_sentences(tagger, examples))
-        for tagger in taggers
+        Contestant(opened.model, opened.params, cut_sentences(opened, examples))
+        for opened in models
     )
-    task = taggers[0].task
+    task = models[0].task
     in_torch = {
         name: open_in_torch(flags.teacher, task.kind, name).to(device).eval() for name in ATTENTIONS
     }
@@ -270,14 +271,14 @@ def measure_folders(
             STUDENT: run_in_jax(student, size),
         }
         contests[f"with tokenisation, {setting}"] = {
-            "teacher, JAX": label_in_jax(taggers[0], examples, size),
-            STUDENT: label_in_jax(taggers[1], examples, size),
+            "teacher, JAX": label_in_jax(flags.teacher, examples, size),
+            STUDENT: label_in_jax(flags.student, examples, size),
         }
         for attention, model in in_torch.items():
             name = f"teacher, PyTorch {attention}"
             forward = run_in_torch(model, teacher.pieces, padding_id, size)
             contests[f"forward, {setting}"] |= measure.on_threads(name, forward)
-            label = label_in_torch(model, taggers[0], examples, size)
+            label = label_in_torch(model, models[0], examples, size)
             contests[f"with tokenisation, {setting}"] |= measure.on_threads(name, label)
     return {
         name: run_contest(contestants, products, flags.seconds)

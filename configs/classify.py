@@ -16,6 +16,7 @@ Variants (after the colon):
   layers     the teacher's own last two layers, as they were before fine-tuning; stages as in v3
   relations  transformer student with heads of its own: relations, then logits, then labels
   labels     the BiLSTM student on labels alone
+  continue   the student of student.checkpoint tuned on other labelled texts, without a teacher
   smoke      d4.2 cut down to seconds, to see that files and models fit together
 """
 
@@ -68,6 +69,11 @@ def get_config(arg: str = "d4.2") -> Experiment:
         )
     if arg == "labels":
         return Experiment(data=rows, student=bilstm, plan=plan.labels_only(), batch_size=32)
+    if arg == "continue":
+        stages = plan.labels_only()
+        stages[0].epochs, stages[0].patience = 20.0, 5
+        student = Student(kind="checkpoint")
+        return Experiment(data=rows, student=student, plan=stages, batch_size=16)
     if arg == "smoke":
         stages = plan.d42()
         for stage in stages:
@@ -80,5 +86,5 @@ def get_config(arg: str = "d4.2") -> Experiment:
         )
     raise InputError(
         f"configs/classify.py has no variant {arg!r}: it takes d4.2, v3, layers, relations, "
-        "labels or smoke."
+        "labels, continue or smoke."
     )

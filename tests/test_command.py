@@ -223,11 +223,15 @@ def test_the_program_exits_with_two_and_one_line(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", ["d4.2", "v3", "layers", "relations", "labels", "smoke"])
+@pytest.mark.parametrize(
+    "name", ["d4.2", "v3", "layers", "relations", "labels", "continue", "smoke"]
+)
 @pytest.mark.parametrize("config", ["ner", "classify"])
 def test_a_config_takes_the_variants_that_it_names(config, name):
     path = f"{ROOT}/configs/{config}.py"
     more = ("--config.data.folder=somewhere", "--config.teacher.model=something")
+    if name == "continue":
+        more = (more[0], "--config.student.checkpoint=something")
     command = parse(f"--config={path}:{name}", "--workdir=x", *more)
     assert command.experiment.plan
     assert f"  {name}" in Path(path).read_text(encoding="utf-8")

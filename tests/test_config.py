@@ -166,6 +166,7 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(path, value):
         (put("teacher.heads", 3), "teacher.hidden_size 128 does not divide"),
         (put("student.embeddings", "checkpoint"), "needs a student.checkpoint"),
         (put("student.checkpoint", "folder"), "set student.kind=transformer"),
+        (put("student.kind", "checkpoint"), "set student.checkpoint=FOLDER"),
         (put("student.embedding_size", 0), "a BiLSTM needs a width"),
         (put("student.keep_layers", "last:2"), "set student.embedding_size=0"),
         (put("student.start", "pretrained"), "name one in teacher.model"),

@@ -35,7 +35,7 @@ from xdistil.journal import Journal
 from xdistil.models.folders import load_model
 from xdistil.prepare import Prepared, prepare
 from xdistil.results.scores import score
-from xdistil.results.tagger import open_tagger
+from xdistil.results.serving import load
 from xdistil.setting import Setting
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -105,8 +105,8 @@ def test_agreement_is_the_score_against_the_teachers_predictions(finished, split
     )
     again = score(TASK, teacher, [example.labels for example in student])
     assert results["student"]["agreement"][split] == json.loads(json.dumps(again))
-    answers = open_tagger(str(workdir / "teacher")).label([each.inputs for each in teacher])
-    assert answers == [each.labels for each in teacher]
+    answers = load(str(workdir / "teacher")).labeller.answer([each.inputs for each in teacher])
+    assert [answer.labels for answer in answers] == [each.labels for each in teacher]
 
 
 def test_the_gold_test_is_scored_against_its_labels(finished, base):
@@ -305,8 +305,8 @@ def test_teachers_of_other_schemes_answer_in_iob2(base, tmp_path, labels):
     assert prepared.student.classes == len(labels)
     kinds = {label for each in prepared.corpus.test for label in each.labels}
     assert kinds == set(LABELS)
-    answers = open_tagger(str(tmp_path / "teacher")).label([("Anna", "Bob", "to", "Rome")])
-    assert set(answers[0]) <= {"O", "B-PER", "I-PER", "B-LOC", "I-LOC"}
+    (answer,) = load(str(tmp_path / "teacher")).labeller.answer([("Anna", "Bob", "to", "Rome")])
+    assert set(answer.labels) <= {"O", "B-PER", "I-PER", "B-LOC", "I-LOC"}
 
 
 def rename(labels: tuple[str, ...], kind: str = "tagging") -> Callable[[Path], Path]:

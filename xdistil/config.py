@@ -109,8 +109,8 @@ class Teacher:
 class Student:
     """The small model."""
 
-    kind: str = "bilstm"  # bilstm or transformer
-    checkpoint: str = ""  # HF folder or hub id to start a transformer from; empty: from scratch
+    kind: str = "bilstm"  # bilstm, transformer, or checkpoint: a labelled model that goes on
+    checkpoint: str = ""  # folder or hub id to start from (an encoder, a student); empty: scratch
     keep_layers: str = ""  # the teacher's that it is made of: last:N, every:N, or a list from 0
     start: str = "finetuned"  # the teacher that lends layers or embeddings: finetuned or pretrained
     embedding_size: int = 0  # width of the word embeddings; 0: transformer's hidden_size
@@ -181,7 +181,7 @@ CHOICES = {
     "stage.logits": ("mse", "kl"),
     "teacher.cache": ("auto", "always", "never"),
     "teacher.cache_type": ("float16", "float32", "int8"),
-    "student.kind": ("bilstm", "transformer"),
+    "student.kind": ("bilstm", "transformer", "checkpoint"),
     "teacher.vocabulary": ("all", "seen"),
     "student.vocabulary": ("all", "seen"),
     "student.embeddings": ("", "svd", "pca", "vectors", "random", "checkpoint"),
@@ -245,9 +245,11 @@ def validate(experiment: Experiment) -> None:
     _check_start(student, teacher)
     if student.kind == "bilstm" and student.checkpoint:
         raise InputError(
-            "student.checkpoint starts a transformer: set student.kind=transformer, or leave it "
-            "empty."
+            "student.checkpoint is set, and student.kind=bilstm makes a student from scratch: set "
+            "student.kind=transformer to start from an encoder, student.kind=checkpoint from a "
+            "student."
         )
+    _check_going_on(student)
     if student.embeddings == "checkpoint" and not student.checkpoint:
         raise InputError("student.embeddings=checkpoint needs a student.checkpoint.")
     _check_meeting(teacher, student)
@@ -308,6 +310,22 @@ def validate(experiment: Experiment) -> None:
         raise InputError("teacher.plan has no stage: add one, or set teacher.finetune=False.")
     for i, baseline in enumerate(experiment.baselines):
         _check_baseline(f"baselines[{i}]", baseline)
+
+
+def _check_going_on(student: Student) -> None:
+    """What a student that goes on from a folder takes from there."""
+    if student.kind != "checkpoint":
+        return
+    if not student.checkpoint:
+        raise InputError(
+            "student.kind=checkpoint goes on from a student: set student.checkpoint=FOLDER."
+        )
+    for name in ("tokenizer", "embeddings"):
+        if (value := getattr(student, name)) not in ("", "checkpoint"):
+            raise InputError(
+                f"student.{name} is {value!r}, but student.kind=checkpoint goes on with those of "
+                f"{student.checkpoint}: leave student.{name} empty."
+            )
 
 
 def _check_meeting(teacher: Teacher, student: Student) -> None:

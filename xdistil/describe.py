@@ -18,6 +18,7 @@ from xdistil.models.student import count_parameters, find_start
 from xdistil.models.transplant import count_shared
 from xdistil.prepare import Prepared, Texts, find_texts, prepare
 from xdistil.results.tables import align
+from xdistil.tuning import describe_head
 
 _SHOWN = 4  # largest and smallest languages that a line lists
 MANY_UNKNOWN = 0.05  # share of words holding an unknown piece above which scores mean little
@@ -125,6 +126,9 @@ def _describe_meeting(experiment: Experiment, prepared: Prepared) -> str:
 def _describe_start(experiment: Experiment, prepared: Prepared) -> list[str]:
     """What the student starts from, where there is a choice."""
     student = settle_start(experiment)
+    if student.kind == "checkpoint":
+        told = describe_head(student.checkpoint, prepared.corpus.task)
+        return [f"student: goes on from {student.checkpoint}; {told}"]
     teacher = f"the {'pre-trained' if student.start == 'pretrained' else 'fine-tuned'} teacher"
     if prepared.kept_layers and prepared.teacher is not None:
         layers = ", ".join(map(str, prepared.kept_layers))

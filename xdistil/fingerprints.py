@@ -28,10 +28,13 @@ def fingerprint_inputs(
     """
     teacher, student = experiment.teacher, experiment.student
     files = list_files(find_data(experiment, cache))
+    if not prepared.corpus.transfer:  # they are not read
+        files = {name: path for name, path in files.items() if not name.startswith("transfer")}
     if prepared.signals is not None:
         files |= {f"teacher.signals/{path.name}": path for path in prepared.signals.files}
     inputs = {name: (str(path), _digest_file(path)) for name, path in files.items()}
-    if prepared.at_words and (student.tokenizer or student.checkpoint):
+    has_own = prepared.at_words or prepared.teacher is None
+    if has_own and (student.tokenizer or student.checkpoint):
         inputs["student.tokenizer"] = (
             student.tokenizer or student.checkpoint,
             _digest_tokenizer(prepared.student_tokenizer),

@@ -124,7 +124,7 @@ def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) 
     journal = Journal(workdir, writes=jax.process_index() == 0)
     try:
         setting = Setting(experiment, workdir, prepared, journal, mesh, stop)
-        trained = None if prepared.signals is not None else train_teacher(setting)
+        trained = None if prepared.teacher is None else train_teacher(setting)
         start, teacher = first_student(setting, trained), None
         if trained is not None:
             teacher = freeze_teacher(setting, trained)
@@ -146,7 +146,7 @@ def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) 
     def write_results(first: bool) -> None:
         if first:
             environment = json.loads((workdir / "environment.json").read_text(encoding="utf-8"))
-            for which in ("teacher", "student") if prepared.signals is None else ("student",):
+            for which in ("teacher", "student") if prepared.teacher is not None else ("student",):
                 write_card(workdir / which, which, results, experiment, environment)
             draw_figures(workdir / "figures", workdir / "metrics.jsonl", results)
             (workdir / "results.md").write_text(render_markdown(results), encoding="utf-8")

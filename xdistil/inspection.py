@@ -127,7 +127,8 @@ def _tell_place(workdir: Path) -> str:
 def _tell_next(workdir: Path, cursors: dict[str, tuple[Path, dict[str, Any]]]) -> str:
     """What the same command would begin with."""
     if not cursors:
-        return "The same command begins with the teacher: no checkpoint is there."
+        begins = _name_first(workdir)
+        return f"The same command begins with the {begins}: no checkpoint is there."
     course, (folder, cursor) = list(cursors.items())[-1]
     age = format_duration(time.time() - folder.stat().st_mtime)
     log = (workdir / "train.log").read_text(encoding="utf-8", errors="replace")
@@ -139,6 +140,16 @@ def _tell_next(workdir: Path, cursors: dict[str, tuple[Path, dict[str, Any]]]) -
         f"The same command goes on behind {stage}, {what}: checkpoint {folder.name} was saved "
         f"{age} ago."
     )
+
+
+def _name_first(workdir: Path) -> str:
+    """What a run begins with: its student where there is no teacher, or that one is done."""
+    experiment = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+    teacher, student = experiment["teacher"], experiment["student"]
+    absent = teacher.get("signals") or (
+        student.get("kind") == "checkpoint" and not teacher.get("model")
+    )
+    return "student" if absent or (workdir / "teacher").exists() else "teacher"
 
 
 def _tabulate_gaps(cursors: dict[str, tuple[Path, dict[str, Any]]]) -> list[str]:

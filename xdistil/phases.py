@@ -27,6 +27,7 @@ from xdistil.legs import draw_legs
 from xdistil.meeting import settle_start
 from xdistil.mesh import agree, first_process_first, replicate, spread
 from xdistil.models.folders import Loaded, Model, Transformer, load_model, save_model
+from xdistil.models.hub import find_folder
 from xdistil.models.kept_layers import make_of_layers
 from xdistil.models.structs import Params
 from xdistil.models.student import count_parameters, init_student, start_embeddings
@@ -35,12 +36,15 @@ from xdistil.prepare import Texts, find_texts
 from xdistil.results import scores
 from xdistil.results.export import export_onnx
 from xdistil.results.gazetteer import tag_with_names
+from xdistil.results.jax_model import open_model
+from xdistil.results.record import record_input
 from xdistil.results.report import HELD_OUT
 from xdistil.results.speed import Runner, measure_speed
-from xdistil.results.tagger import open_tagger, record_input
 from xdistil.setting import Setting
 
 log = logging.getLogger("xdistil")
+
+_TOGETHER = 256  # texts that are answered between two looks for a signal to stop
 
 
 def train_teacher(setting: Setting) -> Params:
@@ -195,7 +199,8 @@ def score(
 
     The folders teacher/ and student/ are loaded anew, so that what is scored is what is handed on.
     The test set is read here for the first time. In a run without labels the student's answers are
-    compared with the teacher's besides, and gold files are scored where there are any.
+    compared with the teacher's besides, and gold files are scored where there are any. In a run
+    without a teacher the student's row stands beside that of the folder it began as.
     """
     log.info("predicting and scoring")
     prepared, corpus = setting.prepared, setting.prepared.corpus
@@ -204,7 +209,7 @@ def score(
     models = {
         name: load_model(str(setting.workdir / name), "main", task, dtype)
         for name in ("teacher", "student")
-        if name == "student" or prepared.signals is None
+        if name == "student" or prepared.teacher is not None
     }
     results: dict[str, Any] = {
         "format": 1,
@@ -215,6 +220,8 @@ def score(
     }
     if prepared.signals is not None:
         results["teacher"] = _score_signals(setting, prepared.signals)
+    elif prepared.teacher is None:
+        results["before"] = _score_before(setting)
     splits = {"dev": "dev" if gold else "gold_dev", "test": "test"}
     answered = splits if gold else {**splits, HELD_OUT: "dev"}
     answers: dict[str, dict[str, list[tuple[str, ...]]]] = {}
@@ -240,8 +247,9 @@ def score(
             expected = with_answers(examples, answers["teacher"][split])
             agreement[split] = scores.score(task, expected, given)
         results["student"]["agreement"] = agreement
-    if gold and not prepared.teacher_stages and results["teacher"]["dev"] is not None:
-        warn_if_hopeless(setting, results["teacher"]["dev"])
+    ready = results.get("teacher", {}).get("dev") if not prepared.teacher_stages else None
+    if gold and ready is not None:
+        warn_if_hopeless(setting, ready)
     for baseline in baselines:
         params = replicate(setting.mesh, baseline.pop("params"))
         baseline["test"] = None
@@ -269,7 +277,8 @@ def score(
         compression = counted[0] / counted[1]
     split = "test" if "test" in prepared.student_texts else "dev"
     reached = [
-        (results[name][split] or {}).get(setting.main_score) for name in ("teacher", "student")
+        (results.get(name, {}).get(split) or {}).get(setting.main_score)
+        for name in ("teacher", "student")
     ]
     return {
         **results,
@@ -308,6 +317,29 @@ def _score_signals(setting: Setting, signals: SignalFolder) -> dict[str, Any]:
     return result
 
 
+def _score_before(setting: Setting) -> dict[str, Any]:
+    """A row of the results for the folder that a student without a teacher began as, with a head
+    and pieces of its own; scores are null where it answers none of the task's labels."""
+    corpus, labeller = setting.prepared.corpus, setting.prepared.before
+    checkpoint = setting.experiment.student.checkpoint
+    result: dict[str, Any] = {
+        "labels": None,
+        "parameters": count_parameters(load_model(checkpoint).params),
+        "bytes": measure_bytes(find_folder(checkpoint)),
+    }
+    for split, examples in (("dev", corpus.dev), ("test", corpus.test)):
+        result[split] = None
+        if examples and labeller is not None:
+            predicted = []
+            for first in range(0, len(examples), _TOGETHER):
+                setting.stop.check()
+                inputs = [example.inputs for example in examples[first : first + _TOGETHER]]
+                predicted += [each.labels for each in labeller.answer(inputs)]
+            result[split] = scores.score(corpus.task, examples, predicted)
+            _write_predictions(setting, "before", split, examples, predicted)
+    return result
+
+
 def _write_predictions(
     setting: Setting,
     name: str,
@@ -333,15 +365,15 @@ def export_student(setting: Setting) -> dict[str, Any] | None:
     log.info("exporting the student to ONNX")
     folder, test = setting.workdir / "student", setting.prepared.corpus.test
     dev = setting.prepared.student_texts["dev"].examples  # labelled, be it by the teacher
-    tagger = open_tagger(str(folder))
+    opened = open_model(str(folder))
     record: dict[str, Any] = {"bytes": None, "refused": None}
     try:
-        record["bytes"] = export_onnx(tagger, folder, dev).stat().st_size
+        record["bytes"] = export_onnx(opened, folder, dev).stat().st_size
         if setting.experiment.export == "int8":
             # Its packages belong to an extra: whoever asks for no file needs none of them.
             from xdistil.results.quantize import quantize_onnx, record_outcome, render_outcome
 
-            outcome = quantize_onnx(tagger, folder, dev, test)
+            outcome = quantize_onnx(opened, folder, dev, test)
             log.info("%s\n\n%s\n", outcome.path, render_outcome(outcome))
             record |= record_outcome(outcome)
     except RefusedError as error:  # what was trained and scored stands without the file
@@ -380,7 +412,7 @@ def first_student(setting: Setting, trained: Params | None) -> Params:
     """The student's parameters before its first stage, host arrays.
 
     Args:
-        trained: the fine-tuned teacher's; None where a file takes its place.
+        trained: the fine-tuned teacher's; None where a file takes its place, or there is none.
     """
     prepared, student = setting.prepared, settle_start(setting.experiment)
     teacher = prepared.teacher_params if student.start == "pretrained" else trained

@@ -7,6 +7,7 @@ is found here, before anything is compiled.
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -42,6 +43,8 @@ from xdistil.models.kept_layers import choose_layers, make_of_layers
 from xdistil.models.structs import Params
 from xdistil.models.student import check_width, design_student, with_dropout
 from xdistil.ready_teacher import check_classes, find_task, is_ready
+from xdistil.results.serving import Labeller
+from xdistil.tuning import check_start, open_before, open_start, tunes_alone
 
 log = logging.getLogger("xdistil")
 
@@ -67,7 +70,7 @@ class Prepared:
     corpus: Corpus
     counts: dict[str, dict[str, LanguageCount]]  # by split and language, with the student's pieces
     tokenizer: Tokenizer  # the teacher's; the student's where the teacher is a file of signals
-    teacher: Transformer | None  # None: a file of signals
+    teacher: Transformer | None  # None: a file of signals, or none at all
     signals: SignalFolder | None  # that file
     teacher_params: Params  # as loaded or drawn, before fine-tuning
     teacher_stages: tuple[PlannedStage, ...]  # empty: the teacher is used as it is
@@ -79,6 +82,7 @@ class Prepared:
     # teacher's unless `at_words`; None: none were
     student: Model
     checkpoint_params: Params | None  # of a student that starts from a checkpoint
+    before: Labeller | None  # that checkpoint as it was, to be scored where there is no teacher
     kept_layers: tuple[int, ...]  # of the teacher, that the student is made of; empty: it is not
     vectors: WordVectors | None  # of the student's pieces, where it starts from text vectors
     student_stages: tuple[PlannedStage, ...]
@@ -100,12 +104,15 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     if data.generate and writes:
         generate_corpus(Path(data.folder), data.generate, experiment.seed)
     corpus = _read_corpus(data, experiment)
+    if experiment.student.kind == "checkpoint":
+        check_start(experiment.student.checkpoint, corpus.task)
     signals, tokenizer, whole, teacher, teacher_kept = None, None, None, None, None
     teacher_params: Params = {}
+    shape: EncoderConfig | None = None
     if experiment.teacher.signals:
         signals = open_signals(experiment.teacher.signals, corpus.task)
         shape = shape_of(signals, data.row_length)
-    else:
+    elif not tunes_alone(experiment):
         whole, teacher, teacher_params = _load_teacher(experiment, corpus, cache, writes)
         tokenizer = whole
         if experiment.teacher.vocabulary == "seen":
@@ -120,12 +127,12 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
             )
         shape = teacher.config
     own = choose_tokenizer(experiment, corpus, cache, writes, whole)
-    at_words = own is not whole
+    at_words = shape is not None and own is not whole
     if at_words:
         check_losses(experiment)
         teacher_kept = None  # of no concern to the student
     base = own if tokenizer is None or at_words else tokenizer
-    if data.row_length > shape.positions:
+    if shape is not None and data.row_length > shape.positions:
         raise InputError(
             f"data.row_length is {data.row_length}, but the teacher has only {shape.positions} "
             "positions: lower data.row_length."
@@ -175,13 +182,16 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     checkpoint_params: Params | None = None
     student: Model
     if experiment.student.keep_layers and teacher is not None:
-        kept_layers = choose_layers(experiment.student.keep_layers, shape.layers)
+        kept_layers = choose_layers(experiment.student.keep_layers, teacher.config.layers)
         student, _ = make_of_layers(teacher, teacher_params, kept_layers, kept)
         student = with_dropout(student, experiment.student.dropout)
     else:
         student, checkpoint_params = _load_student(
             experiment, shape, student_tokenizer, own, _compose(teacher_kept, kept), corpus.task
         )
+    before = None
+    if tunes_alone(experiment):
+        before = open_before(experiment.student.checkpoint, corpus.task)
     vectors = None
     if experiment.student.vectors:
         path, width = Path(experiment.student.vectors), student.config.embedding_size
@@ -216,6 +226,7 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         kept=kept,
         student=student,
         checkpoint_params=checkpoint_params,
+        before=before,
         kept_layers=kept_layers,
         vectors=vectors,
         student_stages=student_stages,
@@ -268,7 +279,7 @@ def _read_corpus(data: config.Data, experiment: Experiment) -> Corpus:
     teacher = experiment.teacher
     if is_ready(teacher) and lacks_labels(data):
         return read_unlabelled(data, find_task(teacher), experiment.seed)
-    return read_corpus(data, experiment.seed)
+    return read_corpus(data, experiment.seed, transfer=not tunes_alone(experiment))
 
 
 def _count_seen(corpus: Corpus, tokenizer: Tokenizer) -> np.ndarray:
@@ -352,7 +363,7 @@ def _check_rows(tokenizer: Tokenizer, loaded: Loaded, remedy: str) -> None:
 
 def _load_student(
     experiment: Experiment,
-    teacher: EncoderConfig,
+    teacher: EncoderConfig | None,
     tokenizer: Tokenizer,
     own: Tokenizer,
     kept: np.ndarray | None,
@@ -361,23 +372,33 @@ def _load_student(
     # `own` is the student's tokenizer before any was trimmed, and `kept` are ids of it.
     student = settle_start(experiment)
     if not student.checkpoint:
+        assert teacher is not None  # or `validate` asks for a checkpoint
         # Rows of positions beyond any row are never read: some teachers have thousands.
         most = max(EncoderConfig.positions, experiment.data.row_length)
         teacher = replace(teacher, positions=min(teacher.positions, most))
         model = design_student(student, teacher, tokenizer, task, experiment.dtype)
         return model, None
-    loaded = load_model(student.checkpoint, "main", task, experiment.dtype)
+    if student.kind == "checkpoint":
+        loaded = open_start(student.checkpoint, task, experiment.dtype, experiment.seed)
+    else:
+        loaded = load_model(student.checkpoint, "main", task, experiment.dtype)
     for note in loaded.notes:
         log.info("student: %s", note)
+    shape: Any = loaded.model.config
     if isinstance(loaded.model, BiLSTM):
-        raise InputError(f"student.checkpoint={student.checkpoint} is no transformer.")
-    if experiment.data.row_length > loaded.model.config.positions:
+        if student.kind != "checkpoint":
+            raise InputError(
+                f"student.checkpoint={student.checkpoint} is no transformer: set "
+                "student.kind=checkpoint to go on with it."
+            )
+    elif experiment.data.row_length > shape.positions:
         raise InputError(
             f"data.row_length is {experiment.data.row_length}, but the student's checkpoint has "
-            f"only {loaded.model.config.positions} positions: lower data.row_length."
+            f"only {shape.positions} positions: lower data.row_length."
         )
     _check_rows(own, loaded, "name another folder in student.checkpoint")
-    check_width(student, loaded.model.config.embedding_size, teacher.embedding_size)
+    if teacher is not None:
+        check_width(student, shape.embedding_size, teacher.embedding_size)
     model, params = with_dropout(loaded.model, student.dropout), loaded.params
     if kept is not None:
         model, params = trim_model(model, params, kept)

@@ -5,8 +5,7 @@ from xdistil.data.examples import Task
 from xdistil.data.tags import is_tag
 from xdistil.errors import InputError, show
 from xdistil.models.folders import read_task
-
-_SHOWN = 6  # labels that an error lists
+from xdistil.models.labels import list_labels
 
 
 def is_ready(teacher: config.Teacher) -> bool:
@@ -66,7 +65,7 @@ def check_classes(teacher: config.Teacher, task: Task, wants_logits: bool) -> No
     unexpected = [label for label in own.labels if label not in task.labels]
     if missing or unexpected:
         parts = [
-            f"{what} {_list_labels(labels)}"
+            f"{what} {list_labels(labels)}"
             for what, labels in (("lacks", missing), ("has besides", unexpected))
             if labels
         ]
@@ -74,8 +73,3 @@ def check_classes(teacher: config.Teacher, task: Task, wants_logits: bool) -> No
             f"{name} does not answer the task's labels (id2label of its config.json "
             f"{' and '.join(parts)}): {remedy}."
         )
-
-
-def _list_labels(labels: list[str]) -> str:
-    more = f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
-    return ", ".join(map(show, labels[:_SHOWN])) + more

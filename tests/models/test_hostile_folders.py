@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tests.results.folders import CLASSES, TAGGING, make_folder, train_tokenizer
+import xdistil
+from tests.results.folders import CLASSES, TAGGING, label_lines, make_folder, train_tokenizer
 from xdistil.data.examples import Task
 from xdistil.errors import InputError
 from xdistil.models.folders import load_model
-from xdistil.results.tagger import open_tagger
+from xdistil.results.jax_model import open_model
 
 Change = Callable[[Path], object]
 
@@ -75,7 +76,7 @@ def put(file: str, content: bytes) -> Change:
     return lambda folder: (folder / file).write_bytes(content)
 
 
-def refuse(folder: Path, words: str, read: Callable[[str], object] = open_tagger) -> None:
+def refuse(folder: Path, words: str, read: Callable[[str], object] = open_model) -> None:
     with pytest.raises(InputError) as caught:
         read(str(folder))
     sentence = str(caught.value)
@@ -88,7 +89,7 @@ def refuse(folder: Path, words: str, read: Callable[[str], object] = open_tagger
 
 @pytest.mark.parametrize("kind", ["bert", "topics", "lstm", "roberta", "deberta"])
 def test_what_is_changed_below_is_sound_before(kind: str, write: Callable[..., Path]) -> None:
-    assert len(list(open_tagger(str(write(kind=kind))).label_lines([b"Anna went\n"], "x"))) == 1
+    assert len(label_lines(xdistil.load(str(write(kind=kind))), b"Anna went\n")) == 1
 
 
 # config.json
@@ -440,7 +441,7 @@ def with_pickle(
 
 
 def test_the_pickle_that_is_changed_below_is_sound_before(write) -> None:
-    assert len(list(open_tagger(str(write(with_pickle()))).label_lines([b"Anna\n"], "x"))) == 1
+    assert len(label_lines(xdistil.load(str(write(with_pickle()))), b"Anna\n")) == 1
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int64", "bool", "complex64"])

@@ -9,12 +9,15 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from xdistil.data.examples import Example, Task
 from xdistil.data.pieces import Tokenizer, load_tokenizer
+from xdistil.data.streams import read_plain
 from xdistil.data.vocabulary import train_wordpiece
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.deberta import Deberta, DebertaConfig
 from xdistil.models.folders import Model, save_model
 from xdistil.models.structs import Params
+from xdistil.results.lines import write_tsv
+from xdistil.results.serving import Classifier, Tagger
 
 TAGGING = Task("tagging", ("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))
 CLASSES = Task("classification", ("bad", "fine", "good"))
@@ -72,3 +75,14 @@ def draw_params(model: Model, seed: int = 1) -> Params:
         else:
             drawn[path] = np.full(leaf.shape, float(path[-1] == "scale"), np.float32)
     return unflatten_dict(drawn)
+
+
+def label_lines(model: Tagger | Classifier, *lines: bytes) -> list[str]:
+    """What is written for each line of plain text in a file called `texts`."""
+    labeller = model.labeller
+    texts = list(read_plain(lines, "texts", labeller.task.kind))
+    answers = labeller.answer([text.inputs for text in texts])
+    return [
+        write_tsv(text, answer.labels, labeller.task.kind, "texts")
+        for text, answer in zip(texts, answers, strict=True)
+    ]

@@ -21,10 +21,12 @@ from xdistil.phases import export_student
 from xdistil.results import export, quantize
 from xdistil.results.export import cut, export_onnx
 from xdistil.results.graphs import builder
+from xdistil.results.jax_model import open_model
 from xdistil.results.onnx_card import render_files
 from xdistil.results.onnx_model import OnnxModel
 from xdistil.results.quantize import quantize_onnx
-from xdistil.results.tagger import open_tagger, record_input
+from xdistil.results.record import record_input
+from xdistil.results.serving import load
 
 SHORT = record_input(Data(row_length=24, max_length=12))
 
@@ -77,11 +79,12 @@ def student(tmp_path_factory, tokenizer):
     model, params = _draw_bilstm(tokenizer.vocabulary_size)
     save_model(folder, model, params, TAGGING, tokenizer, SHORT)
     examples = _sentences(400) + _sentences(401, "de")
-    opened = open_tagger(str(folder))
+    opened = open_model(str(folder))
     path = export_onnx(opened, folder, examples)
     pieces = export.cut(opened, examples)
     labels = OnnxModel(path).label(pieces, examples, TAGGING)
-    assert labels == opened.label([example.inputs for example in examples])
+    answers = load(str(folder)).labeller.answer([example.inputs for example in examples])
+    assert labels == [answer.labels for answer in answers]
     # Where two classes are as good as equal, a sound quantization may choose the other.
     best = np.sort(OnnxModel(path).compute_logits(pieces, len(TAGGING.labels)), axis=1)
     unsure = pieces.label_mask & (best[:, -1] - best[:, -2] < 0.3)
@@ -96,9 +99,9 @@ def student(tmp_path_factory, tokenizer):
 
 @pytest.fixture
 def copied(student, tmp_path):
-    """A copy of the student, its tagger and the sentences."""
+    """A copy of the student, opened, and the sentences."""
     folder = shutil.copytree(student[0], tmp_path / "student")
-    return folder, open_tagger(str(folder)), student[1]
+    return folder, open_model(str(folder)), student[1]
 
 
 def test_texts_of_all_lengths_are_compared(copied):
@@ -115,13 +118,14 @@ def test_texts_of_all_lengths_are_compared(copied):
 def test_a_pair_of_texts_is_compared_too(tmp_path, tokenizer):
     folder = make_folder(tmp_path / "model", "bert", CLASSES, tokenizer, SHORT)
     pairs = [Example((" ".join(e.inputs[:3]), "Bob slept"), None, "en") for e in _sentences(9)]
-    opened = open_tagger(str(folder))
+    opened = open_model(str(folder))
     path = export_onnx(opened, folder, pairs)
     graph = onnx.load(str(path))
     assert [each.name for each in graph.graph.input][-1] == "token_type_ids"
     pieces = export.cut(opened, pairs)
     answers = OnnxModel(path).label(pieces, pairs, CLASSES)
-    assert answers == opened.label([example.inputs for example in pairs])
+    expected = load(str(folder)).labeller.answer([example.inputs for example in pairs])
+    assert answers == [answer.labels for answer in expected]
 
 
 def test_a_file_that_differs_is_not_written_and_the_one_before_is_gone(copied, monkeypatch):
@@ -271,7 +275,7 @@ def test_a_card_tells_of_the_files_beside_it_and_what_it_shows_runs(copied, tmp_
 def test_the_card_feeds_the_inputs_that_a_file_has(kind, tmp_path, tokenizer):
     task = CLASSES if kind == "classes" else TAGGING
     folder = make_folder(tmp_path / kind, kind.replace("classes", "bert"), task, tokenizer)
-    opened = open_tagger(str(folder))
+    opened = open_model(str(folder))
     text = "Anna went to Berlin"
     words = tuple(text.split()) if task is TAGGING else (text,)
     path = export_onnx(opened, folder, [Example(words, None, "en")])

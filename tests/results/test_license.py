@@ -24,6 +24,7 @@ def read_card(tmp_path: Path, experiment: Experiment, which: str) -> ModelCard:
     licenses = {name: find_license(experiment, name) for name in ("teacher", "student")}
     folder = tmp_path / "written"
     folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text("{}")
     write_card(folder, which, RESULTS, experiment, {**ENVIRONMENT, "licenses": licenses})
     return ModelCard.load(folder / "README.md")
 

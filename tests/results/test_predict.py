@@ -6,15 +6,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import predict
+import xdistil
 from tests.results.folders import CLASSES, TAGGING, make_folder, train_tokenizer
 from xdistil.config import Data
 from xdistil.data.examples import read_file
+from xdistil.results.lines import write_tsv
+from xdistil.results.record import record_input
 from xdistil.results.scores import score
-from xdistil.results.tagger import open_tagger, record_input
 
 TEXTS = b"Anna went to Berlin\n\nBob\r\n"
 
@@ -78,6 +81,26 @@ def test_a_mistake_in_the_texts_leaves_the_output_as_it_was(models, type_in, tmp
     assert _files(tmp_path) == {"out"}
 
 
+def test_texts_are_read_no_further_than_they_are_labelled_together(models, tmp_path, monkeypatch):
+    taken, written = [], []
+
+    def read():
+        for number in range(5):
+            taken.append(number)
+            yield b"Anna\n"
+
+    def write(*arguments):
+        written.append(len(taken))
+        return write_tsv(*arguments)
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=read()))
+    monkeypatch.setattr("xdistil.commands.predict._CHUNK", 2)
+    monkeypatch.setattr("xdistil.commands.predict.write_tsv", write)
+    assert predict.main([f"--model={models}/tagging", f"--output={tmp_path / 'out'}"]) == 0
+    assert written == [2, 2, 4, 4, 5]
+    assert len((tmp_path / "out").read_text().splitlines()) == 5
+
+
 def test_an_output_that_is_a_device_stays_one(models, type_in):
     assert type_in(f"--model={models}/tagging", "--output=/dev/null", texts=TEXTS) == 0
     assert Path("/dev/null").is_char_device()
@@ -103,9 +126,10 @@ def test_evaluation_prints_and_writes_the_scores_of_its_own_predictions(
     path, target = tmp_path / "gold.tsv", tmp_path / "scores.json"
     path.write_text(gold)
     assert type_in(f"--model={models / model}", f"--evaluate={path}", f"--output={target}") == 0
-    opened = open_tagger(str(models / model))
-    examples = read_file(path, opened.task)
-    expected = score(opened.task, examples, opened.label([e.inputs for e in examples]))
+    labeller = xdistil.load(str(models / model)).labeller
+    examples = read_file(path, labeller.task)
+    answers = labeller.answer([example.inputs for example in examples])
+    expected = score(labeller.task, examples, [answer.labels for answer in answers])
     written = json.loads(target.read_text())
     assert written == {"format": 1, "task": model, **expected}
     printed = capsys.readouterr().out.splitlines()
@@ -154,7 +178,7 @@ def test_illegal_gold_tags_are_made_legal_where_training_made_them_so(
 
 
 def test_how_many_texts_were_cut_is_told_once(models, type_in, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("xdistil.results.tagger.CHUNK_LINES", 2)
+    monkeypatch.setattr("xdistil.commands.predict._CHUNK", 2)
     long = b"Anna went to Berlin with Bob " * 6 + b"\n"
     lines = long + b"Bob\n" + long + b"\n" + b"Bob\t" + long
     assert type_in(f"--model={models}/classification", texts=lines) == 0

@@ -17,9 +17,9 @@ from tests.results.folders import TAGGING, WORDS, make_folder, train_tokenizer
 from xdistil.data.examples import Example
 from xdistil.errors import InputError
 from xdistil.results.export import export_onnx
+from xdistil.results.jax_model import open_model
 from xdistil.results.onnx_card import render_files
 from xdistil.results.push import push_folder
-from xdistil.results.tagger import open_tagger
 
 TEXT = "Anna went to New York while Bob slept"
 
@@ -58,7 +58,7 @@ def model(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("models")
     folder = make_folder(place / "tagger", "bert", TAGGING, train_tokenizer(place / "tokenizer"))
     shown = [Example(tuple(WORDS[:size]), None, "en") for size in range(1, 5)]
-    export_onnx(open_tagger(str(folder)), folder, shown)
+    export_onnx(open_model(str(folder)), folder, shown)
     (folder / "README.md").write_text("---\nlibrary_name: xdistil\n---\n\n# Größe\n", "utf-8")
     return folder
 

@@ -270,6 +270,7 @@ def test_without_labels_and_gold_no_table_speaks_of_f1():
 def test_a_card_without_labels_and_gold_speaks_of_agreement(which, tmp_path):
     experiment = Experiment(plan=d42())
     experiment.data.transfer, experiment.teacher.finetune = "texts.txt", False
+    (tmp_path / "config.json").write_text("{}")
     card = render_card(tmp_path, which, without_labels(test=False), experiment, ENVIRONMENT)
     assert "labels: labels on train" not in card
     assert "generated" not in card

@@ -21,12 +21,15 @@ import xdistil
 from tests.results.folders import CLASSES, TAGGING, WORDS, make_folder, train_tokenizer
 from xdistil.config import Data
 from xdistil.data.examples import Example
+from xdistil.data.packing import collect_predictions, pack
 from xdistil.data.pieces import cut_pieces, load_tokenizer, open_tokenizer
 from xdistil.errors import InputError
+from xdistil.models.forward import predict_rows
 from xdistil.results.entities import Entity, Word, find_entities, split_words
 from xdistil.results.export import export_onnx
+from xdistil.results.jax_model import open_model
+from xdistil.results.record import record_input
 from xdistil.results.serving import Tagged
-from xdistil.results.tagger import open_tagger, record_input
 
 KINDS = ("bilstm", "bert", "classes")
 
@@ -59,7 +62,7 @@ def folders(tmp_path_factory) -> Path:
         path = make_folder(folder / name, kind, task, tokenizer, extra)
         shown = [tuple(WORDS[:size]) for size in range(1, 9)]
         inputs = shown if task is TAGGING else [(" ".join(words), "Bob slept") for words in shown]
-        export_onnx(open_tagger(str(path)), path, [Example(each, None, "en") for each in inputs])
+        export_onnx(open_model(str(path)), path, [Example(each, None, "en") for each in inputs])
     return folder
 
 
@@ -125,14 +128,19 @@ def test_entities_by_hand():
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_backends_agree_and_with_the_tagger(folders, name):
+def test_backends_agree_and_with_the_model_on_packed_rows(folders, name):
     texts = _draw(40)
     ours, theirs = (_ask(_open(folders, name, backend), texts) for backend in ("jax", "onnx"))
     assert _labels(ours) == _labels(theirs)
     np.testing.assert_allclose(_scores(ours), _scores(theirs), atol=1e-4, rtol=0)
     assert len(set(_labels(ours))) > 1
     split = [(text,) if name == "classes" else tuple(text.split()) for text in texts]
-    expected = open_tagger(str(folders / name)).label(split)
+    opened = open_model(str(folders / name))
+    examples = [Example(each, None, "und") for each in split]
+    pieces = cut_pieces(examples, opened.task, opened.tokenizer, opened.max_length)
+    rows = pack(pieces, opened.row_length, seed=3)
+    classes = predict_rows(opened.model, opened.params, pieces, rows, 4, opened.tokenizer.pad)
+    expected = collect_predictions(pieces, rows, classes, examples, opened.task)
     assert _labels(ours) == [label for labels in expected for label in labels]
 
 
@@ -156,7 +164,7 @@ def test_probabilities_are_those_of_the_logits(folders):
     pieces = cut_pieces(
         [Example(("Anna went",), None, "und")], CLASSES, opened.labeller.tokenizer, 12
     )
-    logits = open_tagger(str(folders / "classes")).compute_logits(pieces)[0].astype(float)
+    logits = open_model(str(folders / "classes")).compute_logits(pieces)[0].astype(float)
     expected = np.exp(logits) / np.exp(logits).sum()
     np.testing.assert_allclose(list(answer.scores.values()), expected, atol=1e-5)
     assert answer.score == max(answer.scores.values()) == answer.scores[answer.label]

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+import xdistil
 from tests.results.folders import CLASSES, TAGGING, make_folder, train_tokenizer
 from xdistil.commands.predict import main
 from xdistil.config import Data
+from xdistil.data import streams
 from xdistil.data.streams import read_stream
 from xdistil.errors import InputError
-from xdistil.results.tagger import open_tagger, record_input
+from xdistil.results.record import record_input
 
 SENTENCES = [("Anna", "went", "to", "Berlin"), ("Bob",)]
 FILES = {
@@ -32,12 +34,17 @@ def models(tmp_path_factory) -> Path:
     return folder
 
 
+def _label(models: Path, sentences: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    answers = xdistil.load(str(models / "tagging")).labeller.answer(sentences)
+    return [answer.labels for answer in answers]
+
+
 @pytest.mark.parametrize("name", [*FILES, "in.conll.gz"])
 def test_every_format_is_read_by_its_ending_and_by_name(models, tmp_path, capfdbinary, name):
     source = tmp_path / name
     content = FILES[name.removesuffix(".gz")].encode()
     source.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-    labels = open_tagger(str(models / "tagging")).label(SENTENCES)
+    labels = _label(models, SENTENCES)
     expected = "".join(
         f"{' '.join(words)}\t{' '.join(tags)}\n"
         for words, tags in zip(SENTENCES, labels, strict=True)
@@ -70,7 +77,7 @@ def test_conll_is_read_as_it_was_written(models, tmp_path):
     source, target = tmp_path / "in.txt", tmp_path / "out.conll"
     source.write_text("Anna went\n\nBob\n")
     assert main([f"--model={models}/tagging", f"--input={source}", f"--output={target}"]) == 0
-    labels = open_tagger(str(models / "tagging")).label([("Anna", "went"), ("Bob",)])
+    labels = _label(models, [("Anna", "went"), ("Bob",)])
     rows = [line.split("\t") for line in target.read_text().splitlines()]
     assert rows == [["Anna", labels[0][0]], ["went", labels[0][1]], [""], ["Bob", *labels[1]], [""]]
 
@@ -143,3 +150,20 @@ def test_a_file_is_read_no_further_than_needed_and_its_lines_are_counted(form):
     bad = [*[row[form]] * 3, b"\xff\n"] if form != "conll" else [b"a\tO\n", b"\n", b"\xff\n"]
     with pytest.raises(InputError, match=f"file:{len(bad)}: byte 1 of the line, 0xff"):
         list(read_stream(bad, "file", form, "tagging"))
+
+
+def test_the_first_sentences_of_conll_columns_tell_the_columns_of_all(monkeypatch):
+    def read(*sentences: str) -> list[tuple[str, ...]]:
+        lines = "\n\n".join(sentences).encode().splitlines(keepends=True)
+        return [text.inputs for text in read_stream(lines, "file", "conll", "tagging")]
+
+    monkeypatch.setattr(streams, "_SENTENCES", 1)
+    numbered = "1\tAnna\tO\n2\twent\tO"
+    # One row alone does not tell a number from a word.
+    assert read("# c", numbered, "1\tBob\tO") == [("Anna", "went"), ("Bob",)]
+    with pytest.raises(InputError, match="file:4: 'Bob' is no number of a word"):
+        read(numbered, "Bob\tNN\tO")
+    with pytest.raises(InputError, match="file:3: 3 columns where 2 were expected"):
+        read("Anna\tO", "Bob\tNN\tO")
+    with pytest.raises(InputError, match="file:3: 1 columns where 2 were expected"):
+        read("Anna\tO", "Bob O")

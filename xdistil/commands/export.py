@@ -91,22 +91,22 @@ def _export(options: argparse.Namespace) -> None:
 def _write_files(options: argparse.Namespace, folder: Path) -> None:
     from xdistil.data.examples import read_file
     from xdistil.results.export import check_packages, export_onnx
+    from xdistil.results.jax_model import open_model
     from xdistil.results.onnx_card import tell_files
-    from xdistil.results.tagger import open_tagger
 
     check_packages()
-    tagger = open_tagger(options.model)
+    opened = open_model(options.model)
     dev, test = (
-        read_file(path, tagger.task, tagger.scheme, tagger.repair) if path else None
+        read_file(path, opened.task, opened.scheme, opened.repair) if path else None
         for path in (options.dev, options.test)
     )
     try:
-        path = export_onnx(tagger, folder, dev or [])
+        path = export_onnx(opened, folder, dev or [])
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
         if options.int8:
             from xdistil.results.quantize import quantize_onnx, render_outcome
 
-            outcome = quantize_onnx(tagger, folder, dev or [], test, round(options.max_mb * 1e6))
+            outcome = quantize_onnx(opened, folder, dev or [], test, round(options.max_mb * 1e6))
             print(f"{outcome.path}: {outcome.trials[-1].bytes / 1e6:.2f} MB\n")
             print(render_outcome(outcome))
     finally:

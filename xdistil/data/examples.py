@@ -67,11 +67,14 @@ class Corpus:
     gold_dev: list[Example] | None = None  # a dev file that chooses nothing, for its scores alone
 
 
-def read_corpus(data: config.Data, seed: int) -> Corpus:
+def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:
     """Reads a task folder as the fields of `data` say; `seed` draws the held-out dev sentences.
 
     A missing test file is a warning. Without transfer texts the training texts serve, which is
     logged: those of all languages, though only `data.train_languages` keep their labels.
+
+    Args:
+        transfer: whether unlabelled texts are wanted at all.
 
     Raises:
         InputError: no such folder, a missing or damaged file, no dev, labels or tags that are
@@ -114,12 +117,14 @@ def read_corpus(data: config.Data, seed: int) -> Corpus:
         if test is None:
             _log.warning("no test sentence has a language of data.languages: no test scores")
     train = take_evenly(train, data.limit)
-    transfer = read_transfer(data, task, len(train[0].inputs))
-    if transfer is None:
+    if not transfer:
+        return Corpus(task, train, dev, test, [])
+    unlabelled = read_transfer(data, task, len(train[0].inputs))
+    if unlabelled is None:
         others = [each for each in train_everywhere if in_train and each.language not in in_train]
-        transfer = [Example(each.inputs, None, each.language) for each in (*train, *others)]
-        _log.info("no transfer texts: the %d training texts serve, without labels", len(transfer))
-    return Corpus(task, train, dev, test, take_evenly(transfer, data.transfer_limit))
+        unlabelled = [Example(each.inputs, None, each.language) for each in (*train, *others)]
+        _log.info("no transfer texts: the %d training texts serve, without labels", len(unlabelled))
+    return Corpus(task, train, dev, test, take_evenly(unlabelled, data.transfer_limit))
 
 
 def read_file(

@@ -35,6 +35,14 @@ class Record(NamedTuple):
     language: str | None  # of the JSON field `language`; elsewhere it may be a prefix of the label
 
 
+class Columns(NamedTuple):
+    """How the rows of CoNLL columns are cut into cells."""
+
+    tabbed: bool  # by tabs; else by white space of any kind
+    width: int  # cells of a row; 0: there is no row
+    word: int  # which cell is the word
+
+
 def read_lines(path: Path) -> list[str]:
     """The lines of a UTF-8 file, plain or .gz, without their ends and without a byte order mark.
 
@@ -173,16 +181,28 @@ def read_tsv(path: Path, lines: Iterable[str], kind: str) -> Iterator[Record]:
         yield Record(number, _split_inputs(path, number, cells, kind), label, None)
 
 
-def read_conll(path: Path, lines: list[str], first: int = 1) -> Iterator[Record]:
-    """The sentences of CoNLL columns, the first of whose lines has this number in the file.
+def find_columns(lines: list[str]) -> Columns:
+    """The columns of the lines of a file, or of enough of its first lines."""
+    tabbed = any("\t" in line for line in lines if not line.startswith("#"))
+    rows = (line for line in lines if line.strip() and not line.startswith(("#", "-DOCSTART-")))
+    row = next(rows, None)
+    width = 0 if row is None else len(_split_columns(row, tabbed))
+    return Columns(tabbed, width, 1 if width > 2 and _is_numbered(lines, tabbed) else 0)
+
+
+def read_conll(
+    path: Path, lines: list[str], first: int = 1, columns: Columns | None = None
+) -> Iterator[Record]:
+    """The sentences of CoNLL columns.
+
+    Args:
+        first: the number that the first of the lines has in the file.
+        columns: those of the file, of which the lines are a part; None: they are all of it.
 
     Raises:
         InputError: as `read_records`.
     """
-    tabbed = any("\t" in line for line in lines if not line.startswith("#"))
-    rows = (line for line in lines if line.strip() and not line.startswith(("#", "-DOCSTART-")))
-    width = len(_split_columns(next(rows, ""), tabbed))
-    column = 1 if width > 2 and _is_numbered(lines, tabbed) else 0
+    tabbed, width, column = columns or find_columns(lines)
     apart = 0  # rows numbered as several words at once, or as none
     begin = 0
     words: list[str] = []
@@ -206,6 +226,11 @@ def read_conll(path: Path, lines: list[str], first: int = 1) -> Iterator[Record]
         if column and _APART.fullmatch(cells[0]):
             apart += 1
             continue
+        if column and not cells[0].isdecimal():
+            raise InputError(
+                f"{path}:{number}: {show(cells[0])} is no number of a word, which the first column "
+                "of the lines before is."
+            )
         _check_word(path, number, cells[column])
         if not cells[-1] or " " in cells[-1]:
             raise InputError(f"{path}:{number}: {show(cells[-1])} is no tag.")

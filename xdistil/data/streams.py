@@ -9,11 +9,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from xdistil.data.formats import load_json, read_conll, read_row, read_text_field, read_tsv
+from xdistil.data.formats import (
+    find_columns,
+    load_json,
+    read_conll,
+    read_row,
+    read_text_field,
+    read_tsv,
+)
 from xdistil.errors import InputError
 
 FORMATS = ("text", "tsv", "conll", "jsonl")
-_SENTENCES = 1024  # of CoNLL columns that are looked at together
+_SENTENCES = 1024  # of CoNLL columns that are read together; the first of them tell the columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +65,11 @@ def read_stream(lines: Iterable[bytes], where: str, form: str, kind: str) -> Ite
             raise InputError(
                 f"{where} holds CoNLL columns, but the labels of the task are no tags."
             )
+        columns = None
         for first, block in _cut_blocks(decoded):
-            for record in read_conll(path, block, first):
+            if columns is None or not columns.width:
+                columns = find_columns(block)
+            for record in read_conll(path, block, first, columns):
                 yield Text(record.line, record.inputs, None)
 
 

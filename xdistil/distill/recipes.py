@@ -117,7 +117,14 @@ def make_recipe(
                 "teacher layer."
             )
         recipe = replace(recipe, hidden_map=pairs)
-        if not isinstance(model, BiLSTM):  # whose own projection has the teacher's width
+        if isinstance(model, BiLSTM):  # whose own projection has the teacher's width
+            if model.config.projection_size != teacher.hidden_size:
+                raise InputError(
+                    f"{field}.loss has representation, but the student's projection is "
+                    f"{model.config.projection_size} wide and the teacher {teacher.hidden_size}: "
+                    "drop it, or name the teacher that the student was made from."
+                )
+        else:
             sides = tuple((model.config.hidden_size, teacher.hidden_size) for _ in pairs)
             sides = sides[:1] if recipe.shared_projection else sides
     if "attention" in names:

@@ -206,8 +206,7 @@ def _adapt_head(
         order = [own.labels.index(label) for label in task.labels]
 
         def reorder(path: LeafPath, value: weights.Stored) -> weights.Stored:
-            is_last = path[0] == "classifier" and path[1:2] != ("dense",)
-            return value.take_last(order) if is_last else value
+            return value.take_last(order) if is_output(path) else value
 
         found = {path: reorder(path, value) for path, value in found.items()}
         return found, ["The classes of the head were put in the order of the task's labels."]
@@ -253,7 +252,7 @@ def _fill(
     # would otherwise keep its layout, which is slower to read.
     leaves = {path: np.ascontiguousarray(stored.read()) for path, stored in found.items()}
     if new:
-        leaves |= {path: leaf for path, leaf in _fresh_head(model, seed).items() if path in new}
+        leaves |= {path: leaf for path, leaf in draw_head(model, seed).items() if path in new}
     return traverse_util.unflatten_dict(leaves), notes
 
 
@@ -262,7 +261,12 @@ def _shapes(model: Model) -> dict[LeafPath, tuple[int, ...]]:
     return {path: leaf.shape for path, leaf in traverse_util.flatten_dict(tree).items()}
 
 
-def _fresh_head(model: Model, seed: int) -> dict[LeafPath, np.ndarray]:
+def is_output(path: LeafPath) -> bool:
+    """Whether the leaf at a path has a last axis of classes."""
+    return path[0] == "classifier" and path[1:2] != ("dense",)
+
+
+def draw_head(model: Model, seed: int) -> dict[LeafPath, np.ndarray]:
     """A new pooler and classifier; compiled, so that the rest of the model is not drawn."""
 
     def draw(key: jax.Array) -> dict[LeafPath, jax.Array]:

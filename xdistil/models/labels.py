@@ -11,6 +11,7 @@ from xdistil.errors import InputError, show
 
 HEADS = {"tagging": "ForTokenClassification", "classification": "ForSequenceClassification"}
 _NO_LABEL = re.compile(r"[\t\n\r\ud800-\udfff]")
+_SHOWN = 6  # labels that a sentence lists
 
 
 def read_head(raw: dict[str, Any], where: Path) -> Task | None:
@@ -63,3 +64,9 @@ def check_answers(task: Task | None, name: str) -> Task:
             "tags of entities."
         )
     return task
+
+
+def list_labels(labels: list[str]) -> str:
+    """The first of some labels, for a sentence, and how many more there are."""
+    more = f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
+    return ", ".join(map(show, labels[:_SHOWN])) + more

@@ -15,6 +15,8 @@ from xdistil.config import Experiment, Stage, Student
 from xdistil.data.examples import UNKNOWN_LANGUAGE
 from xdistil.distill.plan import without_labels
 from xdistil.errors import InputError
+from xdistil.json_files import read_json
+from xdistil.models.bilstm import MODEL_TYPE
 from xdistil.results.onnx_card import render_files
 from xdistil.results.report import (
     AGREEMENT,
@@ -23,6 +25,7 @@ from xdistil.results.report import (
     describe_outcome,
     find_scores,
     has_gold,
+    name_other,
     name_score,
     scored_split,
     tabulate_gaps,
@@ -121,12 +124,13 @@ def render_card(
         f"# {metadata.model_name}",
         f"A {which} for {_name_task(kind)}: {score}. {size}",
         "## Use",
-        _describe_use(kind, which == "student" and experiment.student.kind == "bilstm"),
+        _describe_use(folder, kind),
         render_files(folder),
         *_render_languages(results, split),
     ]
     if which == "student":
-        parts += ["## Beside its teacher", " ".join(describe_outcome(results))]
+        beside = "its teacher" if name_other(results) == "teacher" else "what it was tuned from"
+        parts += [f"## Beside {beside}", " ".join(describe_outcome(results))]
         parts += [_describe_speed(results, environment)]
     parts += [
         "## How it was made",
@@ -154,7 +158,7 @@ def _describe_metadata(
     scores = find_scores(results, which, split) or {MAIN_SCORE[kind]: None, **_NOTHING}
     score, languages = LANGUAGE_SCORE[kind], scores["per_language"]
     shown = AGREEMENT if split == HELD_OUT else score
-    base = experiment.teacher.model
+    base = _name_base(results, experiment)
     evaluated = [
         EvalResult(
             task_type=_PIPELINES[kind],
@@ -188,11 +192,18 @@ def _describe_metadata(
     )
 
 
+def _name_base(results: dict[str, Any], experiment: Experiment) -> str:
+    """The model that the run began with, where it has a name."""
+    if name_other(results) == "before":
+        return experiment.student.checkpoint
+    return experiment.teacher.model
+
+
 def _name_task(kind: str) -> str:
     return "named-entity tagging" if kind == "tagging" else "text classification"
 
 
-def _describe_use(kind: str, is_bilstm: bool) -> str:
+def _describe_use(folder: Path, kind: str) -> str:
     texts = "FILE" if kind == "tagging" else "FILE  # one text a line, or two with a tab between"
     answer = 'tag(["Some text"])[0].entities' if kind == "tagging" else 'classify(["Some text"])[0]'
     blocks = [
@@ -200,7 +211,7 @@ def _describe_use(kind: str, is_bilstm: bool) -> str:
         f"```bash\nxdistil predict --model=FOLDER --input={texts}\n```",
         f'```python\nimport xdistil\n\nprint(xdistil.load("FOLDER").{answer})\n```',
     ]
-    if is_bilstm:
+    if read_json(folder / "config.json").get("model_type") == MODEL_TYPE:
         blocks.append(
             "`transformers.AutoTokenizer` opens the tokenizer; `AutoModel` refuses the folder, for "
             "the model type `xdistil_bilstm` is not one of that library's."
@@ -219,15 +230,16 @@ def _render_languages(results: dict[str, Any], split: str) -> list[str]:
     kind = results["task"]
     if split == HELD_OUT:
         return []  # the teacher has no score there, and the student's stands above
-    student, teacher = results["student"][split]["per_language"], results["teacher"][split]
-    if teacher is None:  # its signals came from a file that does not have these texts
+    other = name_other(results)
+    student, teacher = results["student"][split]["per_language"], results[other][split]
+    if teacher is None:  # signals from a file that does not have these texts, or other labels
         return []
     rows = tabulate_gaps(teacher["per_language"], student, LANGUAGE_SCORE[kind])
-    totals = [results[name][split][MAIN_SCORE[kind]] for name in ("teacher", "student")]
+    totals = [results[name][split][MAIN_SCORE[kind]] for name in (other, "student")]
     sentences = sum(each["sentences"] for each in student.values())
     gap = "-" if None in totals else f"{100 * (totals[1] - totals[0]):+.2f}"
     rows.append(("all", *map(format_score, totals), gap, f"{sentences:,}"))
-    lines = ["| language | teacher | student | gap | sentences |", "|---|---:|---:|---:|---:|"]
+    lines = [f"| language | {other} | student | gap | sentences |", "|---|---:|---:|---:|---:|"]
     table = "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
     return [f"## Scores on {split}", table]
 
@@ -241,6 +253,8 @@ def _describe_making(
     stages: list[str] = []
     if which == "student" or experiment.teacher.finetune:
         stages = [f"- {_describe_stage(stage)}" for stage in plan]
+    if name_other(results) == "before":
+        stages = [f"Tuned from `{experiment.student.checkpoint}`, without a teacher:\n", *stages]
     versions = ", ".join(
         f"{name} {environment['packages'][name]}" for name in ("jax", "flax", "optax")
     )
@@ -322,6 +336,8 @@ def _describe_limits(results: dict[str, Any], which: str, split: str) -> str:
         if each[score] is not None
     }
     worst = sorted(languages, key=lambda language: (languages[language], language))[:_WORST]
+    other = name_other(results)
+    source = "the teacher" if other == "teacher" else "the model that it was tuned from"
     lines = []
     if len(languages) > 1:
         told = ", ".join(f"{language} {format_score(languages[language])}" for language in worst)
@@ -329,7 +345,7 @@ def _describe_limits(results: dict[str, Any], which: str, split: str) -> str:
         lines.append(f"Its worst languages on {where}: {told}.")
     lines.append(
         "Scores are those of the data it was tested on; on other domains and languages they may be "
-        "far lower, and biases of the labels and of the teacher are passed on."
+        f"far lower, and biases of the labels and of {source} are passed on."
     )
     return " ".join(lines)
 

@@ -16,7 +16,7 @@ import numpy as np
 from xdistil.data.examples import Example
 from xdistil.data.pieces import Pieces, cut_and_count
 from xdistil.errors import InputError, RefusedError
-from xdistil.results.tagger import Tagger
+from xdistil.results.jax_model import JaxModel
 
 FOLDER, WHOLE = "onnx", "model.onnx"
 QUANTIZED, RECORD = "model_quantized.onnx", "quantization.json"  # as quantize.py writes them
@@ -34,7 +34,7 @@ def check_packages() -> None:
         )
 
 
-def export_onnx(tagger: Tagger, folder: str | Path, examples: Sequence[Example]) -> Path:
+def export_onnx(opened: JaxModel, folder: str | Path, examples: Sequence[Example]) -> Path:
     """Writes `onnx/model.onnx` into a model folder and returns its path.
 
     Its inputs are `input_ids` and `attention_mask`, i64[batch,length] of texts padded at their
@@ -44,7 +44,7 @@ def export_onnx(tagger: Tagger, folder: str | Path, examples: Sequence[Example])
     must be cut by whoever runs the file.
 
     Args:
-        tagger: the model in the folder, as `open_tagger` opens it.
+        opened: the model in the folder, as `open_model` opens it.
         examples: sentences that the file is checked on.
 
     Raises:
@@ -54,13 +54,13 @@ def export_onnx(tagger: Tagger, folder: str | Path, examples: Sequence[Example])
     check_packages()
     import onnx
 
-    pieces = choose_pieces(tagger, examples)
+    pieces = choose_pieces(opened, examples)
     path = Path(folder) / FOLDER / WHOLE
     with write_beside(path) as place:
         for stale in (path, path.with_name(QUANTIZED), path.with_name(RECORD)):
             stale.unlink(missing_ok=True)  # they may be of another model
-        onnx.save_model(build_file(tagger), str(place))
-        difference, length = compare(tagger, pieces, place)
+        onnx.save_model(build_file(opened), str(place))
+        difference, length = compare(opened, pieces, place)
         if not difference <= TOLERANCE:
             raise RefusedError(
                 f"{path} was not written: its logits differ from the model's by {difference:.1e} in"
@@ -69,15 +69,15 @@ def export_onnx(tagger: Tagger, folder: str | Path, examples: Sequence[Example])
     return path
 
 
-def build_file(tagger: Tagger, storage: Mapping[str, str] | None = None) -> Any:
+def build_file(opened: JaxModel, storage: Mapping[str, str] | None = None) -> Any:
     """The graph of `build_graph`, which says too how many pieces a text may have."""
     import onnx
 
     from xdistil.results.graphs.model import build_graph
     from xdistil.results.onnx_model import LONGEST
 
-    graph = build_graph(tagger.model, tagger.params, tagger.task, storage)
-    onnx.helper.set_model_props(graph, {LONGEST: str(tagger.max_length)})
+    graph = build_graph(opened.model, opened.params, opened.task, storage)
+    onnx.helper.set_model_props(graph, {LONGEST: str(opened.max_length)})
     return graph
 
 
@@ -96,14 +96,14 @@ def write_beside(path: Path) -> Iterator[Path]:
             place.unlink()
 
 
-def choose_pieces(tagger: Tagger, examples: Sequence[Example]) -> Pieces:
+def choose_pieces(opened: JaxModel, examples: Sequence[Example]) -> Pieces:
     """Pieces of at most _CHECKED examples, from the shortest to the longest; all of one shape."""
     if not examples:
         raise InputError("There are no sentences to check an ONNX file on: give some.")
     width = len(examples[0].inputs)
-    if tagger.task.kind == "classification":
+    if opened.task.kind == "classification":
         examples = [example for example in examples if len(example.inputs) == width]
-    pieces = cut(tagger, examples)
+    pieces = cut(opened, examples)
     longest = np.zeros(len(examples), np.int64)
     np.maximum.at(longest, pieces.example, np.diff(pieces.start))
     order = np.argsort(longest, kind="stable")
@@ -112,29 +112,29 @@ def choose_pieces(tagger: Tagger, examples: Sequence[Example]) -> Pieces:
     places = np.searchsorted(longest[order], targets.round())
     chosen = np.unique(places)  # the first of each length
     spread = np.linspace(0, len(order) - 1, _CHECKED - len(chosen)).astype(np.int64)
-    return cut(tagger, [examples[order[place]] for place in np.union1d(chosen, spread)])
+    return cut(opened, [examples[order[place]] for place in np.union1d(chosen, spread)])
 
 
-def cut(tagger: Tagger, examples: Sequence[Example]) -> Pieces:
+def cut(opened: JaxModel, examples: Sequence[Example]) -> Pieces:
     """The pieces that the model reads of examples of one shape."""
-    return cut_and_count(examples, tagger.task, tagger.tokenizer, tagger.max_length)[0]
+    return cut_and_count(examples, opened.task, opened.tokenizer, opened.max_length)[0]
 
 
-def compare(tagger: Tagger, pieces: Pieces, path: Path) -> tuple[float, int]:
+def compare(opened: JaxModel, pieces: Pieces, path: Path) -> tuple[float, int]:
     """The largest difference between logits of model and file, and the pieces of that text.
 
     The model reads packed rows and the file batches padded at random: neither sees its neighbours.
     """
     from xdistil.results.onnx_model import OnnxModel
 
-    expected = tagger.compute_logits(pieces)
+    expected = opened.compute_logits(pieces)
     shuffled = np.random.default_rng(0).permutation(len(pieces.start) - 1)
     given = OnnxModel(path).compute_logits(pieces, expected.shape[1], shuffled, _TOGETHER)
-    if tagger.task.kind == "classification":
+    if opened.task.kind == "classification":
         expected, given = (each[pieces.start[:-1]] for each in (expected, given))
     differences = np.abs(expected - given).max(axis=1)
     worst = int(differences.argmax())
     segment = worst
-    if tagger.task.kind == "tagging":
+    if opened.task.kind == "tagging":
         segment = int(np.searchsorted(pieces.start, worst, side="right")) - 1
     return float(differences[worst]), int(pieces.start[segment + 1] - pieces.start[segment])

@@ -15,6 +15,7 @@ from xdistil.results.report import (
     find_scores,
     has_gold,
     list_gaps,
+    name_other,
     name_score,
     scored_split,
 )
@@ -98,9 +99,10 @@ def draw_course(lines: list[dict[str, Any]], results: dict[str, Any]) -> Figure:
     if after:
         below.plot(*zip(*after, strict=True), "o", color=_STUDENT, label="after the stage")
     gold = has_gold(results)
-    teacher = results["teacher"]["dev"] if gold else None
+    other = name_other(results)
+    teacher = results[other]["dev"] if gold else None
     if teacher is not None and teacher[main] is not None:
-        below.axhline(100 * teacher[main], color=_TEACHER, linestyle="--", label="teacher")
+        below.axhline(100 * teacher[main], color=_TEACHER, linestyle="--", label=other)
     below.set_ylabel(f"{SCORE_NAMES[main]} on dev, %" if gold else f"{AGREEMENT}, %")
     if below.get_legend_handles_labels()[0]:
         below.legend(frameon=False, loc="lower right")
@@ -113,9 +115,11 @@ def draw_course(lines: list[dict[str, Any]], results: dict[str, Any]) -> Figure:
 
 
 def draw_languages(results: dict[str, Any]) -> Figure | None:
-    """Teacher and student on every language, the largest loss at the top; None for one language."""
+    """The student and what it stands beside on every language, the largest loss at the top; None
+    for one language."""
     split, score = scored_split(results), LANGUAGE_SCORE[results["task"]]
-    teacher, student = (find_scores(results, name, split) for name in ("teacher", "student"))
+    other = name_other(results)
+    teacher, student = (find_scores(results, name, split) for name in (other, "student"))
     if teacher is None or student is None:
         return None
     teacher, student = teacher["per_language"], student["per_language"]
@@ -128,7 +132,7 @@ def draw_languages(results: dict[str, Any]) -> Figure | None:
     before = [100 * teacher[language][score] for language, _ in gaps]
     after = [100 * student[language][score] for language, _ in gaps]
     axes.hlines(places, before, after, color="#cccccc", zorder=0)
-    axes.scatter(before, places, color=_TEACHER, s=22, label="teacher")
+    axes.scatter(before, places, color=_TEACHER, s=22, label=other)
     axes.scatter(after, places, color=_STUDENT, s=22, label="student")
     axes.set_yticks(places, [language for language, _ in gaps])
     axes.invert_yaxis()
@@ -140,9 +144,9 @@ def draw_languages(results: dict[str, Any]) -> Figure | None:
 
 def draw_trade_off(results: dict[str, Any]) -> Figure | None:
     """Score against parameters, and against the time that a sentence takes where it was measured;
-    baselines have the student's shape, and so its size and speed. None where the teacher's size is
-    not known."""
-    if results["teacher"]["parameters"] is None:
+    baselines have the student's shape, and so its size and speed. None where there is no teacher,
+    or its size is not known."""
+    if results.get("teacher", {}).get("parameters") is None:
         return None
     split, main = scored_split(results), MAIN_SCORE[results["task"]]
     speedup = results["timing"]["speedup"]

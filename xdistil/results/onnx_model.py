@@ -85,7 +85,7 @@ class OnnxModel:
     def label(
         self, pieces: Pieces, examples: Sequence[Example], task: Task
     ) -> list[tuple[str, ...]]:
-        """The labels of each example that the pieces were cut from, as `Tagger.label` has them."""
+        """The labels of each example that the pieces are of, as `Labeller.answer` has them."""
         predicted = self.compute_logits(pieces, len(task.labels)).argmax(axis=-1)
         words = find_words(pieces, examples, task)
         classes = np.full(words.count, -1)

@@ -34,9 +34,9 @@ from xdistil.results.export import (
 )
 from xdistil.results.gate import Verdict, judge
 from xdistil.results.graphs.builder import FLOAT16, INT8
+from xdistil.results.jax_model import JaxModel
 from xdistil.results.onnx_model import OnnxModel
 from xdistil.results.tables import align
-from xdistil.results.tagger import Tagger
 
 log = logging.getLogger("xdistil")
 
@@ -85,7 +85,7 @@ class Outcome:
 
 
 def quantize_onnx(
-    tagger: Tagger,
+    opened: JaxModel,
     folder: str | Path,
     dev: Sequence[Example],
     test: Sequence[Example] | None,
@@ -98,7 +98,7 @@ def quantize_onnx(
     first that passes `gate.judge` on dev, and on test where there is one, is written.
 
     Args:
-        tagger: the model in the folder.
+        opened: the model in the folder.
         dev, test: labelled examples.
         max_bytes: that a runtime may load: file, tokenizer and config.json; 0: any number.
 
@@ -111,14 +111,14 @@ def quantize_onnx(
     whole = folder / FOLDER / WHOLE
     if not dev:
         raise InputError("There are no dev sentences to judge a quantized file by: give some.")
-    splits = {"dev": _Split(tagger, whole, dev), "test": _Split(tagger, whole, test or ())}
+    splits = {"dev": _Split(opened, whole, dev), "test": _Split(opened, whole, test or ())}
     besides = sum(size for name, size in count_loaded(folder).items() if name != WHOLE)
     trials: list[Trial] = []
     with write_beside(path) as place:
         for stale in (path, path.with_name(RECORD)):
             stale.unlink(missing_ok=True)
-        for candidate in _propose(tagger, whole, dev, place):
-            write_candidate(build_file(tagger, candidate.storage), candidate, place)
+        for candidate in _propose(opened, whole, dev, place):
+            write_candidate(build_file(opened, candidate.storage), candidate, place)
             size = place.stat().st_size
             trial = Trial(candidate.name, size, size + besides, None, None, False)
             if not max_bytes or trial.loaded <= max_bytes:
@@ -182,16 +182,16 @@ def render_outcome(outcome: Outcome) -> str:
 class _Split:
     """Examples, their pieces and the answers of the model in float32, made when they are needed."""
 
-    def __init__(self, tagger: Tagger, whole: Path, examples: Sequence[Example]) -> None:
-        self.tagger, self.examples = tagger, examples
+    def __init__(self, opened: JaxModel, whole: Path, examples: Sequence[Example]) -> None:
+        self.opened, self.examples = opened, examples
         self._whole = whole
         self._read: tuple[Pieces, list[tuple[str, ...]]] | None = None
 
     def judge(self, path: Path) -> Verdict:
         """The file against the model."""
-        task = self.tagger.task
+        task = self.opened.task
         if self._read is None:
-            pieces = cut(self.tagger, self.examples)
+            pieces = cut(self.opened, self.examples)
             self._read = pieces, OnnxModel(self._whole).label(pieces, self.examples, task)
         pieces, answers = self._read
         small = OnnxModel(path).label(pieces, self.examples, task)
@@ -206,11 +206,11 @@ def _try(trial: Trial, path: Path, splits: dict[str, _Split]) -> Trial:
 
 
 def _propose(
-    tagger: Tagger, whole: Path, dev: Sequence[Example], place: Path
+    opened: JaxModel, whole: Path, dev: Sequence[Example], place: Path
 ) -> Iterator[Candidate]:
     weights = list_weights(onnx.load(str(whole)))
     yield choose_int8("int8", weights)
-    guilty = _order_by_harm(tagger, whole, weights, dev, place)
+    guilty = _order_by_harm(opened, whole, weights, dev, place)
     spared = 1
     while spared < len(guilty):
         kept = [weight for weight in weights if weight.part not in guilty[:spared]]
@@ -274,20 +274,20 @@ def write_candidate(graph: onnx.ModelProto, candidate: Candidate, place: Path) -
 
 
 def _order_by_harm(
-    tagger: Tagger,
+    opened: JaxModel,
     whole: Path,
     weights: Sequence[Weight],
     dev: Sequence[Example],
     place: Path,
 ) -> list[str]:
     """The model's parts, first the one whose weights in int8 move the logits most."""
-    pieces, classes = choose_pieces(tagger, dev), len(tagger.task.labels)
+    pieces, classes = choose_pieces(opened, dev), len(opened.task.labels)
     expected = OnnxModel(whole).compute_logits(pieces, classes)[pieces.label_mask]
     harm: dict[str, float] = {}
     for part in dict.fromkeys(weight.part for weight in weights):
         own = [weight for weight in weights if weight.part == part]
         candidate = choose_int8(part, own)
-        write_candidate(build_file(tagger, candidate.storage), candidate, place)
+        write_candidate(build_file(opened, candidate.storage), candidate, place)
         logits = OnnxModel(place).compute_logits(pieces, classes)[pieces.label_mask]
         harm[part] = float(np.abs(logits - expected).mean())
     return sorted(harm, key=lambda part: -harm[part])

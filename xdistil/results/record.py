@@ -28,7 +28,7 @@ def record_input(data: Data) -> dict[str, Any]:
 
 
 def read_input(raw: dict[str, Any], longest: int | None, where: str) -> dict[str, Any]:
-    """Values of the fields of `tagger.Tagger` that `record_input` wrote, or what stands for them.
+    """What `record_input` wrote, by the names of the fields of JaxModel, or what stands for it.
 
     Args:
         raw: a config.json.

@@ -9,6 +9,8 @@ undefined or not measured is null):
     seed, selected_on   "dev"; "agreement" without labels
     teacher    labels (sentences it learnt from), parameters {total, embeddings}, bytes {model,
                tokenizer, folder}, dev, test: scores; of signals from a file the scores alone
+    before     the same, in the teacher's place, of the folder that a student without a teacher
+               goes on from; scores are null where its head answers none of the labels
     student    the same; without labels also agreement: held_out, dev, test: scores of its answers
                with the teacher's as gold (dev and test of every model are of gold files, if any)
     retention  the student's main score on test (on dev without a test) over the teacher's
@@ -113,8 +115,9 @@ def _describe_run(results: dict) -> str:
 
 def describe_outcome(results: dict) -> list[str]:
     """What the student keeps and what it saves, in sentences."""
-    kind = results["task"]
-    split = scored_split(results)
+    kind, split = results["task"], scored_split(results)
+    if "before" in results:
+        return [_describe_change(results, split), *_describe_split(results, split)]
     lines = []
     if not has_gold(results):
         agreement = format_score(
@@ -143,9 +146,27 @@ def describe_outcome(results: dict) -> list[str]:
             savings.append(f"{faster:.1f} times the speed ({words})")
     if savings:
         lines.append(f"It has {_join(savings)}.")
+    return [*lines, *_describe_split(results, split)]
+
+
+def _describe_change(results: dict, split: str) -> str:
+    """What became of the student in a run without a teacher."""
+    before, after = (
+        _get(results, name, split, MAIN_SCORE[results["task"]]) for name in ("before", "student")
+    )
+    told = f"{name_score(results, split)} is {format_score(after)}"
+    if before is None or after is None:
+        return f"The student's {told}; before, it had no score."
+    return (
+        f"The student's {told}; before, it was {format_score(before)} "
+        f"({100 * (after - before):+.2f})."
+    )
+
+
+def _describe_split(results: dict, split: str) -> list[str]:
     if split == "dev" and has_gold(results):
-        lines.append("There is no test set: every score is of dev, which also chose.")
-    return lines
+        return ["There is no test set: every score is of dev, which also chose."]
+    return []
 
 
 def _tabulate_models(results: dict) -> _Table:
@@ -179,7 +200,7 @@ def _tabulate_models(results: dict) -> _Table:
     student = results.get("student") or {}
     rows = [
         describe(name, results[name], results[name])
-        for name in ("teacher", "student")
+        for name in (name_other(results), "student")
         if results.get(name)
     ]
     for baseline in results.get("baselines") or ():
@@ -265,7 +286,8 @@ def _tabulate_languages(results: dict, limit: int | None) -> _Table | None:
     split, score = scored_split(results), LANGUAGE_SCORE[results["task"]]
     if split == HELD_OUT:
         return _tabulate_agreement_languages(results, limit)
-    teacher = _get(results, "teacher", split, "per_language") or {}
+    other = name_other(results)
+    teacher = _get(results, other, split, "per_language") or {}
     student = _get(results, "student", split, "per_language") or {}
     rows = tabulate_gaps(teacher, student, score)
     if len(rows) < 2:
@@ -273,7 +295,7 @@ def _tabulate_languages(results: dict, limit: int | None) -> _Table | None:
     title = "Languages, the largest loss first"
     if limit is not None and len(rows) > limit:
         title = f"The {limit} languages of {len(rows)} that lose most"
-    header = ("language", "teacher", "student", "gap", "sentences")
+    header = ("language", other, "student", "gap", "sentences")
     return _Table(f"{title} ({split})", header, rows[:limit])
 
 
@@ -318,6 +340,11 @@ def _tabulate_stages(results: dict) -> _Table:
 def has_gold(results: dict) -> bool:
     """Whether there were labels to learn from."""
     return results.get("gold", True)
+
+
+def name_other(results: dict) -> str:
+    """What the student stands beside: its teacher, or itself before a run without one."""
+    return "before" if "before" in results else "teacher"
 
 
 def scored_split(results: dict) -> str:

@@ -204,9 +204,9 @@ def load(
 
 
 def _open_jax(name: str, revision: str) -> Labeller:
-    from xdistil.results.tagger import open_tagger
+    from xdistil.results.jax_model import open_model
 
-    opened = open_tagger(name, revision)
+    opened = open_model(name, revision)
     return Labeller(
         task=opened.task,
         tokenizer=opened.tokenizer,

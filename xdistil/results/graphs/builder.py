@@ -84,7 +84,8 @@ class Graph:
 
     def dense(self, x: str, name: str) -> str:
         """x @ kernel + bias of the layer with that name; without a bias where it has none."""
-        return self.affine(x, name, self.leaf(f"{name}.kernel"), self._leaves.get(f"{name}.bias"))
+        bias = self.leaf(f"{name}.bias") if f"{name}.bias" in self._leaves else None
+        return self.affine(x, name, self.leaf(f"{name}.kernel"), bias)
 
     def affine(self, x: str, name: str, kernel: np.ndarray, bias: np.ndarray | None) -> str:
         """x @ kernel + bias, for weights that are no leaves as they stand."""
