@@ -7,14 +7,17 @@ The model's folder holds onnx/model.onnx, and where there is one onnx/model_quan
 `xdistil export`). All take turns on the same sentences, drawn anew for every round: one sentence,
 and 32 at once. "Whole" goes from words to labels, tokenisation included; "forward" from padded
 pieces, in memory already, to logits. JAX's forward reads rows of a few fixed lengths, for each is
-compiled; the others are padded to the longest of the batch. With --teacher its forward pass in
-PyTorch transformers takes its turn too. What is told is the median and the 95th percentile of a
-call's milliseconds, and the median of how many times faster than JAX it was in the same round.
+compiled; the others are padded to the longest of the batch. With --teacher an HF folder in PyTorch
+transformers takes its turns too, with the fast tokenizer of its own. "Whole" in int8 is one
+sentence after another, as `xdistil.load` has it. What is told is the median and the 95th percentile
+of a call's milliseconds, and the median of how many times faster than JAX, and than the teacher, it
+was in the same round. JAX runs on all cores that the process sees.
 """
 
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -22,20 +25,24 @@ import measure
 import numpy as np
 
 from xdistil.data.examples import Example, read_file
-from xdistil.data.pieces import Pieces
 from xdistil.models.forward import predict_batch
 from xdistil.results.export import FOLDER, QUANTIZED, WHOLE, cut
 from xdistil.results.jax_model import JaxModel, open_model
 from xdistil.results.onnx_model import OnnxModel, find_places
 from xdistil.results.serving import Labeller, load
 
+_WARM_UP = 20  # rounds, in which JAX compiles for most lengths
 _LENGTHS = 32  # JAX's rows have multiples of it
+_RIVALS = {"JAX": "faster_than_jax", "teacher in PyTorch": "faster_than_teacher"}
 
 Call = Callable[[], object]
 
 
 def list_calls(
-    opened: JaxModel, labeller: Labeller, models: dict[str, OnnxModel], chosen: list[Example]
+    opened: JaxModel,
+    labellers: dict[str, Labeller],
+    models: dict[str, OnnxModel],
+    chosen: list[Example],
 ) -> dict[str, Call]:
     """What is timed in one round: every contestant on the same sentences."""
     inputs = [example.inputs for example in chosen]
@@ -49,38 +56,58 @@ def list_calls(
     def run_jax() -> object:
         return jax.block_until_ready(predict_batch(opened.params, batch, model=opened.model))
 
-    def label(model: OnnxModel) -> object:
-        return model.label(cut(opened, chosen), chosen, opened.task)
-
     calls: dict[str, Call] = {
         "tokenisation alone": lambda: cut(opened, chosen),
-        "whole, JAX": lambda: labeller.answer(inputs),
         "forward, JAX": run_jax,
     }
+    for name, labeller in labellers.items():
+        calls[f"whole, {name}"] = partial(labeller.answer, inputs)
     for name, model in models.items():
-        calls[f"whole, {name}"] = lambda model=model: label(model)
-        calls[f"forward, {name}"] = lambda model=model: model.run(tokens, there, token_type)
+        calls[f"forward, {name}"] = partial(model.run, tokens, there, token_type)
     return calls
 
 
-def open_torch(folder: Path) -> Callable[[Pieces], Call]:
-    """A forward pass of an HF folder for tagging in PyTorch transformers."""
+def open_torch(folder: Path, threads: int) -> Callable[[list[Example]], dict[str, Call]]:
+    """An HF folder for tagging in PyTorch transformers: the calls for some sentences."""
     import torch
-    from transformers import AutoModelForTokenClassification
+    from transformers import AutoModelForTokenClassification, AutoTokenizer
 
+    torch.set_num_threads(threads)
     model = AutoModelForTokenClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    names = model.config.id2label
 
-    def prepare(pieces: Pieces) -> Call:
-        whole = np.unique(pieces.example, return_index=True)[1]
-        places, there = find_places(pieces, whole)
-        tokens = torch.tensor(pieces.tokens[places].astype(np.int64))
-        mask = torch.tensor(there.astype(np.int64))
+    def prepare(chosen: list[Example]) -> dict[str, Call]:
+        sentences = [list(example.inputs) for example in chosen]
 
-        def run() -> object:
+        def read():
+            return tokenizer(
+                sentences,
+                is_split_into_words=True,
+                padding=True,
+                truncation=True,
+                max_length=model.config.max_position_embeddings,
+                return_tensors="pt",
+            )
+
+        prepared = read()
+
+        def forward(encoded) -> torch.Tensor:
             with torch.inference_mode():
-                return model(input_ids=tokens, attention_mask=mask).logits
+                return model(**encoded).logits
 
-        return run
+        def label() -> object:
+            encoded = read()
+            classes = forward(encoded).argmax(dim=-1).tolist()
+            return [
+                {word: names[classes[row][at]] for at, word in reversed(list(enumerate(words)))}
+                for row, words in enumerate(map(encoded.word_ids, range(len(sentences))))
+            ]
+
+        return {
+            "whole, teacher in PyTorch": label,
+            "forward, teacher in PyTorch": partial(forward, prepared),
+        }
 
     return prepare
 
@@ -96,7 +123,6 @@ def main() -> None:
     measure.add_output(parser)
     flags = parser.parse_args()
     opened = open_model(str(flags.model))
-    labeller = load(str(flags.model)).labeller
     examples = read_file(flags.texts, opened.task, opened.scheme, opened.repair)
     files = {"ONNX": WHOLE, "ONNX int8": QUANTIZED}
     models = {
@@ -104,16 +130,23 @@ def main() -> None:
         for name, file in files.items()
         if (flags.model / FOLDER / file).exists()
     }
-    teacher = (open_model(str(flags.teacher)), open_torch(flags.teacher)) if flags.teacher else ()
+    backends = {"JAX": "jax", "ONNX": "onnx", "ONNX int8": "int8"}
+    labellers = {
+        name: load(str(flags.model), backend, threads=flags.threads).labeller
+        for name, backend in backends.items()
+        if name == "JAX" or name in models
+    }
+    threads = flags.threads or measure.count_cores()
+    teacher = open_torch(flags.teacher, threads) if flags.teacher else None
     generator = np.random.default_rng(0)
     result: dict[str, dict] = {}
     for size in (1, 32):
         seconds: dict[str, list[float]] = {}
-        for turn in range(-5, flags.rounds):
+        for turn in range(-_WARM_UP, flags.rounds):
             chosen = [examples[i] for i in generator.choice(len(examples), size)]
-            calls = list_calls(opened, labeller, models, chosen)
+            calls = list_calls(opened, labellers, models, chosen)
             if teacher:
-                calls["forward, teacher in PyTorch"] = teacher[1](cut(teacher[0], chosen))
+                calls |= teacher(chosen)
             for name, call in calls.items():
                 begin = time.perf_counter()
                 call()
@@ -124,24 +157,27 @@ def main() -> None:
         (
             f"{size}: {name}",
             *(f"{1000 * told[key]:.2f}" for key in ("p50", "p95")),
-            f"{told['faster_than_jax']:.2f}" if told["faster_than_jax"] else "",
+            *(f"{told[key]:.2f}" if told[key] else "" for key in _RIVALS.values()),
         )
         for size, contestants in result.items()
         for name, told in contestants.items()
     ]
-    threads = {"threads": flags.threads or measure.count_cores(), "rounds": flags.rounds}
-    measure.write_result(flags.output, flags, {**threads, "sentences": result})
-    measure.print_table((flags.model.name, "p50 ms", "p95 ms", "times JAX"), rows)
+    told = {"threads": threads, "rounds": flags.rounds, "sentences": result}
+    measure.write_result(flags.output, flags, told)
+    header = (flags.model.name, "p50 ms", "p95 ms", *(f"times {name}" for name in _RIVALS))
+    measure.print_table(header, rows)
 
 
 def _describe(name: str, seconds: dict[str, list[float]]) -> dict[str, float | None]:
     own, kind = np.array(seconds[name]), name.partition(",")[0]
-    rival = seconds.get(f"{kind}, JAX")
-    return {
+    told: dict[str, float | None] = {
         "p50": float(np.percentile(own, 50)),
         "p95": float(np.percentile(own, 95)),
-        "faster_than_jax": float(np.median(np.array(rival) / own)) if rival else None,
     }
+    for rival, key in _RIVALS.items():
+        its = seconds.get(f"{kind}, {rival}")
+        told[key] = float(np.median(np.array(its) / own)) if its else None
+    return told
 
 
 if __name__ == "__main__":
