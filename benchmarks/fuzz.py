@@ -38,8 +38,8 @@ from flax import serialization
 import xdistil
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.formats import read_lines, read_texts
-from xdistil.data.pieces import load_tokenizer
 from xdistil.data.streams import read_plain
+from xdistil.data.tokenizer import load_tokenizer
 from xdistil.data.vocabulary import train_wordpiece
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig
@@ -61,7 +61,13 @@ TRACED = tuple(
     str(ROOT / name)
     for name in (
         *("data/examples.py", "data/formats.py", "data/pieces.py", "data/packing.py"),
-        *("data/tags.py", "models/folders.py", "models/weights.py", "models/names.py"),
+        *(
+            "data/tokenizer.py",
+            "data/tags.py",
+            "models/folders.py",
+            "models/weights.py",
+            "models/names.py",
+        ),
         *("models/fields.py", "models/bert.py", "models/bilstm.py", "results/jax_model.py"),
         "results/serving.py",
     )

@@ -21,8 +21,9 @@ from measure import Action, Counts
 
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.packing import pack
-from xdistil.data.pieces import Tokenizer, cut_pieces, load_tokenizer
+from xdistil.data.pieces import cut_pieces
 from xdistil.data.tags import is_tag
+from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 
 ROW_LENGTH = 64
 WHOLE = "xdistil, reading to rows"

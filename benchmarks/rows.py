@@ -21,7 +21,7 @@ import steps
 
 from xdistil.config import Data
 from xdistil.data.examples import read_corpus
-from xdistil.data.pieces import Tokenizer, load_tokenizer
+from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.models.student import design_student
 
 ROW_LENGTHS = (64, 128, 256, 512)

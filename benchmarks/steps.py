@@ -61,8 +61,9 @@ from xdistil.config import Data, Stage, Student
 from xdistil.data import batches
 from xdistil.data.examples import Example, Task, read_corpus
 from xdistil.data.packing import Rows, pack
-from xdistil.data.pieces import Pieces, Tokenizer, cut_pieces, load_tokenizer
+from xdistil.data.pieces import Pieces, cut_pieces
 from xdistil.data.stored import MapSignal, Signal, first_pairs
+from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.distill.plan import HEAD, SIDE, split_params
 from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
 from xdistil.distill.step import init_state, train_step

@@ -28,7 +28,8 @@ from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 from xdistil.config import Data
 from xdistil.data.examples import Corpus, Example, Task, read_corpus
 from xdistil.data.packing import fill_batch, pack
-from xdistil.data.pieces import Tokenizer, cut_pieces, load_tokenizer, make_tokenizer
+from xdistil.data.pieces import cut_pieces
+from xdistil.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
 from xdistil.data.trimming import choose_pieces, count_tokens
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.folders import load_model, save_model

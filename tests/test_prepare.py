@@ -24,7 +24,7 @@ from tests.models.samples import (
 from tests.results.folders import TAGGING, draw_params, make_folder, make_model, train_tokenizer
 from xdistil.config import Experiment, Stage, Student, Teacher
 from xdistil.data.examples import Task
-from xdistil.data.pieces import Tokenizer, load_tokenizer
+from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.describe import describe_plan
 from xdistil.distill.plan import v3
 from xdistil.errors import InputError

@@ -12,7 +12,7 @@ import pytest
 
 from tests.models.test_trimmed import write_folder
 from xdistil.commands.trim import main
-from xdistil.data.pieces import load_tokenizer
+from xdistil.data.tokenizer import load_tokenizer
 
 ENGLISH, GERMAN = "the zz\ten:O O\n", "teach yy\tde:O O\n"
 

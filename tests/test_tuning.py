@@ -16,7 +16,7 @@ from tests.results.folders import CLASSES, TAGGING, make_folder, train_tokenizer
 from tests.test_prepare import first
 from xdistil.config import Data, Experiment, Stage, Student
 from xdistil.data.examples import Task, read_file
-from xdistil.data.pieces import Tokenizer, load_tokenizer
+from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.describe import describe
 from xdistil.errors import InputError
 from xdistil.fingerprints import claim_inputs, fingerprint_inputs

@@ -27,7 +27,7 @@ from xdistil import flow
 from xdistil.commands.arguments import parse_command
 from xdistil.config import Stage
 from xdistil.data.examples import Example, Task, read_file
-from xdistil.data.pieces import load_tokenizer
+from xdistil.data.tokenizer import load_tokenizer
 from xdistil.data.vocabulary import train_wordpiece
 from xdistil.errors import InputError
 from xdistil.flow import run

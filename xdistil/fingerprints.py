@@ -11,7 +11,7 @@ from pathlib import Path
 
 from xdistil.config import Experiment
 from xdistil.data.examples import list_files
-from xdistil.data.pieces import Tokenizer
+from xdistil.data.tokenizer import Tokenizer
 from xdistil.distill.teacher import params_fingerprint
 from xdistil.errors import InputError
 from xdistil.journal import write_json

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from xdistil.config import Experiment, Student
 from xdistil.data.examples import Corpus
-from xdistil.data.pieces import Tokenizer, load_tokenizer
 from xdistil.data.signals import SignalFolder
+from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.vocabulary import train_wordpiece
 from xdistil.errors import InputError
 from xdistil.models.bert import EncoderConfig

@@ -14,8 +14,8 @@ from xdistil.answers import answer, with_answers
 from xdistil.config import Stage, split_names
 from xdistil.data.batches import rows_per_batch, steps_per_epoch
 from xdistil.data.examples import Example, write_tsv
-from xdistil.data.pieces import Tokenizer
 from xdistil.data.signals import SignalFolder
+from xdistil.data.tokenizer import Tokenizer
 from xdistil.data.words import name_classes
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course, Leg, Source

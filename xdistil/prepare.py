@@ -17,15 +17,9 @@ from xdistil.config import Experiment, Stage
 from xdistil.data.examples import Corpus, Example, Task, read_corpus, take_evenly
 from xdistil.data.generate import generate_corpus
 from xdistil.data.packing import Rows, load_packed, pack, pack_languages, save_packed
-from xdistil.data.pieces import (
-    LanguageCount,
-    Pieces,
-    Tokenizer,
-    count_pieces,
-    cut_pieces,
-    load_tokenizer,
-)
+from xdistil.data.pieces import LanguageCount, Pieces, count_pieces, cut_pieces
 from xdistil.data.signals import SignalFolder, open_signals
+from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.trimming import choose_pieces, count_tokens, trim_tokenizer
 from xdistil.data.unlabelled import lacks_labels, read_unlabelled
 from xdistil.data.vectors import WordVectors, read_vectors

@@ -11,7 +11,7 @@ from tokenizers import (
     trainers,
 )
 
-from xdistil.data.pieces import make_tokenizer
+from xdistil.data.tokenizer import make_tokenizer
 
 settings.register_profile("unhurried", deadline=None, max_examples=50)
 settings.load_profile("unhurried")

@@ -12,14 +12,8 @@ from tokenizers import Tokenizer as Backend
 from transformers import AutoTokenizer
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.pieces import (
-    LanguageCount,
-    count_pieces,
-    cut_pieces,
-    load_tokenizer,
-    pieces_fingerprint,
-    save_tokenizer,
-)
+from xdistil.data.pieces import LanguageCount, count_pieces, cut_pieces, pieces_fingerprint
+from xdistil.data.tokenizer import load_tokenizer, save_tokenizer
 from xdistil.errors import InputError
 
 TAGGING = Task("tagging", ("B-PER", "I-PER", "O"))

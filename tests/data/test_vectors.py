@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.data.test_families import make_byte_bpe, make_unigram
-from xdistil.data.pieces import Tokenizer, load_tokenizer
+from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.vectors import read_vectors
 from xdistil.errors import InputError
 

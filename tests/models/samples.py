@@ -9,7 +9,7 @@ import tokenizers
 from flax import traverse_util
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
-from xdistil.data.pieces import Tokenizer, make_tokenizer
+from xdistil.data.tokenizer import Tokenizer, make_tokenizer
 from xdistil.models.albert import AlbertConfig
 from xdistil.models.bilstm import BiLSTMConfig
 from xdistil.models.deberta import DebertaConfig

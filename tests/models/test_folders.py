@@ -27,7 +27,7 @@ from tests.models.samples import (
     make_tiny_tokenizer,
 )
 from xdistil.data.examples import Task
-from xdistil.data.pieces import load_tokenizer
+from xdistil.data.tokenizer import load_tokenizer
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder
 from xdistil.models.bilstm import BiLSTM

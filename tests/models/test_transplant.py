@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from xdistil.data import pieces
+from xdistil.data import tokenizer
 from xdistil.models.transplant import count_shared, transplant_embeddings
 
 SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
@@ -24,36 +24,36 @@ EXPECTED = [
 
 
 @pytest.fixture(scope="module")
-def teacher() -> pieces.Tokenizer:
+def teacher() -> tokenizer.Tokenizer:
     """Uncased WordPiece."""
     return make_wordpiece(TEACHER, lowercase=True)
 
 
-def make_wordpiece(names: list[str], lowercase: bool) -> pieces.Tokenizer:
+def make_wordpiece(names: list[str], lowercase: bool) -> tokenizer.Tokenizer:
     vocabulary = {piece: i for i, piece in enumerate(names)}
     backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.add_special_tokens(list(SPECIAL.values()))
-    return pieces.make_tokenizer(backend, SPECIAL)
+    return tokenizer.make_tokenizer(backend, SPECIAL)
 
 
-def make_unigram(names: list[str]) -> pieces.Tokenizer:
+def make_unigram(names: list[str]) -> tokenizer.Tokenizer:
     backend = Tokenizer(models.Unigram([(name, -1.0) for name in names], unk_id=3))
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
     backend.decoder = decoders.Metaspace()
     special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
     backend.add_special_tokens(list(special.values()))
-    return pieces.make_tokenizer(backend, special)
+    return tokenizer.make_tokenizer(backend, special)
 
 
-def make_bytes(names: list[str]) -> pieces.Tokenizer:
+def make_bytes(names: list[str]) -> tokenizer.Tokenizer:
     backend = Tokenizer(models.BPE({name: i for i, name in enumerate(names)}, []))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel()
     backend.decoder = decoders.ByteLevel()
     special = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
     backend.add_special_tokens(list(special.values()))
-    return pieces.make_tokenizer(backend, special)
+    return tokenizer.make_tokenizer(backend, special)
 
 
 @pytest.mark.parametrize("make", ["wordpiece", "unigram", "bytes"])

@@ -24,7 +24,8 @@ from tests.models.samples import (
 )
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
-from xdistil.data.pieces import Pieces, Tokenizer, cut_pieces, load_tokenizer
+from xdistil.data.pieces import Pieces, cut_pieces
+from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.trimming import choose_pieces, count_tokens
 from xdistil.errors import InputError
 from xdistil.models.bilstm import BiLSTM

@@ -17,7 +17,7 @@ from tests.results.folders import (
     train_tokenizer,
 )
 from xdistil.data.examples import Example
-from xdistil.data.pieces import load_tokenizer
+from xdistil.data.tokenizer import load_tokenizer
 from xdistil.data.vocabulary import train_wordpiece
 from xdistil.models.folders import save_model
 

@@ -12,7 +12,7 @@ import transformers
 from tests.data.test_families import make_byte_bpe, make_unigram
 from tests.models.samples import make_wordpiece
 from tests.models.test_trimmed import PIECES, TEXTS, trim
-from xdistil.data.pieces import save_tokenizer
+from xdistil.data.tokenizer import save_tokenizer
 
 SHAPE = {
     "hidden_size": 18,

@@ -9,8 +9,9 @@ import pytest
 from xdistil.config import Data
 from xdistil.data.examples import Task, read_corpus, read_file, write_tsv
 from xdistil.data.packing import collect_predictions, pack
-from xdistil.data.pieces import count_pieces, cut_pieces, load_tokenizer
+from xdistil.data.pieces import count_pieces, cut_pieces
 from xdistil.data.tags import make_legal
+from xdistil.data.tokenizer import load_tokenizer
 
 ENTITIES = ("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O")
 # labels, sentences of train, dev, test and transfer, languages, texts of an example

@@ -11,7 +11,8 @@ import transformers
 from tests.models.samples import run
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
-from xdistil.data.pieces import Tokenizer, cut_pieces, load_tokenizer
+from xdistil.data.pieces import cut_pieces
+from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.trimming import choose_pieces, count_tokens, trim_tokenizer
 from xdistil.models.bert import Encoder
 from xdistil.models.compress import svd_embeddings

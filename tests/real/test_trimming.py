@@ -13,7 +13,8 @@ from tests.models.samples import ROBERTA, make_encoder, make_params, run
 from xdistil.config import Data
 from xdistil.data.examples import Example, Task, read_corpus
 from xdistil.data.packing import fill_batch, pack
-from xdistil.data.pieces import Tokenizer, cut_pieces, load_tokenizer, make_tokenizer
+from xdistil.data.pieces import cut_pieces
+from xdistil.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
 from xdistil.data.trimming import choose_pieces, count_tokens, trim_tokenizer
 from xdistil.models.compress import trim_model
 

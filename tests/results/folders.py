@@ -8,8 +8,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.pieces import Tokenizer, load_tokenizer
 from xdistil.data.streams import read_plain
+from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.vocabulary import train_wordpiece
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM, BiLSTMConfig

@@ -22,7 +22,8 @@ from tests.results.folders import CLASSES, TAGGING, WORDS, make_folder, train_to
 from xdistil.config import Data
 from xdistil.data.examples import Example
 from xdistil.data.packing import collect_predictions, pack
-from xdistil.data.pieces import cut_pieces, load_tokenizer, open_tokenizer
+from xdistil.data.pieces import cut_pieces
+from xdistil.data.tokenizer import load_tokenizer, open_tokenizer
 from xdistil.errors import InputError
 from xdistil.models.forward import predict_rows
 from xdistil.results.entities import Entity, Word, find_entities, split_words

@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from xdistil.data.pieces import Pieces, Tokenizer, make_tokenizer
+from xdistil.data.pieces import Pieces
+from xdistil.data.tokenizer import Tokenizer, make_tokenizer
 from xdistil.errors import InputError, show
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # what stands for a byte of a character that is no piece

@@ -18,7 +18,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from xdistil.data.pieces import Tokenizer
+from xdistil.data.tokenizer import Tokenizer
 from xdistil.errors import InputError
 
 _TOGETHER = 4096  # lines read and cut at once

@@ -17,7 +17,7 @@ import safetensors.numpy
 from flax import traverse_util
 
 from xdistil.data.examples import Task
-from xdistil.data.pieces import Tokenizer, save_tokenizer
+from xdistil.data.tokenizer import Tokenizer, save_tokenizer
 from xdistil.errors import InputError, show, show_name
 from xdistil.models import bilstm, names, weights
 from xdistil.models.families import FAMILIES

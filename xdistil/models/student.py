@@ -8,7 +8,7 @@ import numpy as np
 
 from xdistil import config
 from xdistil.data.examples import Task
-from xdistil.data.pieces import Tokenizer
+from xdistil.data.tokenizer import Tokenizer
 from xdistil.data.vectors import WordVectors
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig

@@ -9,7 +9,7 @@ import json
 import numpy as np
 from tokenizers import decoders
 
-from xdistil.data.pieces import Tokenizer
+from xdistil.data.tokenizer import Tokenizer
 from xdistil.models.structs import Array
 
 _ROLES = ("cls", "sep", "pad", "unk", "mask", "bos", "eos")

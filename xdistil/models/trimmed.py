@@ -18,7 +18,7 @@ import numpy as np
 import safetensors.numpy
 from transformers import CONFIG_MAPPING, AutoConfig
 
-from xdistil.data.pieces import Tokenizer, save_tokenizer
+from xdistil.data.tokenizer import Tokenizer, save_tokenizer
 from xdistil.data.trimming import trim_tokenizer
 from xdistil.errors import InputError, show, show_name
 from xdistil.models import bilstm, names, weights

@@ -12,7 +12,8 @@ import numpy as np
 
 from xdistil.data.examples import Task
 from xdistil.data.packing import Rows, pack
-from xdistil.data.pieces import Pieces, Tokenizer, load_tokenizer
+from xdistil.data.pieces import Pieces
+from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.errors import InputError
 from xdistil.models.bilstm import BiLSTM
 from xdistil.models.folders import Model, load_model

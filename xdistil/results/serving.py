@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
-from xdistil.data.pieces import Pieces, Tokenizer, cut_and_count, open_tokenizer, tell_cut
+from xdistil.data.pieces import Pieces, cut_and_count, tell_cut
+from xdistil.data.tokenizer import Tokenizer, open_tokenizer
 from xdistil.data.words import find_words, name_classes
 from xdistil.errors import InputError, show
 from xdistil.json_files import read_json

@@ -1,0 +1,317 @@
+"""A fast tokenizer: opened, made, saved, and what it puts around texts."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tokenizers
+from tokenizers import normalizers, pre_tokenizers, processors
+
+from xdistil.errors import InputError
+from xdistil.json_files import read_json
+
+if TYPE_CHECKING:  # where it is used it is imported: folders of our own open without it
+    from transformers import PreTrainedTokenizerBase
+
+_TYPES = "token_type_ids"
+_ROLES = ("cls", "sep", "pad", "unk")
+_UNKNOWN = "\u2603\U000e0fff \U000f1234\U000f1235"  # nothing that a vocabulary is likely to hold
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A fast tokenizer that neither truncates nor pads."""
+
+    backend: tokenizers.Tokenizer
+    # transformers' object around the backend, which knows how to save; None: opened without it
+    wrapper: Any
+    source: str  # folder or hub id it came from
+    cls: int | None  # ids of the special pieces, None where the tokenizer has none
+    sep: int | None
+    pad: int  # 0 where the tokenizer has no padding piece
+    unk: int | None
+    vocabulary_size: int  # ids lie in 0..vocabulary_size-1
+    typed: bool  # whether models behind it are given the types of its pieces
+
+
+@dataclass(frozen=True)
+class Template:
+    """The special pieces around one text or two: before the first, (between,) after the last."""
+
+    special: tuple[np.ndarray, ...]  # i32, possibly empty
+    special_type: tuple[np.ndarray, ...]  # i8
+    text_type: tuple[int, ...]  # of each text
+
+    @property
+    def count(self) -> int:
+        """Special pieces in all."""
+        return sum(map(len, self.special))
+
+
+def load_tokenizer(name: str, revision: str = "main", words: bool = False) -> Tokenizer:
+    """Opens the fast tokenizer of an HF folder or hub id.
+
+    With `words`, what it will cut is words, not texts: byte-level pieces (RoBERTa's, GPT-2's) and
+    those of Gemma (mmBERT's) differ behind a space, so that one is put before every word, as
+    `add_prefix_space=True` of HF does for the former.
+
+    A folder with a SentencePiece model alone has it converted; what is saved later has its
+    tokenizer.json.
+
+    Raises:
+        InputError: no such folder or hub id, one without a fast tokenizer, a SentencePiece model
+            without the packages that convert it, or a tokenizer that cannot cut every text.
+    """
+    from transformers.utils import logging as transformers_log
+
+    told = transformers_log.get_verbosity()
+    transformers_log.set_verbosity_error()  # it would warn that a student's model is not its own
+    try:
+        with tell_damage(name):
+            wrapper = _open_wrapper(name, revision)
+    finally:
+        transformers_log.set_verbosity(told)
+    if not wrapper.is_fast:
+        raise InputError(
+            f"{name!r} has no fast tokenizer: teacher.tokenizer must name a folder or hub id with "
+            "a tokenizer.json."
+        )
+    with tell_damage(name):
+        _surround_texts(wrapper)
+        if words and _prefix_spaces(wrapper.backend_tokenizer):
+            # Where a folder is opened some classes build their backend anew, from this.
+            wrapper.add_prefix_space = True
+        # transformers makes a tokenizer up where a folder has no file of one.
+        return _check(_wrap(wrapper, name), wrapper.all_special_tokens)
+
+
+def open_tokenizer(folder: Path, words: bool = False) -> Tokenizer:
+    """Opens the tokenizer.json of a folder without transformers; it cannot be saved again.
+
+    What it says of itself is what `save_tokenizer` wrote; `words` is that of `load_tokenizer`.
+
+    Raises:
+        InputError: no such file, a damaged one, or a tokenizer that cannot cut every text.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise InputError(f"{folder} has no tokenizer.json.")
+    settings = read_json(folder / "tokenizer_config.json")
+    with tell_damage(str(folder)):
+        backend = tokenizers.Tokenizer.from_file(str(path))
+        _clear(backend)
+        if words:
+            _prefix_spaces(backend)
+        tokens = {role: _read_special(settings, f"{role}_token") for role in _ROLES}
+        ids = {role: token and backend.token_to_id(token) for role, token in tokens.items()}
+        tokenizer = Tokenizer(
+            backend=backend,
+            wrapper=None,
+            source=str(folder),
+            cls=ids["cls"],
+            sep=ids["sep"],
+            pad=ids["pad"] or 0,
+            unk=ids["unk"],
+            vocabulary_size=_count_pieces(backend),
+            typed=_TYPES in settings.get("model_input_names", [_TYPES]),
+        )
+        return _check(tokenizer, tokens.values())
+
+
+def make_tokenizer(
+    backend: tokenizers.Tokenizer,
+    special: dict[str, str],
+    inputs: Sequence[str] = ("input_ids", _TYPES, "attention_mask"),
+    **settings: Any,
+) -> Tokenizer:
+    """A tokenizer around a backend of one's own.
+
+    `special` gives the special pieces by role, such as {"unk_token": "[UNK]", "pad_token": ...};
+    `inputs` what models are given of its answer; `settings` what else transformers' tokenizers
+    are told, such as model_max_length.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    wrapper = PreTrainedTokenizerFast(
+        tokenizer_object=backend, model_input_names=list(inputs), **special, **settings
+    )
+    return _wrap(wrapper, "")
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
+    """Writes tokenizer.json and its configuration so that AutoTokenizer opens the folder."""
+    _clear(tokenizer.backend)
+    tokenizer.wrapper.save_pretrained(str(folder))
+    path = Path(folder) / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("is_local", "local_files_only", "max_length", "pad_to_multiple_of"):
+        settings.pop(name, None)  # of where and how it was opened, not of what it is
+    if settings.get("tokenizer_class") == "TokenizersBackend":
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # the name every release knows
+    _replace(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+    # On one line: a quarter of what the library writes is white space.
+    _replace(path.with_name("tokenizer.json"), tokenizer.backend.to_str())
+
+
+def read_template(tokenizer: Tokenizer, pair: bool) -> Template:
+    """What a tokenizer puts around a text, or around two.
+
+    Raises:
+        InputError: it does not give each text once, in its pieces.
+    """
+
+    def candidates() -> Iterator[str]:
+        yield from "a1"
+        yield from tokenizer.backend.get_vocab()  # takes longer than to cut a text: asked for last
+
+    encode = tokenizer.backend.encode
+    probe = next((text for text in candidates() if encode(text, add_special_tokens=False).ids), "")
+    encoding = tokenizer.backend.encode(probe, probe if pair else None)
+    ids, types = np.array(encoding.ids, np.int32), np.array(encoding.type_ids, np.int8)
+    if not tokenizer.typed:
+        types = np.zeros_like(types)  # models behind such a tokenizer never see its types
+    is_text = np.array(encoding.special_tokens_mask) == 0
+    # Runs of text pieces, each as [first, end): what lies around them is special.
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], is_text, [False]]).astype(np.int8)))
+    if pair and len(edges) == 2:  # nothing between the texts
+        middle = edges.sum() // 2
+        edges = np.array([edges[0], middle, middle, edges[1]])
+    if len(edges) != 2 + 2 * pair:
+        raise InputError(
+            f"The tokenizer of {tokenizer.source!r} does not give each text once, in its pieces: "
+            "correct its normalizer and its post_processor."
+        )
+    borders = [0, *edges.tolist(), len(ids)]
+    spans = [slice(borders[i], borders[i + 1]) for i in range(0, len(borders), 2)]
+    return Template(
+        special=tuple(ids[span] for span in spans),
+        special_type=tuple(types[span] for span in spans),
+        text_type=tuple(int(types[edge]) for edge in edges[::2]),
+    )
+
+
+@contextlib.contextmanager
+def tell_damage(source: str) -> Iterator[None]:
+    """Raises InputError for whatever a tokenizer raises in the block.
+
+    Damaged files surface anywhere in two libraries, one of which panics in Rust.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        reason = " ".join(str(error).split())[:200].rstrip(".: ")
+        raise InputError(f"{source!r} has no tokenizer that can be used: {reason}.") from None
+
+
+def _read_special(settings: dict[str, Any], name: str) -> Any:
+    # A piece stands there as a text, or as an object that says how it is found in texts.
+    value = settings.get(name)
+    return value.get("content") if isinstance(value, dict) else value
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, "utf-8")
+    os.replace(temporary, path)
+
+
+def _open_wrapper(name: str, revision: str) -> "PreTrainedTokenizerBase":
+    from transformers import AutoTokenizer
+
+    try:
+        # Said aloud, for it would otherwise ask on the terminal whether to run a folder's code.
+        return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        # What it tries last where SentencePiece failed.
+        if "tiktoken" in str(error).split("\n")[0][:200]:
+            raise InputError(_explain_sentencepiece(name)) from None
+        raise
+
+
+def _explain_sentencepiece(name: str) -> str:
+    from transformers.utils import is_protobuf_available, is_sentencepiece_available
+
+    told = f"{name!r} has its tokenizer as a SentencePiece model alone, which"
+    if is_sentencepiece_available() and is_protobuf_available():
+        return f"{told} is damaged."
+    return f"{told} must be converted: pip install 'xdistil[sentencepiece]'."
+
+
+def _surround_texts(wrapper: "PreTrainedTokenizerBase") -> None:
+    from transformers import RemBertTokenizer
+
+    backend = wrapper.backend_tokenizer
+    if isinstance(wrapper, RemBertTokenizer) and not backend.num_special_tokens_to_add(False):
+        # Of a SentencePiece model transformers 5.23 makes one that puts nothing around texts,
+        # though it says what; with what it then saves it does.
+        begin, end = wrapper.cls_token, wrapper.sep_token
+        backend.post_processor = processors.TemplateProcessing(
+            single=f"{begin} $A {end}",
+            pair=f"{begin} $A {end} $B:1 {end}:1",
+            special_tokens=[(piece, backend.token_to_id(piece)) for piece in (begin, end)],
+        )
+
+
+def _prefix_spaces(backend: tokenizers.Tokenizer) -> bool:
+    # Whether a step that asks for it now puts spaces before words.
+    changed = False
+    step = backend.pre_tokenizer
+    steps: Any = step if isinstance(step, pre_tokenizers.Sequence) else (step,)
+    for each in steps:
+        if isinstance(each, pre_tokenizers.ByteLevel) and not each.add_prefix_space:
+            each.add_prefix_space = changed = True
+    told = backend.normalizer
+    if told is not None and [told.normalize_str(text) for text in ("a", " a")] == ["a", "▁a"]:
+        # Gemma's, and mmBERT's after it, know spaces in texts, and put none before a word alone.
+        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), told])
+    return changed
+
+
+def _clear(backend: tokenizers.Tokenizer) -> None:
+    backend.no_truncation()
+    backend.no_padding()
+
+
+def _check(tokenizer: Tokenizer, special: Iterable[Any]) -> Tokenizer:
+    # A tokenizer from a file: it knows some text, and has an answer to any.
+    backend, source = tokenizer.backend, tokenizer.source
+    if not set(backend.get_vocab()) - set(special):
+        raise InputError(f"{source!r} has no tokenizer: no piece but special ones.")
+    backend.encode(_UNKNOWN)
+    for pair in (False, True):
+        for ids in read_template(tokenizer, pair).special:
+            if len(ids) and ids.max() >= tokenizer.vocabulary_size:
+                raise InputError(
+                    f"The tokenizer of {source!r} puts piece {ids.max()} around texts, which is "
+                    f"not among its {tokenizer.vocabulary_size}: correct its post_processor."
+                )
+    return tokenizer
+
+
+def _wrap(wrapper: "PreTrainedTokenizerBase", source: str) -> Tokenizer:
+    backend = wrapper.backend_tokenizer
+    _clear(backend)
+    return Tokenizer(
+        backend=backend,
+        wrapper=wrapper,
+        source=source,
+        cls=wrapper.cls_token_id,
+        sep=wrapper.sep_token_id,
+        pad=wrapper.pad_token_id or 0,
+        unk=wrapper.unk_token_id,
+        vocabulary_size=_count_pieces(backend),
+        typed=_TYPES in wrapper.model_input_names,
+    )
+
+
+def _count_pieces(backend: tokenizers.Tokenizer) -> int:
+    return max(backend.get_vocab(with_added_tokens=True).values()) + 1
