@@ -11,7 +11,9 @@ read a tenth as often, not a hundredth.
 
 Of 69 languages in 50,149 labelled and 51,996 unlabelled sentences: teacher of 10.97M parameters,
 student of 1.18M; 1.4% of the Chinese words hold an unknown piece, 0.6% of the Korean ones, less in
-all other languages.
+all other languages. Test macro-F1 to expect of 20,000 sentences each (data.limit=20000,
+data.transfer_limit=20000; an hour on one busy CPU core): teacher 39, student 46, labels only 46. A
+small transformer from scratch is a worse tagger than the BiLSTM that it teaches, and no help to it.
 
 Variants (after the colon):
   smoke   the same on 1,000 labelled and 1,000 unlabelled sentences, an epoch a stage, to see that
@@ -28,11 +30,11 @@ def get_config(arg: str = "") -> Experiment:
         name="train",
         loss="labels",
         data="train",
-        epochs=6.0,
-        lr=5e-4,
+        epochs=4.0,
+        lr=7e-4,
         warmup=0.05,
         weight_decay=0.01,
-        batch_size=32,
+        batch_size=64,
         keep="last",
     )
     representation = Stage(
@@ -43,7 +45,7 @@ def get_config(arg: str = "") -> Experiment:
         loss="logits",
         data="all",
         unfreeze="gradual",
-        epochs=3.0,
+        epochs=2.0,
         thaw_epochs=0.25,
         lr=4e-3,
     )
