@@ -32,7 +32,7 @@ from xdistil.meeting import check_losses, choose_tokenizer, settle_start, shape_
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM
 from xdistil.models.compress import trim_model
-from xdistil.models.folders import Loaded, Model, Transformer, load_model
+from xdistil.models.folders import Model, Transformer, check_rows, load_model
 from xdistil.models.kept_layers import choose_layers, make_of_layers
 from xdistil.models.structs import Params
 from xdistil.models.student import check_width, design_student, with_dropout
@@ -323,7 +323,7 @@ def _load_teacher(
         log.info("teacher: %s", note)
     if isinstance(loaded.model, BiLSTM):
         raise InputError(f"teacher.model={teacher.model} is a student: name an encoder.")
-    _check_rows(tokenizer, loaded, "name the model's own tokenizer in teacher.tokenizer")
+    check_rows(tokenizer, loaded, "name the model's own tokenizer in teacher.tokenizer")
     return tokenizer, loaded.model, loaded.params
 
 
@@ -344,15 +344,6 @@ def _check_signals(experiment: Experiment, prepared: Prepared, signals: SignalFo
                 ("dev", prepared.student_texts["dev"]),
             ):
                 signals.locate(texts.examples, prepared.corpus.task, what)
-
-
-def _check_rows(tokenizer: Tokenizer, loaded: Loaded, remedy: str) -> None:
-    rows = loaded.model.config.vocabulary_size
-    if tokenizer.vocabulary_size > rows:
-        raise InputError(
-            f"The tokenizer of {tokenizer.source} has {tokenizer.vocabulary_size} pieces and the "
-            f"model's embeddings only {rows} rows: {remedy}."
-        )
 
 
 def _load_student(
@@ -390,7 +381,7 @@ def _load_student(
             f"data.row_length is {experiment.data.row_length}, but the student's checkpoint has "
             f"only {shape.positions} positions: lower data.row_length."
         )
-    _check_rows(own, loaded, "name another folder in student.checkpoint")
+    check_rows(own, loaded, "name another folder in student.checkpoint")
     if teacher is not None:
         check_width(student, shape.embedding_size, teacher.embedding_size)
     model, params = with_dropout(loaded.model, student.dropout), loaded.params

@@ -14,6 +14,7 @@ from tests.results.folders import CLASSES, TAGGING, WORDS, make_folder, train_to
 from xdistil.commands import export as command
 from xdistil.config import Data, Experiment
 from xdistil.data.examples import Example, write_tsv
+from xdistil.data.words import label_pieces
 from xdistil.errors import InputError, RefusedError
 from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.folders import save_model
@@ -82,11 +83,12 @@ def student(tmp_path_factory, tokenizer):
     opened = open_model(str(folder))
     path = export_onnx(opened, folder, examples)
     pieces = export.cut(opened, examples)
-    labels = OnnxModel(path).label(pieces, examples, TAGGING)
+    logits = OnnxModel(path).compute_logits(pieces, len(TAGGING.labels))
+    labels = label_pieces(pieces, logits.argmax(axis=-1), examples, TAGGING)
     answers = load(str(folder)).labeller.answer([example.inputs for example in examples])
     assert labels == [answer.labels for answer in answers]
     # Where two classes are as good as equal, a sound quantization may choose the other.
-    best = np.sort(OnnxModel(path).compute_logits(pieces, len(TAGGING.labels)), axis=1)
+    best = np.sort(logits, axis=1)
     unsure = pieces.label_mask & (best[:, -1] - best[:, -2] < 0.3)
     left_out = set(np.repeat(pieces.example, np.diff(pieces.start))[unsure].tolist())
     gold = [
@@ -123,7 +125,8 @@ def test_a_pair_of_texts_is_compared_too(tmp_path, tokenizer):
     graph = onnx.load(str(path))
     assert [each.name for each in graph.graph.input][-1] == "token_type_ids"
     pieces = export.cut(opened, pairs)
-    answers = OnnxModel(path).label(pieces, pairs, CLASSES)
+    logits = OnnxModel(path).compute_logits(pieces, len(CLASSES.labels))
+    answers = label_pieces(pieces, logits.argmax(axis=-1), pairs, CLASSES)
     expected = load(str(folder)).labeller.answer([example.inputs for example in pairs])
     assert answers == [answer.labels for answer in expected]
 

@@ -17,7 +17,7 @@ from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
 from xdistil.data.pieces import Pieces
 from xdistil.data.sampling import share_rows
 from xdistil.data.stored import MapSignal, Signal
-from xdistil.data.words import find_words, name_classes
+from xdistil.data.words import label_pieces
 from xdistil.errors import InputError
 from xdistil.models.structs import Batch
 
@@ -124,10 +124,7 @@ def collect_predictions(
     filled = rows.piece >= 0
     by_piece = np.zeros(len(pieces.tokens), np.int64)
     by_piece[rows.piece[filled]] = predicted[filled]
-    words = find_words(pieces, examples, task)
-    by_word = np.full(words.count, -1)
-    by_word[words.number[pieces.label_mask]] = by_piece[pieces.label_mask]
-    return name_classes(by_word, examples, task)
+    return label_pieces(pieces, by_piece, examples, task)
 
 
 def save_packed(folder: str | Path, pieces: Pieces, rows: Rows) -> None:

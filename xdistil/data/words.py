@@ -83,6 +83,17 @@ def name_classes(
     return [make_legal(tags) for tags in labels] if task.kind == "tagging" else labels
 
 
+def label_pieces(
+    pieces: "Pieces", classes: np.ndarray, examples: Sequence[Example], task: Task
+) -> list[tuple[str, ...]]:
+    """Classes i64[P], those that stand where labels do, -> labels of each example, as
+    `name_classes` has them."""
+    words = find_words(pieces, examples, task)
+    by_word = np.full(words.count, -1)
+    by_word[words.number[pieces.label_mask]] = classes[pieces.label_mask]
+    return name_classes(by_word, examples, task)
+
+
 def place_signals(
     values: Mapping[str, "Values"], place: np.ndarray, words: Words
 ) -> dict[str, np.ndarray | WordSignal]:

@@ -47,6 +47,20 @@ class Loaded:
     task: Task | None = None  # the task of the head; None: the model has no head
 
 
+def check_rows(tokenizer: Tokenizer, loaded: Loaded, remedy: str) -> None:
+    """Raises InputError where a model's embeddings have no row for some of a tokenizer's pieces.
+
+    Args:
+        remedy: what would be right, the end of the sentence.
+    """
+    rows = loaded.model.config.vocabulary_size
+    if tokenizer.vocabulary_size > rows:
+        raise InputError(
+            f"The tokenizer of {tokenizer.source} has {tokenizer.vocabulary_size} pieces and the "
+            f"model's embeddings only {rows} rows: {remedy}."
+        )
+
+
 def load_model(
     name: str,
     revision: str = "main",

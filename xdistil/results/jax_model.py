@@ -14,9 +14,8 @@ from xdistil.data.examples import Task
 from xdistil.data.packing import Rows, pack
 from xdistil.data.pieces import Pieces
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
-from xdistil.errors import InputError
 from xdistil.models.bilstm import BiLSTM
-from xdistil.models.folders import Model, load_model
+from xdistil.models.folders import Model, check_rows, load_model
 from xdistil.models.forward import Wanted, compute_signals, iterate_batches
 from xdistil.models.labels import check_answers
 from xdistil.models.structs import Params
@@ -79,12 +78,7 @@ def open_model(name: str, revision: str = "main") -> JaxModel:
     for note in loaded.notes:
         log.warning("%s: %s", name, note)
     tokenizer = load_tokenizer(name, revision, words=task.kind == "tagging")
-    rows = loaded.model.config.vocabulary_size
-    if tokenizer.vocabulary_size > rows:
-        raise InputError(
-            f"{name}: the tokenizer has {tokenizer.vocabulary_size} pieces and the model's word "
-            f"embeddings only {rows} rows: put the model's own tokenizer there."
-        )
+    check_rows(tokenizer, loaded, "put the model's own tokenizer there")
     return JaxModel(
         model=loaded.model,
         params=jax.device_put(loaded.params),

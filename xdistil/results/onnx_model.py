@@ -1,14 +1,11 @@
 """An ONNX file in use: pieces in, logits or labels out, through ONNX Runtime on the CPU."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from xdistil.data.examples import Example, Task
 from xdistil.data.pieces import Pieces
-from xdistil.data.words import find_words, name_classes
 from xdistil.errors import InputError
 
 _BATCH_PIECES = 4096  # at most in a batch, its padding included
@@ -81,16 +78,6 @@ class OnnxModel:
                 logits[pieces.start[chosen]] = answer
             at += size
         return logits
-
-    def label(
-        self, pieces: Pieces, examples: Sequence[Example], task: Task
-    ) -> list[tuple[str, ...]]:
-        """The labels of each example that the pieces are of, as `Labeller.answer` has them."""
-        predicted = self.compute_logits(pieces, len(task.labels)).argmax(axis=-1)
-        words = find_words(pieces, examples, task)
-        classes = np.full(words.count, -1)
-        classes[words.number[pieces.label_mask]] = predicted[pieces.label_mask]
-        return name_classes(classes, examples, task)
 
 
 def find_places(pieces: Pieces, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

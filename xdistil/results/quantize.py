@@ -20,6 +20,7 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from xdistil.data.examples import Example
 from xdistil.data.pieces import Pieces
+from xdistil.data.words import label_pieces
 from xdistil.errors import InputError, RefusedError
 from xdistil.models.weights import write_json
 from xdistil.results.export import (
@@ -189,13 +190,16 @@ class _Split:
 
     def judge(self, path: Path) -> Verdict:
         """The file against the model."""
-        task = self.opened.task
         if self._read is None:
             pieces = cut(self.opened, self.examples)
-            self._read = pieces, OnnxModel(self._whole).label(pieces, self.examples, task)
+            self._read = pieces, self._label(self._whole, pieces)
         pieces, answers = self._read
-        small = OnnxModel(path).label(pieces, self.examples, task)
-        return judge(task, self.examples, answers, small)
+        return judge(self.opened.task, self.examples, answers, self._label(path, pieces))
+
+    def _label(self, path: Path, pieces: Pieces) -> list[tuple[str, ...]]:
+        task = self.opened.task
+        logits = OnnxModel(path).compute_logits(pieces, len(task.labels))
+        return label_pieces(pieces, logits.argmax(axis=-1), self.examples, task)
 
 
 def _try(trial: Trial, path: Path, splits: dict[str, _Split]) -> Trial:
