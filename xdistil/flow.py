@@ -22,7 +22,6 @@ from xdistil.phases import (
     export_student,
     first_student,
     freeze_teacher,
-    score,
     train_baseline,
     train_teacher,
 )
@@ -32,6 +31,7 @@ from xdistil.results.export import check_packages
 from xdistil.results.figures import draw_figures
 from xdistil.results.license import find_license
 from xdistil.results.report import render_console, render_markdown
+from xdistil.scoring import score
 from xdistil.setting import Setting
 from xdistil.stopping import Stop
 from xdistil.workdir import (

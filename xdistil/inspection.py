@@ -14,11 +14,11 @@ import filelock
 from xdistil.errors import InputError
 from xdistil.models.folders import load_model
 from xdistil.models.student import count_parameters
-from xdistil.phases import measure_bytes
 from xdistil.results.card import read_card
 from xdistil.results.report import render_console, tabulate_gaps
 from xdistil.results.scores import MAIN_SCORE
 from xdistil.results.tables import align, format_bytes, format_count, format_duration, format_score
+from xdistil.scoring import measure_bytes
 from xdistil.workdir import read_results
 
 _WORST = 5  # languages shown
