@@ -11,7 +11,8 @@ compiled; the others are padded to the longest of the batch. With --teacher an H
 transformers takes its turns too, with the fast tokenizer of its own. "Whole" in int8 is one
 sentence after another, as `xdistil.load` has it. What is told is the median and the 95th percentile
 of a call's milliseconds, and the median of how many times faster than JAX, and than the teacher, it
-was in the same round. JAX runs on all cores that the process sees.
+was in the same round. Every call is made twice, and the second is timed. JAX runs on all cores that
+the process sees.
 """
 
 import argparse
@@ -148,6 +149,7 @@ def main() -> None:
             if teacher:
                 calls |= teacher(chosen)
             for name, call in calls.items():
+                call()  # not timed: threads of the one before may still wait for work, on all cores
                 begin = time.perf_counter()
                 call()
                 if turn >= 0:  # compiled and warm

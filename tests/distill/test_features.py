@@ -103,9 +103,8 @@ def run_gradual(folder: Path, epochs: float):
 
 def test_stages_with_one_frozen_encoder_share_one_pass(tmp_path, written):
     course, _ = run_gradual(tmp_path / "run", 2.0)
-    assert (
-        written.count(FEATURES) == 2
-    )  # transfer and dev, for the head alone and head and projection
+    # Of transfer and dev, for the head alone as for head and projection.
+    assert written.count(FEATURES) == 2
     assert not course.cache.exists()  # what no later stage reads is gone
 
 

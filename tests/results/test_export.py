@@ -106,7 +106,7 @@ def copied(student, tmp_path):
     return folder, open_model(str(folder)), student[1]
 
 
-def test_texts_of_all_lengths_are_compared(copied):
+def test_texts_of_all_lengths_are_compared_and_the_difference_told(copied, caplog):
     folder, opened, gold = copied
     pieces = export.choose_pieces(opened, gold)
     chosen, all_of_them = (
@@ -115,6 +115,9 @@ def test_texts_of_all_lengths_are_compared(copied):
     np.testing.assert_array_equal(chosen, all_of_them)
     difference, _ = export.compare(opened, pieces, folder / "onnx/model.onnx")
     assert 0 < difference < 1e-5
+    with caplog.at_level("INFO", "xdistil"):
+        export_onnx(opened, folder, gold)
+    assert f"differ from the model's by {difference:.1e} at most" in caplog.text
 
 
 def test_a_pair_of_texts_is_compared_too(tmp_path, tokenizer):
