@@ -1,7 +1,6 @@
 """How fast is a step of each kind of stage, in real tokens a second and beside a matrix product?
 
     python benchmarks/steps.py --model=MINILM --data=wikiann5 --seconds=20 --output=steps.json
-    python benchmarks/steps.py --model=MINILM --data=wikiann5 --peer --only=peer
 
 Texts are the task folder's training sentences in the pieces of the model's tokenizer, packed into
 rows of 64, 4,096 positions a batch. Teachers have the shapes of MiniLM and of BERT-base, students
@@ -10,8 +9,8 @@ batch goes to the device, the teacher runs where its signals are wanted on the f
 gradient and optimizer. Batches are made before the clock starts (a run makes them in a thread of
 their own); evaluation and checkpoints are not timed.
 
-On a CPU the arithmetic is float32. On a GPU it is bfloat16 on all sides (in PyTorch by autocast,
-and the teacher wholly), and a turn is ten steps, waited for at their end.
+On a CPU the arithmetic is float32. On a GPU it is bfloat16, and a turn is ten steps, waited for at
+their end.
 
 Tokens are real pieces: padding is not counted, neither in the rate nor in the operations. The
 operations of a batch are, for a model with P numbers in its matrices (tables that are looked up
@@ -26,25 +25,12 @@ forward pass. Side projections count as matrices. Two directions of an LSTM are 
 The share is operations a second over the rate of a product of two square matrices of 1,024
 (float32, CPU) or 8,192 (bfloat16, GPU) in the same round; with --peak=OPERATIONS_A_SECOND the
 table has the share of that peak too (989e12: a dense bfloat16 product on an H100 by its maker).
-
-With --peer two of the cases run in PyTorch as well, with the modules of `transformers`, in turns
-with ours and on the same sentences, on all cores of the process and on one (where other work holds
-a core, PyTorch's threads wait for each other, and one alone may be faster):
-
-- a BERT-base teacher and a student of 6 x 384 on the fly, all hidden states (through side
-  projections) and attention maps. PyTorch has length-sorted batches of as many sentences as fill
-  4,096 positions with their padding, `torch.inference_mode` for the teacher, eager attention (no
-  other gives maps out), a fused AdamW. Another contestant is the same with every sentence padded
-  or cut to 32 pieces, 128 sentences a batch.
-- fine-tuning of the model itself: 32 sentences a batch, in PyTorch length-sorted, with either of
-  its attentions, AdamW, clipped at 1.0, dropout as in the model's config.
 """
 
 import argparse
 import itertools
 import math
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -70,7 +56,7 @@ from xdistil.distill.step import init_state, train_step
 from xdistil.distill.teacher import arrange_signals, signal_names
 from xdistil.mesh import make_mesh, replicate, shard_rows
 from xdistil.models.bert import Encoder, EncoderConfig
-from xdistil.models.folders import Model, load_model
+from xdistil.models.folders import Model
 from xdistil.models.forward import Wanted, compute_signals
 from xdistil.models.structs import Batch, Params
 from xdistil.models.student import design_student
@@ -120,10 +106,9 @@ OTHERS = {
     "labels": Stage(name="labels", loss="labels", data="train"),
     "head only": Stage(name="logits", loss="logits", unfreeze="gradual"),
 }
+# The side of the square matrices whose product the machine's rate is read with.
+PRODUCT_SIZES = {"float32": 1024, "bfloat16": 8192}
 BATCHES = 8  # that the steps go through
-FINETUNING_SENTENCES = 32  # a step
-FIXED_LENGTH = 32  # pieces, where every sentence is padded to one length
-IGNORED = -100  # the class of a position that PyTorch's cross-entropy leaves out
 
 
 @dataclass(frozen=True)
@@ -359,212 +344,6 @@ def list_cases(setting: Setting) -> dict[str, Callable[[], Action]]:
     return cases
 
 
-def sort_into_batches(
-    pieces: Pieces, sentences: float = math.inf, positions: float = math.inf
-) -> list[list[int]]:
-    """Segments of like lengths together, then the batches shuffled.
-
-    Args:
-        sentences: segments in a batch, at most.
-        positions: segments times the longest of them, at most.
-    """
-    lengths = np.diff(pieces.start)
-    found: list[list[int]] = [[]]
-    for segment in np.argsort(lengths, kind="stable").tolist():
-        size = len(found[-1]) + 1
-        if size > 1 and (size > sentences or size * lengths[segment] > positions):
-            found.append([])
-        found[-1].append(segment)
-    order = np.random.default_rng(0).permutation(len(found))
-    return [found[index] for index in order]
-
-
-def make_torch_feed(
-    texts: Texts, groups: list[list[int]], device: str, length: int = 0
-) -> Iterator[tuple[dict[str, Any], Any, int]]:
-    """Batches in PyTorch again and again: a model's arguments, its labels, and the real pieces.
-
-    Args:
-        length: pieces in every row; 0: as many as the longest of the batch.
-    """
-    import torch
-
-    lengths = np.diff(texts.pieces.start)
-    feed = []
-    for group in groups:
-        longest = int(lengths[group].max())
-        batch, real = measure.pad_segments(
-            texts.pieces, group, length or longest, texts.tokenizer.pad
-        )
-        inputs = {
-            "input_ids": torch.from_numpy(batch.tokens).long().to(device),
-            "attention_mask": torch.from_numpy(batch.segment).long().to(device),
-            "token_type_ids": torch.from_numpy(batch.token_type).long().to(device),
-        }
-        labels = np.where(batch.label_mask, batch.labels, IGNORED)
-        if texts.task.kind == "classification":
-            labels = labels[:, 0]
-        feed.append((inputs, torch.from_numpy(labels).long().to(device), real))
-    return itertools.cycle(feed)
-
-
-def make_adamw(parameters: Any) -> Any:
-    """AdamW with decay on matrices only, as in our recipe; fused, its fastest kind."""
-    import torch
-
-    parameters = list(parameters)
-    return torch.optim.AdamW(
-        [
-            {"params": [x for x in parameters if x.ndim > 1], "weight_decay": 0.01},
-            {"params": [x for x in parameters if x.ndim <= 1], "weight_decay": 0.0},
-        ],
-        lr=RATE,
-        fused=True,
-    )
-
-
-def start_torch_distillation(
-    setting: Setting,
-    teacher: EncoderConfig,
-    student: EncoderConfig,
-    groups: list[list[int]],
-    device: str,
-    length: int = 0,
-) -> Action:
-    """The step of STATES_AND_MAPS with the modules of `transformers`."""
-    import torch
-    import transformers
-
-    def build(shape: EncoderConfig) -> Any:
-        config = transformers.BertConfig(
-            vocab_size=shape.vocabulary_size,
-            hidden_size=shape.hidden_size,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            intermediate_size=shape.intermediate_size,
-            hidden_dropout_prob=shape.dropout,
-            attention_probs_dropout_prob=shape.attention_dropout,
-            attn_implementation="eager",
-        )
-        return transformers.BertModel(config, add_pooling_layer=False).to(device)
-
-    arithmetic = getattr(torch, setting.dtype)
-    large, small = build(teacher).eval().to(arithmetic), build(student).train()
-    layers = student.layers
-    sides = torch.nn.ModuleList(
-        torch.nn.Linear(student.hidden_size, teacher.hidden_size) for _ in range(layers + 1)
-    ).to(device)
-    parameters = [*small.parameters(), *sides.parameters()]
-    optimizer = make_adamw(parameters)
-    feed = make_torch_feed(setting.texts, groups, device, length)
-
-    def step() -> tuple[Counts, Any]:
-        inputs, _, real = next(feed)
-        wanted = {"output_hidden_states": True, "output_attentions": True}
-        with torch.inference_mode():
-            target = large(**inputs, **wanted)
-        with torch.autocast(device, arithmetic, enabled=setting.dtype != "float32"):
-            output = small(**inputs, **wanted)
-            mapped = [side(state) for side, state in zip(sides, output.hidden_states, strict=True)]
-        mask = inputs["attention_mask"].float()
-        places = mask[:, :, None]
-        pairs = (mask[:, :, None] * mask[:, None, :])[:, None]
-        hidden = [
-            ((mine.float() - theirs.float()) * places).square().sum()
-            for mine, theirs in zip(mapped, target.hidden_states[-layers - 1 :], strict=True)
-        ]
-        maps = [
-            ((mine.float() - theirs.float()) * pairs).square().sum()
-            for mine, theirs in zip(output.attentions, target.attentions[-layers:], strict=True)
-        ]
-        loss = torch.stack(hidden).mean() / (mask.sum() * teacher.hidden_size)
-        loss = loss + torch.stack(maps).mean() / (pairs.sum() * student.heads)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        return {"tokens": real}, device
-
-    return run_steps(step, measure.wait_for_torch, setting.steps)
-
-
-def start_torch_finetuning(
-    setting: Setting, folder: Path, attention: str, groups: list[list[int]], device: str
-) -> Action:
-    """The step of FINETUNING with the model of `transformers` that the folder holds."""
-    import torch
-    import transformers
-
-    kinds = {
-        "tagging": transformers.AutoModelForTokenClassification,
-        "classification": transformers.AutoModelForSequenceClassification,
-    }
-    model = kinds[setting.texts.task.kind].from_pretrained(
-        folder,
-        dtype=torch.float32,
-        num_labels=len(setting.texts.task.labels),
-        attn_implementation=attention,
-    )
-    model = model.to(device).train()
-    optimizer = make_adamw(model.parameters())
-    feed = make_torch_feed(setting.texts, groups, device)
-
-    def step() -> tuple[Counts, Any]:
-        inputs, labels, real = next(feed)
-        with torch.autocast(
-            device, getattr(torch, setting.dtype), enabled=setting.dtype != "float32"
-        ):
-            loss = model(**inputs, labels=labels).loss
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        return {"tokens": real}, device
-
-    return run_steps(step, measure.wait_for_torch, setting.steps)
-
-
-def start_distillation_contest(setting: Setting, device: str) -> dict[str, Action]:
-    """Ours and PyTorch's steps of a BERT-base teacher on the fly."""
-    texts = setting.texts
-    teacher = design_teacher("BERT-base", texts, setting.dtype)
-    student = design_student(
-        STUDENTS["transformer 6x384"], teacher.config, texts.tokenizer, texts.task, setting.dtype
-    )
-    assert isinstance(student, Encoder)  # STUDENTS has it so
-    start = partial(start_torch_distillation, setting, teacher.config, student.config)
-    positions = setting.batch_rows * texts.rows.piece.shape[1]
-    in_order = np.random.default_rng(0).permutation(len(texts.pieces.start) - 1).tolist()
-    size = max(1, positions // FIXED_LENGTH)
-    fixed = [in_order[first : first + size] for first in range(0, len(in_order), size)]
-    by_length = sort_into_batches(texts.pieces, positions=positions)
-    return {
-        "xdistil": start_training(setting, student, STATES_AND_MAPS, teacher, on_the_fly=True),
-        "xdistil, from the cache": start_training(setting, student, STATES_AND_MAPS, teacher),
-        **measure.on_threads("PyTorch, sorted by length", start(by_length, device)),
-        **measure.on_threads(
-            f"PyTorch, padded to {FIXED_LENGTH}", start(fixed, device, FIXED_LENGTH)
-        ),
-    }
-
-
-def start_finetuning_contest(setting: Setting, folder: Path, device: str) -> dict[str, Action]:
-    """Ours and PyTorch's steps of fine-tuning the model in the folder."""
-    texts = setting.texts
-    loaded = load_model(str(folder), task=texts.task, dtype=setting.dtype)
-    row_length = texts.rows.piece.shape[1]
-    rows = batches.fill_up(
-        batches.rows_per_batch(texts.pieces, row_length, FINETUNING_SENTENCES), make_mesh().size
-    )
-    ours = Setting(texts, rows, setting.dtype, setting.steps)
-    groups = sort_into_batches(texts.pieces, sentences=FINETUNING_SENTENCES)
-    contestants = {"xdistil": start_training(ours, loaded.model, FINETUNING, params=loaded.params)}
-    for attention in ("sdpa", "eager"):
-        peer = start_torch_finetuning(setting, folder, attention, groups, device)
-        contestants |= measure.on_threads(f"PyTorch, {attention}", peer)
-    return contestants
-
-
 def run_case(action: Action, product: Action, seconds: float, peak: float | None) -> dict[str, Any]:
     """One case in turns with the matrix product."""
     turns = measure.take_turns({"step": action, measure.MATRIX_PRODUCT: product}, seconds)
@@ -582,19 +361,6 @@ def run_case(action: Action, product: Action, seconds: float, peak: float | None
     return result
 
 
-def run_contest(
-    contestants: dict[str, Action], products: dict[str, Action], seconds: float
-) -> dict[str, Any]:
-    """Ours, the peers and the matrix products in turns."""
-    turns = measure.take_turns({**contestants, **products}, seconds)
-    described = {name: measure.describe(turns[name]) for name in turns}
-    for name in contestants:
-        described[name]["tokens_per_second_of_ours_over_its"] = measure.compare(
-            turns["xdistil"], turns[name], "tokens"
-        )
-    return described
-
-
 def print_cases(cases: dict[str, dict[str, Any]]) -> None:
     """A line a case."""
     rows = []
@@ -608,78 +374,56 @@ def print_cases(cases: dict[str, dict[str, Any]]) -> None:
     measure.print_table(header, rows)
 
 
-def print_contest(title: str, contest: dict[str, Any]) -> None:
-    """A line a contestant."""
-    rows = []
-    for name, told in contest.items():
-        if "tokens_per_second" in told:
-            tokens = measure.show(told["tokens_per_second"])
-            ratio = measure.show(told["tokens_per_second_of_ours_over_its"], 2)
-            rows.append((name, tokens, ratio, ""))
-        else:
-            rows.append((name, "", "", measure.show(told["operations_per_second"], 1, 1e-9)))
-    measure.print_table((title, "real tokens/s", "ours over it", "GFLOP/s"), rows)
-
-
-def main() -> None:
-    """Runs the cases whose names hold --only, then the contests with PyTorch."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def read_flags(description: str) -> argparse.Namespace:
+    """The flags of a command that times steps."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--model", type=Path, required=True, help="an HF folder with its tokenizer")
     parser.add_argument("--data", type=Path, required=True, help="a task folder")
     parser.add_argument("--languages", default="en", help="of the sentences; empty: all")
     parser.add_argument("--limit", type=int, default=4000, help="sentences, at most")
     parser.add_argument("--row-length", type=int, default=64, help="pieces in a row")
     parser.add_argument("--positions", type=int, default=4096, help="rows times length of a batch")
-    parser.add_argument("--only", default="", help="cases and contests whose name holds this")
-    parser.add_argument("--peer", action="store_true", help="run the contests with PyTorch too")
+    parser.add_argument("--only", default="", help="cases whose name holds this")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each case, at least")
     parser.add_argument("--peak", type=float, help="operations a second of the device")
     measure.add_output(parser)
-    flags = parser.parse_args()
+    return parser.parse_args()
 
-    if flags.peer:
-        # JAX would take most of a GPU's memory at its start, and leave PyTorch too little.
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+def make_setting(flags: argparse.Namespace) -> Setting:
+    """The texts of the flags, and the arithmetic of the device."""
     on_gpu = jax.default_backend() == "gpu"
-    dtype, size, steps = ("bfloat16", 8192, 10) if on_gpu else ("float32", 1024, 1)
+    dtype, steps = ("bfloat16", 10) if on_gpu else ("float32", 1)
     tokenizer = load_tokenizer(str(flags.model))
     texts = read_texts(flags.data, tokenizer, flags.row_length, flags.languages, flags.limit)
-    setting = Setting(texts, max(1, flags.positions // flags.row_length), dtype, steps)
-    sentences = len(texts.pieces.start) - 1
-    result: dict[str, Any] = {
-        "dtype": dtype,
-        "pieces_a_sentence": len(texts.pieces.tokens) / sentences,
+    batch_rows = max(1, flags.positions // flags.row_length)
+    return Setting(texts, batch_rows, dtype, steps)
+
+
+def describe_setting(setting: Setting) -> dict[str, Any]:
+    """What a result tells of it."""
+    texts = setting.texts
+    return {
+        "dtype": setting.dtype,
+        "pieces_a_sentence": len(texts.pieces.tokens) / (len(texts.pieces.start) - 1),
         "real_pieces_a_position": float(np.mean(texts.rows.piece >= 0)),
         "batch_rows": setting.batch_rows,
-        "cases": {},
-        "contests": {},
     }
-    product = measure.multiply_in_jax(size, dtype)
+
+
+def main() -> None:
+    """Runs the cases whose names hold --only."""
+    flags = read_flags(__doc__.split("\n")[0])
+    setting = make_setting(flags)
+    cases: dict[str, dict[str, Any]] = {}
+    product = measure.multiply_in_jax(PRODUCT_SIZES[setting.dtype], setting.dtype)
     for name, start in list_cases(setting).items():
         if flags.only in name:
             print(f"{name} ...", flush=True)
-            result["cases"][name] = run_case(start(), product, flags.seconds, flags.peak)
-            measure.write_result(flags.output, flags, result)
-    if flags.peer:
-        device = measure.start_torch()
-        contests = {
-            "peer, BERT-base on the fly": partial(start_distillation_contest, setting, device),
-            "peer, fine-tuning": partial(start_finetuning_contest, setting, flags.model, device),
-        }
-        products = {
-            measure.MATRIX_PRODUCT: product,
-            measure.TORCH_MATRIX_PRODUCT: measure.multiply_in_torch(size, dtype, device),
-        }
-        for name, start_contest in contests.items():
-            if flags.only in name:
-                print(f"{name} ...", flush=True)
-                contest = run_contest(start_contest(), products, flags.seconds)
-                result["contests"][name] = contest
-                measure.write_result(flags.output, flags, result)
-    if result["cases"]:
-        print_cases(result["cases"])
-    for name, contest in result["contests"].items():
-        print_contest(name, contest)
+            cases[name] = run_case(start(), product, flags.seconds, flags.peak)
+            told = {**describe_setting(setting), "cases": cases}
+            measure.write_result(flags.output, flags, told)
+    print_cases(cases)
 
 
 if __name__ == "__main__":
