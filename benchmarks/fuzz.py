@@ -60,7 +60,13 @@ ROOT = Path(xdistil.__file__).parent
 TRACED = tuple(
     str(ROOT / name)
     for name in (
-        *("data/examples.py", "data/formats.py", "data/pieces.py", "data/packing.py"),
+        *(
+            "data/corpus.py",
+            "data/examples.py",
+            "data/formats.py",
+            "data/pieces.py",
+            "data/packing.py",
+        ),
         *(
             "data/tokenizer.py",
             "data/tags.py",

@@ -20,7 +20,7 @@ import numpy as np
 import steps
 
 from xdistil.config import Data
-from xdistil.data.examples import read_corpus
+from xdistil.data.corpus import read_corpus
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.models.student import design_student
 

@@ -45,7 +45,8 @@ from measure import Action, Counts
 
 from xdistil.config import Data, Stage, Student
 from xdistil.data import batches
-from xdistil.data.examples import Example, Task, read_corpus
+from xdistil.data.corpus import read_corpus
+from xdistil.data.examples import Example, Task
 from xdistil.data.packing import Rows, pack
 from xdistil.data.pieces import Pieces, cut_pieces
 from xdistil.data.stored import MapSignal, Signal, first_pairs

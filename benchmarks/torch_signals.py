@@ -19,7 +19,8 @@ import torch
 import transformers
 
 from xdistil.config import Data
-from xdistil.data.examples import Example, Task, read_corpus
+from xdistil.data.corpus import read_corpus
+from xdistil.data.examples import Example, Task
 from xdistil.data.signals import SignalWriter
 
 BATCH = 32  # texts that the model reads at once

@@ -26,7 +26,8 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 from xdistil.config import Data
-from xdistil.data.examples import Corpus, Example, Task, read_corpus
+from xdistil.data.corpus import Corpus, read_corpus
+from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
 from xdistil.data.pieces import cut_pieces
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer

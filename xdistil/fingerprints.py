@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from xdistil.config import Experiment
-from xdistil.data.examples import list_files
+from xdistil.data.corpus import list_files
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.distill.teacher import params_fingerprint
 from xdistil.errors import InputError

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from xdistil.config import Experiment, Student
-from xdistil.data.examples import Corpus
+from xdistil.data.corpus import Corpus
 from xdistil.data.signals import SignalFolder
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.vocabulary import train_wordpiece

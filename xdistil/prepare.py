@@ -14,7 +14,8 @@ import numpy as np
 
 from xdistil import config
 from xdistil.config import Experiment, Stage
-from xdistil.data.examples import Corpus, Example, Task, read_corpus, take_evenly
+from xdistil.data.corpus import Corpus, read_corpus, take_evenly
+from xdistil.data.examples import Example, Task
 from xdistil.data.generate import generate_corpus
 from xdistil.data.packing import Rows, load_packed, pack, pack_languages, save_packed
 from xdistil.data.pieces import LanguageCount, Pieces, count_pieces, cut_pieces

@@ -10,15 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xdistil.config import Data
-from xdistil.data.examples import (
-    Example,
-    Task,
-    list_files,
-    read_corpus,
-    read_file,
-    take_evenly,
-    write_tsv,
-)
+from xdistil.data.corpus import list_files, read_corpus, take_evenly
+from xdistil.data.examples import Example, Task, read_file, write_tsv
 from xdistil.errors import InputError
 
 TAGGED = "Ann lebt\tde:B-PER O\nin Rom\tO B-LOC\n"

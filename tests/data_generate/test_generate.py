@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from xdistil.config import Data
-from xdistil.data.examples import Example, read_corpus
+from xdistil.data.corpus import read_corpus
+from xdistil.data.examples import Example
 from xdistil.data.generate import generate_corpus
 from xdistil.data.languages import LANGUAGES
 from xdistil.errors import InputError

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from xdistil.config import Data
-from xdistil.data.examples import Task, read_corpus, read_file, write_tsv
+from xdistil.data.corpus import read_corpus
+from xdistil.data.examples import Task, read_file, write_tsv
 from xdistil.data.packing import collect_predictions, pack
 from xdistil.data.pieces import count_pieces, cut_pieces
 from xdistil.data.tags import make_legal

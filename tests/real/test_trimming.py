@@ -11,7 +11,8 @@ from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 from tests.models.samples import ROBERTA, make_encoder, make_params, run
 from xdistil.config import Data
-from xdistil.data.examples import Example, Task, read_corpus
+from xdistil.data.corpus import read_corpus
+from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
 from xdistil.data.pieces import cut_pieces
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer

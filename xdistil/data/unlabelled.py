@@ -8,21 +8,16 @@ import logging
 from pathlib import Path
 
 from xdistil import config
-from xdistil.data.examples import (
+from xdistil.data.corpus import (
     Corpus,
-    Example,
-    Task,
     check_languages,
     find_file,
-    gold_task,
     hold_out,
     keep_languages,
-    make_task,
-    read_file,
-    read_labels,
     read_transfer,
     take_evenly,
 )
+from xdistil.data.examples import Example, Task, gold_task, make_task, read_file, read_labels
 from xdistil.errors import InputError, show
 
 DEV_FRACTION = 0.1  # of the texts that are held out where data.dev_fraction says nothing
