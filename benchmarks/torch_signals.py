@@ -3,8 +3,9 @@
     python benchmarks/torch_signals.py --model=MODEL --data=FOLDER --hidden=4 --output=SIGNALS
 
 MODEL is an HF folder or hub id with a head whose id2label names the labels of FOLDER, such as the
-`teacher/` of a run. The texts are those of train, dev, test and transfer; --limit and
---transfer-limit take as many as `data.limit` and `data.transfer_limit` do. Words behind the
+`teacher/` of a run. The texts are those of train, dev, test and transfer; --languages,
+--limit and --transfer-limit take those that `data.languages`, `data.limit` and `data.transfer_limit`
+do. Words behind the
 --max-length-th piece of a sentence have no value. The model runs as it is: nothing is trained.
 """
 
@@ -119,12 +120,18 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="task folder")
     parser.add_argument("--output", required=True, type=Path, help="folder that is written")
     parser.add_argument("--hidden", default="", help="hidden states, such as 4 or 2,4,6")
+    parser.add_argument("--languages", default="", help="as data.languages")
     parser.add_argument("--limit", type=int, default=0, help="as data.limit")
     parser.add_argument("--transfer-limit", type=int, default=0, help="as data.transfer_limit")
     parser.add_argument("--max-length", type=int, default=128, help="pieces of a text")
     parser.add_argument("--dtype", default="float16", choices=["float16", "float32"])
     given = parser.parse_args()
-    data = Data(folder=given.data, limit=given.limit, transfer_limit=given.transfer_limit)
+    data = Data(
+        folder=given.data,
+        languages=given.languages,
+        limit=given.limit,
+        transfer_limit=given.transfer_limit,
+    )
     corpus = read_corpus(data, seed=0)
     texts = [*corpus.train, *corpus.dev, *(corpus.test or []), *corpus.transfer]
     hidden = tuple(int(layer) for layer in given.hidden.split(",") if layer)

@@ -71,6 +71,7 @@ def make(data: Path, student: Path) -> Experiment:
         plan=PLAN,
         student=Student(kind="checkpoint", checkpoint=str(student)),
         batch_size=16,
+        eval_every=5,
         log_every=2,
     )
     experiment.data.folder, experiment.data.row_length = str(data), 32
@@ -192,6 +193,7 @@ def test_a_run_that_was_cut_off_ends_in_the_same_student(tmp_path, tuned, data, 
         with pytest.raises(KeyboardInterrupt):
             run(make(data, student), tmp_path / "run")
     run(make(data, student), tmp_path / "run")
+    assert "student: going on at labels, step 5" in (tmp_path / "run" / "train.log").read_text()
     whole, cut = (path / "student" / "model.safetensors" for path in (tuned[0], tmp_path / "run"))
     assert cut.read_bytes() == whole.read_bytes()
 
