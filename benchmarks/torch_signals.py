@@ -3,9 +3,8 @@
     python benchmarks/torch_signals.py --model=MODEL --data=FOLDER --hidden=4 --output=SIGNALS
 
 MODEL is an HF folder or hub id with a head whose id2label names the labels of FOLDER, such as the
-`teacher/` of a run. The texts are those of train, dev, test and transfer; --languages,
---limit and --transfer-limit take those that `data.languages`, `data.limit` and `data.transfer_limit`
-do. Words behind the
+`teacher/` of a run. The texts are those of train, dev, test and transfer; --languages, --limit and
+--transfer-limit take those that the fields of `data` with these names do. Words behind the
 --max-length-th piece of a sentence have no value. The model runs as it is: nothing is trained.
 """
 
