@@ -1,13 +1,13 @@
 """How do time, disk and memory grow with the transfer set?
 
-    python benchmarks/scaling.py --data=wikiann5 --model=MINILM --limits=10000,30000,90000 \\
+    python benchmarks/scaling.py --data=wikiann5 --model=TEACHER --limits=10000,30000,90000 \\
         --output=FILE.json
 
-wikiann5 is the task folder, MINILM the folder of all-MiniLM-L6 (6 layers of 384). Each limit is
-`train.py` with `plans.py:scaling` in a fresh process with a fresh workdir: a BiLSTM student learns
-one hidden layer of the teacher as it comes, then its logits with gradual unfreezing, one epoch a
-sub-stage. Labelled texts are 2,000; dev and test are whole, so that what they cost is in every run
-alike: evaluations in the stages, their cached outputs, scores.
+wikiann5 is the task folder, TEACHER a MiniLM (6 layers of 384) fine-tuned on it, such as the
+`teacher/` of a run. Each limit is `train.py` with `plans.py:scaling` in a fresh process with a fresh
+workdir: a BiLSTM student learns one hidden layer of the teacher, then its logits with gradual
+unfreezing, one epoch a sub-stage. Labelled texts are 2,000; dev and test are whole, so that what
+they cost is in every run alike: evaluations in the stages, their cached outputs, scores.
 
 Counted are, for each limit, wall seconds in all and by phase, bytes in the workdir's cache, peak
 RssAnon (memory of its own) and RSS (with the mapped pages of the cache, which the system may take
@@ -108,7 +108,7 @@ def main() -> None:
     """Reads the flags, runs, prints the table and writes the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="the task folder wikiann5")
-    parser.add_argument("--model", type=Path, required=True, help="the teacher, a folder")
+    parser.add_argument("--model", type=Path, required=True, help="the fine-tuned teacher, a folder")
     parser.add_argument("--limits", default="10000,30000,90000", help="transfer sentences")
     parser.add_argument("--seed", type=int, default=0)
     add_output(parser)
