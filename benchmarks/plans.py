@@ -8,7 +8,7 @@ have the same stages, rates, batches and epochs. Nothing is counted here.
 
 Variants (after the colon):
   whole    the recipe of XtremeDistilTransformers (v3): a student of 3 x 192
-  scaling  the two unlabelled stages of XtremeDistil's D4.2: a BiLSTM, the teacher fine-tuned already
+  scaling  the two unlabelled stages of XtremeDistil's D4.2: a BiLSTM, a fine-tuned teacher
 """
 
 from xdistil.config import Data, Experiment, Stage, Student, Teacher

@@ -4,8 +4,8 @@
         --output=FILE.json
 
 wikiann5 is the task folder, TEACHER a MiniLM (6 layers of 384) fine-tuned on it, such as the
-`teacher/` of a run. Each limit is `train.py` with `plans.py:scaling` in a fresh process with a fresh
-workdir: a BiLSTM student learns one hidden layer of the teacher, then its logits with gradual
+`teacher/` of a run. Each limit is `train.py` with `plans.py:scaling` in a fresh process with a
+fresh workdir: a BiLSTM student learns one hidden layer of the teacher, then its logits with gradual
 unfreezing, one epoch a sub-stage. Labelled texts are 2,000; dev and test are whole, so that what
 they cost is in every run alike: evaluations in the stages, their cached outputs, scores.
 
@@ -108,7 +108,7 @@ def main() -> None:
     """Reads the flags, runs, prints the table and writes the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="the task folder wikiann5")
-    parser.add_argument("--model", type=Path, required=True, help="the fine-tuned teacher, a folder")
+    parser.add_argument("--model", type=Path, required=True, help="the teacher, fine-tuned")
     parser.add_argument("--limits", default="10000,30000,90000", help="transfer sentences")
     parser.add_argument("--seed", type=int, default=0)
     add_output(parser)
