@@ -6,8 +6,8 @@
 wikiann5 is the task folder, TEACHER a MiniLM (6 layers of 384) fine-tuned on it, such as the
 `teacher/` of a run. Each limit is `train.py` with `plans.py:scaling` in a fresh process with a
 fresh workdir: a BiLSTM student learns one hidden layer of the teacher, then its logits with gradual
-unfreezing, one epoch a sub-stage. Labelled texts are 2,000; dev and test are whole, so that what
-they cost is in every run alike: evaluations in the stages, their cached outputs, scores.
+unfreezing, one epoch a sub-stage. Labelled texts are the English ones, 2,000 of train, dev and test
+whole: what they cost is in every run alike (evaluations, their cached outputs, scores).
 
 Counted are, for each limit, wall seconds in all and by phase, bytes in the workdir's cache, peak
 RssAnon (memory of its own) and RSS (with the mapped pages of the cache, which the system may take
