@@ -97,7 +97,8 @@ def read_phases(workdir: Path, cost: Cost) -> dict[str, float]:
     """
     began = _read_first_moment(workdir / "train.log")
     described = (workdir / "environment.json").stat().st_mtime
-    taught = _find_newest(workdir / "teacher")
+    # The card beside it is written at the end of the run.
+    taught = (workdir / "teacher" / "model.safetensors").stat().st_mtime
     signals = workdir / "cache" / "signals"
     # Without a cache, the teacher reads the texts within the stages.
     cached = _find_newest(signals) if signals.exists() else taught

@@ -18,6 +18,7 @@ from xdistil.distill.plan import SIDE, merge_params
 from xdistil.models.bilstm import BiLSTM
 from xdistil.models.folders import Model
 from xdistil.models.forward import apply_model
+from xdistil.models.products import multiply
 from xdistil.models.structs import Array, Batch, Output, Params, Signals
 
 
@@ -186,7 +187,7 @@ def _representation_loss(
             hidden = output.hidden[layer]
             side = params.get(SIDE, {}).get("0" if recipe.shared_projection else str(index))
             if side is not None:
-                hidden = hidden.astype(jnp.float32) @ side["kernel"] + side["bias"]
+                hidden = multiply(hidden.astype(jnp.float32), side["kernel"]) + side["bias"]
         parts.append(compare(hidden, target, mask))
     return _average(parts)
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 import jax
 from flax import linen as nn
 
+from xdistil.models.products import dot_general
+
 
 class Pooler(nn.Module):
     """The pooler of BERT (tanh) and DeBERTa (GELU), at every position: activation(dense), f[B,T,D].
@@ -23,7 +25,11 @@ class Pooler(nn.Module):
     @nn.compact
     def __call__(self, hidden: jax.Array) -> jax.Array:
         dense = nn.Dense(
-            hidden.shape[-1], dtype=self.dtype, kernel_init=self.kernel_init, name="dense"
+            hidden.shape[-1],
+            dtype=self.dtype,
+            kernel_init=self.kernel_init,
+            dot_general=dot_general,
+            name="dense",
         )
         return self.activation(dense(hidden))
 
@@ -43,7 +49,13 @@ class TwoLayerClassifier(nn.Module):
     @nn.compact
     def __call__(self, hidden: jax.Array, deterministic: bool = True) -> jax.Array:
         def dense(size: int, name: str) -> nn.Dense:
-            return nn.Dense(size, dtype=self.dtype, kernel_init=self.kernel_init, name=name)
+            return nn.Dense(
+                size,
+                dtype=self.dtype,
+                kernel_init=self.kernel_init,
+                dot_general=dot_general,
+                name=name,
+            )
 
         hidden = nn.Dropout(self.dropout)(hidden, deterministic)
         hidden = self.activation(dense(hidden.shape[-1], "dense")(hidden))

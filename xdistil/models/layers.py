@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from xdistil.models.products import dot_general, multiply
 from xdistil.models.shape import ACTIVATIONS, EncoderConfig
 from xdistil.models.structs import Batch
 
@@ -86,7 +87,7 @@ def project(
     )
     # One product for all keeps a GPU busier than several of a part of the width.
     kernel = jnp.concatenate(kernels, axis=1).astype(dtype)
-    projected = hidden @ kernel + jnp.concatenate(biases).astype(dtype)
+    projected = multiply(hidden, kernel) + jnp.concatenate(biases).astype(dtype)
     return split_heads(config, projected, len(names))
 
 
@@ -119,7 +120,14 @@ def dense(
     config: EncoderConfig, size: int, dtype: str, name: str, use_bias: bool = True
 ) -> nn.Dense:
     """A dense layer to `size`."""
-    return nn.Dense(size, use_bias=use_bias, dtype=dtype, kernel_init=normal(config), name=name)
+    return nn.Dense(
+        size,
+        use_bias=use_bias,
+        dtype=dtype,
+        kernel_init=normal(config),
+        dot_general=dot_general,
+        name=name,
+    )
 
 
 def embed(config: EncoderConfig, rows: int, dtype: str, name: str) -> nn.Embed:

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from xdistil.models.products import multiply
+
 Both = tuple[jax.Array, ...]  # of the forward and the backward direction
 
 
@@ -31,7 +33,7 @@ class LSTM(nn.Module):
         kernel = jnp.concatenate([forward[0], backward[0]], axis=1).astype(self.dtype)
         bias = jnp.concatenate([forward[2], backward[2]])
         times = jnp.swapaxes(inputs, 0, 1)
-        gates = jnp.matmul(times, kernel, preferred_element_type=jnp.float32) + bias
+        gates = multiply(times, kernel, jnp.float32) + bias
         ahead, behind = jnp.split(gates, 2, axis=-1)
 
         inner = (segment[:, 1:] == segment[:, :-1]) & (segment[:, 1:] > 0)
