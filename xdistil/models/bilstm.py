@@ -17,7 +17,7 @@ from flax import linen as nn
 from xdistil.models.fields import check_rate, check_size
 from xdistil.models.fresh import draw_params
 from xdistil.models.lstm import LSTM
-from xdistil.models.products import dot_general
+from xdistil.models.products import Dense
 from xdistil.models.structs import Batch, Output, Params
 
 MODEL_TYPE = "xdistil_bilstm"
@@ -85,15 +85,13 @@ class BiLSTM(nn.Module):
             features = LSTM(config.hidden_size, self.dtype, name="lstm")(embedded[0], batch.segment)
         both_ways = features.astype(self.dtype)
         dropped = nn.Dropout(config.dropout)(both_ways, deterministic)
-        projected = self._dense(config.projection_size, "projection")(dropped)
+        projected = Dense(config.projection_size, dtype=self.dtype, name="projection")(dropped)
         activated = jax.nn.gelu(projected, approximate=False)
         logits = None
         if self.classes:
-            logits = self._dense(self.classes, "classifier")(activated).astype(jnp.float32)
+            logits = Dense(self.classes, dtype=self.dtype, name="classifier")(activated)
+            logits = logits.astype(jnp.float32)
         return Output(logits, (*embedded, both_ways, projected, activated), None)
-
-    def _dense(self, size: int, name: str) -> nn.Dense:
-        return nn.Dense(size, dtype=self.dtype, dot_general=dot_general, name=name)
 
     @property
     def features(self) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 from flax import linen as nn
 
-from xdistil.models.products import dot_general
+from xdistil.models.products import Dense
 
 
 class Pooler(nn.Module):
@@ -24,12 +24,8 @@ class Pooler(nn.Module):
 
     @nn.compact
     def __call__(self, hidden: jax.Array) -> jax.Array:
-        dense = nn.Dense(
-            hidden.shape[-1],
-            dtype=self.dtype,
-            kernel_init=self.kernel_init,
-            dot_general=dot_general,
-            name="dense",
+        dense = Dense(
+            hidden.shape[-1], dtype=self.dtype, kernel_init=self.kernel_init, name="dense"
         )
         return self.activation(dense(hidden))
 
@@ -49,13 +45,7 @@ class TwoLayerClassifier(nn.Module):
     @nn.compact
     def __call__(self, hidden: jax.Array, deterministic: bool = True) -> jax.Array:
         def dense(size: int, name: str) -> nn.Dense:
-            return nn.Dense(
-                size,
-                dtype=self.dtype,
-                kernel_init=self.kernel_init,
-                dot_general=dot_general,
-                name=name,
-            )
+            return Dense(size, dtype=self.dtype, kernel_init=self.kernel_init, name=name)
 
         hidden = nn.Dropout(self.dropout)(hidden, deterministic)
         hidden = self.activation(dense(hidden.shape[-1], "dense")(hidden))

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from xdistil.models.products import dot_general, multiply
+from xdistil.models.products import Dense, multiply
 from xdistil.models.shape import ACTIVATIONS, EncoderConfig
 from xdistil.models.structs import Batch
 
@@ -120,14 +120,7 @@ def dense(
     config: EncoderConfig, size: int, dtype: str, name: str, use_bias: bool = True
 ) -> nn.Dense:
     """A dense layer to `size`."""
-    return nn.Dense(
-        size,
-        use_bias=use_bias,
-        dtype=dtype,
-        kernel_init=normal(config),
-        dot_general=dot_general,
-        name=name,
-    )
+    return Dense(size, use_bias=use_bias, dtype=dtype, kernel_init=normal(config), name=name)
 
 
 def embed(config: EncoderConfig, rows: int, dtype: str, name: str) -> nn.Embed:
