@@ -27,6 +27,7 @@ import measure
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from xdistil.commands.beginning import ask_for_huge_pages
 from xdistil.config import Stage
 from xdistil.data.batches import make_batches
 from xdistil.data.packing import pack
@@ -207,4 +208,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    ask_for_huge_pages()
     main()

@@ -19,6 +19,7 @@ import measure
 import numpy as np
 import steps
 
+from xdistil.commands.beginning import ask_for_huge_pages
 from xdistil.config import Data
 from xdistil.data.corpus import read_corpus
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
@@ -112,4 +113,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    ask_for_huge_pages()
     main()

@@ -46,6 +46,7 @@ from steps import (
     start_training,
 )
 
+from xdistil.commands.beginning import ask_for_huge_pages
 from xdistil.data import batches
 from xdistil.data.pieces import Pieces
 from xdistil.mesh import make_mesh
@@ -318,4 +319,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    ask_for_huge_pages()
     main()

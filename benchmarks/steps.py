@@ -43,6 +43,7 @@ from flax.traverse_util import flatten_dict
 from jax.sharding import NamedSharding, PartitionSpec
 from measure import Action, Counts
 
+from xdistil.commands.beginning import ask_for_huge_pages
 from xdistil.config import Data, Stage, Student
 from xdistil.data import batches
 from xdistil.data.corpus import read_corpus
@@ -428,4 +429,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    ask_for_huge_pages()
     main()

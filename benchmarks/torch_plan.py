@@ -49,6 +49,7 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask
 from transformers.modeling_utils import AttentionInterface
 from watch import SIGNALS, TEACHER, TEXTS
 
+from xdistil.commands.beginning import ask_for_huge_pages
 from xdistil.config import Stage
 
 log = logging.getLogger("torch_plan")
@@ -413,4 +414,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    ask_for_huge_pages()
     main()

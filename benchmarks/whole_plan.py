@@ -43,6 +43,8 @@ from measure import (
 )
 from watch import CHECKPOINTS, REST, START, Cost, read_phases, run_watched
 
+from xdistil.commands.beginning import ask_for_huge_pages
+
 LANGUAGE = "en"
 LABELLED, TRANSFER = 2000, 9000  # sentences
 SHRUNK_LABELLED, SHRUNK_TRANSFER = 100, 200
@@ -191,4 +193,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    ask_for_huge_pages()
     main()

@@ -4,6 +4,7 @@ import difflib
 import sys
 from typing import NoReturn
 
+from xdistil.commands.beginning import ask_for_huge_pages
 from xdistil.commands.ending import leave
 
 USAGE = """\
@@ -65,4 +66,5 @@ def main(arguments: list[str]) -> int:
 
 def run() -> NoReturn:
     """The console script."""
+    ask_for_huge_pages()
     leave(main(sys.argv[1:]))

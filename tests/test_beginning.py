@@ -1,0 +1,82 @@
+"""How a program begins: large arrays lie in huge pages, and nothing else of the program changes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from xdistil.commands import beginning
+
+PROGRAM = """
+import os, sys
+started = os.environ.get("STARTED", "")
+os.environ["STARTED"] = started + f"{os.getpid()} "
+from xdistil.commands.beginning import ask_for_huge_pages
+ask_for_huge_pages()
+import numpy as np
+ones = np.ones(64 << 20, np.uint8)
+with open("/proc/self/smaps_rollup") as lines:
+    huge = next(int(line.split()[1]) for line in lines if line.startswith("AnonHugePages"))
+print(os.environ["STARTED"].strip(), huge >> 10, sys.argv[1:], sys.stdin.read())
+"""
+
+
+@pytest.mark.skipif(
+    not beginning._MODE.exists() or "[madvise]" not in beginning._MODE.read_text(),
+    reason="this system gives huge pages always or never",
+)
+def test_a_program_is_replaced_once_by_itself_with_huge_pages(tmp_path):
+    script = tmp_path / "a program.py"
+    script.write_text(PROGRAM)
+    arguments = ["--x=a b", "", "ü*"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment.pop("GLIBC_TUNABLES", None)
+    done = subprocess.run(
+        [sys.executable, script, *arguments],
+        env=environment,
+        input="text",
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    first, second, huge, rest = done.stdout.split(" ", 3)
+    assert first == second  # one process, which began twice
+    assert int(huge) >= 60  # MiB of the 64
+    assert rest == f"{arguments} text\n"
+
+
+@pytest.mark.parametrize(
+    ("mode", "before", "after"),
+    [
+        ("always [madvise] never", None, "glibc.malloc.hugetlb=1"),
+        (
+            "always [madvise] never",
+            "glibc.malloc.check=3",
+            "glibc.malloc.check=3:glibc.malloc.hugetlb=1",
+        ),
+        ("always [madvise] never", "glibc.malloc.hugetlb=0", "as it was"),
+        ("[always] madvise never", None, "as it was"),
+        ("always madvise [never]", None, "as it was"),
+        (None, None, "as it was"),
+    ],
+)
+def test_only_a_system_that_gives_them_on_request_is_asked(
+    mode, before, after, tmp_path, monkeypatch
+):
+    replaced = []
+    file = tmp_path / "enabled"
+    if mode:
+        file.write_text(mode)
+    monkeypatch.setattr(beginning, "_MODE", file)
+    monkeypatch.setattr(os, "execv", lambda path, arguments: replaced.append((path, arguments)))
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if before:
+        monkeypatch.setenv("GLIBC_TUNABLES", before)
+    beginning.ask_for_huge_pages()
+    if after == "as it was":
+        assert (os.environ.get("GLIBC_TUNABLES"), replaced) == (before, [])
+        return
+    assert os.environ["GLIBC_TUNABLES"] == after
+    assert replaced == [(sys.executable, [sys.executable, *sys.orig_argv[1:]])]
