@@ -14,6 +14,7 @@ from flax import linen as nn
 
 from xdistil.errors import InputError
 from xdistil.models import heads
+from xdistil.models.dropout import Dropout
 from xdistil.models.fields import check_fixed, read_field
 from xdistil.models.layers import (
     Embeddings,
@@ -114,7 +115,7 @@ class Albert(Transformer):
         return self.tag(pooler(hidden), deterministic)
 
     def tag(self, hidden: jax.Array, deterministic: bool) -> jax.Array:
-        hidden = nn.Dropout(self.config.classifier_dropout)(hidden, deterministic)
+        hidden = Dropout(self.config.classifier_dropout)(hidden, deterministic)
         return dense(self.config, self.classes, self.dtype, "classifier")(hidden)
 
 
@@ -220,5 +221,5 @@ class _Attention(nn.Module):
         hand_out_vectors(self, query, key, value)
         context, probabilities = attend(query, key, value, mask, rate, attention, deterministic)
         out = dense(config, config.hidden_size, self.dtype, "dense")(context)
-        out = nn.Dropout(config.dropout)(out, deterministic)
+        out = Dropout(config.dropout)(out, deterministic)
         return layer_norm(config, self.dtype)(out + hidden), probabilities

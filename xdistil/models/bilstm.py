@@ -14,8 +14,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from xdistil.models.dropout import Dropout
 from xdistil.models.fields import check_rate, check_size
 from xdistil.models.fresh import draw_params
+from xdistil.models.gelu import gelu
 from xdistil.models.lstm import LSTM
 from xdistil.models.products import Dense
 from xdistil.models.structs import Batch, Output, Params
@@ -81,12 +83,12 @@ class BiLSTM(nn.Module):
         embedded: tuple[jax.Array, ...] = ()
         if features is None:
             embeddings = _Embeddings(config, self.dtype, name="embeddings")(batch.tokens)
-            embedded = (nn.Dropout(config.dropout)(embeddings, deterministic),)
+            embedded = (Dropout(config.dropout)(embeddings, deterministic),)
             features = LSTM(config.hidden_size, self.dtype, name="lstm")(embedded[0], batch.segment)
         both_ways = features.astype(self.dtype)
-        dropped = nn.Dropout(config.dropout)(both_ways, deterministic)
+        dropped = Dropout(config.dropout)(both_ways, deterministic)
         projected = Dense(config.projection_size, dtype=self.dtype, name="projection")(dropped)
-        activated = jax.nn.gelu(projected, approximate=False)
+        activated = gelu(projected)
         logits = None
         if self.classes:
             logits = Dense(self.classes, dtype=self.dtype, name="classifier")(activated)

@@ -17,6 +17,7 @@ from flax import linen as nn
 
 from xdistil.errors import InputError, show
 from xdistil.models import heads
+from xdistil.models.dropout import Dropout
 from xdistil.models.fields import check_fixed, read_field
 from xdistil.models.layers import (
     PostNormLayer,
@@ -163,7 +164,7 @@ class Deberta(Transformer):
 
     def classify(self, hidden: jax.Array, batch: Batch, deterministic: bool) -> jax.Array:
         config = self.config
-        hidden = nn.Dropout(config.pooler_dropout)(hidden, deterministic)
+        hidden = Dropout(config.pooler_dropout)(hidden, deterministic)
         activation = ACTIVATIONS[config.pooler_activation]
         hidden = heads.Pooler(activation, normal(config), self.dtype, name="pooler")(hidden)
         return self.tag(hidden, deterministic)
@@ -192,7 +193,7 @@ class _Embeddings(nn.Module):
                 total
             )
         total = layer_norm(config, self.dtype)(total)
-        return nn.Dropout(config.dropout)(total, deterministic)
+        return Dropout(config.dropout)(total, deterministic)
 
 
 class _Stack(nn.Module):
@@ -270,7 +271,7 @@ class _SelfAttention(nn.Module):
         query, key = query / scale, key / scale
         scores = scale * query @ jnp.swapaxes(key, -1, -2)
         if distances is not None:
-            distances = nn.Dropout(config.dropout)(distances, deterministic)
+            distances = Dropout(config.dropout)(distances, deterministic)
             length = hidden.shape[1]
             apart = np.arange(-length, length)
             if "c2p" in config.terms:  # in row i and column j, the distance i - j

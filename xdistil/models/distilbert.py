@@ -12,6 +12,7 @@ import jax
 from flax import linen as nn
 
 from xdistil.models import heads
+from xdistil.models.dropout import Dropout
 from xdistil.models.fields import read_field
 from xdistil.models.layers import (
     Embeddings,
@@ -96,7 +97,7 @@ class DistilBert(Transformer):
     def classify(self, hidden: jax.Array, batch: Batch, deterministic: bool) -> jax.Array:
         config = self.config
         hidden = heads.Pooler(jax.nn.relu, normal(config), self.dtype, name="pooler")(hidden)
-        hidden = nn.Dropout(config.classifier_dropout)(hidden, deterministic)
+        hidden = Dropout(config.classifier_dropout)(hidden, deterministic)
         return dense(config, self.classes, self.dtype, "classifier")(hidden)
 
 

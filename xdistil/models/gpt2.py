@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from xdistil.models.dropout import Dropout
 from xdistil.models.fields import read_field
 from xdistil.models.layers import FeedForward, attend, dense, embed, layer_norm, split_heads
 from xdistil.models.names import Names
@@ -132,7 +133,7 @@ class GPT2(Transformer):
         return jnp.take_along_axis(logits, _find_last(batch.segment)[..., None], axis=1)
 
     def tag(self, hidden: jax.Array, deterministic: bool) -> jax.Array:
-        hidden = nn.Dropout(self.config.classifier_dropout)(hidden, deterministic)
+        hidden = Dropout(self.config.classifier_dropout)(hidden, deterministic)
         return dense(self.config, self.classes, self.dtype, "classifier")(hidden)
 
 
@@ -166,7 +167,7 @@ class _Embeddings(nn.Module):
         words = embed(config, config.vocabulary_size, self.dtype, "word_embeddings")
         positions = embed(config, config.positions, self.dtype, "position_embeddings")
         total = words(jnp.asarray(batch.tokens)) + positions(jnp.asarray(batch.position))
-        return nn.Dropout(config.embedding_dropout)(total, deterministic)
+        return Dropout(config.embedding_dropout)(total, deterministic)
 
 
 class _Stack(nn.Module):
@@ -228,4 +229,4 @@ class _Attention(nn.Module):
             query, key, value, mask, rate, attention, deterministic, scale=scale
         )
         out = dense(config, config.hidden_size, self.dtype, "c_proj")(context)
-        return nn.Dropout(config.dropout)(out, deterministic), probabilities
+        return Dropout(config.dropout)(out, deterministic), probabilities

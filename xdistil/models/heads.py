@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 from flax import linen as nn
 
+from xdistil.models.dropout import Dropout
 from xdistil.models.products import Dense
 
 
@@ -47,7 +48,7 @@ class TwoLayerClassifier(nn.Module):
         def dense(size: int, name: str) -> nn.Dense:
             return Dense(size, dtype=self.dtype, kernel_init=self.kernel_init, name=name)
 
-        hidden = nn.Dropout(self.dropout)(hidden, deterministic)
+        hidden = Dropout(self.dropout)(hidden, deterministic)
         hidden = self.activation(dense(hidden.shape[-1], "dense")(hidden))
-        hidden = nn.Dropout(self.dropout)(hidden, deterministic)
+        hidden = Dropout(self.dropout)(hidden, deterministic)
         return dense(self.classes, "out_proj")(hidden)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from xdistil.models.dropout import Dropout
 from xdistil.models.products import Dense, multiply
 from xdistil.models.shape import ACTIVATIONS, EncoderConfig
 from xdistil.models.structs import Batch
@@ -61,7 +62,7 @@ def weigh(
     # The softmax is taken in float32 whatever the arithmetic: its sums are long.
     scores = jnp.where(mask[:, None], scores.astype(jnp.float32), -jnp.inf)
     probabilities = jax.nn.softmax(scores, axis=-1)
-    dropped = nn.Dropout(rate)(probabilities, deterministic)
+    dropped = Dropout(rate)(probabilities, deterministic)
     context = (dropped.astype(value.dtype) @ value).transpose(0, 2, 1, 3)
     return context.reshape(*context.shape[:2], -1), probabilities
 
@@ -166,7 +167,7 @@ class Embeddings(nn.Module):
         if config.token_types:
             total += look_up(config.token_types, batch.token_type, "token_type_embeddings")
         total = layer_norm(config, self.dtype)(total)
-        return nn.Dropout(config.dropout)(total, deterministic)
+        return Dropout(config.dropout)(total, deterministic)
 
 
 class Intermediate(nn.Module):
@@ -204,7 +205,7 @@ class FeedForward(nn.Module):
         hidden = dense(config, config.intermediate_size, self.dtype, self.wide)(hidden)
         hidden = activate(config.activation, hidden)
         hidden = dense(config, config.hidden_size, self.dtype, self.narrow)(hidden)
-        return nn.Dropout(config.dropout)(hidden, deterministic)
+        return Dropout(config.dropout)(hidden, deterministic)
 
 
 class ResidualNorm(nn.Module):
@@ -216,7 +217,7 @@ class ResidualNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, residual: jax.Array, deterministic: bool) -> jax.Array:
         x = dense(self.config, self.config.hidden_size, self.dtype, "dense")(x)
-        x = nn.Dropout(self.config.dropout)(x, deterministic)
+        x = Dropout(self.config.dropout)(x, deterministic)
         return layer_norm(self.config, self.dtype)(x + residual)
 
 

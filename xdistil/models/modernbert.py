@@ -18,6 +18,7 @@ import numpy as np
 from flax import linen as nn
 
 from xdistil.errors import InputError, show
+from xdistil.models.dropout import Dropout
 from xdistil.models.fields import check_size, read_field
 from xdistil.models.layers import (
     activate,
@@ -230,7 +231,7 @@ class ModernBert(Transformer):
 
     def tag(self, hidden: jax.Array, deterministic: bool) -> jax.Array:
         hidden = _Pooler(self.config, self.dtype, name="pooler")(hidden)
-        hidden = nn.Dropout(self.config.classifier_dropout)(hidden, deterministic)
+        hidden = Dropout(self.config.classifier_dropout)(hidden, deterministic)
         return dense(self.config, self.classes, self.dtype, "classifier")(hidden)
 
 
@@ -268,7 +269,7 @@ class _Embeddings(nn.Module):
         config = self.config
         table = embed(config, config.vocabulary_size, self.dtype, "word_embeddings")
         hidden = _norm(config, self.dtype, "norm")(table(jnp.asarray(batch.tokens)))
-        return nn.Dropout(config.embedding_dropout)(hidden, deterministic)
+        return Dropout(config.embedding_dropout)(hidden, deterministic)
 
 
 class _Stack(nn.Module):
@@ -374,7 +375,7 @@ class _Attention(nn.Module):
         query, key = _turn(query, turns), _turn(key, turns)
         context, probabilities = attend(query, key, value, mask, rate, attention, deterministic)
         out = dense(config, config.hidden_size, self.dtype, "Wo", bias)(context)
-        return nn.Dropout(rate)(out, deterministic), probabilities
+        return Dropout(rate)(out, deterministic), probabilities
 
 
 class _FeedForward(nn.Module):
@@ -388,5 +389,5 @@ class _FeedForward(nn.Module):
         config, bias = self.config, self.config.feed_forward_bias
         wide = dense(config, 2 * config.intermediate_size, self.dtype, "Wi", bias)(hidden)
         shown, gate = jnp.split(wide, 2, axis=-1)
-        gated = nn.Dropout(config.dropout)(activate(config.activation, shown) * gate, deterministic)
+        gated = Dropout(config.dropout)(activate(config.activation, shown) * gate, deterministic)
         return dense(config, config.hidden_size, self.dtype, "Wo", bias)(gated)

@@ -14,6 +14,7 @@ import numpy as np
 from flax import linen as nn
 
 from xdistil.models import heads
+from xdistil.models.dropout import Dropout
 from xdistil.models.fields import check_fixed
 from xdistil.models.layers import (
     Embeddings,
@@ -151,7 +152,7 @@ class _Attention(nn.Module):
         projected, probabilities = _SelfAttention(config, self.dtype, name="attn")(
             hidden, mask, bias, attention, deterministic
         )
-        projected = nn.Dropout(config.dropout)(projected, deterministic)
+        projected = Dropout(config.dropout)(projected, deterministic)
         return layer_norm(config, self.dtype)(projected + hidden), probabilities
 
 

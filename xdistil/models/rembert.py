@@ -10,10 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 
 from xdistil.models import heads
 from xdistil.models.bert import BertLayer
+from xdistil.models.dropout import Dropout
 from xdistil.models.fields import read_field
 from xdistil.models.layers import Embeddings, dense, normal
 from xdistil.models.names import Names
@@ -85,5 +85,5 @@ class RemBert(Transformer):
         return self.tag(pooler(hidden), deterministic)
 
     def tag(self, hidden: jax.Array, deterministic: bool) -> jax.Array:
-        hidden = nn.Dropout(self.config.classifier_dropout)(hidden, deterministic)
+        hidden = Dropout(self.config.classifier_dropout)(hidden, deterministic)
         return dense(self.config, self.classes, self.dtype, "classifier")(hidden)

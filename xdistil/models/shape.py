@@ -11,9 +11,10 @@ import jax.numpy as jnp
 
 from xdistil.errors import InputError, show
 from xdistil.models.fields import check_fixed, check_rate, check_size
+from xdistil.models.gelu import gelu
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu": gelu,
     "gelu_new": functools.partial(jax.nn.gelu, approximate=True),
     "gelu_pytorch_tanh": functools.partial(jax.nn.gelu, approximate=True),
     "relu": jax.nn.relu,

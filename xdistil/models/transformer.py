@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from xdistil.models.dropout import Dropout
 from xdistil.models.fresh import draw_params
 from xdistil.models.layers import dense
 from xdistil.models.shape import EncoderConfig
@@ -82,7 +83,7 @@ class Transformer(nn.Module):
 
     def tag(self, hidden: jax.Array, deterministic: bool) -> jax.Array:
         """The last hidden state f[B,T,D] -> logits f[B,T,C] of pieces."""
-        hidden = nn.Dropout(self.config.dropout)(hidden, deterministic)
+        hidden = Dropout(self.config.dropout)(hidden, deterministic)
         return dense(self.config, self.classes, self.dtype, "classifier")(hidden)
 
     @property
