@@ -2,9 +2,7 @@
 
 import sys
 
-from xdistil.commands.beginning import ask_for_huge_pages
 from xdistil.commands.predict import main
 
 if __name__ == "__main__":
-    ask_for_huge_pages()
     sys.exit(main(sys.argv[1:]))

@@ -25,7 +25,6 @@ import jax
 import measure
 import numpy as np
 
-from xdistil.commands.beginning import ask_for_huge_pages
 from xdistil.data.examples import Example, read_file
 from xdistil.models.forward import predict_batch
 from xdistil.results.export import FOLDER, QUANTIZED, WHOLE, cut
@@ -184,5 +183,4 @@ def _describe(name: str, seconds: dict[str, list[float]]) -> dict[str, float | N
 
 
 if __name__ == "__main__":
-    ask_for_huge_pages()
     main()

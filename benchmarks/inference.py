@@ -36,7 +36,6 @@ import measure
 import numpy as np
 from measure import Action, Counts
 
-from xdistil.commands.beginning import ask_for_huge_pages
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.pieces import Pieces, cut_pieces
 from xdistil.models.bert import Encoder, EncoderConfig
@@ -358,5 +357,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    ask_for_huge_pages()
     main()

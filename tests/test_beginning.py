@@ -1,6 +1,7 @@
 """How a program begins: large arrays lie in huge pages, and nothing else of the program changes."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +81,24 @@ def test_only_a_system_that_gives_them_on_request_is_asked(
         return
     assert os.environ["GLIBC_TUNABLES"] == after
     assert replaced == [(sys.executable, [sys.executable, *sys.orig_argv[1:]])]
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "asks"),
+    [
+        ("train.py", ["--help"], True),
+        ("predict.py", ["--help"], False),
+        ("xdistil/__main__.py", ["train", "--help"], True),
+        ("xdistil/__main__.py", ["predict", "--help"], False),
+        ("xdistil/__main__.py", [], False),
+    ],
+)
+def test_training_asks_and_predicting_does_not_wait(program, arguments, asks, monkeypatch):
+    asked = []
+    monkeypatch.setattr(beginning, "ask_for_huge_pages", lambda: asked.append(True))
+    monkeypatch.delitem(sys.modules, "xdistil.commands.console", raising=False)
+    monkeypatch.setattr(sys, "argv", [program, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(Path(__file__).parent.parent / program), run_name="__main__")
+    assert not ended.value.code
+    assert asked == [True] * asks

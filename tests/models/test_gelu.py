@@ -36,7 +36,12 @@ def test_a_gradient_is_multiplied_by_the_one_that_comes_in():
     np.testing.assert_allclose(scaled, alone * np.array([2.0, -3.0, 0.0]), rtol=1e-6)
 
 
-def test_precision_stays_what_it_was():
-    x = jnp.ones(4, jnp.bfloat16)
-    assert gelu(x).dtype == jnp.bfloat16
-    assert jax.grad(lambda x: gelu(x).sum())(x).dtype == jnp.bfloat16
+def test_bfloat16_is_as_exact_as_its_digits_allow():
+    x = jnp.linspace(-4, 4, 801).astype(jnp.bfloat16)
+    values, gradients = gelu(x), jax.grad(lambda x: gelu(x).sum())(x)
+    assert values.dtype == gradients.dtype == jnp.bfloat16
+    exact = np.asarray(x, np.float64)
+    wanted = [v * _phi(v) for v in exact]
+    np.testing.assert_allclose(np.asarray(values, np.float64), wanted, rtol=2**-8, atol=1e-6)
+    wanted = [_phi(v) + v * math.exp(-v * v / 2) / math.sqrt(2 * math.pi) for v in exact]
+    np.testing.assert_allclose(np.asarray(gradients, np.float64), wanted, rtol=2**-8, atol=1e-6)

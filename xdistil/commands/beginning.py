@@ -12,10 +12,10 @@ _HUGE_PAGES = "glibc.malloc.hugetlb"
 def ask_for_huge_pages() -> None:
     """Begins the program anew with huge pages for large arrays, where Linux gives them if asked.
 
-    On a CPU the arrays of every step are new memory, and to be handed it in pages of 4 KiB takes a
-    fifth of a step or more. glibc (2.35 and later) reads the wish when a program starts and not
-    after, so the program is replaced by itself: the process, its arguments and its streams stay.
-    Whoever has set the tunable keeps it.
+    On a CPU the arrays of every training step are new memory, and to be handed it in pages of 4 KiB
+    takes about as long as a sixth of the step (README, Speed). glibc (2.35 and later) reads the
+    wish when a program starts and not after, so the program is replaced by itself: the process, its
+    arguments and its streams stay. Whoever has set the tunable keeps it.
     """
     try:
         on_request = "[madvise]" in _MODE.read_text()

@@ -66,5 +66,6 @@ def main(arguments: list[str]) -> int:
 
 def run() -> NoReturn:
     """The console script."""
-    ask_for_huge_pages()
+    if sys.argv[1:2] == ["train"]:  # the others gain nothing, and would start later
+        ask_for_huge_pages()
     leave(main(sys.argv[1:]))

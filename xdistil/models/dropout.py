@@ -11,7 +11,7 @@ class Dropout(nn.Module):
     """Values are zero with probability `rate`, and divided by the probability of the others.
 
     The rate is rounded to a multiple of 2**-16. One random word of 32 bits serves two values, since
-    on a CPU drawing the words is a tenth of a transformer's step where each has one of its own.
+    drawing the words is what dropout costs on a CPU.
     """
 
     rate: float
