@@ -10,7 +10,8 @@ a core, PyTorch's threads wait for each other, and one alone may be faster):
   projections) and attention maps. PyTorch has length-sorted batches of as many sentences as fill
   4,096 positions with their padding, `torch.inference_mode` for the teacher, eager attention (no
   other gives maps out), a fused AdamW. Another contestant is the same with every sentence padded
-  or cut to 32 pieces, 128 sentences a batch.
+  or cut to 32 pieces, 128 sentences a batch; and with --hf-flax=PYTHON, on a CPU, the same in the
+  Flax modules of transformers 4.57 (`flax_peer.py` says how its environment is made).
 - fine-tuning of the model itself: 32 sentences a batch, in PyTorch length-sorted, with either of
   its attentions, AdamW, clipped at 1.0, dropout as in the model's config.
 
@@ -20,8 +21,11 @@ autocast, its teacher wholly. A contestant of ours takes the teacher's signals f
 
 import dataclasses
 import itertools
+import json
 import math
 import os
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -31,6 +35,7 @@ import measure
 import numpy as np
 from measure import Action, Counts
 from steps import (
+    BATCHES,
     FINETUNING,
     PRODUCT_SIZES,
     RATE,
@@ -40,8 +45,8 @@ from steps import (
     Texts,
     describe_setting,
     design_teacher,
+    make_parser,
     make_setting,
-    read_flags,
     run_steps,
     start_training,
 )
@@ -123,6 +128,19 @@ def make_adamw(parameters: Any) -> Any:
     )
 
 
+def describe_bert(shape: EncoderConfig) -> dict[str, Any]:
+    """The fields of a BertConfig."""
+    return {
+        "vocab_size": shape.vocabulary_size,
+        "hidden_size": shape.hidden_size,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "intermediate_size": shape.intermediate_size,
+        "hidden_dropout_prob": shape.dropout,
+        "attention_probs_dropout_prob": shape.attention_dropout,
+    }
+
+
 def start_torch_distillation(
     setting: Setting,
     teacher: EncoderConfig,
@@ -136,16 +154,7 @@ def start_torch_distillation(
     import transformers
 
     def build(shape: EncoderConfig) -> Any:
-        config = transformers.BertConfig(
-            vocab_size=shape.vocabulary_size,
-            hidden_size=shape.hidden_size,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            intermediate_size=shape.intermediate_size,
-            hidden_dropout_prob=shape.dropout,
-            attention_probs_dropout_prob=shape.attention_dropout,
-            attn_implementation="eager",
-        )
+        config = transformers.BertConfig(**describe_bert(shape), attn_implementation="eager")
         return transformers.BertModel(config, add_pooling_layer=False).to(device)
 
     arithmetic = getattr(torch, setting.dtype)
@@ -224,8 +233,10 @@ def start_torch_finetuning(
     return run_steps(step, measure.wait_for_torch, setting.steps)
 
 
-def start_distillation_contest(setting: Setting, device: str) -> dict[str, Action]:
-    """Ours and PyTorch's steps of a BERT-base teacher on the fly."""
+def start_distillation_contest(
+    setting: Setting, device: str, hf_flax: Path | None
+) -> dict[str, Action]:
+    """Ours and the peers' steps of a BERT-base teacher on the fly."""
     texts = setting.texts
     teacher = design_teacher("BERT-base", texts, setting.dtype)
     student = design_student(
@@ -238,7 +249,7 @@ def start_distillation_contest(setting: Setting, device: str) -> dict[str, Actio
     size = max(1, positions // FIXED_LENGTH)
     fixed = [in_order[first : first + size] for first in range(0, len(in_order), size)]
     by_length = sort_into_batches(texts.pieces, positions=positions)
-    return {
+    contestants = {
         "xdistil": start_training(setting, student, STATES_AND_MAPS, teacher, on_the_fly=True),
         "xdistil, from the cache": start_training(setting, student, STATES_AND_MAPS, teacher),
         **measure.on_threads("PyTorch, sorted by length", start(by_length, device)),
@@ -246,6 +257,61 @@ def start_distillation_contest(setting: Setting, device: str) -> dict[str, Actio
             f"PyTorch, padded to {FIXED_LENGTH}", start(fixed, device, FIXED_LENGTH)
         ),
     }
+    if hf_flax is not None:
+        contestants[f"HF Flax, padded to {FIXED_LENGTH}"] = start_flax_distillation(
+            setting, teacher.config, student.config, fixed, hf_flax
+        )
+    return contestants
+
+
+def start_flax_distillation(
+    setting: Setting,
+    teacher: EncoderConfig,
+    student: EncoderConfig,
+    groups: list[list[int]],
+    python: Path,
+) -> Action:
+    """The step of STATES_AND_MAPS with the Flax modules of transformers 4.57.
+
+    Args:
+        python: the interpreter of an environment that has them; `flax_peer.py` runs in it.
+    """
+    texts, size = setting.texts, len(groups[0])
+    padded = [
+        measure.pad_segments(texts.pieces, group, FIXED_LENGTH, texts.tokenizer.pad)[0]
+        for group in groups[:BATCHES]
+        if len(group) == size
+    ]
+    with tempfile.NamedTemporaryFile(suffix=".npz") as batches_of:
+        np.savez(
+            batches_of,
+            input_ids=[batch.tokens for batch in padded],
+            attention_mask=[batch.segment for batch in padded],
+            token_type_ids=[batch.token_type for batch in padded],
+        )
+        batches_of.flush()
+        command = [str(python), str(Path(__file__).with_name("flax_peer.py"))]
+        command += [f"--batches={batches_of.name}", f"--rate={RATE}"]
+        command += [f"--teacher={json.dumps(describe_bert(teacher))}"]
+        command += [f"--student={json.dumps(describe_bert(student))}"]
+        peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+        def ask() -> str:
+            assert peer.stdout is not None  # a pipe
+            answer = peer.stdout.readline()
+            if not answer:
+                raise SystemExit("The peer in HF Flax has ended: what it said stands above.")
+            return answer
+
+        ask()  # it has read the batches
+
+    def act() -> Counts:
+        assert peer.stdin is not None  # a pipe
+        peer.stdin.write("\n")
+        peer.stdin.flush()
+        return {"tokens": int(ask()), "steps": 1}
+
+    return act
 
 
 def start_finetuning_contest(setting: Setting, folder: Path, device: str) -> dict[str, Action]:
@@ -293,13 +359,15 @@ def print_contest(title: str, contest: dict[str, Any]) -> None:
 
 def main() -> None:
     """Runs the contests whose names hold --only."""
-    flags = read_flags(__doc__.split("\n")[0])
+    parser = make_parser(__doc__.split("\n")[0])
+    parser.add_argument("--hf-flax", type=Path, help="the Python of `flax_peer.py`'s environment")
+    flags = parser.parse_args()
     # JAX would take most of a GPU's memory at its start, and leave PyTorch too little.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     setting = make_setting(flags)
     device = measure.start_torch()
     contests = {
-        "BERT-base on the fly": partial(start_distillation_contest, setting, device),
+        "BERT-base on the fly": partial(start_distillation_contest, setting, device, flags.hf_flax),
         "fine-tuning": partial(start_finetuning_contest, setting, flags.model, device),
     }
     size, dtype = PRODUCT_SIZES[setting.dtype], setting.dtype

@@ -376,7 +376,7 @@ def print_cases(cases: dict[str, dict[str, Any]]) -> None:
     measure.print_table(header, rows)
 
 
-def read_flags(description: str) -> argparse.Namespace:
+def make_parser(description: str) -> argparse.ArgumentParser:
     """The flags of a command that times steps."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--model", type=Path, required=True, help="an HF folder with its tokenizer")
@@ -389,7 +389,7 @@ def read_flags(description: str) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each case, at least")
     parser.add_argument("--peak", type=float, help="operations a second of the device")
     measure.add_output(parser)
-    return parser.parse_args()
+    return parser
 
 
 def make_setting(flags: argparse.Namespace) -> Setting:
@@ -415,7 +415,7 @@ def describe_setting(setting: Setting) -> dict[str, Any]:
 
 def main() -> None:
     """Runs the cases whose names hold --only."""
-    flags = read_flags(__doc__.split("\n")[0])
+    flags = make_parser(__doc__.split("\n")[0]).parse_args()
     setting = make_setting(flags)
     cases: dict[str, dict[str, Any]] = {}
     product = measure.multiply_in_jax(PRODUCT_SIZES[setting.dtype], setting.dtype)

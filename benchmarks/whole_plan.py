@@ -19,7 +19,11 @@ Counted are, for both sides, wall seconds by phase and in all, peak memory, test
 and student. Before, between and after the runs the machine's rate is read: a float32 matrix product
 in JAX, for two seconds. The seconds times the mean of the two rates around a run, in TFLOP (10^12
 operations), are what the machine could have computed meanwhile: they compare runs on a machine that
-does other work as well. The folder for all that is written is a temporary one (TMPDIR).
+does other work as well. Beside them stands what the plan itself needs, counted as in `steps.py`:
+three forward passes for a training pass over texts, one for the teacher's outputs and for a frozen
+encoder's, one over dev after every epoch (after the last alone for the teacher), and one over dev
+and test for the predictions of both; side projections are left out. The folder for all that is
+written is a temporary one (TMPDIR).
 """
 
 import argparse
@@ -30,6 +34,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import jax
+import steps
 from measure import (
     MATRIX_PRODUCT,
     add_output,
@@ -41,9 +47,15 @@ from measure import (
     take_turns,
     write_result,
 )
+from plans import get_config
 from watch import CHECKPOINTS, REST, START, Cost, read_phases, run_watched
 
 from xdistil.commands.beginning import ask_for_huge_pages
+from xdistil.config import Data
+from xdistil.data.corpus import read_corpus
+from xdistil.data.tokenizer import load_tokenizer
+from xdistil.models.folders import Model, load_model
+from xdistil.models.student import design_student
 
 LANGUAGE = "en"
 LABELLED, TRANSFER = 2000, 9000  # sentences
@@ -105,6 +117,38 @@ def run_peer(data: Path, model: Path, folder: Path, seed: int) -> dict[str, Any]
     return _describe_run(cost, phases, result["test"])
 
 
+def count_plan(data: Path, model: Path) -> float:
+    """Operations that the plan needs on these texts, padding and optimizers aside."""
+    plan, tokenizer = get_config(), load_tokenizer(str(model))
+    corpus = read_corpus(Data(folder=str(data)), plan.seed)
+    of_texts = {}
+    for name in ("train", "dev", "test", "transfer"):
+        texts = steps.pack_texts(
+            getattr(corpus, name), corpus.task, tokenizer, plan.data.row_length
+        )
+        rows = len(texts.rows.piece)
+        [(of_texts[name], _)] = steps.make_feed(texts, rows, {})
+    teacher = load_model(str(model), task=corpus.task).model
+    student = design_student(plan.student, teacher.config, tokenizer, corpus.task, plan.dtype)
+
+    def count(reader: Model, name: str) -> float:
+        params = jax.eval_shape(reader.init_params, jax.random.key(0))
+        return steps.count_forward(params, of_texts[name])
+
+    def predict(reader: Model) -> float:
+        return count(reader, "dev") + count(reader, "test")
+
+    total = predict(teacher) + predict(student) + count(teacher, "dev")
+    total += 3 * plan.teacher.plan[0].epochs * count(teacher, "train")
+    total += count(teacher, "transfer") + count(teacher, "dev")
+    for stage in plan.plan:
+        name, evaluated = stage.data, stage.epochs * count(student, "dev")
+        total += 3 * stage.epochs * count(student, name) + evaluated
+        if stage.unfreeze == "gradual":  # with the head alone first: a frozen encoder
+            total += count(student, name) + count(student, "dev")
+    return total
+
+
 def _describe_run(
     cost: Cost, phases: dict[str, float], scores: dict[str, float | None]
 ) -> dict[str, Any]:
@@ -144,7 +188,7 @@ def run_rounds(data: Path, model: Path, rounds: int, seed: int) -> list[dict[str
     return runs
 
 
-def print_runs(runs: list[dict[str, Any]]) -> None:
+def print_runs(runs: list[dict[str, Any]], needed: float) -> None:
     """The table: medians over the rounds, with minimum and maximum."""
     by_side = {side: [run for run in runs if run["side"] == side] for side in SIDES}
 
@@ -164,6 +208,7 @@ def print_runs(runs: list[dict[str, Any]]) -> None:
     rows += [
         row("in all, s", lambda run: run["seconds"], 1),
         row("in all, TFLOP", lambda run: run["tflop"], 1),
+        ["needed, TFLOP", *(f"{needed:.1f}" for _ in SIDES)],
         row("peak RssAnon, MiB", lambda run: run["peak_rss_anon_bytes"], 0, mebi),
         row("peak RSS, MiB", lambda run: run["peak_rss_bytes"], 0, mebi),
         row("teacher, test macro-F1", lambda run: run["test_macro_f1"]["teacher"], 2, 100),
@@ -187,9 +232,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         sentences = make_folder(flags.data, data, flags.shrink)
+        needed = count_plan(data, flags.model) / 1e12
         runs = run_rounds(data, flags.model.absolute(), flags.rounds, flags.seed)
-    print_runs(runs)
-    write_result(flags.output, flags, {"sentences": sentences, "runs": runs})
+    print_runs(runs, needed)
+    result = {"sentences": sentences, "needed_tflop": needed, "runs": runs}
+    write_result(flags.output, flags, result)
 
 
 if __name__ == "__main__":
