@@ -36,7 +36,6 @@ import numpy as np
 from measure import Action, Counts
 from steps import (
     BATCHES,
-    FINETUNING,
     PRODUCT_SIZES,
     RATE,
     STATES_AND_MAPS,
@@ -48,6 +47,7 @@ from steps import (
     make_parser,
     make_setting,
     run_steps,
+    start_finetuning,
     start_training,
 )
 
@@ -324,7 +324,7 @@ def start_finetuning_contest(setting: Setting, folder: Path, device: str) -> dic
     )
     ours = dataclasses.replace(setting, batch_rows=rows)
     groups = sort_into_batches(texts.pieces, sentences=FINETUNING_SENTENCES)
-    contestants = {"xdistil": start_training(ours, loaded.model, FINETUNING, params=loaded.params)}
+    contestants = {"xdistil": start_finetuning(ours, loaded.model, loaded.params)}
     for attention in ("sdpa", "eager"):
         peer = start_torch_finetuning(setting, folder, attention, groups, device)
         contestants |= measure.on_threads(f"PyTorch, {attention}", peer)

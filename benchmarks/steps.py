@@ -31,7 +31,7 @@ import argparse
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,14 @@ from xdistil.data.packing import Rows, pack
 from xdistil.data.pieces import Pieces, cut_pieces
 from xdistil.data.stored import MapSignal, Signal, first_pairs
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
+from xdistil.data.trimming import renumber
 from xdistil.distill.plan import HEAD, SIDE, split_params
 from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
 from xdistil.distill.step import init_state, train_step
 from xdistil.distill.teacher import arrange_signals, signal_names
 from xdistil.mesh import make_mesh, replicate, shard_rows
 from xdistil.models.bert import Encoder, EncoderConfig
+from xdistil.models.compress import trim_model
 from xdistil.models.folders import Model
 from xdistil.models.forward import Wanted, compute_signals
 from xdistil.models.structs import Batch, Params
@@ -265,6 +267,15 @@ def start_training(
     return run_steps(step, jax.block_until_ready, setting.steps)
 
 
+def start_finetuning(setting: Setting, model: Encoder, params: Params | None = None) -> Action:
+    """Steps of FINETUNING with the pieces alone that the texts hold, as a run does it."""
+    texts = setting.texts
+    kept = np.union1d(texts.pieces.tokens, model.config.padding_id).astype(np.int32)
+    small, start = trim_model(model, params or model.init_params(jax.random.key(0)), kept)
+    narrow = replace(texts, pieces=renumber(texts.pieces, kept))
+    return start_training(replace(setting, texts=narrow), small, FINETUNING, params=start)
+
+
 def draw_signals(texts: Texts, teacher: Encoder, wanted: Wanted) -> dict[str, Signal]:
     """Random numbers in place of a teacher's cached outputs, in float16."""
     generator = np.random.default_rng(0)
@@ -323,7 +334,7 @@ def list_cases(setting: Setting) -> dict[str, Callable[[], Action]]:
     teachers = {name: design_teacher(name, texts, dtype) for name in TEACHERS}
     cases: dict[str, Callable[[], Action]] = {}
     for name, teacher in teachers.items():
-        cases[f"fine-tuning, {name}"] = partial(start_training, setting, teacher, FINETUNING)
+        cases[f"fine-tuning, {name}"] = partial(start_finetuning, setting, teacher)
         cases[f"forward for the cache, {name}"] = partial(start_forward, setting, teacher)
         for of, student in STUDENTS.items():
             model = design_student(student, teacher.config, texts.tokenizer, texts.task, dtype)

@@ -1,8 +1,9 @@
 """The phases of a run: teacher, student, baselines, export. Each goes on where it was cut off."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from xdistil.answers import answer
 from xdistil.config import Stage, split_names
 from xdistil.data.batches import rows_per_batch, steps_per_epoch
 from xdistil.data.tokenizer import Tokenizer
+from xdistil.data.trimming import renumber
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course, Leg, Source
 from xdistil.distill.loop import Outcome, run_plan
@@ -22,6 +24,7 @@ from xdistil.errors import RefusedError
 from xdistil.legs import draw_legs
 from xdistil.meeting import settle_start
 from xdistil.mesh import agree, first_process_first, replicate, spread
+from xdistil.models.compress import put_back, trim_model
 from xdistil.models.folders import Model, Transformer, load_model, save_model
 from xdistil.models.kept_layers import make_of_layers
 from xdistil.models.structs import Params
@@ -47,21 +50,55 @@ def train_teacher(setting: Setting) -> Params:
         return load_model(str(folder), "main", task, setting.experiment.dtype).params
     params = prepared.teacher_params
     if prepared.teacher_stages:
-        experiment = setting.experiment
-        legs = tuple(
-            Leg(
-                planned,
-                train=_bare(find_texts(experiment, prepared, "teacher", planned.stage)),
-                dev=_bare(prepared.teacher_texts["dev"]),
-            )
-            for planned in prepared.teacher_stages
-        )
-        course = _course(setting, "teacher", legs, model, None)
-        for outcome in _run(setting, course, params):
-            params = outcome.params
-        warn_if_hopeless(setting, outcome.records[-1]["dev"])
+        params = _finetune(setting, model, params)
     _save(setting, folder, model, params, prepared.tokenizer)
     return params
+
+
+def _finetune(setting: Setting, model: Transformer, params: Params) -> Params:
+    """The teacher's parameters after its plan, host arrays.
+
+    Only the pieces that its texts hold take part: the word embeddings of all others have no
+    gradient, yet in a multilingual encoder they would be most of what the optimizer reads and
+    writes in every step, and of a checkpoint. They stay as they are; in the whole table, weight
+    decay would have shrunk them by a few hundredths of a percent.
+    """
+    prepared, dev = setting.prepared, setting.prepared.teacher_texts["dev"]
+    texts = [
+        find_texts(setting.experiment, prepared, "teacher", planned.stage)
+        for planned in prepared.teacher_stages
+    ]
+    kept = _find_pieces(model, [dev, *texts])
+    small, trained = trim_model(model, params, kept)
+
+    def narrow(texts: Texts) -> Source:
+        return Source(renumber(texts.pieces, kept), texts.rows, {})
+
+    def evaluate(trained: Params) -> dict[str, Any]:
+        # The whole model's program is compiled for its predictions anyway.
+        whole = put_back(params, jax.device_get(trained), kept)
+        return _score(setting, model, dev, spread(setting.mesh, whole))
+
+    held_out = narrow(dev)
+    legs = tuple(
+        Leg(replace(planned, recipe=replace(planned.recipe, model=small)), narrow(train), held_out)
+        for planned, train in zip(prepared.teacher_stages, texts, strict=True)
+    )
+    course = _course(setting, "teacher", legs, evaluate, small.config.padding_id, None)
+    for outcome in _run(setting, course, trained):
+        trained = outcome.params
+    warn_if_hopeless(setting, outcome.records[-1]["dev"])
+    return put_back(params, trained, kept)
+
+
+def _find_pieces(model: Transformer, texts: list[Texts]) -> np.ndarray:
+    """The ids of the texts' pieces and of padding, ascending: i32[v]."""
+    occurs = np.zeros(model.config.vocabulary_size, bool)
+    occurs[model.config.padding_id] = True
+    occurs[: model.config.first_position] = True  # RoBERTa counts positions from padding on
+    for part in texts:
+        occurs[part.pieces.tokens] = True
+    return np.flatnonzero(occurs).astype(np.int32)
 
 
 def _require_teacher(setting: Setting) -> Transformer:
@@ -92,7 +129,7 @@ def distil(setting: Setting, teacher: Reader | None, start: Params) -> list[dict
     """
     prepared = setting.prepared
     legs = draw_legs(setting, teacher)
-    course = _course(setting, "student", legs, prepared.student, teacher)
+    course = _student_course(setting, "student", legs, teacher)
     records: list[dict[str, Any]] = []
     for outcome in _run(setting, course, start):
         records = outcome.records
@@ -144,7 +181,7 @@ def train_baseline(setting: Setting, start: Params, index: int, least_steps: int
             setting.experiment.student.train_embeddings,
         )
         leg = Leg(planned, _bare(texts), _bare(prepared.student_texts["dev"]))
-        course = _course(setting, f"baseline-{index}-{number}", (leg,), prepared.student, None)
+        course = _student_course(setting, f"baseline-{index}-{number}", (leg,), None)
         for outcome in _run(setting, course, start):
             dev = outcome.records[-1]["dev"]
             value = dev[setting.main_score] or 0.0
@@ -231,20 +268,29 @@ def _bare(texts: Texts) -> Source:
     return Source(texts.pieces, texts.rows, {})
 
 
+def _student_course(
+    setting: Setting, name: str, legs: tuple[Leg, ...], teacher: Reader | None
+) -> Course:
+    student, dev = setting.prepared.student, setting.prepared.student_texts["dev"]
+    evaluate = partial(_score, setting, student, dev)
+    return _course(setting, name, legs, evaluate, student.config.padding_id, teacher)
+
+
+def _score(setting: Setting, model: Model, texts: Texts, params: Params) -> dict[str, Any]:
+    """The scores of a model whose parameters lie on the devices."""
+    answers = answer(setting, model, params, texts)
+    return scores.score(setting.prepared.corpus.task, texts.examples, answers)
+
+
 def _course(
     setting: Setting,
     name: str,
     legs: tuple[Leg, ...],
-    model: Model,
+    evaluate: Callable[[Params], dict[str, Any]],
+    padding_id: int,
     teacher: Reader | None,
 ) -> Course:
-    prepared, experiment = setting.prepared, setting.experiment
-    dev = (prepared.teacher_texts if name == "teacher" else prepared.student_texts)["dev"]
-    task = prepared.corpus.task
-
-    def evaluate(params: Params) -> dict[str, Any]:
-        return scores.score(task, dev.examples, answer(setting, model, params, dev))
-
+    experiment = setting.experiment
     return Course(
         name=name,
         legs=legs,
@@ -252,7 +298,7 @@ def _course(
         evaluate=evaluate,
         main_score=setting.main_score,
         batch_size=experiment.batch_size,
-        padding_id=(prepared.tokenizer if name == "teacher" else prepared.student_tokenizer).pad,
+        padding_id=padding_id,
         eval_every=experiment.eval_every,
         log_every=experiment.log_every,
         seed=experiment.seed,

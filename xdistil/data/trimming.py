@@ -52,6 +52,11 @@ def count_tokens(parts: Iterable[Pieces], tokenizer: Tokenizer) -> np.ndarray:
     return counts
 
 
+def renumber(pieces: Pieces, kept: np.ndarray) -> Pieces:
+    """The same pieces, each by its place among `kept` i32[v], ascending ids that hold them all."""
+    return replace(pieces, tokens=np.searchsorted(kept, pieces.tokens).astype(np.int32))
+
+
 def choose_pieces(
     tokenizer: Tokenizer,
     counts: np.ndarray,

@@ -71,3 +71,18 @@ def trim_model(model: _Model, params: Params, kept: np.ndarray) -> tuple[_Model,
         embeddings["position_embeddings"] = {"embedding": table[moved:]}
     trimmed: Any = model.clone(config=small)
     return trimmed, {**params, "embeddings": embeddings}
+
+
+def put_back(params: Params, trained: Params, kept: np.ndarray) -> Params:
+    """Parameters of the whole vocabulary where those with the pieces `kept` alone were trained.
+
+    Args:
+        params: of the whole vocabulary, before; the word embeddings of other pieces are these.
+        trained: what `trim_model` made of them, host arrays, after training.
+    """
+    table = np.array(params["embeddings"]["word_embeddings"]["embedding"])
+    table[kept] = trained["embeddings"]["word_embeddings"]["embedding"]
+    return {
+        **trained,
+        "embeddings": {**trained["embeddings"], "word_embeddings": {"embedding": table}},
+    }
