@@ -360,12 +360,16 @@ def print_contest(title: str, contest: dict[str, Any]) -> None:
 def main() -> None:
     """Runs the contests whose names hold --only."""
     parser = make_parser(__doc__.split("\n")[0])
-    parser.add_argument("--hf-flax", type=Path, help="the Python of `flax_peer.py`'s environment")
+    parser.add_argument("--hf-flax", type=Path, help="the Python of flax_peer.py's environment")
     flags = parser.parse_args()
+    if flags.hf_flax and not flags.hf_flax.is_file():
+        parser.error(f"--hf-flax={flags.hf_flax}: there is no such interpreter.")
     # JAX would take most of a GPU's memory at its start, and leave PyTorch too little.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     setting = make_setting(flags)
     device = measure.start_torch()
+    if flags.hf_flax and device != "cpu":
+        parser.error("--hf-flax is a peer on a CPU alone: leave it out on a GPU.")
     contests = {
         "BERT-base on the fly": partial(start_distillation_contest, setting, device, flags.hf_flax),
         "fine-tuning": partial(start_finetuning_contest, setting, flags.model, device),

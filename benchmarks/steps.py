@@ -57,6 +57,7 @@ from xdistil.distill.plan import HEAD, SIDE, split_params
 from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
 from xdistil.distill.step import init_state, train_step
 from xdistil.distill.teacher import arrange_signals, signal_names
+from xdistil.finetuning import find_pieces
 from xdistil.mesh import make_mesh, replicate, shard_rows
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.compress import trim_model
@@ -270,7 +271,7 @@ def start_training(
 def start_finetuning(setting: Setting, model: Encoder, params: Params | None = None) -> Action:
     """Steps of FINETUNING with the pieces alone that the texts hold, as a run does it."""
     texts = setting.texts
-    kept = np.union1d(texts.pieces.tokens, model.config.padding_id).astype(np.int32)
+    kept = find_pieces(model, [texts.pieces])
     small, start = trim_model(model, params or model.init_params(jax.random.key(0)), kept)
     narrow = replace(texts, pieces=renumber(texts.pieces, kept))
     return start_training(replace(setting, texts=narrow), small, FINETUNING, params=start)

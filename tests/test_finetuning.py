@@ -11,8 +11,9 @@ from flax.traverse_util import flatten_dict
 from tests.models.samples import ROBERTA, make_encoder
 from tests.test_flow import arguments, read_lines, write_run
 from xdistil.commands.arguments import parse_command
+from xdistil.finetuning import find_pieces
 from xdistil.flow import run
-from xdistil.phases import _find_pieces, train_teacher
+from xdistil.phases import train_teacher
 from xdistil.setting import Setting
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -48,9 +49,9 @@ def both(tmp_path_factory) -> dict[str, Any]:
     config, data = write_run(base)
     found = {"occurring": finetune(config, data, base / "occurring")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xdistil.phases.renumber", lambda pieces, kept: pieces)
+        patch.setattr("xdistil.finetuning.renumber", lambda pieces, kept: pieces)
         patch.setattr(
-            "xdistil.phases._find_pieces",
+            "xdistil.finetuning.find_pieces",
             lambda model, texts: np.arange(model.config.vocabulary_size, dtype=np.int32),
         )
         found["whole"] = finetune(config, data, base / "whole")
@@ -91,4 +92,4 @@ def test_pieces_that_no_text_holds_stay_as_they_were(both):
 def test_a_roberta_keeps_the_rows_that_its_positions_are_counted_from():
     """Positions begin behind padding's id: without the pieces before it, they would move."""
     model = make_encoder(dataclasses.replace(ROBERTA, padding_id=4), "tagging", 3)
-    assert _find_pieces(model, []).tolist() == [0, 1, 2, 3, 4]
+    assert find_pieces(model, []).tolist() == [0, 1, 2, 3, 4]

@@ -1,7 +1,6 @@
 """The phases of a run: teacher, student, baselines, export. Each goes on where it was cut off."""
 
 import logging
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,32 +9,27 @@ from typing import Any
 import jax
 import numpy as np
 
-from xdistil.answers import answer
 from xdistil.config import Stage, split_names
+from xdistil.courses import make_course, run_course, score_texts, without_signals
 from xdistil.data.batches import rows_per_batch, steps_per_epoch
 from xdistil.data.tokenizer import Tokenizer
-from xdistil.data.trimming import renumber
-from xdistil.distill.checkpoint import Checkpoints
-from xdistil.distill.course import Course, Leg, Source
-from xdistil.distill.loop import Outcome, run_plan
+from xdistil.distill.course import Course, Leg
 from xdistil.distill.recipes import plan_stages
 from xdistil.distill.teacher import Reader, params_fingerprint
 from xdistil.errors import RefusedError
+from xdistil.finetuning import finetune
 from xdistil.legs import draw_legs
 from xdistil.meeting import settle_start
-from xdistil.mesh import agree, first_process_first, replicate, spread
-from xdistil.models.compress import put_back, trim_model
+from xdistil.mesh import agree, first_process_first, spread
 from xdistil.models.folders import Model, Transformer, load_model, save_model
 from xdistil.models.kept_layers import make_of_layers
 from xdistil.models.structs import Params
 from xdistil.models.student import init_student, start_embeddings
 from xdistil.models.transplant import transplant_embeddings
-from xdistil.prepare import Texts, find_texts
-from xdistil.results import scores
+from xdistil.prepare import find_texts
 from xdistil.results.export import export_onnx
 from xdistil.results.jax_model import open_model
 from xdistil.results.record import record_input
-from xdistil.scoring import warn_if_hopeless
 from xdistil.setting import Setting
 
 log = logging.getLogger("xdistil")
@@ -50,55 +44,9 @@ def train_teacher(setting: Setting) -> Params:
         return load_model(str(folder), "main", task, setting.experiment.dtype).params
     params = prepared.teacher_params
     if prepared.teacher_stages:
-        params = _finetune(setting, model, params)
+        params = finetune(setting, model, params)
     _save(setting, folder, model, params, prepared.tokenizer)
     return params
-
-
-def _finetune(setting: Setting, model: Transformer, params: Params) -> Params:
-    """The teacher's parameters after its plan, host arrays.
-
-    Only the pieces that its texts hold take part: the word embeddings of all others have no
-    gradient, yet in a multilingual encoder they would be most of what the optimizer reads and
-    writes in every step, and of a checkpoint. They stay as they are; in the whole table, weight
-    decay would have shrunk them by a few hundredths of a percent.
-    """
-    prepared, dev = setting.prepared, setting.prepared.teacher_texts["dev"]
-    texts = [
-        find_texts(setting.experiment, prepared, "teacher", planned.stage)
-        for planned in prepared.teacher_stages
-    ]
-    kept = _find_pieces(model, [dev, *texts])
-    small, trained = trim_model(model, params, kept)
-
-    def narrow(texts: Texts) -> Source:
-        return Source(renumber(texts.pieces, kept), texts.rows, {})
-
-    def evaluate(trained: Params) -> dict[str, Any]:
-        # The whole model's program is compiled for its predictions anyway.
-        whole = put_back(params, jax.device_get(trained), kept)
-        return _score(setting, model, dev, spread(setting.mesh, whole))
-
-    held_out = narrow(dev)
-    legs = tuple(
-        Leg(replace(planned, recipe=replace(planned.recipe, model=small)), narrow(train), held_out)
-        for planned, train in zip(prepared.teacher_stages, texts, strict=True)
-    )
-    course = _course(setting, "teacher", legs, evaluate, small.config.padding_id, None)
-    for outcome in _run(setting, course, trained):
-        trained = outcome.params
-    warn_if_hopeless(setting, outcome.records[-1]["dev"])
-    return put_back(params, trained, kept)
-
-
-def _find_pieces(model: Transformer, texts: list[Texts]) -> np.ndarray:
-    """The ids of the texts' pieces and of padding, ascending: i32[v]."""
-    occurs = np.zeros(model.config.vocabulary_size, bool)
-    occurs[model.config.padding_id] = True
-    occurs[: model.config.first_position] = True  # RoBERTa counts positions from padding on
-    for part in texts:
-        occurs[part.pieces.tokens] = True
-    return np.flatnonzero(occurs).astype(np.int32)
 
 
 def _require_teacher(setting: Setting) -> Transformer:
@@ -131,7 +79,7 @@ def distil(setting: Setting, teacher: Reader | None, start: Params) -> list[dict
     legs = draw_legs(setting, teacher)
     course = _student_course(setting, "student", legs, teacher)
     records: list[dict[str, Any]] = []
-    for outcome in _run(setting, course, start):
+    for outcome in run_course(setting, course, start):
         records = outcome.records
         if not legs[len(records) - 1].planned.learns_head:
             continue
@@ -180,9 +128,9 @@ def train_baseline(setting: Setting, start: Params, index: int, least_steps: int
             None,
             setting.experiment.student.train_embeddings,
         )
-        leg = Leg(planned, _bare(texts), _bare(prepared.student_texts["dev"]))
+        leg = Leg(planned, without_signals(texts), without_signals(prepared.student_texts["dev"]))
         course = _student_course(setting, f"baseline-{index}-{number}", (leg,), None)
-        for outcome in _run(setting, course, start):
+        for outcome in run_course(setting, course, start):
             dev = outcome.records[-1]["dev"]
             value = dev[setting.main_score] or 0.0
             if not best or value > (best["dev"][setting.main_score] or 0.0):
@@ -264,56 +212,9 @@ def first_student(setting: Setting, trained: Params | None) -> Params:
     return init_student(prepared.student, *start)
 
 
-def _bare(texts: Texts) -> Source:
-    return Source(texts.pieces, texts.rows, {})
-
-
 def _student_course(
     setting: Setting, name: str, legs: tuple[Leg, ...], teacher: Reader | None
 ) -> Course:
     student, dev = setting.prepared.student, setting.prepared.student_texts["dev"]
-    evaluate = partial(_score, setting, student, dev)
-    return _course(setting, name, legs, evaluate, student.config.padding_id, teacher)
-
-
-def _score(setting: Setting, model: Model, texts: Texts, params: Params) -> dict[str, Any]:
-    """The scores of a model whose parameters lie on the devices."""
-    answers = answer(setting, model, params, texts)
-    return scores.score(setting.prepared.corpus.task, texts.examples, answers)
-
-
-def _course(
-    setting: Setting,
-    name: str,
-    legs: tuple[Leg, ...],
-    evaluate: Callable[[Params], dict[str, Any]],
-    padding_id: int,
-    teacher: Reader | None,
-) -> Course:
-    experiment = setting.experiment
-    return Course(
-        name=name,
-        legs=legs,
-        teacher=teacher,
-        evaluate=evaluate,
-        main_score=setting.main_score,
-        batch_size=experiment.batch_size,
-        padding_id=padding_id,
-        eval_every=experiment.eval_every,
-        log_every=experiment.log_every,
-        seed=experiment.seed,
-        mesh=setting.mesh,
-        lay_out=spread if name == "teacher" else replicate,
-        cache=setting.workdir / "cache" / "features",
-        diverged=setting.workdir / "diverged",
-        stop=setting.stop,
-        checkpoint_minutes=experiment.checkpoint_minutes,
-    )
-
-
-def _run(setting: Setting, course: Course, params: Params) -> Iterator[Outcome]:
-    checkpoints = Checkpoints(setting.workdir / "checkpoints" / course.name)
-    try:
-        yield from run_plan(course, params, checkpoints, setting.journal)
-    finally:
-        checkpoints.close()
+    evaluate = partial(score_texts, setting, student, dev)
+    return make_course(setting, name, legs, evaluate, student.config.padding_id, teacher)

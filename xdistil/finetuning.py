@@ -1,0 +1,65 @@
+"""A teacher learns its labels with the pieces of its texts alone.
+
+The word embeddings of pieces that no labelled text holds have no gradient, yet in a multilingual
+encoder they would be most of what the optimizer reads and writes in every step, and of a
+checkpoint. Here they stay as they are. In the whole table weight decay alone would move them; all
+other parameters, losses and gradients are the same.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from xdistil.courses import make_course, run_course, score_texts, without_signals
+from xdistil.data.pieces import Pieces
+from xdistil.data.trimming import renumber
+from xdistil.distill.course import Leg, Source
+from xdistil.mesh import spread
+from xdistil.models.compress import put_back, trim_model
+from xdistil.models.folders import Transformer
+from xdistil.models.structs import Params
+from xdistil.prepare import Texts, find_texts
+from xdistil.scoring import warn_if_hopeless
+from xdistil.setting import Setting
+
+
+def finetune(setting: Setting, model: Transformer, params: Params) -> Params:
+    """The teacher's parameters after its plan, host arrays; `params` are those before."""
+    prepared, dev = setting.prepared, setting.prepared.teacher_texts["dev"]
+    texts = [
+        find_texts(setting.experiment, prepared, "teacher", planned.stage)
+        for planned in prepared.teacher_stages
+    ]
+    kept = find_pieces(model, [each.pieces for each in (dev, *texts)])
+    small, trained = trim_model(model, params, kept)
+
+    def narrow(texts: Texts) -> Source:
+        return without_signals(replace(texts, pieces=renumber(texts.pieces, kept)))
+
+    def evaluate(on_devices: Params) -> dict[str, Any]:
+        # The whole model's program is compiled for its predictions anyway.
+        whole = put_back(params, jax.device_get(on_devices), kept)
+        return score_texts(setting, model, dev, spread(setting.mesh, whole))
+
+    held_out = narrow(dev)
+    legs = tuple(
+        Leg(replace(planned, recipe=replace(planned.recipe, model=small)), narrow(train), held_out)
+        for planned, train in zip(prepared.teacher_stages, texts, strict=True)
+    )
+    course = make_course(setting, "teacher", legs, evaluate, small.config.padding_id, None)
+    for outcome in run_course(setting, course, trained):
+        trained = outcome.params
+    warn_if_hopeless(setting, outcome.records[-1]["dev"])
+    return put_back(params, trained, kept)
+
+
+def find_pieces(model: Transformer, texts: list[Pieces]) -> np.ndarray:
+    """The ids that a model trains on these texts: theirs and that of padding, ascending, i32[v]."""
+    occurs = np.zeros(model.config.vocabulary_size, bool)
+    occurs[model.config.padding_id] = True
+    occurs[: model.config.first_position] = True  # RoBERTa counts positions from padding on
+    for pieces in texts:
+        occurs[pieces.tokens] = True
+    return np.flatnonzero(occurs).astype(np.int32)
