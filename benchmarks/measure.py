@@ -26,7 +26,7 @@ import numpy as np
 from xdistil.data.pieces import Pieces
 from xdistil.models.structs import Batch
 
-LEAST_SECONDS = 0.1  # of a turn: short actions are repeated, so that a switch of turns costs little
+LEAST_SECONDS = 0.1  # of a turn, so that a switch of turns costs little
 FEWEST_ROUNDS = 5  # however short the time
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "tokenizers", "torch", "transformers")
 MATRIX_PRODUCT, TORCH_MATRIX_PRODUCT = "matrix product, JAX", "matrix product, PyTorch"
@@ -43,13 +43,17 @@ class Turn(NamedTuple):
 
 
 def take_turns(
-    actions: Mapping[str, Action], seconds: float, warm_up: int = 2
+    actions: Mapping[str, Action],
+    seconds: float,
+    warm_up: int = 2,
+    turn_seconds: float = LEAST_SECONDS,
 ) -> dict[str, list[Turn]]:
     """Every action's turns, one a round.
 
     Args:
         seconds: time to spend, warm-up aside; there are at least FEWEST_ROUNDS rounds.
         warm_up: calls of every action that are not timed, for compilation and caches.
+        turn_seconds: of a turn, at least: an action that is shorter is repeated.
     """
     for action in actions.values():
         for _ in range(warm_up):
@@ -59,12 +63,12 @@ def take_turns(
     rounds = 0
     while rounds < FEWEST_ROUNDS or time.perf_counter() < deadline:
         for name, action in actions.items():
-            turns[name].append(_take_turn(action))
+            turns[name].append(_take_turn(action, turn_seconds))
         rounds += 1
     return turns
 
 
-def _take_turn(action: Action) -> Turn:
+def _take_turn(action: Action, least: float) -> Turn:
     total: Counts = {}
     calls, begin = 0, time.perf_counter()
     while True:
@@ -72,7 +76,7 @@ def _take_turn(action: Action) -> Turn:
             total[thing] = total.get(thing, 0.0) + count
         calls += 1
         passed = time.perf_counter() - begin
-        if passed >= LEAST_SECONDS:
+        if passed >= least:
             return Turn(passed / calls, {thing: count / calls for thing, count in total.items()})
 
 

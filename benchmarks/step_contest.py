@@ -60,6 +60,8 @@ from xdistil.models.folders import load_model
 from xdistil.models.student import design_student
 
 FINETUNING_SENTENCES = 32  # a step
+# A run takes step after step; the first behind a turn of another library is slower than others.
+TURN_SECONDS = 2.5
 FIXED_LENGTH = 32  # pieces, where every sentence is padded to one length
 IGNORED = -100  # the class of a position that PyTorch's cross-entropy leaves out
 
@@ -335,7 +337,7 @@ def run_contest(
     contestants: dict[str, Action], products: dict[str, Action], seconds: float
 ) -> dict[str, Any]:
     """Ours, the peers and the matrix products in turns."""
-    turns = measure.take_turns({**contestants, **products}, seconds)
+    turns = measure.take_turns({**contestants, **products}, seconds, turn_seconds=TURN_SECONDS)
     described = {name: measure.describe(turns[name]) for name in turns}
     for name in contestants:
         described[name]["tokens_per_second_of_ours_over_its"] = measure.compare(
