@@ -2,7 +2,7 @@
 
 import sys
 
-from xdistil.commands.predict import main
+from xdistil.cli.predict import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
-    entry_points={"console_scripts": ["xdistil=xdistil.commands.console:run"]},
+    entry_points={"console_scripts": ["xdistil=xdistil.cli.main:run"]},
     packages=find_packages(include=["xdistil", "xdistil.*"]),
     install_requires=[
         "absl-py>=2.1",

@@ -27,7 +27,6 @@ import measure
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from xdistil.commands.beginning import ask_for_huge_pages
 from xdistil.config import Stage
 from xdistil.data.batches import make_batches
 from xdistil.data.packing import pack
@@ -36,10 +35,11 @@ from xdistil.distill.plan import merge_params, split_params
 from xdistil.distill.recipes import plan_stages, wanted_signals
 from xdistil.distill.step import init_state, train_step
 from xdistil.distill.teacher import signal_names
-from xdistil.mesh import make_mesh, replicate, shard_rows
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.forward import compute_signals
 from xdistil.models.structs import Signals
+from xdistil.runtime.mesh import make_mesh, replicate, shard_rows
+from xdistil.runtime.process import ask_for_huge_pages
 
 DEVICES = (1, 2, 4)
 STEPS = 20

@@ -19,11 +19,11 @@ import measure
 import numpy as np
 import steps
 
-from xdistil.commands.beginning import ask_for_huge_pages
 from xdistil.config import Data
 from xdistil.data.corpus import read_corpus
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.models.student import design_student
+from xdistil.runtime.process import ask_for_huge_pages
 
 ROW_LENGTHS = (64, 128, 256, 512)
 

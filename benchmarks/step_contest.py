@@ -51,13 +51,13 @@ from steps import (
     start_training,
 )
 
-from xdistil.commands.beginning import ask_for_huge_pages
 from xdistil.data import batches
 from xdistil.data.pieces import Pieces
-from xdistil.mesh import make_mesh
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.folders import load_model
 from xdistil.models.student import design_student
+from xdistil.runtime.mesh import make_mesh
+from xdistil.runtime.process import ask_for_huge_pages
 
 FINETUNING_SENTENCES = 32  # a step
 # A run takes step after step; the first behind a turn of another library is slower than others.

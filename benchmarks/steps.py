@@ -43,7 +43,6 @@ from flax.traverse_util import flatten_dict
 from jax.sharding import NamedSharding, PartitionSpec
 from measure import Action, Counts
 
-from xdistil.commands.beginning import ask_for_huge_pages
 from xdistil.config import Data, Stage, Student
 from xdistil.data import batches
 from xdistil.data.corpus import read_corpus
@@ -58,13 +57,14 @@ from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
 from xdistil.distill.step import init_state, train_step
 from xdistil.distill.teacher import arrange_signals, signal_names
 from xdistil.finetuning import find_pieces
-from xdistil.mesh import make_mesh, replicate, shard_rows
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.compress import trim_model
 from xdistil.models.folders import Model
 from xdistil.models.forward import Wanted, compute_signals
 from xdistil.models.structs import Batch, Params
 from xdistil.models.student import design_student
+from xdistil.runtime.mesh import make_mesh, replicate, shard_rows
+from xdistil.runtime.process import ask_for_huge_pages
 
 TEACHERS = {
     "MiniLM": {"hidden_size": 384, "layers": 6, "intermediate_size": 1536},

@@ -49,8 +49,8 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask
 from transformers.modeling_utils import AttentionInterface
 from watch import SIGNALS, TEACHER, TEXTS
 
-from xdistil.commands.beginning import ask_for_huge_pages
 from xdistil.config import Stage
+from xdistil.runtime.process import ask_for_huge_pages
 
 log = logging.getLogger("torch_plan")
 

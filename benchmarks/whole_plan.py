@@ -50,12 +50,12 @@ from measure import (
 from plans import get_config
 from watch import CHECKPOINTS, REST, START, Cost, read_phases, run_watched
 
-from xdistil.commands.beginning import ask_for_huge_pages
 from xdistil.config import Data
 from xdistil.data.corpus import read_corpus
 from xdistil.data.tokenizer import load_tokenizer
 from xdistil.models.folders import Model, load_model
 from xdistil.models.student import design_student
+from xdistil.runtime.process import ask_for_huge_pages
 
 LANGUAGE = "en"
 LABELLED, TRANSFER = 2000, 9000  # sentences

@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict
 
 from tests.models.samples import ROBERTA, make_encoder
 from tests.test_flow import arguments, read_lines, write_run
-from xdistil.commands.arguments import parse_command
+from xdistil.cli.overrides import parse_command
 from xdistil.finetuning import find_pieces
 from xdistil.flow import run
 from xdistil.phases import train_teacher

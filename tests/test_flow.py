@@ -14,14 +14,14 @@ from huggingface_hub import ModelCard
 from matplotlib.image import imread
 
 import train
-from xdistil.commands.arguments import parse_command
+from xdistil.cli.overrides import parse_command
 from xdistil.data.examples import Task, read_file
 from xdistil.flow import run
 from xdistil.inspection import inspect_folder
-from xdistil.journal import Journal
 from xdistil.results.report import render_console
 from xdistil.results.scores import score
-from xdistil.workdir import claim_workdir, lock_workdir
+from xdistil.runtime.run_log import Journal
+from xdistil.runtime.workdir import claim_workdir, lock_workdir
 
 CONFIG = """
 from xdistil.config import Baseline, Experiment, Stage, Student, Teacher

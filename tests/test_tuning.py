@@ -22,14 +22,14 @@ from xdistil.errors import InputError
 from xdistil.fingerprints import claim_inputs, fingerprint_inputs
 from xdistil.flow import run
 from xdistil.inspection import inspect_folder
-from xdistil.journal import Journal
 from xdistil.models.folders import load_model
 from xdistil.prepare import prepare
 from xdistil.results.record import record_input
 from xdistil.results.report import describe_outcome, render_console
 from xdistil.results.scores import score
+from xdistil.runtime.run_log import Journal
+from xdistil.runtime.workdir import claim_workdir
 from xdistil.tuning import open_start
-from xdistil.workdir import claim_workdir
 
 NEW = Task("tagging", ("B-ORG", "B-PER", "I-ORG", "I-PER", "O"))  # without LOC, with ORG
 NAMES = {"B-PER": ["Anna", "Bob", "Lee", "Clara"], "B-ORG": ["New", "York"], "O": ["went", "to"]}

@@ -24,18 +24,18 @@ from tests.test_flow import (
     write_task,
 )
 from xdistil import flow
-from xdistil.commands.arguments import parse_command
+from xdistil.cli.overrides import parse_command
 from xdistil.config import Stage
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.tokenizer import load_tokenizer
 from xdistil.data.vocabulary import train_wordpiece
 from xdistil.errors import InputError
 from xdistil.flow import run
-from xdistil.journal import Journal
 from xdistil.models.folders import load_model
 from xdistil.prepare import Prepared, prepare
 from xdistil.results.scores import score
 from xdistil.results.serving import load
+from xdistil.runtime.run_log import Journal
 from xdistil.setting import Setting
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")

@@ -1,6 +1,6 @@
 """`python -m xdistil`: the `xdistil` command."""
 
-from xdistil.commands.console import run
+from xdistil.cli.main import run
 
 if __name__ == "__main__":
     run()

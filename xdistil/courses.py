@@ -8,11 +8,11 @@ from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course, Leg, Source
 from xdistil.distill.loop import Outcome, run_plan
 from xdistil.distill.teacher import Reader
-from xdistil.mesh import replicate, spread
 from xdistil.models.folders import Model
 from xdistil.models.structs import Params
 from xdistil.prepare import Texts
 from xdistil.results import scores
+from xdistil.runtime.mesh import replicate, spread
 from xdistil.setting import Setting
 
 

@@ -14,8 +14,8 @@ from xdistil.data.corpus import list_files
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.distill.teacher import params_fingerprint
 from xdistil.errors import InputError
-from xdistil.journal import write_json
 from xdistil.prepare import Prepared, find_data
+from xdistil.runtime.json_io import write_json
 
 
 def fingerprint_inputs(

@@ -10,13 +10,10 @@ from typing import Any
 import jax
 
 from xdistil.answers import label_held_out
-from xdistil.compilation import keep_compilations
 from xdistil.config import Experiment, validate
 from xdistil.describe import describe_data, describe_plan
 from xdistil.errors import LostProcessError
 from xdistil.fingerprints import claim_inputs, fingerprint_inputs
-from xdistil.journal import Journal, describe_device, describe_environment, open_log, write_json
-from xdistil.mesh import first_process_first, make_mesh, start_processes
 from xdistil.phases import (
     distil,
     export_student,
@@ -31,16 +28,21 @@ from xdistil.results.export import check_packages
 from xdistil.results.figures import draw_figures
 from xdistil.results.license import find_license
 from xdistil.results.report import render_console, render_markdown
-from xdistil.scoring import score
-from xdistil.setting import Setting
-from xdistil.stopping import Stop
-from xdistil.workdir import (
+from xdistil.runtime.compilation_cache import keep_compilations
+from xdistil.runtime.environment import describe_device, describe_environment
+from xdistil.runtime.json_io import write_json
+from xdistil.runtime.mesh import first_process_first, make_mesh, start_processes
+from xdistil.runtime.preemption import Stop
+from xdistil.runtime.run_log import Journal, open_log
+from xdistil.runtime.workdir import (
     check_workdir,
     claim_workdir,
     lock_workdir,
     open_workdir,
     read_results,
 )
+from xdistil.scoring import score
+from xdistil.setting import Setting
 
 log = logging.getLogger("xdistil")
 

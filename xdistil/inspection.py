@@ -18,8 +18,8 @@ from xdistil.results.card import read_card
 from xdistil.results.report import render_console, tabulate_gaps
 from xdistil.results.scores import MAIN_SCORE
 from xdistil.results.tables import align, format_bytes, format_count, format_duration, format_score
+from xdistil.runtime.workdir import read_results
 from xdistil.scoring import measure_bytes
-from xdistil.workdir import read_results
 
 _WORST = 5  # languages shown
 _BEGUN = re.compile(r"INFO ((?:teacher|student|baseline-\S+) \d+/\d+ \S+) from step")

@@ -20,7 +20,6 @@ from xdistil.errors import RefusedError
 from xdistil.finetuning import finetune
 from xdistil.legs import draw_legs
 from xdistil.meeting import settle_start
-from xdistil.mesh import agree, first_process_first, spread
 from xdistil.models.folders import Model, Transformer, load_model, save_model
 from xdistil.models.kept_layers import make_of_layers
 from xdistil.models.structs import Params
@@ -30,6 +29,7 @@ from xdistil.prepare import find_texts
 from xdistil.results.export import export_onnx
 from xdistil.results.jax_model import open_model
 from xdistil.results.record import record_input
+from xdistil.runtime.mesh import agree, first_process_first, spread
 from xdistil.setting import Setting
 
 log = logging.getLogger("xdistil")

@@ -12,7 +12,6 @@ from xdistil.data.examples import Example, write_tsv
 from xdistil.data.signals import SignalFolder
 from xdistil.data.words import name_classes
 from xdistil.distill.recipes import PlannedStage
-from xdistil.mesh import replicate, spread
 from xdistil.models.folders import Loaded, load_model
 from xdistil.models.hub import find_folder
 from xdistil.models.student import count_parameters
@@ -21,6 +20,7 @@ from xdistil.results import scores
 from xdistil.results.gazetteer import tag_with_names
 from xdistil.results.report import HELD_OUT
 from xdistil.results.speed import Runner, measure_speed
+from xdistil.runtime.mesh import replicate, spread
 from xdistil.setting import Setting
 
 log = logging.getLogger("xdistil")

@@ -7,10 +7,10 @@ import jax
 from jax.sharding import Mesh
 
 from xdistil.config import Experiment
-from xdistil.journal import Journal
 from xdistil.prepare import Prepared
 from xdistil.results import scores
-from xdistil.stopping import Stop
+from xdistil.runtime.preemption import Stop
+from xdistil.runtime.run_log import Journal
 
 PREDICTION_PIECES = 4096  # in a batch of predictions or of the teacher's cache
 

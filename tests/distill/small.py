@@ -16,12 +16,12 @@ from xdistil.distill.course import Course, Leg, Source
 from xdistil.distill.loop import Outcome, run_plan
 from xdistil.distill.recipes import plan_stages, wanted_signals
 from xdistil.distill.teacher import Reader, params_fingerprint, signal_names
-from xdistil.journal import Journal
-from xdistil.mesh import make_mesh, replicate
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.structs import Batch, Params
-from xdistil.stopping import Stop
+from xdistil.runtime.mesh import make_mesh, replicate
+from xdistil.runtime.preemption import Stop
+from xdistil.runtime.run_log import Journal
 
 VOCABULARY, CLASSES, ROW_LENGTH = 20, 3, 12
 TEACHER = EncoderConfig(

@@ -26,8 +26,8 @@ from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course
 from xdistil.distill.loop import Outcome, run_plan
 from xdistil.errors import StoppedError
-from xdistil.journal import Journal
-from xdistil.stopping import Stop
+from xdistil.runtime.preemption import Stop
+from xdistil.runtime.run_log import Journal
 
 PLAN = (
     Stage(name="representation", loss="representation", epochs=2.0, lr=1e-2, warmup=0.2),

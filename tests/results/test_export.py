@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from tests.results.folders import CLASSES, TAGGING, WORDS, make_folder, train_tokenizer
-from xdistil.commands import export as command
+from xdistil.cli import export as command
 from xdistil.config import Data, Experiment
 from xdistil.data.examples import Example, write_tsv
 from xdistil.data.words import label_pieces

@@ -10,7 +10,7 @@ from xdistil.config import Experiment, Stage, Teacher, validate
 from xdistil.errors import InputError
 from xdistil.results.card import write_card
 from xdistil.results.license import find_license
-from xdistil.workdir import check_workdir, claim_workdir
+from xdistil.runtime.workdir import check_workdir, claim_workdir
 
 
 def make_model(folder: Path, metadata: str | None) -> str:

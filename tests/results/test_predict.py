@@ -94,8 +94,8 @@ def test_texts_are_read_no_further_than_they_are_labelled_together(models, tmp_p
         return write_tsv(*arguments)
 
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=read()))
-    monkeypatch.setattr("xdistil.commands.predict._CHUNK", 2)
-    monkeypatch.setattr("xdistil.commands.predict.write_tsv", write)
+    monkeypatch.setattr("xdistil.cli.predict._CHUNK", 2)
+    monkeypatch.setattr("xdistil.cli.predict.write_tsv", write)
     assert predict.main([f"--model={models}/tagging", f"--output={tmp_path / 'out'}"]) == 0
     assert written == [2, 2, 4, 4, 5]
     assert len((tmp_path / "out").read_text().splitlines()) == 5
@@ -178,7 +178,7 @@ def test_illegal_gold_tags_are_made_legal_where_training_made_them_so(
 
 
 def test_how_many_texts_were_cut_is_told_once(models, type_in, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("xdistil.commands.predict._CHUNK", 2)
+    monkeypatch.setattr("xdistil.cli.predict._CHUNK", 2)
     long = b"Anna went to Berlin with Bob " * 6 + b"\n"
     lines = long + b"Bob\n" + long + b"\n" + b"Bob\t" + long
     assert type_in(f"--model={models}/classification", texts=lines) == 0

@@ -27,7 +27,7 @@ TEXT = "Anna went to New York while Bob slept"
 PROGRAM = """
 import contextlib, io, json, os, sys
 import xdistil
-from xdistil.commands.console import main
+from xdistil.cli.main import main
 from xdistil.models.hub import find_card, find_exported, find_folder
 pushes, name, text = json.loads(sys.argv[1])
 told = {"pushes": []}

@@ -8,7 +8,7 @@ import pytest
 
 import xdistil
 from tests.results.folders import CLASSES, TAGGING, make_folder, train_tokenizer
-from xdistil.commands.predict import main
+from xdistil.cli.predict import main
 from xdistil.config import Data
 from xdistil.data import streams
 from xdistil.data.streams import read_stream

@@ -13,7 +13,7 @@ import tokenizers
 from tokenizers import normalizers, pre_tokenizers, processors
 
 from xdistil.errors import InputError
-from xdistil.json_files import read_json
+from xdistil.runtime.json_io import read_json
 
 if TYPE_CHECKING:  # where it is used it is imported: folders of our own open without it
     from transformers import PreTrainedTokenizerBase

@@ -17,9 +17,9 @@ from xdistil.distill.course import Course, without_sides
 from xdistil.distill.plan import SIDE, split_params
 from xdistil.distill.step import TrainState, init_state
 from xdistil.distill.training import Position, Training
-from xdistil.journal import Journal
-from xdistil.mesh import agree, replicate
 from xdistil.models.structs import Params
+from xdistil.runtime.mesh import agree, replicate
+from xdistil.runtime.run_log import Journal
 
 log = logging.getLogger("xdistil")
 

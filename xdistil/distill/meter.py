@@ -8,7 +8,7 @@ import jax
 
 from xdistil.distill.step import Metrics
 from xdistil.errors import DivergenceError
-from xdistil.journal import Journal
+from xdistil.runtime.run_log import Journal
 
 
 class Meter:

@@ -37,10 +37,10 @@ from xdistil.distill.recipes import wanted_signals
 from xdistil.distill.step import TrainState, eval_step, train_step
 from xdistil.distill.teacher import Reader, arrange_signals, params_fingerprint, signal_names
 from xdistil.errors import DivergenceError, InputError, StoppedError
-from xdistil.journal import Journal
-from xdistil.mesh import agree, own_share, shard_rows
 from xdistil.models.forward import Wanted, iterate_batches
 from xdistil.models.structs import Batch, Params, Signals
+from xdistil.runtime.mesh import agree, own_share, shard_rows
+from xdistil.runtime.run_log import Journal
 
 log = logging.getLogger("xdistil")
 

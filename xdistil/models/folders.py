@@ -27,6 +27,7 @@ from xdistil.models.labels import HEADS, read_head
 from xdistil.models.names import Path as LeafPath
 from xdistil.models.structs import Params
 from xdistil.models.transformer import Transformer
+from xdistil.runtime.json_io import write_json
 
 Model = Transformer | bilstm.BiLSTM
 
@@ -138,7 +139,7 @@ def save_model(
         safetensors.numpy.save_file(tensors, new / weights.WHOLE, metadata={"format": "pt"})
         save_tokenizer(tokenizer, new)
         # After the tokenizer, so that nothing it writes can replace the model's own config.
-        weights.write_json(new / "config.json", {**_write_config(model, task), **extra})
+        write_json(new / "config.json", {**_write_config(model, task), **extra})
         # safetensors lets nobody but the owner read what it writes.
         shutil.copymode(new / "config.json", new / weights.WHOLE)
         if folder.exists():

@@ -24,6 +24,7 @@ from xdistil.errors import InputError, show, show_name
 from xdistil.models import bilstm, names, weights
 from xdistil.models.families import FAMILIES
 from xdistil.models.shape import ROBERTAS, EncoderConfig
+from xdistil.runtime.json_io import write_json
 
 # Word embeddings [V,E] in the families' names, and what has a row for each piece at their output.
 _TABLE = re.compile(
@@ -120,7 +121,7 @@ def save_trimmed(whole: Whole, kept: np.ndarray, output: Path) -> None:
         for pattern in _ACCOMPANYING:
             for path in whole.folder.glob(pattern):
                 shutil.copyfile(path, new / path.name)
-        weights.write_json(new / "config.json", config)
+        write_json(new / "config.json", config)
         # safetensors lets nobody but the owner read what it writes.
         shutil.copymode(new / "config.json", new / weights.WHOLE)
         os.rename(new, output)

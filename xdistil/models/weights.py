@@ -1,7 +1,6 @@
 """Tensors on disk: safetensors and PyTorch's own, whole or in shards, and HF Flax's msgpack."""
 
 import contextlib
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +12,8 @@ import safetensors
 from flax import serialization, traverse_util
 
 from xdistil.errors import InputError, show, show_name
-from xdistil.json_files import read_json
 from xdistil.models.pickles import read_pickle
+from xdistil.runtime.json_io import read_json
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -74,12 +73,6 @@ def read_tensors(folder: Path) -> Tensors:
     raise InputError(
         f"{folder} holds no model: none of {WHOLE}, {INDEX}, {FLAX}, {PICKLE} or {PICKLE_INDEX}."
     )
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write a JSON object in UTF-8, indented, with a line end; the inverse of `read_json`."""
-    text = json.dumps(value, ensure_ascii=False, indent=2)
-    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _read_safetensors(path: Path, names: list[str] | None) -> dict[str, Stored]:

@@ -15,7 +15,6 @@ from xdistil.config import Experiment, Stage, Student
 from xdistil.data.examples import UNKNOWN_LANGUAGE
 from xdistil.distill.plan import without_labels
 from xdistil.errors import InputError
-from xdistil.json_files import read_json
 from xdistil.models.bilstm import MODEL_TYPE
 from xdistil.results.onnx_card import render_files
 from xdistil.results.report import (
@@ -32,6 +31,7 @@ from xdistil.results.report import (
 )
 from xdistil.results.scores import MAIN_SCORE
 from xdistil.results.tables import format_bytes, format_count, format_duration, format_score
+from xdistil.runtime.json_io import read_json
 
 _PIPELINES = {"tagging": "token-classification", "classification": "text-classification"}
 _METRICS = {"f1": "f1", "accuracy": "accuracy"}

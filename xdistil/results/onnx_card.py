@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from xdistil.json_files import read_json
 from xdistil.results.export import FOLDER, QUANTIZED, RECORD, WHOLE
 from xdistil.results.tables import format_bytes, format_score
+from xdistil.runtime.json_io import read_json
 
 _BEGIN, _END = "<!-- onnx -->", "<!-- end of onnx -->"  # where the part lies, be it empty
 _USE = """\

@@ -22,7 +22,6 @@ from xdistil.data.examples import Example
 from xdistil.data.pieces import Pieces
 from xdistil.data.words import label_pieces
 from xdistil.errors import InputError, RefusedError
-from xdistil.models.weights import write_json
 from xdistil.results.export import (
     FOLDER,
     QUANTIZED,
@@ -38,6 +37,7 @@ from xdistil.results.graphs.builder import FLOAT16, INT8
 from xdistil.results.jax_model import JaxModel
 from xdistil.results.onnx_model import OnnxModel
 from xdistil.results.tables import align
+from xdistil.runtime.json_io import write_json
 
 log = logging.getLogger("xdistil")
 

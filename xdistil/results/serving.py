@@ -17,11 +17,11 @@ from xdistil.data.pieces import Pieces, cut_and_count, tell_cut
 from xdistil.data.tokenizer import Tokenizer, open_tokenizer
 from xdistil.data.words import find_words, name_classes
 from xdistil.errors import InputError, show
-from xdistil.json_files import read_json
 from xdistil.models.hub import find_exported
 from xdistil.models.labels import check_answers, read_head
 from xdistil.results.entities import Entity, Word, find_entities, join_words, split_words
 from xdistil.results.record import RECORD, read_input
+from xdistil.runtime.json_io import read_json
 
 if TYPE_CHECKING:
     from xdistil.results.onnx_model import OnnxModel

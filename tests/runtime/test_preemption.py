@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from xdistil.errors import StoppedError
-from xdistil.stopping import Stop
+from xdistil.runtime.preemption import Stop
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -37,7 +37,7 @@ def test_a_signal_that_comes_while_processes_agree_is_not_lost(monkeypatch):
 
     with stop.listening(), stop.deferring():
         with monkeypatch.context() as patch:
-            patch.setattr("xdistil.stopping.agree", agree)
+            patch.setattr("xdistil.runtime.preemption.agree", agree)
             assert not stop.is_asked()
         assert stop.is_asked()
 

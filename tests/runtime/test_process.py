@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from xdistil.commands import beginning
+from xdistil.runtime import process
 
 PROGRAM = """
 import os, sys
 started = os.environ.get("STARTED", "")
 os.environ["STARTED"] = started + f"{os.getpid()} "
-from xdistil.commands.beginning import ask_for_huge_pages
+from xdistil.runtime.process import ask_for_huge_pages
 ask_for_huge_pages()
 import numpy as np
 ones = np.ones(64 << 20, np.uint8)
@@ -25,14 +25,14 @@ print(os.environ["STARTED"].strip(), huge >> 10, sys.argv[1:], sys.stdin.read())
 
 
 @pytest.mark.skipif(
-    not beginning._MODE.exists() or "[madvise]" not in beginning._MODE.read_text(),
+    not process._MODE.exists() or "[madvise]" not in process._MODE.read_text(),
     reason="this system gives huge pages always or never",
 )
 def test_a_program_is_replaced_once_by_itself_with_huge_pages(tmp_path):
     script = tmp_path / "a program.py"
     script.write_text(PROGRAM)
     arguments = ["--x=a b", "", "ü*"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     environment.pop("GLIBC_TUNABLES", None)
     done = subprocess.run(
         [sys.executable, script, *arguments],
@@ -70,12 +70,12 @@ def test_only_a_system_that_gives_them_on_request_is_asked(
     file = tmp_path / "enabled"
     if mode:
         file.write_text(mode)
-    monkeypatch.setattr(beginning, "_MODE", file)
+    monkeypatch.setattr(process, "_MODE", file)
     monkeypatch.setattr(os, "execv", lambda path, arguments: replaced.append((path, arguments)))
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     if before:
         monkeypatch.setenv("GLIBC_TUNABLES", before)
-    beginning.ask_for_huge_pages()
+    process.ask_for_huge_pages()
     if after == "as it was":
         assert (os.environ.get("GLIBC_TUNABLES"), replaced) == (before, [])
         return
@@ -95,10 +95,10 @@ def test_only_a_system_that_gives_them_on_request_is_asked(
 )
 def test_training_asks_and_predicting_does_not_wait(program, arguments, asks, monkeypatch):
     asked = []
-    monkeypatch.setattr(beginning, "ask_for_huge_pages", lambda: asked.append(True))
-    monkeypatch.delitem(sys.modules, "xdistil.commands.console", raising=False)
+    monkeypatch.setattr(process, "ask_for_huge_pages", lambda: asked.append(True))
+    monkeypatch.delitem(sys.modules, "xdistil.cli.main", raising=False)
     monkeypatch.setattr(sys, "argv", [program, *arguments])
     with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(Path(__file__).parent.parent / program), run_name="__main__")
+        runpy.run_path(str(Path(__file__).parents[2] / program), run_name="__main__")
     assert not ended.value.code
     assert asked == [True] * asks

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from xdistil.commands.parser import Parser
+from xdistil.cli.parser import Parser
 from xdistil.config import CHOICES
 from xdistil.data.streams import FORMATS, Text, name_format, read_stream
 from xdistil.errors import InputError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from xdistil.commands.console import COMMANDS, main
+from xdistil.cli.main import COMMANDS, main
 
 
 def test_each_command_is_told_and_tells_its_own_help(capsys):
@@ -66,14 +66,14 @@ def test_what_needs_jax_says_so_where_it_is_not_installed(arguments, code, told,
     missing = ["absl", "flax", "grain", "jax", "matplotlib", "ml_collections", "transformers"]
     program = (
         f"import sys; sys.modules.update(dict.fromkeys({missing}));"
-        f"from xdistil.commands.console import run; sys.argv = ['xdistil', *{arguments}]; run()"
+        f"from xdistil.cli.main import run; sys.argv = ['xdistil', *{arguments}]; run()"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert done.returncode == code, done.stderr
     assert done.stderr.startswith(told)

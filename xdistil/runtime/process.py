@@ -1,8 +1,11 @@
-"""How a program begins."""
+"""How a program starts, with huge pages where Linux has them, and how it ends."""
 
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
+
+UNWRITTEN = 1  # the exit code where a file cannot be written
 
 _MODE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _TUNABLES = "GLIBC_TUNABLES"
@@ -26,3 +29,12 @@ def ask_for_huge_pages() -> None:
         return
     os.environ[_TUNABLES] = ":".join(filter(None, [tunables, f"{_HUGE_PAGES}=1"]))
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the program with an exit code of a command's `main`."""
+    if code == UNWRITTEN:
+        # What libraries left half written would complain, object by object, while Python ends.
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

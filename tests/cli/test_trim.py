@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.models.test_trimmed import write_folder
-from xdistil.commands.trim import main
+from xdistil.cli.trim import main
 from xdistil.data.tokenizer import load_tokenizer
 
 ENGLISH, GERMAN = "the zz\ten:O O\n", "teach yy\tde:O O\n"

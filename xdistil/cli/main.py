@@ -4,8 +4,7 @@ import difflib
 import sys
 from typing import NoReturn
 
-from xdistil.commands.beginning import ask_for_huge_pages
-from xdistil.commands.ending import leave
+from xdistil.runtime.process import ask_for_huge_pages, leave
 
 USAGE = """\
 xdistil COMMAND ...
@@ -32,23 +31,23 @@ def main(arguments: list[str]) -> int:
     try:
         # Each when it is asked for: where JAX is not installed, some work without it.
         if command == "train":
-            from xdistil.commands import train
+            from xdistil.cli import train
 
             return train.main(rest, program)
         if command in ("predict", "evaluate"):
-            from xdistil.commands import predict
+            from xdistil.cli import predict
 
             return predict.main(rest, program, evaluates=command == "evaluate")
         if command == "export":
-            from xdistil.commands import export
+            from xdistil.cli import export
 
             return export.main(rest, program)
         if command == "trim":
-            from xdistil.commands import trim
+            from xdistil.cli import trim
 
             return trim.main(rest, program)
         if command == "inspect":
-            from xdistil.commands import inspect
+            from xdistil.cli import inspect
 
             return inspect.main(rest, program)
     except ModuleNotFoundError as error:

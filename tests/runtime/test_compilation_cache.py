@@ -21,7 +21,7 @@ def run(**environment: str) -> list[str]:
     kept = {name: value for name, value in os.environ.items() if "COMPILATION_CACHE" not in name}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         env=kept | environment,
         capture_output=True,
         text=True,

@@ -11,15 +11,10 @@ import jax
 import numpy as np
 import pytest
 
-from xdistil import journal as journal_module
-from xdistil.journal import (
-    Journal,
-    describe_device,
-    describe_environment,
-    finite,
-    open_log,
-    write_json,
-)
+from xdistil.runtime import run_log as journal_module
+from xdistil.runtime.environment import describe_device, describe_environment
+from xdistil.runtime.json_io import finite, write_json
+from xdistil.runtime.run_log import Journal, open_log
 
 LINE = {"plan": "student", "stage": "logits", "step": 1}
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 from xdistil.errors import StoppedError
-from xdistil.mesh import agree
+from xdistil.runtime.mesh import agree
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LEFT_AT_ONCE = 130  # the exit code of a shell's command that Ctrl-C ended

@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from xdistil.commands.parser import Parser
+from xdistil.cli.parser import Parser
 from xdistil.errors import InputError, RefusedError
 
 

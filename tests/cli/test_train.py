@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import train
-from xdistil.commands.arguments import parse_command
+from xdistil.cli.overrides import parse_command
 from xdistil.config import Stage
 from xdistil.errors import InputError
 

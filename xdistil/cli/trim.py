@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xdistil.commands.parser import Parser
+from xdistil.cli.parser import Parser
 from xdistil.config import split_names
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task, read_file
 from xdistil.data.formats import guess_kind, read_lines

@@ -9,9 +9,9 @@ nothing saved.
 import os
 import sys
 
-from xdistil.commands.arguments import USAGE, parse_command
-from xdistil.commands.ending import UNWRITTEN
+from xdistil.cli.overrides import USAGE, parse_command
 from xdistil.errors import DivergenceError, InputError, LostProcessError, StoppedError
+from xdistil.runtime.process import UNWRITTEN
 
 
 def main(arguments: list[str], program: str = "train.py") -> int:

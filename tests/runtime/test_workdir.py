@@ -9,7 +9,7 @@ import pytest
 from xdistil.config import Baseline, Experiment, Student
 from xdistil.distill import plan
 from xdistil.errors import InputError
-from xdistil.workdir import claim_workdir, open_workdir, read_results
+from xdistil.runtime.workdir import claim_workdir, open_workdir, read_results
 
 
 def make() -> Experiment:

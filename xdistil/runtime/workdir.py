@@ -11,7 +11,7 @@ import filelock
 
 from xdistil.config import Experiment
 from xdistil.errors import InputError
-from xdistil.journal import write_json
+from xdistil.runtime.json_io import write_json
 
 # What may differ when a run goes on: it changes no result, or what it names is compared by content.
 FREE = (

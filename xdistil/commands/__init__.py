@@ -1,1 +1,0 @@
-"""Command lines: arguments -> calls of the library, and sentences -> exit codes."""

@@ -1,0 +1,49 @@
+"""What a run runs on: packages, devices, processor, for environment.json."""
+
+import os
+import platform
+import shlex
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "transformers", "numpy")
+
+
+def describe_device() -> str:
+    """What the computation runs on, in words; tells how to use a GPU that JAX does not see."""
+    devices = jax.devices()
+    kind = devices[0].device_kind
+    text = f"JAX {jax.__version__} on {len(devices)} x {kind}, {os.cpu_count()} CPU cores"
+    gpu = Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidia0").exists()
+    if gpu and devices[0].platform == "cpu":
+        text = (
+            "A GPU is in this machine, but JAX runs on the CPU: pip install 'xdistil[cuda]' "
+            f"would use it. {text}"
+        )
+    return text
+
+
+def describe_environment(command: list[str], fingerprints: dict[str, str]) -> dict[str, Any]:
+    """Versions, command line, data fingerprints and device, for environment.json."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "cpu": _name_cpu(),
+        "cpu_cores": os.cpu_count(),
+        "devices": [device.device_kind for device in jax.devices()],
+        "processes": jax.process_count(),
+        "command": shlex.join(command),
+        "data": fingerprints,
+    }
+
+
+def _name_cpu() -> str:
+    """The processor as its maker calls it, where the system tells; its architecture elsewhere."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(errors="replace").splitlines() if told.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
