@@ -26,11 +26,11 @@ import measure
 import numpy as np
 
 from xdistil.data.examples import Example, read_file
+from xdistil.deploy.jax_backend import JaxModel, open_model
+from xdistil.deploy.onnx_backend import OnnxModel, find_places
+from xdistil.deploy.onnx_export import FOLDER, QUANTIZED, WHOLE, cut
+from xdistil.deploy.predictor import Labeller, load
 from xdistil.models.forward import predict_batch
-from xdistil.results.export import FOLDER, QUANTIZED, WHOLE, cut
-from xdistil.results.jax_model import JaxModel, open_model
-from xdistil.results.onnx_model import OnnxModel, find_places
-from xdistil.results.serving import Labeller, load
 
 _WARM_UP = 20  # rounds, in which JAX compiles for most lengths
 _LENGTHS = 32  # JAX's rows have multiples of it

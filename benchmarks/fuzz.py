@@ -41,12 +41,12 @@ from xdistil.data.formats import read_lines, read_texts
 from xdistil.data.streams import read_plain
 from xdistil.data.tokenizer import load_tokenizer
 from xdistil.data.vocabulary import train_wordpiece
+from xdistil.deploy.predictor import Classifier, Tagger, load
+from xdistil.deploy.writers import write_tsv
 from xdistil.errors import InputError
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.folders import load_model, save_model
-from xdistil.results.lines import write_tsv
-from xdistil.results.serving import Classifier, Tagger, load
 
 Case = dict[str, bytes]  # the content of each file
 Arc = tuple[str, int, int]  # file, the line before, the line

@@ -38,13 +38,13 @@ from measure import Action, Counts
 
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.pieces import Pieces, cut_pieces
+from xdistil.deploy.jax_backend import JaxModel, open_model
+from xdistil.deploy.predictor import load
 from xdistil.models.bert import Encoder, EncoderConfig
 from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.folders import Model
 from xdistil.models.forward import predict_batch
 from xdistil.models.structs import Params
-from xdistil.results.jax_model import JaxModel, open_model
-from xdistil.results.serving import load
 
 LENGTH = 32  # pieces of the longest sentence, as in the paper
 SIZES = {"32 at once": 32, "single": 1}

@@ -16,10 +16,10 @@ from matplotlib.image import imread
 import train
 from xdistil.cli.overrides import parse_command
 from xdistil.data.examples import Task, read_file
+from xdistil.evaluation.metrics import score
+from xdistil.evaluation.report import render_console
 from xdistil.flow import run
 from xdistil.inspection import inspect_folder
-from xdistil.results.report import render_console
-from xdistil.results.scores import score
 from xdistil.runtime.run_log import Journal
 from xdistil.runtime.workdir import claim_workdir, lock_workdir
 

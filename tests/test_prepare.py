@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.data.test_families import make_byte_bpe, make_unigram
+from tests.deploy.folders import TAGGING, draw_params, make_folder, make_model, train_tokenizer
 from tests.distill.small import same
 from tests.models.samples import (
     BERT,
@@ -21,7 +22,6 @@ from tests.models.samples import (
     make_params,
     make_tiny_tokenizer,
 )
-from tests.results.folders import TAGGING, draw_params, make_folder, make_model, train_tokenizer
 from xdistil.config import Experiment, Stage, Student, Teacher
 from xdistil.data.examples import Task
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer

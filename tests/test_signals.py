@@ -23,9 +23,9 @@ from xdistil.data.signals import SignalWriter
 from xdistil.data.words import WordSignal
 from xdistil.describe import describe
 from xdistil.errors import InputError
+from xdistil.evaluation.metrics import score
 from xdistil.flow import run
 from xdistil.models.folders import load_model
-from xdistil.results.scores import score
 from xdistil.runtime.run_log import Journal
 
 LABELS = ("O", "B-PER", "B-LOC")

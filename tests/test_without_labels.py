@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import train
-from tests.results.folders import make_folder
+from tests.deploy.folders import make_folder
 from tests.test_flow import (
     CONFIG,
     FILLERS,
@@ -29,12 +29,12 @@ from xdistil.config import Stage
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.tokenizer import load_tokenizer
 from xdistil.data.vocabulary import train_wordpiece
+from xdistil.deploy.predictor import load
 from xdistil.errors import InputError
+from xdistil.evaluation.metrics import score
 from xdistil.flow import run
 from xdistil.models.folders import load_model
 from xdistil.prepare import Prepared, prepare
-from xdistil.results.scores import score
-from xdistil.results.serving import load
 from xdistil.runtime.run_log import Journal
 from xdistil.setting import Setting
 

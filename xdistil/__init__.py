@@ -6,8 +6,8 @@ from xdistil.config import Experiment
 from xdistil.errors import InputError
 
 if TYPE_CHECKING:
+    from xdistil.deploy.predictor import Classifier, Tagger, load
     from xdistil.flow import run
-    from xdistil.results.serving import Classifier, Tagger, load
 
 __all__ = ["Classifier", "Experiment", "InputError", "Tagger", "load", "run"]
 
@@ -19,7 +19,7 @@ def __getattr__(name: str):
 
         return run
     if name in ("Classifier", "Tagger", "load"):
-        from xdistil.results import serving
+        from xdistil.deploy import predictor
 
-        return getattr(serving, name)
+        return getattr(predictor, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,10 +8,10 @@ from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course, Leg, Source
 from xdistil.distill.loop import Outcome, run_plan
 from xdistil.distill.teacher import Reader
+from xdistil.evaluation import metrics
 from xdistil.models.folders import Model
 from xdistil.models.structs import Params
 from xdistil.prepare import Texts
-from xdistil.results import scores
 from xdistil.runtime.mesh import replicate, spread
 from xdistil.setting import Setting
 
@@ -24,7 +24,7 @@ def without_signals(texts: Texts) -> Source:
 def score_texts(setting: Setting, model: Model, texts: Texts, params: Params) -> dict[str, Any]:
     """The scores of a model whose parameters lie on the devices."""
     answers = answer(setting, model, params, texts)
-    return scores.score(setting.prepared.corpus.task, texts.examples, answers)
+    return metrics.score(setting.prepared.corpus.task, texts.examples, answers)
 
 
 def make_course(

@@ -11,13 +11,13 @@ from xdistil.data.signals import SignalFolder
 from xdistil.distill.course import count_steps
 from xdistil.distill.recipes import PlannedStage
 from xdistil.distill.routes import describe_route
+from xdistil.evaluation.formatting import align
 from xdistil.legs import plan_routes
 from xdistil.meeting import settle_start
 from xdistil.models.bilstm import BiLSTM
 from xdistil.models.student import count_parameters, find_start
 from xdistil.models.transplant import count_shared
 from xdistil.prepare import Prepared, Texts, find_texts, prepare
-from xdistil.results.tables import align
 from xdistil.tuning import describe_head
 
 _SHOWN = 4  # largest and smallest languages that a line lists

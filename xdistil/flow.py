@@ -11,8 +11,13 @@ import jax
 
 from xdistil.answers import label_held_out
 from xdistil.config import Experiment, validate
+from xdistil.deploy.license import find_license
+from xdistil.deploy.model_card import write_card
+from xdistil.deploy.onnx_export import check_packages
 from xdistil.describe import describe_data, describe_plan
 from xdistil.errors import LostProcessError
+from xdistil.evaluation.figures import draw_figures
+from xdistil.evaluation.report import render_console, render_markdown
 from xdistil.fingerprints import claim_inputs, fingerprint_inputs
 from xdistil.phases import (
     distil,
@@ -23,11 +28,6 @@ from xdistil.phases import (
     train_teacher,
 )
 from xdistil.prepare import Prepared, prepare
-from xdistil.results.card import write_card
-from xdistil.results.export import check_packages
-from xdistil.results.figures import draw_figures
-from xdistil.results.license import find_license
-from xdistil.results.report import render_console, render_markdown
 from xdistil.runtime.compilation_cache import keep_compilations
 from xdistil.runtime.environment import describe_device, describe_environment
 from xdistil.runtime.json_io import write_json
@@ -62,7 +62,7 @@ def run(
         command: the command line, for environment.json.
 
     Returns:
-        The content of results.json (its format is described in xdistil/results/report.py).
+        The content of results.json (its format is described in xdistil/evaluation/report.py).
 
     Raises:
         InputError: a mistake in the experiment, its files or its models; nothing has been trained.

@@ -11,13 +11,19 @@ from typing import Any
 
 import filelock
 
+from xdistil.deploy.model_card import read_card
 from xdistil.errors import InputError
+from xdistil.evaluation.formatting import (
+    align,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_score,
+)
+from xdistil.evaluation.metrics import MAIN_SCORE
+from xdistil.evaluation.report import render_console, tabulate_gaps
 from xdistil.models.folders import load_model
 from xdistil.models.student import count_parameters
-from xdistil.results.card import read_card
-from xdistil.results.report import render_console, tabulate_gaps
-from xdistil.results.scores import MAIN_SCORE
-from xdistil.results.tables import align, format_bytes, format_count, format_duration, format_score
 from xdistil.runtime.workdir import read_results
 from xdistil.scoring import measure_bytes
 

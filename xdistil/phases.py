@@ -13,6 +13,9 @@ from xdistil.config import Stage, split_names
 from xdistil.courses import make_course, run_course, score_texts, without_signals
 from xdistil.data.batches import rows_per_batch, steps_per_epoch
 from xdistil.data.tokenizer import Tokenizer
+from xdistil.deploy.jax_backend import open_model
+from xdistil.deploy.onnx_export import export_onnx
+from xdistil.deploy.preprocessing import record_input
 from xdistil.distill.course import Course, Leg
 from xdistil.distill.recipes import plan_stages
 from xdistil.distill.teacher import Reader, params_fingerprint
@@ -26,9 +29,6 @@ from xdistil.models.structs import Params
 from xdistil.models.student import init_student, start_embeddings
 from xdistil.models.transplant import transplant_embeddings
 from xdistil.prepare import find_texts
-from xdistil.results.export import export_onnx
-from xdistil.results.jax_model import open_model
-from xdistil.results.record import record_input
 from xdistil.runtime.mesh import agree, first_process_first, spread
 from xdistil.setting import Setting
 
@@ -164,7 +164,7 @@ def export_student(setting: Setting) -> dict[str, Any] | None:
         record["bytes"] = export_onnx(opened, folder, dev).stat().st_size
         if setting.experiment.export == "int8":
             # Its packages belong to an extra: whoever asks for no file needs none of them.
-            from xdistil.results.quantize import quantize_onnx, record_outcome, render_outcome
+            from xdistil.deploy.quantize import quantize_onnx, record_outcome, render_outcome
 
             outcome = quantize_onnx(opened, folder, dev, test)
             log.info("%s\n\n%s\n", outcome.path, render_outcome(outcome))

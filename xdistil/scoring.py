@@ -12,14 +12,14 @@ from xdistil.data.examples import Example, write_tsv
 from xdistil.data.signals import SignalFolder
 from xdistil.data.words import name_classes
 from xdistil.distill.recipes import PlannedStage
+from xdistil.evaluation import metrics
+from xdistil.evaluation.gazetteer import tag_with_names
+from xdistil.evaluation.report import HELD_OUT
+from xdistil.evaluation.speed import Runner, measure_speed
 from xdistil.models.folders import Loaded, load_model
 from xdistil.models.hub import find_folder
 from xdistil.models.student import count_parameters
 from xdistil.prepare import Texts
-from xdistil.results import scores
-from xdistil.results.gazetteer import tag_with_names
-from xdistil.results.report import HELD_OUT
-from xdistil.results.speed import Runner, measure_speed
 from xdistil.runtime.mesh import replicate, spread
 from xdistil.setting import Setting
 
@@ -38,7 +38,7 @@ def warn_if_hopeless(setting: Setting, dev: dict[str, Any]) -> None:
         ((commonest, _),) = Counter(example.labels for example in corpus.train).most_common(1)
         floor = [commonest or ()] * len(corpus.dev)
         what = "always answering the commonest class of train"
-    least = scores.score(corpus.task, corpus.dev, floor)[name] or 0.0
+    least = metrics.score(corpus.task, corpus.dev, floor)[name] or 0.0
     if (dev[name] or 0.0) <= least:
         log.warning(
             "The teacher is no help: its %s on dev is %.4f, that of %s %.4f. Is it fine-tuned "
@@ -95,7 +95,7 @@ def score(
         here = {split: texts[key] for split, key in answered.items() if key in texts}
         answers[name] = _answer_splits(setting, name, loaded, here)
         for split in splits:
-            results[name][split] = here.get(split) and scores.score(
+            results[name][split] = here.get(split) and metrics.score(
                 task, here[split].examples, answers[name][split]
             )
     if not gold:
@@ -103,7 +103,7 @@ def score(
         for split, given in answers["student"].items():
             examples = prepared.student_texts[answered[split]].examples
             expected = with_answers(examples, answers["teacher"][split])
-            agreement[split] = scores.score(task, expected, given)
+            agreement[split] = metrics.score(task, expected, given)
         results["student"]["agreement"] = agreement
     ready = results.get("teacher", {}).get("dev") if not prepared.teacher_stages else None
     if gold and ready is not None:
@@ -114,11 +114,12 @@ def score(
         if "test" in prepared.student_texts:
             test = prepared.student_texts["test"]
             predicted = answer(setting, prepared.student, params, test)
-            baseline["test"] = scores.score(task, test.examples, predicted)
+            baseline["test"] = metrics.score(task, test.examples, predicted)
     gazetteer = None
     if gold and task.kind == "tagging":
         gazetteer = {
-            split: examples and scores.score(task, examples, tag_with_names(corpus.train, examples))
+            split: examples
+            and metrics.score(task, examples, tag_with_names(corpus.train, examples))
             for split, examples in (("dev", corpus.dev), ("test", corpus.test))
         }
     speedup, compression = None, None
@@ -170,7 +171,7 @@ def _score_signals(setting: Setting, signals: SignalFolder) -> dict[str, Any]:
             log.info("%s has no values of some texts of %s", signals.path, split)
             continue
         predicted = name_classes(classes, examples, task)
-        result[split] = scores.score(task, examples, predicted)
+        result[split] = metrics.score(task, examples, predicted)
         _write_predictions(setting, "teacher", split, examples, predicted)
     return result
 
@@ -193,7 +194,7 @@ def _score_before(setting: Setting) -> dict[str, Any]:
                 setting.stop.check()
                 inputs = [example.inputs for example in examples[first : first + _TOGETHER]]
                 predicted += [each.labels for each in labeller.answer(inputs)]
-            result[split] = scores.score(corpus.task, examples, predicted)
+            result[split] = metrics.score(corpus.task, examples, predicted)
             _write_predictions(setting, "before", split, examples, predicted)
     return result
 

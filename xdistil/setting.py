@@ -7,8 +7,8 @@ import jax
 from jax.sharding import Mesh
 
 from xdistil.config import Experiment
+from xdistil.evaluation import metrics
 from xdistil.prepare import Prepared
-from xdistil.results import scores
 from xdistil.runtime.preemption import Stop
 from xdistil.runtime.run_log import Journal
 
@@ -40,4 +40,4 @@ class Setting:
     @property
     def main_score(self) -> str:
         """The score that chooses: macro_f1 of tagging, accuracy of classification."""
-        return scores.MAIN_SCORE[self.prepared.corpus.task.kind]
+        return metrics.MAIN_SCORE[self.prepared.corpus.task.kind]

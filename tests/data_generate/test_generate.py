@@ -16,8 +16,8 @@ from xdistil.data.examples import Example
 from xdistil.data.generate import generate_corpus
 from xdistil.data.languages import LANGUAGES
 from xdistil.errors import InputError
-from xdistil.results.gazetteer import tag_with_names
-from xdistil.results.scores import score
+from xdistil.evaluation.gazetteer import tag_with_names
+from xdistil.evaluation.metrics import score
 
 FILES = ("train.tsv", "dev.tsv", "test.tsv", "labels.tsv", "transfer.txt")
 SENTENCES = 2000

@@ -15,11 +15,11 @@ import pytest
 import safetensors.numpy
 
 import xdistil
-from tests.results.folders import CLASSES, TAGGING, label_lines, make_folder, train_tokenizer
+from tests.deploy.folders import CLASSES, TAGGING, label_lines, make_folder, train_tokenizer
 from xdistil.data.examples import Task
+from xdistil.deploy.jax_backend import open_model
 from xdistil.errors import InputError
 from xdistil.models.folders import load_model
-from xdistil.results.jax_model import open_model
 
 Change = Callable[[Path], object]
 

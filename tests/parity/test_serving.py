@@ -8,7 +8,7 @@ import transformers
 from tokenizers import normalizers
 
 import xdistil
-from tests.results.folders import (
+from tests.deploy.folders import (
     TAGGING,
     WORDS,
     draw_params,

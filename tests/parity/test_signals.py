@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.torch_signals import write_signals
-from tests.results.folders import CLASSES, TAGGING, WORDS, draw_params, make_model, train_tokenizer
+from tests.deploy.folders import CLASSES, TAGGING, WORDS, draw_params, make_model, train_tokenizer
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
 from xdistil.data.pieces import cut_pieces

@@ -78,7 +78,7 @@ def _export(options: argparse.Namespace) -> None:
     if options.push is None:
         _write_files(options, folder)
         return
-    from xdistil.results.push import check_folder, check_name, check_token, push_folder
+    from xdistil.deploy.hub_upload import check_folder, check_name, check_token, push_folder
 
     check_name(options.push)
     check_token()
@@ -90,9 +90,9 @@ def _export(options: argparse.Namespace) -> None:
 
 def _write_files(options: argparse.Namespace, folder: Path) -> None:
     from xdistil.data.examples import read_file
-    from xdistil.results.export import check_packages, export_onnx
-    from xdistil.results.jax_model import open_model
-    from xdistil.results.onnx_card import tell_files
+    from xdistil.deploy.jax_backend import open_model
+    from xdistil.deploy.onnx_card import tell_files
+    from xdistil.deploy.onnx_export import check_packages, export_onnx
 
     check_packages()
     opened = open_model(options.model)
@@ -104,7 +104,7 @@ def _write_files(options: argparse.Namespace, folder: Path) -> None:
         path = export_onnx(opened, folder, dev or [])
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
         if options.int8:
-            from xdistil.results.quantize import quantize_onnx, render_outcome
+            from xdistil.deploy.quantize import quantize_onnx, render_outcome
 
             outcome = quantize_onnx(opened, folder, dev or [], test, round(options.max_mb * 1e6))
             print(f"{outcome.path}: {outcome.trials[-1].bytes / 1e6:.2f} MB\n")

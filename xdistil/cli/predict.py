@@ -19,9 +19,9 @@ from typing import Any, BinaryIO
 from xdistil.cli.parser import Parser
 from xdistil.config import CHOICES
 from xdistil.data.streams import FORMATS, Text, name_format, read_stream
+from xdistil.deploy.predictor import BACKENDS, Answer, Classifier, Tagger, load
+from xdistil.deploy.writers import write_conll, write_json, write_tsv
 from xdistil.errors import InputError
-from xdistil.results.lines import write_conll, write_json, write_tsv
-from xdistil.results.serving import BACKENDS, Answer, Classifier, Tagger, load
 
 _CHUNK = 1024  # texts that are read, labelled and written together
 
@@ -144,8 +144,8 @@ def _render(
 
 def _evaluate(options: argparse.Namespace) -> None:
     from xdistil.data.examples import gold_task, read_file
-    from xdistil.results.report import render_scores
-    from xdistil.results.scores import score
+    from xdistil.evaluation.metrics import score
+    from xdistil.evaluation.report import render_scores
 
     labeller = load(options.model, options.backend, options.revision).labeller
     task, scheme = labeller.task, options.scheme or labeller.scheme

@@ -1,0 +1,253 @@
+"""predict.py as it is typed: files and pipes, scores, and every mistake as one sentence."""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import predict
+import xdistil
+from tests.deploy.folders import CLASSES, TAGGING, make_folder, train_tokenizer
+from xdistil.config import Data
+from xdistil.data.examples import read_file
+from xdistil.deploy.preprocessing import record_input
+from xdistil.deploy.writers import write_tsv
+from xdistil.evaluation.metrics import score
+
+TEXTS = b"Anna went to Berlin\n\nBob\r\n"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Folders `tagging`, `classification`, and `headless` without a head."""
+    folder = tmp_path_factory.mktemp("models")
+    tokenizer = train_tokenizer(folder / "tokenizer")
+    short = record_input(Data(row_length=24))
+    for kind, name, task in (
+        ("bilstm", "tagging", TAGGING),
+        ("bert", "classification", CLASSES),
+        ("bert", "headless", None),
+    ):
+        make_folder(folder / name, kind, task, tokenizer, short)
+    return folder
+
+
+@pytest.fixture
+def type_in(monkeypatch):
+    """Runs predict.py's main with bytes on standard input."""
+
+    def run(*arguments: str, texts: bytes = b"") -> int:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(texts)))
+        return predict.main(list(arguments))
+
+    return run
+
+
+def _files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_standard_input_becomes_standard_output_line_by_line(models, type_in, capfdbinary):
+    assert type_in(f"--model={models}/tagging", texts=TEXTS) == 0
+    first, second, third, end = capfdbinary.readouterr().out.split(b"\n")
+    assert first.startswith(b"Anna went to Berlin\t")
+    assert len(first.split(b"\t")[1].split(b" ")) == 4
+    assert second == end == b""
+    assert third.startswith(b"Bob\t")
+
+
+def test_files_hold_what_pipes_would(models, type_in, tmp_path, capfdbinary):
+    model, source, target = f"{models}/classification", tmp_path / "in", tmp_path / "out"
+    source.write_bytes(TEXTS)
+    target.write_text("an older answer")
+    assert type_in("--model", model, texts=TEXTS) == 0
+    assert type_in("--model", model, f"--input={source}", "--output", str(target)) == 0
+    assert target.read_bytes() == capfdbinary.readouterr().out
+    assert _files(tmp_path) == {"in", "out"}
+
+
+def test_a_mistake_in_the_texts_leaves_the_output_as_it_was(models, type_in, tmp_path, capsys):
+    target = tmp_path / "out"
+    target.write_text("an older answer")
+    bad = b"Anna\n" * 2000 + b"\xff\n"
+    assert type_in(f"--model={models}/tagging", f"--output={target}", texts=bad) == 2
+    assert "standard input:2001: byte 1 of the line, 0xff, is not UTF-8" in capsys.readouterr().err
+    assert target.read_text() == "an older answer"
+    assert _files(tmp_path) == {"out"}
+
+
+def test_texts_are_read_no_further_than_they_are_labelled_together(models, tmp_path, monkeypatch):
+    taken, written = [], []
+
+    def read():
+        for number in range(5):
+            taken.append(number)
+            yield b"Anna\n"
+
+    def write(*arguments):
+        written.append(len(taken))
+        return write_tsv(*arguments)
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=read()))
+    monkeypatch.setattr("xdistil.cli.predict._CHUNK", 2)
+    monkeypatch.setattr("xdistil.cli.predict.write_tsv", write)
+    assert predict.main([f"--model={models}/tagging", f"--output={tmp_path / 'out'}"]) == 0
+    assert written == [2, 2, 4, 4, 5]
+    assert len((tmp_path / "out").read_text().splitlines()) == 5
+
+
+def test_an_output_that_is_a_device_stays_one(models, type_in):
+    assert type_in(f"--model={models}/tagging", "--output=/dev/null", texts=TEXTS) == 0
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_full_disk_is_told(models, type_in, capsys):
+    assert type_in(f"--model={models}/tagging", "--output=/dev/full", texts=TEXTS) == 2
+    assert capsys.readouterr().err == (
+        "predict.py: --output=/dev/full cannot be written (No space left on device).\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "gold", "total"),
+    [
+        ("tagging", "Anna went to Berlin\ten:B-PER O O B-LOC\nBob slept\tde:B-PER O\n", "macro-F1"),
+        ("classification", "Anna went\ten:good\nBob slept\tde:bad\n", "accuracy"),
+    ],
+)
+def test_evaluation_prints_and_writes_the_scores_of_its_own_predictions(
+    models, type_in, tmp_path, capsys, model, gold, total
+):
+    path, target = tmp_path / "gold.tsv", tmp_path / "scores.json"
+    path.write_text(gold)
+    assert type_in(f"--model={models / model}", f"--evaluate={path}", f"--output={target}") == 0
+    labeller = xdistil.load(str(models / model)).labeller
+    examples = read_file(path, labeller.task)
+    answers = labeller.answer([example.inputs for example in examples])
+    expected = score(labeller.task, examples, [answer.labels for answer in answers])
+    written = json.loads(target.read_text())
+    assert written == {"format": 1, "task": model, **expected}
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in printed] == ["language", "de", "en", total]
+
+
+def test_gold_labels_that_the_model_does_not_have_are_refused(models, type_in, tmp_path, capsys):
+    path = tmp_path / "gold.tsv"
+    path.write_text("Anna went\tB-ORG O\n")
+    assert type_in(f"--model={models}/tagging", f"--evaluate={path}") == 2
+    assert f"{path}:1: tag 'B-ORG' is not among the task's labels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recorded", [{}, {"scheme": "bioes"}])
+def test_gold_tags_are_read_in_the_scheme_of_training_or_the_one_given(
+    recorded, models, type_in, tmp_path, capsys
+):
+    folder, path = tmp_path / "model", tmp_path / "gold.tsv"
+    shutil.copytree(models / "tagging", folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["xdistil"] = {"row_length": 24, **recorded}
+    (folder / "config.json").write_text(json.dumps(config))
+    path.write_text("Anna Lee went to Berlin\tB-PER E-PER O O S-LOC\n")
+    given = [] if recorded else ["--scheme=bioes"]
+    assert type_in(f"--model={folder}", f"--evaluate={path}", *given) == 0
+    in_bioes = capsys.readouterr().out
+    path.write_text("Anna Lee went to Berlin\tB-PER I-PER O O B-LOC\n")
+    assert type_in(f"--model={folder}", f"--evaluate={path}", "--scheme=iob2") == 0
+    assert capsys.readouterr().out == in_bioes
+    path.write_text("Anna Lee\tI-PER I-PER\n")
+    assert type_in(f"--model={folder}", f"--evaluate={path}", "--scheme=iob2") == 2
+    assert "predict.py: --scheme" in capsys.readouterr().err
+
+
+def test_illegal_gold_tags_are_made_legal_where_training_made_them_so(
+    models, type_in, tmp_path, capsys
+):
+    folder, path = tmp_path / "model", tmp_path / "gold.tsv"
+    shutil.copytree(models / "tagging", folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["xdistil"] |= record_input(Data(repair=True))["xdistil"] | {"row_length": 24}
+    config["xdistil"]["max_length"] = 24
+    (folder / "config.json").write_text(json.dumps(config))
+    path.write_text("Anna Lee\tI-PER I-PER\n")
+    assert type_in(f"--model={folder}", f"--evaluate={path}") == 0
+
+
+def test_how_many_texts_were_cut_is_told_once(models, type_in, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("xdistil.cli.predict._CHUNK", 2)
+    long = b"Anna went to Berlin with Bob " * 6 + b"\n"
+    lines = long + b"Bob\n" + long + b"\n" + b"Bob\t" + long
+    assert type_in(f"--model={models}/classification", texts=lines) == 0
+    assert caplog.messages == ["3 of 4 texts are longer than 24 pieces and lose their ends"]
+    caplog.clear()
+    path = tmp_path / "gold.tsv"
+    path.write_bytes(b"Bob\tgood\n" + long.rstrip() + b"\tbad\n")
+    assert type_in(f"--model={models}/classification", f"--evaluate={path}") == 0
+    assert caplog.messages == ["1 of 2 texts are longer than 24 pieces and lose their ends"]
+    caplog.clear()
+    assert type_in(f"--model={models}/tagging", texts=long) == 0  # windows lose nothing
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "--model is missing: name a folder such as runs/quickstart/student."),
+        (["--model"], "Argument --model: expected one argument."),
+        (["--modle=x"], "'--modle' is no option of predict.py (did you mean --model?)."),
+        (["--model=x", "--input=gone"], "--input=gone does not exist."),
+        (["--model=x", "--evaluate=."], "--evaluate=. is a folder: name a file."),
+        (["--model=x", "--output=."], "--output=. is a folder: name a file."),
+        (
+            ["--model=x", "--output=gone/out"],
+            "--output=gone/out has no folder to stand in: make gone.",
+        ),
+        (
+            ["--model=x", "--input=a", "--evaluate=b"],
+            "--input and --evaluate were both given: the gold file holds the texts.",
+        ),
+        (
+            ["--model=x", "--scheme=bioes"],
+            "--scheme says how gold tags are written: give their file in --evaluate.",
+        ),
+        (["--model=./gone"], "There is no folder './gone' to read a model from."),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_sentence(
+    type_in, tmp_path, monkeypatch, capsys, arguments, sentence
+):
+    monkeypatch.chdir(tmp_path)
+    assert type_in(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err == f"predict.py: {sentence}\n"
+    assert captured.out == ""
+    assert not _files(tmp_path)
+
+
+def test_a_model_without_a_head_is_refused(models, type_in, capsys):
+    assert type_in(f"--model={models}/headless", texts=TEXTS) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert "headless has no head for tagging or classification" in captured.err
+
+
+def test_the_program_exits_with_what_main_returns():
+    program = Path(predict.__file__)
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("predict.py: --model is missing")
+
+
+def test_a_reader_that_goes_away_is_no_error(models, tmp_path):
+    source = tmp_path / "texts"
+    source.write_bytes(b"Anna\n" * 20_000)
+    program = [sys.executable, predict.__file__, f"--model={models}/tagging", f"--input={source}"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout.readline().startswith(b"Anna\t")
+        running.stdout.close()
+        assert running.stderr.read() == b""
+        assert running.wait() == 0

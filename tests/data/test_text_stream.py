@@ -1,0 +1,169 @@
+"""predict with files of every format: what is read, what is written, and what is refused."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+import xdistil
+from tests.deploy.folders import CLASSES, TAGGING, make_folder, train_tokenizer
+from xdistil.cli.predict import main
+from xdistil.config import Data
+from xdistil.data import streams
+from xdistil.data.streams import read_stream
+from xdistil.deploy.preprocessing import record_input
+from xdistil.errors import InputError
+
+SENTENCES = [("Anna", "went", "to", "Berlin"), ("Bob",)]
+FILES = {
+    "in.txt": "Anna went  to Berlin\nBob\n",
+    "in.tsv": "Anna went to Berlin\ten:O O O O\nBob\tO\n",
+    "in.conll": "# c\nAnna\tO\nwent\tO\nto\tO\nBerlin\tO\n\nBob\tO\n",
+    "in.jsonl": '{"tokens": ["Anna", "went", "to", "Berlin"], "id": 3}\r\n{"text": " Bob"}\n',
+}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    tokenizer = train_tokenizer(folder / "tokenizer")
+    short = record_input(Data(row_length=24))
+    make_folder(folder / "tagging", "bilstm", TAGGING, tokenizer, short)
+    make_folder(folder / "classes", "bert", CLASSES, tokenizer, short)
+    return folder
+
+
+def _label(models: Path, sentences: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    answers = xdistil.load(str(models / "tagging")).labeller.answer(sentences)
+    return [answer.labels for answer in answers]
+
+
+@pytest.mark.parametrize("name", [*FILES, "in.conll.gz"])
+def test_every_format_is_read_by_its_ending_and_by_name(models, tmp_path, capfdbinary, name):
+    source = tmp_path / name
+    content = FILES[name.removesuffix(".gz")].encode()
+    source.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    labels = _label(models, SENTENCES)
+    expected = "".join(
+        f"{' '.join(words)}\t{' '.join(tags)}\n"
+        for words, tags in zip(SENTENCES, labels, strict=True)
+    )
+    assert main([f"--model={models}/tagging", f"--input={source}"]) == 0
+    assert capfdbinary.readouterr().out.decode() == expected
+    if not name.endswith(".gz"):
+        form = {"txt": "text"}.get(name[3:], name[3:])
+        plain = source.rename(tmp_path / "in")
+        assert main([f"--model={models}/tagging", f"--input={plain}", f"--format={form}"]) == 0
+        assert capfdbinary.readouterr().out.decode() == expected
+
+
+def test_json_lines_hold_places_in_the_text_and_scores(models, tmp_path):
+    source, target = tmp_path / "in", tmp_path / "out.jsonl"
+    source.write_bytes("Anna\u3000went to  Berlin\r\n\nBob\n".encode())
+    assert main([f"--model={models}/tagging", f"--input={source}", f"--output={target}"]) == 0
+    rows = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [row["text"] for row in rows] == ["Anna\u3000went to  Berlin", "", "Bob"]
+    assert rows[0]["offsets"] == [[0, 4], [5, 9], [10, 12], [14, 20]]
+    assert (rows[1]["tokens"], rows[1]["entities"]) == ([], [])
+    for row in rows:
+        assert all(0.2 <= score <= 1 for score in row["scores"])
+        for entity in row["entities"]:
+            assert row["text"][entity["start"] : entity["end"]] == entity["text"]
+    assert any(row["entities"] for row in rows)
+
+
+def test_conll_is_read_as_it_was_written(models, tmp_path):
+    source, target = tmp_path / "in.txt", tmp_path / "out.conll"
+    source.write_text("Anna went\n\nBob\n")
+    assert main([f"--model={models}/tagging", f"--input={source}", f"--output={target}"]) == 0
+    labels = _label(models, [("Anna", "went"), ("Bob",)])
+    rows = [line.split("\t") for line in target.read_text().splitlines()]
+    assert rows == [["Anna", labels[0][0]], ["went", labels[0][1]], [""], ["Bob", *labels[1]], [""]]
+
+
+def test_classes_in_json_lines_and_in_a_task_file(models, tmp_path, capfdbinary):
+    source = tmp_path / "in.tsv"
+    source.write_text("Anna went\tgood\nBob\tAnna\tbad\n")
+    model = f"--model={models}/classes"
+    assert main([model, f"--input={source}", "--output-format=jsonl"]) == 0
+    rows = [json.loads(line) for line in capfdbinary.readouterr().out.splitlines()]
+    assert [set(row) for row in rows] == [
+        {"text", "label", "scores"},
+        {"text_a", "text_b", "label", "scores"},
+    ]
+    for row in rows:
+        assert row["label"] == max(row["scores"], key=row["scores"].get)
+        assert sum(row["scores"].values()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "content", "arguments", "sentence"),
+    [
+        ("tagging", "Anna\n", ["--format=tsv"], "in:1: no tab: a line is words<TAB>tags."),
+        ("tagging", "Anna O\n", ["--format=jsonl"], "in:1: this line is no valid JSON."),
+        ("tagging", "{}", ["--format=jsonl"], "in:1: field 'text' is missing"),
+        ("classes", '{"text": "a\\nb"}', ["--format=jsonl"], "in:1: a text with a tab or a line"),
+        ("classes", "Anna\n", ["--output-format=conll"], "CoNLL columns hold tags of words"),
+        ("tagging", "Anna\n", ["--backend=onnx"], "model.onnx does not exist: `xdistil export`"),
+        ("tagging", "Anna\n", ["--format=xml"], "Argument --format: invalid choice: 'xml'"),
+    ],
+)
+def test_what_a_format_does_not_hold_is_one_sentence(
+    models, tmp_path, capsys, model, content, arguments, sentence
+):
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.write_text(content)
+    given = [f"--model={models}/{model}", f"--input={source}", f"--output={target}", *arguments]
+    assert main(given) == 2
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert told.count("\n") == 1
+    assert not target.exists()
+
+
+def test_a_cut_gzip_file_is_refused(models, tmp_path, capsys):
+    source = tmp_path / "in.txt.gz"
+    source.write_bytes(gzip.compress(b"Anna went\n" * 99)[:-12])
+    assert main([f"--model={models}/tagging", f"--input={source}"]) == 2
+    assert "is not a whole gzip file: compress it again." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["text", "tsv", "conll", "jsonl"])
+def test_a_file_is_read_no_further_than_needed_and_its_lines_are_counted(form):
+    row = {"text": b"a\n", "tsv": b"a\tO\n", "conll": b"a\tO\n\n", "jsonl": b'{"text": "a"}\n'}
+    taken = 0
+
+    def read():
+        nonlocal taken
+        for _ in range(10_000):
+            for line in row[form].splitlines(keepends=True):
+                taken += 1
+                yield line
+
+    texts = read_stream(read(), "file", form, "tagging")
+    assert next(texts).line == 1
+    assert taken <= 2048
+    step = 2 if form == "conll" else 1
+    lines = [text.line for text in texts]
+    assert lines == [1 + step * index for index in range(1, 10_000)]
+    bad = [*[row[form]] * 3, b"\xff\n"] if form != "conll" else [b"a\tO\n", b"\n", b"\xff\n"]
+    with pytest.raises(InputError, match=f"file:{len(bad)}: byte 1 of the line, 0xff"):
+        list(read_stream(bad, "file", form, "tagging"))
+
+
+def test_the_first_sentences_of_conll_columns_tell_the_columns_of_all(monkeypatch):
+    def read(*sentences: str) -> list[tuple[str, ...]]:
+        lines = "\n\n".join(sentences).encode().splitlines(keepends=True)
+        return [text.inputs for text in read_stream(lines, "file", "conll", "tagging")]
+
+    monkeypatch.setattr(streams, "_SENTENCES", 1)
+    numbered = "1\tAnna\tO\n2\twent\tO"
+    # One row alone does not tell a number from a word.
+    assert read("# c", numbered, "1\tBob\tO") == [("Anna", "went"), ("Bob",)]
+    with pytest.raises(InputError, match="file:4: 'Bob' is no number of a word"):
+        read(numbered, "Bob\tNN\tO")
+    with pytest.raises(InputError, match="file:3: 3 columns where 2 were expected"):
+        read("Anna\tO", "Bob\tNN\tO")
+    with pytest.raises(InputError, match="file:3: 1 columns where 2 were expected"):
+        read("Anna\tO", "Bob O")

@@ -1,0 +1,272 @@
+"""A folder in use: places in texts, backends that agree, and an environment without JAX."""
+
+import contextlib
+import dataclasses
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xdistil
+from tests.deploy.folders import CLASSES, TAGGING, WORDS, make_folder, train_tokenizer
+from xdistil.config import Data
+from xdistil.data.examples import Example
+from xdistil.data.packing import collect_predictions, pack
+from xdistil.data.pieces import cut_pieces
+from xdistil.data.spans import Entity, Word, find_entities, split_words
+from xdistil.data.tokenizer import load_tokenizer, open_tokenizer
+from xdistil.deploy.jax_backend import open_model
+from xdistil.deploy.onnx_export import export_onnx
+from xdistil.deploy.predictor import Tagged
+from xdistil.deploy.preprocessing import record_input
+from xdistil.errors import InputError
+from xdistil.models.forward import predict_rows
+
+KINDS = ("bilstm", "bert", "classes")
+
+# Runs where nothing of JAX, Flax or transformers can be imported.
+WITHOUT = """
+import json, sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("jax", "jaxlib", "flax", "transformers", "torch", "onnx"):
+            raise ImportError(name + " is refused")
+sys.meta_path.insert(0, Refuse())
+import xdistil
+texts = json.loads(sys.argv[2])
+tagged = xdistil.load(sys.argv[1] + "/bert", backend="onnx").tag(texts)
+classified = xdistil.load(sys.argv[1] + "/classes", backend="onnx").classify(texts)
+print(json.dumps([[[w.tag for w in t.words] for t in tagged], [c.label for c in classified]]))
+"""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> Path:
+    """Folders `bilstm`, `bert` and `classes`, each with its ONNX file; windows of 12 pieces."""
+    folder = tmp_path_factory.mktemp("models")
+    tokenizer = train_tokenizer(folder / "tokenizer")
+    for name in KINDS:
+        task = CLASSES if name == "classes" else TAGGING
+        kind = "bilstm" if name == "bilstm" else "bert"
+        # Without a record of its training the ONNX file alone says how long texts may be.
+        extra = {} if name == "bert" else record_input(Data(row_length=24, max_length=12))
+        path = make_folder(folder / name, kind, task, tokenizer, extra)
+        shown = [tuple(WORDS[:size]) for size in range(1, 9)]
+        inputs = shown if task is TAGGING else [(" ".join(words), "Bob slept") for words in shown]
+        export_onnx(open_model(str(path)), path, [Example(each, None, "en") for each in inputs])
+    return folder
+
+
+def _open(folders: Path, name: str, backend: str):
+    return xdistil.load(str(folders / name), backend=backend)
+
+
+def _draw(count: int) -> list[str]:
+    generator = np.random.default_rng(count)
+    return [" ".join(generator.choice(WORDS, size)) for size in generator.integers(1, 30, count)]
+
+
+def _ask(opened, texts):
+    return opened.classify(texts) if hasattr(opened, "classify") else opened.tag(texts)
+
+
+def _scores(answers) -> list[float]:
+    if isinstance(answers[0], Tagged):
+        return [word.score for each in answers for word in each.words]
+    return [score for each in answers for score in each.scores.values()]
+
+
+def _labels(answers) -> list[str]:
+    if isinstance(answers[0], Tagged):
+        return [word.tag for each in answers for word in each.words]
+    return [each.label for each in answers]
+
+
+@pytest.mark.parametrize(
+    ("text", "spans"),
+    [
+        ("Anna", [(0, 4)]),
+        (" \u00a0Anna\u3000 Lee\r\n", [(2, 6), (8, 11)]),
+        ("Ame\u0301lie x", [(0, 7), (8, 9)]),  # a mark is a character of its own
+        ("\u05e9\u05dc\u05d5\u05dd \u05d1", [(0, 4), (5, 6)]),  # logical order, right to left
+        ("\U0001f1e9\U0001f1ea \U0001f600x", [(0, 2), (3, 5)]),  # code points, not UTF-16 units
+        ("a\u200bb c\u2028d\x1ce", [(0, 3), (4, 5), (6, 7), (8, 9)]),  # no space is no border
+        ("\ufeffa\x85b", [(0, 2), (3, 4)]),
+        (" \n", []),
+    ],
+)
+def test_places_of_words_by_hand(text, spans):
+    words, found = split_words(text)
+    assert found == spans
+    assert list(words) == text.split() == [text[start:end] for start, end in spans]
+
+
+def test_entities_by_hand():
+    text = "x New  York Anna\tBob"
+    tags = {"x": "O", "New": "B-LOC", "York": "I-LOC", "Anna": "B-PER", "Bob": "B-PER"}
+    words, spans = split_words(text)
+    scores = (0.9, 0.5, 0.7, 0.4, 0.3)
+    tagged = [
+        Word(word, *span, tags[word], score)
+        for word, span, score in zip(words, spans, scores, strict=True)
+    ]
+    found = find_entities(text, tagged)
+    assert found == (
+        Entity("LOC", "New  York", 2, 11, pytest.approx(0.6), 1, 2),
+        Entity("PER", "Anna", 12, 16, 0.4, 3, 3),
+        Entity("PER", "Bob", 17, 20, 0.3, 4, 4),
+    )
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_backends_agree_and_with_the_model_on_packed_rows(folders, name):
+    texts = _draw(40)
+    ours, theirs = (_ask(_open(folders, name, backend), texts) for backend in ("jax", "onnx"))
+    assert _labels(ours) == _labels(theirs)
+    np.testing.assert_allclose(_scores(ours), _scores(theirs), atol=1e-4, rtol=0)
+    assert len(set(_labels(ours))) > 1
+    split = [(text,) if name == "classes" else tuple(text.split()) for text in texts]
+    opened = open_model(str(folders / name))
+    examples = [Example(each, None, "und") for each in split]
+    pieces = cut_pieces(examples, opened.task, opened.tokenizer, opened.max_length)
+    rows = pack(pieces, opened.row_length, seed=3)
+    classes = predict_rows(opened.model, opened.params, pieces, rows, 4, opened.tokenizer.pad)
+    expected = collect_predictions(pieces, rows, classes, examples, opened.task)
+    assert _labels(ours) == [label for labels in expected for label in labels]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_neighbours_and_threads_change_nothing(folders, name):
+    texts = _draw(30)
+    for backend in ("jax", "onnx"):
+        opened = _open(folders, name, backend)
+        alone = [_ask(opened, [text])[0] for text in texts]
+        together = _ask(opened, texts)
+        assert _labels(together) == _labels(alone)
+        np.testing.assert_allclose(_scores(together), _scores(alone), atol=1e-5, rtol=0)
+        with ThreadPoolExecutor(8) as pool:
+            asked = list(pool.map(lambda _, opened=opened: _ask(opened, texts), range(16)))
+        assert all(answers == together for answers in asked)
+
+
+def test_probabilities_are_those_of_the_logits(folders):
+    opened = _open(folders, "classes", "onnx")
+    (answer,) = opened.classify(["Anna went"])
+    pieces = cut_pieces(
+        [Example(("Anna went",), None, "und")], CLASSES, opened.labeller.tokenizer, 12
+    )
+    logits = open_model(str(folders / "classes")).compute_logits(pieces)[0].astype(float)
+    expected = np.exp(logits) / np.exp(logits).sum()
+    np.testing.assert_allclose(list(answer.scores.values()), expected, atol=1e-5)
+    assert answer.score == max(answer.scores.values()) == answer.scores[answer.label]
+
+
+@pytest.mark.parametrize("backend", ["jax", "onnx"])
+def test_texts_words_blanks_and_words_without_pieces(folders, backend):
+    opened = _open(folders, "bilstm", backend)
+    text = "Anna \u200b Berlin"
+    blank, raw, words, long = opened.tag([" ", text, text.split(), "Berlin " * 200])
+    assert (blank.words, blank.entities) == ((), ())
+    assert raw == words  # one space stood between every two
+    assert (raw.words[1].tag, raw.words[1].score) == ("O", 0.0)
+    assert len(long.words) == 200
+    assert (long.words[-1].start, long.words[-1].end) == (7 * 199, 7 * 199 + 6)
+    assert opened.tag([]) == []
+
+
+def test_it_runs_where_jax_flax_and_transformers_cannot_be_imported(folders):
+    texts = _draw(5)
+    command = [sys.executable, "-c", WITHOUT, str(folders), json.dumps(texts)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    tags, labels = json.loads(done.stdout)
+    tagged = _open(folders, "bert", "jax").tag(texts)
+    assert tags == [[word.tag for word in each.words] for each in tagged]
+    assert labels == _labels(_open(folders, "classes", "jax").classify(texts))
+
+
+def test_a_tokenizer_opened_without_transformers_is_the_same(folders):
+    plain = open_tokenizer(folders / "bert", words=True)
+    whole = load_tokenizer(str(folders / "bert"), words=True)
+    for name in ("cls", "sep", "pad", "unk", "vocabulary_size", "typed"):
+        assert getattr(plain, name) == getattr(whole, name) is not None
+    examples = [Example(tuple(text.split()), None, "und") for text in _draw(9)]
+    ours, theirs = (cut_pieces(examples, TAGGING, each, 12) for each in (plain, whole))
+    for name, values in vars(ours).items():
+        np.testing.assert_array_equal(values, getattr(theirs, name))
+
+
+def test_mistakes_are_one_sentence(folders, tmp_path):
+    opened = _open(folders, "bert", "onnx")
+    with pytest.raises(InputError, match="`tag` takes a list of texts, not 'Anna'"):
+        opened.tag("Anna")
+    for wrong in (3, "\ud800", ["a", 3]):
+        with pytest.raises(InputError, match=r"^Text 1 is .*must be a text, or a list of words"):
+            opened.tag(["Anna", wrong])
+    with pytest.raises(InputError, match=r"^Text 0 is .*must be a text or two"):
+        _open(folders, "classes", "onnx").classify([("a", "b", "c")])
+    with pytest.raises(InputError, match="backend is 'torch'; it must be jax, onnx, int8"):
+        xdistil.load(str(folders / "bert"), backend="torch")
+    with pytest.raises(InputError, match=r"model_quantized.onnx does not exist: `xdistil export`"):
+        xdistil.load(str(folders / "bert"), backend="int8")
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((folders / "bert" / name).read_bytes())
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx/model.onnx").write_bytes(b"no graph")
+    with pytest.raises(InputError, match=r"model.onnx is no ONNX file that can be run"):
+        xdistil.load(str(tmp_path), backend="onnx")
+
+
+def test_the_service_of_the_page_answers_as_the_model_does(folders, tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"<!-- service -->\n```python\n(.*?)```", page, re.DOTALL)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for word, other in (
+        ('"FOLDER"', repr(str(folders / "bert"))),
+        ('"int8"', '"onnx"'),
+        ('("0.0.0.0", 8000)', repr(("127.0.0.1", port))),
+    ):
+        assert shown.count(word) == 1
+        shown = shown.replace(word, other)
+    (tmp_path / "service.py").write_text(shown, encoding="utf-8")
+    here = str(Path(__file__).parents[2])
+    service = subprocess.Popen(
+        [sys.executable, str(tmp_path / "service.py")],
+        env={**os.environ, "PYTHONPATH": here},
+        stderr=subprocess.DEVNULL,
+    )
+
+    def ask(body: bytes) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("POST", "/", body)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    try:
+        for _ in range(600):
+            with contextlib.suppress(ConnectionRefusedError):
+                ask(b"[]")
+                break
+            time.sleep(0.1)
+        texts = _draw(20)
+        tagged = _open(folders, "bert", "onnx").tag(texts)
+        expected = [[dataclasses.asdict(entity) for entity in each.entities] for each in tagged]
+        assert any(expected)
+        assert ask(json.dumps(texts).encode()) == (200, expected)
+        code, told = ask(b'"one text"')
+        assert (code, list(told)) == (400, ["error"])
+    finally:
+        service.kill()
+        service.wait()

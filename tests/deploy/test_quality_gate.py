@@ -1,0 +1,85 @@
+"""What a quantized file may lose, in numbers counted by hand."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from xdistil.data.examples import Example, Task
+from xdistil.deploy.quality_gate import OTHERS, judge
+
+TASK = Task("tagging", ("O", "B-PER", "I-PER"))
+CLASSES = Task("classification", ("bad", "good"))
+
+
+def _people(language: str, count: int, word: str = "Anna") -> list[Example]:
+    """Sentences of one word, each of them an entity."""
+    return [Example((word,), ("B-PER",), language) for _ in range(count)]
+
+
+def _miss(gold: Sequence[Example], *missed: int) -> list[tuple[str, ...]]:
+    return [("O",) if index in missed else ("B-PER",) for index in range(len(gold))]
+
+
+def test_what_loses_nothing_passes():
+    gold = _people("en", 120)
+    verdict = judge(TASK, gold, _miss(gold), _miss(gold))
+    assert verdict.passed
+    assert verdict.groups["en"].p == 1.0
+
+
+def test_a_loss_above_half_a_point_is_refused_though_it_may_be_chance():
+    gold = _people("en", 100)
+    verdict = judge(TASK, gold, _miss(gold), _miss(gold, 3, 70))
+    assert verdict.small == pytest.approx(2 * 98 / 198)
+    assert verdict.worse == []  # (98/100)^100 = 0.13
+    assert not verdict.passed
+
+
+def test_a_language_that_is_significantly_worse_is_refused_though_the_macro_hardly_moves():
+    gold = _people("en", 1500) + _people("de", 1500)
+    verdict = judge(TASK, gold, _miss(gold), _miss(gold, *range(1500, 1508)))
+    assert verdict.whole - verdict.small == pytest.approx(0.0013, abs=1e-4)
+    assert verdict.worse == ["de"]  # (1 - 8/1500)^1500 = 3e-4
+    assert not verdict.passed
+    few = judge(TASK, gold, _miss(gold), _miss(gold, 1500, 1501))  # e^-2 = 0.14
+    assert few.worse == []
+    assert few.passed
+
+
+def test_each_language_has_its_share_of_the_level():
+    # e^-3 = 0.05 to be at least as good by chance: too little of a difference where five are tried.
+    alone = _people("en", 1000)
+    verdict = judge(TASK, alone, _miss(alone), _miss(alone, 0, 1, 2, 3))
+    assert verdict.worse == ["en"]  # e^-4 = 0.018
+    gold = [example for name in ("de", "en", "fr", "nl") for example in _people(name, 1000)]
+    assert judge(TASK, gold, _miss(gold), _miss(gold, 0, 1, 2, 3)).worse == []
+
+
+def test_languages_with_few_entities_are_pooled():
+    gold = _people("en", 100) + _people("de", 60) + _people("fr", 50)
+    verdict = judge(TASK, gold, _miss(gold), _miss(gold, *range(100, 110)))
+    assert {name: group.wanted for name, group in verdict.groups.items()} == {
+        "en": 100,
+        OTHERS: 110,
+    }
+    assert verdict.groups[OTHERS].small == pytest.approx(2 * 100 / 210)
+    assert verdict.worse == [OTHERS]
+
+
+def test_scores_are_told_by_script():
+    gold = _people("en", 4) + _people("de", 4) + _people("el", 5, "Άννα") + _people("zh", 1, "安娜")
+    verdict = judge(TASK, gold, _miss(gold), _miss(gold, 0, 8))
+    assert verdict.scripts == {
+        "CJK": (1.0, 1.0, 1),
+        "GREEK": (1.0, pytest.approx(8 / 9), 5),
+        "LATIN": (1.0, pytest.approx(14 / 15), 8),
+    }
+
+
+def test_classes_are_judged_by_accuracy():
+    gold = [Example((f"text {i}",), ("good",), "en") for i in range(200)]
+    small = [("bad",)] * 3 + [("good",)] * 197
+    verdict = judge(CLASSES, gold, [("good",)] * 200, small)
+    assert verdict.small == pytest.approx(197 / 200)
+    assert verdict.groups["en"].wanted == 200
+    assert not verdict.passed

@@ -1,0 +1,358 @@
+"""A model folder's README.md: a model card with metadata that hubs read, and how it was made.
+
+Everything in it comes from results.json, config.json and environment.json of its run, and from the
+ONNX files that stand beside it.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from xdistil.config import Experiment, Stage, Student
+from xdistil.data.examples import UNKNOWN_LANGUAGE
+from xdistil.deploy.onnx_card import render_files
+from xdistil.distill.plan import without_labels
+from xdistil.errors import InputError
+from xdistil.evaluation.formatting import format_bytes, format_count, format_duration, format_score
+from xdistil.evaluation.metrics import MAIN_SCORE
+from xdistil.evaluation.report import (
+    AGREEMENT,
+    HELD_OUT,
+    LANGUAGE_SCORE,
+    describe_outcome,
+    find_scores,
+    has_gold,
+    name_other,
+    name_score,
+    scored_split,
+    tabulate_gaps,
+)
+from xdistil.models.bilstm import MODEL_TYPE
+from xdistil.runtime.json_io import read_json
+
+_PIPELINES = {"tagging": "token-classification", "classification": "text-classification"}
+_METRICS = {"f1": "f1", "accuracy": "accuracy"}
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_WORST = 5
+_NOTHING: dict[str, dict] = {"per_language": {}}
+_CITATION = """\
+The method is that of XtremeDistil ([arXiv:2004.05686](https://arxiv.org/abs/2004.05686)):
+
+```bibtex
+@inproceedings{mukherjee2020xtremedistil,
+  title = {{XtremeDistil}: Multi-stage Distillation for Massive Multilingual Models},
+  author = {Mukherjee, Subhabrata and Hassan Awadallah, Ahmed},
+  booktitle = {Proceedings of ACL},
+  year = {2020}
+}
+```"""
+
+
+def write_card(
+    folder: Path,
+    which: str,
+    results: dict[str, Any],
+    experiment: Experiment,
+    environment: dict[str, Any],
+) -> None:
+    """Writes README.md into a model folder, whole or not at all.
+
+    Args:
+        which: "student" or "teacher".
+        results: the content of results.json.
+        environment: that of environment.json.
+    """
+    text = render_card(folder, which, results, experiment, environment)
+    place = folder / ".README.md.partial"
+    place.write_text(text, encoding="utf-8")
+    os.replace(place, folder / "README.md")
+
+
+def read_card(folder: Path) -> list[tuple[str, str, str, str]]:
+    """(language, split, score, percent) of every score in a folder's card; empty without a card.
+
+    Raises:
+        InputError: its metadata cannot be read.
+    """
+    path = folder / "README.md"
+    if not path.exists() or not path.read_bytes().startswith(b"---\n"):  # one without metadata
+        return []
+    try:
+        found = ModelCard.load(path).data.eval_results or []
+    except Exception as error:  # YAML's own errors, and those of what it holds
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"{path}: its metadata cannot be read ({reason}).") from error
+    return [
+        (
+            str(each.dataset_config or "all"),
+            str(each.dataset_split or "-"),
+            str(each.metric_name or each.metric_type),
+            format_score(float(each.metric_value)),
+        )
+        for each in found
+    ]
+
+
+def render_card(
+    folder: Path,
+    which: str,
+    results: dict[str, Any],
+    experiment: Experiment,
+    environment: dict[str, Any],
+) -> str:
+    """The card's text: YAML, then Markdown. Arguments as those of `write_card`."""
+    split = scored_split(results)
+    license = environment["licenses"][which]
+    metadata = _describe_metadata(which, results, experiment, split, license)
+    model = results[which]
+    kind = results["task"]
+    size = (
+        f"{format_count(model['parameters']['total'])} parameters, "
+        f"{format_count(model['parameters']['embeddings'])} of them word embeddings; model file "
+        f"{format_bytes(model['bytes']['model'])}, tokenizer "
+        f"{format_bytes(model['bytes']['tokenizer'])}."
+    )
+    scores = find_scores(results, which, split)
+    score = "fine-tuned elsewhere"
+    if scores is not None:
+        score = f"{name_score(results, split)} {format_score(scores[MAIN_SCORE[kind]])}"
+    parts = [
+        f"---\n{metadata.to_yaml()}\n---",
+        f"# {metadata.model_name}",
+        f"A {which} for {_name_task(kind)}: {score}. {size}",
+        "## Use",
+        _describe_use(folder, kind),
+        render_files(folder),
+        *_render_languages(results, split),
+    ]
+    if which == "student":
+        beside = "its teacher" if name_other(results) == "teacher" else "what it was tuned from"
+        parts += [f"## Beside {beside}", " ".join(describe_outcome(results))]
+        parts += [_describe_speed(results, environment)]
+    parts += [
+        "## How it was made",
+        _describe_making(which, results, experiment, environment),
+        "## Limits",
+        _describe_limits(results, which, split),
+        "## License",
+        _describe_license(license),
+        "## Citation",
+        _CITATION,
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _describe_metadata(
+    which: str,
+    results: dict[str, Any],
+    experiment: Experiment,
+    split: str,
+    license: dict[str, str],
+) -> ModelCardData:
+    kind = results["task"]
+    data = experiment.data
+    name = Path(data.folder).name if data.folder else "generated" if data.generate else "texts"
+    scores = find_scores(results, which, split) or {MAIN_SCORE[kind]: None, **_NOTHING}
+    score, languages = LANGUAGE_SCORE[kind], scores["per_language"]
+    shown = AGREEMENT if split == HELD_OUT else score
+    base = _name_base(results, experiment)
+    evaluated = [
+        EvalResult(
+            task_type=_PIPELINES[kind],
+            dataset_type=name,
+            dataset_name=name,
+            dataset_config=language,
+            dataset_split=split,
+            metric_type=_METRICS[score],
+            metric_name=shown,
+            metric_value=value,
+        )
+        for language, value in (
+            ("all", scores[MAIN_SCORE[kind]]),
+            *((language, each[score]) for language, each in sorted(languages.items())),
+        )
+        if value is not None
+    ]
+    return ModelCardData(
+        language=sorted(languages.keys() - {UNKNOWN_LANGUAGE}) or None,
+        license=license.get("license"),
+        license_name=license.get("license_name"),
+        license_link=license.get("license_link"),
+        base_model=base if _HUB_ID.fullmatch(base) and not Path(base).exists() else None,
+        pipeline_tag=_PIPELINES[kind],
+        library_name="xdistil",
+        tags=["distillation"] if which == "student" else [],
+        datasets=[name] if data.folder else None,
+        metrics=[_METRICS[score]],
+        model_name=f"{name}-{which}",
+        eval_results=evaluated,
+    )
+
+
+def _name_base(results: dict[str, Any], experiment: Experiment) -> str:
+    """The model that the run began with, where it has a name."""
+    if name_other(results) == "before":
+        return experiment.student.checkpoint
+    return experiment.teacher.model
+
+
+def _name_task(kind: str) -> str:
+    return "named-entity tagging" if kind == "tagging" else "text classification"
+
+
+def _describe_use(folder: Path, kind: str) -> str:
+    texts = "FILE" if kind == "tagging" else "FILE  # one text a line, or two with a tab between"
+    answer = 'tag(["Some text"])[0].entities' if kind == "tagging" else 'classify(["Some text"])[0]'
+    blocks = [
+        "FOLDER is this folder, or its name on the hub where it lies there:",
+        f"```bash\nxdistil predict --model=FOLDER --input={texts}\n```",
+        f'```python\nimport xdistil\n\nprint(xdistil.load("FOLDER").{answer})\n```',
+    ]
+    if read_json(folder / "config.json").get("model_type") == MODEL_TYPE:
+        blocks.append(
+            "`transformers.AutoTokenizer` opens the tokenizer; `AutoModel` refuses the folder, for "
+            "the model type `xdistil_bilstm` is not one of that library's."
+        )
+    else:
+        pipeline = _PIPELINES[kind]
+        more = ', aggregation_strategy="first"' if kind == "tagging" else ""
+        blocks.append(
+            "```python\nfrom transformers import pipeline\n\n"
+            f'print(pipeline("{pipeline}", "FOLDER"{more})("Some text"))\n```'
+        )
+    return "\n\n".join(blocks)
+
+
+def _render_languages(results: dict[str, Any], split: str) -> list[str]:
+    kind = results["task"]
+    if split == HELD_OUT:
+        return []  # the teacher has no score there, and the student's stands above
+    other = name_other(results)
+    student, teacher = results["student"][split]["per_language"], results[other][split]
+    if teacher is None:  # signals from a file that does not have these texts, or other labels
+        return []
+    rows = tabulate_gaps(teacher["per_language"], student, LANGUAGE_SCORE[kind])
+    totals = [results[name][split][MAIN_SCORE[kind]] for name in (other, "student")]
+    sentences = sum(each["sentences"] for each in student.values())
+    gap = "-" if None in totals else f"{100 * (totals[1] - totals[0]):+.2f}"
+    rows.append(("all", *map(format_score, totals), gap, f"{sentences:,}"))
+    lines = [f"| language | {other} | student | gap | sentences |", "|---|---:|---:|---:|---:|"]
+    table = "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+    return [f"## Scores on {split}", table]
+
+
+def _describe_making(
+    which: str, results: dict[str, Any], experiment: Experiment, environment: dict[str, Any]
+) -> str:
+    plan = experiment.teacher.plan if which == "teacher" else experiment.plan
+    if not has_gold(results):
+        plan = without_labels(experiment.plan)
+    stages: list[str] = []
+    if which == "student" or experiment.teacher.finetune:
+        stages = [f"- {_describe_stage(stage)}" for stage in plan]
+    if name_other(results) == "before":
+        stages = [f"Tuned from `{experiment.student.checkpoint}`, without a teacher:\n", *stages]
+    versions = ", ".join(
+        f"{name} {environment['packages'][name]}" for name in ("jax", "flax", "optax")
+    )
+    data = [f"- {name}: `{digest[:16]}`" for name, digest in environment["data"].items()]
+    return "\n\n".join(
+        [
+            _describe_origin(which, experiment),
+            *(["\n".join(stages)] if stages else []),
+            f"Seed {results['seed']}; chosen on {results['selected_on']}; {versions}, "
+            f"{_name_machine(environment)}, {', '.join(environment['devices'])}.",
+            f"```bash\n{environment['command']}\n```",
+            "SHA-256 of what it was made from (first digits):\n\n" + "\n".join(data),
+        ]
+    )
+
+
+def _describe_origin(which: str, experiment: Experiment) -> str:
+    teacher = experiment.teacher
+    if teacher.signals:
+        origin = f"a file of signals, `{teacher.signals}`"
+    elif teacher.model:
+        how = "fine-tuned on the labels" if teacher.finetune else "as it was"
+        origin = f"`{teacher.model}`, {how}"
+    else:
+        origin = (
+            f"a transformer of {teacher.layers} layers of {teacher.hidden_size}, trained from "
+            "scratch on the labels"
+        )
+    if which == "teacher":
+        return f"It is {origin}."
+    return f"It is {_name_student(experiment.student)}. Its teacher is {origin}."
+
+
+def _name_student(student: Student) -> str:
+    if student.keep_layers:
+        return f"made of layers of its teacher ({student.keep_layers})"
+    if student.checkpoint:
+        return f"a transformer that began as `{student.checkpoint}`"
+    if student.kind == "bilstm":
+        return (
+            f"a BiLSTM of {student.hidden_size} units each way over word embeddings of "
+            f"{student.embedding_size}"
+        )
+    return f"a transformer of {student.layers} layers of {student.hidden_size}"
+
+
+def _name_machine(environment: dict[str, Any]) -> str:
+    return f"{environment['cpu_cores']} CPU cores ({environment['cpu']})"
+
+
+def _describe_stage(stage: Stage) -> str:
+    thaw = ", thawing from the head downwards" if stage.unfreeze == "gradual" else ""
+    share = f"{100 * stage.label_fraction:g}% of " if stage.label_fraction < 1 else ""
+    return (
+        f"{stage.name}: {stage.loss} on {share}{stage.data} texts, at most {stage.epochs:g} "
+        f"epochs, learning rate {stage.lr:g}{thaw}"
+    )
+
+
+def _describe_speed(results: dict[str, Any], environment: dict[str, Any]) -> str:
+    speedup = results["timing"]["speedup"]
+    if speedup is None:
+        return ""
+    single, many = (speedup[name]["student_seconds"]["median"] for name in ("single", "batch_32"))
+    return (
+        f"Measured in JAX on {speedup['device']} in {speedup['dtype']}, "
+        f"{_name_machine(environment)}: {format_duration(single)} for one sentence and "
+        f"{format_duration(many)} for 32 at once, tokenisation apart."
+    )
+
+
+def _describe_limits(results: dict[str, Any], which: str, split: str) -> str:
+    score = LANGUAGE_SCORE[results["task"]]
+    languages = {
+        language: each[score]
+        for language, each in (find_scores(results, which, split) or _NOTHING)[
+            "per_language"
+        ].items()
+        if each[score] is not None
+    }
+    worst = sorted(languages, key=lambda language: (languages[language], language))[:_WORST]
+    other = name_other(results)
+    source = "the teacher" if other == "teacher" else "the model that it was tuned from"
+    lines = []
+    if len(languages) > 1:
+        told = ", ".join(f"{language} {format_score(languages[language])}" for language in worst)
+        where = "held-out texts" if split == HELD_OUT else split
+        lines.append(f"Its worst languages on {where}: {told}.")
+    lines.append(
+        "Scores are those of the data it was tested on; on other domains and languages they may be "
+        f"far lower, and biases of the labels and of {source} are passed on."
+    )
+    return " ".join(lines)
+
+
+def _describe_license(license: dict[str, str]) -> str:
+    told = f"No license is stated: {license.get('unknown')}."
+    if "license" in license:
+        named = " ".join(license[key] for key in ("license", "license_name") if key in license)
+        told = f"`{named}`, as stated by {license['said_by']}."
+    return f"{told} The texts and labels that it learnt from may have terms of their own."

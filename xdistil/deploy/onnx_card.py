@@ -1,0 +1,85 @@
+"""What a model card tells of the ONNX files beside it: a part of its own, renewed with them."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from xdistil.deploy.onnx_export import FOLDER, QUANTIZED, RECORD, WHOLE
+from xdistil.evaluation.formatting import format_bytes, format_score
+from xdistil.runtime.json_io import read_json
+
+_BEGIN, _END = "<!-- onnx -->", "<!-- end of onnx -->"  # where the part lies, be it empty
+_USE = """\
+```python
+import numpy, onnxruntime, tokenizers
+
+pieces = tokenizers.Tokenizer.from_file("FOLDER/tokenizer.json").encode("Some text")
+given = {names}
+session = onnxruntime.InferenceSession("FOLDER/onnx/model.onnx")
+logits = session.run(None, {name: numpy.array([each]) for name, each in given.items()})[0]
+```"""
+_INPUTS = {
+    "input_ids": "pieces.ids",
+    "attention_mask": "pieces.attention_mask",
+    "token_type_ids": "pieces.type_ids",
+}
+
+
+def tell_files(folder: Path) -> None:
+    """Renews the part about ONNX in a folder's card, if it has a card with such a part."""
+    card = folder / "README.md"
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    before, begun, rest = text.partition(_BEGIN)
+    _, ended, after = rest.partition(_END)
+    if not (begun and ended):
+        return
+    place = folder / ".README.md.partial"
+    place.write_text(before + render_files(folder) + after, encoding="utf-8")
+    os.replace(place, card)
+
+
+def render_files(folder: Path) -> str:
+    """The part of a card, between its marks: sizes, the outcome of the gate, lines to copy."""
+    whole = folder / FOLDER / WHOLE
+    parts = [_BEGIN]
+    if whole.exists():
+        inputs = list(_INPUTS)
+        if not read_json(folder / "config.json").get("type_vocab_size", 0) > 1:
+            inputs.remove("token_type_ids")
+        named = ", ".join(f'"{name}": {_INPUTS[name]}' for name in inputs)
+        parts += [
+            "## ONNX",
+            " ".join(
+                [f"`{FOLDER}/{WHOLE}` has {format_bytes(whole.stat().st_size)}.", *_judge(folder)]
+            ),
+            'With ONNX Runtime alone, or as `xdistil.load("FOLDER", backend="onnx")`; config.json '
+            "names the classes:",
+            _USE.replace("{names}", f"{{{named}}}"),
+        ]
+    return "\n\n".join([*parts, _END])
+
+
+def _judge(folder: Path) -> list[str]:
+    """The file in int8, and how it did at the gate."""
+    path = folder / FOLDER / QUANTIZED
+    if not path.exists():
+        return []
+    trial = read_json(path.with_name(RECORD))["tried"][-1]
+    verdicts = {split: trial[split] for split in ("dev", "test") if trial[split]}
+    changes = " and ".join(
+        f"{100 * (verdict['small'] - verdict['whole']):+.2f} points on {split}"
+        for split, verdict in verdicts.items()
+    )
+    return [
+        f"`{FOLDER}/{QUANTIZED}` ({trial['name']}) has {format_bytes(trial['bytes'])}, with "
+        f"tokenizer and config {format_bytes(trial['loaded'])}. Against float32 it scores "
+        f"{changes}, and no language is significantly worse. By script, float32 and this file: "
+        f"{_list_scripts(list(verdicts.values())[-1])}."
+    ]
+
+
+def _list_scripts(verdict: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{script} {format_score(whole)} and {format_score(small)}"
+        for script, (whole, small, _) in verdict["scripts"].items()
+    )

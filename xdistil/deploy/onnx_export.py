@@ -1,0 +1,148 @@
+"""A model folder -> `onnx/model.onnx` in it: checked against the model, or not written.
+
+What needs the packages of the extra `onnx` is imported where it is used, so that a run without
+them goes on without it.
+"""
+
+import contextlib
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xdistil.data.examples import Example
+from xdistil.data.pieces import Pieces, cut_and_count
+from xdistil.deploy.jax_backend import JaxModel
+from xdistil.errors import InputError, RefusedError
+
+log = logging.getLogger("xdistil")
+
+FOLDER, WHOLE = "onnx", "model.onnx"
+QUANTIZED, RECORD = "model_quantized.onnx", "quantization.json"  # as quantize.py writes them
+TOLERANCE = 1e-4  # between a logit of the file and of the model
+_CHECKED = 128  # sentences that the two are compared on, of as many lengths as there are
+_TOGETHER = 8  # of them in a batch
+
+
+def check_packages() -> None:
+    """Raises InputError where the packages that write and run ONNX files are not installed."""
+    missing = [name for name in ("onnx", "onnxruntime") if not importlib.util.find_spec(name)]
+    if missing:
+        raise InputError(
+            f"ONNX files need the package {' and '.join(missing)}: pip install 'xdistil[onnx]'."
+        )
+
+
+def export_onnx(opened: JaxModel, folder: str | Path, examples: Sequence[Example]) -> Path:
+    """Writes `onnx/model.onnx` into a model folder and returns its path; logs how exact it is.
+
+    Its inputs are `input_ids` and `attention_mask`, i64[batch,length] of texts padded at their
+    ends, and `token_type_ids` where the model has more than one type; its output is `logits`,
+    f32[batch,length,C] (tagging) or f32[batch,C] (classification). Only the embeddings of positions
+    bound the length: a text that is longer than `max_position_embeddings` of config.json allows
+    must be cut by whoever runs the file.
+
+    Args:
+        opened: the model in the folder, as `open_model` opens it.
+        examples: sentences that the file is checked on.
+
+    Raises:
+        InputError: packages are missing, there are no examples, or the folder cannot be written.
+        RefusedError: the file and the model differ by more than TOLERANCE.
+    """
+    check_packages()
+    import onnx
+
+    pieces = choose_pieces(opened, examples)
+    path = Path(folder) / FOLDER / WHOLE
+    with write_beside(path) as place:
+        for stale in (path, path.with_name(QUANTIZED), path.with_name(RECORD)):
+            stale.unlink(missing_ok=True)  # they may be of another model
+        onnx.save_model(build_file(opened), str(place))
+        difference, length = compare(opened, pieces, place)
+        if not difference <= TOLERANCE:
+            raise RefusedError(
+                f"{path} was not written: its logits differ from the model's by {difference:.1e} in"
+                f" a text of {length} pieces, and {TOLERANCE:.0e} is allowed."
+            )
+    log.info(
+        "the file's logits differ from the model's by %.1e at most, in a text of %d pieces",
+        difference,
+        length,
+    )
+    return path
+
+
+def build_file(opened: JaxModel, storage: Mapping[str, str] | None = None) -> Any:
+    """The graph of `build_graph`, which says too how many pieces a text may have."""
+    import onnx
+
+    from xdistil.deploy.graphs.model import build_graph
+    from xdistil.deploy.onnx_backend import LONGEST
+
+    graph = build_graph(opened.model, opened.params, opened.task, storage)
+    onnx.helper.set_model_props(graph, {LONGEST: str(opened.max_length)})
+    return graph
+
+
+@contextlib.contextmanager
+def write_beside(path: Path) -> Iterator[Path]:
+    """A place to write to, which becomes `path` where nothing is raised, and vanishes otherwise."""
+    place = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        yield place
+        os.replace(place, path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}).") from error
+    finally:
+        with contextlib.suppress(OSError):
+            place.unlink()
+
+
+def choose_pieces(opened: JaxModel, examples: Sequence[Example]) -> Pieces:
+    """Pieces of at most _CHECKED examples, from the shortest to the longest; all of one shape."""
+    if not examples:
+        raise InputError("There are no sentences to check an ONNX file on: give some.")
+    width = len(examples[0].inputs)
+    if opened.task.kind == "classification":
+        examples = [example for example in examples if len(example.inputs) == width]
+    pieces = cut(opened, examples)
+    longest = np.zeros(len(examples), np.int64)
+    np.maximum.at(longest, pieces.example, np.diff(pieces.start))
+    order = np.argsort(longest, kind="stable")
+    # Lengths evenly, for most sentences are of a few of them.
+    targets = np.linspace(longest[order[0]], longest[order[-1]], min(_CHECKED, len(order)))
+    places = np.searchsorted(longest[order], targets.round())
+    chosen = np.unique(places)  # the first of each length
+    spread = np.linspace(0, len(order) - 1, _CHECKED - len(chosen)).astype(np.int64)
+    return cut(opened, [examples[order[place]] for place in np.union1d(chosen, spread)])
+
+
+def cut(opened: JaxModel, examples: Sequence[Example]) -> Pieces:
+    """The pieces that the model reads of examples of one shape."""
+    return cut_and_count(examples, opened.task, opened.tokenizer, opened.max_length)[0]
+
+
+def compare(opened: JaxModel, pieces: Pieces, path: Path) -> tuple[float, int]:
+    """The largest difference between logits of model and file, and the pieces of that text.
+
+    The model reads packed rows and the file batches padded at random: neither sees its neighbours.
+    """
+    from xdistil.deploy.onnx_backend import OnnxModel
+
+    expected = opened.compute_logits(pieces)
+    shuffled = np.random.default_rng(0).permutation(len(pieces.start) - 1)
+    given = OnnxModel(path).compute_logits(pieces, expected.shape[1], shuffled, _TOGETHER)
+    if opened.task.kind == "classification":
+        expected, given = (each[pieces.start[:-1]] for each in (expected, given))
+    differences = np.abs(expected - given).max(axis=1)
+    worst = int(differences.argmax())
+    segment = worst
+    if opened.task.kind == "tagging":
+        segment = int(np.searchsorted(pieces.start, worst, side="right")) - 1
+    return float(differences[worst]), int(pieces.start[segment + 1] - pieces.start[segment])

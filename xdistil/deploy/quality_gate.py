@@ -1,0 +1,108 @@
+"""What a smaller file must show before it stands in for the model it was made of."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xdistil.data.examples import Example, Task
+from xdistil.evaluation.metrics import MAIN_SCORE, count_matches, score
+from xdistil.evaluation.significance import paired_bootstrap
+
+ALLOWED = 0.005  # of the main score, a fraction
+SIGNIFICANCE = 0.05  # of all languages together: each gets its share (Bonferroni)
+ENTITIES = 100  # gold entities (texts, in classification) from which a language stands alone
+OTHERS = "others"  # the languages with fewer, pooled
+
+
+@dataclass(frozen=True)
+class Group:
+    """A language, or those too small to stand alone."""
+
+    whole: float  # F1 (accuracy) of the model in float32
+    small: float  # and of the file
+    wanted: int  # gold entities, or texts
+    p: float  # share of resamples in which the model is not better than the file
+    worse: bool  # whether the file is significantly worse
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a file compares with the model on one set of sentences."""
+
+    whole: float  # macro-F1 (accuracy) of the model in float32
+    small: float  # and of the file
+    groups: dict[str, Group]
+    scripts: dict[str, tuple[float, float, int]]  # F1 of the model, of the file, gold entities
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file loses no more than ALLOWED and no language is significantly worse."""
+        return self.whole - self.small <= ALLOWED and not self.worse
+
+    @property
+    def worse(self) -> list[str]:
+        """The languages that are significantly worse."""
+        return [name for name, group in self.groups.items() if group.worse]
+
+
+def judge(
+    task: Task,
+    gold: Sequence[Example],
+    whole: Sequence[tuple[str, ...]],
+    small: Sequence[tuple[str, ...]],
+) -> Verdict:
+    """Compares the answers of a model and of a file made of it, on the same labelled examples."""
+    name = MAIN_SCORE[task.kind]
+    ours, theirs = (count_matches(task, gold, answers) for answers in (whole, small))
+    groups = _group(gold, ours[:, 2])
+    share = SIGNIFICANCE / len(groups)
+    return Verdict(
+        whole=score(task, gold, whole)[name] or 0.0,
+        small=score(task, gold, small)[name] or 0.0,
+        groups={group: _compare(ours[at], theirs[at], share) for group, at in groups.items()},
+        scripts={
+            script: (_f1(ours[at]), _f1(theirs[at]), int(ours[at, 2].sum()))
+            for script, at in _find_scripts(gold).items()
+        },
+    )
+
+
+def _group(gold: Sequence[Example], wanted: np.ndarray) -> dict[str, np.ndarray]:
+    """The places of each language's examples; small languages are one."""
+    languages = np.array([example.language for example in gold])
+    places = {name: np.flatnonzero(languages == name) for name in sorted(set(languages.tolist()))}
+    groups = {name: at for name, at in places.items() if wanted[at].sum() >= ENTITIES}
+    rest = [at for name, at in places.items() if name not in groups]
+    return {**groups, OTHERS: np.concatenate(rest)} if rest else groups
+
+
+def _compare(whole: np.ndarray, small: np.ndarray, significance: float) -> Group:
+    p = paired_bootstrap(whole, small)
+    return Group(_f1(whole), _f1(small), int(whole[:, 2].sum()), p, p < significance)
+
+
+def _f1(counts: np.ndarray) -> float:
+    right, found, wanted = counts.sum(axis=0).tolist()
+    return 2 * right / max(1, found + wanted)
+
+
+def _find_scripts(gold: Sequence[Example]) -> dict[str, np.ndarray]:
+    """The places of each script's examples; a language has the script of most of its letters."""
+    letters: dict[str, Counter[str]] = {}
+    for example in gold:
+        letters.setdefault(example.language, Counter()).update("".join(example.inputs))
+    scripts = {language: _find_script(counts) for language, counts in letters.items()}
+    by_example = np.array([scripts[example.language] for example in gold])
+    return {name: np.flatnonzero(by_example == name) for name in sorted(set(scripts.values()))}
+
+
+def _find_script(letters: Counter[str]) -> str:
+    """The first word of the letters' Unicode names, such as LATIN or CJK."""
+    found: Counter[str] = Counter()
+    for letter, count in letters.items():
+        if letter.isalpha():
+            found[unicodedata.name(letter, "UNKNOWN").split(" ")[0]] += count
+    return found.most_common(1)[0][0] if found else "UNKNOWN"

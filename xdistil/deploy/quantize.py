@@ -1,0 +1,320 @@
+"""A checked ONNX file -> a smaller one in int8 that passes the gate, or none.
+
+Kernels of dense layers and of an LSTM are ONNX Runtime's to quantize, with a scale for each unit:
+it multiplies in int8 too. It would give a whole embedding one scale, so embeddings are ours, with a
+scale for each row, and only the rows that are looked up are widened. Biases, norms, small tables
+and the last layer stay in float32.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+
+from xdistil.data.examples import Example
+from xdistil.data.pieces import Pieces
+from xdistil.data.words import label_pieces
+from xdistil.deploy.jax_backend import JaxModel
+from xdistil.deploy.onnx_backend import OnnxModel
+from xdistil.deploy.onnx_export import (
+    FOLDER,
+    QUANTIZED,
+    RECORD,
+    WHOLE,
+    build_file,
+    choose_pieces,
+    cut,
+    write_beside,
+)
+from xdistil.deploy.quality_gate import Verdict, judge
+from xdistil.errors import InputError, RefusedError
+from xdistil.evaluation.formatting import align
+from xdistil.models.onnx_graph import FLOAT16, INT8
+from xdistil.runtime.json_io import write_json
+
+log = logging.getLogger("xdistil")
+
+_SMALLEST = 1024  # numbers in a weight that is worth a smaller type
+_KERNELS = {"MatMul": slice(1, 2), "LSTM": slice(1, 3)}  # operator -> its inputs that are kernels
+_LAST = ("classifier.kernel", "classifier.out_proj.kernel", "classifier.score.kernel")
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A weight that may be stored smaller."""
+
+    name: str
+    part: str  # of the model: embeddings, lstm, encoder.layer.3 ...
+    products: tuple[str, ...]  # the nodes it is a kernel of; none: it is looked up
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """How a file's weights are stored."""
+
+    name: str
+    storage: dict[str, str]  # by weight, as `Graph` takes it
+    products: tuple[str, ...] = ()  # the nodes computed in int8
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate and what became of it."""
+
+    name: str
+    bytes: int  # of the file
+    loaded: int  # bytes of all that a runtime loads: file, tokenizer, config
+    dev: Verdict | None  # None: too large to be tried
+    test: Verdict | None  # None: failed before, or there is no test
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `quantize_onnx` did."""
+
+    path: Path
+    whole_bytes: int  # of the file in float32
+    trials: list[Trial]  # in order; the last one passed
+
+
+def quantize_onnx(
+    opened: JaxModel,
+    folder: str | Path,
+    dev: Sequence[Example],
+    test: Sequence[Example] | None,
+    max_bytes: int = 0,
+) -> Outcome:
+    """Writes `onnx/model_quantized.onnx` beside `onnx/model.onnx`, and what was tried.
+
+    Candidates are tried from the smallest: all in int8; the parts that harm most left in float32,
+    one, two, four ... of them; embeddings in int8 and the rest in float16; all in float16. The
+    first that passes `gate.judge` on dev, and on test where there is one, is written.
+
+    Args:
+        opened: the model in the folder.
+        dev, test: labelled examples.
+        max_bytes: that a runtime may load: file, tokenizer and config.json; 0: any number.
+
+    Raises:
+        InputError: there are no examples, or the folder cannot be written.
+        RefusedError: no candidate passed; its text has the table.
+    """
+    folder = Path(folder)
+    path = folder / FOLDER / QUANTIZED
+    whole = folder / FOLDER / WHOLE
+    if not dev:
+        raise InputError("There are no dev sentences to judge a quantized file by: give some.")
+    splits = {"dev": _Split(opened, whole, dev), "test": _Split(opened, whole, test or ())}
+    besides = sum(size for name, size in count_loaded(folder).items() if name != WHOLE)
+    trials: list[Trial] = []
+    with write_beside(path) as place:
+        for stale in (path, path.with_name(RECORD)):
+            stale.unlink(missing_ok=True)
+        for candidate in _propose(opened, whole, dev, place):
+            write_candidate(build_file(opened, candidate.storage), candidate, place)
+            size = place.stat().st_size
+            trial = Trial(candidate.name, size, size + besides, None, None, False)
+            if not max_bytes or trial.loaded <= max_bytes:
+                trial = _try(trial, place, splits)
+            log.info(_describe(trial))
+            trials.append(trial)
+            if trial.passed:
+                break
+        outcome = Outcome(path, whole.stat().st_size, trials)
+        if not trials[-1].passed:
+            limit = f" in {max_bytes / 1e6:.1f} MB" if max_bytes else ""
+            raise RefusedError(
+                f"{path} was not written: nothing passed{limit}.\n{render_outcome(outcome)}"
+            )
+    with write_beside(path.with_name(RECORD)) as place:
+        write_json(place, record_outcome(outcome))
+    return outcome
+
+
+def count_loaded(folder: Path) -> dict[str, int]:
+    """Bytes by name of what a runtime loads: the ONNX file in float32, tokenizer and config."""
+    files = [folder / FOLDER / WHOLE, folder / "config.json", *folder.glob("tokenizer*")]
+    return {path.name: path.stat().st_size for path in files}
+
+
+def record_outcome(outcome: Outcome) -> dict[str, Any]:
+    """The outcome as JSON holds it; scores are fractions."""
+    return {
+        "format": 1,
+        "float32_bytes": outcome.whole_bytes,
+        "chosen": outcome.trials[-1].name if outcome.trials[-1].passed else None,
+        "tried": [dataclasses.asdict(trial) for trial in outcome.trials],
+    }
+
+
+def render_outcome(outcome: Outcome) -> str:
+    """Tables of what was tried, and of languages and scripts as the last one tried has them."""
+    rows = []
+    for trial in outcome.trials:
+        cells = [trial.name, _megabytes(trial.bytes), _megabytes(trial.loaded)]
+        for verdict in (trial.dev, trial.test):
+            cells += [_change(verdict), ", ".join(verdict.worse) if verdict else ""]
+        rows.append((*cells, "passed" if trial.passed else "too large" if not trial.dev else "no"))
+    header = ("weights", "MB", "MB loaded", "dev", "worse", "test", "worse", "gate")
+    tables = [align([header, *rows], (0, 4, 6, 7))]
+    last = outcome.trials[-1].test or outcome.trials[-1].dev
+    if last is not None:
+        languages = [
+            (name, _percent(each.whole), _percent(each.small), str(each.wanted), f"{each.p:.4f}")
+            for name, each in last.groups.items()
+        ]
+        tables.append(align([("language", "float32", "this file", "gold", "p"), *languages], (0,)))
+        scripts = [
+            (name, _percent(whole), _percent(small), str(wanted))
+            for name, (whole, small, wanted) in last.scripts.items()
+        ]
+        tables.append(align([("script", "float32", "this file", "gold"), *scripts], (0,)))
+    return "\n\n".join("\n".join(lines) for lines in tables)
+
+
+class _Split:
+    """Examples, their pieces and the answers of the model in float32, made when they are needed."""
+
+    def __init__(self, opened: JaxModel, whole: Path, examples: Sequence[Example]) -> None:
+        self.opened, self.examples = opened, examples
+        self._whole = whole
+        self._read: tuple[Pieces, list[tuple[str, ...]]] | None = None
+
+    def judge(self, path: Path) -> Verdict:
+        """The file against the model."""
+        if self._read is None:
+            pieces = cut(self.opened, self.examples)
+            self._read = pieces, self._label(self._whole, pieces)
+        pieces, answers = self._read
+        return judge(self.opened.task, self.examples, answers, self._label(path, pieces))
+
+    def _label(self, path: Path, pieces: Pieces) -> list[tuple[str, ...]]:
+        task = self.opened.task
+        logits = OnnxModel(path).compute_logits(pieces, len(task.labels))
+        return label_pieces(pieces, logits.argmax(axis=-1), self.examples, task)
+
+
+def _try(trial: Trial, path: Path, splits: dict[str, _Split]) -> Trial:
+    dev = splits["dev"].judge(path)
+    test = splits["test"].judge(path) if dev.passed and splits["test"].examples else None
+    passed = dev.passed and (test is None or test.passed)
+    return dataclasses.replace(trial, dev=dev, test=test, passed=passed)
+
+
+def _propose(
+    opened: JaxModel, whole: Path, dev: Sequence[Example], place: Path
+) -> Iterator[Candidate]:
+    weights = list_weights(onnx.load(str(whole)))
+    yield choose_int8("int8", weights)
+    guilty = _order_by_harm(opened, whole, weights, dev, place)
+    spared = 1
+    while spared < len(guilty):
+        kept = [weight for weight in weights if weight.part not in guilty[:spared]]
+        yield choose_int8(f"int8, but {', '.join(guilty[:spared])}", kept)
+        spared *= 2
+    embeddings = {weight.name: INT8 for weight in weights if weight.part == "embeddings"}
+    half = {weight.name: FLOAT16 for weight in weights}
+    yield Candidate("int8 embeddings, float16", {**half, **embeddings})
+    yield Candidate("float16", half)
+
+
+def list_weights(graph: onnx.ModelProto) -> list[Weight]:
+    """The weights of a graph in float32 that may be stored smaller."""
+    products: dict[str, list[str]] = {}
+    for node in graph.graph.node:
+        for kernel in node.input[_KERNELS.get(node.op_type, slice(0))]:
+            products.setdefault(kernel, []).append(node.name)
+    return [
+        Weight(each.name, _find_part(each.name), tuple(products.get(each.name, ())))
+        for each in graph.graph.initializer
+        if each.data_type == onnx.TensorProto.FLOAT
+        and len(each.dims) > 1
+        and np.prod(each.dims) >= _SMALLEST
+        and not each.name.endswith("bias")
+        and each.name not in _LAST
+    ]
+
+
+def _find_part(name: str) -> str:
+    """The layer of an encoder, or else what the name begins with."""
+    first, *rest = name.split(".")
+    return ".".join([first, *rest[:2]]) if first == "encoder" and rest[0] == "layer" else first
+
+
+def choose_int8(name: str, weights: Sequence[Weight]) -> Candidate:
+    """The candidate with these weights in int8 and all others in float32."""
+    return Candidate(
+        name,
+        {weight.name: INT8 for weight in weights if not weight.products},
+        tuple(dict.fromkeys(product for weight in weights for product in weight.products)),
+    )
+
+
+def write_candidate(graph: onnx.ModelProto, candidate: Candidate, place: Path) -> None:
+    """Writes a graph built with the candidate's storage, its products in int8 where it says so."""
+    if not candidate.products:
+        onnx.save_model(graph, str(place))
+        return
+    add_pre_process_metadata(graph)  # it would advise to fold constants, of which there are few
+    quantize_dynamic(
+        graph,
+        str(place),
+        op_types_to_quantize=list(_KERNELS),
+        nodes_to_quantize=list(candidate.products),
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        # Seven bits: processors without VNNI add two products up in 16 bits, which would overflow
+        # there, and not on the machine that judges the file.
+        reduce_range=True,
+    )
+
+
+def _order_by_harm(
+    opened: JaxModel,
+    whole: Path,
+    weights: Sequence[Weight],
+    dev: Sequence[Example],
+    place: Path,
+) -> list[str]:
+    """The model's parts, first the one whose weights in int8 move the logits most."""
+    pieces, classes = choose_pieces(opened, dev), len(opened.task.labels)
+    expected = OnnxModel(whole).compute_logits(pieces, classes)[pieces.label_mask]
+    harm: dict[str, float] = {}
+    for part in dict.fromkeys(weight.part for weight in weights):
+        own = [weight for weight in weights if weight.part == part]
+        candidate = choose_int8(part, own)
+        write_candidate(build_file(opened, candidate.storage), candidate, place)
+        logits = OnnxModel(place).compute_logits(pieces, classes)[pieces.label_mask]
+        harm[part] = float(np.abs(logits - expected).mean())
+    return sorted(harm, key=lambda part: -harm[part])
+
+
+def _describe(trial: Trial) -> str:
+    told = f"{trial.name}: {_megabytes(trial.bytes)} MB"
+    if trial.dev is None:
+        return f"{told}, with tokenizer and config {_megabytes(trial.loaded)} MB: too large"
+    for name, verdict in (("dev", trial.dev), ("test", trial.test)):
+        if verdict is not None:
+            worse = f", worse in {', '.join(verdict.worse)}" if verdict.worse else ""
+            told += f", {name} {_change(verdict)}{worse}"
+    return f"{told}: {'passed' if trial.passed else 'failed'}"
+
+
+def _change(verdict: Verdict | None) -> str:
+    return f"{100 * (verdict.small - verdict.whole):+.2f}" if verdict else ""
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f}"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.2f}"

@@ -1,0 +1,194 @@
+"""What a run did, as pictures: the student's course, its languages, its score for its size."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from xdistil.evaluation.metrics import MAIN_SCORE
+from xdistil.evaluation.report import (
+    AGREEMENT,
+    LANGUAGE_SCORE,
+    SCORE_NAMES,
+    find_scores,
+    has_gold,
+    list_gaps,
+    name_other,
+    name_score,
+    scored_split,
+)
+
+_TEACHER, _STUDENT, _BASELINE = "#444444", "#c8442c", "#7f9bb3"
+_MOST_LANGUAGES = 80  # in one picture: those that lose most
+
+
+def draw_figures(folder: Path, metrics: Path, results: dict[str, Any]) -> None:
+    """Writes course.png, languages.png (of several languages) and trade-off.png.
+
+    Args:
+        folder: is made where it does not exist.
+        metrics: the metrics.jsonl of the run.
+        results: the content of results.json.
+    """
+    folder.mkdir(exist_ok=True)
+    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    figures = {
+        "course": draw_course([line for line in lines if line["plan"] == "student"], results),
+        "languages": draw_languages(results),
+        "trade-off": draw_trade_off(results),
+    }
+    for name, figure in figures.items():
+        if figure is not None:
+            figure.savefig(folder / f"{name}.png", dpi=130)
+
+
+def draw_course(lines: list[dict[str, Any]], results: dict[str, Any]) -> Figure:
+    """Losses of the student's stages on a logarithmic axis, its scores on dev below.
+
+    Stages are as wide as one another, however many steps they took.
+
+    Args:
+        lines: of metrics.jsonl, the student's.
+    """
+    main = MAIN_SCORE[results["task"]]
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    above, below = figure.subplots(2, sharex=True, height_ratios=(3, 2))
+    colours: dict[str, str] = {}
+    during = []
+    stages = [stage["name"] for stage in results["stages"]]
+    for stage, group in itertools.groupby(lines, key=lambda line: line["stage"]):
+        steps = list(group)
+        begin, length = stages.index(stage), max(line["step"] for line in steps)
+        trained = [line for line in steps if line["event"] == "train"]
+        for name in [key for key in (trained or [{}])[0] if key.startswith("loss_")]:
+            label = name.removeprefix("loss_")
+            new = label not in colours
+            above.plot(
+                [begin + line["step"] / length for line in trained],
+                [line[name] for line in trained],
+                ".-",
+                color=colours.setdefault(label, f"C{len(colours)}"),
+                label=label if new else None,
+                linewidth=1.2,
+                markersize=3,
+            )
+        during += [
+            (begin + line["step"] / length, 100 * line[f"dev_{main}"])
+            for line in steps
+            if line.get(f"dev_{main}") is not None
+        ]
+    after = [
+        (end, 100 * stage["dev"][main])
+        for end, stage in enumerate(results["stages"], start=1)
+        if stage["dev"] is not None and stage["dev"][main] is not None
+    ]
+    for axes in (above, below):
+        for end in range(len(stages) + 1):
+            axes.axvline(end, color="#cccccc", linewidth=0.8, zorder=0)
+    above.set_xlim(0, len(stages) + 0.1)
+    above.set_yscale("log")
+    above.set_ylabel("loss")
+    above.set_title("The student's course, a column a stage", loc="left")
+    if colours:
+        above.legend(frameon=False)
+    if during:
+        below.plot(*zip(*during, strict=True), ".", color=_BASELINE, label="during the stage")
+    if after:
+        below.plot(*zip(*after, strict=True), "o", color=_STUDENT, label="after the stage")
+    gold = has_gold(results)
+    other = name_other(results)
+    teacher = results[other]["dev"] if gold else None
+    if teacher is not None and teacher[main] is not None:
+        below.axhline(100 * teacher[main], color=_TEACHER, linestyle="--", label=other)
+    below.set_ylabel(f"{SCORE_NAMES[main]} on dev, %" if gold else f"{AGREEMENT}, %")
+    if below.get_legend_handles_labels()[0]:
+        below.legend(frameon=False, loc="lower right")
+    names = [f"{stage['name']}\n{stage['steps']:,} steps" for stage in results["stages"]]
+    below.set_xticks([index + 0.5 for index in range(len(names))], names, rotation=30)
+    below.tick_params(axis="x", length=0)
+    for tick in below.get_xticklabels():
+        tick.set_horizontalalignment("right")
+    return figure
+
+
+def draw_languages(results: dict[str, Any]) -> Figure | None:
+    """The student and what it stands beside on every language, the largest loss at the top; None
+    for one language."""
+    split, score = scored_split(results), LANGUAGE_SCORE[results["task"]]
+    other = name_other(results)
+    teacher, student = (find_scores(results, name, split) for name in (other, "student"))
+    if teacher is None or student is None:
+        return None
+    teacher, student = teacher["per_language"], student["per_language"]
+    gaps = list_gaps(teacher, student, score)[:_MOST_LANGUAGES]
+    if len(gaps) < 2:
+        return None
+    figure = Figure(figsize=(7, 1.4 + 0.22 * len(gaps)), layout="constrained")
+    axes = figure.subplots()
+    places = range(len(gaps))
+    before = [100 * teacher[language][score] for language, _ in gaps]
+    after = [100 * student[language][score] for language, _ in gaps]
+    axes.hlines(places, before, after, color="#cccccc", zorder=0)
+    axes.scatter(before, places, color=_TEACHER, s=22, label=other)
+    axes.scatter(after, places, color=_STUDENT, s=22, label="student")
+    axes.set_yticks(places, [language for language, _ in gaps])
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{SCORE_NAMES.get(score, 'F1')} on {split}, %")
+    axes.set_title("Languages, the largest loss first", loc="left")
+    axes.legend(frameon=False)
+    return figure
+
+
+def draw_trade_off(results: dict[str, Any]) -> Figure | None:
+    """Score against parameters, and against the time that a sentence takes where it was measured;
+    baselines have the student's shape, and so its size and speed. None where there is no teacher,
+    or its size is not known."""
+    if results.get("teacher", {}).get("parameters") is None:
+        return None
+    split, main = scored_split(results), MAIN_SCORE[results["task"]]
+    speedup = results["timing"]["speedup"]
+    figure = Figure(figsize=(10, 4) if speedup else (5.5, 4), layout="constrained")
+    panels = figure.subplots(1, 2 if speedup else 1, squeeze=False)[0]
+    sizes = [results[name]["parameters"]["total"] / 1e6 for name in ("teacher", "student")]
+    _draw_models(panels[0], results, sizes, "parameters, millions", split, main)
+    if speedup:
+        times = [
+            1000 * speedup["batch_32"][f"{name}_seconds"]["median"] / 32
+            for name in ("teacher", "student")
+        ]
+        what = f"ms a sentence, 32 at once ({speedup['device']}, {speedup['threads']} threads)"
+        _draw_models(panels[1], results, times, what, split, main)
+    return figure
+
+
+def _draw_models(
+    axes: Axes,
+    results: dict[str, Any],
+    places: list[float],
+    what: str,
+    split: str,
+    main: str,
+) -> None:
+    """One panel: teacher and student at their places, the baselines at the student's."""
+    points = [
+        ("teacher", places[0], find_scores(results, "teacher", split), _TEACHER),
+        ("student", places[1], find_scores(results, "student", split), _STUDENT),
+        *(
+            (baseline["name"], places[1], baseline[split], _BASELINE)
+            for baseline in results["baselines"]
+        ),
+    ]
+    for name, place, scores, colour in points:
+        if scores is None or scores[main] is None:
+            continue
+        axes.scatter([place], [100 * scores[main]], color=colour, s=50)
+        axes.annotate(name, (place, 100 * scores[main]), xytext=(7, -3), textcoords="offset points")
+    axes.set_xscale("log")
+    axes.set_xticks(places, [f"{place:.3g}" for place in places])
+    axes.set_xticks([], minor=True)
+    axes.margins(x=0.25, y=0.15)
+    axes.set_xlabel(what)
+    axes.set_ylabel(f"{name_score(results, split)}, %")
