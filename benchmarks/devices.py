@@ -35,9 +35,9 @@ from xdistil.distill.plan import merge_params, split_params
 from xdistil.distill.recipes import plan_stages, wanted_signals
 from xdistil.distill.step import init_state, train_step
 from xdistil.distill.teacher import signal_names
-from xdistil.models.bert import Encoder, EncoderConfig
+from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.forward import compute_signals
-from xdistil.models.structs import Signals
+from xdistil.models.types import Signals
 from xdistil.runtime.mesh import make_mesh, replicate, shard_rows
 from xdistil.runtime.process import ask_for_huge_pages
 

@@ -44,9 +44,9 @@ from xdistil.data.vocabulary import train_wordpiece
 from xdistil.deploy.predictor import Classifier, Tagger, load
 from xdistil.deploy.writers import write_tsv
 from xdistil.errors import InputError
-from xdistil.models.bert import Encoder, EncoderConfig
-from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
-from xdistil.models.folders import load_model, save_model
+from xdistil.models.families.bert import Encoder, EncoderConfig
+from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
+from xdistil.models.hf.folder import load_model, save_model
 
 Case = dict[str, bytes]  # the content of each file
 Arc = tuple[str, int, int]  # file, the line before, the line

@@ -40,11 +40,11 @@ from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.pieces import Pieces, cut_pieces
 from xdistil.deploy.jax_backend import JaxModel, open_model
 from xdistil.deploy.predictor import load
-from xdistil.models.bert import Encoder, EncoderConfig
-from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
-from xdistil.models.folders import Model
+from xdistil.models.families.bert import Encoder, EncoderConfig
+from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.forward import predict_batch
-from xdistil.models.structs import Params
+from xdistil.models.hf.folder import Model
+from xdistil.models.types import Params
 
 LENGTH = 32  # pieces of the longest sentence, as in the paper
 SIZES = {"32 at once": 32, "single": 1}

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xdistil.data.pieces import Pieces
-from xdistil.models.structs import Batch
+from xdistil.models.types import Batch
 
 LEAST_SECONDS = 0.1  # of a turn, so that a switch of turns costs little
 FEWEST_ROUNDS = 5  # however short the time

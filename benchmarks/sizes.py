@@ -18,9 +18,9 @@ from measure import add_output, print_table, write_result
 from xdistil.data.examples import Task
 from xdistil.deploy.graphs.model import build_graph
 from xdistil.deploy.quantize import choose_int8, list_weights, write_candidate
-from xdistil.models.bert import Encoder, EncoderConfig
-from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
-from xdistil.models.student import count_parameters
+from xdistil.models.families.bert import Encoder, EncoderConfig
+from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
+from xdistil.models.types import count_parameters
 
 TASK = Task("tagging", ("O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER"))
 MBERT = EncoderConfig(vocabulary_size=119_547)  # whose other sizes are the defaults, BERT-base's

@@ -53,8 +53,8 @@ from steps import (
 
 from xdistil.data import batches
 from xdistil.data.pieces import Pieces
-from xdistil.models.bert import Encoder, EncoderConfig
-from xdistil.models.folders import load_model
+from xdistil.models.families.bert import Encoder, EncoderConfig
+from xdistil.models.hf.folder import load_model
 from xdistil.models.student import design_student
 from xdistil.runtime.mesh import make_mesh
 from xdistil.runtime.process import ask_for_huge_pages

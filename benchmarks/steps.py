@@ -57,12 +57,12 @@ from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
 from xdistil.distill.step import init_state, train_step
 from xdistil.distill.teacher import arrange_signals, signal_names
 from xdistil.finetuning import find_pieces
-from xdistil.models.bert import Encoder, EncoderConfig
-from xdistil.models.compress import trim_model
-from xdistil.models.folders import Model
+from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.forward import Wanted, compute_signals
-from xdistil.models.structs import Batch, Params
+from xdistil.models.hf.folder import Model
 from xdistil.models.student import design_student
+from xdistil.models.trim import trim_model
+from xdistil.models.types import Batch, Params
 from xdistil.runtime.mesh import make_mesh, replicate, shard_rows
 from xdistil.runtime.process import ask_for_huge_pages
 

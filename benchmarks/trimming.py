@@ -32,9 +32,9 @@ from xdistil.data.packing import fill_batch, pack
 from xdistil.data.pieces import cut_pieces
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
 from xdistil.data.trimming import choose_pieces, count_tokens
-from xdistil.models.bert import Encoder, EncoderConfig
-from xdistil.models.folders import load_model, save_model
-from xdistil.models.trimmed import measure_folder, open_whole, save_trimmed
+from xdistil.models.families.bert import Encoder, EncoderConfig
+from xdistil.models.hf.folder import load_model, save_model
+from xdistil.models.hf.trim_folder import measure_folder, open_whole, save_trimmed
 
 ENDLESS = 1 << 30  # a length in pieces that no text reaches
 LEAST_COUNTS = (1, 2, 5, 10)

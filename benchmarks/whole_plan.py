@@ -53,7 +53,7 @@ from watch import CHECKPOINTS, REST, START, Cost, read_phases, run_watched
 from xdistil.config import Data
 from xdistil.data.corpus import read_corpus
 from xdistil.data.tokenizer import load_tokenizer
-from xdistil.models.folders import Model, load_model
+from xdistil.models.hf.folder import Model, load_model
 from xdistil.models.student import design_student
 from xdistil.runtime.process import ask_for_huge_pages
 

@@ -21,7 +21,7 @@ from xdistil.distill.step import Recipe, init_state, train_step
 from xdistil.distill.plan import list_groups, split_params
 from xdistil.mesh import shard_rows, spread
 from xdistil.models.forward import predict_rows
-from xdistil.models.structs import Signals
+from xdistil.models.types import Signals
 
 jax.config.update("jax_disable_most_optimizations", True)
 folder, devices, shards = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

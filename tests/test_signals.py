@@ -25,7 +25,7 @@ from xdistil.describe import describe
 from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score
 from xdistil.flow import run
-from xdistil.models.folders import load_model
+from xdistil.models.hf.folder import load_model
 from xdistil.runtime.run_log import Journal
 
 LABELS = ("O", "B-PER", "B-LOC")

@@ -25,7 +25,7 @@ from xdistil.evaluation.report import describe_outcome, render_console
 from xdistil.fingerprints import claim_inputs, fingerprint_inputs
 from xdistil.flow import run
 from xdistil.inspection import inspect_folder
-from xdistil.models.folders import load_model
+from xdistil.models.hf.folder import load_model
 from xdistil.prepare import prepare
 from xdistil.runtime.run_log import Journal
 from xdistil.runtime.workdir import claim_workdir

@@ -33,7 +33,7 @@ from xdistil.deploy.predictor import load
 from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score
 from xdistil.flow import run
-from xdistil.models.folders import load_model
+from xdistil.models.hf.folder import load_model
 from xdistil.prepare import Prepared, prepare
 from xdistil.runtime.run_log import Journal
 from xdistil.setting import Setting

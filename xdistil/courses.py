@@ -9,8 +9,8 @@ from xdistil.distill.course import Course, Leg, Source
 from xdistil.distill.loop import Outcome, run_plan
 from xdistil.distill.teacher import Reader
 from xdistil.evaluation import metrics
-from xdistil.models.folders import Model
-from xdistil.models.structs import Params
+from xdistil.models.hf.folder import Model
+from xdistil.models.types import Params
 from xdistil.prepare import Texts
 from xdistil.runtime.mesh import replicate, spread
 from xdistil.setting import Setting

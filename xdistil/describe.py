@@ -14,9 +14,10 @@ from xdistil.distill.routes import describe_route
 from xdistil.evaluation.formatting import align
 from xdistil.legs import plan_routes
 from xdistil.meeting import settle_start
-from xdistil.models.bilstm import BiLSTM
-from xdistil.models.student import count_parameters, find_start
+from xdistil.models.families.bilstm import BiLSTM
+from xdistil.models.student import find_start
 from xdistil.models.transplant import count_shared
+from xdistil.models.types import count_parameters
 from xdistil.prepare import Prepared, Texts, find_texts, prepare
 from xdistil.tuning import describe_head
 

@@ -16,9 +16,9 @@ from xdistil.courses import make_course, run_course, score_texts, without_signal
 from xdistil.data.pieces import Pieces
 from xdistil.data.trimming import renumber
 from xdistil.distill.course import Leg, Source
-from xdistil.models.compress import put_back, trim_model
-from xdistil.models.folders import Transformer
-from xdistil.models.structs import Params
+from xdistil.models.hf.folder import Transformer
+from xdistil.models.trim import put_back, trim_model
+from xdistil.models.types import Params
 from xdistil.prepare import Texts, find_texts
 from xdistil.runtime.mesh import spread
 from xdistil.scoring import warn_if_hopeless

@@ -22,8 +22,8 @@ from xdistil.evaluation.formatting import (
 )
 from xdistil.evaluation.metrics import MAIN_SCORE
 from xdistil.evaluation.report import render_console, tabulate_gaps
-from xdistil.models.folders import load_model
-from xdistil.models.student import count_parameters
+from xdistil.models.hf.folder import load_model
+from xdistil.models.types import count_parameters
 from xdistil.runtime.workdir import read_results
 from xdistil.scoring import measure_bytes
 

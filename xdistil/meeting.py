@@ -13,7 +13,7 @@ from xdistil.data.signals import SignalFolder
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.vocabulary import train_wordpiece
 from xdistil.errors import InputError
-from xdistil.models.bert import EncoderConfig
+from xdistil.models.families.bert import EncoderConfig
 
 _LOSSES = ("representation", "logits", "labels")  # those that look at one piece at a time
 

@@ -31,13 +31,13 @@ from xdistil.distill.recipes import PlannedStage, check_teacher, plan_stages, wa
 from xdistil.distill.teacher import signal_names
 from xdistil.errors import InputError
 from xdistil.meeting import check_losses, choose_tokenizer, settle_start, shape_of
-from xdistil.models.bert import Encoder, EncoderConfig
-from xdistil.models.bilstm import BiLSTM
-from xdistil.models.compress import trim_model
-from xdistil.models.folders import Model, Transformer, check_rows, load_model
+from xdistil.models.families.bert import Encoder, EncoderConfig
+from xdistil.models.families.bilstm import BiLSTM
+from xdistil.models.hf.folder import Model, Transformer, check_rows, load_model
 from xdistil.models.kept_layers import choose_layers, make_of_layers
-from xdistil.models.structs import Params
 from xdistil.models.student import check_width, design_student, with_dropout
+from xdistil.models.trim import trim_model
+from xdistil.models.types import Params
 from xdistil.ready_teacher import check_classes, find_task, is_ready
 from xdistil.tuning import check_start, open_before, open_start, tunes_alone
 

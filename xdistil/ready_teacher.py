@@ -4,8 +4,8 @@ from xdistil import config
 from xdistil.data.examples import Task
 from xdistil.data.tags import is_tag
 from xdistil.errors import InputError, show
-from xdistil.models.folders import read_task
-from xdistil.models.labels import list_labels
+from xdistil.models.hf.folder import read_task
+from xdistil.models.hf.head import list_labels
 
 
 def is_ready(teacher: config.Teacher) -> bool:

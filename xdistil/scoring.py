@@ -16,9 +16,9 @@ from xdistil.evaluation import metrics
 from xdistil.evaluation.gazetteer import tag_with_names
 from xdistil.evaluation.report import HELD_OUT
 from xdistil.evaluation.speed import Runner, measure_speed
-from xdistil.models.folders import Loaded, load_model
-from xdistil.models.hub import find_folder
-from xdistil.models.student import count_parameters
+from xdistil.models.hf.folder import Loaded, load_model
+from xdistil.models.hf.hub import find_folder
+from xdistil.models.types import count_parameters
 from xdistil.prepare import Texts
 from xdistil.runtime.mesh import replicate, spread
 from xdistil.setting import Setting

@@ -12,8 +12,8 @@ from xdistil.config import Experiment
 from xdistil.data.examples import Task
 from xdistil.deploy.predictor import Labeller, load
 from xdistil.errors import InputError
-from xdistil.models.folders import Loaded, draw_head, is_output, load_model, read_task
-from xdistil.models.labels import check_answers, list_labels
+from xdistil.models.hf.folder import Loaded, draw_head, is_output, load_model, read_task
+from xdistil.models.hf.head import check_answers, list_labels
 
 
 def tunes_alone(experiment: Experiment) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.models.test_trimmed import write_folder
+from tests.models.hf.test_trim_folder import write_folder
 from xdistil.cli.trim import main
 from xdistil.data.tokenizer import load_tokenizer
 
@@ -165,7 +165,7 @@ def test_a_model_without_its_tokenizers_unknown_piece_is_refused(folder, capsys)
 def test_a_folder_that_cannot_be_written_is_told_and_cleared_away(
     model, folder, capsys, monkeypatch
 ):
-    monkeypatch.setattr("xdistil.models.trimmed.os.rename", _fail)
+    monkeypatch.setattr("xdistil.models.hf.trim_folder.os.rename", _fail)
     assert trim(model, folder, "plain.txt") == 2
     assert "small cannot be written: " in capsys.readouterr().err
     assert not list(folder.glob("*small*")) + list(folder.glob(".*small*"))

@@ -13,11 +13,11 @@ from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.vocabulary import train_wordpiece
 from xdistil.deploy.predictor import Classifier, Tagger
 from xdistil.deploy.writers import write_tsv
-from xdistil.models.bert import Encoder, EncoderConfig
-from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
-from xdistil.models.deberta import Deberta, DebertaConfig
-from xdistil.models.folders import Model, save_model
-from xdistil.models.structs import Params
+from xdistil.models.families.bert import Encoder, EncoderConfig
+from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
+from xdistil.models.families.deberta import Deberta, DebertaConfig
+from xdistil.models.hf.folder import Model, save_model
+from xdistil.models.types import Params
 
 TAGGING = Task("tagging", ("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))
 CLASSES = Task("classification", ("bad", "fine", "good"))

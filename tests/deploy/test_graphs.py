@@ -28,11 +28,11 @@ from tests.models.samples import (
 )
 from xdistil.data.examples import Task
 from xdistil.deploy.graphs.model import build_graph
-from xdistil.models.bilstm import BiLSTM
-from xdistil.models.families import FAMILIES
-from xdistil.models.folders import Model
+from xdistil.models.families.bilstm import BiLSTM
+from xdistil.models.families.registry import FAMILIES
+from xdistil.models.hf.folder import Model
 from xdistil.models.onnx_graph import FLOAT16, INT8, quantize_rows
-from xdistil.models.structs import Batch
+from xdistil.models.types import Batch
 
 SHAPES = {
     "bilstm": BILSTM,

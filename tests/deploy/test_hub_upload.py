@@ -28,7 +28,7 @@ PROGRAM = """
 import contextlib, io, json, os, sys
 import xdistil
 from xdistil.cli.main import main
-from xdistil.models.hub import find_card, find_exported, find_folder
+from xdistil.models.hf.hub import find_card, find_exported, find_folder
 pushes, name, text = json.loads(sys.argv[1])
 told = {"pushes": []}
 for arguments, token in pushes:

@@ -16,9 +16,9 @@ from xdistil.distill.course import Course, Leg, Source
 from xdistil.distill.loop import Outcome, run_plan
 from xdistil.distill.recipes import plan_stages, wanted_signals
 from xdistil.distill.teacher import Reader, params_fingerprint, signal_names
-from xdistil.models.bert import Encoder, EncoderConfig
-from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
-from xdistil.models.structs import Batch, Params
+from xdistil.models.families.bert import Encoder, EncoderConfig
+from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
+from xdistil.models.types import Batch, Params
 from xdistil.runtime.mesh import make_mesh, replicate
 from xdistil.runtime.preemption import Stop
 from xdistil.runtime.run_log import Journal

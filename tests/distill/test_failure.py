@@ -17,7 +17,7 @@ from xdistil.distill.failure import read_failure
 from xdistil.distill.plan import split_params
 from xdistil.distill.step import init_state, train_step
 from xdistil.errors import DivergenceError
-from xdistil.models.structs import Signals
+from xdistil.models.types import Signals
 
 STAGE = Stage(name="logits", loss="logits", epochs=4.0, lr=1e-2)
 

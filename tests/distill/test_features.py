@@ -21,7 +21,7 @@ from xdistil.distill.plan import HEAD, PROJECTION, list_groups, split_params
 from xdistil.distill.recipes import plan_stages
 from xdistil.distill.step import Recipe, init_state, train_step
 from xdistil.models.forward import Wanted, apply_model
-from xdistil.models.structs import Signals
+from xdistil.models.types import Signals
 
 LABELS = Signals(None, (), ())
 FEATURES = Wanted(hidden=(1,))  # what a BiLSTM's head reads

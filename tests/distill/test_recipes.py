@@ -9,7 +9,7 @@ from xdistil.config import Stage
 from xdistil.distill.plan import d42, v3
 from xdistil.distill.recipes import check_teacher, make_recipe, plan_stages, wanted_signals
 from xdistil.errors import InputError
-from xdistil.models import bert
+from xdistil.models.families import bert
 from xdistil.models.forward import Wanted
 
 TWELVE = replace(TEACHER, layers=12)

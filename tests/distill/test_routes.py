@@ -10,7 +10,7 @@ from xdistil.distill.routes import (
     estimate_route,
     settle_routes,
 )
-from xdistil.models.bert import Encoder, EncoderConfig
+from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.forward import Wanted
 
 SIGNALS = Wanted(logits=True, hidden=(4,))

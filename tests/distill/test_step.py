@@ -28,7 +28,7 @@ from xdistil.distill.step import (
     train_step,
 )
 from xdistil.models.forward import apply_model
-from xdistil.models.structs import Batch, Signals, Vectors
+from xdistil.models.types import Batch, Signals, Vectors
 
 WIDTH = 8  # of the small teacher
 

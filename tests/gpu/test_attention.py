@@ -7,8 +7,8 @@ import numpy as np
 
 from tests.models.samples import BERT, run
 from xdistil.models import layers
-from xdistil.models.bert import Encoder
-from xdistil.models.structs import Batch
+from xdistil.models.families.bert import Encoder
+from xdistil.models.types import Batch
 
 SHAPE = dataclasses.replace(
     BERT,

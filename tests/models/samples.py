@@ -10,19 +10,19 @@ from flax import traverse_util
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from xdistil.data.tokenizer import Tokenizer, make_tokenizer
-from xdistil.models.albert import AlbertConfig
-from xdistil.models.bilstm import BiLSTMConfig
-from xdistil.models.deberta import DebertaConfig
-from xdistil.models.distilbert import DistilBertConfig
-from xdistil.models.families import FAMILIES
-from xdistil.models.folders import Model
-from xdistil.models.gpt2 import GPT2Config
-from xdistil.models.modernbert import ModernBertConfig
-from xdistil.models.mpnet import MPNetConfig
-from xdistil.models.rembert import RemBertConfig
-from xdistil.models.shape import EncoderConfig
-from xdistil.models.structs import Batch, Output, Params
-from xdistil.models.transformer import Transformer
+from xdistil.models.encoder import Transformer
+from xdistil.models.encoder_config import EncoderConfig
+from xdistil.models.families.albert import AlbertConfig
+from xdistil.models.families.bilstm import BiLSTMConfig
+from xdistil.models.families.deberta import DebertaConfig
+from xdistil.models.families.distilbert import DistilBertConfig
+from xdistil.models.families.gpt2 import GPT2Config
+from xdistil.models.families.modernbert import ModernBertConfig
+from xdistil.models.families.mpnet import MPNetConfig
+from xdistil.models.families.registry import FAMILIES
+from xdistil.models.families.rembert import RemBertConfig
+from xdistil.models.hf.folder import Model
+from xdistil.models.types import Batch, Output, Params
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

@@ -18,9 +18,9 @@ from tests.models.samples import (
     run_with_dropout,
 )
 from xdistil.errors import InputError
-from xdistil.models.bilstm import BiLSTM, BiLSTMConfig, read_config, write_config
+from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig, read_config, write_config
 from xdistil.models.lstm import LSTM
-from xdistil.models.structs import Batch, Params
+from xdistil.models.types import Batch, Params
 
 MODEL = BiLSTM(BILSTM, classes=5)
 

@@ -11,7 +11,7 @@ from tests.models.samples import DEBERTA, make_segments
 from xdistil.config import Stage
 from xdistil.distill.plan import expand_plan, list_groups
 from xdistil.errors import InputError
-from xdistil.models.deberta import Deberta, _align, find_rows, read_config, write_config
+from xdistil.models.families.deberta import Deberta, _align, find_rows, read_config, write_config
 
 
 def test_config_reads_back_what_it_wrote() -> None:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xdistil.models.dropout import Dropout
+from xdistil.models.ops import Dropout
 
 
 def drop(rate, x, seed=0):

@@ -26,9 +26,9 @@ from tests.models.samples import (
     run_with_dropout,
 )
 from xdistil.errors import InputError
-from xdistil.models.bert import Encoder, EncoderConfig, read_config, write_config
-from xdistil.models.folders import Transformer, load_model
-from xdistil.models.structs import Batch, Output, Params
+from xdistil.models.families.bert import Encoder, EncoderConfig, read_config, write_config
+from xdistil.models.hf.folder import Transformer, load_model
+from xdistil.models.types import Batch, Output, Params
 
 RECORDED = [
     "bert_tagging",

@@ -33,9 +33,9 @@ from xdistil.config import Stage
 from xdistil.data.examples import Task
 from xdistil.distill.plan import expand_plan, list_groups
 from xdistil.errors import InputError
-from xdistil.models.families import FAMILIES
-from xdistil.models.folders import load_model, save_model
-from xdistil.models.shape import EncoderConfig
+from xdistil.models.encoder_config import EncoderConfig
+from xdistil.models.families.registry import FAMILIES
+from xdistil.models.hf.folder import load_model, save_model
 from xdistil.models.student import with_dropout
 
 TASK = Task("tagging", ("O", "B-PER", "I-PER"))

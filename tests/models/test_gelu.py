@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xdistil.models.gelu import gelu
+from xdistil.models.ops import gelu
 
 X = np.concatenate([np.linspace(-12, 12, 24001), [-1e30, -3e4, -0.0, 0.0, 3e4, 1e30]])
 

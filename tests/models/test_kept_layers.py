@@ -17,9 +17,9 @@ from tests.models.samples import (
     run,
 )
 from xdistil.errors import InputError
-from xdistil.models.bert import Encoder, EncoderConfig
+from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.kept_layers import choose_layers, cut_layers, keep_layers
-from xdistil.models.structs import Params
+from xdistil.models.types import Params
 
 
 @pytest.mark.parametrize(

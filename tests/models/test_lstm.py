@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
+from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
 
 SIZE = 70
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.models import samples
-from xdistil.models.shape import EncoderConfig
+from xdistil.models.encoder_config import EncoderConfig
 
 
 @pytest.mark.parametrize("kind", ["tagging", "classification"])

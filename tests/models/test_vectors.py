@@ -20,11 +20,11 @@ from tests.models.samples import (
     make_segments,
     pack_row,
 )
-from xdistil.models.bilstm import BiLSTM
+from xdistil.models.encoder_config import EncoderConfig
+from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.forward import Wanted, apply_model, compute_signals, hands_out_vectors
-from xdistil.models.shape import EncoderConfig
-from xdistil.models.structs import Vectors
-from xdistil.models.vectors import COLLECTION, hand_out_vectors, read_vectors
+from xdistil.models.layers import COLLECTION, hand_out_vectors, read_vectors
+from xdistil.models.types import Vectors
 
 PROJECTIONS = {
     "bert": ("query", "key", "value"),

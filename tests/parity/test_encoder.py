@@ -20,10 +20,10 @@ from tests.parity.witness import (
     make_segments,
     run_model,
 )
-from xdistil.models.deberta import DebertaConfig, find_rows
-from xdistil.models.folders import Loaded, load_model, save_model
-from xdistil.models.mpnet import find_buckets
-from xdistil.models.structs import Batch, Output
+from xdistil.models.families.deberta import DebertaConfig, find_rows
+from xdistil.models.families.mpnet import find_buckets
+from xdistil.models.hf.folder import Loaded, load_model, save_model
+from xdistil.models.types import Batch, Output
 
 TOLERANCE = 1e-4
 

@@ -9,8 +9,8 @@ import transformers
 from tests.models.samples import BILSTM, make_params, make_tiny_tokenizer
 from tests.parity.witness import LABELS
 from xdistil.data.examples import Task
-from xdistil.models.bilstm import BiLSTM
-from xdistil.models.folders import save_model
+from xdistil.models.families.bilstm import BiLSTM
+from xdistil.models.hf.folder import save_model
 
 
 def test_automodel_refuses_a_bilstm_whose_tokenizer_opens(tmp_path: Path) -> None:

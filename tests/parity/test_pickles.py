@@ -10,8 +10,8 @@ import torch
 from tests.parity.test_encoder import answer, assert_equal
 from tests.parity.witness import make_inputs, make_model, run_model
 from xdistil.errors import InputError
-from xdistil.models.folders import load_model
-from xdistil.models.pickles import read_pickle
+from xdistil.models.hf.folder import load_model
+from xdistil.models.hf.torch_pickle import read_pickle
 
 FLOATS = ("float64", "float32", "float16", "bfloat16")
 TYPES = (*FLOATS, "int64", "int32", "int16", "int8", "uint8", "bool", "complex64", "complex128")

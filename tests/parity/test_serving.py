@@ -19,7 +19,7 @@ from tests.deploy.folders import (
 from xdistil.data.examples import Example
 from xdistil.data.tokenizer import load_tokenizer
 from xdistil.data.vocabulary import train_wordpiece
-from xdistil.models.folders import save_model
+from xdistil.models.hf.folder import save_model
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
 from xdistil.data.pieces import cut_pieces
 from xdistil.data.signals import open_signals
-from xdistil.models.folders import save_model
+from xdistil.models.hf.folder import save_model
 
 SENTENCES = [("Anna", "went", "to", "New", "York"), ("Bob",), tuple(WORDS), ("slept", "and", "in")]
 PAIRS = [("Anna went", "Bob slept"), ("to New York", "while Lee stayed in Berlin")]

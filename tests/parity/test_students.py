@@ -23,12 +23,12 @@ from tests.parity.witness import AUTO, LABELS, make_model
 from xdistil.config import Student
 from xdistil.data.examples import Task
 from xdistil.distill import losses
-from xdistil.models.bert import EncoderConfig
-from xdistil.models.folders import load_model, save_model
+from xdistil.models.families.bert import EncoderConfig
 from xdistil.models.forward import Wanted, compute_signals
+from xdistil.models.hf.folder import load_model, save_model
 from xdistil.models.kept_layers import cut_layers, keep_layers
-from xdistil.models.structs import Batch
 from xdistil.models.student import design_student
+from xdistil.models.types import Batch
 
 TASK = Task("tagging", LABELS)
 NAMES = {"query": "queries", "key": "keys", "value": "values"}

@@ -10,8 +10,8 @@ import torch
 import transformers
 
 from tests.data.test_families import make_byte_bpe, make_unigram
+from tests.models.hf.test_trim_folder import PIECES, TEXTS, trim
 from tests.models.samples import make_wordpiece
-from tests.models.test_trimmed import PIECES, TEXTS, trim
 from xdistil.data.tokenizer import save_tokenizer
 
 SHAPE = {

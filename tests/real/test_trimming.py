@@ -17,7 +17,7 @@ from xdistil.data.packing import fill_batch, pack
 from xdistil.data.pieces import cut_pieces
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
 from xdistil.data.trimming import choose_pieces, count_tokens, trim_tokenizer
-from xdistil.models.compress import trim_model
+from xdistil.models.trim import trim_model
 
 TAGGING = Task("tagging", ("O",))
 TEXTS = Task("classification", ("O",))

@@ -88,8 +88,8 @@ def _trim(options: argparse.Namespace) -> str:
     # What is imported here takes a second: mistakes come before.
     from xdistil.data.tokenizer import load_tokenizer
     from xdistil.data.trimming import choose_pieces
-    from xdistil.models.hub import find_folder
-    from xdistil.models.trimmed import measure_folder, open_whole, save_trimmed
+    from xdistil.models.hf.hub import find_folder
+    from xdistil.models.hf.trim_folder import measure_folder, open_whole, save_trimmed
 
     folder, output = find_folder(options.model, options.revision), Path(options.output)
     whole = open_whole(folder, load_tokenizer(str(folder)))

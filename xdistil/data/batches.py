@@ -15,7 +15,7 @@ from xdistil.data.packing import Rows, fill_batch, gather_signal
 from xdistil.data.pieces import Pieces
 from xdistil.data.sampling import draw_rows
 from xdistil.data.stored import Signal
-from xdistil.models.structs import Batch
+from xdistil.models.types import Batch
 
 _PREFETCHED = 4  # batches made ahead of the step
 

@@ -19,7 +19,7 @@ from xdistil.data.sampling import share_rows
 from xdistil.data.stored import MapSignal, Signal
 from xdistil.data.words import label_pieces
 from xdistil.errors import InputError
-from xdistil.models.structs import Batch
+from xdistil.models.types import Batch
 
 _FREE = np.iinfo(np.int64).max
 

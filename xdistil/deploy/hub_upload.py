@@ -7,7 +7,7 @@ from xdistil.deploy.model_card import read_card
 from xdistil.deploy.onnx_export import FOLDER, QUANTIZED, WHOLE, check_packages
 from xdistil.deploy.predictor import load
 from xdistil.errors import InputError, show
-from xdistil.models.weights import WHOLE as MODEL
+from xdistil.models.hf.tensor_files import WHOLE as MODEL
 
 # Hidden files are what a write that was cut off left behind, or other programs' own.
 _HIDDEN = [".*", "*/.*"]

@@ -15,11 +15,11 @@ from xdistil.data.packing import Rows, pack
 from xdistil.data.pieces import Pieces
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.deploy.preprocessing import read_input
-from xdistil.models.bilstm import BiLSTM
-from xdistil.models.folders import Model, check_rows, load_model
+from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.forward import Wanted, compute_signals, iterate_batches
-from xdistil.models.labels import check_answers
-from xdistil.models.structs import Params
+from xdistil.models.hf.folder import Model, check_rows, load_model
+from xdistil.models.hf.head import check_answers
+from xdistil.models.types import Params
 
 log = logging.getLogger("xdistil")
 

@@ -8,7 +8,7 @@ import re
 import huggingface_hub
 
 from xdistil.config import LICENSE, Experiment
-from xdistil.models.hub import find_card
+from xdistil.models.hf.hub import find_card
 
 _KEYS = ("license", "license_name", "license_link")  # of a card's YAML
 

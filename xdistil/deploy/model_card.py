@@ -30,7 +30,7 @@ from xdistil.evaluation.report import (
     scored_split,
     tabulate_gaps,
 )
-from xdistil.models.bilstm import MODEL_TYPE
+from xdistil.models.families.bilstm import MODEL_TYPE
 from xdistil.runtime.json_io import read_json
 
 _PIPELINES = {"tagging": "token-classification", "classification": "text-classification"}

@@ -19,8 +19,8 @@ from xdistil.data.tokenizer import Tokenizer, open_tokenizer
 from xdistil.data.words import find_words, name_classes
 from xdistil.deploy.preprocessing import RECORD, read_input
 from xdistil.errors import InputError, show
-from xdistil.models.hub import find_exported
-from xdistil.models.labels import check_answers, read_head
+from xdistil.models.hf.head import check_answers, read_head
+from xdistil.models.hf.hub import find_exported
 from xdistil.runtime.json_io import read_json
 
 if TYPE_CHECKING:

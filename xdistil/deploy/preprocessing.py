@@ -5,7 +5,7 @@ from typing import Any
 from xdistil.config import Data
 from xdistil.data.tags import SCHEMES
 from xdistil.errors import InputError, show
-from xdistil.models.fields import check_size
+from xdistil.models.config_fields import check_size
 
 _LONGEST = 512  # pieces in a row where the folder does not say
 RECORD = "xdistil"  # the key of config.json under which the input's shape is kept

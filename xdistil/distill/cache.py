@@ -38,9 +38,9 @@ from xdistil.data.stored import (
 from xdistil.data.words import Words
 from xdistil.distill.teacher import Reader, name_signals, signal_names
 from xdistil.errors import InputError
-from xdistil.models.folders import Transformer
 from xdistil.models.forward import Wanted, iterate_batches
-from xdistil.models.structs import Vectors
+from xdistil.models.hf.folder import Transformer
+from xdistil.models.types import Vectors
 from xdistil.runtime.mesh import agree, fetch_own_rows, own_share, shard_rows, wait_for_all
 
 log = logging.getLogger("xdistil")

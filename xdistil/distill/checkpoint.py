@@ -17,7 +17,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from xdistil.distill.step import TrainState
-from xdistil.models.structs import Params
+from xdistil.models.types import Params
 
 log = logging.getLogger("xdistil")
 

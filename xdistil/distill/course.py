@@ -21,7 +21,7 @@ from xdistil.distill.plan import SIDE
 from xdistil.distill.recipes import PlannedStage
 from xdistil.distill.teacher import Reader, signal_names
 from xdistil.models.forward import Wanted
-from xdistil.models.structs import Params
+from xdistil.models.types import Params
 from xdistil.runtime.preemption import Stop
 
 LEAST_STEPS_BETWEEN_EVALUATIONS = 50  # where an epoch is shorter than that

@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from xdistil.config import Stage
 from xdistil.errors import InputError
-from xdistil.models.structs import Params
+from xdistil.models.types import Params
 
 HEAD, PROJECTION, BILSTM = "head", "projection", "bilstm"
 POSITIONS, EMBEDDINGS = "positions", "embeddings"

@@ -17,10 +17,10 @@ from xdistil.distill.plan import (
 )
 from xdistil.distill.step import Recipe
 from xdistil.errors import InputError
-from xdistil.models.bert import EncoderConfig
-from xdistil.models.bilstm import BiLSTM
-from xdistil.models.folders import Model, Transformer
+from xdistil.models.families.bert import EncoderConfig
+from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.forward import Wanted, hands_out_vectors
+from xdistil.models.hf.folder import Model, Transformer
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ import optax
 from xdistil.distill import losses
 from xdistil.distill.losses import Tally
 from xdistil.distill.plan import SIDE, merge_params
-from xdistil.models.bilstm import BiLSTM
-from xdistil.models.folders import Model
+from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.forward import apply_model
-from xdistil.models.products import multiply
-from xdistil.models.structs import Array, Batch, Output, Params, Signals
+from xdistil.models.hf.folder import Model
+from xdistil.models.ops import multiply
+from xdistil.models.types import Array, Batch, Output, Params, Signals
 
 
 @dataclass(frozen=True)

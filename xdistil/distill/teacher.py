@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from xdistil.models.folders import Model
 from xdistil.models.forward import Wanted, compute_signals
-from xdistil.models.structs import Array, Batch, Params, Signals, Vectors
+from xdistil.models.hf.folder import Model
+from xdistil.models.types import Array, Batch, Params, Signals, Vectors
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from xdistil.distill.step import TrainState, eval_step, train_step
 from xdistil.distill.teacher import Reader, arrange_signals, params_fingerprint, signal_names
 from xdistil.errors import DivergenceError, InputError, StoppedError
 from xdistil.models.forward import Wanted, iterate_batches
-from xdistil.models.structs import Batch, Params, Signals
+from xdistil.models.types import Batch, Params, Signals
 from xdistil.runtime.mesh import agree, own_share, shard_rows
 from xdistil.runtime.run_log import Journal
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from xdistil.data.pieces import Pieces
 from xdistil.models.forward import predict_batch
-from xdistil.models.structs import Batch, Params
+from xdistil.models.types import Batch, Params
 
 BATCH = 32  # sentences, and the shortest row in pieces: the paper's setting
 _BATCHES = 8  # that the rounds go through

@@ -12,9 +12,9 @@ from jax.sharding import Mesh
 
 from xdistil.data.packing import Rows, fill_batch
 from xdistil.data.pieces import Pieces
-from xdistil.models.folders import Model
-from xdistil.models.structs import Array, Batch, Output, Params, Signals
-from xdistil.models.vectors import COLLECTION, read_vectors
+from xdistil.models.hf.folder import Model
+from xdistil.models.layers import COLLECTION, read_vectors
+from xdistil.models.types import Array, Batch, Output, Params, Signals
 from xdistil.runtime.mesh import fetch_rows, own_share, shard_rows
 
 

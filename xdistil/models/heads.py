@@ -9,8 +9,7 @@ from collections.abc import Callable
 import jax
 from flax import linen as nn
 
-from xdistil.models.dropout import Dropout
-from xdistil.models.products import Dense
+from xdistil.models.ops import Dense, Dropout
 
 
 class Pooler(nn.Module):

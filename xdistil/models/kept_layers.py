@@ -9,9 +9,9 @@ import numpy as np
 from flax import traverse_util
 
 from xdistil.errors import InputError
-from xdistil.models.compress import trim_model
-from xdistil.models.structs import Params
-from xdistil.models.transformer import Transformer
+from xdistil.models.encoder import Transformer
+from xdistil.models.trim import trim_model
+from xdistil.models.types import Params
 
 
 def choose_layers(text: str, layers: int) -> tuple[int, ...]:

@@ -3,17 +3,20 @@
 Letters: B rows, T row length in pieces, D width, H heads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax import traverse_util
 
-from xdistil.models.dropout import Dropout
-from xdistil.models.products import Dense, multiply
-from xdistil.models.shape import ACTIVATIONS, EncoderConfig
-from xdistil.models.structs import Batch
+from xdistil.models.encoder_config import ACTIVATIONS, EncoderConfig
+from xdistil.models.ops import Dense, Dropout, multiply
+from xdistil.models.types import Batch, Params, Vectors
+
+COLLECTION = "intermediates"  # which Flax leaves out of what it initializes
+_NAME = "vectors"
 
 
 def attend(
@@ -266,3 +269,38 @@ class PostNormLayer(nn.Module):
     ) -> tuple[jax.Array, jax.Array | None]:
         """The family's self-attention, normed: f[B,T,D] -> f[B,T,D], and its maps f[B,H,T,T]."""
         raise NotImplementedError  # every family has its own
+
+
+def draw_params(model: nn.Module, key: jax.Array) -> Params:
+    """Fresh float32 parameters, drawn with `key` by the initializers of the model's parts."""
+    row = jnp.zeros((1, 1), jnp.int32)
+    batch = Batch(row, row, row, row, row, row > 0)
+    return jax.jit(model.init)(key, batch)["params"]
+
+
+def hand_out_vectors(
+    attention: nn.Module, queries: jax.Array, keys: jax.Array, values: jax.Array
+) -> None:
+    """Hands out a layer's vectors, f[B,T,D] or by heads f[B,T,H,D/H], before any scaling.
+
+    Args:
+        attention: the module that calls. Where it is one of several, the first number in its path
+            is the layer's; one module that is called for several layers hands out in their order.
+    """
+    each = (vectors.reshape(*vectors.shape[:2], -1) for vectors in (queries, keys, values))
+    attention.sow(COLLECTION, _NAME, Vectors(*each))
+
+
+def read_vectors(collections: Mapping[str, Any]) -> tuple[Vectors, ...]:
+    """What the layers handed out, in their order; empty for a model that hands out nothing.
+
+    Args:
+        collections: the mutable collections that the model was applied with, as it left them.
+    """
+    found = traverse_util.flatten_dict(collections.get(COLLECTION, {}))
+    by_layer = {
+        tuple(int(part) for part in path if part.isdecimal()): handed
+        for path, handed in found.items()
+        if path[-1] == _NAME
+    }
+    return tuple(vectors for layer in sorted(by_layer) for vectors in by_layer[layer])

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from xdistil.models.products import multiply
+from xdistil.models.ops import multiply
 
 Both = tuple[jax.Array, ...]  # of the forward and the backward direction
 

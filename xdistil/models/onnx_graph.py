@@ -8,7 +8,7 @@ import onnx
 from flax import traverse_util
 from onnx import TensorProto, helper, numpy_helper
 
-from xdistil.models.structs import Params
+from xdistil.models.types import Params
 
 IDS, MASK, TYPES, LOGITS = "input_ids", "attention_mask", "token_type_ids", "logits"
 OPSET = 20  # with Gelu; ONNX Runtime knows it since 1.17

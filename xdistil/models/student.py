@@ -11,11 +11,11 @@ from xdistil.data.examples import Task
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.data.vectors import WordVectors
 from xdistil.errors import InputError
-from xdistil.models.bert import Encoder, EncoderConfig
-from xdistil.models.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.compress import pca_embeddings, svd_embeddings
-from xdistil.models.folders import Model
-from xdistil.models.structs import Params
+from xdistil.models.families.bert import Encoder, EncoderConfig
+from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
+from xdistil.models.hf.folder import Model
+from xdistil.models.types import Params
 
 
 def design_student(
@@ -153,10 +153,3 @@ def with_dropout(model: Model, dropout: float) -> Model:
     """The same model with another dropout rate everywhere."""
     rates: Any = {field.name: dropout for field in fields(model.config) if "dropout" in field.name}
     return model.clone(config=replace(model.config, **rates))
-
-
-def count_parameters(params: Params) -> dict[str, int]:
-    """`total` numbers in the parameters, and those of the word `embeddings` among them."""
-    total = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params))
-    embeddings = int(np.size(params["embeddings"]["word_embeddings"]["embedding"]))
-    return {"total": total, "embeddings": embeddings}

@@ -10,7 +10,7 @@ import numpy as np
 from tokenizers import decoders
 
 from xdistil.data.tokenizer import Tokenizer
-from xdistil.models.structs import Array
+from xdistil.models.types import Array
 
 _ROLES = ("cls", "sep", "pad", "unk", "mask", "bos", "eos")
 _SAME = {"cls": "bos", "bos": "cls", "sep": "eos", "eos": "sep"}  # one thing, named by families

@@ -1,7 +1,7 @@
 """ALBERT as a graph: its layers share their weights in the file as well."""
 
 from xdistil.deploy.graphs.bert import attend, embed
-from xdistil.models.albert import AlbertConfig
+from xdistil.models.families.albert import AlbertConfig
 from xdistil.models.onnx_graph import Graph
 
 

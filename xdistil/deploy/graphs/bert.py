@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xdistil.models.bert import EncoderConfig
+from xdistil.models.families.bert import EncoderConfig
 from xdistil.models.onnx_graph import IDS, MASK, TYPES, Graph
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import TensorProto
 
-from xdistil.models.bilstm import BiLSTMConfig
+from xdistil.models.families.bilstm import BiLSTMConfig
 from xdistil.models.onnx_graph import IDS, MASK, Graph
 
 _EMBEDDINGS = "embeddings.word_embeddings.embedding"

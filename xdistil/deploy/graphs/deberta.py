@@ -3,7 +3,7 @@
 import numpy as np
 
 from xdistil.deploy.graphs import bert
-from xdistil.models.deberta import DebertaConfig, find_rows
+from xdistil.models.families.deberta import DebertaConfig, find_rows
 from xdistil.models.onnx_graph import IDS, MASK, Graph
 
 

@@ -1,7 +1,7 @@
 """DistilBERT as a graph."""
 
 from xdistil.deploy.graphs.bert import attend, embed
-from xdistil.models.distilbert import DistilBertConfig
+from xdistil.models.families.distilbert import DistilBertConfig
 from xdistil.models.onnx_graph import Graph
 
 

@@ -1,7 +1,7 @@
 """GPT-2 as a graph: every piece sees those before it, and a text's class is read at its last."""
 
 from xdistil.deploy.graphs.bert import add_positions, weigh_joint
-from xdistil.models.gpt2 import GPT2Config
+from xdistil.models.families.gpt2 import GPT2Config
 from xdistil.models.onnx_graph import IDS, MASK, Graph
 
 

@@ -14,19 +14,18 @@ from xdistil.deploy.graphs.modernbert import add_modernbert
 from xdistil.deploy.graphs.mpnet import add_mpnet
 from xdistil.deploy.graphs.rembert import add_rembert
 from xdistil.errors import InputError
-from xdistil.models.albert import Albert
-from xdistil.models.bert import Encoder
-from xdistil.models.bilstm import BiLSTM
-from xdistil.models.deberta import Deberta
-from xdistil.models.distilbert import DistilBert
-from xdistil.models.folders import Model
-from xdistil.models.gpt2 import GPT2
-from xdistil.models.modernbert import ModernBert
-from xdistil.models.mpnet import MPNet
+from xdistil.models.families.albert import Albert
+from xdistil.models.families.bert import Encoder
+from xdistil.models.families.bilstm import BiLSTM
+from xdistil.models.families.deberta import Deberta
+from xdistil.models.families.distilbert import DistilBert
+from xdistil.models.families.gpt2 import GPT2
+from xdistil.models.families.modernbert import ModernBert
+from xdistil.models.families.mpnet import MPNet
+from xdistil.models.families.rembert import RemBert
+from xdistil.models.hf.folder import Model
 from xdistil.models.onnx_graph import Graph
-from xdistil.models.rembert import RemBert
-from xdistil.models.structs import Params
-from xdistil.models.student import count_parameters
+from xdistil.models.types import Params, count_parameters
 
 # How each family is written: its way from the inputs to the logits.
 _FAMILIES: dict[type, Any] = {

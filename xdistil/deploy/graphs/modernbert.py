@@ -4,7 +4,7 @@ import numpy as np
 from onnx import TensorProto
 
 from xdistil.deploy.graphs.bert import weigh
-from xdistil.models.modernbert import ModernBertConfig
+from xdistil.models.families.modernbert import ModernBertConfig
 from xdistil.models.onnx_graph import IDS, MASK, Graph
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from xdistil.deploy.graphs.bert import add_feed_forward, attend, embed
-from xdistil.models.mpnet import MPNetConfig, find_buckets
+from xdistil.models.families.mpnet import MPNetConfig, find_buckets
 from xdistil.models.onnx_graph import Graph
 
 _WIDEST = 256  # pieces; from half of it on all distances have one bucket

@@ -1,8 +1,8 @@
 """RemBERT as a graph."""
 
 from xdistil.deploy.graphs.bert import add_layers, embed
+from xdistil.models.families.rembert import RemBertConfig
 from xdistil.models.onnx_graph import Graph
-from xdistil.models.rembert import RemBertConfig
 
 
 def add_rembert(graph: Graph, config: RemBertConfig, task_kind: str) -> tuple[str, list[str]]:

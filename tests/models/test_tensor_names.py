@@ -5,9 +5,9 @@ import pytest
 from flax import traverse_util
 
 from tests.models.samples import CONFIGS, make_encoder
-from xdistil.models.families import FAMILIES
-from xdistil.models.names import BUFFERS, PRETRAINING, Path
-from xdistil.models.shape import EncoderConfig
+from xdistil.models.encoder_config import EncoderConfig
+from xdistil.models.families.registry import FAMILIES
+from xdistil.models.tensor_names import BUFFERS, PRETRAINING, Path
 
 
 def write(model_type: str, path: str) -> str:

@@ -14,22 +14,22 @@ from flax import linen as nn
 
 from xdistil.errors import InputError
 from xdistil.models import heads
-from xdistil.models.dropout import Dropout
-from xdistil.models.fields import check_fixed, read_field
+from xdistil.models.config_fields import check_fixed, read_field
+from xdistil.models.encoder import Maps, States, Transformer
+from xdistil.models.encoder_config import KEYS, EncoderConfig, check_shape, read_shape, write_shape
 from xdistil.models.layers import (
     Embeddings,
     activate,
     attend,
     dense,
+    hand_out_vectors,
     layer_norm,
     normal,
     project,
 )
-from xdistil.models.names import Names
-from xdistil.models.shape import KEYS, EncoderConfig, check_shape, read_shape, write_shape
-from xdistil.models.structs import Batch
-from xdistil.models.transformer import Maps, States, Transformer
-from xdistil.models.vectors import hand_out_vectors
+from xdistil.models.ops import Dropout
+from xdistil.models.tensor_names import Names
+from xdistil.models.types import Batch
 
 MODEL_TYPE = "albert"
 NAMES = Names(

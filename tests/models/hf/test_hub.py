@@ -11,13 +11,13 @@ import pytest
 
 from tests.models.samples import FIXTURES
 from xdistil.errors import InputError
-from xdistil.models.hub import find_folder
+from xdistil.models.hf.hub import find_folder
 
 # The hub's client reads its environment when it is imported: hence a process of its own.
 PROGRAM = """
 import json, sys
 from xdistil.errors import InputError
-from xdistil.models.hub import find_folder
+from xdistil.models.hf.hub import find_folder
 answers = []
 for name, revision in json.loads(sys.argv[1]):
     try:
@@ -44,7 +44,7 @@ def ask(cache: Path, *questions: tuple[str, str]) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(questions)],
         env=environment,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=True,

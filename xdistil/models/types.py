@@ -49,3 +49,10 @@ class Signals(NamedTuple):
     features: Array | None = None  # f[B,T,F] what the student's own frozen encoder hands its head
     vectors: tuple[Vectors, ...] = ()  # of the layers of its relation map, in that order
     present: Array | None = None  # bool[B,T] where there are values; None: wherever a loss looks
+
+
+def count_parameters(params: Params) -> dict[str, int]:
+    """`total` numbers in the parameters, and those of the word `embeddings` among them."""
+    total = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params))
+    embeddings = int(np.size(params["embeddings"]["word_embeddings"]["embedding"]))
+    return {"total": total, "embeddings": embeddings}

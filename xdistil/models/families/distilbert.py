@@ -12,22 +12,22 @@ import jax
 from flax import linen as nn
 
 from xdistil.models import heads
-from xdistil.models.dropout import Dropout
-from xdistil.models.fields import read_field
+from xdistil.models.config_fields import read_field
+from xdistil.models.encoder import Maps, Stack, States, Transformer
+from xdistil.models.encoder_config import EncoderConfig, check_shape, read_shape, write_shape
 from xdistil.models.layers import (
     Embeddings,
     FeedForward,
     attend,
     dense,
+    hand_out_vectors,
     layer_norm,
     normal,
     project,
 )
-from xdistil.models.names import Names
-from xdistil.models.shape import EncoderConfig, check_shape, read_shape, write_shape
-from xdistil.models.structs import Batch
-from xdistil.models.transformer import Maps, Stack, States, Transformer
-from xdistil.models.vectors import hand_out_vectors
+from xdistil.models.ops import Dropout
+from xdistil.models.tensor_names import Names
+from xdistil.models.types import Batch
 
 MODEL_TYPE = "distilbert"
 NAMES = Names(

@@ -14,13 +14,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from xdistil.models.dropout import Dropout
-from xdistil.models.fields import check_rate, check_size
-from xdistil.models.fresh import draw_params
-from xdistil.models.gelu import gelu
+from xdistil.models.config_fields import check_rate, check_size
+from xdistil.models.layers import draw_params
 from xdistil.models.lstm import LSTM
-from xdistil.models.products import Dense
-from xdistil.models.structs import Batch, Output, Params
+from xdistil.models.ops import Dense, Dropout, gelu
+from xdistil.models.types import Batch, Output, Params
 
 MODEL_TYPE = "xdistil_bilstm"
 

@@ -14,22 +14,22 @@ import numpy as np
 from flax import linen as nn
 
 from xdistil.models import heads
-from xdistil.models.dropout import Dropout
-from xdistil.models.fields import check_fixed
+from xdistil.models.config_fields import check_fixed
+from xdistil.models.encoder import Layers, Maps, States, Transformer
+from xdistil.models.encoder_config import KEYS, EncoderConfig, check_shape, read_shape, write_shape
 from xdistil.models.layers import (
     Embeddings,
     PostNormLayer,
     attend,
     dense,
+    hand_out_vectors,
     layer_norm,
     normal,
     project,
 )
-from xdistil.models.names import Names
-from xdistil.models.shape import KEYS, EncoderConfig, check_shape, read_shape, write_shape
-from xdistil.models.structs import Batch
-from xdistil.models.transformer import Layers, Maps, States, Transformer
-from xdistil.models.vectors import hand_out_vectors
+from xdistil.models.ops import Dropout
+from xdistil.models.tensor_names import Names
+from xdistil.models.types import Batch
 
 MODEL_TYPE = "mpnet"
 NAMES = Names("mpnet")

@@ -12,7 +12,7 @@ import safetensors
 from flax import serialization, traverse_util
 
 from xdistil.errors import InputError, show, show_name
-from xdistil.models.pickles import read_pickle
+from xdistil.models.hf.torch_pickle import read_pickle
 from xdistil.runtime.json_io import read_json
 
 WHOLE = "model.safetensors"

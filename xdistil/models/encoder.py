@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from xdistil.models.dropout import Dropout
-from xdistil.models.fresh import draw_params
-from xdistil.models.layers import dense
-from xdistil.models.shape import EncoderConfig
-from xdistil.models.structs import Batch, Output, Params
+from xdistil.models.encoder_config import EncoderConfig
+from xdistil.models.layers import dense, draw_params
+from xdistil.models.ops import Dropout
+from xdistil.models.types import Batch, Output, Params
 
 States = tuple[jax.Array, ...]
 Maps = tuple[jax.Array | None, ...]

@@ -17,19 +17,9 @@ from flax import linen as nn
 
 from xdistil.errors import InputError, show
 from xdistil.models import heads
-from xdistil.models.dropout import Dropout
-from xdistil.models.fields import check_fixed, read_field
-from xdistil.models.layers import (
-    PostNormLayer,
-    SelfOutput,
-    dense,
-    embed,
-    layer_norm,
-    normal,
-    weigh,
-)
-from xdistil.models.names import Names
-from xdistil.models.shape import (
+from xdistil.models.config_fields import check_fixed, read_field
+from xdistil.models.encoder import Layers, Maps, States, Transformer
+from xdistil.models.encoder_config import (
     ACTIVATIONS,
     KEYS,
     EncoderConfig,
@@ -38,9 +28,19 @@ from xdistil.models.shape import (
     read_shape,
     write_shape,
 )
-from xdistil.models.structs import Batch
-from xdistil.models.transformer import Layers, Maps, States, Transformer
-from xdistil.models.vectors import hand_out_vectors
+from xdistil.models.layers import (
+    PostNormLayer,
+    SelfOutput,
+    dense,
+    embed,
+    hand_out_vectors,
+    layer_norm,
+    normal,
+    weigh,
+)
+from xdistil.models.ops import Dropout
+from xdistil.models.tensor_names import Names
+from xdistil.models.types import Batch
 
 MODEL_TYPE = "deberta-v2"
 NAMES = Names("deberta", outside=("classifier", "pooler"))

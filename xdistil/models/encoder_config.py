@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from xdistil.errors import InputError, show
-from xdistil.models.fields import check_fixed, check_rate, check_size
-from xdistil.models.gelu import gelu
+from xdistil.models.config_fields import check_fixed, check_rate, check_size
+from xdistil.models.ops import gelu
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": gelu,

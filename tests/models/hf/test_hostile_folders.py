@@ -19,7 +19,7 @@ from tests.deploy.folders import CLASSES, TAGGING, label_lines, make_folder, tra
 from xdistil.data.examples import Task
 from xdistil.deploy.jax_backend import open_model
 from xdistil.errors import InputError
-from xdistil.models.folders import load_model
+from xdistil.models.hf.folder import load_model
 
 Change = Callable[[Path], object]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.models.hf.test_folder import assert_same
 from tests.models.samples import FIXTURES
-from tests.models.test_folders import assert_same
 from xdistil.errors import InputError
-from xdistil.models.folders import load_model
-from xdistil.models.pickles import read_pickle
+from xdistil.models.hf.folder import load_model
+from xdistil.models.hf.torch_pickle import read_pickle
 
 NUMBERS = np.arange(12, dtype=np.float32)
 
@@ -98,7 +98,7 @@ CALL = "c{}\n(Vtouch {}\ntR."
         "torch\nload",
         "collections\nOrderedDict.fromkeys",
         "torch._utils\n_rebuild_tensor_v2.__call__",
-        "xdistil.models.pickles\nread_pickle",
+        "xdistil.models.hf.torch_pickle\nread_pickle",
     ],
 )
 def test_a_pickle_that_asks_for_a_function_is_refused_and_runs_nothing(

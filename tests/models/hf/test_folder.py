@@ -29,11 +29,11 @@ from tests.models.samples import (
 from xdistil.data.examples import Task
 from xdistil.data.tokenizer import load_tokenizer
 from xdistil.errors import InputError
-from xdistil.models.bert import Encoder
-from xdistil.models.bilstm import BiLSTM
-from xdistil.models.deberta import Deberta
-from xdistil.models.folders import Loaded, load_model, save_model
-from xdistil.models.structs import Params
+from xdistil.models.families.bert import Encoder
+from xdistil.models.families.bilstm import BiLSTM
+from xdistil.models.families.deberta import Deberta
+from xdistil.models.hf.folder import Loaded, load_model, save_model
+from xdistil.models.types import Params
 
 TASK = Task("tagging", ("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))
 TOPICS = Task("classification", TASK.labels)
@@ -125,7 +125,7 @@ def test_a_write_that_fails_leaves_the_old_folder_and_no_other(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("xdistil.models.folders.save_tokenizer", fail)
+    monkeypatch.setattr("xdistil.models.hf.folder.save_tokenizer", fail)
     with pytest.raises(InputError, match="No space left"):
         save_model(tmp_path / "student", model, make_params(model, 9), TASK, tokenizer, {})
     assert [path.name for path in tmp_path.iterdir()] == ["student"]

@@ -19,14 +19,16 @@ from flax import traverse_util
 from xdistil.data.examples import Task
 from xdistil.data.tokenizer import Tokenizer, save_tokenizer
 from xdistil.errors import InputError, show, show_name
-from xdistil.models import bilstm, names, weights
-from xdistil.models.families import FAMILIES
-from xdistil.models.fields import LARGEST
-from xdistil.models.hub import find_folder
-from xdistil.models.labels import HEADS, read_head
-from xdistil.models.names import Path as LeafPath
-from xdistil.models.structs import Params
-from xdistil.models.transformer import Transformer
+from xdistil.models import tensor_names
+from xdistil.models.config_fields import LARGEST
+from xdistil.models.encoder import Transformer
+from xdistil.models.families import bilstm
+from xdistil.models.families.registry import FAMILIES
+from xdistil.models.hf import tensor_files
+from xdistil.models.hf.head import HEADS, read_head
+from xdistil.models.hf.hub import find_folder
+from xdistil.models.tensor_names import Path as LeafPath
+from xdistil.models.types import Params
 from xdistil.runtime.json_io import write_json
 
 Model = Transformer | bilstm.BiLSTM
@@ -79,11 +81,11 @@ def load_model(
     """
     folder = find_folder(name, revision)
     config_file = folder / "config.json"
-    raw = weights.read_json(config_file)
+    raw = tensor_files.read_json(config_file)
     own = read_head(raw, config_file)
     task = task or own
     model = _build_model(raw, str(config_file), task, dtype)
-    tensors = weights.read_tensors(folder)
+    tensors = tensor_files.read_tensors(folder)
     found, notes = _sort_tensors(tensors, raw["model_type"])
     model, more = _fit_vocabulary(model, found)
     notes += more
@@ -102,7 +104,7 @@ def read_task(name: str, revision: str = "main") -> Task | None:
     class for each word or text.
     """
     config_file = find_folder(name, revision) / "config.json"
-    raw = weights.read_json(config_file)
+    raw = tensor_files.read_json(config_file)
     problem = raw.get("problem_type")
     if problem not in (None, "single_label_classification"):
         raise InputError(
@@ -136,12 +138,12 @@ def save_model(
         _settle(folder, new, old)
         new.mkdir(parents=True)
         tensors = _name_tensors(model, params)
-        safetensors.numpy.save_file(tensors, new / weights.WHOLE, metadata={"format": "pt"})
+        safetensors.numpy.save_file(tensors, new / tensor_files.WHOLE, metadata={"format": "pt"})
         save_tokenizer(tokenizer, new)
         # After the tokenizer, so that nothing it writes can replace the model's own config.
         write_json(new / "config.json", {**_write_config(model, task), **extra})
         # safetensors lets nobody but the owner read what it writes.
-        shutil.copymode(new / "config.json", new / weights.WHOLE)
+        shutil.copymode(new / "config.json", new / tensor_files.WHOLE)
         if folder.exists():
             os.rename(folder, old)
         os.rename(new, folder)
@@ -175,15 +177,15 @@ def _build_model(raw: dict[str, Any], where: str, task: Task | None, dtype: str)
 
 
 def _sort_tensors(
-    tensors: weights.Tensors, model_type: str
-) -> tuple[dict[LeafPath, weights.Stored], list[str]]:
+    tensors: tensor_files.Tensors, model_type: str
+) -> tuple[dict[LeafPath, tensor_files.Stored], list[str]]:
     """Tensors by the path of their leaf, in our layout; notes on pre-training heads left out."""
-    found: dict[LeafPath, weights.Stored] = {}
+    found: dict[LeafPath, tensor_files.Stored] = {}
     heads: set[str] = set()
     for name, value in tensors.values.items():
-        if names.BUFFERS.fullmatch(name):
+        if tensor_names.BUFFERS.fullmatch(name):
             continue
-        if match := names.PRETRAINING.match(name):
+        if match := tensor_names.PRETRAINING.match(name):
             heads.add(match.group(1))
             continue
         if model_type == bilstm.MODEL_TYPE:
@@ -201,7 +203,9 @@ def _sort_tensors(
     return found, [f"Left out the pre-training head {head!r}." for head in sorted(heads)]
 
 
-def _fit_vocabulary(model: Model, found: dict[LeafPath, weights.Stored]) -> tuple[Model, list[str]]:
+def _fit_vocabulary(
+    model: Model, found: dict[LeafPath, tensor_files.Stored]
+) -> tuple[Model, list[str]]:
     """Widen the model to word embeddings that have more rows than its config says."""
     table = found.get(_WORD_EMBEDDINGS)
     said = model.config.vocabulary_size
@@ -214,13 +218,13 @@ def _fit_vocabulary(model: Model, found: dict[LeafPath, weights.Stored]) -> tupl
 
 
 def _adapt_head(
-    found: dict[LeafPath, weights.Stored], own: Task | None, task: Task
-) -> tuple[dict[LeafPath, weights.Stored], list[str]]:
+    found: dict[LeafPath, tensor_files.Stored], own: Task | None, task: Task
+) -> tuple[dict[LeafPath, tensor_files.Stored], list[str]]:
     """Put the classes of the folder's head in the task's order, or leave another task's head."""
     if own and own.kind == task.kind and set(own.labels) == set(task.labels):
         order = [own.labels.index(label) for label in task.labels]
 
-        def reorder(path: LeafPath, value: weights.Stored) -> weights.Stored:
+        def reorder(path: LeafPath, value: tensor_files.Stored) -> tensor_files.Stored:
             return value.take_last(order) if is_output(path) else value
 
         found = {path: reorder(path, value) for path, value in found.items()}
@@ -232,7 +236,7 @@ def _adapt_head(
 
 
 def _fill(
-    model: Model, found: dict[LeafPath, weights.Stored], where: Path, seed: int
+    model: Model, found: dict[LeafPath, tensor_files.Stored], where: Path, seed: int
 ) -> tuple[Params, list[str]]:
     """Parameters with every leaf of the model, from what was found; a missing head is made anew."""
     if isinstance(model, Transformer) and model.config.own_layers > len(found):

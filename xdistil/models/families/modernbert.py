@@ -18,18 +18,9 @@ import numpy as np
 from flax import linen as nn
 
 from xdistil.errors import InputError, show
-from xdistil.models.dropout import Dropout
-from xdistil.models.fields import check_size, read_field
-from xdistil.models.layers import (
-    activate,
-    attend,
-    dense,
-    embed,
-    layer_norm,
-    split_heads,
-)
-from xdistil.models.names import Names
-from xdistil.models.shape import (
+from xdistil.models.config_fields import check_size, read_field
+from xdistil.models.encoder import Layers, Maps, States, Transformer
+from xdistil.models.encoder_config import (
     ACTIVATIONS,
     EncoderConfig,
     check_activation,
@@ -37,9 +28,18 @@ from xdistil.models.shape import (
     read_shape,
     write_shape,
 )
-from xdistil.models.structs import Batch
-from xdistil.models.transformer import Layers, Maps, States, Transformer
-from xdistil.models.vectors import hand_out_vectors
+from xdistil.models.layers import (
+    activate,
+    attend,
+    dense,
+    embed,
+    hand_out_vectors,
+    layer_norm,
+    split_heads,
+)
+from xdistil.models.ops import Dropout
+from xdistil.models.tensor_names import Names
+from xdistil.models.types import Batch
 
 MODEL_TYPE = "modernbert"
 NAMES = Names(

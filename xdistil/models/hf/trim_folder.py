@@ -21,9 +21,11 @@ from transformers import CONFIG_MAPPING, AutoConfig
 from xdistil.data.tokenizer import Tokenizer, save_tokenizer
 from xdistil.data.trimming import trim_tokenizer
 from xdistil.errors import InputError, show, show_name
-from xdistil.models import bilstm, names, weights
-from xdistil.models.families import FAMILIES
-from xdistil.models.shape import ROBERTAS, EncoderConfig
+from xdistil.models import tensor_names
+from xdistil.models.encoder_config import ROBERTAS, EncoderConfig
+from xdistil.models.families import bilstm
+from xdistil.models.families.registry import FAMILIES
+from xdistil.models.hf import tensor_files
 from xdistil.runtime.json_io import write_json
 
 # Word embeddings [V,E] in the families' names, and what has a row for each piece at their output.
@@ -46,7 +48,7 @@ class Whole:
     folder: Path
     tokenizer: Tokenizer
     config: dict[str, Any]
-    tensors: dict[str, weights.Stored]
+    tensors: dict[str, tensor_files.Stored]
     rows: int  # of the word embeddings
     special: tuple[int, ...]  # the ids of pieces that config.json names
 
@@ -68,19 +70,21 @@ def open_whole(folder: Path, tokenizer: Tokenizer) -> Whole:
         InputError: no model, one in Flax's format, no word embeddings under a name that is known,
             or fewer of them than the tokenizer has pieces.
     """
-    config = weights.read_json(folder / "config.json")
+    config = tensor_files.read_json(folder / "config.json")
     model_type = config.get("model_type")
     if not isinstance(model_type, str):
         raise InputError(f"{folder / 'config.json'}: model_type is {show(model_type)}, no name.")
     config = _fill_ids(config, tokenizer.vocabulary_size)
-    read = weights.read_tensors(folder)
+    read = tensor_files.read_tensors(folder)
     if read.flax:
         raise InputError(
             f"{read.where} is in Flax's format: a vocabulary is trimmed in safetensors or "
             "PyTorch's; save the model so first."
         )
     tensors = {
-        name: stored for name, stored in read.values.items() if not names.BUFFERS.fullmatch(name)
+        name: stored
+        for name, stored in read.values.items()
+        if not tensor_names.BUFFERS.fullmatch(name)
     }
     tables = [stored.shape for name, stored in tensors.items() if _TABLE.fullmatch(name)]
     if not tables or any(shape != tables[0] or len(shape) != 2 for shape in tables):
@@ -116,14 +120,14 @@ def save_trimmed(whole: Whole, kept: np.ndarray, output: Path) -> None:
         tokenizer = trim_tokenizer(whole.tokenizer, kept)
         config, moved = _trim_config(whole, kept)
         tensors = dict(_trim_tensors(whole, kept, moved))
-        safetensors.numpy.save_file(tensors, new / weights.WHOLE, metadata={"format": "pt"})
+        safetensors.numpy.save_file(tensors, new / tensor_files.WHOLE, metadata={"format": "pt"})
         save_tokenizer(tokenizer, new)
         for pattern in _ACCOMPANYING:
             for path in whole.folder.glob(pattern):
                 shutil.copyfile(path, new / path.name)
         write_json(new / "config.json", config)
         # safetensors lets nobody but the owner read what it writes.
-        shutil.copymode(new / "config.json", new / weights.WHOLE)
+        shutil.copymode(new / "config.json", new / tensor_files.WHOLE)
         os.rename(new, output)
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(f"The model folder {output} cannot be written: {error}.") from error
@@ -133,15 +137,15 @@ def save_trimmed(whole: Whole, kept: np.ndarray, output: Path) -> None:
 
 def measure_folder(folder: Path) -> Size:
     """How large a folder in safetensors or PyTorch's own format is."""
-    read = weights.read_tensors(folder)
+    read = tensor_files.read_tensors(folder)
     shapes = {
         name: stored.shape
         for name, stored in read.values.items()
-        if not names.BUFFERS.fullmatch(name)
+        if not tensor_names.BUFFERS.fullmatch(name)
     }
     files = {read.where.name}
     if read.where.suffix == ".json":  # the index of shards
-        files = set(weights.read_json(read.where)["weight_map"].values())
+        files = set(tensor_files.read_json(read.where)["weight_map"].values())
     own = {path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)}
     return Size(
         pieces=next(shape[0] for name, shape in shapes.items() if _TABLE.fullmatch(name)),
@@ -151,7 +155,7 @@ def measure_folder(folder: Path) -> Size:
     )
 
 
-def _has_rows(name: str, stored: weights.Stored, rows: int) -> bool:
+def _has_rows(name: str, stored: tensor_files.Stored, rows: int) -> bool:
     known = _TABLE.fullmatch(name) or _OUTPUT.fullmatch(name)
     return bool(known) and stored.shape[:1] == (rows,)
 

@@ -28,10 +28,10 @@ from xdistil.data.pieces import Pieces, cut_pieces
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.trimming import choose_pieces, count_tokens
 from xdistil.errors import InputError
-from xdistil.models.bilstm import BiLSTM
-from xdistil.models.folders import load_model, save_model
-from xdistil.models.structs import Output
-from xdistil.models.trimmed import measure_folder, open_whole, save_trimmed
+from xdistil.models.families.bilstm import BiLSTM
+from xdistil.models.hf.folder import load_model, save_model
+from xdistil.models.hf.trim_folder import measure_folder, open_whole, save_trimmed
+from xdistil.models.types import Output
 
 TASK = Task("tagging", ("O", "B-PER", "I-PER"))
 TEXTS = ["the large teacher", "he reads thé", "the <mask>"]

@@ -14,16 +14,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from xdistil.models import heads
-from xdistil.models.layers import (
-    Embeddings,
-    PostNormLayer,
-    SelfOutput,
-    attend,
-    dense,
-    normal,
-    project,
-)
-from xdistil.models.shape import (
+from xdistil.models.encoder import Maps, Stack, States, Transformer
+from xdistil.models.encoder_config import (
     ACTIVATIONS,
     KEYS,
     EncoderConfig,
@@ -31,9 +23,17 @@ from xdistil.models.shape import (
     read_shape,
     write_shape,
 )
-from xdistil.models.structs import Batch
-from xdistil.models.transformer import Maps, Stack, States, Transformer
-from xdistil.models.vectors import hand_out_vectors
+from xdistil.models.layers import (
+    Embeddings,
+    PostNormLayer,
+    SelfOutput,
+    attend,
+    dense,
+    hand_out_vectors,
+    normal,
+    project,
+)
+from xdistil.models.types import Batch
 
 # The model types read here -> where HF's config of that type differs from its BertConfig.
 DEFAULTS: dict[str, dict[str, Any]] = {

@@ -7,10 +7,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xdistil.models import albert, bert, deberta, distilbert, gpt2, modernbert, mpnet, rembert
-from xdistil.models.names import Names
-from xdistil.models.shape import EncoderConfig
-from xdistil.models.transformer import Transformer
+from xdistil.models.encoder import Transformer
+from xdistil.models.encoder_config import EncoderConfig
+from xdistil.models.families import (
+    albert,
+    bert,
+    deberta,
+    distilbert,
+    gpt2,
+    modernbert,
+    mpnet,
+    rembert,
+)
+from xdistil.models.tensor_names import Names
 
 
 @dataclass(frozen=True)

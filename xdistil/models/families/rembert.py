@@ -12,14 +12,14 @@ import jax
 import jax.numpy as jnp
 
 from xdistil.models import heads
-from xdistil.models.bert import BertLayer
-from xdistil.models.dropout import Dropout
-from xdistil.models.fields import read_field
+from xdistil.models.config_fields import read_field
+from xdistil.models.encoder import Maps, Stack, States, Transformer
+from xdistil.models.encoder_config import KEYS, EncoderConfig, check_shape, read_shape, write_shape
+from xdistil.models.families.bert import BertLayer
 from xdistil.models.layers import Embeddings, dense, normal
-from xdistil.models.names import Names
-from xdistil.models.shape import KEYS, EncoderConfig, check_shape, read_shape, write_shape
-from xdistil.models.structs import Batch
-from xdistil.models.transformer import Maps, Stack, States, Transformer
+from xdistil.models.ops import Dropout
+from xdistil.models.tensor_names import Names
+from xdistil.models.types import Batch
 
 MODEL_TYPE = "rembert"
 NAMES = Names("rembert", renamed=(("embeddings_project", "encoder.embedding_hidden_mapping_in"),))
