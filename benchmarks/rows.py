@@ -22,8 +22,8 @@ import steps
 from xdistil.config import Data
 from xdistil.data.corpus import read_corpus
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
-from xdistil.models.student import design_student
 from xdistil.runtime.process import ask_for_huge_pages
+from xdistil.student.design import design_student
 
 ROW_LENGTHS = (64, 128, 256, 512)
 

@@ -55,9 +55,9 @@ from xdistil.data import batches
 from xdistil.data.pieces import Pieces
 from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.hf.folder import load_model
-from xdistil.models.student import design_student
 from xdistil.runtime.mesh import make_mesh
 from xdistil.runtime.process import ask_for_huge_pages
+from xdistil.student.design import design_student
 
 FINETUNING_SENTENCES = 32  # a step
 # A run takes step after step; the first behind a turn of another library is slower than others.

@@ -60,11 +60,11 @@ from xdistil.finetuning import find_pieces
 from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.forward import Wanted, compute_signals
 from xdistil.models.hf.folder import Model
-from xdistil.models.student import design_student
 from xdistil.models.trim import trim_model
 from xdistil.models.types import Batch, Params
 from xdistil.runtime.mesh import make_mesh, replicate, shard_rows
 from xdistil.runtime.process import ask_for_huge_pages
+from xdistil.student.design import design_student
 
 TEACHERS = {
     "MiniLM": {"hidden_size": 384, "layers": 6, "intermediate_size": 1536},

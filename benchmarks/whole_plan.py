@@ -54,8 +54,8 @@ from xdistil.config import Data
 from xdistil.data.corpus import read_corpus
 from xdistil.data.tokenizer import load_tokenizer
 from xdistil.models.hf.folder import Model, load_model
-from xdistil.models.student import design_student
 from xdistil.runtime.process import ask_for_huge_pages
+from xdistil.student.design import design_student
 
 LANGUAGE = "en"
 LABELLED, TRANSFER = 2000, 9000  # sentences

@@ -29,14 +29,14 @@ from xdistil.describe import describe_plan
 from xdistil.distill.plan import v3
 from xdistil.errors import InputError
 from xdistil.fingerprints import fingerprint_inputs
-from xdistil.models.compress import pca_embeddings, svd_embeddings
 from xdistil.models.families.bert import EncoderConfig
 from xdistil.models.hf.folder import load_model, save_model
-from xdistil.models.kept_layers import keep_layers
-from xdistil.models.student import with_dropout
 from xdistil.models.types import Params
 from xdistil.phases import first_student
 from xdistil.prepare import Prepared, prepare
+from xdistil.student.design import with_dropout
+from xdistil.student.embeddings import pca_embeddings, svd_embeddings
+from xdistil.student.layer_selection import keep_layers
 
 WORDS = ["apple", "river", "stone", "cloud", "green", "quiet", "seven", "light", "paper", "music"]
 

@@ -29,7 +29,7 @@ from xdistil.models.hf.folder import load_model
 from xdistil.prepare import prepare
 from xdistil.runtime.run_log import Journal
 from xdistil.runtime.workdir import claim_workdir
-from xdistil.tuning import open_start
+from xdistil.student.warm_start import open_start
 
 NEW = Task("tagging", ("B-ORG", "B-PER", "I-ORG", "I-PER", "O"))  # without LOC, with ORG
 NAMES = {"B-PER": ["Anna", "Bob", "Lee", "Clara"], "B-ORG": ["New", "York"], "O": ["went", "to"]}

@@ -13,13 +13,13 @@ from xdistil.distill.recipes import PlannedStage
 from xdistil.distill.routes import describe_route
 from xdistil.evaluation.formatting import align
 from xdistil.legs import plan_routes
-from xdistil.meeting import settle_start
 from xdistil.models.families.bilstm import BiLSTM
-from xdistil.models.student import find_start
-from xdistil.models.transplant import count_shared
 from xdistil.models.types import count_parameters
 from xdistil.prepare import Prepared, Texts, find_texts, prepare
-from xdistil.tuning import describe_head
+from xdistil.student.initialise import find_start
+from xdistil.student.tokenizer import settle_start
+from xdistil.student.vocabulary_transfer import count_shared
+from xdistil.student.warm_start import describe_head
 
 _SHOWN = 4  # largest and smallest languages that a line lists
 MANY_UNKNOWN = 0.05  # share of words holding an unknown piece above which scores mean little

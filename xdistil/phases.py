@@ -22,15 +22,15 @@ from xdistil.distill.teacher import Reader, params_fingerprint
 from xdistil.errors import RefusedError
 from xdistil.finetuning import finetune
 from xdistil.legs import draw_legs
-from xdistil.meeting import settle_start
 from xdistil.models.hf.folder import Model, Transformer, load_model, save_model
-from xdistil.models.kept_layers import make_of_layers
-from xdistil.models.student import init_student, start_embeddings
-from xdistil.models.transplant import transplant_embeddings
 from xdistil.models.types import Params
 from xdistil.prepare import find_texts
 from xdistil.runtime.mesh import agree, first_process_first, spread
 from xdistil.setting import Setting
+from xdistil.student.initialise import init_student, start_embeddings
+from xdistil.student.layer_selection import make_of_layers
+from xdistil.student.tokenizer import settle_start
+from xdistil.student.vocabulary_transfer import transplant_embeddings
 
 log = logging.getLogger("xdistil")
 

@@ -30,16 +30,16 @@ from xdistil.distill.plan import without_labels
 from xdistil.distill.recipes import PlannedStage, check_teacher, plan_stages, wanted_signals
 from xdistil.distill.teacher import signal_names
 from xdistil.errors import InputError
-from xdistil.meeting import check_losses, choose_tokenizer, settle_start, shape_of
 from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.hf.folder import Model, Transformer, check_rows, load_model
-from xdistil.models.kept_layers import choose_layers, make_of_layers
-from xdistil.models.student import check_width, design_student, with_dropout
 from xdistil.models.trim import trim_model
 from xdistil.models.types import Params
 from xdistil.ready_teacher import check_classes, find_task, is_ready
-from xdistil.tuning import check_start, open_before, open_start, tunes_alone
+from xdistil.student.design import check_width, design_student, with_dropout
+from xdistil.student.layer_selection import choose_layers, make_of_layers
+from xdistil.student.tokenizer import check_losses, choose_tokenizer, settle_start, shape_of
+from xdistil.student.warm_start import check_start, open_before, open_start, tunes_alone
 
 log = logging.getLogger("xdistil")
 

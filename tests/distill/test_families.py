@@ -20,10 +20,10 @@ from xdistil.config import Stage
 from xdistil.distill.plan import merge_params, split_params
 from xdistil.distill.recipes import plan_stages, wanted_signals
 from xdistil.distill.step import init_state, train_step
-from xdistil.models.compress import svd_embeddings
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.families.bert import Encoder
 from xdistil.models.families.registry import FAMILIES
+from xdistil.student.embeddings import svd_embeddings
 
 PLAN = (
     Stage(

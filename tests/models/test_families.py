@@ -36,7 +36,7 @@ from xdistil.errors import InputError
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.families.registry import FAMILIES
 from xdistil.models.hf.folder import load_model, save_model
-from xdistil.models.student import with_dropout
+from xdistil.student.design import with_dropout
 
 TASK = Task("tagging", ("O", "B-PER", "I-PER"))
 

@@ -26,9 +26,9 @@ from xdistil.distill import losses
 from xdistil.models.families.bert import EncoderConfig
 from xdistil.models.forward import Wanted, compute_signals
 from xdistil.models.hf.folder import load_model, save_model
-from xdistil.models.kept_layers import cut_layers, keep_layers
-from xdistil.models.student import design_student
 from xdistil.models.types import Batch
+from xdistil.student.design import design_student
+from xdistil.student.layer_selection import cut_layers, keep_layers
 
 TASK = Task("tagging", LABELS)
 NAMES = {"query": "queries", "key": "keys", "value": "values"}

@@ -5,7 +5,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from xdistil.data import tokenizer
-from xdistil.models.transplant import count_shared, transplant_embeddings
+from xdistil.student.vocabulary_transfer import count_shared, transplant_embeddings
 
 SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
 TEACHER = [*SPECIAL.values(), "oslo", "in", "##in", "new", "##er", "b", "##s"]

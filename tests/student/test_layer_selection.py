@@ -18,8 +18,8 @@ from tests.models.samples import (
 )
 from xdistil.errors import InputError
 from xdistil.models.families.bert import Encoder, EncoderConfig
-from xdistil.models.kept_layers import choose_layers, cut_layers, keep_layers
 from xdistil.models.types import Params
+from xdistil.student.layer_selection import choose_layers, cut_layers, keep_layers
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from tests.models.samples import (
     run,
 )
 from xdistil.errors import InputError
-from xdistil.models.compress import pca_embeddings, svd_embeddings
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.hf.folder import Model
 from xdistil.models.trim import trim_model
+from xdistil.student.embeddings import pca_embeddings, svd_embeddings
 
 
 def test_svd_is_numpys_up_to_the_signs() -> None:
