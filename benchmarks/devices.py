@@ -30,16 +30,14 @@ from jax.sharding import NamedSharding, PartitionSpec
 from xdistil.config import Stage
 from xdistil.data.batches import make_batches
 from xdistil.data.packing import pack
-from xdistil.data.pieces import Pieces
+from xdistil.data.subwords import Pieces
 from xdistil.distill.plan import merge_params, split_params
 from xdistil.distill.recipes import plan_stages, wanted_signals
 from xdistil.distill.step import init_state, train_step
-from xdistil.distill.teacher import signal_names
 from xdistil.models.families.bert import Encoder, EncoderConfig
-from xdistil.models.forward import compute_signals
-from xdistil.models.types import Signals
 from xdistil.runtime.mesh import make_mesh, replicate, shard_rows
 from xdistil.runtime.process import ask_for_huge_pages
+from xdistil.teacher.signals import Signals, compute_signals, signal_names
 
 DEVICES = (1, 2, 4)
 STEPS = 20

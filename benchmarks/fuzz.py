@@ -38,9 +38,9 @@ from flax import serialization
 import xdistil
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.formats import read_lines, read_texts
-from xdistil.data.streams import read_plain
+from xdistil.data.text_stream import read_plain
 from xdistil.data.tokenizer import load_tokenizer
-from xdistil.data.vocabulary import train_wordpiece
+from xdistil.data.train_tokenizer import train_wordpiece
 from xdistil.deploy.predictor import Classifier, Tagger, load
 from xdistil.deploy.writers import write_tsv
 from xdistil.errors import InputError

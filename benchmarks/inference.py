@@ -37,7 +37,7 @@ import numpy as np
 from measure import Action, Counts
 
 from xdistil.data.examples import Example, Task, read_file
-from xdistil.data.pieces import Pieces, cut_pieces
+from xdistil.data.subwords import Pieces, cut_pieces
 from xdistil.deploy.jax_backend import JaxModel, open_model
 from xdistil.deploy.predictor import load
 from xdistil.models.families.bert import Encoder, EncoderConfig

@@ -23,8 +23,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xdistil.data.pieces import Pieces
-from xdistil.models.types import Batch
+from xdistil.data.packing import Batch
+from xdistil.data.subwords import Pieces
 
 LEAST_SECONDS = 0.1  # of a turn, so that a switch of turns costs little
 FEWEST_ROUNDS = 5  # however short the time

@@ -21,8 +21,8 @@ from measure import Action, Counts
 
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.packing import pack
-from xdistil.data.pieces import cut_pieces
-from xdistil.data.tags import is_tag
+from xdistil.data.subwords import cut_pieces
+from xdistil.data.tag_schemes import is_tag
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 
 ROW_LENGTH = 64

@@ -52,7 +52,7 @@ from steps import (
 )
 
 from xdistil.data import batches
-from xdistil.data.pieces import Pieces
+from xdistil.data.subwords import Pieces
 from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.hf.folder import load_model
 from xdistil.runtime.mesh import make_mesh

@@ -47,24 +47,23 @@ from xdistil.config import Data, Stage, Student
 from xdistil.data import batches
 from xdistil.data.corpus import read_corpus
 from xdistil.data.examples import Example, Task
-from xdistil.data.packing import Rows, pack
-from xdistil.data.pieces import Pieces, cut_pieces
-from xdistil.data.stored import MapSignal, Signal, first_pairs
+from xdistil.data.packing import Batch, Rows, pack
+from xdistil.data.subwords import Pieces, cut_pieces
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
-from xdistil.data.trimming import renumber
+from xdistil.data.trim_tokenizer import renumber
 from xdistil.distill.plan import HEAD, SIDE, split_params
 from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
 from xdistil.distill.step import init_state, train_step
-from xdistil.distill.teacher import arrange_signals, signal_names
 from xdistil.finetuning import find_pieces
 from xdistil.models.families.bert import Encoder, EncoderConfig
-from xdistil.models.forward import Wanted, compute_signals
 from xdistil.models.hf.folder import Model
 from xdistil.models.trim import trim_model
-from xdistil.models.types import Batch, Params
+from xdistil.models.types import Params
 from xdistil.runtime.mesh import make_mesh, replicate, shard_rows
 from xdistil.runtime.process import ask_for_huge_pages
 from xdistil.student.design import design_student
+from xdistil.teacher.signals import Wanted, arrange_signals, compute_signals, signal_names
+from xdistil.teacher.storage import MapSignal, Signal, first_pairs
 
 TEACHERS = {
     "MiniLM": {"hidden_size": 384, "layers": 6, "intermediate_size": 1536},

@@ -21,7 +21,7 @@ import transformers
 from xdistil.config import Data
 from xdistil.data.corpus import read_corpus
 from xdistil.data.examples import Example, Task
-from xdistil.data.signals import SignalWriter
+from xdistil.teacher.signal_file import SignalWriter
 
 BATCH = 32  # texts that the model reads at once
 CHUNK = 4096  # texts that are put in order of length together

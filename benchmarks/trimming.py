@@ -29,9 +29,9 @@ from xdistil.config import Data
 from xdistil.data.corpus import Corpus, read_corpus
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
-from xdistil.data.pieces import cut_pieces
+from xdistil.data.subwords import cut_pieces
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
-from xdistil.data.trimming import choose_pieces, count_tokens
+from xdistil.data.trim_tokenizer import choose_pieces, count_tokens
 from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.hf.folder import load_model, save_model
 from xdistil.models.hf.trim_folder import measure_folder, open_whole, save_trimmed

@@ -19,14 +19,14 @@ from transformers import AutoTokenizer
 from xdistil import legs
 from xdistil.config import Experiment, Stage, Student, Teacher
 from xdistil.data.examples import Task, read_file
-from xdistil.data.signals import SignalWriter
-from xdistil.data.words import WordSignal
 from xdistil.describe import describe
 from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score
 from xdistil.flow import run
 from xdistil.models.hf.folder import load_model
 from xdistil.runtime.run_log import Journal
+from xdistil.teacher.signal_file import SignalWriter
+from xdistil.teacher.storage import WordSignal
 
 LABELS = ("O", "B-PER", "B-LOC")
 TASK = Task("tagging", LABELS)

@@ -28,7 +28,7 @@ from xdistil.cli.overrides import parse_command
 from xdistil.config import Stage
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.tokenizer import load_tokenizer
-from xdistil.data.vocabulary import train_wordpiece
+from xdistil.data.train_tokenizer import train_wordpiece
 from xdistil.deploy.predictor import load
 from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score

@@ -7,13 +7,13 @@ from xdistil.answers import answer
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course, Leg, Source
 from xdistil.distill.loop import Outcome, run_plan
-from xdistil.distill.teacher import Reader
 from xdistil.evaluation import metrics
 from xdistil.models.hf.folder import Model
 from xdistil.models.types import Params
 from xdistil.prepare import Texts
 from xdistil.runtime.mesh import replicate, spread
 from xdistil.setting import Setting
+from xdistil.teacher.model_teacher import Reader
 
 
 def without_signals(texts: Texts) -> Source:

@@ -7,10 +7,8 @@ import jax
 import numpy as np
 
 from xdistil.config import Experiment, split_names
-from xdistil.data.signals import SignalFolder
 from xdistil.distill.course import count_steps
 from xdistil.distill.recipes import PlannedStage
-from xdistil.distill.routes import describe_route
 from xdistil.evaluation.formatting import align
 from xdistil.legs import plan_routes
 from xdistil.models.families.bilstm import BiLSTM
@@ -20,6 +18,8 @@ from xdistil.student.initialise import find_start
 from xdistil.student.tokenizer import settle_start
 from xdistil.student.vocabulary_transfer import count_shared
 from xdistil.student.warm_start import describe_head
+from xdistil.teacher.cache_policy import describe_route
+from xdistil.teacher.signal_file import SignalFolder
 
 _SHOWN = 4  # largest and smallest languages that a line lists
 MANY_UNKNOWN = 0.05  # share of words holding an unknown piece above which scores mean little

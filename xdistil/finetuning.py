@@ -13,8 +13,8 @@ import jax
 import numpy as np
 
 from xdistil.courses import make_course, run_course, score_texts, without_signals
-from xdistil.data.pieces import Pieces
-from xdistil.data.trimming import renumber
+from xdistil.data.subwords import Pieces
+from xdistil.data.trim_tokenizer import renumber
 from xdistil.distill.course import Leg, Source
 from xdistil.models.hf.folder import Transformer
 from xdistil.models.trim import put_back, trim_model

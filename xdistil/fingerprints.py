@@ -12,10 +12,10 @@ from pathlib import Path
 from xdistil.config import Experiment
 from xdistil.data.corpus import list_files
 from xdistil.data.tokenizer import Tokenizer
-from xdistil.distill.teacher import params_fingerprint
 from xdistil.errors import InputError
 from xdistil.prepare import Prepared, find_data
 from xdistil.runtime.json_io import write_json
+from xdistil.teacher.model_teacher import params_fingerprint
 
 
 def fingerprint_inputs(

@@ -8,17 +8,17 @@ import jax
 import numpy as np
 
 from xdistil.config import Experiment, Stage
-from xdistil.data.signals import SignalFolder
-from xdistil.data.stored import MapSignal, Signal
-from xdistil.data.words import find_words, place_signals
-from xdistil.distill.cache import count_bytes, open_cache
+from xdistil.data.word_alignment import find_words
 from xdistil.distill.course import Leg, Source, count_steps, steps_between_evaluations
 from xdistil.distill.recipes import PlannedStage, wanted_signals
-from xdistil.distill.routes import Route, estimate_route, nominal_rate, settle_routes
-from xdistil.distill.teacher import Reader, signal_names
-from xdistil.models.forward import Wanted
 from xdistil.prepare import Prepared, Texts, find_texts
 from xdistil.setting import Setting
+from xdistil.teacher.cache import count_bytes, open_cache
+from xdistil.teacher.cache_policy import Route, estimate_route, nominal_rate, settle_routes
+from xdistil.teacher.model_teacher import Reader
+from xdistil.teacher.signal_file import SignalFolder
+from xdistil.teacher.signals import Wanted, signal_names
+from xdistil.teacher.storage import MapSignal, Signal, place_signals
 
 
 def draw_legs(setting: Setting, teacher: Reader | None) -> tuple[Leg, ...]:

@@ -18,7 +18,6 @@ from xdistil.deploy.onnx_export import export_onnx
 from xdistil.deploy.preprocessing import record_input
 from xdistil.distill.course import Course, Leg
 from xdistil.distill.recipes import plan_stages
-from xdistil.distill.teacher import Reader, params_fingerprint
 from xdistil.errors import RefusedError
 from xdistil.finetuning import finetune
 from xdistil.legs import draw_legs
@@ -31,6 +30,7 @@ from xdistil.student.initialise import init_student, start_embeddings
 from xdistil.student.layer_selection import make_of_layers
 from xdistil.student.tokenizer import settle_start
 from xdistil.student.vocabulary_transfer import transplant_embeddings
+from xdistil.teacher.model_teacher import Reader, params_fingerprint
 
 log = logging.getLogger("xdistil")
 

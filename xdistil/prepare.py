@@ -16,30 +16,30 @@ from xdistil import config
 from xdistil.config import Experiment, Stage
 from xdistil.data.corpus import Corpus, read_corpus, take_evenly
 from xdistil.data.examples import Example, Task
-from xdistil.data.generate import generate_corpus
 from xdistil.data.packing import Rows, load_packed, pack, pack_languages, save_packed
-from xdistil.data.pieces import LanguageCount, Pieces, count_pieces, cut_pieces
-from xdistil.data.signals import SignalFolder, open_signals
+from xdistil.data.subwords import LanguageCount, Pieces, count_pieces, cut_pieces
+from xdistil.data.synthetic_corpus import generate_corpus
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
-from xdistil.data.trimming import choose_pieces, count_tokens, trim_tokenizer
+from xdistil.data.train_tokenizer import train_wordpiece
+from xdistil.data.trim_tokenizer import choose_pieces, count_tokens, trim_tokenizer
 from xdistil.data.unlabelled import lacks_labels, read_unlabelled
-from xdistil.data.vectors import WordVectors, read_vectors
-from xdistil.data.vocabulary import train_wordpiece
+from xdistil.data.word_vectors import WordVectors, read_vectors
 from xdistil.deploy.predictor import Labeller
 from xdistil.distill.plan import without_labels
 from xdistil.distill.recipes import PlannedStage, check_teacher, plan_stages, wanted_signals
-from xdistil.distill.teacher import signal_names
 from xdistil.errors import InputError
 from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.hf.folder import Model, Transformer, check_rows, load_model
 from xdistil.models.trim import trim_model
 from xdistil.models.types import Params
-from xdistil.ready_teacher import check_classes, find_task, is_ready
 from xdistil.student.design import check_width, design_student, with_dropout
 from xdistil.student.layer_selection import choose_layers, make_of_layers
 from xdistil.student.tokenizer import check_losses, choose_tokenizer, settle_start, shape_of
 from xdistil.student.warm_start import check_start, open_before, open_start, tunes_alone
+from xdistil.teacher.head import check_classes, find_task, is_ready
+from xdistil.teacher.signal_file import SignalFolder, open_signals
+from xdistil.teacher.signals import signal_names
 
 log = logging.getLogger("xdistil")
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from xdistil.answers import answer, with_answers
 from xdistil.data.examples import Example, write_tsv
-from xdistil.data.signals import SignalFolder
-from xdistil.data.words import name_classes
+from xdistil.data.word_alignment import name_classes
 from xdistil.distill.recipes import PlannedStage
 from xdistil.evaluation import metrics
 from xdistil.evaluation.gazetteer import tag_with_names
@@ -22,6 +21,7 @@ from xdistil.models.types import count_parameters
 from xdistil.prepare import Texts
 from xdistil.runtime.mesh import replicate, spread
 from xdistil.setting import Setting
+from xdistil.teacher.signal_file import SignalFolder
 
 log = logging.getLogger("xdistil")
 

@@ -15,12 +15,16 @@ def collect(count=10, batch_rows=4, epochs=2, **options):
     pieces = make_pieces([1] * count)
     rows = pack(pieces, 1, seed=None)
     options = {"seed": 0, "padding_id": 99} | options
-    signals = {"logits": np.arange(count, dtype=np.float32)[:, None] + 1}
-    batches = make_batches(pieces, rows, signals, batch_rows, epochs, **options)
+    numbers_of_rows = np.arange(count, dtype=np.float32) + 1
+
+    def columns(indices):
+        return {"number": np.where(indices >= 0, numbers_of_rows[rows.piece[indices, 0]], 0)}
+
+    batches = make_batches(pieces, rows, columns, batch_rows, epochs, **options)
     numbers = []
     for batch, gathered in batches:
         own = np.where(batch.segment > 0, batch.tokens - 100, -1)
-        assert gathered["logits"][..., 0].tolist() == (own + 1).tolist()
+        assert gathered["number"].tolist() == (own[:, 0] + 1).tolist()
         assert (batch.tokens[own < 0] == 99).all()
         numbers.append(own[:, 0])
     return np.array(numbers)
@@ -76,9 +80,22 @@ def test_devices_and_processes_change_neither_the_order_nor_the_steps():
     """Empty rows fill a batch up; put together again, the processes' shares are the same rows."""
     pieces = make_pieces([4] * 23)
     rows = pack(pieces, 8, 0)
-    alone = [batch.tokens for batch, _ in make_batches(pieces, rows, {}, 5, 2.0, 0, 0)]
+    alone = [
+        batch.tokens for batch, _ in make_batches(pieces, rows, lambda indices: {}, 5, 2.0, 0, 0)
+    ]
     shares = [
-        make_batches(pieces, rows, {}, 5, 2.0, 0, 0, devices=4, process_index=p, process_count=2)
+        make_batches(
+            pieces,
+            rows,
+            lambda indices: {},
+            5,
+            2.0,
+            0,
+            0,
+            devices=4,
+            process_index=p,
+            process_count=2,
+        )
         for p in (0, 1)
     ]
     together = [

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from tests.data.conftest import SPECIAL as BRACKETS
 from tests.data.conftest import TEXT
 from xdistil.data.examples import Example, Task
-from xdistil.data.pieces import cut_pieces
+from xdistil.data.subwords import cut_pieces
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 from xdistil.errors import InputError
 

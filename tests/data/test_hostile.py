@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.data.conftest import BUILDERS, wrap
 from xdistil.data.examples import Example, Task, read_file, write_tsv
 from xdistil.data.packing import collect_predictions, pack
-from xdistil.data.pieces import cut_pieces
-from xdistil.data.tags import make_legal
+from xdistil.data.subwords import cut_pieces
+from xdistil.data.tag_schemes import make_legal
 from xdistil.errors import InputError
 
 TAGGING = Task("tagging", ("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))

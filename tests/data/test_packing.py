@@ -6,16 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.packing import (
-    collect_predictions,
-    fill_batch,
-    gather_signal,
-    load_packed,
-    pack,
-    save_packed,
-)
-from xdistil.data.pieces import Pieces, cut_pieces
+from xdistil.data.packing import collect_predictions, fill_batch, load_packed, pack, save_packed
+from xdistil.data.subwords import Pieces, cut_pieces
 from xdistil.errors import InputError
+from xdistil.teacher.storage import gather_signal
 
 TAGGING = Task("tagging", ("I-PER", "O", "B-PER"))
 lengths_of_segments = st.lists(st.integers(1, 9), min_size=1, max_size=40)

@@ -85,11 +85,14 @@ def test_batches_read_the_languages_by_their_quota_from_any_step_on(tmp_path):
     pieces, rows = load_packed(tmp_path / "packed")
     assert rows.quota.tolist() == [3, 5]  # 6 rows of 12 and 2 of 3: as 6/12 to 2/3
     settings_ = {"seed": 1, "padding_id": 0}
-    whole = [batch.tokens for batch, _ in make_batches(pieces, rows, {}, 2, 3.0, **settings_)]
+    whole = [
+        batch.tokens
+        for batch, _ in make_batches(pieces, rows, lambda indices: {}, 2, 3.0, **settings_)
+    ]
     assert len(whole) == 12
     for epoch in range(3):
         tokens = np.concatenate(whole[4 * epoch : 4 * epoch + 4])
         assert sum(tokens[:, 0] >= 100 + 24) == 5  # make_pieces numbers its pieces from 100
-    rest = make_batches(pieces, rows, {}, 2, 3.0, first_step=5, **settings_)
+    rest = make_batches(pieces, rows, lambda indices: {}, 2, 3.0, first_step=5, **settings_)
     for (batch, _), expected in zip(rest, whole[5:], strict=True):
         np.testing.assert_array_equal(batch.tokens, expected)

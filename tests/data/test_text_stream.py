@@ -10,8 +10,8 @@ import xdistil
 from tests.deploy.folders import CLASSES, TAGGING, make_folder, train_tokenizer
 from xdistil.cli.predict import main
 from xdistil.config import Data
-from xdistil.data import streams
-from xdistil.data.streams import read_stream
+from xdistil.data import text_stream as streams
+from xdistil.data.text_stream import read_stream
 from xdistil.deploy.preprocessing import record_input
 from xdistil.errors import InputError
 

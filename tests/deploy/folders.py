@@ -8,9 +8,9 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.streams import read_plain
+from xdistil.data.text_stream import read_plain
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
-from xdistil.data.vocabulary import train_wordpiece
+from xdistil.data.train_tokenizer import train_wordpiece
 from xdistil.deploy.predictor import Classifier, Tagger
 from xdistil.deploy.writers import write_tsv
 from xdistil.models.families.bert import Encoder, EncoderConfig

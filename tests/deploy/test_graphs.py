@@ -27,12 +27,12 @@ from tests.models.samples import (
     run,
 )
 from xdistil.data.examples import Task
+from xdistil.data.packing import Batch
 from xdistil.deploy.graphs.model import build_graph
 from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.families.registry import FAMILIES
 from xdistil.models.hf.folder import Model
 from xdistil.models.onnx_graph import FLOAT16, INT8, quantize_rows
-from xdistil.models.types import Batch
 
 SHAPES = {
     "bilstm": BILSTM,

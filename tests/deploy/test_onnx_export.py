@@ -14,7 +14,7 @@ from tests.deploy.folders import CLASSES, TAGGING, WORDS, make_folder, train_tok
 from xdistil.cli import export as command
 from xdistil.config import Data, Experiment
 from xdistil.data.examples import Example, write_tsv
-from xdistil.data.words import label_pieces
+from xdistil.data.word_alignment import label_pieces
 from xdistil.deploy import onnx_export as export
 from xdistil.deploy import quantize
 from xdistil.deploy.jax_backend import open_model

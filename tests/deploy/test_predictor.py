@@ -22,8 +22,8 @@ from tests.deploy.folders import CLASSES, TAGGING, WORDS, make_folder, train_tok
 from xdistil.config import Data
 from xdistil.data.examples import Example
 from xdistil.data.packing import collect_predictions, pack
-from xdistil.data.pieces import cut_pieces
 from xdistil.data.spans import Entity, Word, find_entities, split_words
+from xdistil.data.subwords import cut_pieces
 from xdistil.data.tokenizer import load_tokenizer, open_tokenizer
 from xdistil.deploy.jax_backend import open_model
 from xdistil.deploy.onnx_export import export_onnx

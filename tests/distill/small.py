@@ -8,20 +8,21 @@ import jax
 import numpy as np
 
 from xdistil.config import Stage
-from xdistil.data.packing import Rows, pack
-from xdistil.data.pieces import Pieces
-from xdistil.distill.cache import open_cache
+from xdistil.data.packing import Batch, Rows, pack
+from xdistil.data.subwords import Pieces
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course, Leg, Source
 from xdistil.distill.loop import Outcome, run_plan
 from xdistil.distill.recipes import plan_stages, wanted_signals
-from xdistil.distill.teacher import Reader, params_fingerprint, signal_names
 from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
-from xdistil.models.types import Batch, Params
+from xdistil.models.types import Params
 from xdistil.runtime.mesh import make_mesh, replicate
 from xdistil.runtime.preemption import Stop
 from xdistil.runtime.run_log import Journal
+from xdistil.teacher.cache import open_cache
+from xdistil.teacher.model_teacher import Reader, params_fingerprint
+from xdistil.teacher.signals import signal_names
 
 VOCABULARY, CLASSES, ROW_LENGTH = 20, 3, 12
 TEACHER = EncoderConfig(

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -17,7 +18,8 @@ from xdistil.distill.failure import read_failure
 from xdistil.distill.plan import split_params
 from xdistil.distill.step import init_state, train_step
 from xdistil.errors import DivergenceError
-from xdistil.models.types import Signals
+from xdistil.teacher.signals import Signals
+from xdistil.teacher.storage import gather_signals
 
 STAGE = Stage(name="logits", loss="logits", epochs=4.0, lr=1e-2)
 
@@ -31,7 +33,13 @@ def make(folder: Path) -> tuple[Course, int]:
     leg = replace(leg, train=replace(leg.train, signals={"logits": logits}))
     batch_rows, _, _ = count_steps(leg.planned, leg.train.pieces, leg.train.rows, course.batch_size)
     feed = make_batches(
-        leg.train.pieces, leg.train.rows, leg.train.signals, batch_rows, 1.0, course.seed, 0
+        leg.train.pieces,
+        leg.train.rows,
+        partial(gather_signals, leg.train.signals, leg.train.rows),
+        batch_rows,
+        1.0,
+        course.seed,
+        0,
     )
     step = next(
         i for i, (_, cached) in enumerate(feed, 1) if not np.isfinite(cached["logits"]).all()

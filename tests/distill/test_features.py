@@ -16,12 +16,13 @@ from tests.distill.small import (
     run_course,
 )
 from xdistil.config import Stage
-from xdistil.distill import cache, training
+from xdistil.distill import training
 from xdistil.distill.plan import HEAD, PROJECTION, list_groups, split_params
 from xdistil.distill.recipes import plan_stages
 from xdistil.distill.step import Recipe, init_state, train_step
-from xdistil.models.forward import Wanted, apply_model
-from xdistil.models.types import Signals
+from xdistil.models.forward import apply_model
+from xdistil.teacher import cache
+from xdistil.teacher.signals import Signals, Wanted
 
 LABELS = Signals(None, (), ())
 FEATURES = Wanted(hidden=(1,))  # what a BiLSTM's head reads

@@ -10,7 +10,7 @@ from xdistil.distill.plan import d42, v3
 from xdistil.distill.recipes import check_teacher, make_recipe, plan_stages, wanted_signals
 from xdistil.errors import InputError
 from xdistil.models.families import bert
-from xdistil.models.forward import Wanted
+from xdistil.teacher.signals import Wanted
 
 TWELVE = replace(TEACHER, layers=12)
 

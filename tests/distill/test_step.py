@@ -17,6 +17,7 @@ from tests.distill.small import (
     make_encoder,
     same,
 )
+from xdistil.data.packing import Batch
 from xdistil.distill import losses
 from xdistil.distill.plan import SIDE, list_groups, merge_params, split_params
 from xdistil.distill.step import (
@@ -28,7 +29,8 @@ from xdistil.distill.step import (
     train_step,
 )
 from xdistil.models.forward import apply_model
-from xdistil.models.types import Batch, Signals, Vectors
+from xdistil.models.types import Vectors
+from xdistil.teacher.signals import Signals
 
 WIDTH = 8  # of the small teacher
 

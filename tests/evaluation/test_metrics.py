@@ -9,7 +9,7 @@ from seqeval.scheme import IOB2
 from sklearn.metrics import accuracy_score, f1_score
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.tags import make_legal
+from xdistil.data.tag_schemes import make_legal
 from xdistil.evaluation.metrics import count_matches, score
 
 TAGGING = Task("tagging", ("B-LOC", "B-PER", "I-LOC", "I-PER", "O"))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.deploy.folders import TAGGING, draw_params, make_model
-from xdistil.data.pieces import Pieces
+from xdistil.data.subwords import Pieces
 from xdistil.evaluation import speed
 from xdistil.evaluation.speed import Runner, measure_speed
 

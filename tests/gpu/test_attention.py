@@ -6,9 +6,9 @@ import jax
 import numpy as np
 
 from tests.models.samples import BERT, run
+from xdistil.data.packing import Batch
 from xdistil.models import layers
 from xdistil.models.families.bert import Encoder
-from xdistil.models.types import Batch
 
 SHAPE = dataclasses.replace(
     BERT,

@@ -9,6 +9,7 @@ import tokenizers
 from flax import traverse_util
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
+from xdistil.data.packing import Batch
 from xdistil.data.tokenizer import Tokenizer, make_tokenizer
 from xdistil.models.encoder import Transformer
 from xdistil.models.encoder_config import EncoderConfig
@@ -22,7 +23,7 @@ from xdistil.models.families.mpnet import MPNetConfig
 from xdistil.models.families.registry import FAMILIES
 from xdistil.models.families.rembert import RemBertConfig
 from xdistil.models.hf.folder import Model
-from xdistil.models.types import Batch, Output, Params
+from xdistil.models.types import Output, Params
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

@@ -17,10 +17,11 @@ from tests.models.samples import (
     run,
     run_with_dropout,
 )
+from xdistil.data.packing import Batch
 from xdistil.errors import InputError
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig, read_config, write_config
 from xdistil.models.lstm import LSTM
-from xdistil.models.types import Batch, Params
+from xdistil.models.types import Params
 
 MODEL = BiLSTM(BILSTM, classes=5)
 

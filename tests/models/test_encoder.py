@@ -25,10 +25,11 @@ from tests.models.samples import (
     run,
     run_with_dropout,
 )
+from xdistil.data.packing import Batch
 from xdistil.errors import InputError
 from xdistil.models.families.bert import Encoder, EncoderConfig, read_config, write_config
 from xdistil.models.hf.folder import Transformer, load_model
-from xdistil.models.types import Batch, Output, Params
+from xdistil.models.types import Output, Params
 
 RECORDED = [
     "bert_tagging",

@@ -22,9 +22,10 @@ from tests.models.samples import (
 )
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.families.bilstm import BiLSTM
-from xdistil.models.forward import Wanted, apply_model, compute_signals, hands_out_vectors
+from xdistil.models.forward import apply_model, hands_out_vectors
 from xdistil.models.layers import COLLECTION, hand_out_vectors, read_vectors
 from xdistil.models.types import Vectors
+from xdistil.teacher.signals import Wanted, compute_signals
 
 PROJECTIONS = {
     "bert": ("query", "key", "value"),

@@ -20,10 +20,11 @@ from tests.parity.witness import (
     make_segments,
     run_model,
 )
+from xdistil.data.packing import Batch
 from xdistil.models.families.deberta import DebertaConfig, find_rows
 from xdistil.models.families.mpnet import find_buckets
 from xdistil.models.hf.folder import Loaded, load_model, save_model
-from xdistil.models.types import Batch, Output
+from xdistil.models.types import Output
 
 TOLERANCE = 1e-4
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.data.conftest import TEXT
 from xdistil.data.examples import Example, Task
-from xdistil.data.pieces import cut_pieces
+from xdistil.data.subwords import cut_pieces
 from xdistil.data.tokenizer import load_tokenizer, save_tokenizer
 
 sentencepiece = pytest.importorskip("sentencepiece")

@@ -18,7 +18,7 @@ from tests.deploy.folders import (
 )
 from xdistil.data.examples import Example
 from xdistil.data.tokenizer import load_tokenizer
-from xdistil.data.vocabulary import train_wordpiece
+from xdistil.data.train_tokenizer import train_wordpiece
 from xdistil.models.hf.folder import save_model
 
 

@@ -9,9 +9,9 @@ from benchmarks.torch_signals import write_signals
 from tests.deploy.folders import CLASSES, TAGGING, WORDS, draw_params, make_model, train_tokenizer
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
-from xdistil.data.pieces import cut_pieces
-from xdistil.data.signals import open_signals
+from xdistil.data.subwords import cut_pieces
 from xdistil.models.hf.folder import save_model
+from xdistil.teacher.signal_file import open_signals
 
 SENTENCES = [("Anna", "went", "to", "New", "York"), ("Bob",), tuple(WORDS), ("slept", "and", "in")]
 PAIRS = [("Anna went", "Bob slept"), ("to New York", "while Lee stayed in Berlin")]

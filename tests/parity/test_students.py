@@ -22,13 +22,13 @@ from tests.models.samples import (
 from tests.parity.witness import AUTO, LABELS, make_model
 from xdistil.config import Student
 from xdistil.data.examples import Task
+from xdistil.data.packing import Batch
 from xdistil.distill import losses
 from xdistil.models.families.bert import EncoderConfig
-from xdistil.models.forward import Wanted, compute_signals
 from xdistil.models.hf.folder import load_model, save_model
-from xdistil.models.types import Batch
 from xdistil.student.design import design_student
 from xdistil.student.layer_selection import cut_layers, keep_layers
+from xdistil.teacher.signals import Wanted, compute_signals
 
 TASK = Task("tagging", LABELS)
 NAMES = {"query": "queries", "key": "keys", "value": "values"}

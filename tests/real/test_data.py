@@ -10,8 +10,8 @@ from xdistil.config import Data
 from xdistil.data.corpus import read_corpus
 from xdistil.data.examples import Task, read_file, write_tsv
 from xdistil.data.packing import collect_predictions, pack
-from xdistil.data.pieces import count_pieces, cut_pieces
-from xdistil.data.tags import make_legal
+from xdistil.data.subwords import count_pieces, cut_pieces
+from xdistil.data.tag_schemes import make_legal
 from xdistil.data.tokenizer import load_tokenizer
 
 ENTITIES = ("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O")

@@ -10,13 +10,12 @@ import transformers
 
 from tests.models.samples import run
 from xdistil.data.examples import Example, Task
-from xdistil.data.packing import fill_batch, pack
-from xdistil.data.pieces import cut_pieces
+from xdistil.data.packing import Batch, fill_batch, pack
+from xdistil.data.subwords import cut_pieces
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
-from xdistil.data.trimming import choose_pieces, count_tokens, trim_tokenizer
+from xdistil.data.trim_tokenizer import choose_pieces, count_tokens, trim_tokenizer
 from xdistil.models.families.bert import Encoder
 from xdistil.models.hf.folder import Loaded, load_model, save_model
-from xdistil.models.types import Batch
 from xdistil.student.embeddings import svd_embeddings
 
 LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")

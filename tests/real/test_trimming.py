@@ -14,9 +14,9 @@ from xdistil.config import Data
 from xdistil.data.corpus import read_corpus
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
-from xdistil.data.pieces import cut_pieces
+from xdistil.data.subwords import cut_pieces
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
-from xdistil.data.trimming import choose_pieces, count_tokens, trim_tokenizer
+from xdistil.data.trim_tokenizer import choose_pieces, count_tokens, trim_tokenizer
 from xdistil.models.trim import trim_model
 
 TAGGING = Task("tagging", ("O",))

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from xdistil.cli.parser import Parser
 from xdistil.config import CHOICES
-from xdistil.data.streams import FORMATS, Text, name_format, read_stream
+from xdistil.data.text_stream import FORMATS, Text, name_format, read_stream
 from xdistil.deploy.predictor import BACKENDS, Answer, Classifier, Tagger, load
 from xdistil.deploy.writers import write_conll, write_json, write_tsv
 from xdistil.errors import InputError

@@ -87,7 +87,7 @@ def _trim(options: argparse.Namespace) -> str:
     texts = _read_texts(_find_files(options.texts), split_names(options.languages))
     # What is imported here takes a second: mistakes come before.
     from xdistil.data.tokenizer import load_tokenizer
-    from xdistil.data.trimming import choose_pieces
+    from xdistil.data.trim_tokenizer import choose_pieces
     from xdistil.models.hf.hub import find_folder
     from xdistil.models.hf.trim_folder import measure_folder, open_whole, save_trimmed
 
@@ -142,9 +142,9 @@ def _read_texts(files: Sequence[Path], languages: Sequence[str]) -> dict[str, li
 
 def _count_pieces(folder: Path, texts: dict[str, list[Example]], size: int) -> np.ndarray:
     # How often each of `size` pieces occurs; 0 for special ones: i64[size].
-    from xdistil.data.pieces import cut_pieces
+    from xdistil.data.subwords import cut_pieces
     from xdistil.data.tokenizer import load_tokenizer
-    from xdistil.data.trimming import count_tokens
+    from xdistil.data.trim_tokenizer import count_tokens
 
     counts = np.zeros(size, np.int64)
     for kind, examples in texts.items():

@@ -4,18 +4,16 @@ The element of the grain dataset is a whole batch, told by its step in the stage
 position of the data is the step and nothing else.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from math import ceil
 
 import grain
 import numpy as np
 
-from xdistil.data.packing import Rows, fill_batch, gather_signal
-from xdistil.data.pieces import Pieces
+from xdistil.data.packing import Batch, Rows, fill_batch
 from xdistil.data.sampling import draw_rows
-from xdistil.data.stored import Signal
-from xdistil.models.types import Batch
+from xdistil.data.subwords import Pieces
 
 _PREFETCHED = 4  # batches made ahead of the step
 
@@ -47,7 +45,7 @@ def count_steps(rows: Rows, batch_rows: int, epochs: float) -> int:
 def make_batches(
     pieces: Pieces,
     rows: Rows,
-    signals: Mapping[str, Signal],
+    columns: Callable[[np.ndarray], dict[str, np.ndarray]],
     batch_rows: int,
     epochs: float,
     seed: int,
@@ -62,8 +60,11 @@ def make_batches(
     They end after `count_steps` of them. Rows are shuffled anew in each epoch by (seed, epoch), or
     drawn anew by language where these have quotas.
     A batch is filled up for `devices`, those of all processes together; process p of n gets the
-    p-th contiguous block of it. `signals` are values [P, ...] of pieces by name and come as
-    [rows, T, ...], attention maps as [rows,H,T,T].
+    p-th contiguous block of it.
+
+    Args:
+        columns: what each batch brings along, by name, of the rows with these indices i64[B]
+            (-1: an empty row), as arrays whose first axis is B.
     """
     filled = fill_up(batch_rows, devices)
     share, rest = divmod(filled, process_count)
@@ -87,7 +88,7 @@ def make_batches(
         indices[:batch_rows] = order(epoch)[at * batch_rows :][:batch_rows]
         indices = indices[process_index * share :][:share]
         batch = fill_batch(pieces, rows, indices, padding_id)
-        return batch, {name: gather_signal(v, rows, indices) for name, v in signals.items()}
+        return batch, columns(indices)
 
     steps = grain.MapDataset.range(first_step, count_steps(rows, batch_rows, epochs))
     reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_PREFETCHED)

@@ -23,7 +23,7 @@ from xdistil.data.examples import (
     read_labels,
 )
 from xdistil.data.formats import EXTENSIONS, guess_kind, read_lines, read_texts
-from xdistil.data.tags import is_tag
+from xdistil.data.tag_schemes import is_tag
 from xdistil.errors import InputError, show
 
 _log = logging.getLogger("xdistil")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xdistil.data.formats import Record, guess_kind, read_lines, read_records
-from xdistil.data.tags import allowed_tags, answerable_tags, convert_labels, is_tag, to_iob2
+from xdistil.data.tag_schemes import allowed_tags, answerable_tags, convert_labels, is_tag, to_iob2
 from xdistil.errors import InputError, show, show_name
 
 UNKNOWN_LANGUAGE = "und"

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xdistil.data.tags import is_tag
+from xdistil.data.tag_schemes import is_tag
 from xdistil.errors import InputError, show
 
 EXTENSIONS = ("tsv", "conll", "jsonl", "txt")

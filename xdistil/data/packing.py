@@ -10,22 +10,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from pathlib import Path
+from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
-from xdistil.data.pieces import Pieces
 from xdistil.data.sampling import share_rows
-from xdistil.data.stored import MapSignal, Signal
-from xdistil.data.words import label_pieces
+from xdistil.data.subwords import Pieces
+from xdistil.data.word_alignment import label_pieces
 from xdistil.errors import InputError
-from xdistil.models.types import Batch
+
+Array = jax.Array | np.ndarray
 
 _FREE = np.iinfo(np.int64).max
 
 
 def _none() -> np.ndarray:
     return np.zeros(0, np.int64)
+
+
+class Batch(NamedTuple):
+    """Packed rows: several segments (sentences, pairs, windows) end to end in each row."""
+
+    tokens: Array  # i32[B,T] vocabulary ids; the padding id where segment is 0
+    segment: Array  # i32[B,T] 1, 2, ... within a row; 0 is padding
+    position: Array  # i32[B,T] 0, 1, ... restarting in every segment
+    token_type: Array  # i32[B,T] 0, and 1 in the second text of a pair
+    labels: Array  # i32[B,T] class where label_mask is true, elsewhere 0
+    label_mask: Array  # bool[B,T] first piece of a word (tagging) or of a segment (classification)
 
 
 @dataclass(frozen=True)
@@ -84,7 +97,7 @@ def pack_languages(
 
 def fill_batch(pieces: Pieces, rows: Rows, indices: np.ndarray, padding_id: int) -> Batch:
     """The rows i64[B] as a batch of NumPy arrays [B,T]; index -1 is an empty row."""
-    piece, filled = _take(rows, indices)
+    piece, filled = gather_indices(rows, indices)
     kept = np.asarray(indices)[:, None] >= 0
 
     def gather(values: np.ndarray, padding: int) -> np.ndarray:
@@ -98,20 +111,6 @@ def fill_batch(pieces: Pieces, rows: Rows, indices: np.ndarray, padding_id: int)
         labels=gather(pieces.labels, 0),
         label_mask=filled & pieces.label_mask[piece],
     )
-
-
-def gather_signal(values: Signal, rows: Rows, indices: np.ndarray) -> np.ndarray:
-    """Values [P, ...] of pieces -> [B,T, ...] of the same type in rows i64[B]; 0 at padding.
-
-    Attention maps come as [B,H,T,T].
-    """
-    piece, filled = _take(rows, indices)
-    if isinstance(values, MapSignal):
-        segment = np.where(filled, rows.segment[indices], 0)
-        return values.gather(piece, segment, rows.position[indices])
-    gathered = np.asarray(values[piece])  # a copy, even of a memory-mapped array
-    gathered[~filled] = 0
-    return gathered
 
 
 def collect_predictions(
@@ -194,8 +193,8 @@ def _row_arrays(rows: Rows) -> dict[str, np.ndarray]:
     return {f"row_{name}": values for name, values in vars(rows).items()}
 
 
-def _take(rows: Rows, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    # Piece indices [B,T], 0 at padding, and where there is a piece.
+def gather_indices(rows: Rows, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(i64[B,T] the piece at every place of rows i64[B], 0 at padding; bool[B,T] where one is)."""
     piece = np.asarray(rows.piece[indices])
     filled = (piece >= 0) & (np.asarray(indices)[:, None] >= 0)
     return np.where(filled, piece, 0), filled

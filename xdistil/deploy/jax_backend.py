@@ -12,14 +12,15 @@ import numpy as np
 
 from xdistil.data.examples import Task
 from xdistil.data.packing import Rows, pack
-from xdistil.data.pieces import Pieces
+from xdistil.data.subwords import Pieces
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.deploy.preprocessing import read_input
 from xdistil.models.families.bilstm import BiLSTM
-from xdistil.models.forward import Wanted, compute_signals, iterate_batches
+from xdistil.models.forward import iterate_batches
 from xdistil.models.hf.folder import Model, check_rows, load_model
 from xdistil.models.hf.head import check_answers
 from xdistil.models.types import Params
+from xdistil.teacher.signals import Wanted, compute_signals
 
 log = logging.getLogger("xdistil")
 

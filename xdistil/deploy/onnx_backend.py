@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from xdistil.data.pieces import Pieces
+from xdistil.data.subwords import Pieces
 from xdistil.errors import InputError
 
 _BATCH_PIECES = 4096  # at most in a batch, its padding included

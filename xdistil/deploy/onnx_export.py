@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from xdistil.data.examples import Example
-from xdistil.data.pieces import Pieces, cut_and_count
+from xdistil.data.subwords import Pieces, cut_and_count
 from xdistil.deploy.jax_backend import JaxModel
 from xdistil.errors import InputError, RefusedError
 

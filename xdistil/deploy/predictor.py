@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
-from xdistil.data.pieces import Pieces, cut_and_count, tell_cut
 from xdistil.data.spans import Entity, Word, find_entities, join_words, split_words
+from xdistil.data.subwords import Pieces, cut_and_count, tell_cut
 from xdistil.data.tokenizer import Tokenizer, open_tokenizer
-from xdistil.data.words import find_words, name_classes
+from xdistil.data.word_alignment import find_words, name_classes
 from xdistil.deploy.preprocessing import RECORD, read_input
 from xdistil.errors import InputError, show
 from xdistil.models.hf.head import check_answers, read_head

@@ -3,7 +3,7 @@
 from typing import Any
 
 from xdistil.config import Data
-from xdistil.data.tags import SCHEMES
+from xdistil.data.tag_schemes import SCHEMES
 from xdistil.errors import InputError, show
 from xdistil.models.config_fields import check_size
 

@@ -19,8 +19,8 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from xdistil.data.examples import Example
-from xdistil.data.pieces import Pieces
-from xdistil.data.words import label_pieces
+from xdistil.data.subwords import Pieces
+from xdistil.data.word_alignment import label_pieces
 from xdistil.deploy.jax_backend import JaxModel
 from xdistil.deploy.onnx_backend import OnnxModel
 from xdistil.deploy.onnx_export import (

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from xdistil.data.streams import Text
+from xdistil.data.text_stream import Text
 from xdistil.deploy.predictor import Classified, Tagged
 from xdistil.errors import InputError
 

@@ -14,15 +14,14 @@ from jax.sharding import Mesh
 from xdistil.config import Stage
 from xdistil.data import batches
 from xdistil.data.packing import Rows
-from xdistil.data.pieces import Pieces
-from xdistil.data.stored import Signal
-from xdistil.data.words import PRESENT
+from xdistil.data.subwords import Pieces
 from xdistil.distill.plan import SIDE
 from xdistil.distill.recipes import PlannedStage
-from xdistil.distill.teacher import Reader, signal_names
-from xdistil.models.forward import Wanted
 from xdistil.models.types import Params
 from xdistil.runtime.preemption import Stop
+from xdistil.teacher.model_teacher import Reader
+from xdistil.teacher.signals import Wanted, signal_names
+from xdistil.teacher.storage import PRESENT, Signal
 
 LEAST_STEPS_BETWEEN_EVALUATIONS = 50  # where an epoch is shorter than that
 

@@ -11,10 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from xdistil.data.packing import Batch
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.plan import merge_params
 from xdistil.distill.step import TrainState
-from xdistil.models.types import Batch
 from xdistil.runtime.mesh import wait_for_all
 
 _SIGNAL = "signal-"  # begins the names of signals in the file of a batch

@@ -8,7 +8,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from xdistil.models.types import Array
+from xdistil.data.packing import Array
 
 _LEAST = 1e-37  # a probability that float32 still holds to its full precision
 _FAR = 1e30  # how far below zero a score vanishes; a number, for there is a row of nothing else

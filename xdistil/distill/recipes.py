@@ -19,8 +19,9 @@ from xdistil.distill.step import Recipe
 from xdistil.errors import InputError
 from xdistil.models.families.bert import EncoderConfig
 from xdistil.models.families.bilstm import BiLSTM
-from xdistil.models.forward import Wanted, hands_out_vectors
+from xdistil.models.forward import hands_out_vectors
 from xdistil.models.hf.folder import Model, Transformer
+from xdistil.teacher.signals import Wanted
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from xdistil.data.packing import Array, Batch
 from xdistil.distill import losses
 from xdistil.distill.losses import Tally
 from xdistil.distill.plan import SIDE, merge_params
@@ -19,7 +20,8 @@ from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.forward import apply_model
 from xdistil.models.hf.folder import Model
 from xdistil.models.ops import multiply
-from xdistil.models.types import Array, Batch, Output, Params, Signals
+from xdistil.models.types import Output, Params
+from xdistil.teacher.signals import Signals
 
 
 @dataclass(frozen=True)

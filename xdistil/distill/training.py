@@ -11,15 +11,14 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
 from xdistil.data import batches
-from xdistil.data.packing import gather_signal
-from xdistil.data.words import PRESENT
-from xdistil.distill.cache import open_cache
+from xdistil.data.packing import Batch
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import (
     Course,
@@ -35,12 +34,15 @@ from xdistil.distill.meter import Meter
 from xdistil.distill.plan import HEAD, PROJECTION, merge_params, split_params
 from xdistil.distill.recipes import wanted_signals
 from xdistil.distill.step import TrainState, eval_step, train_step
-from xdistil.distill.teacher import Reader, arrange_signals, params_fingerprint, signal_names
 from xdistil.errors import DivergenceError, InputError, StoppedError
-from xdistil.models.forward import Wanted, iterate_batches
-from xdistil.models.types import Batch, Params, Signals
+from xdistil.models.forward import iterate_batches
+from xdistil.models.types import Params
 from xdistil.runtime.mesh import agree, own_share, shard_rows
 from xdistil.runtime.run_log import Journal
+from xdistil.teacher.cache import open_cache
+from xdistil.teacher.model_teacher import Reader, params_fingerprint
+from xdistil.teacher.signals import Signals, Wanted, arrange_signals, signal_names
+from xdistil.teacher.storage import PRESENT, gather_signals
 
 log = logging.getLogger("xdistil")
 
@@ -196,7 +198,7 @@ class Training:
         return batches.make_batches(
             self.leg.train.pieces,
             self.leg.train.rows,
-            self.leg.train.signals,
+            partial(gather_signals, self.leg.train.signals, self.leg.train.rows),
             self.batch_rows,
             epochs=self.leg.planned.substage.epochs,
             seed=self.course.seed + self.index,
@@ -302,10 +304,7 @@ def _evaluate(
         leg.dev.pieces, leg.dev.rows, batch_rows, course.padding_id
     ):
         course.stop.check()
-        cached = {
-            name: gather_signal(values, leg.dev.rows, own_share(indices))
-            for name, values in leg.dev.signals.items()
-        }
+        cached = gather_signals(leg.dev.signals, leg.dev.rows, own_share(indices))
         batch = shard_rows(course.mesh, batch)
         signals = _signals(course, leg, batch, cached)
         for name, tally in eval_step(params, batch, signals, recipe=leg.planned.recipe).items():

@@ -13,7 +13,7 @@ import numpy as np
 from seqeval.scheme import IOB2, Entities
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.tags import make_legal
+from xdistil.data.tag_schemes import make_legal
 
 MAIN_SCORE = {"tagging": "macro_f1", "classification": "accuracy"}  # what dev chooses by
 

@@ -16,9 +16,10 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from xdistil.data.pieces import Pieces
+from xdistil.data.packing import Batch
+from xdistil.data.subwords import Pieces
 from xdistil.models.forward import predict_batch
-from xdistil.models.types import Batch, Params
+from xdistil.models.types import Params
 
 BATCH = 32  # sentences, and the shortest row in pieces: the paper's setting
 _BATCHES = 8  # that the rounds go through

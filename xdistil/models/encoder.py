@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from xdistil.data.packing import Batch
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.layers import dense, draw_params
 from xdistil.models.ops import Dropout
-from xdistil.models.types import Batch, Output, Params
+from xdistil.models.types import Output, Params
 
 States = tuple[jax.Array, ...]
 Maps = tuple[jax.Array | None, ...]

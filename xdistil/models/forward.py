@@ -1,7 +1,6 @@
 """A model over packed rows, batch by batch: for predictions and for a teacher's signals."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
@@ -10,37 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from xdistil.data.packing import Rows, fill_batch
-from xdistil.data.pieces import Pieces
+from xdistil.data.packing import Array, Batch, Rows, fill_batch
+from xdistil.data.subwords import Pieces
 from xdistil.models.hf.folder import Model
 from xdistil.models.layers import COLLECTION, read_vectors
-from xdistil.models.types import Array, Batch, Output, Params, Signals
+from xdistil.models.types import Output, Params
 from xdistil.runtime.mesh import fetch_rows, own_share, shard_rows
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which outputs of a model are asked for."""
-
-    logits: bool = False
-    hidden: tuple[int, ...] = ()  # indices into Output.hidden; 0 is the embeddings
-    attention: tuple[int, ...] = ()  # indices into Output.attention; 0 is the first layer
-    vectors: tuple[int, ...] = ()  # indices into Output.vectors, likewise
-
-    @property
-    def plain(self) -> bool:
-        """Whether it is logits and hidden states alone: attention maps grow with the square of the
-        length, and queries, keys and values are three times a hidden state."""
-        return not (self.attention or self.vectors)
-
-    def union(self, other: "Wanted") -> "Wanted":
-        """What either of two asks for, layers ascending."""
-        return Wanted(
-            self.logits or other.logits,
-            tuple(sorted({*self.hidden, *other.hidden})),
-            tuple(sorted({*self.attention, *other.attention})),
-            tuple(sorted({*self.vectors, *other.vectors})),
-        )
 
 
 def apply_model(
@@ -76,21 +50,6 @@ def hands_out_vectors(model: Model) -> bool:
     params = jax.eval_shape(model.init_params, jax.random.key(0))
     apply = partial(apply_model, model, vectors=True)
     return bool(jax.eval_shape(apply, params, batch).vectors)
-
-
-@partial(jax.jit, static_argnames=("model", "wanted"))
-def compute_signals(params: Params, batch: Batch, *, model: Model, wanted: Wanted) -> Signals:
-    """The wanted outputs of a deterministic forward pass; what is not wanted is not computed."""
-    output = apply_model(
-        model, params, batch, attention=bool(wanted.attention), vectors=bool(wanted.vectors)
-    )
-    maps, vectors = output.attention or (), output.vectors or ()
-    return Signals(
-        logits=output.logits if wanted.logits else None,
-        hidden=tuple(output.hidden[layer] for layer in wanted.hidden),
-        attention=tuple(maps[layer] for layer in wanted.attention),
-        vectors=tuple(vectors[layer] for layer in wanted.vectors),
-    )
 
 
 @partial(jax.jit, static_argnames=("model",))

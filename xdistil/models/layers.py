@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import traverse_util
 
+from xdistil.data.packing import Batch
 from xdistil.models.encoder_config import ACTIVATIONS, EncoderConfig
 from xdistil.models.ops import Dense, Dropout, multiply
-from xdistil.models.types import Batch, Params, Vectors
+from xdistil.models.types import Params, Vectors
 
 COLLECTION = "intermediates"  # which Flax leaves out of what it initializes
 _NAME = "vectors"

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from xdistil.models.types import Array
+from xdistil.data.packing import Array
 
 _BITS = 16
 

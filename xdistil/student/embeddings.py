@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from xdistil.data.packing import Array
 from xdistil.errors import InputError
-from xdistil.models.types import Array
 
 
 def svd_embeddings(embedding: Array, size: int) -> np.ndarray:

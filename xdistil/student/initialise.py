@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from xdistil import config
-from xdistil.data.vectors import WordVectors
+from xdistil.data.word_vectors import WordVectors
 from xdistil.models.hf.folder import Model
 from xdistil.models.types import Params
 from xdistil.student.embeddings import pca_embeddings, svd_embeddings

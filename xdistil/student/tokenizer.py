@@ -9,11 +9,11 @@ from pathlib import Path
 
 from xdistil.config import Experiment, Student
 from xdistil.data.corpus import Corpus
-from xdistil.data.signals import SignalFolder
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
-from xdistil.data.vocabulary import train_wordpiece
+from xdistil.data.train_tokenizer import train_wordpiece
 from xdistil.errors import InputError
 from xdistil.models.families.bert import EncoderConfig
+from xdistil.teacher.signal_file import SignalFolder
 
 _LOSSES = ("representation", "logits", "labels")  # those that look at one piece at a time
 

@@ -9,8 +9,8 @@ import json
 import numpy as np
 from tokenizers import decoders
 
+from xdistil.data.packing import Array
 from xdistil.data.tokenizer import Tokenizer
-from xdistil.models.types import Array
 
 _ROLES = ("cls", "sep", "pad", "unk", "mask", "bos", "eos")
 _SAME = {"cls": "bos", "bos": "cls", "sep": "eos", "eos": "sep"}  # one thing, named by families

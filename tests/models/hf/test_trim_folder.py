@@ -24,9 +24,9 @@ from tests.models.samples import (
 )
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
-from xdistil.data.pieces import Pieces, cut_pieces
+from xdistil.data.subwords import Pieces, cut_pieces
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
-from xdistil.data.trimming import choose_pieces, count_tokens
+from xdistil.data.trim_tokenizer import choose_pieces, count_tokens
 from xdistil.errors import InputError
 from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.hf.folder import load_model, save_model

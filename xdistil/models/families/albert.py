@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from xdistil.data.packing import Batch
 from xdistil.errors import InputError
 from xdistil.models import heads
 from xdistil.models.config_fields import check_fixed, read_field
@@ -29,7 +30,6 @@ from xdistil.models.layers import (
 )
 from xdistil.models.ops import Dropout
 from xdistil.models.tensor_names import Names
-from xdistil.models.types import Batch
 
 MODEL_TYPE = "albert"
 NAMES = Names(

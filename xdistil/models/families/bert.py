@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from xdistil.data.packing import Batch
 from xdistil.models import heads
 from xdistil.models.encoder import Maps, Stack, States, Transformer
 from xdistil.models.encoder_config import (
@@ -33,7 +34,6 @@ from xdistil.models.layers import (
     normal,
     project,
 )
-from xdistil.models.types import Batch
 
 # The model types read here -> where HF's config of that type differs from its BertConfig.
 DEFAULTS: dict[str, dict[str, Any]] = {

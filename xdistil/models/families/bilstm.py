@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from xdistil.data.packing import Batch
 from xdistil.models.config_fields import check_rate, check_size
 from xdistil.models.layers import draw_params
 from xdistil.models.lstm import LSTM
 from xdistil.models.ops import Dense, Dropout, gelu
-from xdistil.models.types import Batch, Output, Params
+from xdistil.models.types import Output, Params
 
 MODEL_TYPE = "xdistil_bilstm"
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from xdistil.data.packing import Batch
 from xdistil.errors import InputError, show
 from xdistil.models import heads
 from xdistil.models.config_fields import check_fixed, read_field
@@ -40,7 +41,6 @@ from xdistil.models.layers import (
 )
 from xdistil.models.ops import Dropout
 from xdistil.models.tensor_names import Names
-from xdistil.models.types import Batch
 
 MODEL_TYPE = "deberta-v2"
 NAMES = Names("deberta", outside=("classifier", "pooler"))

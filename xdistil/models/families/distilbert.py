@@ -11,6 +11,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
+from xdistil.data.packing import Batch
 from xdistil.models import heads
 from xdistil.models.config_fields import read_field
 from xdistil.models.encoder import Maps, Stack, States, Transformer
@@ -27,7 +28,6 @@ from xdistil.models.layers import (
 )
 from xdistil.models.ops import Dropout
 from xdistil.models.tensor_names import Names
-from xdistil.models.types import Batch
 
 MODEL_TYPE = "distilbert"
 NAMES = Names(

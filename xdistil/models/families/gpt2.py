@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from xdistil.data.packing import Batch
 from xdistil.models.config_fields import read_field
 from xdistil.models.encoder import Layers, Maps, States, Transformer
 from xdistil.models.encoder_config import EncoderConfig, check_shape, read_shape, write_shape
 from xdistil.models.layers import FeedForward, attend, dense, embed, layer_norm, split_heads
 from xdistil.models.ops import Dropout
 from xdistil.models.tensor_names import Names
-from xdistil.models.types import Batch
 
 MODEL_TYPE = "gpt2"
 NAMES = Names(

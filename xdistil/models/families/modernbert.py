@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from xdistil.data.packing import Batch
 from xdistil.errors import InputError, show
 from xdistil.models.config_fields import check_size, read_field
 from xdistil.models.encoder import Layers, Maps, States, Transformer
@@ -39,7 +40,6 @@ from xdistil.models.layers import (
 )
 from xdistil.models.ops import Dropout
 from xdistil.models.tensor_names import Names
-from xdistil.models.types import Batch
 
 MODEL_TYPE = "modernbert"
 NAMES = Names(

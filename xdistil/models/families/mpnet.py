@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from xdistil.data.packing import Batch
 from xdistil.models import heads
 from xdistil.models.config_fields import check_fixed
 from xdistil.models.encoder import Layers, Maps, States, Transformer
@@ -29,7 +30,6 @@ from xdistil.models.layers import (
 )
 from xdistil.models.ops import Dropout
 from xdistil.models.tensor_names import Names
-from xdistil.models.types import Batch
 
 MODEL_TYPE = "mpnet"
 NAMES = Names("mpnet")

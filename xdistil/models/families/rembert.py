@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from xdistil.data.packing import Batch
 from xdistil.models import heads
 from xdistil.models.config_fields import read_field
 from xdistil.models.encoder import Maps, Stack, States, Transformer
@@ -19,7 +20,6 @@ from xdistil.models.families.bert import BertLayer
 from xdistil.models.layers import Embeddings, dense, normal
 from xdistil.models.ops import Dropout
 from xdistil.models.tensor_names import Names
-from xdistil.models.types import Batch
 
 MODEL_TYPE = "rembert"
 NAMES = Names("rembert", renamed=(("embeddings_project", "encoder.embedding_hidden_mapping_in"),))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xdistil.data.examples import Task
-from xdistil.data.tags import is_tag
+from xdistil.data.tag_schemes import is_tag
 from xdistil.errors import InputError, show
 
 HEADS = {"tagging": "ForTokenClassification", "classification": "ForSequenceClassification"}

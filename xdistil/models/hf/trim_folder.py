@@ -19,7 +19,7 @@ import safetensors.numpy
 from transformers import CONFIG_MAPPING, AutoConfig
 
 from xdistil.data.tokenizer import Tokenizer, save_tokenizer
-from xdistil.data.trimming import trim_tokenizer
+from xdistil.data.trim_tokenizer import trim_tokenizer
 from xdistil.errors import InputError, show, show_name
 from xdistil.models import tensor_names
 from xdistil.models.encoder_config import ROBERTAS, EncoderConfig

@@ -24,8 +24,16 @@ import jax
 import numpy as np
 
 from xdistil.data.packing import Rows
-from xdistil.data.pieces import Pieces, pieces_fingerprint
-from xdistil.data.stored import (
+from xdistil.data.subwords import Pieces, pieces_fingerprint
+from xdistil.data.word_alignment import Words
+from xdistil.errors import InputError
+from xdistil.models.forward import iterate_batches
+from xdistil.models.hf.folder import Transformer
+from xdistil.models.types import Vectors
+from xdistil.runtime.mesh import agree, fetch_own_rows, own_share, shard_rows, wait_for_all
+from xdistil.teacher.model_teacher import Reader
+from xdistil.teacher.signals import Wanted, name_signals, signal_names
+from xdistil.teacher.storage import (
     MapSignal,
     Values,
     find_pairs,
@@ -35,13 +43,6 @@ from xdistil.data.stored import (
     stored_type,
     stored_width,
 )
-from xdistil.data.words import Words
-from xdistil.distill.teacher import Reader, name_signals, signal_names
-from xdistil.errors import InputError
-from xdistil.models.forward import Wanted, iterate_batches
-from xdistil.models.hf.folder import Transformer
-from xdistil.models.types import Vectors
-from xdistil.runtime.mesh import agree, fetch_own_rows, own_share, shard_rows, wait_for_all
 
 log = logging.getLogger("xdistil")
 

@@ -15,9 +15,9 @@ from transformers import AutoTokenizer
 from tests.data.test_families import make_byte_bpe, make_unigram
 from tests.models.samples import SPECIAL, make_wordpiece
 from xdistil.data.examples import Example, Task
-from xdistil.data.pieces import cut_pieces
+from xdistil.data.subwords import cut_pieces
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer, save_tokenizer
-from xdistil.data.trimming import choose_pieces, count_tokens, trim_tokenizer
+from xdistil.data.trim_tokenizer import choose_pieces, count_tokens, trim_tokenizer
 from xdistil.errors import InputError
 
 UNKNOWN = {"unk_token": "[UNK]", "pad_token": "[PAD]"}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdistil.data.tags import (
+from xdistil.data.tag_schemes import (
     allowed_tags,
     answerable_tags,
     convert_labels,

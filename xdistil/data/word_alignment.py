@@ -5,20 +5,17 @@ belongs to a word of a sentence (tagging) or to a whole example (classification)
 rows where labels stand: on the first piece of the word, or of the segment.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.tags import make_legal
+from xdistil.data.tag_schemes import make_legal
 
 if TYPE_CHECKING:  # a program that writes signals should not wait for tokenizers
-    from xdistil.data.pieces import Pieces
-    from xdistil.data.stored import Values
-
-PRESENT = "present"  # the name of the signal that says which pieces have values
+    from xdistil.data.subwords import Pieces
 
 
 @dataclass(frozen=True)
@@ -33,21 +30,6 @@ class Words:
         """bool[count] whether a word has a piece."""
         found = np.zeros(self.count, bool)
         found[self.number[self.number >= 0]] = True
-        return found
-
-
-@dataclass(frozen=True)
-class WordSignal:
-    """Values of words that are indexed by pieces, as an array [P,width] would be."""
-
-    values: "Values"  # f[V,width], memory-mapped perhaps
-    place: np.ndarray  # i64[P] index into the values; -1: none, which reads as zeros
-
-    def __getitem__(self, piece: np.ndarray) -> np.ndarray:
-        """Pieces i64[...] -> f[...,width], a copy."""
-        place = self.place[piece]
-        found = np.asarray(self.values[np.maximum(place, 0)])
-        found[place < 0] = 0
         return found
 
 
@@ -92,23 +74,3 @@ def label_pieces(
     by_word = np.full(words.count, -1)
     by_word[words.number[pieces.label_mask]] = classes[pieces.label_mask]
     return name_classes(by_word, examples, task)
-
-
-def place_signals(
-    values: Mapping[str, "Values"], place: np.ndarray, words: Words
-) -> dict[str, np.ndarray | WordSignal]:
-    """Values of words as signals of the pieces that carry these words.
-
-    Args:
-        values: f[V,width] by name.
-        place: i64[W] where the values of each word stand; -1: it has none.
-        words: which of these W words each of the P pieces carries.
-
-    Returns:
-        The values by name, and under PRESENT bool[P]: which pieces have some.
-    """
-    by_piece = np.where(words.number >= 0, place[words.number], -1)
-    signals: dict[str, np.ndarray | WordSignal] = {
-        name: WordSignal(each, by_piece) for name, each in values.items()
-    }
-    return {**signals, PRESENT: by_piece >= 0}

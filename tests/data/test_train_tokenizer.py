@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from xdistil.data.examples import Example
-from xdistil.data.vocabulary import SPECIALS, train_wordpiece
+from xdistil.data.train_tokenizer import SPECIALS, train_wordpiece
 from xdistil.errors import InputError
 
 

@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 
 import jax
 
-from xdistil.distill.teacher import signal_names
-from xdistil.models.forward import Wanted
+from xdistil.teacher.signals import Wanted, signal_names
 
 MOST_BYTES = 16 * 2**30  # of the cache of one set of texts that is taken without being asked for
 DISK_RATE = 5e8  # bytes a second, written or read: an ordinary solid-state disk

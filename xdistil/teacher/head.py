@@ -2,7 +2,7 @@
 
 from xdistil import config
 from xdistil.data.examples import Task
-from xdistil.data.tags import is_tag
+from xdistil.data.tag_schemes import is_tag
 from xdistil.errors import InputError, show
 from xdistil.models.hf.folder import read_task
 from xdistil.models.hf.head import list_labels

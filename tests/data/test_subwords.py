@@ -12,7 +12,7 @@ from tokenizers import Tokenizer as Backend
 from transformers import AutoTokenizer
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.pieces import LanguageCount, count_pieces, cut_pieces, pieces_fingerprint
+from xdistil.data.subwords import LanguageCount, count_pieces, cut_pieces, pieces_fingerprint
 from xdistil.data.tokenizer import load_tokenizer, save_tokenizer
 from xdistil.errors import InputError
 

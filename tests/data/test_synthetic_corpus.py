@@ -13,8 +13,8 @@ import pytest
 from xdistil.config import Data
 from xdistil.data.corpus import read_corpus
 from xdistil.data.examples import Example
-from xdistil.data.generate import generate_corpus
-from xdistil.data.languages import LANGUAGES
+from xdistil.data.synthetic_corpus import generate_corpus
+from xdistil.data.synthetic_languages import LANGUAGES
 from xdistil.errors import InputError
 from xdistil.evaluation.gazetteer import tag_with_names
 from xdistil.evaluation.metrics import score
@@ -59,7 +59,8 @@ def entities(words: list[str], tags: list[str]) -> list[tuple[str, str]]:
 
 def test_same_seed_gives_the_same_bytes_whatever_the_hash_seed_and_folder(tmp_path):
     program = (
-        "import sys; from pathlib import Path; from xdistil.data.generate import generate_corpus; "
+        "import sys; from pathlib import Path; "
+        "from xdistil.data.synthetic_corpus import generate_corpus; "
         "generate_corpus(Path('corpus'), 120, int(sys.argv[1]))"
     )
     root = str(Path(__file__).parents[2])

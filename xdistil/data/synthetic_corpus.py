@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from xdistil.data.languages import LANGUAGES, Language
+from xdistil.data.synthetic_languages import LANGUAGES, Language
 from xdistil.errors import InputError
 
 TYPES = ("PER", "LOC", "ORG")

@@ -8,9 +8,10 @@ import pytest
 
 from tests.data.conftest import wrap
 from xdistil.data.examples import Example, Task
-from xdistil.data.packing import gather_signal, pack
-from xdistil.data.pieces import Pieces, cut_pieces
-from xdistil.data.words import PRESENT, find_words, place_signals
+from xdistil.data.packing import pack
+from xdistil.data.subwords import Pieces, cut_pieces
+from xdistil.data.word_alignment import find_words
+from xdistil.teacher.storage import PRESENT, gather_signal, place_signals
 
 TAGGING, CLASSES = Task("tagging", ("O", "B-X")), Task("classification", ("no", "yes"))
 MARK = "\u0301"  # a lone accent: no piece where accents are stripped

@@ -6,12 +6,16 @@ segment alone, so that a text of n pieces takes n x n rows of as many numbers as
 however long the rows of a batch are.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from xdistil.data.pieces import Pieces
-from xdistil.data.words import WordSignal
+from xdistil.data.packing import Rows, gather_indices
+from xdistil.data.subwords import Pieces
+from xdistil.data.word_alignment import Words
+
+PRESENT = "present"  # the name of the signal that says which pieces have values
 
 _STEPS = 127
 _STEP_BYTES = 4
@@ -57,6 +61,21 @@ class MapSignal:
         return np.moveaxis(maps, -1, 1)
 
 
+@dataclass(frozen=True)
+class WordSignal:
+    """Values of words that are indexed by pieces, as an array [P,width] would be."""
+
+    values: Values  # f[V,width], memory-mapped perhaps
+    place: np.ndarray  # i64[P] index into the values; -1: none, which reads as zeros
+
+    def __getitem__(self, piece: np.ndarray) -> np.ndarray:
+        """Pieces i64[...] -> f[...,width], a copy."""
+        place = self.place[piece]
+        found = np.asarray(self.values[np.maximum(place, 0)])
+        found[place < 0] = 0
+        return found
+
+
 Signal = Values | WordSignal | MapSignal  # of the pieces of some texts
 
 
@@ -99,3 +118,44 @@ def find_pairs(
     same = (segment[:, :, None] == segment[:, None, :]) & (segment[:, :, None] > 0)
     row, query, key = np.nonzero(same)
     return same, first[piece[row, query]] + position[row, key]
+
+
+def place_signals(
+    values: Mapping[str, Values], place: np.ndarray, words: Words
+) -> dict[str, np.ndarray | WordSignal]:
+    """Values of words as signals of the pieces that carry these words.
+
+    Args:
+        values: f[V,width] by name.
+        place: i64[W] where the values of each word stand; -1: it has none.
+        words: which of these W words each of the P pieces carries.
+
+    Returns:
+        The values by name, and under PRESENT bool[P]: which pieces have some.
+    """
+    by_piece = np.where(words.number >= 0, place[words.number], -1)
+    signals: dict[str, np.ndarray | WordSignal] = {
+        name: WordSignal(each, by_piece) for name, each in values.items()
+    }
+    return {**signals, PRESENT: by_piece >= 0}
+
+
+def gather_signal(values: Signal, rows: Rows, indices: np.ndarray) -> np.ndarray:
+    """Values [P, ...] of pieces -> [B,T, ...] of the same type in rows i64[B]; 0 at padding.
+
+    Attention maps come as [B,H,T,T].
+    """
+    piece, filled = gather_indices(rows, indices)
+    if isinstance(values, MapSignal):
+        segment = np.where(filled, rows.segment[indices], 0)
+        return values.gather(piece, segment, rows.position[indices])
+    gathered = np.asarray(values[piece])  # a copy, even of a memory-mapped array
+    gathered[~filled] = 0
+    return gathered
+
+
+def gather_signals(
+    signals: Mapping[str, Signal], rows: Rows, indices: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Each signal in rows i64[B], by name, as `gather_signal` returns it."""
+    return {name: gather_signal(values, rows, indices) for name, values in signals.items()}

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.signals import SignalWriter, digest_inputs, open_signals
 from xdistil.errors import InputError
+from xdistil.teacher.signal_file import SignalWriter, digest_inputs, open_signals
 
 TASK = Task("tagging", ("O", "B-PER", "I-PER"))
 PAIRS = Task("classification", ("no", "yes"))
@@ -101,7 +101,7 @@ def test_a_folder_that_is_not_completed_is_not_there(tmp_path):
 
 
 def test_a_writer_does_not_wait_for_jax_or_tokenizers():
-    code = "import sys, xdistil.data.signals as s; s.SignalWriter; print(*sys.modules)"
+    code = "import sys, xdistil.teacher.signal_file as s; s.SignalWriter; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"jax", "transformers", "tokenizers", "torch"} & set(found.stdout.split())
 

@@ -2,16 +2,16 @@
 
 import pytest
 
-from xdistil.distill.cache import count_bytes
-from xdistil.distill.routes import (
+from xdistil.models.families.bert import Encoder, EncoderConfig
+from xdistil.teacher.cache import count_bytes
+from xdistil.teacher.cache_policy import (
     DISK_RATE,
     MOST_BYTES,
     describe_route,
     estimate_route,
     settle_routes,
 )
-from xdistil.models.families.bert import Encoder, EncoderConfig
-from xdistil.models.forward import Wanted
+from xdistil.teacher.signals import Wanted
 
 SIGNALS = Wanted(logits=True, hidden=(4,))
 SIZE = 200_000_000  # of 7 + 93 numbers a piece in float16

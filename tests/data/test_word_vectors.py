@@ -8,7 +8,7 @@ import pytest
 
 from tests.data.test_families import make_byte_bpe, make_unigram
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
-from xdistil.data.vectors import read_vectors
+from xdistil.data.word_vectors import read_vectors
 from xdistil.errors import InputError
 
 # In the tokenizer of conftest.py "berlin", "new" and "york" are pieces; "newark" is several.

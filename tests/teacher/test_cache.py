@@ -22,14 +22,14 @@ from tests.distill.small import (
     run_course,
 )
 from xdistil.config import Stage
-from xdistil.data.packing import fill_batch, gather_signal, pack
-from xdistil.data.stored import read_stored, store
-from xdistil.data.words import Words
-from xdistil.distill import cache as cache_module
-from xdistil.distill import teacher as teacher_module
-from xdistil.distill.cache import open_cache
-from xdistil.distill.teacher import name_signals, params_fingerprint, signal_names
-from xdistil.models.forward import Wanted
+from xdistil.data.packing import fill_batch, pack
+from xdistil.data.word_alignment import Words
+from xdistil.teacher import cache as cache_module
+from xdistil.teacher import model_teacher as teacher_module
+from xdistil.teacher.cache import open_cache
+from xdistil.teacher.model_teacher import params_fingerprint
+from xdistil.teacher.signals import Wanted, name_signals, signal_names
+from xdistil.teacher.storage import gather_signal, read_stored, store
 
 PIECES = make_pieces(20, 1)
 ROWS = make_rows(PIECES)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.words import count_words
+from xdistil.data.word_alignment import count_words
 from xdistil.errors import InputError, show
 
 FORMAT, VERSION = "xdistil-signals", 1

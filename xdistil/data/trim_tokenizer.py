@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from xdistil.data.pieces import Pieces
+from xdistil.data.subwords import Pieces
 from xdistil.data.tokenizer import Tokenizer, make_tokenizer
 from xdistil.errors import InputError, show
 
