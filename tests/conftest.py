@@ -14,7 +14,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 
 def pytest_addoption(parser):
-    """How many processes tests/test_processes.py starts."""
+    """How many processes tests/experiment/test_processes.py starts."""
     parser.addoption("--processes", type=int, default=2, help="of a run of several processes")
 
 

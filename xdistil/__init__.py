@@ -7,7 +7,7 @@ from xdistil.errors import InputError
 
 if TYPE_CHECKING:
     from xdistil.deploy.predictor import Classifier, Tagger, load
-    from xdistil.flow import run
+    from xdistil.experiment.run import run
 
 __all__ = ["Classifier", "Experiment", "InputError", "Tagger", "load", "run"]
 
@@ -15,7 +15,7 @@ __all__ = ["Classifier", "Experiment", "InputError", "Tagger", "load", "run"]
 def __getattr__(name: str):
     # A command line with a mistake, or a look at a config, should not wait for JAX.
     if name == "run":
-        from xdistil.flow import run
+        from xdistil.experiment.run import run
 
         return run
     if name in ("Classifier", "Tagger", "load"):

@@ -281,6 +281,8 @@ def test_the_page_on_plans_names_every_field_of_a_stage():
 def test_a_run_records_the_command_that_began_it(config, monkeypatch, program, told):
     given = [config, "--workdir=x"]
     begun = []
-    monkeypatch.setattr("xdistil.flow.run", lambda _, workdir, command: begun.append(command))
+    monkeypatch.setattr(
+        "xdistil.experiment.run.run", lambda _, workdir, command: begun.append(command)
+    )
     assert train.main(given, program) == 0
     assert begun == [[*told, *given]]

@@ -25,10 +25,10 @@ from xdistil.deploy.predictor import load
 from xdistil.deploy.preprocessing import record_input
 from xdistil.deploy.quantize import quantize_onnx
 from xdistil.errors import InputError, RefusedError
+from xdistil.experiment.training import export_student
 from xdistil.models import onnx_graph as builder
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.hf.folder import save_model
-from xdistil.phases import export_student
 
 SHORT = record_input(Data(row_length=24, max_length=12))
 

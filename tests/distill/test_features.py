@@ -16,7 +16,7 @@ from tests.distill.small import (
     run_course,
 )
 from xdistil.config import Stage
-from xdistil.distill import training
+from xdistil.distill import trainer as training
 from xdistil.distill.plan import HEAD, PROJECTION, list_groups, split_params
 from xdistil.distill.recipes import plan_stages
 from xdistil.distill.step import Recipe, init_state, train_step

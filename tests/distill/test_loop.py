@@ -18,7 +18,7 @@ from tests.distill.small import (
     same,
 )
 from xdistil.config import Stage
-from xdistil.distill import training
+from xdistil.distill import trainer as training
 from xdistil.distill.course import count_steps, schedule_rates
 from xdistil.distill.plan import SIDE, split_params
 

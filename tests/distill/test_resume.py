@@ -21,7 +21,7 @@ from tests.distill.small import (
     same,
 )
 from xdistil.config import Stage
-from xdistil.distill import training
+from xdistil.distill import trainer as training
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course
 from xdistil.distill.loop import Outcome, run_plan

@@ -21,7 +21,7 @@ def main(arguments: list[str], program: str = "xdistil inspect") -> int:
         print(USAGE)
         return 0
     # Not before: the help needs none of it.
-    from xdistil.inspection import inspect_folder
+    from xdistil.experiment.inspection import inspect_folder
 
     try:
         if len(arguments) > 1:

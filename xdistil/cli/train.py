@@ -24,8 +24,8 @@ def main(arguments: list[str], program: str = "train.py") -> int:
     try:
         command = parse_command(arguments)
         # Not before: JAX takes seconds to import, and the mistakes above are told at once.
-        from xdistil.describe import describe
-        from xdistil.flow import run
+        from xdistil.experiment.dry_run import describe
+        from xdistil.experiment.run import run
 
         if command.dry_run:
             print(describe(command.experiment))

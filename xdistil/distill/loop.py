@@ -16,7 +16,7 @@ from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course, without_sides
 from xdistil.distill.plan import SIDE, split_params
 from xdistil.distill.step import TrainState, init_state
-from xdistil.distill.training import Position, Training
+from xdistil.distill.trainer import Position, Training
 from xdistil.models.types import Params
 from xdistil.runtime.mesh import agree, replicate
 from xdistil.runtime.run_log import Journal

@@ -10,10 +10,10 @@ from xdistil.config import Experiment, split_names
 from xdistil.distill.course import count_steps
 from xdistil.distill.recipes import PlannedStage
 from xdistil.evaluation.formatting import align
-from xdistil.legs import plan_routes
+from xdistil.experiment.build import Prepared, Texts, find_texts, prepare
+from xdistil.experiment.legs import plan_routes
 from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.types import count_parameters
-from xdistil.prepare import Prepared, Texts, find_texts, prepare
 from xdistil.student.initialise import find_start
 from xdistil.student.tokenizer import settle_start
 from xdistil.student.vocabulary_transfer import count_shared

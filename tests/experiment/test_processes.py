@@ -1,6 +1,6 @@
 """Several processes on this machine against one: the same losses, scores and files.
 
-`pytest tests/test_processes.py --processes=4` takes four instead of two.
+`pytest tests/experiment/test_processes.py --processes=4` takes four instead of two.
 """
 
 import json
@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tests.test_flow import arguments, read_json, read_lines, write_run
+from tests.experiment.test_run import arguments, read_json, read_lines, write_run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SECONDS = 240  # after which a process is taken for hanging
 
 

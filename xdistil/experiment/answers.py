@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from xdistil.data.examples import Example
 from xdistil.data.packing import collect_predictions
+from xdistil.experiment.build import Texts
+from xdistil.experiment.setting import Setting
 from xdistil.models.forward import predict_rows
 from xdistil.models.hf.folder import Model
 from xdistil.models.types import Params
-from xdistil.prepare import Texts
-from xdistil.setting import Setting
 from xdistil.teacher.model_teacher import Reader
 
 log = logging.getLogger("xdistil")

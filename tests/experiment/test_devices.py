@@ -97,7 +97,7 @@ def run(folder: Path, devices: int, shards: int = 1) -> dict[str, Any]:
     }
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(folder), str(devices), str(shards)],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         env=environment,
         capture_output=True,
         text=True,

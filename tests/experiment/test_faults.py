@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_flow import arguments, read_json, write_run
+from tests.experiment.test_run import arguments, read_json, write_run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NOBODY = 65534
 
 
@@ -70,7 +70,7 @@ def test_a_disk_that_fills_up_again_and_again_costs_nothing_but_time(task, tmp_p
 def test_a_workdir_of_another_user_is_refused():
     """Root may write anywhere, so the process becomes nobody, with all that it imports loaded."""
     program = (
-        "import os, sys, train, xdistil.describe, xdistil.flow;"
+        "import os, sys, train, xdistil.experiment.dry_run, xdistil.experiment.run;"
         f"os.setuid({NOBODY}); sys.exit(train.main(sys.argv[1:]))"
     )
     base = Path(tempfile.mkdtemp())

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from xdistil.answers import answer
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course, Leg, Source
 from xdistil.distill.loop import Outcome, run_plan
 from xdistil.evaluation import metrics
+from xdistil.experiment.answers import answer
+from xdistil.experiment.build import Texts
+from xdistil.experiment.setting import Setting
 from xdistil.models.hf.folder import Model
 from xdistil.models.types import Params
-from xdistil.prepare import Texts
 from xdistil.runtime.mesh import replicate, spread
-from xdistil.setting import Setting
 from xdistil.teacher.model_teacher import Reader
 
 

@@ -13,7 +13,7 @@ from xdistil.config import Experiment
 from xdistil.data.corpus import list_files
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.errors import InputError
-from xdistil.prepare import Prepared, find_data
+from xdistil.experiment.build import Prepared, find_data
 from xdistil.runtime.json_io import write_json
 from xdistil.teacher.model_teacher import params_fingerprint
 

@@ -13,20 +13,20 @@ from huggingface_hub import ModelCard
 import train
 import xdistil
 from tests.deploy.folders import CLASSES, TAGGING, make_folder, train_tokenizer
-from tests.test_prepare import first
+from tests.experiment.test_build import first
 from xdistil.config import Data, Experiment, Stage, Student
 from xdistil.data.examples import Task, read_file
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.deploy.preprocessing import record_input
-from xdistil.describe import describe
 from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score
 from xdistil.evaluation.report import describe_outcome, render_console
-from xdistil.fingerprints import claim_inputs, fingerprint_inputs
-from xdistil.flow import run
-from xdistil.inspection import inspect_folder
+from xdistil.experiment.build import prepare
+from xdistil.experiment.dry_run import describe
+from xdistil.experiment.inputs import claim_inputs, fingerprint_inputs
+from xdistil.experiment.inspection import inspect_folder
+from xdistil.experiment.run import run
 from xdistil.models.hf.folder import load_model
-from xdistil.prepare import prepare
 from xdistil.runtime.run_log import Journal
 from xdistil.runtime.workdir import claim_workdir
 from xdistil.student.warm_start import open_start

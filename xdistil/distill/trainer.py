@@ -29,7 +29,7 @@ from xdistil.distill.course import (
     steps_between_evaluations,
     without_sides,
 )
-from xdistil.distill.failure import keep_failure
+from xdistil.distill.divergence import keep_failure
 from xdistil.distill.meter import Meter
 from xdistil.distill.plan import HEAD, PROJECTION, merge_params, split_params
 from xdistil.distill.recipes import wanted_signals

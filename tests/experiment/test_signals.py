@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from xdistil import legs
 from xdistil.config import Experiment, Stage, Student, Teacher
 from xdistil.data.examples import Task, read_file
-from xdistil.describe import describe
 from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score
-from xdistil.flow import run
+from xdistil.experiment import legs
+from xdistil.experiment.dry_run import describe
+from xdistil.experiment.run import run
 from xdistil.models.hf.folder import load_model
 from xdistil.runtime.run_log import Journal
 from xdistil.teacher.signal_file import SignalWriter

@@ -10,22 +10,22 @@ import jax
 import numpy as np
 
 from xdistil.config import Stage, split_names
-from xdistil.courses import make_course, run_course, score_texts, without_signals
 from xdistil.data.batches import rows_per_batch, steps_per_epoch
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.deploy.jax_backend import open_model
 from xdistil.deploy.onnx_export import export_onnx
 from xdistil.deploy.preprocessing import record_input
 from xdistil.distill.course import Course, Leg
+from xdistil.distill.finetune import finetune
 from xdistil.distill.recipes import plan_stages
 from xdistil.errors import RefusedError
-from xdistil.finetuning import finetune
-from xdistil.legs import draw_legs
+from xdistil.experiment.build import find_texts
+from xdistil.experiment.courses import make_course, run_course, score_texts, without_signals
+from xdistil.experiment.legs import draw_legs
+from xdistil.experiment.setting import Setting
 from xdistil.models.hf.folder import Model, Transformer, load_model, save_model
 from xdistil.models.types import Params
-from xdistil.prepare import find_texts
 from xdistil.runtime.mesh import agree, first_process_first, spread
-from xdistil.setting import Setting
 from xdistil.student.initialise import init_student, start_embeddings
 from xdistil.student.layer_selection import make_of_layers
 from xdistil.student.tokenizer import settle_start

@@ -18,8 +18,8 @@ from xdistil.cli.overrides import parse_command
 from xdistil.data.examples import Task, read_file
 from xdistil.evaluation.metrics import score
 from xdistil.evaluation.report import render_console
-from xdistil.flow import run
-from xdistil.inspection import inspect_folder
+from xdistil.experiment.inspection import inspect_folder
+from xdistil.experiment.run import run
 from xdistil.runtime.run_log import Journal
 from xdistil.runtime.workdir import claim_workdir, lock_workdir
 
@@ -411,7 +411,7 @@ def test_a_finished_workdir_prints_its_table_and_trains_nothing(
 ):
     workdir, results = finished
     before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*.*") if path.is_file()}
-    monkeypatch.setattr("xdistil.flow.prepare", None)
+    monkeypatch.setattr("xdistil.experiment.run.prepare", None)
     assert train.main(arguments(config, data, workdir)) == 0
     printed = capsys.readouterr().err
     assert "is finished" in printed
@@ -450,7 +450,7 @@ def begun(tmp_path_factory, config, data) -> tuple[Path, Path]:
     shutil.copytree(data, base / "task")
     experiment = parse_command(arguments(config, base / "task", base / "run")).experiment
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xdistil.flow.train_teacher", None)
+        patch.setattr("xdistil.experiment.run.train_teacher", None)
         with pytest.raises(TypeError):
             run(experiment, base / "run")
     return base / "run", base / "task"
@@ -485,7 +485,7 @@ def test_the_data_may_lie_elsewhere_when_a_run_goes_on(begun, config, tmp_path, 
     """What is compared is the content: the run comes as far as its teacher again."""
     workdir, folder = begun
     shutil.copytree(folder, tmp_path / "elsewhere")
-    monkeypatch.setattr("xdistil.flow.train_teacher", None)
+    monkeypatch.setattr("xdistil.experiment.run.train_teacher", None)
     with pytest.raises(TypeError):
         train.main(arguments(config, tmp_path / "elsewhere", workdir))
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from xdistil.answers import answer, with_answers
 from xdistil.data.examples import Example, write_tsv
 from xdistil.data.word_alignment import name_classes
 from xdistil.distill.recipes import PlannedStage
@@ -15,12 +14,13 @@ from xdistil.evaluation import metrics
 from xdistil.evaluation.gazetteer import tag_with_names
 from xdistil.evaluation.report import HELD_OUT
 from xdistil.evaluation.speed import Runner, measure_speed
+from xdistil.experiment.answers import answer, with_answers
+from xdistil.experiment.build import Texts
+from xdistil.experiment.setting import Setting
 from xdistil.models.hf.folder import Loaded, load_model
 from xdistil.models.hf.hub import find_folder
 from xdistil.models.types import count_parameters
-from xdistil.prepare import Texts
 from xdistil.runtime.mesh import replicate, spread
-from xdistil.setting import Setting
 from xdistil.teacher.signal_file import SignalFolder
 
 log = logging.getLogger("xdistil")

@@ -13,7 +13,7 @@ import pytest
 
 import train
 from tests.deploy.folders import make_folder
-from tests.test_flow import (
+from tests.experiment.test_run import (
     CONFIG,
     FILLERS,
     LABELS,
@@ -23,7 +23,6 @@ from tests.test_flow import (
     read_lines,
     write_task,
 )
-from xdistil import flow
 from xdistil.cli.overrides import parse_command
 from xdistil.config import Stage
 from xdistil.data.examples import Example, Task, read_file
@@ -32,11 +31,12 @@ from xdistil.data.train_tokenizer import train_wordpiece
 from xdistil.deploy.predictor import load
 from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score
-from xdistil.flow import run
+from xdistil.experiment import run as flow
+from xdistil.experiment.build import Prepared, prepare
+from xdistil.experiment.run import run
+from xdistil.experiment.setting import Setting
 from xdistil.models.hf.folder import load_model
-from xdistil.prepare import Prepared, prepare
 from xdistil.runtime.run_log import Journal
-from xdistil.setting import Setting
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 TASK = Task("tagging", LABELS)
@@ -270,7 +270,7 @@ def test_other_classes_under_the_same_weights_are_refused_when_a_run_goes_on(
     pairs, tmp_path, monkeypatch
 ):
     base, _ = pairs
-    monkeypatch.setattr("xdistil.flow.train_teacher", None)
+    monkeypatch.setattr("xdistil.experiment.run.train_teacher", None)
     shutil.copytree(base / "teacher", tmp_path / "teacher")
     transfer = f"--config.data.transfer={base / 'english.txt'}"
     command = ready(base / "tiny.py", "", tmp_path / "run", tmp_path / "teacher", transfer)
@@ -439,7 +439,7 @@ def test_the_revision_is_of_the_model_and_not_of_another_tokenizer(base, tmp_pat
         asked.append((name, revision))
         return load_tokenizer(name, words=words)
 
-    monkeypatch.setattr("xdistil.prepare.load_tokenizer", load)
+    monkeypatch.setattr("xdistil.experiment.build.load_tokenizer", load)
     for more in ([], [f"--config.teacher.tokenizer={base / 'tokenizer'}"]):
         more.append("--config.teacher.revision=v2")
         command = ready(base / "tiny.py", base / "task", tmp_path / "run", base / "teacher", *more)

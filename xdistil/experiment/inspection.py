@@ -22,10 +22,10 @@ from xdistil.evaluation.formatting import (
 )
 from xdistil.evaluation.metrics import MAIN_SCORE
 from xdistil.evaluation.report import render_console, tabulate_gaps
+from xdistil.experiment.evaluate import measure_bytes
 from xdistil.models.hf.folder import load_model
 from xdistil.models.types import count_parameters
 from xdistil.runtime.workdir import read_results
-from xdistil.scoring import measure_bytes
 
 _WORST = 5  # languages shown
 _BEGUN = re.compile(r"INFO ((?:teacher|student|baseline-\S+) \d+/\d+ \S+) from step")

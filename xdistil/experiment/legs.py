@@ -11,8 +11,8 @@ from xdistil.config import Experiment, Stage
 from xdistil.data.word_alignment import find_words
 from xdistil.distill.course import Leg, Source, count_steps, steps_between_evaluations
 from xdistil.distill.recipes import PlannedStage, wanted_signals
-from xdistil.prepare import Prepared, Texts, find_texts
-from xdistil.setting import Setting
+from xdistil.experiment.build import Prepared, Texts, find_texts
+from xdistil.experiment.setting import Setting
 from xdistil.teacher.cache import count_bytes, open_cache
 from xdistil.teacher.cache_policy import Route, estimate_route, nominal_rate, settle_routes
 from xdistil.teacher.model_teacher import Reader

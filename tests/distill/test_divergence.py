@@ -14,7 +14,7 @@ from xdistil.config import Stage
 from xdistil.data.batches import make_batches
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course, count_steps
-from xdistil.distill.failure import read_failure
+from xdistil.distill.divergence import read_failure
 from xdistil.distill.plan import split_params
 from xdistil.distill.step import init_state, train_step
 from xdistil.errors import DivergenceError

@@ -12,17 +12,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from xdistil.courses import make_course, run_course, score_texts, without_signals
 from xdistil.data.subwords import Pieces
 from xdistil.data.trim_tokenizer import renumber
 from xdistil.distill.course import Leg, Source
+from xdistil.experiment.build import Texts, find_texts
+from xdistil.experiment.courses import make_course, run_course, score_texts, without_signals
+from xdistil.experiment.evaluate import warn_if_hopeless
+from xdistil.experiment.setting import Setting
 from xdistil.models.hf.folder import Transformer
 from xdistil.models.trim import put_back, trim_model
 from xdistil.models.types import Params
-from xdistil.prepare import Texts, find_texts
 from xdistil.runtime.mesh import spread
-from xdistil.scoring import warn_if_hopeless
-from xdistil.setting import Setting
 
 
 def finetune(setting: Setting, model: Transformer, params: Params) -> Params:

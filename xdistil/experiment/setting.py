@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 
 from xdistil.config import Experiment
 from xdistil.evaluation import metrics
-from xdistil.prepare import Prepared
+from xdistil.experiment.build import Prepared
 from xdistil.runtime.preemption import Stop
 from xdistil.runtime.run_log import Journal
 

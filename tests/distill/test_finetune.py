@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
+from tests.experiment.test_run import arguments, read_lines, write_run
 from tests.models.samples import ROBERTA, make_encoder
-from tests.test_flow import arguments, read_lines, write_run
 from xdistil.cli.overrides import parse_command
-from xdistil.finetuning import find_pieces
-from xdistil.flow import run
-from xdistil.phases import train_teacher
-from xdistil.setting import Setting
+from xdistil.distill.finetune import find_pieces
+from xdistil.experiment.run import run
+from xdistil.experiment.setting import Setting
+from xdistil.experiment.training import train_teacher
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
@@ -35,7 +35,7 @@ def finetune(config: Path, data: Path, workdir: Path) -> tuple[Setting, dict[Any
 
     command = parse_command(arguments(config, data, workdir))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xdistil.flow.train_teacher", stop_behind)
+        patch.setattr("xdistil.experiment.run.train_teacher", stop_behind)
         with pytest.raises(_EnoughError):
             run(command.experiment, workdir)
     setting, params = found
@@ -49,9 +49,9 @@ def both(tmp_path_factory) -> dict[str, Any]:
     config, data = write_run(base)
     found = {"occurring": finetune(config, data, base / "occurring")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xdistil.finetuning.renumber", lambda pieces, kept: pieces)
+        patch.setattr("xdistil.distill.finetune.renumber", lambda pieces, kept: pieces)
         patch.setattr(
-            "xdistil.finetuning.find_pieces",
+            "xdistil.distill.finetune.find_pieces",
             lambda model, texts: np.arange(model.config.vocabulary_size, dtype=np.int32),
         )
         found["whole"] = finetune(config, data, base / "whole")

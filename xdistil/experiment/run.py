@@ -9,17 +9,20 @@ from typing import Any
 
 import jax
 
-from xdistil.answers import label_held_out
 from xdistil.config import Experiment, validate
 from xdistil.deploy.license import find_license
 from xdistil.deploy.model_card import write_card
 from xdistil.deploy.onnx_export import check_packages
-from xdistil.describe import describe_data, describe_plan
 from xdistil.errors import LostProcessError
 from xdistil.evaluation.figures import draw_figures
 from xdistil.evaluation.report import render_console, render_markdown
-from xdistil.fingerprints import claim_inputs, fingerprint_inputs
-from xdistil.phases import (
+from xdistil.experiment.answers import label_held_out
+from xdistil.experiment.build import Prepared, prepare
+from xdistil.experiment.dry_run import describe_data, describe_plan
+from xdistil.experiment.evaluate import score
+from xdistil.experiment.inputs import claim_inputs, fingerprint_inputs
+from xdistil.experiment.setting import Setting
+from xdistil.experiment.training import (
     distil,
     export_student,
     first_student,
@@ -27,7 +30,6 @@ from xdistil.phases import (
     train_baseline,
     train_teacher,
 )
-from xdistil.prepare import Prepared, prepare
 from xdistil.runtime.compilation_cache import keep_compilations
 from xdistil.runtime.environment import describe_device, describe_environment
 from xdistil.runtime.json_io import write_json
@@ -41,8 +43,6 @@ from xdistil.runtime.workdir import (
     open_workdir,
     read_results,
 )
-from xdistil.scoring import score
-from xdistil.setting import Setting
 
 log = logging.getLogger("xdistil")
 
