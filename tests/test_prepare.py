@@ -26,7 +26,6 @@ from xdistil.config import Experiment, Stage, Student, Teacher
 from xdistil.data.examples import Task
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.describe import describe_plan
-from xdistil.distill.plan import v3
 from xdistil.errors import InputError
 from xdistil.fingerprints import fingerprint_inputs
 from xdistil.models.bert import EncoderConfig
@@ -36,6 +35,7 @@ from xdistil.models.kept_layers import keep_layers
 from xdistil.models.structs import Params
 from xdistil.models.student import with_dropout
 from xdistil.phases import first_student
+from xdistil.plans import v3
 from xdistil.prepare import Prepared, prepare
 
 WORDS = ["apple", "river", "stone", "cloud", "green", "quiet", "seven", "light", "paper", "music"]

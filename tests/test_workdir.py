@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from xdistil.config import Baseline, Experiment, Student
-from xdistil.distill import plan
 from xdistil.errors import InputError
+from xdistil.plans import d42
 from xdistil.workdir import claim_workdir, open_workdir, read_results
 
 
 def make() -> Experiment:
     return Experiment(
-        plan=plan.d42(), student=Student(embedding_size=16), baselines=(Baseline(),), batch_size=8
+        plan=d42(), student=Student(embedding_size=16), baselines=(Baseline(),), batch_size=8
     )
 
 
@@ -65,7 +65,7 @@ def test_another_value_is_refused_by_its_field(tmp_path, path, old, new):
 
 def test_a_longer_or_shorter_plan_is_refused(tmp_path):
     claim_workdir(tmp_path, make())
-    for stages in (plan.d42()[:2], (*plan.d42(), replace(plan.d42()[2], name="more"))):
+    for stages in (d42()[:2], (*d42(), replace(d42()[2], name="more"))):
         other = make()
         other.plan = stages
         with pytest.raises(InputError, match=r"plan\[[23]\]\."):

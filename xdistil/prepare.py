@@ -25,7 +25,6 @@ from xdistil.data.trimming import choose_pieces, count_tokens, trim_tokenizer
 from xdistil.data.unlabelled import lacks_labels, read_unlabelled
 from xdistil.data.vectors import WordVectors, read_vectors
 from xdistil.data.vocabulary import train_wordpiece
-from xdistil.distill.plan import without_labels
 from xdistil.distill.recipes import PlannedStage, check_teacher, plan_stages, wanted_signals
 from xdistil.distill.teacher import signal_names
 from xdistil.errors import InputError
@@ -37,6 +36,7 @@ from xdistil.models.folders import Model, Transformer, check_rows, load_model
 from xdistil.models.kept_layers import choose_layers, make_of_layers
 from xdistil.models.structs import Params
 from xdistil.models.student import check_width, design_student, with_dropout
+from xdistil.plans import without_labels
 from xdistil.ready_teacher import check_classes, find_task, is_ready
 from xdistil.results.serving import Labeller
 from xdistil.tuning import check_start, open_before, open_start, tunes_alone

@@ -6,11 +6,11 @@ import pytest
 
 from tests.distill.small import TEACHER, make_bilstm, make_encoder
 from xdistil.config import Stage
-from xdistil.distill.plan import d42, v3
 from xdistil.distill.recipes import check_teacher, make_recipe, plan_stages, wanted_signals
 from xdistil.errors import InputError
 from xdistil.models import bert
 from xdistil.models.forward import Wanted
+from xdistil.plans import d42, v3
 
 TWELVE = replace(TEACHER, layers=12)
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from xdistil.config import Experiment
-from xdistil.distill.plan import d42
+from xdistil.plans import d42
 from xdistil.results.card import render_card
 from xdistil.results.figures import draw_course, draw_languages, draw_trade_off
 from xdistil.results.report import render_console, render_markdown, render_scores

@@ -13,10 +13,10 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from xdistil.config import Experiment, Stage, Student
 from xdistil.data.examples import UNKNOWN_LANGUAGE
-from xdistil.distill.plan import without_labels
 from xdistil.errors import InputError
 from xdistil.json_files import read_json
 from xdistil.models.bilstm import MODEL_TYPE
+from xdistil.plans import without_labels
 from xdistil.results.onnx_card import render_files
 from xdistil.results.report import (
     AGREEMENT,
