@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from xdistil.config import Baseline, Experiment, Stage, Student, split_names, validate
-from xdistil.distill import plan
 from xdistil.errors import InputError
+from xdistil.plans import d42, labels_only, v3
 
 
 def make(**student: Any) -> Experiment:
     shape = {"embedding_size": 16, **student}
-    experiment = Experiment(plan=plan.d42(), student=Student(**shape), baselines=(Baseline(),))
+    experiment = Experiment(plan=d42(), student=Student(**shape), baselines=(Baseline(),))
     experiment.data.folder = "somewhere"
     return experiment
 
@@ -50,7 +50,7 @@ def test_texts_and_a_teacher_that_is_ready_suffice():
 
 
 def test_the_default_parts_are_valid():
-    for stages in (plan.d42(), plan.v3(), plan.labels_only()):
+    for stages in (d42(), v3(), labels_only()):
         experiment = make()
         experiment.plan = stages
         validate(experiment)

@@ -1,6 +1,8 @@
 """What ends a run before its end, and how a sentence about it shows what was given."""
 
+import difflib
 import reprlib
+from collections.abc import Iterable
 from typing import Any
 
 _shortener = reprlib.Repr()
@@ -39,3 +41,9 @@ def show(value: Any) -> str:
 def show_name(name: str) -> str:
     """A name from a file: as it stands, unless it is long, empty or would break the sentence."""
     return name if name.isprintable() and 0 < len(name) <= 120 else show(name)
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Words in brackets for the end of a sentence: the nearest known name, or all of them."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]}?)" if near else f" (there is {', '.join(known)})"

@@ -16,15 +16,15 @@ from xdistil.errors import InputError
 ROOT = Path(train.__file__).parent
 CONFIG = """
 from xdistil.config import Baseline, Experiment, Student
-from xdistil.distill import plan
 from xdistil.errors import InputError
+from xdistil.plans import d42
 
 
 def get_config(arg="d4.2"):
     if arg != "d4.2":
         raise InputError(f"no variant {arg!r}: it takes d4.2.")
     experiment = Experiment(
-        plan=plan.d42(), student=Student(embedding_size=16), baselines=(Baseline(),)
+        plan=d42(), student=Student(embedding_size=16), baselines=(Baseline(),)
     )
     experiment.data.folder = "somewhere"
     return experiment
@@ -235,7 +235,8 @@ def test_a_config_takes_the_variants_that_it_names(config, name):
     command = parse(f"--config={path}:{name}", "--workdir=x", *more)
     assert command.experiment.plan
     assert f"  {name}" in Path(path).read_text(encoding="utf-8")
-    with pytest.raises(InputError, match=f"no variant {name + 'x'!r}: it takes .*{name}"):
+    sentence = rf"{config} has no variant {name + 'x'!r} \(did you mean {name}\?\)\."
+    with pytest.raises(InputError, match=sentence):
         parse(f"--config={path}:{name}x", "--workdir=x")
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from tests.distill.small import TEACHER, make_bilstm, make_encoder
 from xdistil.config import Stage
-from xdistil.distill.plan import d42, v3
 from xdistil.distill.recipes import check_teacher, make_recipe, plan_stages, wanted_signals
 from xdistil.errors import InputError
 from xdistil.models.families import bert
+from xdistil.plans import d42, v3
 from xdistil.teacher.signals import Wanted
 
 TWELVE = replace(TEACHER, layers=12)

@@ -7,9 +7,9 @@ import pytest
 
 from xdistil.config import Experiment
 from xdistil.deploy.model_card import render_card
-from xdistil.distill.plan import d42
 from xdistil.evaluation.figures import draw_course, draw_languages, draw_trade_off
 from xdistil.evaluation.report import render_console, render_markdown, render_scores
+from xdistil.plans import d42
 
 
 def _tags(macro: float, **languages: float | None) -> dict:

@@ -25,7 +25,6 @@ from tests.models.samples import (
 from xdistil.config import Experiment, Stage, Student, Teacher
 from xdistil.data.examples import Task
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
-from xdistil.distill.plan import v3
 from xdistil.errors import InputError
 from xdistil.experiment.build import Prepared, prepare
 from xdistil.experiment.dry_run import describe_plan
@@ -34,6 +33,7 @@ from xdistil.experiment.training import first_student
 from xdistil.models.families.bert import EncoderConfig
 from xdistil.models.hf.folder import load_model, save_model
 from xdistil.models.types import Params
+from xdistil.plans import v3
 from xdistil.student.design import with_dropout
 from xdistil.student.embeddings import pca_embeddings, svd_embeddings
 from xdistil.student.layer_selection import keep_layers

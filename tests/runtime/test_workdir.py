@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from xdistil.config import Baseline, Experiment, Student
-from xdistil.distill import plan
 from xdistil.errors import InputError
+from xdistil.plans import d42
 from xdistil.runtime.workdir import claim_workdir, open_workdir, read_results
 
 
 def make() -> Experiment:
     return Experiment(
-        plan=plan.d42(), student=Student(embedding_size=16), baselines=(Baseline(),), batch_size=8
+        plan=d42(), student=Student(embedding_size=16), baselines=(Baseline(),), batch_size=8
     )
 
 
@@ -65,7 +65,7 @@ def test_another_value_is_refused_by_its_field(tmp_path, path, old, new):
 
 def test_a_longer_or_shorter_plan_is_refused(tmp_path):
     claim_workdir(tmp_path, make())
-    for stages in (plan.d42()[:2], (*plan.d42(), replace(plan.d42()[2], name="more"))):
+    for stages in (d42()[:2], (*d42(), replace(d42()[2], name="more"))):
         other = make()
         other.plan = stages
         with pytest.raises(InputError, match=r"plan\[[23]\]\."):
@@ -86,6 +86,53 @@ def test_what_changes_no_result_may_differ(tmp_path, path, value):
     other = make()
     change(other, path, value)
     claim_workdir(tmp_path, other)
+
+
+@pytest.mark.parametrize(
+    ("path", "default", "other"),
+    [
+        ("seed", 0, 1),
+        ("mesh", {"teacher_shards": 1}, None),
+        ("teacher.vocabulary", "all", "seen"),
+        ("student.tokenizer_pieces", 0, 500),
+        ("plan[1].relation_heads", 0, 3),
+        ("teacher.plan[0].clip", 1.0, 2.0),
+        ("baselines[0].patience", 5, 4),
+    ],
+)
+def test_a_field_that_an_older_config_lacks_has_its_default(tmp_path, path, default, other):
+    claim_workdir(tmp_path, make())
+    file = tmp_path / "config.json"
+    content = part = json.loads(file.read_text())
+    *steps, last = path.replace("[", ".").replace("]", "").split(".")
+    for step in steps:
+        part = part[int(step) if step.isdigit() else step]
+    assert part.pop(last) == default
+    file.write_text(json.dumps(content))
+    claim_workdir(tmp_path, make())
+    assert json.loads(file.read_text()) == content
+    if other is not None:
+        changed = make()
+        change(changed, path, other)
+        with pytest.raises(InputError) as caught:
+            claim_workdir(tmp_path, changed)
+        assert f"{path}={default!r}, and this one has {other!r}" in str(caught.value)
+
+
+def test_a_field_that_only_a_newer_version_has_is_refused(tmp_path):
+    claim_workdir(tmp_path, make())
+    file = tmp_path / "config.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, "data": {**content["data"], "novel": 3}}))
+    with pytest.raises(InputError, match=r"data\.novel=3, and this one has None"):
+        claim_workdir(tmp_path, make())
+
+
+@pytest.mark.parametrize("text", ["[]", '{"plan": 3, "data": []}'])
+def test_a_config_of_another_form_is_refused(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError, match="holds a run with"):
+        claim_workdir(tmp_path, make())
 
 
 def test_a_damaged_config_is_refused(tmp_path):

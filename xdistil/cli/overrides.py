@@ -5,7 +5,6 @@ values are checked here against the dataclasses first.
 """
 
 import dataclasses
-import difflib
 import math
 import re
 import sys
@@ -17,7 +16,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from xdistil.config import Experiment, validate
-from xdistil.errors import InputError
+from xdistil.errors import InputError, suggest
 
 USAGE = """\
 xdistil distils a large encoder into a small, fast student. Three ways to begin:
@@ -84,7 +83,7 @@ def _split_arguments(arguments: list[str]) -> list[tuple[str, str]]:
         name = "dry-run" if name == "dry_run" else name
         if name not in _PLAIN and not name.startswith("config."):
             raise InputError(
-                f"--{name} is no option{_suggest('--' + name, ['--' + n for n in _PLAIN])}."
+                f"--{name} is no option{suggest('--' + name, ['--' + n for n in _PLAIN])}."
             )
         if not equals:
             takes_next = name != "dry-run" and rest and not rest[0].startswith("--")
@@ -99,7 +98,7 @@ def _check_config_file(text: str) -> None:
     path = Path(text.partition(":")[0])
     if not path.is_file():
         near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        raise InputError(f"--config={path} does not exist{_suggest(str(path), near)}.")
+        raise InputError(f"--config={path} does not exist{suggest(str(path), near)}.")
 
 
 def _apply(arguments: list[str]) -> Experiment:
@@ -136,7 +135,7 @@ def _check_override(experiment: Experiment, path: str, value: str) -> None:
         fields = {item.name: item for item in dataclasses.fields(part)}
         if name not in fields:
             raise InputError(
-                f"--config.{path}: there is no field {done}{name}{_suggest(name, fields)}."
+                f"--config.{path}: there is no field {done}{name}{suggest(name, fields)}."
             )
         child = getattr(part, name)
         if isinstance(child, tuple):
@@ -176,8 +175,3 @@ def _check_value(path: str, kind: object, value: str) -> None:
             number = math.nan
         if not math.isfinite(number):
             raise InputError(f"--config.{path}={value}: it must be a finite number.")
-
-
-def _suggest(name: str, known) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" (did you mean {near[0]}?)" if near else f" (there is {', '.join(known)})"

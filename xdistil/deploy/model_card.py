@@ -14,7 +14,6 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from xdistil.config import Experiment, Stage, Student
 from xdistil.data.examples import UNKNOWN_LANGUAGE
 from xdistil.deploy.onnx_card import render_files
-from xdistil.distill.plan import without_labels
 from xdistil.errors import InputError
 from xdistil.evaluation.formatting import format_bytes, format_count, format_duration, format_score
 from xdistil.evaluation.metrics import MAIN_SCORE
@@ -31,6 +30,7 @@ from xdistil.evaluation.report import (
     tabulate_gaps,
 )
 from xdistil.models.families.bilstm import MODEL_TYPE
+from xdistil.plans import without_labels
 from xdistil.runtime.json_io import read_json
 
 _PIPELINES = {"tagging": "token-classification", "classification": "text-classification"}

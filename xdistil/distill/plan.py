@@ -1,17 +1,19 @@
-"""Plans: stages as data, their parameter groups, and what each stage expands into.
+"""What the stages of a plan expand into: parameter groups, gradual unfreezing, and layer maps.
 
-A plan is a tuple of `config.Stage`. The named plans of the papers are functions returning one. A
-stage with gradual unfreezing becomes several sub-stages once the student's shape is known.
+A stage with gradual unfreezing becomes several sub-stages once the student's shape is known.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from xdistil.config import Stage
 from xdistil.errors import InputError
 from xdistil.models.types import Params
+
+# Configs import them from here; from version 0.3 on, only xdistil.plans has them.
+from xdistil.plans import d42, labels_only, v3  # noqa: F401
 
 HEAD, PROJECTION, BILSTM = "head", "projection", "bilstm"
 POSITIONS, EMBEDDINGS = "positions", "embeddings"
@@ -26,73 +28,6 @@ class SubStage:
     name: str  # `logits/bilstm`: the stage and the group thawed last; the stage's alone for all
     trainable: tuple[str, ...]  # groups, from the head downwards
     epochs: float  # at most
-
-
-def d42() -> tuple[Stage, ...]:
-    """D4.2 of XtremeDistil (table 3): representation, then logits, then labels, the last two with
-    gradual unfreezing."""
-    return (
-        Stage(name="representation", loss="representation", epochs=5.0, lr=2e-3, patience=5),
-        Stage(
-            name="logits",
-            loss="logits",
-            unfreeze="gradual",
-            epochs=8.0,
-            thaw_epochs=2.0,
-            lr=2e-3,
-            patience=5,
-        ),
-        Stage(
-            name="labels",
-            loss="labels",
-            data="train",
-            unfreeze="gradual",
-            epochs=4.0,
-            thaw_epochs=2.0,
-            lr=5e-4,
-            patience=5,
-        ),
-    )
-
-
-def v3() -> tuple[Stage, ...]:
-    """The recipe of XtremeDistilTransformers: the last L+1 hidden states and L attention maps
-    together, then logits and labels, each with the head alone before everything."""
-    return (
-        Stage(
-            name="representation",
-            loss="representation+attention",
-            representation="mse",
-            layers="last",
-            attention="last",
-            epochs=2.0,
-            lr=5e-4,
-        ),
-        Stage(name="logits", loss="logits", unfreeze="gradual", epochs=2.0, lr=3e-4),
-        Stage(name="labels", loss="labels", data="train", unfreeze="gradual", epochs=2.0, lr=1e-4),
-    )
-
-
-def labels_only() -> tuple[Stage, ...]:
-    """D0-S: the student on labels alone."""
-    return (Stage(name="labels", loss="labels", data="train", epochs=10.0, lr=1e-3, patience=3),)
-
-
-def without_labels(plan: tuple[Stage, ...]) -> tuple[Stage, ...]:
-    """The same plan for texts without labels: no labels loss, and every stage on the transfer
-    texts.
-
-    Raises:
-        InputError: no stage is left.
-    """
-    stages = []
-    for stage in plan:
-        losses = [loss for loss in stage.loss.split("+") if loss != "labels"]
-        if losses:
-            stages.append(replace(stage, loss="+".join(losses), data="transfer"))
-    if not stages:
-        raise InputError("plan learns labels alone, and there are none: name a plan with logits.")
-    return tuple(stages)
 
 
 def group_of(path: tuple[str, ...]) -> str:

@@ -25,7 +25,6 @@ from xdistil.data.trim_tokenizer import choose_pieces, count_tokens, trim_tokeni
 from xdistil.data.unlabelled import lacks_labels, read_unlabelled
 from xdistil.data.word_vectors import WordVectors, read_vectors
 from xdistil.deploy.predictor import Labeller
-from xdistil.distill.plan import without_labels
 from xdistil.distill.recipes import PlannedStage, check_teacher, plan_stages, wanted_signals
 from xdistil.errors import InputError
 from xdistil.models.families.bert import Encoder, EncoderConfig
@@ -33,6 +32,7 @@ from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.hf.folder import Model, Transformer, check_rows, load_model
 from xdistil.models.trim import trim_model
 from xdistil.models.types import Params
+from xdistil.plans import without_labels
 from xdistil.student.design import check_width, design_student, with_dropout
 from xdistil.student.layer_selection import choose_layers, make_of_layers
 from xdistil.student.tokenizer import check_losses, choose_tokenizer, settle_start, shape_of

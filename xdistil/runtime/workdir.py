@@ -5,7 +5,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import filelock
 
@@ -53,6 +53,8 @@ def claim_workdir(workdir: Path, experiment: Experiment) -> None:
 def check_workdir(workdir: Path, experiment: Experiment) -> None:
     """Compares with the config.json that is there, if any.
 
+    A field that is not in it, because it was written by an earlier version, has its default.
+
     Raises:
         InputError: the workdir is another experiment's; the sentence names the first field that
             differs.
@@ -61,10 +63,11 @@ def check_workdir(workdir: Path, experiment: Experiment) -> None:
     if not path.exists():
         return
     try:
-        there = _flatten(json.loads(path.read_text(encoding="utf-8")))
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): name another --workdir.") from error
-    here = _flatten(json.loads(json.dumps(dataclasses.asdict(experiment))))
+    there = _flatten(_add_defaults(stored, Experiment))
+    here = _flatten(dataclasses.asdict(experiment))
     for name in sorted(there.keys() | here.keys()):
         if name in FREE or there.get(name) == here.get(name):
             continue
@@ -107,10 +110,21 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
         ) from None
 
 
+def _add_defaults(stored: Any, kind: Any) -> Any:
+    """What config.json says of a field of the type `kind`, with the defaults of missing fields."""
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(stored, dict):
+        types = {item.name: item.type for item in dataclasses.fields(kind)}
+        there = {name: _add_defaults(value, types.get(name)) for name, value in stored.items()}
+        return {**dataclasses.asdict(kind()), **there}
+    if get_origin(kind) is tuple and isinstance(stored, list):
+        return [_add_defaults(value, get_args(kind)[0]) for value in stored]
+    return stored
+
+
 def _flatten(tree: Any, path: str = "") -> dict[str, Any]:
     if isinstance(tree, dict):
         parts = [_flatten(value, f"{path}.{key}" if path else key) for key, value in tree.items()]
-    elif isinstance(tree, list):
+    elif isinstance(tree, list | tuple):
         parts = [_flatten(value, f"{path}[{i}]") for i, value in enumerate(tree)]
     else:
         return {path: tree}

@@ -1,0 +1,74 @@
+"""The named plans and the experiments made of them: what they hold, and that they need no JAX."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from xdistil.config import Stage
+from xdistil.errors import InputError
+from xdistil.plans import classify, d42, labels_only, ner, v3, without_labels
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_d42_is_representation_then_logits_then_labels():
+    stages = d42()
+    assert [stage.loss for stage in stages] == ["representation", "logits", "labels"]
+    assert [stage.data for stage in stages] == ["transfer", "transfer", "train"]
+    assert [stage.unfreeze for stage in stages] == ["all", "gradual", "gradual"]
+
+
+@pytest.mark.parametrize("make", [d42, v3, labels_only])
+def test_named_plans_are_made_anew_at_each_call(make):
+    """A config changes its stages in place."""
+    make()[0].lr = 17.0
+    assert make()[0].lr != 17.0
+
+
+def test_variants_are_made_anew_at_each_call():
+    changed = ner()
+    changed.student.hidden_size = changed.data.row_length = 17
+    changed.plan[0].lr = 17.0
+    assert (ner().student.hidden_size, ner().data.row_length) == (300, 64)
+    assert ner().plan[0].lr == 2e-3
+
+
+def test_a_plan_without_labels_has_no_labels_loss_and_reads_transfer_texts():
+    both = Stage(name="both", loss="logits+labels", data="train", lr=3e-3)
+    assert without_labels((*d42(), both)) == (
+        *d42()[:2],
+        Stage(name="both", loss="logits", data="transfer", lr=3e-3),
+    )
+    with pytest.raises(InputError, match="name a plan with logits"):
+        without_labels(labels_only())
+
+
+@pytest.mark.parametrize("name", ["d4.2", "v3", "layers", "relations", "labels", "continue"])
+def test_tagging_and_classification_differ_in_rows_and_in_the_width_of_a_bilstm(name):
+    tagging, texts = ner(name), classify(name)
+    assert (tagging.data.row_length, texts.data.row_length) == (64, 128)
+    tagging.data.row_length = 128
+    if tagging.student.kind == "bilstm":
+        assert (tagging.student.hidden_size, texts.student.hidden_size) == (300, 200)
+        tagging.student.hidden_size = 200
+    assert tagging == texts
+
+
+def test_only_tagging_has_the_variant_for_many_sentences():
+    assert ner("large").batch_size == 128
+    with pytest.raises(InputError, match="classify has no variant 'large'"):
+        classify("large")
+
+
+def test_a_config_file_is_read_without_jax():
+    program = (
+        "import sys; sys.path.insert(0, 'configs'); import ner, classify, quickstart, manylang;"
+        "ner.get_config('v3'); quickstart.get_config(); manylang.get_config();"
+        "print(sorted({'jax', 'flax', 'numpy'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
