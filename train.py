@@ -6,8 +6,8 @@ The exit codes are those of xdistil/cli/train.py.
 import sys
 
 from xdistil.cli.train import main
-from xdistil.runtime.process import ask_for_huge_pages, leave
+from xdistil.runtime.process import leave, request_huge_pages
 
 if __name__ == "__main__":
-    ask_for_huge_pages()
+    request_huge_pages()
     leave(main(sys.argv[1:]))

@@ -15,7 +15,7 @@ import xdistil
 from tests.deploy.folders import CLASSES, TAGGING, make_folder, train_tokenizer
 from xdistil.config import Data
 from xdistil.data.examples import read_file
-from xdistil.deploy.preprocessing import record_input
+from xdistil.deploy.preprocessing import write_preprocessing
 from xdistil.deploy.writers import write_tsv
 from xdistil.evaluation.metrics import score
 
@@ -27,7 +27,7 @@ def models(tmp_path_factory):
     """Folders `tagging`, `classification`, and `headless` without a head."""
     folder = tmp_path_factory.mktemp("models")
     tokenizer = train_tokenizer(folder / "tokenizer")
-    short = record_input(Data(row_length=24))
+    short = write_preprocessing(Data(row_length=24))
     for kind, name, task in (
         ("bilstm", "tagging", TAGGING),
         ("bert", "classification", CLASSES),
@@ -170,7 +170,7 @@ def test_illegal_gold_tags_are_made_legal_where_training_made_them_so(
     folder, path = tmp_path / "model", tmp_path / "gold.tsv"
     shutil.copytree(models / "tagging", folder)
     config = json.loads((folder / "config.json").read_text())
-    config["xdistil"] |= record_input(Data(repair=True))["xdistil"] | {"row_length": 24}
+    config["xdistil"] |= write_preprocessing(Data(repair=True))["xdistil"] | {"row_length": 24}
     config["xdistil"]["max_length"] = 24
     (folder / "config.json").write_text(json.dumps(config))
     path.write_text("Anna Lee\tI-PER I-PER\n")
@@ -182,12 +182,12 @@ def test_how_many_texts_were_cut_is_told_once(models, type_in, tmp_path, caplog,
     long = b"Anna went to Berlin with Bob " * 6 + b"\n"
     lines = long + b"Bob\n" + long + b"\n" + b"Bob\t" + long
     assert type_in(f"--model={models}/classification", texts=lines) == 0
-    assert caplog.messages == ["3 of 4 texts are longer than 24 pieces and lose their ends"]
+    assert caplog.messages == ["3 of 4 texts are longer than 24 subwords and lose their ends"]
     caplog.clear()
     path = tmp_path / "gold.tsv"
     path.write_bytes(b"Bob\tgood\n" + long.rstrip() + b"\tbad\n")
     assert type_in(f"--model={models}/classification", f"--evaluate={path}") == 0
-    assert caplog.messages == ["1 of 2 texts are longer than 24 pieces and lose their ends"]
+    assert caplog.messages == ["1 of 2 texts are longer than 24 subwords and lose their ends"]
     caplog.clear()
     assert type_in(f"--model={models}/tagging", texts=long) == 0  # windows lose nothing
     assert not caplog.messages

@@ -19,7 +19,7 @@ ENGLISH, GERMAN = "the zz\ten:O O\n", "teach yy\tde:O O\n"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT of 61 pieces: 5 special ones, 52 letters and the, ##each, zz, yy."""
+    """A BERT of 61 subwords: 5 special ones, 52 letters and the, ##each, zz, yy."""
     return write_folder("wordpiece", tmp_path_factory.mktemp("trim") / "whole")
 
 
@@ -58,7 +58,7 @@ def list_words(folder: Path) -> set[str]:
         ("rows.jsonl,columns.conll", ("--languages=fr",), {"yy"}),
     ],
 )
-def test_pieces_of_the_texts_stay(model, folder, texts, more, words, capsys):
+def test_subwords_of_the_texts_stay(model, folder, texts, more, words, capsys):
     assert trim(model, folder, texts, *more) == 0
     assert list_words(folder / "small") == words
     table = capsys.readouterr().out.splitlines()
@@ -83,7 +83,7 @@ def test_it_says_how_much_of_the_texts_is_cut_smaller_and_what_is_left_out(model
         (model / "vocab.txt").unlink()
     last = capsys.readouterr().out.splitlines()[-2:]
     # "the the", "yy", and "teach", which is "t" and "##each".
-    assert last == ["2 of 5 pieces in the texts are cut into smaller ones", "left out: vocab.txt"]
+    assert last == ["2 of 5 subwords in the texts are cut into smaller ones", "left out: vocab.txt"]
 
 
 @pytest.mark.parametrize(
@@ -118,13 +118,13 @@ def test_mistakes_in_the_arguments_are_told_in_a_sentence(
     ("texts", "more", "words"),
     [
         ("nothing.txt", (), "nothing.txt is empty."),
-        ("unknown.txt", (), "holds no piece that the tokenizer knows."),
+        ("unknown.txt", (), "holds no subword that the tokenizer knows."),
         (
             "train.tsv",
             ("--languages=en,it",),
             "--languages names 'it', which no text has: there is",
         ),
-        ("train.tsv", ("--limit=56",), "--limit is 56, but 57 pieces .* make it 57 or more."),
+        ("train.tsv", ("--limit=56",), "--limit is 56, but 57 subwords .* make it 57 or more."),
         ("untagged.tsv", (), "untagged.tsv:1: no tab"),
         ("other.pdf", (), "other.pdf has no known extension"),
         ("folder.txt", (), "folder.txt cannot be read"),
@@ -151,7 +151,7 @@ def test_what_stands_where_the_output_should_stays(model, folder, capsys):
     assert not list((folder / "small").iterdir())
 
 
-def test_a_model_without_its_tokenizers_unknown_piece_is_refused(folder, capsys):
+def test_a_model_without_its_tokenizers_unknown_subword_is_refused(folder, capsys):
     model = write_folder("wordpiece", folder / "whole")
     path = model / "tokenizer.json"
     raw = json.loads(path.read_text().replace("[UNK]", "[ANY]"))

@@ -1,4 +1,4 @@
-"""Small tokenizers of three makes, each with its special pieces, trained on a line of text."""
+"""Small tokenizers of three makes, each with its special subwords, trained on a line of text."""
 
 import pytest
 from hypothesis import settings
@@ -24,9 +24,9 @@ def build_wordpiece() -> Tokenizer:
     """Lower case, no accents, CJK characters alone; whole words, letters, and nothing else."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789.,:;!?-'中文字"
     words = ["berlin", "ber", "##lin", "##in", "new", "york", "teacher", "reads"]
-    pieces = dict.fromkeys([*SPECIAL, *letters, *("##" + letter for letter in letters), *words])
+    subwords = dict.fromkeys([*SPECIAL, *letters, *("##" + letter for letter in letters), *words])
     backend = Tokenizer(
-        models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]")
+        models.WordPiece({subword: i for i, subword in enumerate(subwords)}, unk_token="[UNK]")
     )
     backend.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -58,10 +58,10 @@ def build_byte_bpe() -> Tokenizer:
 
 
 def build_plain_unigram() -> Tokenizer:
-    """Words by spaces, one score a letter; no special pieces around a text."""
-    pieces = [("[UNK]", 0.0), ("▁", -1.0), ("he", -1.5), ("▁the", -2.0)]
-    pieces += [(letter, -3.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
-    backend = Tokenizer(models.Unigram(pieces, unk_id=0))
+    """Words by spaces, one score a letter; no special subwords around a text."""
+    subwords = [("[UNK]", 0.0), ("▁", -1.0), ("he", -1.5), ("▁the", -2.0)]
+    subwords += [(letter, -3.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
+    backend = Tokenizer(models.Unigram(subwords, unk_id=0))
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
     return backend
 

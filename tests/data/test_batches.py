@@ -5,22 +5,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.data.test_packing import make_pieces
+from tests.data.test_packing import make_subwords
 from xdistil.data.batches import make_batches, rows_per_batch, steps_per_epoch
 from xdistil.data.packing import pack
 
 
 def collect(count=10, batch_rows=4, epochs=2, **options):
-    """The row that each row of each batch is (its only piece), -1 for an empty one: [steps, B]."""
-    pieces = make_pieces([1] * count)
-    rows = pack(pieces, 1, seed=None)
+    """The row that each row of each batch is (its only subword), -1 for an empty one: [steps,
+    B]."""
+    subwords = make_subwords([1] * count)
+    rows = pack(subwords, 1, seed=None)
     options = {"seed": 0, "padding_id": 99} | options
     numbers_of_rows = np.arange(count, dtype=np.float32) + 1
 
     def columns(indices):
-        return {"number": np.where(indices >= 0, numbers_of_rows[rows.piece[indices, 0]], 0)}
+        return {"number": np.where(indices >= 0, numbers_of_rows[rows.subword[indices, 0]], 0)}
 
-    batches = make_batches(pieces, rows, columns, batch_rows, epochs, **options)
+    batches = make_batches(subwords, rows, columns, batch_rows, epochs, **options)
     numbers = []
     for batch, gathered in batches:
         own = np.where(batch.segment > 0, batch.tokens - 100, -1)
@@ -70,22 +71,22 @@ def test_a_part_of_an_epoch_is_rounded_up(epochs, steps):
 
 
 def test_rows_a_batch_hold_about_as_many_sentences_as_asked():
-    pieces = make_pieces([6, 2, 4])  # four pieces a sentence on average
-    assert rows_per_batch(pieces, 8, 32) == 16
-    assert rows_per_batch(pieces, 8, 3) == 2  # 1.5, to even
-    assert rows_per_batch(pieces, 64, 4) == 1
+    subwords = make_subwords([6, 2, 4])  # four subwords a sentence on average
+    assert rows_per_batch(subwords, 8, 32) == 16
+    assert rows_per_batch(subwords, 8, 3) == 2  # 1.5, to even
+    assert rows_per_batch(subwords, 64, 4) == 1
 
 
 def test_devices_and_processes_change_neither_the_order_nor_the_steps():
     """Empty rows fill a batch up; put together again, the processes' shares are the same rows."""
-    pieces = make_pieces([4] * 23)
-    rows = pack(pieces, 8, 0)
+    subwords = make_subwords([4] * 23)
+    rows = pack(subwords, 8, 0)
     alone = [
-        batch.tokens for batch, _ in make_batches(pieces, rows, lambda indices: {}, 5, 2.0, 0, 0)
+        batch.tokens for batch, _ in make_batches(subwords, rows, lambda indices: {}, 5, 2.0, 0, 0)
     ]
     shares = [
         make_batches(
-            pieces,
+            subwords,
             rows,
             lambda indices: {},
             5,
@@ -108,11 +109,11 @@ def test_devices_and_processes_change_neither_the_order_nor_the_steps():
 
 
 def test_windows_of_one_sentence_count_as_one_sentence():
-    pieces = make_pieces([6, 2, 4])
-    pieces.example[:] = [0, 0, 1]
-    assert rows_per_batch(pieces, 8, 32) == 24
+    subwords = make_subwords([6, 2, 4])
+    subwords.example[:] = [0, 0, 1]
+    assert rows_per_batch(subwords, 8, 32) == 24
 
 
 def test_an_epoch_sees_every_row():
-    rows = pack(make_pieces([1] * 10), 1, None)
+    rows = pack(make_subwords([1] * 10), 1, None)
     assert [steps_per_epoch(rows, n) for n in (1, 3, 5, 10, 11)] == [10, 4, 2, 1, 1]

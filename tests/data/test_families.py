@@ -1,4 +1,4 @@
-"""Pieces of the tokenizers of families against AutoTokenizer's answer."""
+"""Subwords of the tokenizers of families against AutoTokenizer's answer."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from tests.data.conftest import SPECIAL as BRACKETS
 from tests.data.conftest import TEXT
 from xdistil.data.examples import Example, Task
-from xdistil.data.subwords import cut_pieces
+from xdistil.data.subwords import tokenize
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 from xdistil.errors import InputError
 
@@ -24,7 +24,7 @@ KINDS = (
     *("roberta", "xlm-roberta", "xlm-roberta in a bert", "deberta-v2", "rembert"),
     *("gpt2", "modernbert", "gemma in a modernbert"),
 )
-SPECIAL = {  # pieces around and between two texts
+SPECIAL = {  # subwords around and between two texts
     "roberta": ["<s>", "</s>", "</s>", "</s>"],
     "xlm-roberta": ["<s>", "</s>", "</s>", "</s>"],
     "deberta-v2": ["[CLS]", "[SEP]", "[SEP]"],
@@ -58,7 +58,7 @@ def make_gemma() -> transformers.PreTrainedTokenizerBase:
     """Gemma's make: spaces are characters of the text, and no word has one put before it."""
     vocabulary = ["<pad>", "<eos>", "<bos>", "<unk>", "▁", *LETTERS, "th", "he", "the", "▁the"]
     merges = [("t", "h"), ("h", "e"), ("th", "e"), ("▁", "the")]
-    ids = {piece: index for index, piece in enumerate(vocabulary)}
+    ids = {subword: index for index, subword in enumerate(vocabulary)}
     backend = Backend(models.BPE(ids, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     backend.normalizer = normalizers.Replace(" ", "▁")
     backend.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
@@ -71,7 +71,7 @@ def wrap(
     backend.post_processor = processors.TemplateProcessing(
         single=f"{begin} $A {end}",
         pair=f"{begin} $A {end} $B {end}",
-        special_tokens=[(piece, backend.token_to_id(piece)) for piece in (begin, end)],
+        special_tokens=[(subword, backend.token_to_id(subword)) for subword in (begin, end)],
     )
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=backend,
@@ -84,16 +84,18 @@ def wrap(
 
 
 def make_unigram(kind: str) -> transformers.PreTrainedTokenizerBase:
-    pieces = [("▁", -1.0), ("he", -1.5), ("▁the", -2.0), *((letter, -3.0) for letter in LETTERS)]
+    subwords = [("▁", -1.0), ("he", -1.5), ("▁the", -2.0), *((letter, -3.0) for letter in LETTERS)]
     if kind == "deberta-v2":
         special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
-        vocabulary = [(piece, 0.0) for piece in special] + pieces
+        vocabulary = [(subword, 0.0) for subword in special] + subwords
         return transformers.DebertaV2Tokenizer(vocab=vocabulary, unk_id=3)
     if kind == "rembert":
         special = ["<pad>", "</s>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
-        return transformers.RemBertTokenizer(vocab=[*((piece, 0.0) for piece in special), *pieces])
+        return transformers.RemBertTokenizer(
+            vocab=[*((subword, 0.0) for subword in special), *subwords]
+        )
     special = ["<s>", "<pad>", "</s>", "<unk>"]
-    vocabulary = [*((piece, 0.0) for piece in special), *pieces, ("<mask>", 0.0)]
+    vocabulary = [*((subword, 0.0) for subword in special), *subwords, ("<mask>", 0.0)]
     return transformers.XLMRobertaTokenizer(vocab=vocabulary)
 
 
@@ -141,14 +143,14 @@ def assert_cut_as_auto(tokenizer: Tokenizer, folder: Path, words: bool) -> None:
         expected += [auto(*each) for each in found[2:]]
     for inputs, theirs in zip(found, expected, strict=True):
         task = TAGGING if words else CLASSES
-        pieces = cut_pieces([Example(inputs, None, "und")], task, tokenizer, 99)
-        assert pieces.tokens.tolist() == theirs["input_ids"]
-        types = theirs.get("token_type_ids", [0] * len(pieces.tokens))
-        assert pieces.token_type.tolist() == types
+        subwords = tokenize([Example(inputs, None, "und")], task, tokenizer, 99)
+        assert subwords.tokens.tolist() == theirs["input_ids"]
+        types = theirs.get("token_type_ids", [0] * len(subwords.tokens))
+        assert subwords.token_type.tolist() == types
 
 
 @pytest.mark.parametrize("words", [True, False])
-def test_pieces_are_those_of_autotokenizer(folder: Path, words: bool) -> None:
+def test_subwords_are_those_of_autotokenizer(folder: Path, words: bool) -> None:
     assert_cut_as_auto(load_tokenizer(str(folder), words=words), folder, words)
 
 
@@ -186,10 +188,10 @@ def test_a_sentencepiece_model_that_cannot_be_converted_is_refused(
     assert str(caught.value).endswith(ending)
 
 
-def test_the_pieces_around_two_texts_are_those_of_the_family(folder: Path) -> None:
+def test_the_subwords_around_two_texts_are_those_of_the_family(folder: Path) -> None:
     tokenizer = load_tokenizer(str(folder))
-    pieces = cut_pieces([Example(("the", "the"), None, "und")], CLASSES, tokenizer, 99)
-    names = [tokenizer.backend.id_to_token(piece) for piece in pieces.tokens.tolist()]
+    subwords = tokenize([Example(("the", "the"), None, "und")], CLASSES, tokenizer, 99)
+    names = [tokenizer.backend.id_to_token(subword) for subword in subwords.tokens.tolist()]
     kind = name_kind(folder)
     assert [name for name in names if name[0] in "<["] == SPECIAL[kind]
     if "roberta" in kind:

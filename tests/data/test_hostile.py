@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.data.conftest import BUILDERS, wrap
 from xdistil.data.examples import Example, Task, read_file, write_tsv
 from xdistil.data.packing import collect_predictions, pack
-from xdistil.data.subwords import cut_pieces
+from xdistil.data.subwords import tokenize
 from xdistil.data.tag_schemes import make_legal
 from xdistil.errors import InputError
 
@@ -24,7 +24,7 @@ TOKENIZERS = {name: wrap(name) for name in BUILDERS}
 hostile = settings(derandomize=True, deadline=None, max_examples=60)
 
 # Marks, right to left, without width, joined emoji, flags, NUL, line ends of Unicode, byte order
-# mark, the last code point, a full-width form; and pieces that tokenizers treat as their own.
+# mark, the last code point, a full-width form; and subwords that tokenizers treat as their own.
 ODD = [
     *("e\u0301", "\u0301", "\u0915\u094d\u0937", "\u05e9\u05dc", "\u202eab\u202c", "\u200b"),
     *("\u200d", "👩\u200d👩\u200d👧", "🇩🇪", "\x00", "\u2028", "\x85", "\x0b", "\x1c", "\ufeff"),
@@ -130,12 +130,12 @@ def test_any_bytes_are_read_or_refused_in_one_sentence(tmp_path_factory, content
             assert len(sentence) < 1000
 
 
-# Pieces, rows, and predictions of words again
+# Subwords, rows, and predictions of words again
 
 
-def predict(pieces, rows, task: Task) -> np.ndarray:
-    """A fake model, i32[R,T]: it tags a piece by itself alone, a text by all of its pieces."""
-    tokens = np.where(rows.piece >= 0, pieces.tokens[rows.piece], 0)
+def predict(subwords, rows, task: Task) -> np.ndarray:
+    """A fake model, i32[R,T]: it tags a subword by itself alone, a text by all of its subwords."""
+    tokens = np.where(rows.subword >= 0, subwords.tokens[rows.subword], 0)
     if task.kind == "classification":
         segment = rows.segment + np.arange(len(rows.segment))[:, None] * (rows.segment.max() + 1)
         tokens = np.bincount(segment.ravel(), tokens.ravel()).astype(np.int64)[segment]
@@ -144,10 +144,10 @@ def predict(pieces, rows, task: Task) -> np.ndarray:
 
 def answer(inputs, tokenizer, task, seed, max_length=12, row_length=16):
     unlabelled = [Example(each, None, "und") for each in inputs]
-    pieces = cut_pieces(unlabelled, task, tokenizer, max_length)
-    rows = pack(pieces, row_length, seed)
-    predicted = predict(pieces, rows, task)
-    return collect_predictions(pieces, rows, predicted, unlabelled, task)
+    subwords = tokenize(unlabelled, task, tokenizer, max_length)
+    rows = pack(subwords, row_length, seed)
+    predicted = predict(subwords, rows, task)
+    return collect_predictions(subwords, rows, predicted, unlabelled, task)
 
 
 def expect(inputs, tokenizer) -> tuple[str, ...]:
@@ -183,17 +183,17 @@ def test_a_text_is_answered_alike_alone_and_among_others(name, found, seed):
 @pytest.mark.parametrize("name", BUILDERS)
 @hostile
 @given(examples=tagged.filter(bool), seed=st.none() | st.integers(0, 9))
-def test_every_gold_word_that_has_a_piece_is_scored_exactly_once(name, examples, seed):
+def test_every_gold_word_that_has_a_subword_is_scored_exactly_once(name, examples, seed):
     tokenizer = TOKENIZERS[name]
-    pieces = cut_pieces(examples, TAGGING, tokenizer, 12)
-    rows = pack(pieces, 16, seed)
-    at = rows.piece[rows.piece >= 0]
-    assert sorted(at) == list(range(len(pieces.tokens)))
-    owner = np.repeat(pieces.example, np.diff(pieces.start))
+    subwords = tokenize(examples, TAGGING, tokenizer, 12)
+    rows = pack(subwords, 16, seed)
+    at = rows.subword[rows.subword >= 0]
+    assert sorted(at) == list(range(len(subwords.tokens)))
+    owner = np.repeat(subwords.example, np.diff(subwords.start))
     scored = [
-        (int(owner[i]), int(pieces.word[i]), TAGGING.labels[pieces.labels[i]])
+        (int(owner[i]), int(subwords.word[i]), TAGGING.labels[subwords.labels[i]])
         for i in at
-        if pieces.label_mask[i]
+        if subwords.label_mask[i]
     ]
     backend = tokenizer.backend
     assert sorted(scored) == [

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import collect_predictions, fill_batch, load_packed, pack, save_packed
-from xdistil.data.subwords import Pieces, cut_pieces
+from xdistil.data.subwords import Subwords, tokenize
 from xdistil.errors import InputError
 from xdistil.teacher.storage import gather_signal
 
@@ -15,12 +15,12 @@ TAGGING = Task("tagging", ("I-PER", "O", "B-PER"))
 lengths_of_segments = st.lists(st.integers(1, 9), min_size=1, max_size=40)
 
 
-def make_pieces(lengths):
-    """Pieces of segments of these lengths whose arrays tell one piece from another."""
+def make_subwords(lengths):
+    """Subwords of segments of these lengths whose arrays tell one subword from another."""
     start = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     count = int(start[-1])
     first = np.isin(np.arange(count), start[:-1])
-    return Pieces(
+    return Subwords(
         tokens=np.arange(count, dtype=np.int32) + 100,
         token_type=(np.arange(count) % 2).astype(np.int8),
         labels=np.where(first, np.arange(count) % 3, 0).astype(np.int32),
@@ -44,53 +44,53 @@ def pack_naively(lengths, row_length):
     return rows
 
 
-def segments_of(pieces, rows):
-    """The segments that lie in each row, told from their first pieces."""
-    owner = np.repeat(pieces.example, np.diff(pieces.start))
-    starts = (rows.piece >= 0) & (rows.position == 0)
-    return [owner[row[first]].tolist() for row, first in zip(rows.piece, starts, strict=True)]
+def segments_of(subwords, rows):
+    """The segments that lie in each row, told from their first subwords."""
+    owner = np.repeat(subwords.example, np.diff(subwords.start))
+    starts = (rows.subword >= 0) & (rows.position == 0)
+    return [owner[row[first]].tolist() for row, first in zip(rows.subword, starts, strict=True)]
 
 
 @given(lengths_of_segments, st.integers(9, 24))
 def test_each_segment_goes_into_the_first_row_with_room(lengths, row_length):
-    pieces = make_pieces(lengths)
-    rows = pack(pieces, row_length, seed=None)
-    assert segments_of(pieces, rows) == pack_naively(lengths, row_length)
+    subwords = make_subwords(lengths)
+    rows = pack(subwords, row_length, seed=None)
+    assert segments_of(subwords, rows) == pack_naively(lengths, row_length)
 
 
 @given(lengths_of_segments, st.integers(9, 24), st.integers(0, 5) | st.none())
 def test_a_row_holds_whole_segments_end_to_end(lengths, row_length, seed):
-    pieces = make_pieces(lengths)
-    rows = pack(pieces, row_length, seed)
-    placed = segments_of(pieces, rows)
+    subwords = make_subwords(lengths)
+    rows = pack(subwords, row_length, seed)
+    placed = segments_of(subwords, rows)
     for row, owners in enumerate(placed):
         expected = [
-            (pieces.start[owner] + i, number, i)
+            (subwords.start[owner] + i, number, i)
             for number, owner in enumerate(owners, 1)
             for i in range(lengths[owner])
         ]
         expected += [(-1, 0, 0)] * (row_length - len(expected))
-        arrays = (rows.piece[row], rows.segment[row], rows.position[row])
+        arrays = (rows.subword[row], rows.segment[row], rows.position[row])
         assert list(zip(*arrays, strict=True)) == expected
     assert sorted(owner for owners in placed for owner in owners) == list(range(len(lengths)))
 
 
 def test_the_seed_alone_decides_the_order():
-    pieces = make_pieces([3] * 50)
-    rows = [pack(pieces, 8, seed).piece.tolist() for seed in (1, 1, 2, None)]
+    subwords = make_subwords([3] * 50)
+    rows = [pack(subwords, 8, seed).subword.tolist() for seed in (1, 1, 2, None)]
     assert rows[0] == rows[1]
     assert len({str(row) for row in rows}) == 3
 
 
 def test_a_segment_longer_than_a_row_is_refused():
     with pytest.raises(InputError, match=r"data\.row_length 8 is less than a segment of 9"):
-        pack(make_pieces([3, 9]), 8, None)
+        pack(make_subwords([3, 9]), 8, None)
 
 
 def test_a_batch_gathers_rows_and_an_index_of_minus_one_is_an_empty_row():
-    pieces = make_pieces([3, 2, 4])
-    rows = pack(pieces, 6, seed=None)
-    batch = fill_batch(pieces, rows, np.array([1, -1, 0]), padding_id=7)
+    subwords = make_subwords([3, 2, 4])
+    rows = pack(subwords, 6, seed=None)
+    batch = fill_batch(subwords, rows, np.array([1, -1, 0]), padding_id=7)
     assert batch.tokens.tolist() == [
         [105, 106, 107, 108, 7, 7],
         [7] * 6,
@@ -109,9 +109,9 @@ def test_a_batch_gathers_rows_and_an_index_of_minus_one_is_an_empty_row():
     assert batch.label_mask.dtype == bool
 
 
-def test_a_signal_follows_its_pieces_and_is_zero_at_padding(tmp_path):
-    pieces = make_pieces([3, 2, 4])
-    rows = pack(pieces, 6, seed=None)
+def test_a_signal_follows_its_subwords_and_is_zero_at_padding(tmp_path):
+    subwords = make_subwords([3, 2, 4])
+    rows = pack(subwords, 6, seed=None)
     np.save(tmp_path / "values.npy", np.arange(1, 19, dtype=np.float16).reshape(9, 2))
     values = np.load(tmp_path / "values.npy", mmap_mode="r")
     gathered = gather_signal(values, rows, np.array([1, -1]))
@@ -130,70 +130,70 @@ sentences = st.lists(
 @given(found=sentences, seed=st.integers(0, 3), data=st.data())
 def test_every_word_gets_its_own_prediction_back(wordpiece, found, seed, data):
     examples = [Example(tuple(words), None, "xx") for words in found]
-    pieces = cut_pieces(examples, TAGGING, wordpiece, 6)
-    rows = pack(pieces, 8, seed)
-    # A legal tag for each word, laid where the word's first piece is; noise everywhere else.
+    subwords = tokenize(examples, TAGGING, wordpiece, 6)
+    rows = pack(subwords, 8, seed)
+    # A legal tag for each word, laid where the word's first subword is; noise everywhere else.
     tags = [[data.draw(st.sampled_from(["O", "B-PER"])) for _ in words] for words in found]
-    predicted = np.zeros(rows.piece.shape, np.int32)
-    owner = np.repeat(pieces.example, np.diff(pieces.start))
-    for row, column in zip(*np.nonzero(rows.piece >= 0), strict=True):
-        piece = rows.piece[row, column]
-        if pieces.word[piece] >= 0:
-            tag = tags[owner[piece]][pieces.word[piece]]
+    predicted = np.zeros(rows.subword.shape, np.int32)
+    owner = np.repeat(subwords.example, np.diff(subwords.start))
+    for row, column in zip(*np.nonzero(rows.subword >= 0), strict=True):
+        subword = rows.subword[row, column]
+        if subwords.word[subword] >= 0:
+            tag = tags[owner[subword]][subwords.word[subword]]
             predicted[row, column] = TAGGING.labels.index(tag)
     expected = [
         tuple("O" if word == "\u0301" else tag for word, tag in zip(words, its_tags, strict=True))
         for words, its_tags in zip(found, tags, strict=True)
     ]
-    assert collect_predictions(pieces, rows, predicted, examples, TAGGING) == expected
+    assert collect_predictions(subwords, rows, predicted, examples, TAGGING) == expected
 
 
 def test_predicted_tags_are_made_legal_across_windows(wordpiece):
     examples = [Example(("a", "b", "c", "d"), None, "xx"), Example(("a",), None, "xx")]
-    pieces = cut_pieces(examples, TAGGING, wordpiece, 4)
-    rows = pack(pieces, 4, seed=3)
-    inside = np.zeros(rows.piece.shape, np.int32)  # I-PER everywhere
-    assert collect_predictions(pieces, rows, inside, examples, TAGGING) == [
+    subwords = tokenize(examples, TAGGING, wordpiece, 4)
+    rows = pack(subwords, 4, seed=3)
+    inside = np.zeros(rows.subword.shape, np.int32)  # I-PER everywhere
+    assert collect_predictions(subwords, rows, inside, examples, TAGGING) == [
         ("B-PER", "I-PER", "I-PER", "I-PER"),
         ("B-PER",),
     ]
 
 
-def test_each_text_gets_the_class_of_its_first_piece(wordpiece):
+def test_each_text_gets_the_class_of_its_first_subword(wordpiece):
     task = Task("classification", ("no", "yes"))
     examples = [Example(("a b c", "d"), None, "xx"), Example(("a", "b"), None, "xx")]
-    pieces = cut_pieces(examples, task, wordpiece, 16)
-    rows = pack(pieces, 16, seed=None)
+    subwords = tokenize(examples, task, wordpiece, 16)
+    rows = pack(subwords, 16, seed=None)
     predicted = np.zeros((1, 16), np.int32)
     predicted[0, 7] = 1  # where the second pair begins: [CLS] a b c [SEP] d [SEP]
     predicted[0, 1:7] = 1
-    labels = collect_predictions(pieces, rows, predicted, examples, task)
+    labels = collect_predictions(subwords, rows, predicted, examples, task)
     assert labels == [("no",), ("yes",)]
 
 
 def test_stored_rows_open_memory_mapped_and_equal(tmp_path):
-    pieces = make_pieces([3, 2, 4])
-    rows = pack(pieces, 6, seed=0)
+    subwords = make_subwords([3, 2, 4])
+    rows = pack(subwords, 6, seed=0)
     folder = tmp_path / "deep" / "packed"
-    save_packed(folder, make_pieces([1]), pack(make_pieces([1]), 6, None))
-    save_packed(folder, pieces, rows)
+    save_packed(folder, make_subwords([1]), pack(make_subwords([1]), 6, None))
+    save_packed(folder, subwords, rows)
     assert [path.name for path in folder.parent.iterdir()] == ["packed"]
-    loaded_pieces, loaded_rows = load_packed(folder)
-    for ours, theirs in ((pieces, loaded_pieces), (rows, loaded_rows)):
+    loaded_subwords, loaded_rows = load_packed(folder)
+    for ours, theirs in ((subwords, loaded_subwords), (rows, loaded_rows)):
         for name, values in vars(ours).items():
             loaded = getattr(theirs, name)
             assert isinstance(loaded, np.memmap)
             assert loaded.dtype == values.dtype
             assert loaded.tolist() == values.tolist()
-    batch = fill_batch(loaded_pieces, loaded_rows, np.array([0, -1]), 7)
-    expected = fill_batch(pieces, rows, np.array([0, -1]), 7)
+    batch = fill_batch(loaded_subwords, loaded_rows, np.array([0, -1]), 7)
+    expected = fill_batch(subwords, rows, np.array([0, -1]), 7)
     assert [values.tolist() for values in batch] == [values.tolist() for values in expected]
 
 
 @pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"\x93NUMPY")])
 def test_a_damaged_store_is_refused_by_name(tmp_path, damage):
-    pieces = make_pieces([3])
-    save_packed(tmp_path / "packed", pieces, pack(pieces, 6, None))
+    subwords = make_subwords([3])
+    save_packed(tmp_path / "packed", subwords, pack(subwords, 6, None))
     damage(tmp_path / "packed" / "row_piece.npy")
     with pytest.raises(InputError, match=r"row_piece\.npy is missing or damaged"):
         load_packed(tmp_path / "packed")
@@ -201,5 +201,5 @@ def test_a_damaged_store_is_refused_by_name(tmp_path, damage):
 
 def test_many_segments_are_packed_tightly():
     lengths = np.random.default_rng(0).integers(3, 40, 20_000)
-    rows = pack(make_pieces(lengths), 64, seed=0)
-    assert (rows.piece >= 0).mean() > 0.97
+    rows = pack(make_subwords(lengths), 64, seed=0)
+    assert (rows.subword >= 0).mean() > 0.97

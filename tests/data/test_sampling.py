@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.data.test_packing import make_pieces
+from tests.data.test_packing import make_subwords
 from xdistil.data.batches import make_batches
 from xdistil.data.examples import Example
 from xdistil.data.packing import load_packed, pack_languages, save_packed
@@ -64,35 +64,35 @@ def test_no_row_comes_again_before_all_others_of_its_language():
 
 
 def make_rows(temperature: float):
-    """Twelve sentences of two pieces in German, then three in French, two to a row."""
-    pieces = make_pieces([2] * 15)
+    """Twelve sentences of two subwords in German, then three in French, two to a row."""
+    subwords = make_subwords([2] * 15)
     examples = [Example((str(i),), None, "de" if i < 12 else "fr") for i in range(15)]
-    return pieces, examples, pack_languages(pieces, 4, 0, examples, temperature)
+    return subwords, examples, pack_languages(subwords, 4, 0, examples, temperature)
 
 
 def test_a_row_holds_one_language_and_every_segment_is_in_one():
-    pieces, examples, rows = make_rows(3.0)
-    owner = np.repeat(pieces.example, np.diff(pieces.start))
+    subwords, examples, rows = make_rows(3.0)
+    owner = np.repeat(subwords.example, np.diff(subwords.start))
     assert rows.languages.tolist() == [6, 2]
-    assert sorted(rows.piece[rows.piece >= 0]) == list(range(30))
-    for row, language in zip(rows.piece, ["de"] * 6 + ["fr"] * 2, strict=True):
-        assert {examples[owner[piece]].language for piece in row[row >= 0]} == {language}
+    assert sorted(rows.subword[rows.subword >= 0]) == list(range(30))
+    for row, language in zip(rows.subword, ["de"] * 6 + ["fr"] * 2, strict=True):
+        assert {examples[owner[subword]].language for subword in row[row >= 0]} == {language}
 
 
 def test_batches_read_the_languages_by_their_quota_from_any_step_on(tmp_path):
-    pieces, _, rows = make_rows(1e9)
-    save_packed(tmp_path / "packed", pieces, rows)
-    pieces, rows = load_packed(tmp_path / "packed")
+    subwords, _, rows = make_rows(1e9)
+    save_packed(tmp_path / "packed", subwords, rows)
+    subwords, rows = load_packed(tmp_path / "packed")
     assert rows.quota.tolist() == [3, 5]  # 6 rows of 12 and 2 of 3: as 6/12 to 2/3
     settings_ = {"seed": 1, "padding_id": 0}
     whole = [
         batch.tokens
-        for batch, _ in make_batches(pieces, rows, lambda indices: {}, 2, 3.0, **settings_)
+        for batch, _ in make_batches(subwords, rows, lambda indices: {}, 2, 3.0, **settings_)
     ]
     assert len(whole) == 12
     for epoch in range(3):
         tokens = np.concatenate(whole[4 * epoch : 4 * epoch + 4])
-        assert sum(tokens[:, 0] >= 100 + 24) == 5  # make_pieces numbers its pieces from 100
-    rest = make_batches(pieces, rows, lambda indices: {}, 2, 3.0, first_step=5, **settings_)
+        assert sum(tokens[:, 0] >= 100 + 24) == 5  # make_subwords numbers its subwords from 100
+    rest = make_batches(subwords, rows, lambda indices: {}, 2, 3.0, first_step=5, **settings_)
     for (batch, _), expected in zip(rest, whole[5:], strict=True):
         np.testing.assert_array_equal(batch.tokens, expected)

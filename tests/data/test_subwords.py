@@ -1,4 +1,4 @@
-"""Pieces against the tokenizer's own answer for each whole sentence, and a greedy cutter."""
+"""Subwords against the tokenizer's own answer for each whole sentence, and a greedy cutter."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ from tokenizers import Tokenizer as Backend
 from transformers import AutoTokenizer
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.subwords import LanguageCount, count_pieces, cut_pieces, pieces_fingerprint
+from xdistil.data.subwords import LanguageCount, count_subwords, subwords_fingerprint, tokenize
 from xdistil.data.tokenizer import load_tokenizer, save_tokenizer
 from xdistil.errors import InputError
 
@@ -36,15 +36,17 @@ def tag_words(found):
     ]
 
 
-def segments_of(pieces):
+def segments_of(subwords):
     """(example, tokens, token types, words, labels) of each segment, as lists."""
     return [
         (
             int(owner),
-            *(v[a:b].tolist() for v in (pieces.tokens, pieces.token_type, pieces.word)),
-            pieces.labels[a:b].tolist(),
+            *(v[a:b].tolist() for v in (subwords.tokens, subwords.token_type, subwords.word)),
+            subwords.labels[a:b].tolist(),
         )
-        for owner, a, b in zip(pieces.example, pieces.start[:-1], pieces.start[1:], strict=True)
+        for owner, a, b in zip(
+            subwords.example, subwords.start[:-1], subwords.start[1:], strict=True
+        )
     ]
 
 
@@ -69,8 +71,8 @@ def cut_greedily(inputs, tokenizer, max_length):
 
 @given(found=sentences)
 def test_a_sentence_is_cut_into_what_the_tokenizer_makes_of_it_whole(any_tokenizer, found):
-    pieces = cut_pieces(tag_words(found), TAGGING, any_tokenizer, 512)
-    for inputs, (_, tokens, types, own, _) in zip(found, segments_of(pieces), strict=True):
+    subwords = tokenize(tag_words(found), TAGGING, any_tokenizer, 512)
+    for inputs, (_, tokens, types, own, _) in zip(found, segments_of(subwords), strict=True):
         encoding = any_tokenizer.backend.encode(inputs, is_pretokenized=True)
         assert tokens == (encoding.ids or [any_tokenizer.unk])
         assert types == [0] * len(tokens)
@@ -85,7 +87,7 @@ def test_a_sentence_is_cut_into_what_the_tokenizer_makes_of_it_whole(any_tokeniz
 
 @given(found=sentences, max_length=st.integers(3, 12))
 def test_windows_hold_whole_words_and_as_many_as_fit(any_tokenizer, found, max_length):
-    segments = segments_of(cut_pieces(tag_words(found), TAGGING, any_tokenizer, max_length))
+    segments = segments_of(tokenize(tag_words(found), TAGGING, any_tokenizer, max_length))
     expected = [
         (example, *window)
         for example, inputs in enumerate(found)
@@ -95,13 +97,13 @@ def test_windows_hold_whole_words_and_as_many_as_fit(any_tokenizer, found, max_l
 
 
 @given(found=sentences, max_length=st.integers(3, 12))
-def test_every_word_with_a_piece_is_labelled_once_with_its_own_tag(
+def test_every_word_with_a_subword_is_labelled_once_with_its_own_tag(
     any_tokenizer, found, max_length
 ):
     examples = tag_words(found)
-    pieces = cut_pieces(examples, TAGGING, any_tokenizer, max_length)
+    subwords = tokenize(examples, TAGGING, any_tokenizer, max_length)
     seen = Counter()
-    for example, _, _, own, labels in segments_of(pieces):
+    for example, _, _, own, labels in segments_of(subwords):
         for word, label in zip(own, labels, strict=True):
             if word >= 0:
                 assert TAGGING.labels[label] == examples[example].labels[word]
@@ -116,29 +118,29 @@ def test_every_word_with_a_piece_is_labelled_once_with_its_own_tag(
         if encode([word], is_pretokenized=True, add_special_tokens=False).ids
     }
     assert seen == spoken
-    assert pieces.label_mask.tolist() == (pieces.word >= 0).tolist()
+    assert subwords.label_mask.tolist() == (subwords.word >= 0).tolist()
 
 
-def test_a_word_without_a_piece_shifts_nothing(wordpiece):
+def test_a_word_without_a_subword_shifts_nothing(wordpiece):
     example = Example(("new", "\u0301", "york"), ("B-PER", "I-PER", "O"), "xx")
-    pieces = cut_pieces([example], TAGGING, wordpiece, 8)
-    assert pieces.word.tolist() == [-1, 0, 2, -1]
-    assert pieces.labels.tolist() == [0, 0, 2, 0]
+    subwords = tokenize([example], TAGGING, wordpiece, 8)
+    assert subwords.word.tolist() == [-1, 0, 2, -1]
+    assert subwords.labels.tolist() == [0, 0, 2, 0]
 
 
-def test_a_word_longer_than_a_window_keeps_its_first_pieces(wordpiece):
-    pieces = cut_pieces(tag_words([("a", "bxyz", "c")]), TAGGING, wordpiece, 4)
-    tokens = [wordpiece.backend.id_to_token(i) for i in pieces.tokens]
+def test_a_word_longer_than_a_window_keeps_its_first_subwords(wordpiece):
+    subwords = tokenize(tag_words([("a", "bxyz", "c")]), TAGGING, wordpiece, 4)
+    tokens = [wordpiece.backend.id_to_token(i) for i in subwords.tokens]
     assert " ".join(tokens) == "[CLS] a [SEP] [CLS] b ##x [SEP] [CLS] c [SEP]"
-    assert pieces.word.tolist() == [-1, 0, -1, -1, 1, -1, -1, -1, 2, -1]
-    assert pieces.start.tolist() == [0, 3, 7, 10]
-    assert pieces.example.tolist() == [0, 0, 0]
+    assert subwords.word.tolist() == [-1, 0, -1, -1, 1, -1, -1, -1, 2, -1]
+    assert subwords.start.tolist() == [0, 3, 7, 10]
+    assert subwords.example.tolist() == [0, 0, 0]
 
 
 def test_unlabelled_sentences_have_a_mask_and_zero_labels(wordpiece):
-    pieces = cut_pieces([Example(("new", "york"), None, "xx")], TAGGING, wordpiece, 8)
-    assert pieces.label_mask.tolist() == [False, True, True, False]
-    assert pieces.labels.tolist() == [0, 0, 0, 0]
+    subwords = tokenize([Example(("new", "york"), None, "xx")], TAGGING, wordpiece, 8)
+    assert subwords.label_mask.tolist() == [False, True, True, False]
+    assert subwords.labels.tolist() == [0, 0, 0, 0]
 
 
 def truncating(tokenizer, max_length):
@@ -150,9 +152,9 @@ def truncating(tokenizer, max_length):
 @given(found=st.lists(texts, min_size=1, max_size=4), max_length=st.integers(5, 14))
 def test_a_text_is_cut_as_the_tokenizer_truncates_it(any_tokenizer, found, max_length):
     examples = [Example((text,), ("pos",), "xx") for text in found]
-    pieces = cut_pieces(examples, CLASSES, any_tokenizer, max_length)
+    subwords = tokenize(examples, CLASSES, any_tokenizer, max_length)
     backend = truncating(any_tokenizer, max_length)
-    for text, (_, tokens, types, own, labels) in zip(found, segments_of(pieces), strict=True):
+    for text, (_, tokens, types, own, labels) in zip(found, segments_of(subwords), strict=True):
         encoding = backend.encode(text)
         assert tokens == (encoding.ids or [any_tokenizer.unk])
         assert types == (encoding.type_ids or [0])
@@ -164,9 +166,9 @@ def test_a_text_is_cut_as_the_tokenizer_truncates_it(any_tokenizer, found, max_l
 def test_pairs_lose_the_end_of_the_longer_text_first(any_tokenizer, found, room):
     count = any_tokenizer.backend.num_special_tokens_to_add(True)
     examples = [Example(pair, None, "xx") for pair in found]
-    pieces = cut_pieces(examples, CLASSES, any_tokenizer, room + count)
+    subwords = tokenize(examples, CLASSES, any_tokenizer, room + count)
     backend = truncating(any_tokenizer, room + count)
-    for pair, (_, tokens, types, _, _) in zip(found, segments_of(pieces), strict=True):
+    for pair, (_, tokens, types, _, _) in zip(found, segments_of(subwords), strict=True):
         encoding = backend.encode(*pair)
         assert tokens == (encoding.ids or [any_tokenizer.unk])
         if count:
@@ -176,24 +178,24 @@ def test_pairs_lose_the_end_of_the_longer_text_first(any_tokenizer, found, room)
 def test_how_many_texts_are_cut_is_logged(wordpiece, caplog):
     caplog.set_level(logging.INFO, "xdistil")
     examples = [Example((text,), None, "xx") for text in ("a b c d", "a b", "a b c d e")]
-    cut_pieces(examples, CLASSES, wordpiece, 5)
-    assert "2 of 3 texts are longer than 5 pieces" in caplog.text
+    tokenize(examples, CLASSES, wordpiece, 5)
+    assert "2 of 3 texts are longer than 5 subwords" in caplog.text
     caplog.clear()
-    cut_pieces(examples, CLASSES, wordpiece, 7)
+    tokenize(examples, CLASSES, wordpiece, 7)
     assert not caplog.records
 
 
 @pytest.mark.parametrize(("task", "inputs", "least"), [(TAGGING, 1, 3), (CLASSES, 2, 5)])
 def test_a_length_without_room_is_refused(wordpiece, task, inputs, least):
     examples = [Example(("a",) * inputs, None, "xx")]
-    assert len(cut_pieces(examples, task, wordpiece, least).tokens) == least
+    assert len(tokenize(examples, task, wordpiece, least).tokens) == least
     with pytest.raises(InputError, match=f"data.max_length {least - 1} leaves no room"):
-        cut_pieces(examples, task, wordpiece, least - 1)
+        tokenize(examples, task, wordpiece, least - 1)
 
 
 def test_a_label_outside_the_task_is_refused(wordpiece):
     with pytest.raises(InputError, match="'B-LOC' is not among"):
-        cut_pieces([Example(("a",), ("B-LOC",), "xx")], TAGGING, wordpiece, 8)
+        tokenize([Example(("a",), ("B-LOC",), "xx")], TAGGING, wordpiece, 8)
 
 
 def test_words_and_unknown_words_are_counted_by_language(wordpiece):
@@ -202,8 +204,8 @@ def test_words_and_unknown_words_are_counted_by_language(wordpiece):
         Example(("aθ", "文", "a", "b", "c", "d"), None, "a"),
         Example(("θ", "berlin"), None, "b"),
     ]
-    pieces = cut_pieces(tagged, TAGGING, wordpiece, 5)
-    counts = count_pieces(tagged, TAGGING, pieces, wordpiece)
+    subwords = tokenize(tagged, TAGGING, wordpiece, 5)
+    counts = count_subwords(tagged, TAGGING, subwords, wordpiece)
     assert counts == {
         "a": LanguageCount(1, 6, 10, pytest.approx(1 / 6)),  # two windows
         "b": LanguageCount(2, 5, 8, pytest.approx(2 / 5)),
@@ -211,24 +213,24 @@ def test_words_and_unknown_words_are_counted_by_language(wordpiece):
     assert list(counts) == ["a", "b"]
     # The tokenizer takes 文 for a word of its own, and so it does punctuation.
     pairs = [Example(("new 文θ!", "θ"), None, "a"), Example(("a", "θθ a"), None, "a")]
-    pieces = cut_pieces(pairs, CLASSES, wordpiece, 32)
-    assert count_pieces(pairs, CLASSES, pieces, wordpiece) == {
+    subwords = tokenize(pairs, CLASSES, wordpiece, 32)
+    assert count_subwords(pairs, CLASSES, subwords, wordpiece) == {
         "a": LanguageCount(2, 8, 14, pytest.approx(3 / 8))
     }
 
 
-def test_a_tokenizer_without_unknown_piece_knows_every_word(any_tokenizer):
+def test_a_tokenizer_without_unknown_subword_knows_every_word(any_tokenizer):
     examples = [Example(("😀", "θ"), None, "a")]
     for task in (TAGGING, CLASSES):
-        pieces = cut_pieces(examples, task, any_tokenizer, 32)
-        (count,) = count_pieces(examples, task, pieces, any_tokenizer).values()
-        assert (count.unknown > 0) == (any_tokenizer.unk in pieces.tokens)
+        subwords = tokenize(examples, task, any_tokenizer, 32)
+        (count,) = count_subwords(examples, task, subwords, any_tokenizer).values()
+        assert (count.unknown > 0) == (any_tokenizer.unk in subwords.tokens)
 
 
-def test_the_fingerprint_tells_any_changed_piece(wordpiece):
+def test_the_fingerprint_tells_any_changed_subword(wordpiece):
     def fingerprint(word, tag):
         example = Example(("new", word), ("O", tag), "xx")
-        return pieces_fingerprint(cut_pieces([example], TAGGING, wordpiece, 8))
+        return subwords_fingerprint(tokenize([example], TAGGING, wordpiece, 8))
 
     prints = [fingerprint("a", "O"), fingerprint("b", "O"), fingerprint("a", "B-PER")]
     assert len(set(prints)) == 3
@@ -284,8 +286,8 @@ def test_a_folder_without_a_sound_tokenizer_is_refused(wordpiece, tmp_path):
 
 def test_arrays_have_the_types_they_are_said_to_have(wordpiece):
     for task, labels in ((TAGGING, ("O",)), (CLASSES, ("neg",))):
-        pieces = cut_pieces([Example(("a",), labels, "xx")], task, wordpiece, 8)
-        types = {name: values.dtype for name, values in vars(pieces).items()}
+        subwords = tokenize([Example(("a",), labels, "xx")], task, wordpiece, 8)
+        types = {name: values.dtype for name, values in vars(subwords).items()}
         assert types == {
             "tokens": np.int32,
             "token_type": np.int8,

@@ -12,7 +12,7 @@ from xdistil.cli.predict import main
 from xdistil.config import Data
 from xdistil.data import text_stream as streams
 from xdistil.data.text_stream import read_stream
-from xdistil.deploy.preprocessing import record_input
+from xdistil.deploy.preprocessing import write_preprocessing
 from xdistil.errors import InputError
 
 SENTENCES = [("Anna", "went", "to", "Berlin"), ("Bob",)]
@@ -28,7 +28,7 @@ FILES = {
 def models(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     tokenizer = train_tokenizer(folder / "tokenizer")
-    short = record_input(Data(row_length=24))
+    short = write_preprocessing(Data(row_length=24))
     make_folder(folder / "tagging", "bilstm", TAGGING, tokenizer, short)
     make_folder(folder / "classes", "bert", CLASSES, tokenizer, short)
     return folder

@@ -22,7 +22,7 @@ def random_examples() -> list[Example]:
 
 
 def test_repeated_training_gives_the_same_files(tmp_path):
-    """The library's trainer numbers pieces differently in every run."""
+    """The library's trainer numbers subwords differently in every run."""
     examples = random_examples()
     for name in ("one", "two", "three"):
         train_wordpiece(examples, 300, tmp_path / name)
@@ -63,15 +63,15 @@ def test_autotokenizer_opens_the_folder_with_specials_in_place(tmp_path):
 def test_case_and_accents_stay_and_cjk_characters_stand_alone(tmp_path):
     train_wordpiece(to_examples("Été été Ете ете 北京 नदी şirket"), 200, tmp_path)
     backend = AutoTokenizer.from_pretrained(tmp_path).backend_tokenizer
-    pieces = {
+    subwords = {
         text: "".join(backend.encode(text, add_special_tokens=False).tokens).replace("##", "")
         for text in ("Été", "été", "Ете", "नदी", "şirket")
     }
-    assert all(text == joined for text, joined in pieces.items())
+    assert all(text == joined for text, joined in subwords.items())
     assert backend.encode("北京", add_special_tokens=False).tokens == ["北", "京"]
 
 
-def test_frequent_words_become_one_piece_and_no_piece_is_special_but_the_specials(tmp_path):
+def test_frequent_words_become_one_subword_and_no_subword_is_special_but_the_specials(tmp_path):
     train_wordpiece(to_examples(*["banana"] * 50, "bandana"), 30, tmp_path)
     content = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
     assert [token["content"] for token in content["added_tokens"]] == list(SPECIALS)

@@ -1,4 +1,4 @@
-"""Vocabularies with fewer pieces, of all three kinds, against the whole ones."""
+"""Vocabularies with fewer subwords, of all three kinds, against the whole ones."""
 
 import json
 import string
@@ -15,9 +15,9 @@ from transformers import AutoTokenizer
 from tests.data.test_families import make_byte_bpe, make_unigram
 from tests.models.samples import SPECIAL, make_wordpiece
 from xdistil.data.examples import Example, Task
-from xdistil.data.subwords import cut_pieces
+from xdistil.data.subwords import tokenize
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer, save_tokenizer
-from xdistil.data.trim_tokenizer import choose_pieces, count_tokens, trim_tokenizer
+from xdistil.data.trim_tokenizer import choose_subwords, count_tokens, trim_tokenizer
 from xdistil.errors import InputError
 
 UNKNOWN = {"unk_token": "[UNK]", "pad_token": "[PAD]"}
@@ -26,32 +26,32 @@ UNKNOWN = {"unk_token": "[UNK]", "pad_token": "[PAD]"}
 def count(tokenizer: Tokenizer, *texts: str) -> np.ndarray:
     """How often each id occurs in texts."""
     examples = [Example((text,), None, "und") for text in texts]
-    pieces = cut_pieces(examples, Task("classification", ()), tokenizer, 1 << 30)
-    return count_tokens([pieces], tokenizer)
+    subwords = tokenize(examples, Task("classification", ()), tokenizer, 1 << 30)
+    return count_tokens([subwords], tokenizer)
 
 
 def keep(tokenizer: Tokenizer, *texts: str, **options: int) -> tuple[np.ndarray, Tokenizer]:
     """The ids that these texts keep, and the tokenizer that is left."""
-    kept = choose_pieces(tokenizer, count(tokenizer, *texts), **options)
+    kept = choose_subwords(tokenizer, count(tokenizer, *texts), **options)
     return kept, trim_tokenizer(tokenizer, kept)
 
 
-def list_pieces(tokenizer: Tokenizer) -> set[str]:
+def list_subwords(tokenizer: Tokenizer) -> set[str]:
     return set(tokenizer.backend.get_vocab())
 
 
-def make_unigram_of(pieces: dict[str, float]) -> Tokenizer:
-    """A Unigram of these pieces that takes a text as it is."""
-    backend = Backend(models.Unigram([("[UNK]", 0.0), ("[PAD]", 0.0), *pieces.items()], unk_id=0))
+def make_unigram_of(subwords: dict[str, float]) -> Tokenizer:
+    """A Unigram of these subwords that takes a text as it is."""
+    backend = Backend(models.Unigram([("[UNK]", 0.0), ("[PAD]", 0.0), *subwords.items()], unk_id=0))
     backend.add_special_tokens(["[UNK]", "[PAD]"])
     return make_tokenizer(backend, UNKNOWN)
 
 
 def make_bpe_of(merges: list[tuple[str, str]], characters: str = "abcd", **more) -> Tokenizer:
     """A BPE of these merges that takes a text as it is."""
-    pieces = ["[PAD]", "[UNK]", *characters, *more.pop("others", ())]
-    pieces = list(dict.fromkeys([*pieces, *(first + second for first, second in merges)]))
-    vocabulary = {piece: id for id, piece in enumerate(pieces)}
+    subwords = ["[PAD]", "[UNK]", *characters, *more.pop("others", ())]
+    subwords = list(dict.fromkeys([*subwords, *(first + second for first, second in merges)]))
+    vocabulary = {subword: id for id, subword in enumerate(subwords)}
     backend = Backend(models.BPE(vocabulary, merges, unk_token="[UNK]", **more))
     backend.add_special_tokens(["[UNK]", "[PAD]"])
     return make_tokenizer(backend, UNKNOWN)
@@ -59,7 +59,7 @@ def make_bpe_of(merges: list[tuple[str, str]], characters: str = "abcd", **more)
 
 @pytest.fixture(scope="module")
 def wordpiece() -> Tokenizer:
-    """Words of four letters; special pieces in the middle."""
+    """Words of four letters; special subwords in the middle."""
     words = ["ab", "abc", "##bc", "##cd", "##abcd", "dab", "bad", "##da", "cab", "##ba"]
     letters = "abcd"
     return make_wordpiece([*words, *letters, *SPECIAL, *("##" + letter for letter in letters)])
@@ -77,7 +77,7 @@ TEXTS = st.lists(st.text("abcde ", min_size=1, max_size=25), min_size=1, max_siz
 
 
 def assert_one_to_one(tokenizer: Tokenizer, texts: list[str]) -> None:
-    """Texts whose pieces are kept are cut into the same ones, with new numbers."""
+    """Texts whose subwords are kept are cut into the same ones, with new numbers."""
     kept, small = keep(tokenizer, *texts)
     assert small.vocabulary_size == len(kept) == len(set(kept.tolist()))
     for text in texts:
@@ -91,14 +91,15 @@ def test_wordpiece_maps_one_to_one(wordpiece: Tokenizer, texts: list[str]) -> No
 
 
 @given(
-    # Few scores, so that many ways through a text are equally good; some characters are no pieces.
-    pieces=st.dictionaries(
+    # Few scores, so that many ways through a text are equally good; some characters are no
+    # subwords.
+    subwords=st.dictionaries(
         st.text("abcd", min_size=1, max_size=4), st.sampled_from([-1.0, -2, -3, -9]), min_size=1
     ),
     texts=TEXTS,
 )
-def test_unigram_maps_one_to_one(pieces: dict[str, float], texts: list[str]) -> None:
-    assert_one_to_one(make_unigram_of(pieces), texts)
+def test_unigram_maps_one_to_one(subwords: dict[str, float], texts: list[str]) -> None:
+    assert_one_to_one(make_unigram_of(subwords), texts)
 
 
 @given(
@@ -106,12 +107,12 @@ def test_unigram_maps_one_to_one(pieces: dict[str, float], texts: list[str]) -> 
     texts=TEXTS,
 )
 def test_bpe_maps_one_to_one(joins: list[tuple[int, int]], texts: list[str]) -> None:
-    pieces, merges = list("abcd"), []
-    for first, second in joins:  # several may make the same piece, and some be of no use
-        pair = (pieces[first % len(pieces)], pieces[second % len(pieces)])
+    subwords, merges = list("abcd"), []
+    for first, second in joins:  # several may make the same subword, and some be of no use
+        pair = (subwords[first % len(subwords)], subwords[second % len(subwords)])
         if len("".join(pair)) <= 8 and pair not in merges:
             merges.append(pair)
-            pieces.append("".join(pair))
+            subwords.append("".join(pair))
     assert_one_to_one(make_bpe_of(merges), texts)
 
 
@@ -121,10 +122,10 @@ def test_bytes_map_one_to_one(byte_bpe: Tokenizer, texts: list[str]) -> None:
 
 
 def test_wordpiece_keeps_what_occurs_specials_and_characters(wordpiece: Tokenizer) -> None:
-    # "abc" is one piece, "dabcd" is "dab" and "##cd", "zzz" is unknown.
+    # "abc" is one subword, "dabcd" is "dab" and "##cd", "zzz" is unknown.
     kept, small = keep(wordpiece, "abc", "dabcd", "zzz")
     singles = {*"abcd", *("##" + letter for letter in "abcd")}
-    assert list_pieces(small) == {"abc", "dab", "##cd", *SPECIAL, *singles}
+    assert list_subwords(small) == {"abc", "dab", "##cd", *SPECIAL, *singles}
     assert kept.dtype == np.int32
     assert small.backend.encode("cabba").tokens == [
         "[CLS]", "c", "##a", "##b", "##b", "##a", "[SEP]",
@@ -134,7 +135,7 @@ def test_wordpiece_keeps_what_occurs_specials_and_characters(wordpiece: Tokenize
 def test_unigram_keeps_what_occurs_specials_and_characters() -> None:
     scores = {"▁": -1.0, "the": -2.0, "eat": -2.5, **dict.fromkeys("theax", -5.0)}
     _, small = keep(make_unigram_of(scores), "the")
-    assert list_pieces(small) == {"[UNK]", "[PAD]", "▁", "the", *"theax"}
+    assert list_subwords(small) == {"[UNK]", "[PAD]", "▁", "the", *"theax"}
 
 
 def test_unigram_keeps_a_lowest_score() -> None:
@@ -145,14 +146,14 @@ def test_unigram_keeps_a_lowest_score() -> None:
     assert tokenizer.backend.encode("xuyz").tokens == ["xuy", "z"]
     _, small = keep(tokenizer, "xuyz", "yz")
     assert small.backend.encode("xuyz").tokens == ["xuy", "z"]
-    assert "qq" in list_pieces(small)
+    assert "qq" in list_subwords(small)
 
 
-def test_bpe_keeps_what_a_piece_is_built_of_and_no_other_merge() -> None:
+def test_bpe_keeps_what_a_subword_is_built_of_and_no_other_merge() -> None:
     merges = [("a", "b"), ("c", "d"), ("b", "c"), ("ab", "cd"), ("a", "bc"), ("d", "d")]
     _, small = keep(make_bpe_of(merges), "abcd")
     # "ab" and "cd" stand nowhere, but "abcd" is built of them.
-    assert list_pieces(small) == {"[PAD]", "[UNK]", *"abcd", "ab", "cd", "abcd"}
+    assert list_subwords(small) == {"[PAD]", "[UNK]", *"abcd", "ab", "cd", "abcd"}
     model = json.loads(small.backend.to_str())["model"]
     assert model["merges"] == [["a", "b"], ["c", "d"], ["ab", "cd"]]
     assert small.backend.encode("abcd").tokens == ["abcd"]
@@ -160,7 +161,7 @@ def test_bpe_keeps_what_a_piece_is_built_of_and_no_other_merge() -> None:
 
 def test_byte_level_keeps_all_256_symbols(byte_bpe: Tokenizer) -> None:
     kept, small = keep(byte_bpe, "the")
-    assert set(pre_tokenizers.ByteLevel.alphabet()) < list_pieces(small)
+    assert set(pre_tokenizers.ByteLevel.alphabet()) < list_subwords(small)
     assert len(kept) < byte_bpe.vocabulary_size
     unseen = "teacher größer 中文 \x07"
     assert small.backend.decode(small.backend.encode(unseen).ids) == unseen
@@ -170,21 +171,23 @@ def test_characters_that_fall_back_to_bytes_still_do() -> None:
     others = [f"<0x{byte:02X}>" for byte in range(256)]
     tokenizer = make_bpe_of([("a", "b")], others=others, byte_fallback=True)
     _, small = keep(tokenizer, "ab")
-    assert set(others) < list_pieces(small)
+    assert set(others) < list_subwords(small)
     assert small.backend.encode("é").tokens == ["<0xC3>", "<0xA9>"]
     assert_one_to_one(tokenizer, ["abéab"])
 
 
 def test_special_ids_stay_where_there_is_room() -> None:
-    # As in BERT: unused places between [PAD] and the other special pieces.
+    # As in BERT: unused places between [PAD] and the other special subwords.
     unused = [f"[unused{i}]" for i in range(6)]
     words = ["tea", "##cher", "zzzz", "yyyy"]
     letters = string.ascii_lowercase
-    pieces = ["[PAD]", *unused, "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *letters]
-    tokenizer = make_wordpiece([*pieces, *(f"##{letter}" for letter in letters)])
+    subwords = ["[PAD]", *unused, "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *letters]
+    tokenizer = make_wordpiece([*subwords, *(f"##{letter}" for letter in letters)])
     kept, small = keep(tokenizer, "teacher")
     before, after = tokenizer.backend.get_vocab(), small.backend.get_vocab()
-    assert {piece: after[piece] for piece in SPECIAL} == {piece: before[piece] for piece in SPECIAL}
+    assert {subword: after[subword] for subword in SPECIAL} == {
+        subword: before[subword] for subword in SPECIAL
+    }
     assert sorted(after.values()) == list(range(len(kept))) == list(range(5 + 2 + 2 * 26))
     assert (small.pad, small.unk, small.cls, small.sep) == (0, 7, 8, 9)
     others = [id for id in kept.tolist() if id not in (0, 7, 8, 9, 10)]
@@ -237,11 +240,11 @@ def test_added_tokens_behind_the_vocabulary_stay_behind_it() -> None:
     assert_one_to_one(tokenizer, ["cddddd<mask>abc"])
 
 
-def test_rare_pieces_go(wordpiece: Tokenizer) -> None:
+def test_rare_subwords_go(wordpiece: Tokenizer) -> None:
     texts = ["dab"] * 3 + ["bad"] * 2 + ["cab"]
-    assert {"dab", "bad"} <= list_pieces(keep(wordpiece, *texts, least_count=2)[1])
-    assert "cab" not in list_pieces(keep(wordpiece, *texts, least_count=2)[1])
-    assert not {"bad", "cab"} & list_pieces(keep(wordpiece, *texts, least_count=3)[1])
+    assert {"dab", "bad"} <= list_subwords(keep(wordpiece, *texts, least_count=2)[1])
+    assert "cab" not in list_subwords(keep(wordpiece, *texts, least_count=2)[1])
+    assert not {"bad", "cab"} & list_subwords(keep(wordpiece, *texts, least_count=3)[1])
 
 
 def test_a_limit_takes_the_most_frequent(wordpiece: Tokenizer) -> None:
@@ -249,40 +252,44 @@ def test_a_limit_takes_the_most_frequent(wordpiece: Tokenizer) -> None:
     for limit, words in ((13, ()), (14, ("cab",)), (16, ("cab", "dab", "bad"))):
         kept, small = keep(wordpiece, *texts, limit=limit)
         assert len(kept) == limit
-        assert {piece for piece in list_pieces(small) if piece.isalpha() and piece[1:]} == {*words}
+        assert {
+            subword for subword in list_subwords(small) if subword.isalpha() and subword[1:]
+        } == {*words}
 
 
-def test_where_a_limit_has_no_room_for_the_parts_of_a_piece_the_next_one_is_taken() -> None:
+def test_where_a_limit_has_no_room_for_the_parts_of_a_subword_the_next_one_is_taken() -> None:
     merges = [("a", "b"), ("c", "d"), ("ab", "cd"), ("d", "d")]
     tokenizer = make_bpe_of(merges)
     texts = ["abcd"] * 3 + ["dd"]
-    for limit, pieces in ((6, set()), (8, {"dd"}), (9, {"ab", "cd", "abcd"})):
+    for limit, subwords in ((6, set()), (8, {"dd"}), (9, {"ab", "cd", "abcd"})):
         _, small = keep(tokenizer, *texts, limit=limit)
-        assert list_pieces(small) == {"[PAD]", "[UNK]", *"abcd", *pieces}
+        assert list_subwords(small) == {"[PAD]", "[UNK]", *"abcd", *subwords}
 
 
 def test_a_limit_below_what_stays_is_refused(wordpiece: Tokenizer) -> None:
     counts = count(wordpiece, "abc")
-    with pytest.raises(InputError, match=r"^student\.limit is 12, but 13 pieces .* 13 or more\.$"):
-        choose_pieces(wordpiece, counts, limit=12, field="student.limit")
+    with pytest.raises(
+        InputError, match=r"^student\.limit is 12, but 13 subwords .* 13 or more\.$"
+    ):
+        choose_subwords(wordpiece, counts, limit=12, field="student.limit")
 
 
-def test_an_id_of_a_model_that_is_no_piece_is_refused(wordpiece: Tokenizer) -> None:
-    with pytest.raises(InputError, match=r"names 99 as the id of a special piece"):
-        choose_pieces(wordpiece, count(wordpiece, "abc"), also=(99,))
+def test_an_id_of_a_model_that_is_no_subword_is_refused(wordpiece: Tokenizer) -> None:
+    with pytest.raises(InputError, match=r"names 99 as the id of a special subword"):
+        choose_subwords(wordpiece, count(wordpiece, "abc"), also=(99,))
 
 
 def test_ids_that_a_model_names_are_kept(wordpiece: Tokenizer) -> None:
     id = wordpiece.backend.token_to_id("##abcd")
-    assert id in choose_pieces(wordpiece, count(wordpiece, "abc"), also=(id,))
+    assert id in choose_subwords(wordpiece, count(wordpiece, "abc"), also=(id,))
 
 
 def make_other(kind: str) -> Tokenizer:
     if kind == "words":
         backend = Backend(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]"))
     elif kind == "marks":
-        pieces = {"a</w>": 0, "[UNK]": 1}
-        backend = Backend(models.BPE(pieces, [], unk_token="[UNK]", end_of_word_suffix="</w>"))
+        subwords = {"a</w>": 0, "[UNK]": 1}
+        backend = Backend(models.BPE(subwords, [], unk_token="[UNK]", end_of_word_suffix="</w>"))
     elif kind == "wordpiece":
         backend = Backend(models.WordPiece({"a": 0, "[PAD]": 1}, unk_token="[UNK]"))
     else:
@@ -295,14 +302,14 @@ def make_other(kind: str) -> Tokenizer:
     [
         ("words", "is WordLevel: a vocabulary of WordPiece, Unigram or BPE can be trimmed"),
         ("marks", r"is BPE with marks inside or at the end of a word \('</w>'\)"),
-        ("wordpiece", "has no piece for unknown text"),
-        ("unigram", "has no piece for unknown text"),
+        ("wordpiece", "has no subword for unknown text"),
+        ("unigram", "has no subword for unknown text"),
     ],
 )
 def test_a_tokenizer_that_cannot_be_trimmed_is_refused(kind: str, words: str) -> None:
     other = make_other(kind)
     with pytest.raises(InputError, match=words):
-        choose_pieces(other, np.ones(other.vocabulary_size, np.int64))
+        choose_subwords(other, np.ones(other.vocabulary_size, np.int64))
 
 
 def test_trimming_leaves_the_tokenizer_it_was_given_alone(wordpiece: Tokenizer) -> None:

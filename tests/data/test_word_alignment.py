@@ -1,4 +1,4 @@
-"""Values of words meet the pieces of any tokenizer, in whatever windows and rows they fall."""
+"""Values of words meet the subwords of any tokenizer, in whatever windows and rows they fall."""
 
 import hashlib
 import random
@@ -9,12 +9,12 @@ import pytest
 from tests.data.conftest import wrap
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import pack
-from xdistil.data.subwords import Pieces, cut_pieces
-from xdistil.data.word_alignment import find_words
+from xdistil.data.subwords import Subwords, tokenize
+from xdistil.data.word_alignment import align_words
 from xdistil.teacher.storage import PRESENT, gather_signal, place_signals
 
 TAGGING, CLASSES = Task("tagging", ("O", "B-X")), Task("classification", ("no", "yes"))
-MARK = "\u0301"  # a lone accent: no piece where accents are stripped
+MARK = "\u0301"  # a lone accent: no subword where accents are stripped
 
 
 def tell(text: str) -> list[int]:
@@ -34,39 +34,39 @@ def sentences() -> list[Example]:
     ]
 
 
-def read_by_word(pieces: Pieces, examples: list[Example], task: Task) -> tuple[np.ndarray, ...]:
-    """What a teacher with these pieces would write: values i64[W,2], and their places i64[W]."""
-    words = find_words(pieces, examples, task)
-    owner = np.repeat(pieces.example, np.diff(pieces.start))
+def read_by_word(subwords: Subwords, examples: list[Example], task: Task) -> tuple[np.ndarray, ...]:
+    """What a teacher with these subwords would write: values i64[W,2], and their places i64[W]."""
+    words = align_words(subwords, examples, task)
+    owner = np.repeat(subwords.example, np.diff(subwords.start))
     values = np.full((words.count, 2), -1)
-    for piece in np.flatnonzero(pieces.label_mask):
-        inputs = examples[owner[piece]].inputs
-        text = inputs[pieces.word[piece]] if task.kind == "tagging" else "|".join(inputs)
-        values[words.number[piece]] = tell(text)
+    for subword in np.flatnonzero(subwords.label_mask):
+        inputs = examples[owner[subword]].inputs
+        text = inputs[subwords.word[subword]] if task.kind == "tagging" else "|".join(inputs)
+        values[words.number[subword]] = tell(text)
     return values, np.where(words.spoken, np.arange(words.count), -1)
 
 
-def test_every_word_finds_its_value_whatever_the_pieces(sentences, any_tokenizer):
-    """The teacher reads windows of 20 WordPieces, the student of 9 pieces of any make."""
+def test_every_word_finds_its_value_whatever_the_subwords(sentences, any_tokenizer):
+    """The teacher reads windows of 20 WordPieces, the student of 9 subwords of any make."""
     values, place = read_by_word(
-        cut_pieces(sentences, TAGGING, wrap("wordpiece"), 20), sentences, TAGGING
+        tokenize(sentences, TAGGING, wrap("wordpiece"), 20), sentences, TAGGING
     )
-    pieces = cut_pieces(sentences, TAGGING, any_tokenizer, 9)
-    signals = place_signals({"logits": values}, place, find_words(pieces, sentences, TAGGING))
-    rows = pack(pieces, 16, seed=3)
-    indices = np.array([*range(len(rows.piece)), -1])
+    subwords = tokenize(sentences, TAGGING, any_tokenizer, 9)
+    signals = place_signals({"logits": values}, place, align_words(subwords, sentences, TAGGING))
+    rows = pack(subwords, 16, seed=3)
+    indices = np.array([*range(len(rows.subword)), -1])
     found = gather_signal(signals["logits"], rows, indices)
     present = gather_signal(signals[PRESENT], rows, indices)
-    owner = np.repeat(pieces.example, np.diff(pieces.start))
+    owner = np.repeat(subwords.example, np.diff(subwords.start))
     seen = set()
-    for row, where in np.ndindex(rows.piece.shape):
-        piece = rows.piece[row, where]
-        number = int(pieces.word[piece]) if piece >= 0 else -1
-        word = sentences[owner[piece]].inputs[number] if number >= 0 else MARK
+    for row, where in np.ndindex(rows.subword.shape):
+        subword = rows.subword[row, where]
+        number = int(subwords.word[subword]) if subword >= 0 else -1
+        word = sentences[owner[subword]].inputs[number] if number >= 0 else MARK
         assert present[row, where] == (word != MARK)
         assert found[row, where].tolist() == (tell(word) if word != MARK else [0, 0])
         if word != MARK:
-            seen.add((owner[piece], number))
+            seen.add((owner[subword], number))
     assert not present[-1].any()
     told = {
         (e, w) for e, s in enumerate(sentences) for w, word in enumerate(s.inputs) if word != MARK
@@ -74,21 +74,21 @@ def test_every_word_finds_its_value_whatever_the_pieces(sentences, any_tokenizer
     assert seen == told
 
 
-def test_every_text_finds_its_value_whatever_the_pieces(any_tokenizer):
+def test_every_text_finds_its_value_whatever_the_subwords(any_tokenizer):
     texts = [Example((f"the text {i}", f"reads {i}"), None, "und") for i in range(12)]
-    values, place = read_by_word(cut_pieces(texts, CLASSES, wrap("wordpiece"), 12), texts, CLASSES)
+    values, place = read_by_word(tokenize(texts, CLASSES, wrap("wordpiece"), 12), texts, CLASSES)
     if any_tokenizer.cls is None:
         texts_ = [Example(("|".join(each.inputs),), None, "und") for each in texts]
     else:
         texts_ = texts
-    pieces = cut_pieces(texts_, CLASSES, any_tokenizer, 30)
-    signals = place_signals({"logits": values}, place, find_words(pieces, texts_, CLASSES))
-    rows = pack(pieces, 40, seed=1)
-    found = gather_signal(signals["logits"], rows, np.arange(len(rows.piece)))
-    owner = np.repeat(pieces.example, np.diff(pieces.start))
-    first = (rows.piece >= 0) & (rows.position == 0)
+    subwords = tokenize(texts_, CLASSES, any_tokenizer, 30)
+    signals = place_signals({"logits": values}, place, align_words(subwords, texts_, CLASSES))
+    rows = pack(subwords, 40, seed=1)
+    found = gather_signal(signals["logits"], rows, np.arange(len(rows.subword)))
+    owner = np.repeat(subwords.example, np.diff(subwords.start))
+    first = (rows.subword >= 0) & (rows.position == 0)
     for row, where in np.argwhere(first):
-        text = "|".join(texts[owner[rows.piece[row, where]]].inputs)
+        text = "|".join(texts[owner[rows.subword[row, where]]].inputs)
         assert found[row, where].tolist() == tell(text)
     assert first.sum() == len(texts)
     assert not found[~first].any()

@@ -1,4 +1,4 @@
-"""Text vectors: three formats, the pieces that take them, and what is refused by its line."""
+"""Text vectors: three formats, the subwords that take them, and what is refused by its line."""
 
 import gzip
 from pathlib import Path
@@ -11,7 +11,7 @@ from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.word_vectors import read_vectors
 from xdistil.errors import InputError
 
-# In the tokenizer of conftest.py "berlin", "new" and "york" are pieces; "newark" is several.
+# In the tokenizer of conftest.py "berlin", "new" and "york" are subwords; "newark" is several.
 LINES = ["york 1 2", "newark 3 4", "Berlin 5 -6.5e-1", "berlin 7 8", "new 9 1e1", "☃ 1 1"]
 
 
@@ -23,10 +23,10 @@ def write(path: Path, lines: list[str], end: str = "\n") -> Path:
 
 def read(path: Path, tokenizer: Tokenizer) -> dict[str, list[float]]:
     found = read_vectors(path, 2, tokenizer)
-    assert found.pieces.dtype == np.int32
+    assert found.subwords.dtype == np.int32
     assert found.values.dtype == np.float32
-    assert (np.diff(found.pieces) > 0).all()
-    names = [tokenizer.backend.id_to_token(int(piece)) for piece in found.pieces]
+    assert (np.diff(found.subwords) > 0).all()
+    names = [tokenizer.backend.id_to_token(int(subword)) for subword in found.subwords]
     return dict(zip(names, found.values.tolist(), strict=True))
 
 
@@ -44,7 +44,7 @@ EXPECTED = {"york": [1, 2], "berlin": [5, np.float32(-0.65)], "new": [9, 10]}
         ("glove.txt.gz", LINES, "\n"),
     ],
 )
-def test_a_word_that_is_one_piece_lends_it_its_vector(
+def test_a_word_that_is_one_subword_lends_it_its_vector(
     name: str, lines: list[str], end: str, tmp_path: Path, wordpiece: Tokenizer
 ) -> None:
     """The first of two spellings wins, as in files that go by frequency."""
@@ -72,7 +72,7 @@ def test_more_lines_than_are_read_at_once_are_all_read(
         read_vectors(path, 2, wordpiece)
 
 
-def test_pieces_of_a_unigram_take_vectors_where_a_word_begins(tmp_path: Path) -> None:
+def test_subwords_of_a_unigram_take_vectors_where_a_word_begins(tmp_path: Path) -> None:
     make_unigram("xlm-roberta").save_pretrained(tmp_path)
     tokenizer = load_tokenizer(str(tmp_path))
     path = write(tmp_path / "v.vec", ["the 1 2", "he 3 4", "</s> 5 6"])
@@ -80,7 +80,7 @@ def test_pieces_of_a_unigram_take_vectors_where_a_word_begins(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("words", [True, False])
-def test_byte_level_pieces_take_vectors_within_a_text_and_at_its_start(
+def test_byte_level_subwords_take_vectors_within_a_text_and_at_its_start(
     words: bool, tmp_path: Path
 ) -> None:
     make_byte_bpe("roberta").save_pretrained(tmp_path)
@@ -106,7 +106,7 @@ def test_byte_level_pieces_take_vectors_within_a_text_and_at_its_start(
         (["york 1 2", "new 1  4"], 2, "v.txt:2: "),
         (["york 1 2", "", "new 3 4"], 2, "v.txt:2: this line is damaged"),
         (["7 2", *LINES], 2, "v.txt holds 6 vectors where its first line promises 7"),
-        (["newark 1 2", "☃ 3 4"], 2, "None of the 2 words of .*v.txt is a piece"),
+        (["newark 1 2", "☃ 3 4"], 2, "None of the 2 words of .*v.txt is a subword"),
         (["0 2"], 2, "None of the 0 words"),
         (["york"], 2, "v.txt:1: this is no line of text vectors"),
         ([], 2, "v.txt:1: this is no line of text vectors"),

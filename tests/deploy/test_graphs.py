@@ -222,7 +222,7 @@ def test_batches_of_any_size_and_length_answer_as_packed_rows_do(name, task):
 
 
 def make_segment(rng: np.random.Generator, length: int) -> Batch:
-    """A text of random pieces, the second half of which is of the second type."""
+    """A text of random subwords, the second half of which is of the second type."""
     tokens = rng.integers(0, 53, (1, length), dtype=np.int32)
     ones, places = np.ones_like(tokens), np.arange(length, dtype=np.int32)[None]
     types = (places >= length // 2).astype(np.int32)

@@ -13,10 +13,10 @@ from xdistil.data.examples import Task
 from xdistil.deploy import jax_backend as jax_model
 from xdistil.deploy import predictor as serving
 from xdistil.deploy.jax_backend import open_model
-from xdistil.deploy.preprocessing import record_input
+from xdistil.deploy.preprocessing import write_preprocessing
 from xdistil.errors import InputError
 
-SHORT = record_input(Data(row_length=24, max_length=12))
+SHORT = write_preprocessing(Data(row_length=24, max_length=12))
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def tokenizer(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def taggers(tmp_path_factory, tokenizer):
-    """Models in use by their kind and task, with rows of 24 pieces and windows of 12."""
+    """Models in use by their kind and task, with rows of 24 subwords and windows of 12."""
     folder = tmp_path_factory.mktemp("models")
     return {
         (kind, task.kind): xdistil.load(
@@ -119,8 +119,8 @@ def test_a_byte_order_mark_belongs_to_no_word(taggers):
     assert marked == plain
 
 
-def test_words_without_a_piece_are_outside_and_shift_nothing(taggers):
-    # The tokenizer drops characters without width: the second word yields no piece.
+def test_words_without_a_subword_are_outside_and_shift_nothing(taggers):
+    # The tokenizer drops characters without width: the second word yields no subword.
     lines = ("Anna \u200b Berlin".encode(), b"Anna Berlin")
     answers = label_lines(taggers["bert", "tagging"], *lines)
     with_hole, plain = (answer.split("\t")[1].split(" ") for answer in answers)
@@ -183,9 +183,9 @@ def test_a_short_text_takes_a_short_row_and_few_shapes_are_compiled(taggers, mon
     shapes = set()
     real = jax_model.iterate_batches
 
-    def iterate(pieces, rows, batch_rows, padding_id):
-        shapes.add((batch_rows, rows.piece.shape[1]))
-        return real(pieces, rows, batch_rows, padding_id)
+    def iterate(subwords, rows, batch_rows, padding_id):
+        shapes.add((batch_rows, rows.subword.shape[1]))
+        return real(subwords, rows, batch_rows, padding_id)
 
     monkeypatch.setattr(jax_model, "iterate_batches", iterate)
     for count in range(1, 60):

@@ -14,15 +14,15 @@ from tests.deploy.folders import CLASSES, TAGGING, WORDS, make_folder, train_tok
 from xdistil.cli import export as command
 from xdistil.config import Data, Experiment
 from xdistil.data.examples import Example, write_tsv
-from xdistil.data.word_alignment import label_pieces
+from xdistil.data.word_alignment import label_subwords
 from xdistil.deploy import onnx_export as export
 from xdistil.deploy import quantize
 from xdistil.deploy.jax_backend import open_model
-from xdistil.deploy.onnx_backend import OnnxModel
+from xdistil.deploy.onnx_backend import OnnxBackend
 from xdistil.deploy.onnx_card import render_files
 from xdistil.deploy.onnx_export import cut, export_onnx
 from xdistil.deploy.predictor import load
-from xdistil.deploy.preprocessing import record_input
+from xdistil.deploy.preprocessing import write_preprocessing
 from xdistil.deploy.quantize import quantize_onnx
 from xdistil.errors import InputError, RefusedError
 from xdistil.experiment.training import export_student
@@ -30,7 +30,7 @@ from xdistil.models import onnx_graph as builder
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.hf.folder import save_model
 
-SHORT = record_input(Data(row_length=24, max_length=12))
+SHORT = write_preprocessing(Data(row_length=24, max_length=12))
 
 
 def _sentences(count: int, language: str = "en") -> list[Example]:
@@ -83,15 +83,15 @@ def student(tmp_path_factory, tokenizer):
     examples = _sentences(400) + _sentences(401, "de")
     opened = open_model(str(folder))
     path = export_onnx(opened, folder, examples)
-    pieces = export.cut(opened, examples)
-    logits = OnnxModel(path).compute_logits(pieces, len(TAGGING.labels))
-    labels = label_pieces(pieces, logits.argmax(axis=-1), examples, TAGGING)
+    subwords = export.cut(opened, examples)
+    logits = OnnxBackend(path).compute_logits(subwords, len(TAGGING.labels))
+    labels = label_subwords(subwords, logits.argmax(axis=-1), examples, TAGGING)
     answers = load(str(folder)).labeller.answer([example.inputs for example in examples])
     assert labels == [answer.labels for answer in answers]
     # Where two classes are as good as equal, a sound quantization may choose the other.
     best = np.sort(logits, axis=1)
-    unsure = pieces.label_mask & (best[:, -1] - best[:, -2] < 0.3)
-    left_out = set(np.repeat(pieces.example, np.diff(pieces.start))[unsure].tolist())
+    unsure = subwords.label_mask & (best[:, -1] - best[:, -2] < 0.3)
+    left_out = set(np.repeat(subwords.example, np.diff(subwords.start))[unsure].tolist())
     gold = [
         Example(example.inputs, tags, example.language)
         for index, (example, tags) in enumerate(zip(examples, labels, strict=True))
@@ -109,12 +109,12 @@ def copied(student, tmp_path):
 
 def test_texts_of_all_lengths_are_compared_and_the_difference_told(copied, caplog):
     folder, opened, gold = copied
-    pieces = export.choose_pieces(opened, gold)
+    subwords = export.choose_subwords(opened, gold)
     chosen, all_of_them = (
-        np.unique(np.diff(each.start)) for each in (pieces, export.cut(opened, gold))
+        np.unique(np.diff(each.start)) for each in (subwords, export.cut(opened, gold))
     )
     np.testing.assert_array_equal(chosen, all_of_them)
-    difference, _ = export.compare(opened, pieces, folder / "onnx/model.onnx")
+    difference, _ = export.compare(opened, subwords, folder / "onnx/model.onnx")
     assert 0 < difference < 1e-5
     with caplog.at_level("INFO", "xdistil"):
         export_onnx(opened, folder, gold)
@@ -128,9 +128,9 @@ def test_a_pair_of_texts_is_compared_too(tmp_path, tokenizer):
     path = export_onnx(opened, folder, pairs)
     graph = onnx.load(str(path))
     assert [each.name for each in graph.graph.input][-1] == "token_type_ids"
-    pieces = export.cut(opened, pairs)
-    logits = OnnxModel(path).compute_logits(pieces, len(CLASSES.labels))
-    answers = label_pieces(pieces, logits.argmax(axis=-1), pairs, CLASSES)
+    subwords = export.cut(opened, pairs)
+    logits = OnnxBackend(path).compute_logits(subwords, len(CLASSES.labels))
+    answers = label_subwords(subwords, logits.argmax(axis=-1), pairs, CLASSES)
     expected = load(str(folder)).labeller.answer([example.inputs for example in pairs])
     assert answers == [answer.labels for answer in expected]
 
@@ -207,8 +207,8 @@ def test_where_nothing_passes_no_file_is_written_and_the_table_says_why(copied, 
 
 def test_what_passes_on_dev_and_not_on_test_is_refused(copied):
     folder, opened, gold = copied
-    (piece,) = opened.tokenizer.backend.encode("Berlin", add_special_tokens=False).ids
-    table = opened.params["embeddings"]["word_embeddings"]["embedding"].at[piece].multiply(-1)
+    (subword,) = opened.tokenizer.backend.encode("Berlin", add_special_tokens=False).ids
+    table = opened.params["embeddings"]["word_embeddings"]["embedding"].at[subword].multiply(-1)
     embeddings = {"word_embeddings": {"embedding": table}}
     object.__setattr__(opened, "params", {**opened.params, "embeddings": embeddings})
     dev, test = (
@@ -263,9 +263,9 @@ def test_a_card_tells_of_the_files_beside_it_and_what_it_shows_runs(copied, tmp_
     given_names: dict[str, Any] = {}
     text = "Anna went to Berlin"
     exec(shown.replace("FOLDER", str(folder)).replace("Some text", text), given_names)
-    pieces = cut(opened, [Example(tuple(text.split()), None, "en")])
+    subwords = cut(opened, [Example(tuple(text.split()), None, "en")])
     np.testing.assert_allclose(
-        given_names["logits"][0], opened.compute_logits(pieces), rtol=0, atol=1e-4
+        given_names["logits"][0], opened.compute_logits(subwords), rtol=0, atol=1e-4
     )
 
     assert command.main(given) == 0  # without --int8, whose file is of the past
@@ -292,7 +292,7 @@ def test_the_card_feeds_the_inputs_that_a_file_has(kind, tmp_path, tokenizer):
     expected = opened.compute_logits(cut(opened, [Example(words, None, "en")]))
     got = given["logits"][0] if task is TAGGING else given["logits"]
     np.testing.assert_allclose(got, expected[: len(got)], rtol=0, atol=1e-4)
-    assert set(given["given"]) == set(OnnxModel(path)._inputs)
+    assert set(given["given"]) == set(OnnxBackend(path)._inputs)
 
 
 def test_a_run_exports_its_student_and_survives_a_refusal(copied, tmp_path, monkeypatch, caplog):

@@ -23,12 +23,12 @@ from xdistil.config import Data
 from xdistil.data.examples import Example
 from xdistil.data.packing import collect_predictions, pack
 from xdistil.data.spans import Entity, Word, find_entities, split_words
-from xdistil.data.subwords import cut_pieces
+from xdistil.data.subwords import tokenize
 from xdistil.data.tokenizer import load_tokenizer, open_tokenizer
 from xdistil.deploy.jax_backend import open_model
 from xdistil.deploy.onnx_export import export_onnx
 from xdistil.deploy.predictor import Tagged
-from xdistil.deploy.preprocessing import record_input
+from xdistil.deploy.preprocessing import write_preprocessing
 from xdistil.errors import InputError
 from xdistil.models.forward import predict_rows
 
@@ -52,14 +52,14 @@ print(json.dumps([[[w.tag for w in t.words] for t in tagged], [c.label for c in 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> Path:
-    """Folders `bilstm`, `bert` and `classes`, each with its ONNX file; windows of 12 pieces."""
+    """Folders `bilstm`, `bert` and `classes`, each with its ONNX file; windows of 12 subwords."""
     folder = tmp_path_factory.mktemp("models")
     tokenizer = train_tokenizer(folder / "tokenizer")
     for name in KINDS:
         task = CLASSES if name == "classes" else TAGGING
         kind = "bilstm" if name == "bilstm" else "bert"
         # Without a record of its training the ONNX file alone says how long texts may be.
-        extra = {} if name == "bert" else record_input(Data(row_length=24, max_length=12))
+        extra = {} if name == "bert" else write_preprocessing(Data(row_length=24, max_length=12))
         path = make_folder(folder / name, kind, task, tokenizer, extra)
         shown = [tuple(WORDS[:size]) for size in range(1, 9)]
         inputs = shown if task is TAGGING else [(" ".join(words), "Bob slept") for words in shown]
@@ -138,10 +138,10 @@ def test_backends_agree_and_with_the_model_on_packed_rows(folders, name):
     split = [(text,) if name == "classes" else tuple(text.split()) for text in texts]
     opened = open_model(str(folders / name))
     examples = [Example(each, None, "und") for each in split]
-    pieces = cut_pieces(examples, opened.task, opened.tokenizer, opened.max_length)
-    rows = pack(pieces, opened.row_length, seed=3)
-    classes = predict_rows(opened.model, opened.params, pieces, rows, 4, opened.tokenizer.pad)
-    expected = collect_predictions(pieces, rows, classes, examples, opened.task)
+    subwords = tokenize(examples, opened.task, opened.tokenizer, opened.max_length)
+    rows = pack(subwords, opened.row_length, seed=3)
+    classes = predict_rows(opened.model, opened.params, subwords, rows, 4, opened.tokenizer.pad)
+    expected = collect_predictions(subwords, rows, classes, examples, opened.task)
     assert _labels(ours) == [label for labels in expected for label in labels]
 
 
@@ -162,17 +162,17 @@ def test_neighbours_and_threads_change_nothing(folders, name):
 def test_probabilities_are_those_of_the_logits(folders):
     opened = _open(folders, "classes", "onnx")
     (answer,) = opened.classify(["Anna went"])
-    pieces = cut_pieces(
+    subwords = tokenize(
         [Example(("Anna went",), None, "und")], CLASSES, opened.labeller.tokenizer, 12
     )
-    logits = open_model(str(folders / "classes")).compute_logits(pieces)[0].astype(float)
+    logits = open_model(str(folders / "classes")).compute_logits(subwords)[0].astype(float)
     expected = np.exp(logits) / np.exp(logits).sum()
     np.testing.assert_allclose(list(answer.scores.values()), expected, atol=1e-5)
     assert answer.score == max(answer.scores.values()) == answer.scores[answer.label]
 
 
 @pytest.mark.parametrize("backend", ["jax", "onnx"])
-def test_texts_words_blanks_and_words_without_pieces(folders, backend):
+def test_texts_words_blanks_and_words_without_subwords(folders, backend):
     opened = _open(folders, "bilstm", backend)
     text = "Anna \u200b Berlin"
     blank, raw, words, long = opened.tag([" ", text, text.split(), "Berlin " * 200])
@@ -201,7 +201,7 @@ def test_a_tokenizer_opened_without_transformers_is_the_same(folders):
     for name in ("cls", "sep", "pad", "unk", "vocabulary_size", "typed"):
         assert getattr(plain, name) == getattr(whole, name) is not None
     examples = [Example(tuple(text.split()), None, "und") for text in _draw(9)]
-    ours, theirs = (cut_pieces(examples, TAGGING, each, 12) for each in (plain, whole))
+    ours, theirs = (tokenize(examples, TAGGING, each, 12) for each in (plain, whole))
     for name, values in vars(ours).items():
         np.testing.assert_array_equal(values, getattr(theirs, name))
 

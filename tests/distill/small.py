@@ -9,7 +9,7 @@ import numpy as np
 
 from xdistil.config import Stage
 from xdistil.data.packing import Batch, Rows, pack
-from xdistil.data.subwords import Pieces
+from xdistil.data.subwords import Subwords
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course, Leg, Source
 from xdistil.distill.loop import Outcome, run_plan
@@ -18,8 +18,8 @@ from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.types import Params
 from xdistil.runtime.mesh import make_mesh, replicate
-from xdistil.runtime.preemption import Stop
-from xdistil.runtime.run_log import Journal
+from xdistil.runtime.preemption import PreemptionGuard
+from xdistil.runtime.run_log import RunLog
 from xdistil.teacher.cache import open_cache
 from xdistil.teacher.model_teacher import Reader, params_fingerprint
 from xdistil.teacher.signals import signal_names
@@ -71,8 +71,8 @@ def init_params(model: Any, seed: int = 0) -> Params:
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
-def make_pieces(sentences: int, seed: int) -> Pieces:
-    """Sentences of 3 to 7 pieces; a piece's class is its id modulo the number of classes."""
+def make_subwords(sentences: int, seed: int) -> Subwords:
+    """Sentences of 3 to 7 subwords; a subword's class is its id modulo the number of classes."""
     generator = np.random.default_rng(seed)
     lengths = generator.integers(3, 8, sentences)
     start = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -82,7 +82,7 @@ def make_pieces(sentences: int, seed: int) -> Pieces:
     mask[start[:-1]] = mask[start[1:] - 1] = False
     tokens[start[:-1]], tokens[start[1:] - 1] = 2, 3
     within = np.arange(count) - np.repeat(start[:-1], lengths)
-    return Pieces(
+    return Subwords(
         tokens=tokens,
         token_type=np.zeros(count, np.int8),
         labels=np.where(mask, tokens % CLASSES, 0).astype(np.int32),
@@ -93,13 +93,13 @@ def make_pieces(sentences: int, seed: int) -> Pieces:
     )
 
 
-def make_rows(pieces: Pieces, seed: int = 0) -> Rows:
-    """The pieces packed into rows of ROW_LENGTH."""
-    return pack(pieces, ROW_LENGTH, seed)
+def make_rows(subwords: Subwords, seed: int = 0) -> Rows:
+    """The subwords packed into rows of ROW_LENGTH."""
+    return pack(subwords, ROW_LENGTH, seed)
 
 
 def make_batch(rows: int, seed: int = 0) -> Batch:
-    """Random packed rows: two segments of 5 and 4 pieces, then 3 of padding."""
+    """Random packed rows: two segments of 5 and 4 subwords, then 3 of padding."""
     generator = np.random.default_rng(seed)
     segment = np.tile(np.repeat([1, 2, 0], [5, 4, 3]), (rows, 1)).astype(np.int32)
     position = np.tile(np.concatenate([np.arange(5), np.arange(4), np.zeros(3)]), (rows, 1))
@@ -139,11 +139,11 @@ def make_course(
     model = model or make_bilstm()
     shape = None if teacher is None else teacher.model.config
     texts = {
-        name: (pieces, make_rows(pieces))
-        for name, pieces in (
-            ("transfer", make_pieces(24, 1)),
-            ("train", make_pieces(16, 2)),
-            ("dev", make_pieces(6, 3)),
+        name: (subwords, make_rows(subwords))
+        for name, subwords in (
+            ("transfer", make_subwords(24, 1)),
+            ("train", make_subwords(16, 2)),
+            ("dev", make_subwords(6, 3)),
         )
     }
 
@@ -166,10 +166,10 @@ def make_course(
         "log_every": 1,
         "seed": 0,
         "mesh": make_mesh(),
-        "lay_out": replicate,
+        "place": replicate,
         "cache": folder / "features",
         "diverged": folder / "diverged",
-        "stop": Stop(),
+        "stop": PreemptionGuard(),
         "checkpoint_minutes": 0.0,
     }
     return Course(
@@ -195,13 +195,13 @@ class NoCheckpoints:
 
 
 def run_course(course: Course, folder: Path, params: Params, save: bool = False) -> list[Outcome]:
-    """Every outcome of the course; its journal, and its checkpoints if any, lie in the folder."""
+    """Every outcome of the course; its run_log, and its checkpoints if any, lie in the folder."""
     checkpoints: Any = Checkpoints(folder / "checkpoints") if save else NoCheckpoints()
-    journal = Journal(folder)
+    run_log = RunLog(folder)
     try:
-        return list(run_plan(course, params, checkpoints, journal))
+        return list(run_plan(course, params, checkpoints, run_log))
     finally:
-        journal.close()
+        run_log.close()
         checkpoints.close()
 
 

@@ -14,7 +14,7 @@ from xdistil.config import Stage
 from xdistil.data.batches import make_batches
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course, count_steps
-from xdistil.distill.divergence import read_failure
+from xdistil.distill.divergence import read_divergence
 from xdistil.distill.plan import split_params
 from xdistil.distill.step import init_state, train_step
 from xdistil.errors import DivergenceError
@@ -29,11 +29,13 @@ def make(folder: Path) -> tuple[Course, int]:
     course = make_course((STAGE,), folder, make_bilstm(), make_teacher(), log_every=3)
     (leg,) = course.legs
     logits = np.array(leg.train.signals["logits"])
-    logits[leg.train.pieces.start[17] + 1] = np.inf
+    logits[leg.train.subwords.start[17] + 1] = np.inf
     leg = replace(leg, train=replace(leg.train, signals={"logits": logits}))
-    batch_rows, _, _ = count_steps(leg.planned, leg.train.pieces, leg.train.rows, course.batch_size)
+    batch_rows, _, _ = count_steps(
+        leg.planned, leg.train.subwords, leg.train.rows, course.batch_size
+    )
     feed = make_batches(
-        leg.train.pieces,
+        leg.train.subwords,
         leg.train.rows,
         partial(gather_signals, leg.train.signals, leg.train.rows),
         batch_rows,
@@ -75,7 +77,7 @@ def test_the_step_and_the_loss_are_named_and_can_be_reproduced(tmp_path):
     items = left.restore(step, cursor, state, params)
     left.close()
     assert items is not None
-    batch, signals, lr = read_failure(tmp_path / "diverged")
+    batch, signals, lr = read_divergence(tmp_path / "diverged")
     _, metrics = train_step(
         items[0], batch, Signals(signals["logits"], (), ()), lr, recipe=planned.recipe
     )

@@ -22,10 +22,10 @@ from xdistil.distill.recipes import plan_stages
 from xdistil.distill.step import Recipe, init_state, train_step
 from xdistil.models.forward import apply_model
 from xdistil.teacher import cache
-from xdistil.teacher.signals import Signals, Wanted
+from xdistil.teacher.signals import Signals, SignalSpec
 
 LABELS = Signals(None, (), ())
-FEATURES = Wanted(hidden=(1,))  # what a BiLSTM's head reads
+FEATURES = SignalSpec(hidden=(1,))  # what a BiLSTM's head reads
 
 
 def start(recipe: Recipe, groups: tuple[str, ...]):
@@ -81,9 +81,9 @@ def test_only_stages_of_logits_and_labels_can_have_a_frozen_encoder():
 
 
 @pytest.fixture
-def written(monkeypatch) -> list[Wanted]:
+def written(monkeypatch) -> list[SignalSpec]:
     """The signals of every pass over texts whose outcome is written down."""
-    passes: list[Wanted] = []
+    passes: list[SignalSpec] = []
     real = cache._write_signals
 
     def write(paths, wanted, *rest):

@@ -1,4 +1,5 @@
-"""A teacher is fine-tuned with the pieces of its texts alone, and learns what it would with all."""
+"""A teacher is fine-tuned with the subwords of its texts alone, and learns what it would with
+all."""
 
 import dataclasses
 from pathlib import Path
@@ -11,7 +12,7 @@ from flax.traverse_util import flatten_dict
 from tests.experiment.test_run import arguments, read_lines, write_run
 from tests.models.samples import ROBERTA, make_encoder
 from xdistil.cli.overrides import parse_command
-from xdistil.distill.finetune import find_pieces
+from xdistil.distill.finetune import find_subwords
 from xdistil.experiment.run import run
 from xdistil.experiment.setting import Setting
 from xdistil.experiment.training import train_teacher
@@ -44,14 +45,14 @@ def finetune(config: Path, data: Path, workdir: Path) -> tuple[Setting, dict[Any
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory) -> dict[str, Any]:
-    """The same fine-tuning with the pieces that occur, and with those of the whole table."""
+    """The same fine-tuning with the subwords that occur, and with those of the whole table."""
     base = tmp_path_factory.mktemp("finetuning")
     config, data = write_run(base)
     found = {"occurring": finetune(config, data, base / "occurring")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xdistil.distill.finetune.renumber", lambda pieces, kept: pieces)
+        patch.setattr("xdistil.distill.finetune.renumber", lambda subwords, kept: subwords)
         patch.setattr(
-            "xdistil.distill.finetune.find_pieces",
+            "xdistil.distill.finetune.find_subwords",
             lambda model, texts: np.arange(model.config.vocabulary_size, dtype=np.int32),
         )
         found["whole"] = finetune(config, data, base / "whole")
@@ -71,17 +72,17 @@ def test_losses_and_norms_are_those_of_the_whole_table(both):
 def test_what_is_learnt_is_that_of_the_whole_table(both):
     setting, occurring = both["found"]["occurring"]
     _, whole = both["found"]["whole"]
-    texts = [setting.prepared.teacher_texts[name].pieces.tokens for name in ("train", "dev")]
+    texts = [setting.prepared.teacher_texts[name].subwords.tokens for name in ("train", "dev")]
     seen = np.unique(np.concatenate(texts))
     for name, values in occurring.items():
         rows = seen if name == TABLE else ...
         np.testing.assert_allclose(values[rows], whole[name][rows], rtol=1e-3, atol=1e-5)
 
 
-def test_pieces_that_no_text_holds_stay_as_they_were(both):
+def test_subwords_that_no_text_holds_stay_as_they_were(both):
     setting, occurring = both["found"]["occurring"]
     before = flatten_dict(setting.prepared.teacher_params)[TABLE]
-    texts = [setting.prepared.teacher_texts[name].pieces.tokens for name in ("train", "dev")]
+    texts = [setting.prepared.teacher_texts[name].subwords.tokens for name in ("train", "dev")]
     others = np.setdiff1d(np.arange(len(before)), [0, *np.concatenate(texts)])
     assert len(others) > 5
     np.testing.assert_array_equal(occurring[TABLE][others], before[others])
@@ -90,6 +91,6 @@ def test_pieces_that_no_text_holds_stay_as_they_were(both):
 
 
 def test_a_roberta_keeps_the_rows_that_its_positions_are_counted_from():
-    """Positions begin behind padding's id: without the pieces before it, they would move."""
+    """Positions begin behind padding's id: without the subwords before it, they would move."""
     model = make_encoder(dataclasses.replace(ROBERTA, padding_id=4), "tagging", 3)
-    assert find_pieces(model, []).tolist() == [0, 1, 2, 3, 4]
+    assert find_subwords(model, []).tolist() == [0, 1, 2, 3, 4]

@@ -20,7 +20,7 @@ from tests.distill.small import (
 from xdistil.config import Stage
 from xdistil.distill import trainer as training
 from xdistil.distill.course import count_steps, schedule_rates
-from xdistil.distill.plan import SIDE, split_params
+from xdistil.distill.plan import SIDE_PROJECTIONS, split_params
 
 # --- rates ----------------------------------------------------------------------------------------
 
@@ -201,7 +201,7 @@ def test_side_projections_learn_and_are_not_handed_on(tmp_path, monkeypatch):
 
     def spy(state, *arguments, **settings):
         state, metrics = real(state, *arguments, **settings)
-        states.append(jax.device_get(state.trainable.get(SIDE)))
+        states.append(jax.device_get(state.trainable.get(SIDE_PROJECTIONS)))
         return state, metrics
 
     monkeypatch.setattr(training, "train_step", spy)
@@ -252,13 +252,15 @@ def test_steps_follow_from_sentences_a_batch(tmp_path):
     course = make_course((Stage(name="l", loss="logits", epochs=2.5),), tmp_path, None,
                          make_teacher())  # fmt: skip
     leg = course.legs[0]
-    pieces, rows = leg.train.pieces, leg.train.rows
-    batch_rows, epoch, steps = count_steps(leg.planned, pieces, rows, 8)
-    assert batch_rows == round(8 * len(pieces.tokens) / 24 / 12)
-    assert epoch == -(-len(rows.piece) // batch_rows)
+    subwords, rows = leg.train.subwords, leg.train.rows
+    batch_rows, epoch, steps = count_steps(leg.planned, subwords, rows, 8)
+    assert batch_rows == round(8 * len(subwords.tokens) / 24 / 12)
+    assert epoch == -(-len(rows.subword) // batch_rows)
     assert steps == -(-5 * epoch // 2)
     leg.planned.stage.batch_size = 4
-    assert count_steps(leg.planned, pieces, rows, 8)[0] == round(4 * len(pieces.tokens) / 24 / 12)
+    assert count_steps(leg.planned, subwords, rows, 8)[0] == round(
+        4 * len(subwords.tokens) / 24 / 12
+    )
 
 
 def test_metrics_have_a_line_an_interval_and_an_evaluation(tmp_path):
@@ -315,5 +317,5 @@ def test_an_interval_averages_over_what_was_counted(tmp_path):
     expected = sum(t.sum for t in tallies) / sum(t.count for t in tallies)
     (line,) = (line for line in read_lines(tmp_path) if line["event"] == "train")
     assert line["loss_labels"] == pytest.approx(float(expected), rel=1e-5)
-    pieces = course.legs[0].train.pieces
-    assert sum(t.count for t in tallies) == pieces.label_mask.sum()
+    subwords = course.legs[0].train.subwords
+    assert sum(t.count for t in tallies) == subwords.label_mask.sum()

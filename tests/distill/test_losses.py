@@ -82,7 +82,7 @@ def test_cross_entropy_by_hand():
 
 
 def test_attention_error_by_hand():
-    """Only pairs within a segment of real pieces are summed, in every head."""
+    """Only pairs within a segment of real subwords are summed, in every head."""
     segment = np.array([[1, 1, 2, 0]])
     difference = np.arange(1.0, 17.0).reshape(1, 1, 4, 4)
     tally = losses.attention_error(np.zeros((1, 1, 4, 4)), difference, segment)
@@ -136,7 +136,7 @@ def test_a_probability_of_zero_is_a_small_one():
 
 
 def test_relation_divergence_by_hand():
-    """Vectors 1 and -1 relate as softmax(1, -1), and zeros all alike; a piece alone as 1."""
+    """Vectors 1 and -1 relate as softmax(1, -1), and zeros all alike; a subword alone as 1."""
     teacher = np.array([[[1.0], [-1.0], [5.0], [7.0]]])
     student = np.zeros((1, 4, 3))  # another width
     tally = losses.relation_divergence(student, teacher, np.array([[1, 1, 2, 0]]), 1)
@@ -167,7 +167,7 @@ RELATED = np.array([[1, 1, 1, 2, 2, 0], [1, 2, 2, 2, 2, 3]])
 
 @pytest.mark.parametrize("heads", [1, 2, 6])
 def test_relation_divergence_equals_numpy(heads):
-    """Of 6 against 12 numbers a piece, in as many parts."""
+    """Of 6 against 12 numbers a subword, in as many parts."""
     student, teacher = draw((2, 6, 6), 23), draw((2, 6, 12), 24)
     tally = losses.relation_divergence(student, teacher, RELATED, heads)
     total, count = relation_twin(student, teacher, RELATED, heads)
@@ -181,7 +181,7 @@ def divide(maps: np.ndarray, segment: np.ndarray) -> np.ndarray:
     return softmax(np.where(same, maps, -1e9)).astype(np.float32)
 
 
-BETWEEN_PIECES = {
+BETWEEN_SUBWORDS = {
     "attention": lambda x, y, segment: losses.attention_divergence(
         divide(x, segment) if isinstance(x, np.ndarray) else x, divide(y, segment), segment
     ),
@@ -191,9 +191,9 @@ BETWEEN_PIECES = {
 }
 
 
-@pytest.mark.parametrize("name", BETWEEN_PIECES)
-def test_divergences_between_pieces_add_up_over_rows_and_are_zero_of_equals(name):
-    compare = BETWEEN_PIECES[name]
+@pytest.mark.parametrize("name", BETWEEN_SUBWORDS)
+def test_divergences_between_subwords_add_up_over_rows_and_are_zero_of_equals(name):
+    compare = BETWEEN_SUBWORDS[name]
     student, teacher = draw((2, 2, 6, 6), 25), draw((2, 2, 6, 6), 26)
     whole = compare(student, teacher, RELATED)
     rows = [compare(student[[i]], teacher[[i]], RELATED[[i]]) for i in (0, 1)]
@@ -204,7 +204,7 @@ def test_divergences_between_pieces_add_up_over_rows_and_are_zero_of_equals(name
 
 
 @pytest.mark.parametrize("garbage", [np.inf, np.nan, 1e30])
-def test_padding_and_other_segments_leak_into_no_divergence_between_pieces(garbage):
+def test_padding_and_other_segments_leak_into_no_divergence_between_subwords(garbage):
     student, teacher = draw((2, 6, 8), 27), draw((2, 6, 8), 28)
     maps = divide(draw((2, 2, 6, 6), 29), RELATED), divide(draw((2, 2, 6, 6), 30), RELATED)
     same = (RELATED[:, None, :, None] == RELATED[:, None, None, :]) & (

@@ -10,7 +10,7 @@ from xdistil.distill.recipes import check_teacher, make_recipe, plan_stages, wan
 from xdistil.errors import InputError
 from xdistil.models.families import bert
 from xdistil.plans import d42, v3
-from xdistil.teacher.signals import Wanted
+from xdistil.teacher.signals import SignalSpec
 
 TWELVE = replace(TEACHER, layers=12)
 
@@ -23,7 +23,7 @@ def test_a_bilstm_learns_the_teachers_middle_layer():
     recipe, sides = recipe_of(make_bilstm(), TWELVE, loss="representation")
     assert recipe.hidden_map == ((1, 7),)
     assert sides == ()  # its own projection has the teacher's width
-    assert wanted_signals(recipe) == Wanted(hidden=(7,))
+    assert wanted_signals(recipe) == SignalSpec(hidden=(7,))
 
 
 def test_last_of_a_bilstm_is_the_teachers_last_layer():
@@ -55,7 +55,7 @@ def test_relations_ask_for_the_upper_layer_whatever_heads_width_and_depth():
     assert recipe.relation_map == ((3, 12),)
     assert recipe.relation_heads == 2  # the teacher's
     assert sides == ()
-    assert wanted_signals(recipe) == Wanted(vectors=(11,))
+    assert wanted_signals(recipe) == SignalSpec(vectors=(11,))
     assert not wanted_signals(recipe).plain
     recipe, _ = recipe_of(student, TWELVE, loss="relations", relations="uniform", relation_heads=4)
     assert recipe.relation_map == ((1, 4), (2, 8), (3, 12))
@@ -75,7 +75,7 @@ def test_relations_of_what_hands_out_no_vectors_are_refused(monkeypatch):
     stages = plan_stages((Stage(name="first", loss="relations"),), "plan", make_encoder(), TEACHER)
     others = plan_stages(v3(), "plan", make_encoder(), TEACHER)
     check_teacher(stages, make_encoder())
-    monkeypatch.setattr(bert, "hand_out_vectors", lambda *vectors: None)
+    monkeypatch.setattr(bert, "sow_qkv", lambda *vectors: None)
     check_teacher(others, make_encoder())
     with pytest.raises(InputError, match=r"'first' learns relations, but a teacher of bert"):
         check_teacher(stages, make_encoder())
@@ -111,7 +111,7 @@ def test_labels_need_no_teacher():
     recipe, sides = recipe_of(make_encoder(), None, loss="labels", data="train")
     assert recipe.weights == (("labels", 1.0),)
     assert sides == ()
-    assert wanted_signals(recipe) == Wanted()
+    assert wanted_signals(recipe) == SignalSpec()
 
 
 def test_layers_that_a_teacher_does_not_have_are_refused():
@@ -144,7 +144,7 @@ def test_wanted_signals_count_attention_from_zero():
     )
     assert recipe.hidden_map == ((0, 11), (1, 12))
     assert recipe.attention_map == ((1, 12),)
-    assert wanted_signals(recipe) == Wanted(logits=True, hidden=(11, 12), attention=(11,))
+    assert wanted_signals(recipe) == SignalSpec(logits=True, hidden=(11, 12), attention=(11,))
 
 
 def test_equal_stages_share_a_recipe_and_so_a_compilation():

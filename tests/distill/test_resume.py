@@ -26,8 +26,8 @@ from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course
 from xdistil.distill.loop import Outcome, run_plan
 from xdistil.errors import StoppedError
-from xdistil.runtime.preemption import Stop
-from xdistil.runtime.run_log import Journal
+from xdistil.runtime.preemption import PreemptionGuard
+from xdistil.runtime.run_log import RunLog
 
 PLAN = (
     Stage(name="representation", loss="representation", epochs=2.0, lr=1e-2, warmup=0.2),
@@ -151,7 +151,7 @@ def sparse(tmp_path_factory) -> dict[str, Any]:
 @pytest.mark.parametrize("after", [1, 3, 4, 7, 8, 10])
 def test_a_signal_saves_the_step_that_it_meets(tmp_path, monkeypatch, sparse, number, after):
     """Before the first evaluation, at one, at a stage's end, in the next stage: none is lost."""
-    params, stop = init_params(STUDENT), Stop()
+    params, stop = init_params(STUDENT), PreemptionGuard()
     with monkeypatch.context() as patch:
         signal_at_batch(patch, after, number)
         with stop.listening(), pytest.raises(StoppedError, match=number.name):
@@ -182,13 +182,13 @@ def signal_at_batch(patch: pytest.MonkeyPatch, count: int, number: int) -> None:
 @pytest.mark.parametrize("call", [2, 3])
 def test_a_signal_in_an_evaluation_saves_the_step_before_it(tmp_path, sparse, call):
     """Which is the stage's first (call 2; call 1 scores the stage before) or a later one."""
-    params, stop, calls = init_params(STUDENT), Stop(), []
+    params, stop, calls = init_params(STUDENT), PreemptionGuard(), []
 
     def stopping(params: Any) -> dict[str, Any]:
         calls.append(params)
         if len(calls) == call:
             os.kill(os.getpid(), signal.SIGTERM)
-        stop.check()
+        stop.raise_if_requested()
         return judge(params)
 
     course = make(tmp_path, log_every=5, eval_every=4, stop=stop, evaluate=stopping)
@@ -216,11 +216,11 @@ def test_the_clock_asks_for_checkpoints_between_evaluations(tmp_path, monkeypatc
 
 def test_cut_off_between_stages_the_outcome_is_given_again(tmp_path, whole):
     params = init_params(STUDENT)
-    checkpoints, journal = Checkpoints(tmp_path / "checkpoints"), Journal(tmp_path)
-    plan = run_plan(make(tmp_path), params, checkpoints, journal)
+    checkpoints, run_log = Checkpoints(tmp_path / "checkpoints"), RunLog(tmp_path)
+    plan = run_plan(make(tmp_path), params, checkpoints, run_log)
     first = next(plan)
     plan.close()
-    journal.close()
+    run_log.close()
     checkpoints.close()
     outcomes = run_course(make(tmp_path), tmp_path, params, save=True)
     assert [len(outcome.records) for outcome in outcomes] == [1, 2]

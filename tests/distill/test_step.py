@@ -19,7 +19,7 @@ from tests.distill.small import (
 )
 from xdistil.data.packing import Batch
 from xdistil.distill import losses
-from xdistil.distill.plan import SIDE, list_groups, merge_params, split_params
+from xdistil.distill.plan import SIDE_PROJECTIONS, list_groups, merge_params, split_params
 from xdistil.distill.step import (
     Recipe,
     TrainState,
@@ -29,7 +29,7 @@ from xdistil.distill.step import (
     train_step,
 )
 from xdistil.models.forward import apply_model
-from xdistil.models.types import Vectors
+from xdistil.models.types import QKV
 from xdistil.teacher.signals import Signals
 
 WIDTH = 8  # of the small teacher
@@ -91,7 +91,7 @@ def test_behind_a_loss_that_is_not_finite_nothing_changes_any_more(value):
 # --- losses ---------------------------------------------------------------------------------------
 
 
-def test_logits_and_labels_count_labelled_pieces_and_states_all_real_ones():
+def test_logits_and_labels_count_labelled_subwords_and_states_all_real_ones():
     model, batch = make_bilstm(), make_batch(3)
     recipe = Recipe(
         model, (("representation", 1.0), ("logits", 1.0), ("labels", 1.0)), hidden_map=((1, 2),)
@@ -140,10 +140,10 @@ def test_a_narrow_student_is_compared_through_its_side_projection():
     model, batch = make_encoder(hidden_size=4), make_batch(2)
     generator = np.random.default_rng(0)
     side = {"kernel": generator.normal(size=(4, WIDTH)), "bias": generator.normal(size=WIDTH)}
-    params = {**init_params(model), SIDE: {"0": jax.tree.map(np.float32, side)}}
+    params = {**init_params(model), SIDE_PROJECTIONS: {"0": jax.tree.map(np.float32, side)}}
     signals = make_signals(batch, 1)
     recipe = Recipe(model, (("representation", 1.0),), hidden_map=((2, 2),))
-    model_params = {name: tree for name, tree in params.items() if name != SIDE}
+    model_params = {name: tree for name, tree in params.items() if name != SIDE_PROJECTIONS}
     states = np.asarray(model.apply({"params": model_params}, batch).hidden[2], np.float64)
     error = states @ side["kernel"] + side["bias"] - signals.hidden[0]
     expected = (error**2).mean(axis=-1)[batch.segment > 0].mean()
@@ -197,16 +197,18 @@ def test_one_projection_is_read_by_all_layers_when_shared():
 
     def loss(recipe: Recipe, *sides: Any) -> float:
         named = {str(index): side for index, side in enumerate(sides)}
-        return losses_of(recipe, {**params, SIDE: named}, batch, signals)["representation"]
+        return losses_of(recipe, {**params, SIDE_PROJECTIONS: named}, batch, signals)[
+            "representation"
+        ]
 
     assert loss(shared, first) == pytest.approx(loss(recipe, first, first), rel=1e-6)
     assert loss(recipe, first, second) != pytest.approx(loss(shared, first), rel=1e-3)
 
 
-def make_vectors(batch: Batch, width: int, count: int, seed: int = 6) -> tuple[Vectors, ...]:
+def make_vectors(batch: Batch, width: int, count: int, seed: int = 6) -> tuple[QKV, ...]:
     generator = np.random.default_rng(seed)
     shape = (3, *batch.tokens.shape, width)
-    return tuple(Vectors(*generator.normal(size=shape).astype(np.float32)) for _ in range(count))
+    return tuple(QKV(*generator.normal(size=shape).astype(np.float32)) for _ in range(count))
 
 
 def test_relations_of_the_mapped_layers_are_summed_over_queries_keys_and_values():
@@ -282,7 +284,7 @@ def test_what_padding_holds_changes_no_loss():
     assert losses_of(recipe, params, other, spoilt) == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_piece_without_values_of_the_teacher_teaches_nothing():
+def test_a_subword_without_values_of_the_teacher_teaches_nothing():
     """Where they are those of words, some places have none; all others are as NumPy has them."""
     model, batch = make_encoder(), make_batch(2)
     weights = (("representation", 1.0), ("logits", 1.0))

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 
 from tests.deploy.folders import TAGGING, draw_params, make_model
-from xdistil.data.subwords import Pieces
+from xdistil.data.subwords import Subwords
 from xdistil.evaluation import speed
 from xdistil.evaluation.speed import Runner, measure_speed
 
 
-def _pieces(lengths: list[int], examples: list[int], first_token: int) -> Pieces:
+def _subwords(lengths: list[int], examples: list[int], first_token: int) -> Subwords:
     """Segments whose tokens count upwards from `first_token` plus 100 for each example."""
     tokens = [
         first_token + 100 * example + np.arange(length)
         for length, example in zip(lengths, examples, strict=True)
     ]
     total = sum(lengths)
-    return Pieces(
+    return Subwords(
         tokens=np.concatenate(tokens).astype(np.int32),
         token_type=np.zeros(total, np.int8),
         labels=np.zeros(total, np.int32),
@@ -30,9 +30,9 @@ def _pieces(lengths: list[int], examples: list[int], first_token: int) -> Pieces
     )
 
 
-def _runner(name: str, pieces: Pieces) -> Runner:
+def _runner(name: str, subwords: Subwords) -> Runner:
     model: Any = SimpleNamespace(name=name, dtype="float32")
-    return Runner(model, {}, pieces, padding_id=7)
+    return Runner(model, {}, subwords, padding_id=7)
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def calls(monkeypatch):
 
 
 def test_speedup_is_the_ratio_within_each_round_of_an_interleaved_run(calls):
-    pieces = _pieces([5] * 40, list(range(40)), 0)
-    measured = measure_speed(_runner("teacher", pieces), _runner("student", pieces), 64, 1.0)
+    subwords = _subwords([5] * 40, list(range(40)), 0)
+    measured = measure_speed(_runner("teacher", subwords), _runner("student", subwords), 64, 1.0)
     # After the two warm-ups the teacher takes 0.04, 0.03, 0.05, ... and the student always 0.01:
     # three rounds take 0.15 s, so half a second is over in the tenth, at 0.50 with 0.04.
     batch = measured["batch_32"]
@@ -71,15 +71,15 @@ def test_speedup_is_the_ratio_within_each_round_of_an_interleaved_run(calls):
 
 
 def test_there_are_enough_rounds_however_short_the_time(calls):
-    pieces = _pieces([5] * 3, [0, 1, 2], 0)
-    measured = measure_speed(_runner("teacher", pieces), _runner("student", pieces), 64, 1e-9)
+    subwords = _subwords([5] * 3, [0, 1, 2], 0)
+    measured = measure_speed(_runner("teacher", subwords), _runner("student", subwords), 64, 1e-9)
     assert measured["single"]["rounds"] == 5
 
 
 def test_both_models_get_the_same_sentences_a_row_each(calls):
     # The second tokenizer cuts example 2 into two windows: it is left out for both.
-    teacher = _runner("teacher", _pieces([5, 9, 4, 6], [0, 1, 2, 3], 1000))
-    student = _runner("student", _pieces([7, 18, 3, 3, 8], [0, 1, 2, 2, 3], 5000))
+    teacher = _runner("teacher", _subwords([5, 9, 4, 6], [0, 1, 2, 3], 1000))
+    student = _runner("student", _subwords([7, 18, 3, 3, 8], [0, 1, 2, 2, 3], 5000))
     measured = measure_speed(teacher, student, 24, 1e-9)
     assert measured["batch_32"]["row_length"] == 32
     assert measured["single"]["row_length"] == 24
@@ -100,25 +100,25 @@ def test_both_models_get_the_same_sentences_a_row_each(calls):
 
 
 def test_a_longer_sentence_lengthens_the_rows_to_the_next_multiple_of_16(calls):
-    pieces = _pieces([5, 33], [0, 1], 0)
-    measured = measure_speed(_runner("teacher", pieces), _runner("student", pieces), 64, 1e-9)
+    subwords = _subwords([5, 33], [0, 1], 0)
+    measured = measure_speed(_runner("teacher", subwords), _runner("student", subwords), 64, 1e-9)
     assert measured["batch_32"]["row_length"] == 48
     assert measured["single"]["row_length"] == 64
 
 
 def test_nothing_is_measured_without_time_or_sentences(calls):
-    pieces = _pieces([5], [0], 0)
-    windows = _pieces([5, 5], [0, 0], 0)
-    teacher, student = _runner("teacher", pieces), _runner("student", pieces)
+    subwords = _subwords([5], [0], 0)
+    windows = _subwords([5, 5], [0, 0], 0)
+    teacher, student = _runner("teacher", subwords), _runner("student", subwords)
     assert measure_speed(teacher, student, 64, 0.0) is None
     assert measure_speed(_runner("teacher", windows), student, 64, 1.0) is None
     assert not calls
 
 
 def test_real_models_are_timed_with_their_type_threads_and_device():
-    pieces = _pieces([6, 3, 5], [0, 0, 1], 1)
+    subwords = _subwords([6, 3, 5], [0, 0, 1], 1)
     runners = [
-        Runner(model, draw_params(model), pieces, 0)
+        Runner(model, draw_params(model), subwords, 0)
         for model in (make_model(kind, TAGGING, 120) for kind in ("bert", "bilstm"))
     ]
     measured = measure_speed(*runners, row_length=16, seconds=0.02)

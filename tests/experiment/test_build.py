@@ -1,4 +1,4 @@
-"""What is made ready before the first step: the student's pieces beside the teacher's."""
+"""What is made ready before the first step: the student's subwords beside the teacher's."""
 
 import dataclasses
 import json
@@ -43,9 +43,9 @@ WORDS = ["apple", "river", "stone", "cloud", "green", "quiet", "seven", "light",
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory) -> Prepared:
-    """Pairs cut to 13 pieces of text: `zebra` ends the first text and is always cut away.
+    """Pairs cut to 13 subwords of text: `zebra` ends the first text and is always cut away.
 
-    Whole it leaves the second text the longer one, which keeps the odd piece; fallen apart into
+    Whole it leaves the second text the longer one, which keeps the odd subword; fallen apart into
     letters it would make the first text the longer.
     """
     folder = tmp_path_factory.mktemp("pairs")
@@ -75,14 +75,14 @@ def pairs(tmp_path_factory) -> Prepared:
 
 @pytest.mark.parametrize("split", ["train", "transfer"])
 def test_a_trimmed_vocabulary_cuts_texts_where_the_teachers_does(pairs: Prepared, split: str):
-    student = pairs.student_texts[split].pieces
+    student = pairs.student_texts[split].subwords
     assert set(np.diff(student.start)) == {16}
     examples = pairs.student_texts[split].examples
     whole = pairs.tokenizer.backend.encode_batch(
         [example.inputs for example in examples], add_special_tokens=False
     )
-    pieces = student.tokens.reshape(len(examples), 16)
-    for row, encoding in zip(pairs.kept[pieces], whole, strict=True):
+    subwords = student.tokens.reshape(len(examples), 16)
+    for row, encoding in zip(pairs.kept[subwords], whole, strict=True):
         assert len(encoding.ids) == 19
         first, second = encoding.ids[:9], encoding.ids[9:]
         assert row[1:7].tolist() == first[:6]
@@ -91,8 +91,8 @@ def test_a_trimmed_vocabulary_cuts_texts_where_the_teachers_does(pairs: Prepared
 
 def test_all_texts_are_transfer_and_train_without_labels(pairs: Prepared):
     texts = {name: pairs.student_texts[name] for name in ("transfer", "train", "all")}
-    tokens = [texts[name].pieces.tokens for name in ("transfer", "train")]
-    np.testing.assert_array_equal(texts["all"].pieces.tokens, np.concatenate(tokens))
+    tokens = [texts[name].subwords.tokens for name in ("transfer", "train")]
+    np.testing.assert_array_equal(texts["all"].subwords.tokens, np.concatenate(tokens))
     assert all(example.labels is None for example in texts["all"].examples)
     assert set(pairs.counts) == {"train", "dev", "test", "transfer"}
 
@@ -130,9 +130,9 @@ def test_a_teacher_of_every_family_is_made_ready(config: EncoderConfig, tmp_path
     begin, pad = ("[CLS]", "[PAD]") if config is DEBERTA else ("<s>", "<pad>")
     tokenizer = prepared.tokenizer
     assert tokenizer.pad == tokenizer.backend.token_to_id(pad)
-    pieces = prepared.teacher_texts["train"].pieces
-    assert set(pieces.tokens[pieces.start[:-1]]) == {tokenizer.backend.token_to_id(begin)}
-    assert pieces.word[:8].tolist() == [-1, 0, 1, -1, -1, -1, -1, -1]  # ▁the ▁ t e a c h
+    subwords = prepared.teacher_texts["train"].subwords
+    assert set(subwords.tokens[subwords.start[:-1]]) == {tokenizer.backend.token_to_id(begin)}
+    assert subwords.word[:8].tolist() == [-1, 0, 1, -1, -1, -1, -1, -1]  # ▁the ▁ t e a c h
     student = prepared.student.config
     assert (student.model_type, student.positions, student.padding_id) == (
         "electra",
@@ -161,9 +161,9 @@ def write_teacher_of(config: EncoderConfig, folder: Path) -> Experiment:
 
 
 def name_rows(tokenizer: Tokenizer, params: Params) -> dict[str, list[float]]:
-    """The word embedding of every piece."""
+    """The word embedding of every subword."""
     table = params["embeddings"]["word_embeddings"]["embedding"]
-    return {piece: table[id].tolist() for piece, id in tokenizer.backend.get_vocab().items()}
+    return {subword: table[id].tolist() for subword, id in tokenizer.backend.get_vocab().items()}
 
 
 @pytest.mark.parametrize("config", [BYTES, ROBERTA, DEBERTA], ids=["bytes", "unigram", "deberta"])
@@ -171,11 +171,13 @@ def test_a_students_vocabulary_of_every_kind_is_trimmed(config: EncoderConfig, t
     experiment = write_teacher_of(config, tmp_path)
     experiment.student.vocabulary = "seen"
     prepared = prepare(experiment, tmp_path / "cache")
-    own, its = (texts["train"].pieces for texts in (prepared.student_texts, prepared.teacher_texts))
+    own, its = (
+        texts["train"].subwords for texts in (prepared.student_texts, prepared.teacher_texts)
+    )
     np.testing.assert_array_equal(prepared.kept[own.tokens], its.tokens)
     before = name_rows(prepared.tokenizer, prepared.teacher_params)
     after = name_rows(prepared.student_tokenizer, prepared.checkpoint_params)
-    assert after == {piece: before[piece] for piece in after}
+    assert after == {subword: before[subword] for subword in after}
     assert len(prepared.checkpoint_params["embeddings"]["word_embeddings"]["embedding"]) == len(
         after
     )
@@ -185,7 +187,7 @@ def test_a_students_vocabulary_of_every_kind_is_trimmed(config: EncoderConfig, t
     assert len(after) < len(before) or config is not BYTES
 
 
-def test_a_students_rare_pieces_and_those_beyond_its_limit_go(tmp_path: Path):
+def test_a_students_rare_subwords_and_those_beyond_its_limit_go(tmp_path: Path):
     # "he" occurs 7 times, in each "teacher", and "▁the" 10 times.
     experiment = write_teacher_of(ROBERTA, tmp_path)
     experiment.student.vocabulary = "seen"
@@ -197,7 +199,7 @@ def test_a_students_rare_pieces_and_those_beyond_its_limit_go(tmp_path: Path):
         left[field, value] = {"he", "▁the"} & set(vocabulary)
     assert list(left.values()) == [{"he", "▁the"}, {"▁the"}, {"▁the"}]
     experiment.student.vocabulary_size = 30
-    with pytest.raises(InputError, match=r"^student\.vocabulary_size is 30, but 35 pieces"):
+    with pytest.raises(InputError, match=r"^student\.vocabulary_size is 30, but 35 subwords"):
         prepare(experiment, tmp_path / "cache")
 
 
@@ -209,20 +211,20 @@ def test_a_teachers_vocabulary_is_trimmed(vocabulary: str, tmp_path: Path):
     prepared = prepare(experiment, tmp_path / "cache")
     before = name_rows(whole.tokenizer, whole.teacher_params)
     after = name_rows(prepared.tokenizer, prepared.teacher_params)
-    assert after == {piece: before[piece] for piece in after}
+    assert after == {subword: before[subword] for subword in after}
     assert prepared.teacher.config.vocabulary_size == len(after) < len(before)
-    pieces = [each.teacher_texts["train"].pieces.tokens.tolist() for each in (whole, prepared)]
+    subwords = [each.teacher_texts["train"].subwords.tokens.tolist() for each in (whole, prepared)]
     named = [
         [each.tokenizer.backend.id_to_token(id) for id in ids]
-        for each, ids in zip((whole, prepared), pieces, strict=True)
+        for each, ids in zip((whole, prepared), subwords, strict=True)
     ]
     assert named[0] == named[1]
-    assert pieces[0] != pieces[1]
+    assert subwords[0] != subwords[1]
     assert name_rows(prepared.student_tokenizer, prepared.checkpoint_params) == after
 
 
 @pytest.mark.parametrize("of", ["teacher", "student"])
-def test_a_row_has_no_more_pieces_than_a_roberta_has_positions(of: str, tmp_path: Path) -> None:
+def test_a_row_has_no_more_subwords_than_a_roberta_has_positions(of: str, tmp_path: Path) -> None:
     experiment = write_teacher(tmp_path, ROBERTA)
     short = dataclasses.replace(ROBERTA, positions=15)
     model, task = make_encoder(short, "tagging", 2), Task("tagging", ("B-PER", "O"))
@@ -237,7 +239,7 @@ def test_a_row_has_no_more_pieces_than_a_roberta_has_positions(of: str, tmp_path
 
 
 @pytest.mark.parametrize("given", ["tokenizer", "checkpoint", "the teacher's"])
-def test_a_student_reads_its_own_pieces_where_they_are_not_the_teachers(
+def test_a_student_reads_its_own_subwords_where_they_are_not_the_teachers(
     tmp_path: Path, given: str
 ) -> None:
     experiment = write_teacher(tmp_path, ROBERTA)
@@ -264,7 +266,7 @@ def test_a_student_reads_its_own_pieces_where_they_are_not_the_teachers(
         (prepared.teacher_texts["transfer"], prepared.tokenizer),
     ):
         encoding = tokenizer.backend.encode(["the", "large", "teacher"], is_pretokenized=True)
-        assert texts.pieces.tokens[: texts.pieces.start[1]].tolist() == encoding.ids
+        assert texts.subwords.tokens[: texts.subwords.start[1]].tolist() == encoding.ids
 
 
 def first(experiment: Experiment, prepared: Prepared, trained: Params) -> Params:
@@ -293,7 +295,7 @@ def test_a_student_of_its_teachers_layers_is_a_shallower_teacher(
     assert f"student layers: 1 (counted from 0) of the 2 of the {word} teacher" in told
 
 
-def test_a_student_of_its_teachers_layers_keeps_the_pieces_that_occur(tmp_path: Path) -> None:
+def test_a_student_of_its_teachers_layers_keeps_the_subwords_that_occur(tmp_path: Path) -> None:
     tokenizer = train_tokenizer(tmp_path / "tokenizer")
     make_folder(tmp_path / "teacher", "bert", TAGGING, tokenizer)
     for split in ("train", "dev", "test"):
@@ -327,7 +329,7 @@ def test_word_embeddings_start_as_the_pca_of_either_teacher(start: str, tmp_path
 
 
 @pytest.mark.parametrize("width", [6, 20])
-def test_pieces_without_a_text_vector_start_in_the_size_of_those_with_one(
+def test_subwords_without_a_text_vector_start_in_the_size_of_those_with_one(
     width: int, tmp_path: Path
 ) -> None:
     """As rows of the SVD where the teacher is wide enough (18), otherwise at random."""
@@ -338,20 +340,20 @@ def test_pieces_without_a_text_vector_start_in_the_size_of_those_with_one(
     numbers = " ".join(str(3.0 + i) for i in range(width))
     (tmp_path / "text.vec").write_text(f"2 {width}\nthe {numbers}\nteacher {numbers}\n")
     prepared = prepare(experiment, tmp_path / "cache")
-    piece = prepared.student_tokenizer.backend.token_to_id("▁the")
+    subword = prepared.student_tokenizer.backend.token_to_id("▁the")
     start = first(experiment, prepared, prepared.teacher_params)
     table = start["embeddings"]["word_embeddings"]["embedding"]
-    np.testing.assert_array_equal(table[piece], np.arange(3.0, 3.0 + width))
-    others = np.delete(table, piece, axis=0)
+    np.testing.assert_array_equal(table[subword], np.arange(3.0, 3.0 + width))
+    others = np.delete(table, subword, axis=0)
     assert np.isfinite(others).all()
     size = np.sqrt((np.arange(3.0, 3.0 + width) ** 2).mean())
     assert np.sqrt((others**2).mean()) == pytest.approx(size, rel=0.2)
     if width == 6:
         rows = prepared.teacher_params["embeddings"]["word_embeddings"]["embedding"]
-        svd = np.delete(svd_embeddings(rows[: len(table)], width), piece, axis=0)
+        svd = np.delete(svd_embeddings(rows[: len(table)], width), subword, axis=0)
         np.testing.assert_allclose(others / others[0, 0], svd / svd[0, 0], rtol=1e-4)
     told = describe_plan(experiment, prepared)
-    assert f"1 of {len(table)} pieces" in told
+    assert f"1 of {len(table)} subwords" in told
     assert "the 2 words of" in told
     assert ("from the SVD of the fine-tuned" in told) == (width == 6)
 
@@ -380,7 +382,7 @@ def test_a_change_of_the_text_vectors_is_a_change_of_the_run(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("short", ["teacher", "student"])
-def test_a_model_with_fewer_rows_than_its_tokenizer_has_pieces_is_refused(tmp_path, short: str):
+def test_a_model_with_fewer_rows_than_its_tokenizer_has_subwords_is_refused(tmp_path, short: str):
     # Beyond the table a look-up answers with what is no number, and nothing says so.
     tokenizer = train_tokenizer(tmp_path / "tokenizer")
     for name in ("teacher", "student"):

@@ -19,7 +19,7 @@ from tests.distill.small import *
 from xdistil.config import Stage
 from xdistil.distill.step import Recipe, init_state, train_step
 from xdistil.distill.plan import list_groups, split_params
-from xdistil.mesh import shard_rows, spread
+from xdistil.mesh import shard_batch, spread
 from xdistil.models.forward import predict_rows
 from xdistil.models.types import Signals
 
@@ -33,7 +33,7 @@ jax.monitoring.register_event_duration_secs_listener(
     if event == "/jax/core/compile/backend_compile_duration" else None
 )
 
-# One step each on rows that hold unequal numbers of pieces, the last of them none.
+# One step each on rows that hold unequal numbers of subwords, the last of them none.
 batch = make_batch(4)
 segment = np.where(np.arange(12)[None] < np.array([[12], [7], [3], [0]]), batch.segment, 0)
 batch = batch._replace(segment=segment, label_mask=batch.label_mask & (segment > 0))
@@ -41,16 +41,16 @@ generator = np.random.default_rng(0)
 draw = lambda *shape: generator.normal(size=(4, *shape)).astype(np.float32)
 signals = Signals(draw(12, 3), (draw(12, 8),), (draw(2, 12, 12),))
 mesh = make_mesh(shards)
-lay_out = replicate if shards == 1 else spread
+place = replicate if shards == 1 else spread
 names = ("representation", "attention", "logits", "labels")
 for name, model, losses in (("encoder", make_encoder(layers=1), names),):
     attention = ((1, 1),) if "attention" in losses else ()
     recipe = Recipe(model, tuple((n, 1.0) for n in losses), ((1, 1),), attention, clip=1.0)
     params = init_params(model)
-    trainable, frozen = lay_out(mesh, split_params(params, list_groups(params)[:2]))
+    trainable, frozen = place(mesh, split_params(params, list_groups(params)[:2]))
     state = init_state(recipe, trainable, frozen, jax.random.key(0))
     state, metrics = train_step(
-        state, shard_rows(mesh, batch), shard_rows(mesh, signals), np.float32(1e-2), recipe=recipe
+        state, shard_batch(mesh, batch), shard_batch(mesh, signals), np.float32(1e-2), recipe=recipe
     )
     found[name] = {
         "losses": {n: [float(t.sum), float(t.count)] for n, t in metrics.losses.items()},
@@ -60,11 +60,11 @@ for name, model, losses in (("encoder", make_encoder(layers=1), names),):
 
 # A whole plan; 10 sentences are four rows on any of these numbers of devices.
 def evaluate(params):
-    pieces = make_pieces(6, 3)
-    rows = make_rows(pieces)
-    predicted = predict_rows(make_bilstm(), params, pieces, rows, 4, 0, mesh)
-    gold = np.where(rows.piece >= 0, pieces.labels[rows.piece], -1)
-    mask = (rows.piece >= 0) & pieces.label_mask[rows.piece]
+    subwords = make_subwords(6, 3)
+    rows = make_rows(subwords)
+    predicted = predict_rows(make_bilstm(), params, subwords, rows, 4, 0, mesh)
+    gold = np.where(rows.subword >= 0, subwords.labels[rows.subword], -1)
+    mask = (rows.subword >= 0) & subwords.label_mask[rows.subword]
     return {"macro_f1": float((predicted == gold)[mask].mean())}
 
 plan = (
@@ -72,11 +72,11 @@ plan = (
     Stage(name="labels", loss="labels", data="train", epochs=2.0, lr=1e-2, keep="last"),
 )
 teacher = make_teacher()
-teacher = dataclasses.replace(teacher, params=lay_out(mesh, teacher.params), mesh=mesh)
+teacher = dataclasses.replace(teacher, params=place(mesh, teacher.params), mesh=mesh)
 for tree in (teacher.params, state.trainable, state.optimizer[1].mu):
     assert (shards > 1) == any(not x.is_fully_replicated for x in jax.tree.leaves(tree))
 course = make_course(
-    plan, folder, teacher=teacher, evaluate=evaluate, batch_size=10, mesh=mesh, lay_out=lay_out
+    plan, folder, teacher=teacher, evaluate=evaluate, batch_size=10, mesh=mesh, place=place
 )
 *_, outcome = run_course(course, folder, init_params(make_bilstm()))
 found["records"] = [{**record, "seconds": 0} for record in outcome.records]
@@ -139,7 +139,7 @@ def test_devices_agree(tmp_path, one, devices, shards):
 
 
 def test_the_step_counts_every_row_once(one):
-    """What is compared above is not nothing: 5 + 4, 5 + 2 and 3 real pieces."""
+    """What is compared above is not nothing: 5 + 4, 5 + 2 and 3 real subwords."""
     losses = one["encoder"]["losses"]
     assert losses["representation"][1] == 9 + 7 + 3
     assert losses["attention"][1] == 2 * (5**2 + 4**2 + 5**2 + 2**2 + 3**2)

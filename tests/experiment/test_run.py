@@ -20,7 +20,7 @@ from xdistil.evaluation.metrics import score
 from xdistil.evaluation.report import render_console
 from xdistil.experiment.inspection import inspect_folder
 from xdistil.experiment.run import run
-from xdistil.runtime.run_log import Journal
+from xdistil.runtime.run_log import RunLog
 from xdistil.runtime.workdir import claim_workdir, lock_workdir
 
 CONFIG = """
@@ -134,17 +134,17 @@ def resumed(tmp_path_factory, config, data) -> tuple[Path, dict[str, Any], dict[
     shutil.copytree(data, base / "task")
     (base / "task" / "test.tsv").unlink()
     experiment = parse_command(arguments(config, base / "task", base / "run")).experiment
-    real, seen = Journal.record, {}
+    real, seen = RunLog.write, {}
     for cut in CUTS:
 
-        def record(journal: Journal, line: dict[str, Any], cut: Any = cut) -> None:
+        def record(run_log: RunLog, line: dict[str, Any], cut: Any = cut) -> None:
             if (line["plan"], line["stage"], line["step"]) == cut:
                 seen[cut] = inspect_folder(base / "run")
                 raise KeyboardInterrupt
-            real(journal, line)
+            real(run_log, line)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Journal, "record", record)
+            patch.setattr(RunLog, "write", record)
             with pytest.raises(KeyboardInterrupt):
                 run(experiment, base / "run")
     return base / "run", run(experiment, base / "run"), seen

@@ -1,4 +1,4 @@
-"""Students whose pieces are not the teacher's, and teachers that are a file, through the flow.
+"""Students whose subwords are not the teacher's, and teachers that are a file, through the flow.
 
 One run reads its teacher into a cache of words. What it read is written as a file of signals, in
 another order of texts and of labels, and a second run, which is cut off on its way, learns from
@@ -24,7 +24,7 @@ from xdistil.experiment import legs
 from xdistil.experiment.dry_run import describe
 from xdistil.experiment.run import run
 from xdistil.models.hf.folder import load_model
-from xdistil.runtime.run_log import Journal
+from xdistil.runtime.run_log import RunLog
 from xdistil.teacher.signal_file import SignalWriter
 from xdistil.teacher.storage import WordSignal
 
@@ -56,7 +56,7 @@ def write_data(folder: Path) -> Path:
 
 
 def make_experiment(data: Path) -> Experiment:
-    """A BiLSTM with pieces of its own, and rows that hold a few words."""
+    """A BiLSTM with subwords of its own, and rows that hold a few words."""
     teacher = Stage(name="train", loss="labels", data="train", epochs=3.0, lr=2e-2, keep="last")
     shared: dict[str, Any] = {"data": "all", "lr": 1e-2}
     experiment = Experiment(
@@ -143,15 +143,15 @@ def learnt(
 ) -> tuple[Path, dict[str, Any]]:
     """A run without a teacher that was cut off once."""
     workdir = tmp_path_factory.mktemp("learnt") / "run"
-    experiment, real = without_teacher(data, signals), Journal.record
+    experiment, real = without_teacher(data, signals), RunLog.write
 
-    def record(journal: Journal, line: dict[str, Any]) -> None:
+    def record(run_log: RunLog, line: dict[str, Any]) -> None:
         if (line["plan"], line["stage"], line["step"]) == CUT:
             raise KeyboardInterrupt
-        real(journal, line)
+        real(run_log, line)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Journal, "record", record)
+        patch.setattr(RunLog, "write", record)
         with pytest.raises(KeyboardInterrupt):
             run(experiment, workdir)
     return workdir, run(experiment, workdir)
@@ -233,8 +233,8 @@ def test_one_byte_of_the_file_changed_is_refused_by_its_name(learnt, signals, da
 
 def test_a_dry_run_tells_where_signals_come_from_and_where_they_meet(data, signals):
     told = describe(make_experiment(data))
-    assert "75 pieces of its own" in told
-    assert "first piece of every word" in told
+    assert "75 subwords of its own" in told
+    assert "first subword of every word" in told
     assert "there is no other way" in told
     told = describe(without_teacher(data, signals))
     assert f"signals from {signals}: hidden-2, logits of 84 texts" in told
@@ -263,10 +263,10 @@ REFUSED: dict[str, tuple[Callable[[Experiment], object], str]] = {
             setattr(e.student, "heads", 2),
             setattr(e.plan[0], "loss", "representation+attention"),
         ],
-        r"plan\[0\]\.loss has attention, which compares pairs of pieces",
+        r"plan\[0\]\.loss has attention, which compares pairs of subwords",
     ),
     "no cache": (lambda e: setattr(e.teacher, "cache", "never"), "teacher.cache=never"),
-    "too few pieces": (
+    "too few subwords": (
         lambda e: setattr(e.student, "tokenizer_pieces", 20),
         "student.tokenizer_pieces=20 has no room",
     ),

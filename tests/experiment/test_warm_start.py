@@ -17,7 +17,7 @@ from tests.experiment.test_build import first
 from xdistil.config import Data, Experiment, Stage, Student
 from xdistil.data.examples import Task, read_file
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
-from xdistil.deploy.preprocessing import record_input
+from xdistil.deploy.preprocessing import write_preprocessing
 from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score
 from xdistil.evaluation.report import describe_outcome, render_console
@@ -27,7 +27,7 @@ from xdistil.experiment.inputs import claim_inputs, fingerprint_inputs
 from xdistil.experiment.inspection import inspect_folder
 from xdistil.experiment.run import run
 from xdistil.models.hf.folder import load_model
-from xdistil.runtime.run_log import Journal
+from xdistil.runtime.run_log import RunLog
 from xdistil.runtime.workdir import claim_workdir
 from xdistil.student.warm_start import open_start
 
@@ -46,7 +46,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 @pytest.fixture(scope="module")
 def student(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> Path:
     """A BiLSTM student of the tags of PER and LOC."""
-    extra = record_input(Data(row_length=32))
+    extra = write_preprocessing(Data(row_length=32))
     return make_folder(tmp_path_factory.mktemp("s") / "s", "bilstm", TAGGING, tokenizer, extra)
 
 
@@ -125,7 +125,7 @@ def test_the_same_labels_in_another_order_change_nothing_but_their_order(student
 # --- what a run leaves ----------------------------------------------------------------------------
 
 
-def test_the_student_goes_on_from_its_folder_with_its_own_pieces(tuned, student, data):
+def test_the_student_goes_on_from_its_folder_with_its_own_subwords(tuned, student, data):
     workdir, results = tuned
     own, before = load_tokenizer(str(workdir / "student")), load_tokenizer(str(student))
     assert own.backend.to_str() == before.backend.to_str()
@@ -181,15 +181,15 @@ def test_the_dry_run_tells_what_becomes_of_the_head(data, student):
 
 
 def test_a_run_that_was_cut_off_ends_in_the_same_student(tmp_path, tuned, data, student):
-    real = Journal.record
+    real = RunLog.write
 
-    def record(journal: Journal, line: dict[str, Any]) -> None:
+    def record(run_log: RunLog, line: dict[str, Any]) -> None:
         if (line["plan"], line["step"]) == ("student", 8):
             raise KeyboardInterrupt
-        real(journal, line)
+        real(run_log, line)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Journal, "record", record)
+        patch.setattr(RunLog, "write", record)
         with pytest.raises(KeyboardInterrupt):
             run(make(data, student), tmp_path / "run")
     run(make(data, student), tmp_path / "run")

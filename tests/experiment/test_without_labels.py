@@ -36,7 +36,7 @@ from xdistil.experiment.build import Prepared, prepare
 from xdistil.experiment.run import run
 from xdistil.experiment.setting import Setting
 from xdistil.models.hf.folder import load_model
-from xdistil.runtime.run_log import Journal
+from xdistil.runtime.run_log import RunLog
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 TASK = Task("tagging", LABELS)
@@ -44,7 +44,7 @@ PARTS = ("representation", "logits/head", "logits/projection", "logits/bilstm")
 
 
 def make_teacher(folder: Path, task: Task, kind: str = "bert") -> Path:
-    """A model folder with random weights whose pieces know the words of the tiny task."""
+    """A model folder with random weights whose subwords know the words of the tiny task."""
     words = [word for lists in NAMES.values() for names in lists for word in names]
     words += [word for names in FILLERS.values() for word in names]
     train_wordpiece([Example(tuple(words), None, "und")], 150, folder.parent / "tokenizer")
@@ -160,17 +160,17 @@ def test_the_teacher_is_handed_on_as_it_is(finished, base):
 
 
 def test_a_run_that_was_cut_off_ends_as_one_that_was_not(finished, base, tmp_path, monkeypatch):
-    real, cuts = Journal.record, [("logits/projection", 2)]
+    real, cuts = RunLog.write, [("logits/projection", 2)]
 
-    def record(journal: Journal, line: dict[str, Any]) -> None:
+    def record(run_log: RunLog, line: dict[str, Any]) -> None:
         if cuts and (line["stage"], line["step"]) == cuts[0]:
             raise KeyboardInterrupt
-        real(journal, line)
+        real(run_log, line)
 
     command = ready(base / "tiny.py", base / "task", tmp_path / "run", base / "teacher")
     experiment = parse_command(command).experiment
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Journal, "record", record)
+        patch.setattr(RunLog, "write", record)
         with pytest.raises(KeyboardInterrupt):
             run(experiment, tmp_path / "run")
     scored, seen = flow.score, []

@@ -22,7 +22,7 @@ SHAPE = dataclasses.replace(
 
 
 def make_rows(count: int) -> Batch:
-    """Rows of 64 with segments of 1 to 30 pieces, the last places padding."""
+    """Rows of 64 with segments of 1 to 30 subwords, the last places padding."""
     generator = np.random.default_rng(0)
     segment, position = (np.zeros((count, 64), np.int32) for _ in range(2))
     for row in range(count):

@@ -211,7 +211,7 @@ def run_with_dropout(model: Model, params: Params, batch: Batch) -> Output:
 
 
 def make_segments() -> list[Batch]:
-    """Five unequal segments of random pieces, each as a batch of its own, without padding."""
+    """Five unequal segments of random subwords, each as a batch of its own, without padding."""
     rng = np.random.default_rng(11)
     segments = []
     for index, length in enumerate(LENGTHS):
@@ -247,9 +247,9 @@ def pack_row(segments: list[Batch], padding_id: int, row_length: int = ROW_LENGT
 
 
 def make_wordpiece(vocabulary: list[str], lowercase: bool = True) -> Tokenizer:
-    """A WordPiece tokenizer over a vocabulary that begins with the five special pieces."""
+    """A WordPiece tokenizer over a vocabulary that begins with the five special subwords."""
     backend = tokenizers.Tokenizer(
-        models.WordPiece({piece: i for i, piece in enumerate(vocabulary)}, unk_token="[UNK]")
+        models.WordPiece({subword: i for i, subword in enumerate(vocabulary)}, unk_token="[UNK]")
     )
     backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -270,7 +270,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def make_tiny_tokenizer() -> Tokenizer:
-    """A tokenizer of 53 pieces, as many as the models above have rows."""
+    """A tokenizer of 53 subwords, as many as the models above have rows."""
     letters = "abcdefghijklmnopqrstuvwx"
-    pieces = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
-    return make_wordpiece(pieces)
+    subwords = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
+    return make_wordpiece(subwords)

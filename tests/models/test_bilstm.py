@@ -105,7 +105,7 @@ def test_a_state_carried_back_from_padding_is_seen(params: Params) -> None:
     assert largest_difference(params, row._replace(segment=joined)) > 1e-2
 
 
-def test_every_padding_piece_starts_from_zero(params: Params) -> None:
+def test_every_padding_subword_starts_from_zero(params: Params) -> None:
     row = pack_row(make_segments(), 4)
     output = run(MODEL, params, row)
     padding = output.hidden[2][row.segment == 0]
@@ -182,7 +182,7 @@ def test_the_gradient_is_that_of_a_plain_recurrence(params: Params) -> None:
 def test_parameters_are_as_many_as_the_paper_prints(
     embedding: int, hidden: int, millions: float
 ) -> None:
-    # Table 16 of the paper, V = 88.5K pieces, a teacher 768 wide and 11 classes.
+    # Table 16 of the paper, V = 88.5K subwords, a teacher 768 wide and 11 classes.
     config = BiLSTMConfig(88_500, embedding, hidden, 768)
     shapes = jax.eval_shape(BiLSTM(config, 11).init_params, jax.random.key(0))
     count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
@@ -215,7 +215,7 @@ def test_dropout_falls_after_the_embeddings_and_after_the_bilstm(params: Params)
     dropped = embedded == 0
     assert 0.3 < dropped.mean() < 0.7
     np.testing.assert_allclose(embedded[~dropped], 2 * table[row.tokens][~dropped], rtol=1e-6)
-    # With embeddings of zero only the second dropout can make two equal pieces differ.
+    # With embeddings of zero only the second dropout can make two equal subwords differ.
     silent = {**params, "embeddings": {"word_embeddings": {"embedding": 0 * table}}}
     padding = apply(0.5, silent)[2][row.segment == 0]
     assert np.abs(padding[0] - padding[1]).max() > 1e-2

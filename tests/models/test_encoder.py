@@ -58,7 +58,7 @@ MODELS = [
     make_encoder(MODERNBERT, "classification", 4),  # of the mean over the segment
     make_encoder(ALBERT, "tagging", 4),
     make_encoder(REMBERT, "tagging", 4),
-    make_encoder(GPT2, "classification", 4),  # of the last piece
+    make_encoder(GPT2, "classification", 4),  # of the last subword
 ]
 
 

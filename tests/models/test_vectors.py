@@ -22,10 +22,10 @@ from tests.models.samples import (
 )
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.families.bilstm import BiLSTM
-from xdistil.models.forward import apply_model, hands_out_vectors
-from xdistil.models.layers import COLLECTION, hand_out_vectors, read_vectors
-from xdistil.models.types import Vectors
-from xdistil.teacher.signals import Wanted, compute_signals
+from xdistil.models.forward import apply_model, sows_qkv
+from xdistil.models.layers import COLLECTION, read_vectors, sow_qkv
+from xdistil.models.types import QKV
+from xdistil.teacher.signals import SignalSpec, compute_signals
 
 PROJECTIONS = {
     "bert": ("query", "key", "value"),
@@ -39,7 +39,7 @@ def test_vectors_are_the_projections_of_what_a_layer_reads(config: EncoderConfig
     model = make_encoder(config, "tagging", 3)
     params, batch = make_params(model), pack_row(make_segments(), config.padding_id)
     ends = (0, config.layers - 1)
-    wanted = Wanted(hidden=ends, vectors=ends)
+    wanted = SignalSpec(hidden=ends, vectors=ends)
     signals = jax.device_get(compute_signals(params, batch, model=model, wanted=wanted))
     own = (0, config.own_layers - 1)
     for layer, states, vectors in zip(own, signals.hidden, signals.vectors, strict=True):
@@ -54,7 +54,7 @@ def test_vectors_are_the_projections_of_what_a_layer_reads(config: EncoderConfig
 def test_modernbert_hands_out_its_vectors_before_they_are_turned() -> None:
     model = make_encoder(MODERNBERT, "tagging", 3)
     params, batch = make_params(model), pack_row(make_segments(), MODERNBERT.padding_id)
-    wanted = Wanted(hidden=(0,), vectors=(0,))
+    wanted = SignalSpec(hidden=(0,), vectors=(0,))
     signals = jax.device_get(compute_signals(params, batch, model=model, wanted=wanted))
     joint = signals.hidden[0] @ params["encoder"]["layer"]["0"]["attn"]["Wqkv"]["kernel"]
     for ours, expected in zip(signals.vectors[0], np.split(joint, 3, axis=-1), strict=True):
@@ -64,7 +64,7 @@ def test_modernbert_hands_out_its_vectors_before_they_are_turned() -> None:
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.model_type)
 def test_every_family_but_the_decoder_hands_out_its_vectors(config: EncoderConfig) -> None:
     model = make_encoder(config, "tagging", 3)
-    assert hands_out_vectors(model) == (config.model_type != "gpt2")
+    assert sows_qkv(model) == (config.model_type != "gpt2")
     apply = functools.partial(apply_model, model, vectors=True)
     shapes = jax.eval_shape(apply, make_params(model), make_segments()[2])
     found = shapes.vectors
@@ -83,14 +83,14 @@ def test_vectors_are_there_only_where_asked_for() -> None:
 
 
 def test_who_hands_out_nothing_is_known_without_computing() -> None:
-    assert not hands_out_vectors(BiLSTM(BILSTM, 3))
+    assert not sows_qkv(BiLSTM(BILSTM, 3))
 
 
 def test_layers_are_ordered_by_their_numbers() -> None:
     """The tenth does not stand between the first and the second."""
 
     def hand(number: int) -> dict:
-        vectors = Vectors(*(np.full(1, number) for _ in range(3)))
+        vectors = QKV(*(np.full(1, number) for _ in range(3)))
         return {"attention": {"self": {"vectors": (vectors,)}, "other": {"else": (0,)}}}
 
     layers = {str(number): hand(number) for number in (10, 0, 2, 1)}
@@ -114,10 +114,10 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> None:
-        hand_out_vectors(self, x, 2 * x, 3 * x)
+        sow_qkv(self, x, 2 * x, 3 * x)
 
 
 def test_a_module_that_is_called_for_several_layers_hands_out_in_their_order() -> None:
     _, collections = Shared().apply({}, np.zeros(1), mutable=[COLLECTION])
-    expected = [Vectors(*(np.full(1, factor * step) for factor in (1, 2, 3))) for step in range(3)]
+    expected = [QKV(*(np.full(1, factor * step) for factor in (1, 2, 3))) for step in range(3)]
     assert list(read_vectors(collections)) == expected

@@ -40,7 +40,7 @@ def answer(loaded: Loaded, inputs: dict[str, np.ndarray]) -> Output:
 
 
 def assert_equal(ours: Output, theirs: dict[str, np.ndarray], mask: np.ndarray, kind: str) -> None:
-    """Every hidden state, attention map and logit at real pieces."""
+    """Every hidden state, attention map and logit at real subwords."""
     real = mask > 0
     for mine, expected in zip(ours.hidden, theirs["hidden"], strict=True):
         np.testing.assert_allclose(mine[real], expected[real], rtol=0, atol=TOLERANCE)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.data.conftest import TEXT
 from xdistil.data.examples import Example, Task
-from xdistil.data.subwords import cut_pieces
+from xdistil.data.subwords import tokenize
 from xdistil.data.tokenizer import load_tokenizer, save_tokenizer
 
 sentencepiece = pytest.importorskip("sentencepiece")
@@ -27,7 +27,7 @@ def test_a_converted_tokenizer_cuts_as_sentencepiece_does(
 ) -> None:
     (tmp_path / "texts").write_text("\n".join([TEXT] * 20))
     special = {}
-    if family == "deberta-v2":  # whose special pieces stand in the model, before all others
+    if family == "deberta-v2":  # whose special subwords stand in the model, before all others
         special = {
             "pad_id": 0,
             "bos_id": 1,
@@ -66,18 +66,18 @@ def test_a_converted_tokenizer_cuts_as_sentencepiece_does(
     assert (tmp_path / "saved" / "tokenizer.json").exists()
     for opened in (tokenizer, load_tokenizer(str(tmp_path / "saved"))):
         for text in ("the teacher reads", "unlabelled student ¿ texts"):
-            pieces = cut_pieces([Example((text,), None, "und")], CLASSES, opened, 99)
-            names = [opened.backend.id_to_token(piece) for piece in pieces.tokens.tolist()]
+            subwords = tokenize([Example((text,), None, "und")], CLASSES, opened, 99)
+            names = [opened.backend.id_to_token(subword) for subword in subwords.tokens.tolist()]
             unknown = opened.backend.id_to_token(opened.unk)
             cut = [
                 unknown if own.is_unknown(own.piece_to_id(p)) else p
                 for p in own.encode_as_pieces(text)
             ]
             assert names[1:-1] == cut
-            assert [pieces.tokens[0], pieces.tokens[-1]] == [opened.cls, opened.sep]
+            assert [subwords.tokens[0], subwords.tokens[-1]] == [opened.cls, opened.sep]
             if family == "xlm-roberta":  # fairseq: <s>, <pad>, </s>, <unk>, then the rest
-                assert pieces.tokens[1:-1].tolist() == [
-                    3 if piece == 0 else piece + 1 for piece in own.encode(text)
+                assert subwords.tokens[1:-1].tolist() == [
+                    3 if subword == 0 else subword + 1 for subword in own.encode(text)
                 ]
             else:
-                assert pieces.tokens[1:-1].tolist() == own.encode(text)
+                assert subwords.tokens[1:-1].tolist() == own.encode(text)

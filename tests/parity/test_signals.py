@@ -9,7 +9,7 @@ from benchmarks.torch_signals import write_signals
 from tests.deploy.folders import CLASSES, TAGGING, WORDS, draw_params, make_model, train_tokenizer
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
-from xdistil.data.subwords import cut_pieces
+from xdistil.data.subwords import tokenize
 from xdistil.models.hf.folder import save_model
 from xdistil.teacher.signal_file import open_signals
 
@@ -33,9 +33,9 @@ def test_pytorch_writes_what_our_encoder_says(tmp_path: Path, kind: str, task: T
     turned = Task(task.kind, task.labels[::-1])
     signals = open_signals(tmp_path / "out", turned)
     assert (signals.layers, signals.width) == (2, 8)
-    pieces = cut_pieces(examples, task, tokenizer, 48)
-    rows = pack(pieces, 48, None)
-    batch = fill_batch(pieces, rows, np.arange(len(rows.piece)), tokenizer.pad)
+    subwords = tokenize(examples, task, tokenizer, 48)
+    rows = pack(subwords, 48, None)
+    batch = fill_batch(subwords, rows, np.arange(len(rows.subword)), tokenizer.pad)
     output = model.apply({"params": params}, batch)
     mask = batch.label_mask
     place = signals.locate(examples, turned, "dev")
@@ -58,11 +58,11 @@ def test_words_that_were_cut_off_have_no_value(tmp_path: Path) -> None:
     examples = [Example(each, None, "und") for each in SENTENCES]
     write_signals(str(tmp_path / "model"), examples, TAGGING, (), tmp_path / "out", max_length=6)
     place = open_signals(tmp_path / "out", TAGGING).locate(examples, TAGGING, "dev")
-    pieces = [
+    subwords = [
         len(tokenizer.backend.encode([word], is_pretokenized=True, add_special_tokens=False).ids)
         for word in WORDS
     ]
-    before = np.cumsum([0, *pieces[:-1]])  # pieces of the words before; four are read
+    before = np.cumsum([0, *subwords[:-1]])  # subwords of the words before; four are read
     found = place[6 : 6 + len(WORDS)] >= 0
     assert found.tolist() == (before < 4).tolist()
     assert found[0]

@@ -28,7 +28,7 @@ from xdistil.models.families.bert import EncoderConfig
 from xdistil.models.hf.folder import load_model, save_model
 from xdistil.student.design import design_student
 from xdistil.student.layer_selection import cut_layers, keep_layers
-from xdistil.teacher.signals import Wanted, compute_signals
+from xdistil.teacher.signals import SignalSpec, compute_signals
 
 TASK = Task("tagging", LABELS)
 NAMES = {"query": "queries", "key": "keys", "value": "values"}
@@ -76,7 +76,7 @@ def test_relations_and_their_divergence_equal_pytorch(
         witness = make_model(family, "tagging", seed=30 + number)
         witness.save_pretrained(tmp_path / str(number))
         loaded = load_model(str(tmp_path / str(number)))
-        wanted = Wanted(vectors=(layer,))
+        wanted = SignalSpec(vectors=(layer,))
         signals = compute_signals(loaded.params, batch, model=loaded.model, wanted=wanted)
         vectors += signals.vectors
         witnesses.append((witness, layer))

@@ -1,4 +1,4 @@
-"""Trimmed folders in PyTorch: hidden states stay, and of the outputs the pieces that are left."""
+"""Trimmed folders in PyTorch: hidden states stay, and of the outputs the subwords that are left."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from tests.data.test_families import make_byte_bpe, make_unigram
-from tests.models.hf.test_trim_folder import PIECES, TEXTS, trim
+from tests.models.hf.test_trim_folder import SUBWORDS, TEXTS, trim
 from tests.models.samples import make_wordpiece
 from xdistil.data.tokenizer import save_tokenizer
 
@@ -37,10 +37,10 @@ KINDS = {
 
 
 def write_folder(model_type: str, folder: Path, pickled: bool) -> Path:
-    """A random model that predicts masked pieces, with its tokenizer."""
+    """A random model that predicts masked subwords, with its tokenizer."""
     kind = KINDS[model_type]
     if kind == "wordpiece":
-        save_tokenizer(make_wordpiece(PIECES), folder)
+        save_tokenizer(make_wordpiece(SUBWORDS), folder)
     elif kind == "bytes":
         make_byte_bpe("roberta").save_pretrained(folder)
     else:
@@ -67,7 +67,7 @@ def write_folder(model_type: str, folder: Path, pickled: bool) -> Path:
 
 
 def answer(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pieces, the last hidden state and the outputs, of TEXTS."""
+    """Subwords, the last hidden state and the outputs, of TEXTS."""
     model, report = transformers.AutoModelForMaskedLM.from_pretrained(
         folder, output_loading_info=True, attn_implementation="eager"
     )

@@ -213,7 +213,7 @@ def make_segments(config: transformers.PretrainedConfig, seed: int) -> list[dict
 
 
 def find_length(config: transformers.PretrainedConfig) -> int:
-    """Pieces in a segment that takes all positions of the model."""
+    """Subwords in a segment that takes all positions of the model."""
     behind = {"mpnet": 2}  # positions that stand for padding, or for nothing
     if SIZES[config.model_type] is ROBERTA:
         behind[config.model_type] = config.pad_token_id + 1
@@ -223,7 +223,7 @@ def find_length(config: transformers.PretrainedConfig) -> int:
 def draw_tokens(
     config: transformers.PretrainedConfig, shape: tuple[int, ...], rng: np.random.Generator
 ) -> np.ndarray:
-    """Random pieces i32, none of which PyTorch takes for padding: MPNet's is 1 in any case."""
+    """Random subwords i32, none of which PyTorch takes for padding: MPNet's is 1 in any case."""
     tokens = rng.integers(0, config.vocab_size, shape, dtype=np.int32)
     tokens[(tokens == config.pad_token_id) | (tokens == 1)] = 0
     return tokens

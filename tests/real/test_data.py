@@ -10,7 +10,7 @@ from xdistil.config import Data
 from xdistil.data.corpus import read_corpus
 from xdistil.data.examples import Task, read_file, write_tsv
 from xdistil.data.packing import collect_predictions, pack
-from xdistil.data.subwords import count_pieces, cut_pieces
+from xdistil.data.subwords import count_subwords, tokenize
 from xdistil.data.tag_schemes import make_legal
 from xdistil.data.tokenizer import load_tokenizer
 
@@ -57,27 +57,30 @@ def test_a_written_set_reads_back(corpus, tmp_path):
 def test_gold_labels_laid_in_rows_come_back_to_every_word(corpus, tokenizer, row_length):
     name, read = corpus
     examples = read.train if name == "sst2" else read.test
-    pieces = cut_pieces(examples, read.task, tokenizer, row_length)
-    rows = pack(pieces, row_length, seed=0)
-    assert np.sort(rows.piece[rows.piece >= 0]).tolist() == list(range(len(pieces.tokens)))
-    predicted = np.where(rows.piece >= 0, pieces.labels[np.maximum(rows.piece, 0)], 0)
-    collected = collect_predictions(pieces, rows, predicted, examples, read.task)
+    subwords = tokenize(examples, read.task, tokenizer, row_length)
+    rows = pack(subwords, row_length, seed=0)
+    assert np.sort(rows.subword[rows.subword >= 0]).tolist() == list(range(len(subwords.tokens)))
+    predicted = np.where(rows.subword >= 0, subwords.labels[np.maximum(rows.subword, 0)], 0)
+    collected = collect_predictions(subwords, rows, predicted, examples, read.task)
     if read.task.kind == "classification":
         assert collected == [example.labels for example in examples]
         return
     encode = tokenizer.backend.encode
-    has_piece = {
+    has_subword = {
         word: bool(encode([word], is_pretokenized=True, add_special_tokens=False).ids)
         for word in {word for example in examples for word in example.inputs}
     }
     expected = [
         make_legal(
-            [tag if has_piece[word] else "O" for word, tag in zip(e.inputs, e.labels, strict=True)]
+            [
+                tag if has_subword[word] else "O"
+                for word, tag in zip(e.inputs, e.labels, strict=True)
+            ]
         )
         for e in examples
     ]
     assert collected == expected
-    silent = Counter(e.language for e in examples for word in e.inputs if not has_piece[word])
+    silent = Counter(e.language for e in examples for word in e.inputs if not has_subword[word])
     assert (silent["th"] > 0) == (name == "manylang")
 
 
@@ -85,30 +88,30 @@ def test_sentences_are_cut_into_what_the_tokenizer_makes_of_them(corpus, tokeniz
     _, read = corpus
     examples = read.dev[::7]
     tagging = read.task.kind == "tagging"
-    pieces = cut_pieces(examples, read.task, tokenizer, 4096)
+    subwords = tokenize(examples, read.task, tokenizer, 4096)
     found = [
         example.inputs if tagging or len(example.inputs) > 1 else example.inputs[0]
         for example in examples
     ]
     encodings = tokenizer.backend.encode_batch(found, is_pretokenized=tagging)
-    assert pieces.tokens.tolist() == [i for encoding in encodings for i in encoding.ids]
-    assert pieces.token_type.tolist() == [i for encoding in encodings for i in encoding.type_ids]
+    assert subwords.tokens.tolist() == [i for encoding in encodings for i in encoding.ids]
+    assert subwords.token_type.tolist() == [i for encoding in encodings for i in encoding.type_ids]
 
 
 def test_the_scripts_the_tokenizer_cannot_write_are_told(data_folder, tokenizer):
     read = read_corpus(Data(folder=str(data_folder / "manylang")), seed=0)
-    pieces = cut_pieces(read.test, read.task, tokenizer, 64)
-    counts = count_pieces(read.test, read.task, pieces, tokenizer)
+    subwords = tokenize(read.test, read.task, tokenizer, 64)
+    counts = count_subwords(read.test, read.task, subwords, tokenizer)
     poor = {language for language, count in counts.items() if count.unknown > 0.05}
     assert {"ml", "am", "my", "th"} & set(counts) <= poor
     assert not {"de", "en", "ru"} & poor
     assert counts["ml"].unknown == pytest.approx(0.83, abs=0.01)
 
 
-def test_wikiann5_has_as_many_pieces_as_were_counted_elsewhere(data_folder, tokenizer):
+def test_wikiann5_has_as_many_subwords_as_were_counted_elsewhere(data_folder, tokenizer):
     read = read_corpus(Data(folder=str(data_folder / "wikiann5")), seed=0)
     for examples, count in ((read.train, 827_515), (read.transfer, 2_351_724)):
-        assert len(cut_pieces(examples, read.task, tokenizer, 4096).tokens) == count
+        assert len(tokenize(examples, read.task, tokenizer, 4096).tokens) == count
 
 
 def test_limits_take_the_first_sentences_of_each_language_evenly(data_folder):
@@ -126,7 +129,7 @@ def test_reading_cutting_and_packing_cost_less_than_the_tokenizer_alone(data_fol
     ours, bare = [], []
     for _ in range(3):
         began = time.perf_counter()
-        pack(cut_pieces(read_file(path, task), task, tokenizer, 64), 64, seed=0)
+        pack(tokenize(read_file(path, task), task, tokenizer, 64), 64, seed=0)
         ours.append(time.perf_counter() - began)
         began = time.perf_counter()
         tokenizer.backend.encode_batch(sentences, is_pretokenized=True)

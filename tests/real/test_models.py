@@ -1,4 +1,5 @@
-"""MiniLM itself: against PyTorch layer by layer, saved and opened again, and with fewer pieces."""
+"""MiniLM itself: against PyTorch layer by layer, saved and opened again, and with fewer
+subwords."""
 
 import dataclasses
 from pathlib import Path
@@ -11,9 +12,9 @@ import transformers
 from tests.models.samples import run
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import Batch, fill_batch, pack
-from xdistil.data.subwords import cut_pieces
+from xdistil.data.subwords import tokenize
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
-from xdistil.data.trim_tokenizer import choose_pieces, count_tokens, trim_tokenizer
+from xdistil.data.trim_tokenizer import choose_subwords, count_tokens, trim_tokenizer
 from xdistil.models.families.bert import Encoder
 from xdistil.models.hf.folder import Loaded, load_model, save_model
 from xdistil.student.embeddings import svd_embeddings
@@ -37,12 +38,12 @@ def sentences(data_folder: Path) -> list[Example]:
 @pytest.fixture(scope="module")
 def batch(tokenizer: Tokenizer, sentences: list[Example]) -> Batch:
     """A few packed rows of real sentences."""
-    pieces = cut_pieces(sentences[:40], TAGGING, tokenizer, 64)
-    return fill_batch(pieces, pack(pieces, 64, None), np.arange(ROWS), tokenizer.pad)
+    subwords = tokenize(sentences[:40], TAGGING, tokenizer, 64)
+    return fill_batch(subwords, pack(subwords, 64, None), np.arange(ROWS), tokenizer.pad)
 
 
 def segments(batch: Batch) -> list[tuple[int, np.ndarray, torch.Tensor]]:
-    """Row, places and pieces of every segment."""
+    """Row, places and subwords of every segment."""
     found = []
     for row in range(ROWS):
         for number in range(1, batch.segment[row].max() + 1):
@@ -99,12 +100,12 @@ def test_a_tagger_opens_in_pytorch_with_the_same_logits(
 def test_a_trimmed_vocabulary_cuts_the_seen_text_the_same(
     tokenizer: Tokenizer, sentences: list[Example]
 ) -> None:
-    pieces = cut_pieces(sentences, TAGGING, tokenizer, 512)
-    kept = choose_pieces(tokenizer, count_tokens([pieces], tokenizer))
+    subwords = tokenize(sentences, TAGGING, tokenizer, 512)
+    kept = choose_subwords(tokenizer, count_tokens([subwords], tokenizer))
     small = trim_tokenizer(tokenizer, kept)
-    again = cut_pieces(sentences, TAGGING, small, 512)
+    again = tokenize(sentences, TAGGING, small, 512)
     assert small.vocabulary_size == len(kept) < tokenizer.vocabulary_size / 2
-    np.testing.assert_array_equal(kept[again.tokens], pieces.tokens)
+    np.testing.assert_array_equal(kept[again.tokens], subwords.tokens)
 
 
 def test_svd_of_the_word_embeddings_is_numpys(model_folder: Path) -> None:

@@ -14,9 +14,9 @@ from xdistil.config import Data
 from xdistil.data.corpus import read_corpus
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
-from xdistil.data.subwords import cut_pieces
+from xdistil.data.subwords import tokenize
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
-from xdistil.data.trim_tokenizer import choose_pieces, count_tokens, trim_tokenizer
+from xdistil.data.trim_tokenizer import choose_subwords, count_tokens, trim_tokenizer
 from xdistil.models.trim import trim_model
 
 TAGGING = Task("tagging", ("O",))
@@ -33,7 +33,7 @@ def sentences(data_folder: Path) -> list[Example]:
 
 
 def train(kind: str, sentences: list[Example]) -> Tokenizer:
-    """4,000 pieces, in the way of XLM-R or RoBERTa."""
+    """4,000 subwords, in the way of XLM-R or RoBERTa."""
     common = {"vocab_size": 4000, "special_tokens": SPECIAL, "show_progress": False}
     if kind == "unigram":
         backend = tokenizers.Tokenizer(models.Unigram())
@@ -48,7 +48,7 @@ def train(kind: str, sentences: list[Example]) -> Tokenizer:
     backend.train_from_iterator([" ".join(each.inputs) for each in sentences[::4]], trainer)
     backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     names = zip(("bos", "pad", "eos", "unk"), SPECIAL, strict=True)
-    special = {f"{role}_token": piece for role, piece in names}
+    special = {f"{role}_token": subword for role, subword in names}
     return make_tokenizer(backend, {**special, "cls_token": "<s>", "sep_token": "</s>"})
 
 
@@ -70,14 +70,14 @@ def test_texts_are_cut_and_answered_the_same(
     wanted = [each for each in sentences if not languages or each.language in languages]
     if task is TEXTS:
         wanted = [replace(each, inputs=(" ".join(each.inputs),)) for each in wanted]
-    pieces = cut_pieces(wanted, task, tokenizer, 1 << 30)
-    kept = choose_pieces(tokenizer, count_tokens([pieces], tokenizer))
+    subwords = tokenize(wanted, task, tokenizer, 1 << 30)
+    kept = choose_subwords(tokenizer, count_tokens([subwords], tokenizer))
     small = trim_tokenizer(tokenizer, kept)
-    again = cut_pieces(wanted, task, small, 1 << 30)
+    again = tokenize(wanted, task, small, 1 << 30)
     assert small.vocabulary_size == len(kept) <= tokenizer.vocabulary_size
     assert len(kept) < tokenizer.vocabulary_size or not languages
-    np.testing.assert_array_equal(kept[again.tokens], pieces.tokens)
-    np.testing.assert_array_equal(again.start, pieces.start)
+    np.testing.assert_array_equal(kept[again.tokens], subwords.tokens)
+    np.testing.assert_array_equal(again.start, subwords.start)
 
     shape = replace(
         ROBERTA,
@@ -93,7 +93,7 @@ def test_texts_are_cut_and_answered_the_same(
         (model, params, tokenizer),
         (small_model, small_params, small),
     ):
-        cut = cut_pieces(wanted[:40], task, its_tokenizer, 64)
+        cut = tokenize(wanted[:40], task, its_tokenizer, 64)
         batch = fill_batch(cut, pack(cut, 64, None), np.arange(ROWS), its_tokenizer.pad)
         answers.append(run(its_model, its_params, batch).logits)
     np.testing.assert_array_equal(*answers)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 PROGRAM = """
 import jax, jax.monitoring
-from xdistil.compilation import keep_compilations
+from xdistil.compilation import enable_compilation_cache
 seen = []
 jax.monitoring.register_event_listener(lambda event, **_: seen.append(event))
-keep_compilations()
+enable_compilation_cache()
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 print(float(jax.jit(lambda x: x @ x + 1)(jax.numpy.eye(3)).sum()))
 print(seen.count("/jax/compilation_cache/cache_hits"))

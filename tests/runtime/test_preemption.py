@@ -9,44 +9,44 @@ import threading
 import pytest
 
 from xdistil.errors import StoppedError
-from xdistil.runtime.preemption import Stop
+from xdistil.runtime.preemption import PreemptionGuard
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_outside_of_deferred_work_a_signal_ends_the_run_at_once(number):
-    with Stop().listening(), pytest.raises(StoppedError, match=number.name):
+    with PreemptionGuard().listening(), pytest.raises(StoppedError, match=number.name):
         os.kill(os.getpid(), number)
 
 
 def test_deferred_work_learns_of_it_when_it_asks():
-    stop = Stop()
-    with stop.listening(), stop.deferring():
-        stop.check()
+    stop = PreemptionGuard()
+    with stop.listening(), stop.deferred():
+        stop.raise_if_requested()
         os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.is_asked()
+        assert stop.requested()
         with pytest.raises(StoppedError, match="SIGTERM"):
-            stop.check()
+            stop.raise_if_requested()
 
 
 def test_a_signal_that_comes_while_processes_agree_is_not_lost(monkeypatch):
-    stop = Stop()
+    stop = PreemptionGuard()
 
-    def agree(value: int) -> int:
+    def global_max(value: int) -> int:
         os.kill(os.getpid(), signal.SIGTERM)
         return value
 
-    with stop.listening(), stop.deferring():
+    with stop.listening(), stop.deferred():
         with monkeypatch.context() as patch:
-            patch.setattr("xdistil.runtime.preemption.agree", agree)
-            assert not stop.is_asked()
-        assert stop.is_asked()
+            patch.setattr("xdistil.runtime.preemption.agree", global_max)
+            assert not stop.requested()
+        assert stop.requested()
 
 
 def test_deferring_ends_with_the_outermost_block():
-    stop = Stop()
+    stop = PreemptionGuard()
     with stop.listening():
-        with stop.deferring():
-            with stop.deferring():
+        with stop.deferred():
+            with stop.deferred():
                 pass
             os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(StoppedError):
@@ -55,7 +55,7 @@ def test_deferring_ends_with_the_outermost_block():
 
 def test_the_handlers_before_are_put_back():
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    with Stop().listening():
+    with PreemptionGuard().listening():
         assert signal.getsignal(signal.SIGTERM) != before[0]
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
@@ -64,7 +64,7 @@ def test_other_threads_than_the_main_one_leave_the_handlers_alone():
     seen = []
 
     def work() -> None:
-        with Stop().listening():
+        with PreemptionGuard().listening():
             seen.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=work)

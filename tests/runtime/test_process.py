@@ -14,8 +14,8 @@ PROGRAM = """
 import os, sys
 started = os.environ.get("STARTED", "")
 os.environ["STARTED"] = started + f"{os.getpid()} "
-from xdistil.runtime.process import ask_for_huge_pages
-ask_for_huge_pages()
+from xdistil.runtime.process import request_huge_pages
+request_huge_pages()
 import numpy as np
 ones = np.ones(64 << 20, np.uint8)
 with open("/proc/self/smaps_rollup") as lines:
@@ -75,7 +75,7 @@ def test_only_a_system_that_gives_them_on_request_is_asked(
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     if before:
         monkeypatch.setenv("GLIBC_TUNABLES", before)
-    process.ask_for_huge_pages()
+    process.request_huge_pages()
     if after == "as it was":
         assert (os.environ.get("GLIBC_TUNABLES"), replaced) == (before, [])
         return
@@ -95,7 +95,7 @@ def test_only_a_system_that_gives_them_on_request_is_asked(
 )
 def test_training_asks_and_predicting_does_not_wait(program, arguments, asks, monkeypatch):
     asked = []
-    monkeypatch.setattr(process, "ask_for_huge_pages", lambda: asked.append(True))
+    monkeypatch.setattr(process, "request_huge_pages", lambda: asked.append(True))
     monkeypatch.delitem(sys.modules, "xdistil.cli.main", raising=False)
     monkeypatch.setattr(sys, "argv", [program, *arguments])
     with pytest.raises(SystemExit) as ended:

@@ -14,14 +14,14 @@ import pytest
 from xdistil.runtime import run_log as journal_module
 from xdistil.runtime.environment import describe_device, describe_environment
 from xdistil.runtime.json_io import finite, write_json
-from xdistil.runtime.run_log import Journal, open_log
+from xdistil.runtime.run_log import RunLog, open_log
 
 LINE = {"plan": "student", "stage": "logits", "step": 1}
 
 
 @pytest.fixture
-def journal(tmp_path) -> Any:
-    opened = Journal(tmp_path)
+def run_log(tmp_path) -> Any:
+    opened = RunLog(tmp_path)
     yield opened
     opened.close()
 
@@ -65,79 +65,79 @@ def test_a_disk_that_fills_up_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     assert json.loads(path.read_text(encoding="utf-8")) == {"f1": 0.5}
 
 
-def test_a_line_is_on_disk_as_soon_as_it_is_recorded(journal, tmp_path):
-    journal.record({**LINE, "loss_logits": 0.25, "dev_macro_f1": math.nan})
+def test_a_line_is_on_disk_as_soon_as_it_is_recorded(run_log, tmp_path):
+    run_log.write({**LINE, "loss_logits": 0.25, "dev_macro_f1": math.nan})
     assert read(tmp_path) == [{**LINE, "loss_logits": 0.25, "dev_macro_f1": None}]
 
 
-def test_lines_are_appended_by_the_next_process(journal, tmp_path):
-    journal.record(LINE)
-    journal.close()
-    again = Journal(tmp_path)
+def test_lines_are_appended_by_the_next_process(run_log, tmp_path):
+    run_log.write(LINE)
+    run_log.close()
+    again = RunLog(tmp_path)
     again.record({**LINE, "step": 2})
     again.close()
     assert [line["step"] for line in read(tmp_path)] == [1, 2]
 
 
-def test_rewinding_cuts_what_came_after(journal, tmp_path):
-    journal.record({**LINE, "text": "übermäßig"})
-    position = journal.position()
+def test_rewinding_cuts_what_came_after(run_log, tmp_path):
+    run_log.write({**LINE, "text": "übermäßig"})
+    position = run_log.position()
     assert position == (tmp_path / "metrics.jsonl").stat().st_size
-    journal.record({**LINE, "step": 2})
-    journal.record({**LINE, "step": 3})
-    journal.rewind(position)
+    run_log.write({**LINE, "step": 2})
+    run_log.write({**LINE, "step": 3})
+    run_log.truncate(position)
     assert [line["step"] for line in read(tmp_path)] == [1]
-    journal.record({**LINE, "step": 4})
+    run_log.write({**LINE, "step": 4})
     assert [line["step"] for line in read(tmp_path)] == [1, 4]
-    journal.rewind(10**9)
+    run_log.truncate(10**9)
     assert [line["step"] for line in read(tmp_path)] == [1, 4]
 
 
-def test_rewinding_works_in_the_next_process(journal, tmp_path):
-    journal.record(LINE)
-    position = journal.position()
-    journal.record({**LINE, "step": 2})
-    journal.close()
-    again = Journal(tmp_path)
+def test_rewinding_works_in_the_next_process(run_log, tmp_path):
+    run_log.write(LINE)
+    position = run_log.position()
+    run_log.write({**LINE, "step": 2})
+    run_log.close()
+    again = RunLog(tmp_path)
     again.rewind(position)
     again.record({**LINE, "step": 3})
     again.close()
     assert [line["step"] for line in read(tmp_path)] == [1, 3]
 
 
-def test_a_plan_that_begins_anew_loses_its_lines_and_no_others(journal, tmp_path):
-    journal.record({**LINE, "plan": "teacher"})
-    journal.record(LINE)
-    journal.record({**LINE, "step": 2})
-    journal.forget("baseline-0-0")
+def test_a_plan_that_begins_anew_loses_its_lines_and_no_others(run_log, tmp_path):
+    run_log.write({**LINE, "plan": "teacher"})
+    run_log.write(LINE)
+    run_log.write({**LINE, "step": 2})
+    run_log.drop_plan("baseline-0-0")
     assert len(read(tmp_path)) == 3
-    journal.forget("student")
+    run_log.drop_plan("student")
     assert [line["plan"] for line in read(tmp_path)] == ["teacher"]
-    journal.record({**LINE, "step": 5})
+    run_log.write({**LINE, "step": 5})
     assert [line["step"] for line in read(tmp_path)] == [1, 5]
 
 
-def test_a_last_line_that_was_cut_off_goes_with_them(journal, tmp_path):
-    journal.record({**LINE, "plan": "teacher"})
-    journal.close()
+def test_a_last_line_that_was_cut_off_goes_with_them(run_log, tmp_path):
+    run_log.write({**LINE, "plan": "teacher"})
+    run_log.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"plan": "stu')
-    again = Journal(tmp_path)
+    again = RunLog(tmp_path)
     again.forget("student")
     again.close()
     assert [line["plan"] for line in read(tmp_path)] == ["teacher"]
 
 
-def test_finite_numbers_reach_tensorboard(journal, tmp_path, monkeypatch):
+def test_finite_numbers_reach_tensorboard(run_log, tmp_path, monkeypatch):
     scalars = []
-    monkeypatch.setattr(journal._board, "add_scalar", lambda *given: scalars.append(given))
-    journal.record({**LINE, "step": 7, "loss": 0.5, "lr": math.nan, "event": "train"})
+    monkeypatch.setattr(run_log._board, "add_scalar", lambda *given: scalars.append(given))
+    run_log.write({**LINE, "step": 7, "loss": 0.5, "lr": math.nan, "event": "train"})
     assert scalars == [("student/logits/loss", 0.5, 7)]
     assert list((tmp_path / "tensorboard").iterdir())
 
 
 def test_progress_is_one_line_on_a_terminal_and_rare_lines_elsewhere(
-    journal, monkeypatch, capsys, caplog
+    run_log, monkeypatch, capsys, caplog
 ):
     monkeypatch.setattr(logging.getLogger("xdistil"), "propagate", True)
     clock = iter([100.0, 110.0, 131.0, 132.0, 133.0])
@@ -145,11 +145,11 @@ def test_progress_is_one_line_on_a_terminal_and_rare_lines_elsewhere(
     monkeypatch.setattr(journal_module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with caplog.at_level(logging.INFO, "xdistil"):
         for text in ("first", "second", "third"):
-            journal.progress(text)
+            run_log.progress(text)
     assert [record.message for record in caplog.records] == ["first", "third"]
-    monkeypatch.setattr(journal, "_terminal", True)
-    journal.progress("fourth")
-    journal.progress("fifth")
+    monkeypatch.setattr(run_log, "_terminal", True)
+    run_log.progress("fourth")
+    run_log.progress("fifth")
     assert capsys.readouterr().err == "\r\x1b[2Kfourth\r\x1b[2Kfifth"
 
 

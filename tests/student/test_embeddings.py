@@ -1,4 +1,4 @@
-"""Smaller embeddings against NumPy's SVD, and models of fewer pieces against the whole ones."""
+"""Smaller embeddings against NumPy's SVD, and models of fewer subwords against the whole ones."""
 
 import dataclasses
 
@@ -60,11 +60,11 @@ def test_pca_is_numpys_svd_of_what_differs_from_the_mean() -> None:
     np.testing.assert_allclose(ours.mean(axis=0), 0, atol=1e-6)
 
 
-def test_pca_spends_no_component_on_what_all_pieces_share() -> None:
+def test_pca_spends_no_component_on_what_all_subwords_share() -> None:
     """By hand: four points (10, 10) plus or minus (3, -4)/5; the SVD spends its first on the 10."""
-    spread = np.array([1.0, -1.0, 2.0, -2.0])
-    points = 10 + np.outer(spread, [0.6, -0.8])
-    np.testing.assert_allclose(pca_embeddings(points, 1)[:, 0], -spread, atol=1e-5)
+    shard_params = np.array([1.0, -1.0, 2.0, -2.0])
+    points = 10 + np.outer(shard_params, [0.6, -0.8])
+    np.testing.assert_allclose(pca_embeddings(points, 1)[:, 0], -shard_params, atol=1e-5)
     assert np.ptp(svd_embeddings(points, 1)) < 1
 
 
@@ -76,12 +76,12 @@ def make_model(config) -> Model:
 
 @pytest.mark.parametrize("config", [BERT, ELECTRA, ROBERTA, DEBERTA, BILSTM])
 @pytest.mark.parametrize("stays", [True, False], ids=["padding stays", "padding moves"])
-def test_a_model_of_fewer_pieces_answers_the_same(config, stays: bool) -> None:
+def test_a_model_of_fewer_subwords_answers_the_same(config, stays: bool) -> None:
     model = make_model(dataclasses.replace(config, padding_id=4))
     params = make_params(model)
     batch = pack_row(make_segments(), padding_id=4)
     others = np.setdiff1d(np.append(batch.tokens, 51), [4])
-    # RoBERTa's positions are counted from the padding piece.
+    # RoBERTa's positions are counted from the padding subword.
     kept = np.insert(others, 4 if stays else 1, 4).astype(np.int32)
     small, small_params = trim_model(model, params, kept)
     assert small.config.vocabulary_size == len(kept) < 53
@@ -108,7 +108,7 @@ def test_only_the_word_embeddings_are_cut() -> None:
     assert positions is params["embeddings"]["position_embeddings"]
 
 
-def test_a_model_without_its_padding_piece_is_refused() -> None:
+def test_a_model_without_its_padding_subword_is_refused() -> None:
     model = make_model(BERT)
-    with pytest.raises(InputError, match=r"padding id 4 is none of the pieces .* pad_token_id"):
+    with pytest.raises(InputError, match=r"padding id 4 is none of the subwords .* pad_token_id"):
         trim_model(model, make_params(model), np.array([1, 2], np.int32))

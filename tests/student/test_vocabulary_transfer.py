@@ -1,16 +1,16 @@
-"""Rows for another tokenizer's pieces: worked out by hand from a teacher of a dozen pieces."""
+"""Rows for another tokenizer's subwords: worked out by hand from a teacher of a dozen subwords."""
 
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from xdistil.data import tokenizer
-from xdistil.student.vocabulary_transfer import count_shared, transplant_embeddings
+from xdistil.student.vocabulary_transfer import count_shared, transfer_vocabulary
 
 SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
 TEACHER = [*SPECIAL.values(), "oslo", "in", "##in", "new", "##er", "b", "##s"]
 ROWS = np.random.default_rng(0).normal(size=(len(TEACHER), 3)).astype(np.float32)
-# A text, whether it begins a word, and the teacher's pieces of which its row is the mean.
+# A text, whether it begins a word, and the teacher's subwords of which its row is the mean.
 EXPECTED = [
     ("oslo", True, ("oslo",)),
     ("Oslo", True, ("oslo",)),  # cased here, uncased there
@@ -30,7 +30,7 @@ def teacher() -> tokenizer.Tokenizer:
 
 
 def make_wordpiece(names: list[str], lowercase: bool) -> tokenizer.Tokenizer:
-    vocabulary = {piece: i for i, piece in enumerate(names)}
+    vocabulary = {subword: i for i, subword in enumerate(names)}
     backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -57,7 +57,7 @@ def make_bytes(names: list[str]) -> tokenizer.Tokenizer:
 
 
 @pytest.mark.parametrize("make", ["wordpiece", "unigram", "bytes"])
-def test_a_piece_gets_its_row_or_the_mean_of_its_parts(teacher, make):
+def test_a_subword_gets_its_row_or_the_mean_of_its_parts(teacher, make):
     others = ["<s>", "</s>", "<pad>", "<unk>"]
     written = {
         "wordpiece": [text if begins else f"##{text}" for text, begins, _ in EXPECTED],
@@ -69,13 +69,13 @@ def test_a_piece_gets_its_row_or_the_mean_of_its_parts(teacher, make):
         others = [SPECIAL[f"{role}_token"] for role in ("cls", "sep", "pad", "unk")]
     else:
         student = (make_unigram if make == "unigram" else make_bytes)([*others, *written])
-    rows = transplant_embeddings(student, teacher, ROWS)
+    rows = transfer_vocabulary(student, teacher, ROWS)
     assert rows.dtype == np.float32
     assert len(rows) == student.vocabulary_size
     roles = zip(others, ("[CLS]", "[SEP]", "[PAD]", "[UNK]"), strict=True)
     wanted = [*roles, *((p, names) for p, (_, _, names) in zip(written, EXPECTED, strict=True))]
-    for piece, names in wanted:
+    for subword, names in wanted:
         mean = np.mean([ROWS[TEACHER.index(n)] for n in np.atleast_1d(names)], axis=0)
-        row = rows[student.backend.token_to_id(piece)]
-        np.testing.assert_allclose(row, mean, rtol=1e-5, atol=1e-7, err_msg=piece)
+        row = rows[student.backend.token_to_id(subword)]
+        np.testing.assert_allclose(row, mean, rtol=1e-5, atol=1e-7, err_msg=subword)
     assert count_shared(student, teacher) == 3  # oslo, in, ##in

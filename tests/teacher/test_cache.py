@@ -16,25 +16,25 @@ from tests.distill.small import (
     init_params,
     make_course,
     make_encoder,
-    make_pieces,
     make_rows,
+    make_subwords,
     make_teacher,
     run_course,
 )
 from xdistil.config import Stage
 from xdistil.data.packing import fill_batch, pack
-from xdistil.data.word_alignment import Words
+from xdistil.data.word_alignment import WordAlignment
 from xdistil.teacher import cache as cache_module
 from xdistil.teacher import model_teacher as teacher_module
 from xdistil.teacher.cache import open_cache
 from xdistil.teacher.model_teacher import params_fingerprint
-from xdistil.teacher.signals import Wanted, name_signals, signal_names
+from xdistil.teacher.signals import SignalSpec, name_signals, signal_names
 from xdistil.teacher.storage import gather_signal, read_stored, store
 
-PIECES = make_pieces(20, 1)
-ROWS = make_rows(PIECES)
-WANTED = Wanted(logits=True, hidden=(0, 2))
-INDICES = np.arange(len(ROWS.piece))
+SUBWORDS = make_subwords(20, 1)
+ROWS = make_rows(SUBWORDS)
+WANTED = SignalSpec(logits=True, hidden=(0, 2))
+INDICES = np.arange(len(ROWS.subword))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def teacher() -> Any:
 
 def direct(teacher: Any, rows: Any = ROWS) -> dict[str, np.ndarray]:
     """float32[R,T, width] by name, straight from the model."""
-    batch = fill_batch(PIECES, rows, np.arange(len(rows.piece)), 0)
+    batch = fill_batch(SUBWORDS, rows, np.arange(len(rows.subword)), 0)
     if teacher.kept is not None:
         batch = batch._replace(tokens=teacher.kept[batch.tokens])
     output = teacher.model.apply({"params": jax.device_get(teacher.params)}, batch)
@@ -66,12 +66,12 @@ def refuse(*arguments: Any) -> Any:
 @pytest.mark.parametrize("batch_rows", [1, 3, 64])
 def test_cached_signals_equal_the_forward_pass_to_float16(tmp_path, teacher, batch_rows):
     """Relative to float16's 2^-11, with the last batch full, in parts or nearly empty."""
-    cached = open_cache(tmp_path, teacher, PIECES, ROWS, WANTED, batch_rows)
+    cached = open_cache(tmp_path, teacher, SUBWORDS, ROWS, WANTED, batch_rows)
     assert set(cached) == set(signal_names(WANTED)) == {"logits", "hidden-0", "hidden-2"}
-    filled = ROWS.piece >= 0
+    filled = ROWS.subword >= 0
     for name, expected in direct(teacher).items():
         assert cached[name].dtype == np.float16
-        assert len(cached[name]) == len(PIECES.tokens)
+        assert len(cached[name]) == len(SUBWORDS.tokens)
         found = gather_signal(cached[name], ROWS, INDICES)
         np.testing.assert_allclose(
             found[filled], expected[filled], rtol=2**-10, atol=1e-5, err_msg=name
@@ -79,35 +79,35 @@ def test_cached_signals_equal_the_forward_pass_to_float16(tmp_path, teacher, bat
 
 
 def test_another_packing_reads_the_same_signals(tmp_path, teacher):
-    cached = open_cache(tmp_path, teacher, PIECES, ROWS, WANTED, 4)
-    other = pack(PIECES, 9, seed=5)
-    filled = other.piece >= 0
+    cached = open_cache(tmp_path, teacher, SUBWORDS, ROWS, WANTED, 4)
+    other = pack(SUBWORDS, 9, seed=5)
+    filled = other.subword >= 0
     for name, expected in direct(teacher, other).items():
-        found = gather_signal(cached[name], other, np.arange(len(other.piece)))
+        found = gather_signal(cached[name], other, np.arange(len(other.subword)))
         np.testing.assert_allclose(found[filled], expected[filled], rtol=2**-9, atol=1e-4)
 
 
-def test_a_cache_of_words_holds_what_stands_on_their_first_pieces(tmp_path, teacher):
-    """Cut off and gone on with, beside the cache of pieces; the words stand in any order."""
-    count = int(PIECES.label_mask.sum())
-    number = np.full(len(PIECES.tokens), -1, np.int32)
-    number[PIECES.label_mask] = np.random.default_rng(0).permutation(count + 2)[:count]
-    words = Words(number, count + 2)
-    by_piece = open_cache(tmp_path, teacher, PIECES, ROWS, WANTED, 2)
+def test_a_cache_of_words_holds_what_stands_on_their_first_subwords(tmp_path, teacher):
+    """Cut off and gone on with, beside the cache of subwords; the words stand in any order."""
+    count = int(SUBWORDS.label_mask.sum())
+    number = np.full(len(SUBWORDS.tokens), -1, np.int32)
+    number[SUBWORDS.label_mask] = np.random.default_rng(0).permutation(count + 2)[:count]
+    words = WordAlignment(number, count + 2)
+    by_subword = open_cache(tmp_path, teacher, SUBWORDS, ROWS, WANTED, 2)
     with pytest.raises(CutError):
-        open_cache(tmp_path, teacher, PIECES, ROWS, WANTED, 2, cut_after(3), words)
-    by_word = open_cache(tmp_path, teacher, PIECES, ROWS, WANTED, 2, words=words)
+        open_cache(tmp_path, teacher, SUBWORDS, ROWS, WANTED, 2, cut_after(3), words)
+    by_word = open_cache(tmp_path, teacher, SUBWORDS, ROWS, WANTED, 2, words=words)
     assert count_files(tmp_path) == 6
     for name, values in by_word.items():
-        assert values.shape == (count + 2, by_piece[name].shape[1])
-        found = values[number[PIECES.label_mask]]
-        assert np.array_equal(found, by_piece[name][PIECES.label_mask])
+        assert values.shape == (count + 2, by_subword[name].shape[1])
+        found = values[number[SUBWORDS.label_mask]]
+        assert np.array_equal(found, by_subword[name][SUBWORDS.label_mask])
 
 
 def test_a_second_opening_computes_nothing(tmp_path, teacher, monkeypatch):
-    first = open_cache(tmp_path, teacher, PIECES, ROWS, WANTED, 4)
+    first = open_cache(tmp_path, teacher, SUBWORDS, ROWS, WANTED, 4)
     monkeypatch.setattr(teacher_module, "compute_signals", refuse)
-    again = open_cache(tmp_path, teacher, PIECES, pack(PIECES, 9, seed=5), WANTED, 2)
+    again = open_cache(tmp_path, teacher, SUBWORDS, pack(SUBWORDS, 9, seed=5), WANTED, 2)
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert not again["logits"].flags.writeable
 
@@ -128,7 +128,7 @@ def cut_after(batches: int) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize(
-    ("packing", "computed"), [(ROWS, len(ROWS.piece) - 4), (pack(PIECES, 12, seed=5), None)]
+    ("packing", "computed"), [(ROWS, len(ROWS.subword) - 4), (pack(SUBWORDS, 12, seed=5), None)]
 )
 def test_a_cache_that_was_cut_off_goes_on_where_it_was(
     tmp_path, teacher, monkeypatch, packing, computed
@@ -136,7 +136,7 @@ def test_a_cache_that_was_cut_off_goes_on_where_it_was(
     """After two batches of two rows; with rows of another packing it begins anew."""
     monkeypatch.setattr(cache_module, "_SECONDS_BETWEEN_SAVES", 0.0)
     with pytest.raises(CutError):
-        open_cache(tmp_path, teacher, PIECES, ROWS, WANTED, 2, cut_after(2))
+        open_cache(tmp_path, teacher, SUBWORDS, ROWS, WANTED, 2, cut_after(2))
     assert not list(tmp_path.glob("*.npy"))
     rows_read = []
     real = teacher_module.compute_signals
@@ -146,9 +146,9 @@ def test_a_cache_that_was_cut_off_goes_on_where_it_was(
         return real(params, batch, **settings)
 
     monkeypatch.setattr(teacher_module, "compute_signals", spy)
-    found = open_cache(tmp_path, teacher, PIECES, packing, WANTED, 2)
-    assert sum(rows_read) == (len(packing.piece) if computed is None else computed)
-    expected = open_cache(tmp_path / "whole", teacher, PIECES, ROWS, WANTED, 2)
+    found = open_cache(tmp_path, teacher, SUBWORDS, packing, WANTED, 2)
+    assert sum(rows_read) == (len(packing.subword) if computed is None else computed)
+    expected = open_cache(tmp_path / "whole", teacher, SUBWORDS, ROWS, WANTED, 2)
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], rtol=2**-9, atol=1e-4)
         assert computed is None or np.array_equal(found[name], expected[name])
@@ -156,37 +156,37 @@ def test_a_cache_that_was_cut_off_goes_on_where_it_was(
 
 
 def test_only_what_is_missing_is_computed(tmp_path, teacher, monkeypatch):
-    open_cache(tmp_path, teacher, PIECES, ROWS, Wanted(logits=True), 4)
+    open_cache(tmp_path, teacher, SUBWORDS, ROWS, SignalSpec(logits=True), 4)
     asked = []
     real = teacher_module.compute_signals
 
-    def spy(*arguments: Any, wanted: Wanted, **settings: Any) -> Any:
+    def spy(*arguments: Any, wanted: SignalSpec, **settings: Any) -> Any:
         asked.append(wanted)
         return real(*arguments, wanted=wanted, **settings)
 
     monkeypatch.setattr(teacher_module, "compute_signals", spy)
-    open_cache(tmp_path, teacher, PIECES, ROWS, WANTED, 64)
-    assert asked == [Wanted(hidden=(0, 2))]
+    open_cache(tmp_path, teacher, SUBWORDS, ROWS, WANTED, 64)
+    assert asked == [SignalSpec(hidden=(0, 2))]
     assert count_files(tmp_path) == 3
 
 
 def test_another_teacher_text_or_vocabulary_never_shares_a_file(tmp_path, teacher):
-    wanted = Wanted(logits=True)
+    wanted = SignalSpec(logits=True)
     identity = np.arange(20, dtype=np.int32)
     kept = identity.copy()
     kept[[5, 6]] = 6, 5
     cases = [
-        (teacher, PIECES),
-        (make_teacher(seed=8), PIECES),
-        (make_teacher(make_encoder(activation="relu")), PIECES),
-        (make_teacher(make_encoder(dtype="bfloat16")), PIECES),
-        (make_teacher(kept=identity), PIECES),
-        (make_teacher(kept=kept), PIECES),
-        (teacher, make_pieces(20, 2)),
-        (teacher, make_pieces(21, 1)),
+        (teacher, SUBWORDS),
+        (make_teacher(seed=8), SUBWORDS),
+        (make_teacher(make_encoder(activation="relu")), SUBWORDS),
+        (make_teacher(make_encoder(dtype="bfloat16")), SUBWORDS),
+        (make_teacher(kept=identity), SUBWORDS),
+        (make_teacher(kept=kept), SUBWORDS),
+        (teacher, make_subwords(20, 2)),
+        (teacher, make_subwords(21, 1)),
     ]
-    for number, (its, pieces) in enumerate(cases, 1):
-        open_cache(tmp_path, its, pieces, make_rows(pieces), wanted, 64)
+    for number, (its, subwords) in enumerate(cases, 1):
+        open_cache(tmp_path, its, subwords, make_rows(subwords), wanted, 64)
         assert count_files(tmp_path) == number
 
 
@@ -201,9 +201,9 @@ def test_the_fingerprint_sees_the_last_bit_of_a_parameter(teacher):
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "no seal", "no file"])
 def test_a_damaged_file_is_computed_again(tmp_path, teacher, damage):
-    wanted = Wanted(logits=True, hidden=(2,))
+    wanted = SignalSpec(logits=True, hidden=(2,))
     first = {
-        k: np.array(v) for k, v in open_cache(tmp_path, teacher, PIECES, ROWS, wanted, 4).items()
+        k: np.array(v) for k, v in open_cache(tmp_path, teacher, SUBWORDS, ROWS, wanted, 4).items()
     }
     (path,) = tmp_path.glob("logits-*.npy")
     content = bytearray(path.read_bytes())
@@ -216,7 +216,7 @@ def test_a_damaged_file_is_computed_again(tmp_path, teacher, damage):
         path.with_suffix(".crc32").unlink()
     (other,) = tmp_path.glob("hidden-2-*.npy")
     untouched = other.stat().st_mtime_ns
-    again = open_cache(tmp_path, teacher, PIECES, ROWS, wanted, 4)
+    again = open_cache(tmp_path, teacher, SUBWORDS, ROWS, wanted, 4)
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert other.stat().st_mtime_ns == untouched
     assert not list(tmp_path.glob("*.partial"))
@@ -235,24 +235,24 @@ def test_a_run_that_dies_while_it_writes_leaves_no_file_that_counts(tmp_path, te
     with monkeypatch.context() as patch:
         patch.setattr(teacher_module, "compute_signals", dying)
         with pytest.raises(KeyboardInterrupt):
-            open_cache(tmp_path, teacher, PIECES, ROWS, Wanted(logits=True), 2)
+            open_cache(tmp_path, teacher, SUBWORDS, ROWS, SignalSpec(logits=True), 2)
     assert count_files(tmp_path) == 0
-    cached = open_cache(tmp_path, teacher, PIECES, ROWS, Wanted(logits=True), 2)
-    filled = ROWS.piece >= 0
+    cached = open_cache(tmp_path, teacher, SUBWORDS, ROWS, SignalSpec(logits=True), 2)
+    filled = ROWS.subword >= 0
     found = gather_signal(cached["logits"], ROWS, INDICES)[filled]
     np.testing.assert_allclose(found, direct(teacher)["logits"][filled], rtol=2**-10, atol=1e-5)
 
 
-def test_a_trimmed_students_pieces_are_read_as_the_teachers(tmp_path):
+def test_a_trimmed_students_subwords_are_read_as_the_teachers(tmp_path):
     """The teacher sees its own ids, cached or on the fly."""
     kept = np.random.default_rng(3).permutation(20).astype(np.int32)
     trimmed = make_teacher(kept=kept)
-    cached = open_cache(tmp_path, trimmed, PIECES, ROWS, Wanted(logits=True), 64)
-    filled = ROWS.piece >= 0
+    cached = open_cache(tmp_path, trimmed, SUBWORDS, ROWS, SignalSpec(logits=True), 64)
+    filled = ROWS.subword >= 0
     expected = direct(trimmed)["logits"][filled]
     found = gather_signal(cached["logits"], ROWS, INDICES)[filled]
     np.testing.assert_allclose(found, expected, rtol=2**-10, atol=1e-5)
-    signals = trimmed.compute(fill_batch(PIECES, ROWS, INDICES, 0), Wanted(logits=True))
+    signals = trimmed.compute(fill_batch(SUBWORDS, ROWS, INDICES, 0), SignalSpec(logits=True))
     np.testing.assert_allclose(np.asarray(signals.logits)[filled], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -262,11 +262,11 @@ def test_a_full_disk_is_told_before_anything_is_written(tmp_path, teacher, monke
     usage = type("Usage", (), {"free": 100})
     monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(InputError, match=r"has room for 0 MiB.*data\.transfer_limit"):
-        open_cache(tmp_path, teacher, PIECES, ROWS, Wanted(logits=True), 4)
+        open_cache(tmp_path, teacher, SUBWORDS, ROWS, SignalSpec(logits=True), 4)
     assert count_files(tmp_path) == 0
 
 
-MAPS = Wanted(hidden=(1,), attention=(0, 1), vectors=(1,))
+MAPS = SignalSpec(hidden=(1,), attention=(0, 1), vectors=(1,))
 
 
 def compare(
@@ -277,14 +277,14 @@ def compare(
     Args:
         steps: beside the other tolerances, as a share of the largest number of each vector.
     """
-    batch = fill_batch(PIECES, rows, np.arange(len(rows.piece)), 0)
+    batch = fill_batch(SUBWORDS, rows, np.arange(len(rows.subword)), 0)
     real = batch.segment > 0
     same = (batch.segment[:, :, None] == batch.segment[:, None, :]) & real[:, :, None]
     for name, expected in zip(signal_names(MAPS), name_signals(signals), strict=True):
-        found = gather_signal(cached[name], rows, np.arange(len(rows.piece)))
+        found = gather_signal(cached[name], rows, np.arange(len(rows.subword)))
         expected = np.asarray(expected)
         if name.startswith("attention"):
-            assert found.shape == expected.shape == (len(rows.piece), 2, *same.shape[1:])
+            assert found.shape == expected.shape == (len(rows.subword), 2, *same.shape[1:])
             assert not np.moveaxis(found, 1, -1)[~same].any()
             found, expected = np.moveaxis(found, 1, -1)[same], np.moveaxis(expected, 1, -1)[same]
         else:
@@ -304,21 +304,21 @@ def compare(
 )
 def test_maps_queries_keys_and_values_equal_the_forward_pass(tmp_path, teacher, kind, tolerance):
     """Read in the packing that they were computed in, to half a step of the type's numbers."""
-    cached = open_cache(tmp_path, teacher, PIECES, ROWS, MAPS, len(ROWS.piece), kind=kind)
-    batch = fill_batch(PIECES, ROWS, INDICES, 0)
+    cached = open_cache(tmp_path, teacher, SUBWORDS, ROWS, MAPS, len(ROWS.subword), kind=kind)
+    batch = fill_batch(SUBWORDS, ROWS, INDICES, 0)
     compare(cached, teacher.compute(batch, MAPS), ROWS, **tolerance)
 
 
 def test_another_packing_reads_the_same_maps(tmp_path, teacher):
     """Rows shorter than those of the pass, in batches of three with padding behind the last."""
-    cached = open_cache(tmp_path, teacher, PIECES, ROWS, MAPS, 3, kind="float32")
-    other = pack(PIECES, 9, seed=5)
-    batch = fill_batch(PIECES, other, np.arange(len(other.piece)), 0)
+    cached = open_cache(tmp_path, teacher, SUBWORDS, ROWS, MAPS, 3, kind="float32")
+    other = pack(SUBWORDS, 9, seed=5)
+    batch = fill_batch(SUBWORDS, other, np.arange(len(other.subword)), 0)
     compare(cached, teacher.compute(batch, MAPS), other, rtol=1e-4, atol=1e-5)
 
 
 def test_a_padding_row_reads_no_map(tmp_path, teacher):
-    cached = open_cache(tmp_path, teacher, PIECES, ROWS, Wanted(attention=(1,)), 4)
+    cached = open_cache(tmp_path, teacher, SUBWORDS, ROWS, SignalSpec(attention=(1,)), 4)
     found = gather_signal(cached["attention-2"], ROWS, np.array([-1, 0, -1]))
     assert found[1].any()
     assert not found[[0, 2]].any()
@@ -328,10 +328,10 @@ def test_a_padding_row_reads_no_map(tmp_path, teacher):
 def test_the_error_of_rounding_is_told(tmp_path, teacher, kind, caplog):
     """The root of the sum of squares of what is lost, over that of the values."""
     caplog.set_level("INFO")
-    wanted = Wanted(hidden=(1,))
-    exact = open_cache(tmp_path, teacher, PIECES, ROWS, wanted, 4, kind="float32")["hidden-1"]
+    wanted = SignalSpec(hidden=(1,))
+    exact = open_cache(tmp_path, teacher, SUBWORDS, ROWS, wanted, 4, kind="float32")["hidden-1"]
     assert "relative error hidden-1 0.0e+00" in caplog.text
-    rounded = open_cache(tmp_path, teacher, PIECES, ROWS, wanted, 4, kind=kind)["hidden-1"]
+    rounded = open_cache(tmp_path, teacher, SUBWORDS, ROWS, wanted, 4, kind=kind)["hidden-1"]
     lost = rounded[np.arange(len(exact))].astype(np.float64) - exact
     error = np.linalg.norm(lost) / np.linalg.norm(exact)
     assert f"rounded to {kind}: relative error hidden-1 {error:.1e}" in caplog.text
@@ -351,9 +351,9 @@ def test_numbers_of_one_vector_share_their_step():
 def test_maps_that_were_cut_off_go_on_where_they_were(tmp_path, teacher, monkeypatch):
     monkeypatch.setattr(cache_module, "_SECONDS_BETWEEN_SAVES", 0.0)
     with pytest.raises(CutError):
-        open_cache(tmp_path, teacher, PIECES, ROWS, MAPS, 2, cut_after(2))
-    found = open_cache(tmp_path, teacher, PIECES, ROWS, MAPS, 2)
-    expected = open_cache(tmp_path / "whole", teacher, PIECES, ROWS, MAPS, 2)
+        open_cache(tmp_path, teacher, SUBWORDS, ROWS, MAPS, 2, cut_after(2))
+    found = open_cache(tmp_path, teacher, SUBWORDS, ROWS, MAPS, 2)
+    expected = open_cache(tmp_path / "whole", teacher, SUBWORDS, ROWS, MAPS, 2)
     for name in signal_names(MAPS):
         each, whole = (gather_signal(cached[name], ROWS, INDICES) for cached in (found, expected))
         assert np.array_equal(each, whole)
@@ -369,15 +369,15 @@ def test_runs_that_share_a_folder_compute_signals_once(tmp_path, teacher, monkey
         return real(*arguments, **settings)
 
     monkeypatch.setattr(teacher_module, "compute_signals", spy)
-    wanted = Wanted(logits=True)
+    wanted = SignalSpec(logits=True)
     with ThreadPoolExecutor(3) as pool:
         runs = [
-            pool.submit(open_cache, tmp_path, teacher, PIECES, ROWS, wanted, 4) for _ in range(3)
+            pool.submit(open_cache, tmp_path, teacher, SUBWORDS, ROWS, wanted, 4) for _ in range(3)
         ]
     first, *others = [run.result()["logits"] for run in runs]
     assert all(np.array_equal(first, other) for other in others)
     assert len(set(passes)) == 1
-    assert len(passes) == -(-len(ROWS.piece) // 4)
+    assert len(passes) == -(-len(ROWS.subword) // 4)
 
 
 PLANS = {

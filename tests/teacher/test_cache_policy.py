@@ -11,15 +11,15 @@ from xdistil.teacher.cache_policy import (
     estimate_route,
     settle_routes,
 )
-from xdistil.teacher.signals import Wanted
+from xdistil.teacher.signals import SignalSpec
 
-SIGNALS = Wanted(logits=True, hidden=(4,))
-SIZE = 200_000_000  # of 7 + 93 numbers a piece in float16
-PIECES = 1_000_000
+SIGNALS = SignalSpec(logits=True, hidden=(4,))
+SIZE = 200_000_000  # of 7 + 93 numbers a subword in float16
+SUBWORDS = 1_000_000
 
 
 def estimate(readings: float, rate: float, choice: str = "auto", size: int = SIZE):
-    return estimate_route("transfer", SIGNALS, size, PIECES, readings, rate, choice)
+    return estimate_route("transfer", SIGNALS, size, SUBWORDS, readings, rate, choice)
 
 
 def test_seconds_are_those_worked_out_by_hand():
@@ -45,9 +45,9 @@ def test_the_config_has_the_last_word():
     assert not estimate(4.0, 10_000.0, "never").cached
 
 
-def test_a_student_with_other_pieces_has_one_way():
+def test_a_student_with_other_subwords_has_one_way():
     """However fast the teacher, and however large the cache."""
-    route = estimate_route("dev", SIGNALS, 2 * MOST_BYTES, PIECES, 1.0, 1e9, "never", True)
+    route = estimate_route("dev", SIGNALS, 2 * MOST_BYTES, SUBWORDS, 1.0, 1e9, "never", True)
     assert route.cached
     assert "no other way" in describe_route(route)
 
@@ -67,8 +67,8 @@ def test_no_cache_beyond_the_bound_is_taken_unasked():
     assert estimate(1000.0, 1000.0, "always", MOST_BYTES + 1).cached
 
 
-MAPS = Wanted(attention=(3,))
-WHOLE = Wanted(logits=True, hidden=(4,), attention=(3,))
+MAPS = SignalSpec(attention=(3,))
+WHOLE = SignalSpec(logits=True, hidden=(4,), attention=(3,))
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ WHOLE = Wanted(logits=True, hidden=(4,), attention=(3,))
     ],
 )
 def test_maps_too_large_for_a_cache_leave_the_other_signals_in_theirs(map_bytes, choice, ways):
-    """Maps read twice, the others four times, by a teacher of 10,000 pieces a second."""
+    """Maps read twice, the others four times, by a teacher of 10,000 subwords a second."""
     whole, plain, others = (
-        estimate_route("transfer", wanted, size, PIECES, readings, 10_000.0, choice)
+        estimate_route("transfer", wanted, size, SUBWORDS, readings, 10_000.0, choice)
         for wanted, size, readings in (
             (WHOLE, SIZE + map_bytes, 6.0),
             (SIGNALS, SIZE, 4.0),
@@ -102,8 +102,8 @@ def test_maps_too_large_for_a_cache_leave_the_other_signals_in_theirs(map_bytes,
         ("int8", 10 * (11 + 28) + 34 * 8),  # four bytes of scale behind every vector
     ],
 )
-def test_bytes_are_those_of_the_vectors_of_pieces_and_of_pairs(kind, expected):
-    """10 pieces of 7 classes and width 24, 34 pairs of them with 4 heads."""
+def test_bytes_are_those_of_the_vectors_of_subwords_and_of_pairs(kind, expected):
+    """10 subwords of 7 classes and width 24, 34 pairs of them with 4 heads."""
     shape = EncoderConfig(
         vocabulary_size=9, embedding_size=24, hidden_size=24, layers=4, heads=4, intermediate_size=8
     )

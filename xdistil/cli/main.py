@@ -4,7 +4,7 @@ import difflib
 import sys
 from typing import NoReturn
 
-from xdistil.runtime.process import ask_for_huge_pages, leave
+from xdistil.runtime.process import leave, request_huge_pages
 
 USAGE = """\
 xdistil COMMAND ...
@@ -66,5 +66,5 @@ def main(arguments: list[str]) -> int:
 def run() -> NoReturn:
     """The console script."""
     if sys.argv[1:2] == ["train"]:  # the others gain nothing, and would start later
-        ask_for_huge_pages()
+        request_huge_pages()
     leave(main(sys.argv[1:]))

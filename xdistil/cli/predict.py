@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from xdistil.cli.parser import Parser
 from xdistil.config import CHOICES
 from xdistil.data.text_stream import FORMATS, Text, name_format, read_stream
-from xdistil.deploy.predictor import BACKENDS, Answer, Classifier, Tagger, load
+from xdistil.deploy.predictor import BACKENDS, Classifier, Prediction, Tagger, load
 from xdistil.deploy.writers import write_conll, write_json, write_tsv
 from xdistil.errors import InputError
 
@@ -130,7 +130,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _render(
-    model: Tagger | Classifier, text: Text, answer: Answer, written: str, where: str
+    model: Tagger | Classifier, text: Text, answer: Prediction, written: str, where: str
 ) -> str:
     if written == "conll":
         return write_conll(text, answer.labels)

@@ -1,4 +1,4 @@
-"""`xdistil trim`: a model folder with the pieces of its vocabulary that texts hold.
+"""`xdistil trim`: a model folder with the subwords of its vocabulary that texts hold.
 
 Exit codes: 0 done, 2 a mistake in the arguments, files or texts.
 """
@@ -20,7 +20,7 @@ from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task, read_file
 from xdistil.data.formats import guess_kind, read_lines
 from xdistil.errors import InputError, show
 
-_ENDLESS = 1 << 30  # a length in pieces that no text reaches
+_ENDLESS = 1 << 30  # a length in subwords that no text reaches
 
 
 def main(arguments: list[str], program: str = "xdistil trim") -> int:
@@ -37,7 +37,7 @@ def main(arguments: list[str], program: str = "xdistil trim") -> int:
 
 
 def _parse(arguments: list[str], program: str) -> argparse.Namespace:
-    parser = Parser(program, "A model folder with the pieces of its vocabulary that texts hold.")
+    parser = Parser(program, "A model folder with the subwords of its vocabulary that texts hold.")
     parser.add_argument("--model", help="HF folder or hub id")
     parser.add_argument("--revision", default="main", help="branch, tag or commit of a hub id")
     parser.add_argument(
@@ -48,10 +48,13 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
     parser.add_argument("--languages", default="", help="only texts of these; by default all")
     parser.add_argument("--output", help="folder to write; it must not exist yet")
     parser.add_argument(
-        "--least-count", type=int, default=1, help="pieces that occur less often go (1)"
+        "--least-count", type=int, default=1, help="subwords that occur less often go (1)"
     )
     parser.add_argument(
-        "--limit", type=int, default=0, help="pieces that stay at most, the most frequent (0: all)"
+        "--limit",
+        type=int,
+        default=0,
+        help="subwords that stay at most, the most frequent (0: all)",
     )
     options = parser.parse(arguments)
     for name, example in (("model", "a folder"), ("texts", "files"), ("output", "a new folder")):
@@ -87,16 +90,16 @@ def _trim(options: argparse.Namespace) -> str:
     texts = _read_texts(_find_files(options.texts), split_names(options.languages))
     # What is imported here takes a second: mistakes come before.
     from xdistil.data.tokenizer import load_tokenizer
-    from xdistil.data.trim_tokenizer import choose_pieces
+    from xdistil.data.trim_tokenizer import choose_subwords
     from xdistil.models.hf.hub import find_folder
     from xdistil.models.hf.trim_folder import measure_folder, open_whole, save_trimmed
 
     folder, output = find_folder(options.model, options.revision), Path(options.output)
     whole = open_whole(folder, load_tokenizer(str(folder)))
-    counts = _count_pieces(folder, texts, whole.tokenizer.vocabulary_size)
+    counts = _count_subwords(folder, texts, whole.tokenizer.vocabulary_size)
     if not counts.any():
-        raise InputError(f"--texts={options.texts} holds no piece that the tokenizer knows.")
-    kept = choose_pieces(
+        raise InputError(f"--texts={options.texts} holds no subword that the tokenizer knows.")
+    kept = choose_subwords(
         whole.tokenizer, counts, options.least_count, options.limit, whole.special, "--limit"
     )
     save_trimmed(whole, kept, output)
@@ -105,7 +108,7 @@ def _trim(options: argparse.Namespace) -> str:
     for name, number in before.items():
         lines.append(f"{name.replace('_', ' '):16}{number:>15,}{after[name]:>15,}")
     lost = counts.sum() - counts[kept].sum()
-    lines.append(f"{lost:,} of {counts.sum():,} pieces in the texts are cut into smaller ones")
+    lines.append(f"{lost:,} of {counts.sum():,} subwords in the texts are cut into smaller ones")
     written = {path.name for path in output.iterdir()}
     left = sorted(path.name for path in folder.iterdir() if path.name not in written)
     if left:
@@ -140,9 +143,9 @@ def _read_texts(files: Sequence[Path], languages: Sequence[str]) -> dict[str, li
     return texts
 
 
-def _count_pieces(folder: Path, texts: dict[str, list[Example]], size: int) -> np.ndarray:
-    # How often each of `size` pieces occurs; 0 for special ones: i64[size].
-    from xdistil.data.subwords import cut_pieces
+def _count_subwords(folder: Path, texts: dict[str, list[Example]], size: int) -> np.ndarray:
+    # How often each of `size` subwords occurs; 0 for special ones: i64[size].
+    from xdistil.data.subwords import tokenize
     from xdistil.data.tokenizer import load_tokenizer
     from xdistil.data.trim_tokenizer import count_tokens
 
@@ -150,7 +153,7 @@ def _count_pieces(folder: Path, texts: dict[str, list[Example]], size: int) -> n
     for kind, examples in texts.items():
         if examples:
             tokenizer = load_tokenizer(str(folder), words=kind == "tagging")
-            pieces = cut_pieces(examples, Task(kind, ()), tokenizer, _ENDLESS)
-            counts += count_tokens([pieces], tokenizer)
+            subwords = tokenize(examples, Task(kind, ()), tokenizer, _ENDLESS)
+            counts += count_tokens([subwords], tokenizer)
             counts[tokenizer.wrapper.all_special_ids] = 0
     return counts

@@ -1,1 +1,1 @@
-"""Data: files -> examples -> pieces -> packed rows -> batches."""
+"""Data: files -> examples -> subwords -> packed rows -> batches."""

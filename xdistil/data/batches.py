@@ -13,18 +13,18 @@ import numpy as np
 
 from xdistil.data.packing import Batch, Rows, fill_batch
 from xdistil.data.sampling import draw_rows
-from xdistil.data.subwords import Pieces
+from xdistil.data.subwords import Subwords
 
 _PREFETCHED = 4  # batches made ahead of the step
 
 
-def rows_per_batch(pieces: Pieces, row_length: int, batch_size: int) -> int:
+def rows_per_batch(subwords: Subwords, row_length: int, batch_size: int) -> int:
     """Rows that hold about `batch_size` sentences, at least one.
 
     Whatever the devices: the order of the data is the same on any number of them.
     """
-    sentences = int(pieces.example[-1]) + 1
-    return max(1, round(batch_size * (len(pieces.tokens) / sentences) / row_length))
+    sentences = int(subwords.example[-1]) + 1
+    return max(1, round(batch_size * (len(subwords.tokens) / sentences) / row_length))
 
 
 def fill_up(batch_rows: int, devices: int) -> int:
@@ -34,7 +34,7 @@ def fill_up(batch_rows: int, devices: int) -> int:
 
 def steps_per_epoch(rows: Rows, batch_rows: int) -> int:
     """Batches that see every row once; the last one may hold empty rows."""
-    return ceil(len(rows.piece) / batch_rows)
+    return ceil(len(rows.subword) / batch_rows)
 
 
 def count_steps(rows: Rows, batch_rows: int, epochs: float) -> int:
@@ -43,7 +43,7 @@ def count_steps(rows: Rows, batch_rows: int, epochs: float) -> int:
 
 
 def make_batches(
-    pieces: Pieces,
+    subwords: Subwords,
     rows: Rows,
     columns: Callable[[np.ndarray], dict[str, np.ndarray]],
     batch_rows: int,
@@ -74,7 +74,7 @@ def make_batches(
 
     @lru_cache(maxsize=2)
     def order(epoch: int) -> np.ndarray:
-        count = len(rows.piece)
+        count = len(rows.subword)
         shuffled = np.full(in_epoch * batch_rows, -1)
         if len(rows.quota):
             shuffled[:count] = draw_rows(rows.languages, rows.quota, seed, epoch)
@@ -87,7 +87,7 @@ def make_batches(
         indices = np.full(filled, -1)
         indices[:batch_rows] = order(epoch)[at * batch_rows :][:batch_rows]
         indices = indices[process_index * share :][:share]
-        batch = fill_batch(pieces, rows, indices, padding_id)
+        batch = fill_batch(subwords, rows, indices, padding_id)
         return batch, columns(indices)
 
     steps = grain.MapDataset.range(first_step, count_steps(rows, batch_rows, epochs))

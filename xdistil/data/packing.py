@@ -1,4 +1,4 @@
-"""Pieces -> packed rows, and predictions in rows -> labels of words again.
+"""Subwords -> packed rows, and predictions in rows -> labels of words again.
 
 Segments are packed end to end into rows of one length, first-fit: each goes into the first row
 that has room for it.
@@ -17,8 +17,8 @@ import numpy as np
 
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
 from xdistil.data.sampling import share_rows
-from xdistil.data.subwords import Pieces
-from xdistil.data.word_alignment import label_pieces
+from xdistil.data.subwords import Subwords
+from xdistil.data.word_alignment import label_subwords
 from xdistil.errors import InputError
 
 Array = jax.Array | np.ndarray
@@ -38,14 +38,16 @@ class Batch(NamedTuple):
     position: Array  # i32[B,T] 0, 1, ... restarting in every segment
     token_type: Array  # i32[B,T] 0, and 1 in the second text of a pair
     labels: Array  # i32[B,T] class where label_mask is true, elsewhere 0
-    label_mask: Array  # bool[B,T] first piece of a word (tagging) or of a segment (classification)
+    label_mask: (
+        Array  # bool[B,T] first subword of a word (tagging) or of a segment (classification)
+    )
 
 
 @dataclass(frozen=True)
 class Rows:
-    """R rows of T places: which piece went where."""
+    """R rows of T places: which subword went where."""
 
-    piece: np.ndarray  # i32[R,T] index into the arrays of Pieces; -1 is padding
+    subword: np.ndarray  # i32[R,T] index into the arrays of Subwords; -1 is padding
     segment: np.ndarray  # i32[R,T] 1, 2, ... within the row; 0 is padding
     position: np.ndarray  # i32[R,T] 0, 1, ... restarting in every segment; 0 at padding
     # Where languages are drawn by temperature each row holds one, and they lie one behind another:
@@ -53,20 +55,20 @@ class Rows:
     quota: np.ndarray = field(default_factory=_none)  # i64[L] rows of each that an epoch reads
 
 
-def pack(pieces: Pieces, row_length: int, seed: int | None) -> Rows:
+def pack(subwords: Subwords, row_length: int, seed: int | None) -> Rows:
     """Packs all segments into rows; `seed` shuffles them first (None: they keep their order).
 
     Raises:
         InputError: a segment longer than a row.
     """
-    lengths = _check_lengths(pieces, row_length)
+    lengths = _check_lengths(subwords, row_length)
     count = len(lengths)
     order = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
-    return _lay_out(pieces, row_length, order, *_first_fit(lengths[order], row_length))
+    return _lay_out(subwords, row_length, order, *_first_fit(lengths[order], row_length))
 
 
 def pack_languages(
-    pieces: Pieces, row_length: int, seed: int, examples: Sequence[Example], temperature: float
+    subwords: Subwords, row_length: int, seed: int, examples: Sequence[Example], temperature: float
 ) -> Rows:
     """Packs each language into rows of its own, for epochs that draw them by temperature.
 
@@ -77,8 +79,8 @@ def pack_languages(
     """
     names = np.array([example.language for example in examples])
     known, sentences = np.unique(names, return_counts=True)
-    of_segment = np.searchsorted(known, names)[pieces.example]
-    lengths = _check_lengths(pieces, row_length)
+    of_segment = np.searchsorted(known, names)[subwords.example]
+    lengths = _check_lengths(subwords, row_length)
     shuffled = np.random.default_rng(seed).permutation(len(lengths))
     orders, places = [], []
     total = 0
@@ -90,55 +92,55 @@ def pack_languages(
         places.append((row + total, offset, number))
         total += int(counts[language])
     row, offset, number = map(np.concatenate, zip(*places, strict=True))
-    rows = _lay_out(pieces, row_length, np.concatenate(orders), row, offset, number, total)
+    rows = _lay_out(subwords, row_length, np.concatenate(orders), row, offset, number, total)
     quota = share_rows(counts, sentences, temperature, known == UNKNOWN_LANGUAGE)
     return replace(rows, languages=counts, quota=quota)
 
 
-def fill_batch(pieces: Pieces, rows: Rows, indices: np.ndarray, padding_id: int) -> Batch:
+def fill_batch(subwords: Subwords, rows: Rows, indices: np.ndarray, padding_id: int) -> Batch:
     """The rows i64[B] as a batch of NumPy arrays [B,T]; index -1 is an empty row."""
-    piece, filled = gather_indices(rows, indices)
+    subword, filled = gather_indices(rows, indices)
     kept = np.asarray(indices)[:, None] >= 0
 
     def gather(values: np.ndarray, padding: int) -> np.ndarray:
-        return np.where(filled, values[piece], padding).astype(np.int32, copy=False)
+        return np.where(filled, values[subword], padding).astype(np.int32, copy=False)
 
     return Batch(
-        tokens=gather(pieces.tokens, padding_id),
+        tokens=gather(subwords.tokens, padding_id),
         segment=np.where(kept, rows.segment[indices], 0).astype(np.int32, copy=False),
         position=np.where(kept, rows.position[indices], 0).astype(np.int32, copy=False),
-        token_type=gather(pieces.token_type, 0),
-        labels=gather(pieces.labels, 0),
-        label_mask=filled & pieces.label_mask[piece],
+        token_type=gather(subwords.token_type, 0),
+        labels=gather(subwords.labels, 0),
+        label_mask=filled & subwords.label_mask[subword],
     )
 
 
 def collect_predictions(
-    pieces: Pieces, rows: Rows, predicted: np.ndarray, examples: Sequence[Example], task: Task
+    subwords: Subwords, rows: Rows, predicted: np.ndarray, examples: Sequence[Example], task: Task
 ) -> list[tuple[str, ...]]:
     """Classes i32[R,T] predicted in rows -> the labels of each example.
 
-    Tagging: one legal IOB2 tag a word, O for a word without a piece. Classification: one name.
+    Tagging: one legal IOB2 tag a word, O for a word without a subword. Classification: one name.
     """
-    filled = rows.piece >= 0
-    by_piece = np.zeros(len(pieces.tokens), np.int64)
-    by_piece[rows.piece[filled]] = predicted[filled]
-    return label_pieces(pieces, by_piece, examples, task)
+    filled = rows.subword >= 0
+    by_subword = np.zeros(len(subwords.tokens), np.int64)
+    by_subword[rows.subword[filled]] = predicted[filled]
+    return label_subwords(subwords, by_subword, examples, task)
 
 
-def save_packed(folder: str | Path, pieces: Pieces, rows: Rows) -> None:
-    """Writes pieces and rows as .npy files: a temporary folder beside, then renamed."""
+def save_packed(folder: str | Path, subwords: Subwords, rows: Rows) -> None:
+    """Writes subwords and rows as .npy files: a temporary folder beside, then renamed."""
     folder = Path(folder)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    for name, values in {**vars(pieces), **_row_arrays(rows)}.items():
+    for name, values in {**vars(subwords), **_row_arrays(rows)}.items():
         np.save(temporary / f"{name}.npy", values)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)
 
 
-def load_packed(folder: str | Path) -> tuple[Pieces, Rows]:
+def load_packed(folder: str | Path) -> tuple[Subwords, Rows]:
     """Opens what `save_packed` wrote, memory-mapped and read-only.
 
     Raises:
@@ -152,22 +154,22 @@ def load_packed(folder: str | Path) -> tuple[Pieces, Rows]:
         except (OSError, ValueError, EOFError):
             raise InputError(f"{path} is missing or damaged: remove {folder}.") from None
 
-    pieces = Pieces(**{name: load(name) for name in Pieces.__dataclass_fields__})
-    return pieces, Rows(*(load(f"row_{name}") for name in Rows.__dataclass_fields__))
+    subwords = Subwords(**{name: load(name) for name in Subwords.__dataclass_fields__})
+    return subwords, Rows(*(load(f"row_{name}") for name in Rows.__dataclass_fields__))
 
 
-def _check_lengths(pieces: Pieces, row_length: int) -> np.ndarray:
-    lengths = np.diff(pieces.start)
+def _check_lengths(subwords: Subwords, row_length: int) -> np.ndarray:
+    lengths = np.diff(subwords.start)
     if len(lengths) and lengths.max() > row_length:
         raise InputError(
-            f"data.row_length {row_length} is less than a segment of {lengths.max()} pieces: "
+            f"data.row_length {row_length} is less than a segment of {lengths.max()} subwords: "
             "make it at least data.max_length."
         )
     return lengths
 
 
 def _lay_out(
-    pieces: Pieces,
+    subwords: Subwords,
     row_length: int,
     order: np.ndarray,
     row: np.ndarray,
@@ -176,17 +178,17 @@ def _lay_out(
     rows: int,
 ) -> Rows:
     # Segments in an order, each at a row and an offset in it, as the number-th of the row.
-    lengths = np.diff(pieces.start)[order]
+    lengths = np.diff(subwords.start)[order]
     within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     places = np.repeat(row * row_length + offset, lengths) + within
-    piece = np.full(rows * row_length, -1, np.int32)
+    subword = np.full(rows * row_length, -1, np.int32)
     segment = np.zeros(rows * row_length, np.int32)
     position = np.zeros(rows * row_length, np.int32)
-    piece[places] = np.repeat(pieces.start[:-1][order], lengths) + within
+    subword[places] = np.repeat(subwords.start[:-1][order], lengths) + within
     segment[places] = np.repeat(number, lengths)
     position[places] = within
     shape = (rows, row_length)
-    return Rows(piece.reshape(shape), segment.reshape(shape), position.reshape(shape))
+    return Rows(subword.reshape(shape), segment.reshape(shape), position.reshape(shape))
 
 
 def _row_arrays(rows: Rows) -> dict[str, np.ndarray]:
@@ -194,10 +196,11 @@ def _row_arrays(rows: Rows) -> dict[str, np.ndarray]:
 
 
 def gather_indices(rows: Rows, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(i64[B,T] the piece at every place of rows i64[B], 0 at padding; bool[B,T] where one is)."""
-    piece = np.asarray(rows.piece[indices])
-    filled = (piece >= 0) & (np.asarray(indices)[:, None] >= 0)
-    return np.where(filled, piece, 0), filled
+    """(i64[B,T] the subword at every place of rows i64[B], 0 at padding; bool[B,T] where one
+    is)."""
+    subword = np.asarray(rows.subword[indices])
+    filled = (subword >= 0) & (np.asarray(indices)[:, None] >= 0)
+    return np.where(filled, subword, 0), filled
 
 
 def _first_fit(

@@ -21,7 +21,7 @@ class Word:
     start: int
     end: int
     tag: str  # of legal IOB2
-    score: float  # probability of its class; 0 for a word without a piece, which is O
+    score: float  # probability of its class; 0 for a word without a subword, which is O
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Examples -> pieces: flat arrays of vocabulary ids with labels on the first piece of each word.
+"""Examples -> subwords: flat arrays of vocabulary ids with labels on the first subword of each
+word.
 
 Words of a sentence are tokenised one by one, as fast tokenizers do with pre-split text, so each
 distinct word is tokenised once and sentences are put together from the results.
@@ -26,15 +27,15 @@ _log = logging.getLogger("xdistil")
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """Flat arrays over all P pieces of all S segments, in the order of the examples."""
+class Subwords:
+    """Flat arrays over all P subwords of all S segments, in the order of the examples."""
 
     tokens: np.ndarray  # i32[P] vocabulary ids
     token_type: np.ndarray  # i8[P] 0, and 1 in the second text of a pair
     labels: np.ndarray  # i32[P] class index where label_mask is true and gold is known, else 0
-    label_mask: np.ndarray  # bool[P] first piece of a word (tagging) or segment (classification)
+    label_mask: np.ndarray  # bool[P] first subword of a word (tagging) or segment (classification)
     word: np.ndarray  # i32[P] where label_mask is true the word's index in its example, else -1
-    start: np.ndarray  # i64[S+1] segment s is the pieces start[s]:start[s+1]
+    start: np.ndarray  # i64[S+1] segment s is the subwords start[s]:start[s+1]
     example: np.ndarray  # i32[S] index of the example; every example has a segment
 
 
@@ -44,36 +45,37 @@ class LanguageCount:
 
     sentences: int
     words: int  # those that tags stand for; in classification those of the tokenizer
-    pieces: int  # with the special ones
-    unknown: float  # share of words that hold the piece for unknown text
+    subwords: int  # with the special ones
+    unknown: float  # share of words that hold the subword for unknown text
 
 
-def cut_pieces(
+def tokenize(
     examples: Sequence[Example], task: Task, tokenizer: Tokenizer, max_length: int
-) -> Pieces:
-    """Tokenises examples as `cut_and_count` does; how many texts lost pieces is logged."""
-    pieces, cut = cut_and_count(examples, task, tokenizer, max_length)
+) -> Subwords:
+    """Tokenises examples as `cut_and_count` does; how many texts lost subwords is logged."""
+    subwords, cut = cut_and_count(examples, task, tokenizer, max_length)
     if cut:
         _log.info(tell_cut(cut, len(examples), max_length))
-    return pieces
+    return subwords
 
 
 def tell_cut(cut: int, texts: int, max_length: int) -> str:
-    """What is said where `cut` of so many texts lost pieces."""
-    return f"{cut} of {texts} texts are longer than {max_length} pieces and lose their ends"
+    """What is said where `cut` of so many texts lost subwords."""
+    return f"{cut} of {texts} texts are longer than {max_length} subwords and lose their ends"
 
 
 def cut_and_count(
     examples: Sequence[Example], task: Task, tokenizer: Tokenizer, max_length: int
-) -> tuple[Pieces, int]:
-    """Segments of at most `max_length` pieces, special ones included; how many texts lost pieces.
+) -> tuple[Subwords, int]:
+    """Segments of at most `max_length` subwords, special ones included; how many texts lost
+    subwords.
 
     A long sentence is cut into windows at word borders, without overlap; a word longer than a
-    window keeps its first pieces. Long texts of a classification lose pieces at their ends, the
+    window keeps its first subwords. Long texts of a classification lose subwords at their ends, the
     longer of two first.
 
     Raises:
-        InputError: no room beside the special pieces, or a label the task does not have.
+        InputError: no room beside the special subwords, or a label the task does not have.
     """
     pair = task.kind == "classification" and bool(examples) and len(examples[0].inputs) == 2
     template = read_template(tokenizer, pair)
@@ -81,7 +83,7 @@ def cut_and_count(
     if room < 1 + pair:
         raise InputError(
             f"data.max_length {max_length} leaves no room beside the {template.count} special "
-            f"pieces of the tokenizer of {tokenizer.source!r}: make it larger."
+            f"subwords of the tokenizer of {tokenizer.source!r}: make it larger."
         )
     with tell_damage(tokenizer.source):
         if task.kind == "tagging":
@@ -89,23 +91,25 @@ def cut_and_count(
         return _cut_texts(examples, task, tokenizer, template, room)
 
 
-def count_pieces(
-    examples: Sequence[Example], task: Task, pieces: Pieces, tokenizer: Tokenizer
+def count_subwords(
+    examples: Sequence[Example], task: Task, subwords: Subwords, tokenizer: Tokenizer
 ) -> dict[str, LanguageCount]:
     """Counts per language, in the order of their names.
 
     A word of a classification text is what the tokenizer splits it into before it looks for
-    pieces, so that texts written without spaces are counted in words too.
+    subwords, so that texts written without spaces are counted in words too.
     """
     if task.kind == "tagging":
         words = np.array([len(example.inputs) for example in examples], np.int64)
-        ordinal = np.cumsum(pieces.label_mask)  # of the word a piece belongs to, over all examples
-        holding = np.unique(ordinal[pieces.tokens == tokenizer.unk])
-        owner = np.repeat(pieces.example, np.diff(pieces.start))[pieces.label_mask]
+        ordinal = np.cumsum(
+            subwords.label_mask
+        )  # of the word a subword belongs to, over all examples
+        holding = np.unique(ordinal[subwords.tokens == tokenizer.unk])
+        owner = np.repeat(subwords.example, np.diff(subwords.start))[subwords.label_mask]
         unknown = np.bincount(owner[holding - 1], minlength=len(examples))
     else:
         words, unknown = _count_unknown(tokenizer, examples)
-    lengths = np.bincount(pieces.example, np.diff(pieces.start), len(examples))
+    lengths = np.bincount(subwords.example, np.diff(subwords.start), len(examples))
     members: dict[str, list[int]] = {}
     for i, example in enumerate(examples):
         members.setdefault(example.language, []).append(i)
@@ -122,7 +126,7 @@ def count_pieces(
 def _count_unknown(
     tokenizer: Tokenizer, examples: Sequence[Example]
 ) -> tuple[np.ndarray, np.ndarray]:
-    # Words of each example, and those of them that hold the unknown piece: i64[examples] each.
+    # Words of each example, and those of them that hold the unknown subword: i64[examples] each.
     found = [[word for text in example.inputs for word in text.split()] for example in examples]
     number: dict[str, int] = {}
     numbers = [number.setdefault(word, len(number)) for words in found for word in words]
@@ -134,24 +138,24 @@ def _count_unknown(
             own = encoding.word_ids
             pairs = zip(encoding.ids, own, strict=True)
             words.append(len(set(own)))
-            unknown.append(len({word for piece, word in pairs if piece == tokenizer.unk}))
+            unknown.append(len({word for subword, word in pairs if subword == tokenizer.unk}))
     ends = _offsets(np.array([len(words) for words in found], np.int64))
     totals = (_offsets(np.array(values, np.int64)[numbers])[ends] for values in (words, unknown))
     of_words, of_unknown = (np.diff(values) for values in totals)
     return of_words, of_unknown
 
 
-def pieces_fingerprint(pieces: Pieces) -> str:
+def subwords_fingerprint(subwords: Subwords) -> str:
     """SHA-256 of the content, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
-    for name, values in vars(pieces).items():
+    for name, values in vars(subwords).items():
         digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
         digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()
 
 
 def _encode(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
-    # Ragged ids without special pieces: (i32[N], start i64[texts+1]).
+    # Ragged ids without special subwords: (i32[N], start i64[texts+1]).
     texts = list(texts)
     parts: list[np.ndarray] = []
     lengths: list[int] = []
@@ -168,7 +172,7 @@ def _encode(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[np.ndarray, np.
 def _encode_words(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     # Ragged ids of each word alone: (i32[N], start i64[words+1]). Many go into one call, which
     # tells them apart again: to hand back an answer takes longer than to cut a word. The faster
-    # encode_batch_fast does not say which word a piece is of.
+    # encode_batch_fast does not say which word a subword is of.
     ids = [np.zeros(0, np.int32)]
     lengths = np.zeros(len(words), np.int64)
     for begin in range(0, len(words), _ENCODE_BATCH):
@@ -200,9 +204,9 @@ def _assemble(
     texts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
     fallback: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    # Segments of special pieces and texts, each text as (ids, first[S], length[S]).
+    # Segments of special subwords and texts, each text as (ids, first[S], length[S]).
     # Returns tokens i32[P], token_type i8[P], start i64[S+1].
-    if not template.count:  # a segment is never empty: it has at least the fallback piece
+    if not template.count:  # a segment is never empty: it has at least the fallback subword
         ids, first, length = texts[0]
         empty = np.sum([text[2] for text in texts], axis=0) == 0
         texts = [
@@ -246,48 +250,48 @@ def _label_indices(examples: Sequence[Example], task: Task) -> list[int]:
 
 def _cut_sentences(
     examples: Sequence[Example], task: Task, tokenizer: Tokenizer, template: Template, room: int
-) -> Pieces:
+) -> Subwords:
     number: dict[str, int] = {}
     words = np.array(
         [number.setdefault(word, len(number)) for e in examples for word in e.inputs], np.int64
     )
     ids, ids_start = _encode_words(tokenizer, list(number))
-    length = np.minimum(np.diff(ids_start)[words], room)  # pieces of each word
+    length = np.minimum(np.diff(ids_start)[words], room)  # subwords of each word
     first_word = _offsets(np.array([len(e.inputs) for e in examples], np.int64))
-    piece_start = _offsets(length)
+    subword_start = _offsets(length)
 
-    window_first, window_example = _cut_windows(first_word, piece_start, room)
+    window_first, window_example = _cut_windows(first_word, subword_start, room)
     window_end = np.append(window_first[1:], first_word[-1])
     body = ids[_ranges(ids_start[words], length)]
-    body_length = piece_start[window_end] - piece_start[window_first]
+    body_length = subword_start[window_end] - subword_start[window_first]
     tokens, token_type, start = _assemble(
-        template, [(body, piece_start[window_first], body_length)], tokenizer.unk or tokenizer.pad
+        template, [(body, subword_start[window_first], body_length)], tokenizer.unk or tokenizer.pad
     )
 
-    # Where the first piece of each word went, for words that have one.
+    # Where the first subword of each word went, for words that have one.
     words_in_window = window_end - window_first
-    shift = start[:-1] + len(template.special[0]) - piece_start[window_first]
+    shift = start[:-1] + len(template.special[0]) - subword_start[window_first]
     spoken = length > 0
-    places = (piece_start[:-1] + np.repeat(shift, words_in_window))[spoken]
+    places = (subword_start[:-1] + np.repeat(shift, words_in_window))[spoken]
     in_example = np.arange(len(words)) - np.repeat(first_word[:-1], np.diff(first_word))
     labels = np.zeros(len(tokens), np.int32)
     labels[places] = np.array(_label_indices(examples, task), np.int32)[spoken]
     word = np.full(len(tokens), -1, np.int32)
     word[places] = in_example[spoken]
-    return Pieces(tokens, token_type, labels, word >= 0, word, start, window_example)
+    return Subwords(tokens, token_type, labels, word >= 0, word, start, window_example)
 
 
 def _cut_windows(
-    first_word: np.ndarray, piece_start: np.ndarray, room: int
+    first_word: np.ndarray, subword_start: np.ndarray, room: int
 ) -> tuple[np.ndarray, np.ndarray]:
     # The first word of each window and its example: as many whole words as there is room for.
-    total = piece_start[first_word[1:]] - piece_start[first_word[:-1]]
+    total = subword_start[first_word[1:]] - subword_start[first_word[:-1]]
     firsts, owners = [first_word[:-1]], [np.arange(len(total), dtype=np.int32)]
     for example in np.flatnonzero(total > room):
         at, end = first_word[example], first_word[example + 1]
         further = []
-        while piece_start[end] - piece_start[at] > room:
-            at = np.searchsorted(piece_start, piece_start[at] + room, side="right") - 1
+        while subword_start[end] - subword_start[at] > room:
+            at = np.searchsorted(subword_start, subword_start[at] + room, side="right") - 1
             further.append(at)
         firsts.append(np.array(further, np.int64))
         owners.append(np.full(len(further), example, np.int32))
@@ -298,7 +302,7 @@ def _cut_windows(
 
 def _cut_texts(
     examples: Sequence[Example], task: Task, tokenizer: Tokenizer, template: Template, room: int
-) -> tuple[Pieces, int]:
+) -> tuple[Subwords, int]:
     columns = range(len(template.text_type))
     encoded = [_encode(tokenizer, (e.inputs[i] for e in examples)) for i in columns]
     lengths = [np.diff(start) for _, start in encoded]
@@ -311,12 +315,12 @@ def _cut_texts(
     word = np.full(len(tokens), -1, np.int32)
     word[start[:-1]] = 0
     owner = np.arange(len(examples), dtype=np.int32)
-    return Pieces(tokens, token_type, labels, word >= 0, word, start, owner), cut
+    return Subwords(tokens, token_type, labels, word >= 0, word, start, owner), cut
 
 
 def _truncate(lengths: list[np.ndarray], room: int) -> list[np.ndarray]:
     # Longest first: the shorter of two texts is cut only where it exceeds half of the room, and
-    # the odd piece goes to the longer, or to the second of equals.
+    # the odd subword goes to the longer, or to the second of equals.
     if len(lengths) == 1:
         return [np.minimum(lengths[0], room)]
     first, second = lengths

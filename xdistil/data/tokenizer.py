@@ -31,17 +31,17 @@ class Tokenizer:
     # transformers' object around the backend, which knows how to save; None: opened without it
     wrapper: Any
     source: str  # folder or hub id it came from
-    cls: int | None  # ids of the special pieces, None where the tokenizer has none
+    cls: int | None  # ids of the special subwords, None where the tokenizer has none
     sep: int | None
-    pad: int  # 0 where the tokenizer has no padding piece
+    pad: int  # 0 where the tokenizer has no padding subword
     unk: int | None
     vocabulary_size: int  # ids lie in 0..vocabulary_size-1
-    typed: bool  # whether models behind it are given the types of its pieces
+    typed: bool  # whether models behind it are given the types of its subwords
 
 
 @dataclass(frozen=True)
 class Template:
-    """The special pieces around one text or two: before the first, (between,) after the last."""
+    """The special subwords around one text or two: before the first, (between,) after the last."""
 
     special: tuple[np.ndarray, ...]  # i32, possibly empty
     special_type: tuple[np.ndarray, ...]  # i8
@@ -49,14 +49,14 @@ class Template:
 
     @property
     def count(self) -> int:
-        """Special pieces in all."""
+        """Special subwords in all."""
         return sum(map(len, self.special))
 
 
 def load_tokenizer(name: str, revision: str = "main", words: bool = False) -> Tokenizer:
     """Opens the fast tokenizer of an HF folder or hub id.
 
-    With `words`, what it will cut is words, not texts: byte-level pieces (RoBERTa's, GPT-2's) and
+    With `words`, what it will cut is words, not texts: byte-level subwords (RoBERTa's, GPT-2's) and
     those of Gemma (mmBERT's) differ behind a space, so that one is put before every word, as
     `add_prefix_space=True` of HF does for the former.
 
@@ -117,7 +117,7 @@ def open_tokenizer(folder: Path, words: bool = False) -> Tokenizer:
             sep=ids["sep"],
             pad=ids["pad"] or 0,
             unk=ids["unk"],
-            vocabulary_size=_count_pieces(backend),
+            vocabulary_size=_count_subwords(backend),
             typed=_TYPES in settings.get("model_input_names", [_TYPES]),
         )
         return _check(tokenizer, tokens.values())
@@ -131,7 +131,7 @@ def make_tokenizer(
 ) -> Tokenizer:
     """A tokenizer around a backend of one's own.
 
-    `special` gives the special pieces by role, such as {"unk_token": "[UNK]", "pad_token": ...};
+    `special` gives the special subwords by role, such as {"unk_token": "[UNK]", "pad_token": ...};
     `inputs` what models are given of its answer; `settings` what else transformers' tokenizers
     are told, such as model_max_length.
     """
@@ -162,7 +162,7 @@ def read_template(tokenizer: Tokenizer, pair: bool) -> Template:
     """What a tokenizer puts around a text, or around two.
 
     Raises:
-        InputError: it does not give each text once, in its pieces.
+        InputError: it does not give each text once, in its subwords.
     """
 
     def candidates() -> Iterator[str]:
@@ -176,14 +176,14 @@ def read_template(tokenizer: Tokenizer, pair: bool) -> Template:
     if not tokenizer.typed:
         types = np.zeros_like(types)  # models behind such a tokenizer never see its types
     is_text = np.array(encoding.special_tokens_mask) == 0
-    # Runs of text pieces, each as [first, end): what lies around them is special.
+    # Runs of text subwords, each as [first, end): what lies around them is special.
     edges = np.flatnonzero(np.diff(np.concatenate([[False], is_text, [False]]).astype(np.int8)))
     if pair and len(edges) == 2:  # nothing between the texts
         middle = edges.sum() // 2
         edges = np.array([edges[0], middle, middle, edges[1]])
     if len(edges) != 2 + 2 * pair:
         raise InputError(
-            f"The tokenizer of {tokenizer.source!r} does not give each text once, in its pieces: "
+            f"The tokenizer of {tokenizer.source!r} does not give each text once, in its subwords: "
             "correct its normalizer and its post_processor."
         )
     borders = [0, *edges.tolist(), len(ids)]
@@ -213,7 +213,7 @@ def tell_damage(source: str) -> Iterator[None]:
 
 
 def _read_special(settings: dict[str, Any], name: str) -> Any:
-    # A piece stands there as a text, or as an object that says how it is found in texts.
+    # A subword stands there as a text, or as an object that says how it is found in texts.
     value = settings.get(name)
     return value.get("content") if isinstance(value, dict) else value
 
@@ -257,7 +257,7 @@ def _surround_texts(wrapper: "PreTrainedTokenizerBase") -> None:
         backend.post_processor = processors.TemplateProcessing(
             single=f"{begin} $A {end}",
             pair=f"{begin} $A {end} $B:1 {end}:1",
-            special_tokens=[(piece, backend.token_to_id(piece)) for piece in (begin, end)],
+            special_tokens=[(subword, backend.token_to_id(subword)) for subword in (begin, end)],
         )
 
 
@@ -285,13 +285,13 @@ def _check(tokenizer: Tokenizer, special: Iterable[Any]) -> Tokenizer:
     # A tokenizer from a file: it knows some text, and has an answer to any.
     backend, source = tokenizer.backend, tokenizer.source
     if not set(backend.get_vocab()) - set(special):
-        raise InputError(f"{source!r} has no tokenizer: no piece but special ones.")
+        raise InputError(f"{source!r} has no tokenizer: no subword but special ones.")
     backend.encode(_UNKNOWN)
     for pair in (False, True):
         for ids in read_template(tokenizer, pair).special:
             if len(ids) and ids.max() >= tokenizer.vocabulary_size:
                 raise InputError(
-                    f"The tokenizer of {source!r} puts piece {ids.max()} around texts, which is "
+                    f"The tokenizer of {source!r} puts subword {ids.max()} around texts, which is "
                     f"not among its {tokenizer.vocabulary_size}: correct its post_processor."
                 )
     return tokenizer
@@ -308,10 +308,10 @@ def _wrap(wrapper: "PreTrainedTokenizerBase", source: str) -> Tokenizer:
         sep=wrapper.sep_token_id,
         pad=wrapper.pad_token_id or 0,
         unk=wrapper.unk_token_id,
-        vocabulary_size=_count_pieces(backend),
+        vocabulary_size=_count_subwords(backend),
         typed=_TYPES in wrapper.model_input_names,
     )
 
 
-def _count_pieces(backend: tokenizers.Tokenizer) -> int:
+def _count_subwords(backend: tokenizers.Tokenizer) -> int:
     return max(backend.get_vocab(with_added_tokens=True).values()) + 1

@@ -1,5 +1,5 @@
 """A WordPiece tokenizer trained on the texts at hand: of a teacher that starts from nothing, or of
-a student with pieces of its own."""
+a student with subwords of its own."""
 
 import json
 import os
@@ -25,7 +25,7 @@ PREFIX = "##"
 def train_wordpiece(
     examples: list[Example], size: int, folder: Path, field: str = "teacher.vocabulary_size"
 ) -> None:
-    """Train at most `size` pieces and write a folder that AutoTokenizer opens.
+    """Train at most `size` subwords and write a folder that AutoTokenizer opens.
 
     Letters keep their case and accents; CJK characters stand alone. The files depend on the texts
     and the size alone. Raises InputError, naming the config's `field`, when `size` has no room for

@@ -1,17 +1,19 @@
-"""Fewer pieces: which ones a vocabulary keeps, and the tokenizer that is left.
+"""Fewer subwords: which ones a vocabulary keeps, and the tokenizer that is left.
 
-A text whose pieces are all kept is cut as before, into the same pieces:
+A text whose subwords are all kept is cut as before, into the same subwords:
 
-- WordPiece takes the longest piece that fits, and the longest is still there. A word stays unknown
-  for the character that made it so, as long as the characters of all pieces are pieces themselves,
-  which trainers see to.
-- Unigram takes the way through a text with the best sum of scores. Fewer pieces leave fewer ways,
+- WordPiece takes the longest subword that fits, and the longest is still there. A word stays
+unknown
+  for the character that made it so, as long as the characters of all subwords are subwords
+  themselves, which trainers see to.
+- Unigram takes the way through a text with the best sum of scores. Fewer subwords leave fewer ways,
   none of them new, so that the best is still the best. What an unknown character costs hangs on the
-  lowest score of all: a piece that has it stays.
-- BPE joins neighbours in the order of its merges. Inside of a piece it joins the same ones whatever
+  lowest score of all: a subword that has it stays.
+- BPE joins neighbours in the order of its merges. Inside of a subword it joins the same ones
+whatever
   stands around it, so that these merges and what they build on the way stay with it.
 
-Other texts fall back to shorter pieces, down to characters or bytes.
+Other texts fall back to shorter subwords, down to characters or bytes.
 """
 
 import copy
@@ -26,38 +28,39 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from xdistil.data.subwords import Pieces
+from xdistil.data.subwords import Subwords
 from xdistil.data.tokenizer import Tokenizer, make_tokenizer
 from xdistil.errors import InputError, show
 
-_BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # what stands for a byte of a character that is no piece
-# What transformers' object around a tokenizer knows beside its special pieces.
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # what stands for a byte of a character that is no subword
+# What transformers' object around a tokenizer knows beside its special subwords.
 _SETTINGS = ("model_max_length", "padding_side", "truncation_side", "clean_up_tokenization_spaces")
 
 
 @dataclass(frozen=True)
 class _Vocabulary:
-    # What a tokenizer.json says of its pieces.
+    # What a tokenizer.json says of its subwords.
     spec: dict[str, Any]
     ids: dict[str, int]  # of the model; added tokens may stand behind
-    special: frozenset[int]  # added tokens, the piece for unknown text, those around texts
+    special: frozenset[int]  # added tokens, the subword for unknown text, those around texts
     characters: frozenset[int]  # every character alone, and what stands for a byte
 
 
-def count_tokens(parts: Iterable[Pieces], tokenizer: Tokenizer) -> np.ndarray:
-    """How often each id of the tokenizer occurs in its pieces: i64[vocabulary_size]."""
+def count_tokens(parts: Iterable[Subwords], tokenizer: Tokenizer) -> np.ndarray:
+    """How often each id of the tokenizer occurs in its subwords: i64[vocabulary_size]."""
     counts = np.zeros(tokenizer.vocabulary_size, np.int64)
     for part in parts:
         counts += np.bincount(part.tokens, minlength=len(counts))
     return counts
 
 
-def renumber(pieces: Pieces, kept: np.ndarray) -> Pieces:
-    """The same pieces, each by its place among `kept` i32[v], ascending ids that hold them all."""
-    return replace(pieces, tokens=np.searchsorted(kept, pieces.tokens).astype(np.int32))
+def renumber(subwords: Subwords, kept: np.ndarray) -> Subwords:
+    """The same subwords, each by its place among `kept` i32[v], ascending ids that hold them
+    all."""
+    return replace(subwords, tokens=np.searchsorted(kept, subwords.tokens).astype(np.int32))
 
 
-def choose_pieces(
+def choose_subwords(
     tokenizer: Tokenizer,
     counts: np.ndarray,
     least_count: int = 1,
@@ -67,21 +70,22 @@ def choose_pieces(
 ) -> np.ndarray:
     """The ids that a trimmed vocabulary keeps, the place of each being its new id: i32[v].
 
-    Always kept are special pieces and single characters (WordPiece: at the start and within a
-    word; byte-level BPE: the symbols of the 256 bytes). Special pieces keep their ids if these are
-    below v; the others follow in their old order.
+    Always kept are special subwords and single characters (WordPiece: at the start and within a
+    word; byte-level BPE: the symbols of the 256 bytes). Special subwords keep their ids if these
+    are below v; the others follow in their old order.
 
     Args:
-        counts: i64[vocabulary_size] how often each piece occurs.
-        least_count: pieces that occur less often are not kept.
-        limit: how many pieces are kept at most, the most frequent ones; 0: any number. A piece of
+        counts: i64[vocabulary_size] how often each subword occurs.
+        least_count: subwords that occur less often are not kept.
+        limit: how many subwords are kept at most, the most frequent ones; 0: any number. A subword
+        of
             BPE for which there is no room with all that it is built of gives way to the next.
-        also: ids that are kept as special pieces are.
+        also: ids that are kept as special subwords are.
         field: the name of the limit in an error.
 
     Raises:
         InputError: a tokenizer of another kind than WordPiece, Unigram and BPE, one without its
-            unknown piece, an id of `also` that is none of a piece, or a limit below what always
+            unknown subword, an id of `also` that is none of a subword, or a limit below what always
             stays.
     """
     vocabulary = _read_vocabulary(tokenizer)
@@ -89,8 +93,8 @@ def choose_pieces(
     for id in also:
         if id not in known:
             raise InputError(
-                f"The model of {tokenizer.source!r} names {id} as the id of a special piece, which "
-                "is none of its tokenizer: correct its config.json."
+                f"The model of {tokenizer.source!r} names {id} as the id of a special subword, "
+                "which is none of its tokenizer: correct its config.json."
             )
     special = vocabulary.special | set(also)
     find_needed = _find_needed(vocabulary)
@@ -99,8 +103,9 @@ def choose_pieces(
         kept |= find_needed(id)
     if limit and limit < len(kept):
         raise InputError(
-            f"{field} is {limit}, but {len(kept)} pieces of the tokenizer of {tokenizer.source!r} "
-            f"always stay, the special ones and single characters: make it {len(kept)} or more."
+            f"{field} is {limit}, but {len(kept)} subwords of the tokenizer of "
+            f"{tokenizer.source!r} always stay, the special ones and single characters: "
+            f"make it {len(kept)} or more."
         )
     for id in np.argsort(-counts, kind="stable").tolist():
         if counts[id] < max(1, least_count) or len(kept) == limit:
@@ -113,7 +118,7 @@ def choose_pieces(
 
 
 def trim_tokenizer(tokenizer: Tokenizer, kept: np.ndarray) -> Tokenizer:
-    """The same tokenizer with the pieces `kept` i32[v] alone, numbered 0 to v-1 in that order.
+    """The same tokenizer with the subwords `kept` i32[v] alone, numbered 0 to v-1 in that order.
 
     Raises:
         InputError: ids under which the library does not open its added tokens again.
@@ -127,15 +132,17 @@ def trim_tokenizer(tokenizer: Tokenizer, kept: np.ndarray) -> Tokenizer:
     _renumber_around(spec["post_processor"], new)
     backend = tokenizers.Tokenizer.from_str(json.dumps(spec))
     before = tokenizer.backend.get_vocab(with_added_tokens=True)
-    expected = {piece: new[id] for piece, id in before.items() if id in new}
+    expected = {subword: new[id] for subword, id in before.items() if id in new}
     if backend.get_vocab(with_added_tokens=True) != expected:
         raise InputError(
             f"The tokenizer of {tokenizer.source!r} numbers its added tokens in a way that cannot "
-            "be kept when pieces are dropped: give them the ids behind its other pieces."
+            "be kept when subwords are dropped: give them the ids behind its other subwords."
         )
     wrapper = tokenizer.wrapper
     special = {
-        role: piece for role, piece in wrapper.special_tokens_map.items() if isinstance(piece, str)
+        role: subword
+        for role, subword in wrapper.special_tokens_map.items()
+        if isinstance(subword, str)
     }
     settings = {name: getattr(wrapper, name) for name in _SETTINGS if hasattr(wrapper, name)}
     trimmed = make_tokenizer(backend, special, wrapper.model_input_names, **settings)
@@ -147,7 +154,7 @@ def _read_vocabulary(tokenizer: Tokenizer) -> _Vocabulary:
     model = spec["model"]
     kind = model["type"]
     if kind == "Unigram":
-        ids = {piece: id for id, (piece, _) in enumerate(model["vocab"])}
+        ids = {subword: id for id, (subword, _) in enumerate(model["vocab"])}
         unknown = model["unk_id"]
     elif kind in ("WordPiece", "BPE"):
         ids, unknown = model["vocab"], model["vocab"].get(model["unk_token"])
@@ -165,15 +172,15 @@ def _read_vocabulary(tokenizer: Tokenizer) -> _Vocabulary:
         )
     if unknown is None and kind != "BPE":  # a BPE of bytes needs none
         raise InputError(
-            f"The tokenizer of {tokenizer.source!r} has no piece for unknown text: name one in its "
-            "tokenizer.json that is in its vocabulary."
+            f"The tokenizer of {tokenizer.source!r} has no subword for unknown text: name one "
+            "in its tokenizer.json that is in its vocabulary."
         )
     special = {token["id"] for token in spec["added_tokens"]} | _list_around(spec["post_processor"])
     special |= set(tokenizer.wrapper.all_special_ids)
     prefix = model["continuing_subword_prefix"] if kind == "WordPiece" else ""
-    characters = {id for piece, id in ids.items() if len(piece.removeprefix(prefix)) == 1}
+    characters = {id for subword, id in ids.items() if len(subword.removeprefix(prefix)) == 1}
     if model.get("byte_fallback"):
-        characters |= {id for piece, id in ids.items() if _BYTE.fullmatch(piece)}
+        characters |= {id for subword, id in ids.items() if _BYTE.fullmatch(subword)}
     if kind == "Unigram":
         characters.add(min(range(len(ids)), key=lambda id: model["vocab"][id][1]))
     return _Vocabulary(
@@ -185,30 +192,30 @@ def _read_vocabulary(tokenizer: Tokenizer) -> _Vocabulary:
 
 
 def _find_needed(vocabulary: _Vocabulary) -> Callable[[int], set[int]]:
-    # A function from a piece to the pieces that it cannot be without, itself among them.
+    # A function from a subword to the subwords that it cannot be without, itself among them.
     model, ids = vocabulary.spec["model"], vocabulary.ids
     if model["type"] != "BPE":
         return lambda id: {id}
     ranks = {(first, second): rank for rank, (first, second) in enumerate(model["merges"])}
-    pieces = {id: piece for piece, id in ids.items()}
+    subwords = {id: subword for subword, id in ids.items()}
 
     def find(id: int) -> set[int]:
-        if id not in pieces:  # an added token
+        if id not in subwords:  # an added token
             return {id}
-        built = _build(pieces[id], ranks, ids)
-        return {id, *(ids[piece] for piece in built)} if pieces[id] in built else {id}
+        built = _build(subwords[id], ranks, ids)
+        return {id, *(ids[subword] for subword in built)} if subwords[id] in built else {id}
 
     return find
 
 
-def _build(piece: str, ranks: dict[tuple[str, str], int], ids: dict[str, int]) -> list[str]:
-    # What the merges build of a piece's characters, in that order; the piece itself at the end,
+def _build(subword: str, ranks: dict[tuple[str, str], int], ids: dict[str, int]) -> list[str]:
+    # What the merges build of a subword's characters, in that order; the subword itself at the end,
     # unless no way leads to it: then it stands only for itself, as added tokens do.
     parts: list[str] = []
-    for character in piece:
+    for character in subword:
         in_bytes = [f"<0x{byte:02X}>" for byte in character.encode("utf-8", "surrogatepass")]
         parts += [character] if character in ids else in_bytes
-    built = [piece] if parts == [piece] else []
+    built = [subword] if parts == [subword] else []
     while len(parts) > 1:
         rank, at = min((ranks.get(pair, math.inf), i) for i, pair in enumerate(pairwise(parts)))
         if rank == math.inf:
@@ -219,8 +226,8 @@ def _build(piece: str, ranks: dict[tuple[str, str], int], ids: dict[str, int]) -
 
 
 def _arrange(kept: set[int], special: frozenset[int] | set[int], own: set[int]) -> np.ndarray:
-    # Special ids stay where there is room, and added tokens behind the model's own pieces, for the
-    # library numbers them so.
+    # Special ids stay where there is room, and added tokens behind the model's own subwords, for
+    # the library numbers them so.
     inside, behind = sorted(kept & own), sorted(kept - own)
     pinned = {id for id in inside if id in special and id < len(inside)}
     others = (id for id in inside if id not in pinned)
@@ -234,7 +241,7 @@ def _trim_model(model: dict[str, Any], new: dict[int, int]) -> None:
         model["vocab"] = [entry for _, entry in kept]
         model["unk_id"] = new[model["unk_id"]]
         return
-    vocab = {piece: new[id] for piece, id in model["vocab"].items() if id in new}
+    vocab = {subword: new[id] for subword, id in model["vocab"].items() if id in new}
     model["vocab"] = dict(sorted(vocab.items(), key=lambda item: item[1]))
     if model["type"] == "BPE":
         model["merges"] = [
@@ -264,5 +271,5 @@ def _renumber_around(processor: dict[str, Any] | None, new: dict[int, int]) -> N
             token["ids"] = [new[id] for id in token["ids"]]
         for name in ("cls", "sep"):
             if name in processor:
-                piece, id = processor[name]
-                processor[name] = [piece, new[id]]
+                subword, id = processor[name]
+                processor[name] = [subword, new[id]]

@@ -1,8 +1,8 @@
 """Values that belong to words, found in the rows of any tokenizer.
 
-Two tokenizers cut a text into different pieces and windows, but its words are the same. A value
+Two tokenizers cut a text into different subwords and windows, but its words are the same. A value
 belongs to a word of a sentence (tagging) or to a whole example (classification), and stands in the
-rows where labels stand: on the first piece of the word, or of the segment.
+rows where labels stand: on the first subword of the word, or of the segment.
 """
 
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ from xdistil.data.examples import Example, Task
 from xdistil.data.tag_schemes import make_legal
 
 if TYPE_CHECKING:  # a program that writes signals should not wait for tokenizers
-    from xdistil.data.subwords import Pieces
+    from xdistil.data.subwords import Subwords
 
 
 @dataclass(frozen=True)
-class Words:
-    """The words of examples one after another, and which of them each piece carries."""
+class WordAlignment:
+    """The words of examples one after another, and which of them each subword carries."""
 
-    number: np.ndarray  # i32[P] of the word whose label stands at the piece; -1: none does
-    count: int  # of all words, those without a piece too
+    number: np.ndarray  # i32[P] of the word whose label stands at the subword; -1: none does
+    count: int  # of all words, those without a subword too
 
     @property
     def spoken(self) -> np.ndarray:
-        """bool[count] whether a word has a piece."""
+        """bool[count] whether a word has a subword."""
         found = np.zeros(self.count, bool)
         found[self.number[self.number >= 0]] = True
         return found
@@ -39,13 +39,13 @@ def count_words(examples: Sequence[Example], task: Task) -> np.ndarray:
     return np.array([len(e.inputs) if is_tagging else 1 for e in examples], np.int64)
 
 
-def find_words(pieces: "Pieces", examples: Sequence[Example], task: Task) -> Words:
-    """Which word each of the examples' pieces carries."""
+def align_words(subwords: "Subwords", examples: Sequence[Example], task: Task) -> WordAlignment:
+    """Which word each of the examples' subwords carries."""
     sizes = count_words(examples, task)
     first = np.cumsum(sizes) - sizes
-    owner = np.repeat(pieces.example, np.diff(pieces.start))
-    number = np.where(pieces.label_mask, first[owner] + pieces.word, -1)
-    return Words(number.astype(np.int32), int(sizes.sum()))
+    owner = np.repeat(subwords.example, np.diff(subwords.start))
+    number = np.where(subwords.label_mask, first[owner] + subwords.word, -1)
+    return WordAlignment(number.astype(np.int32), int(sizes.sum()))
 
 
 def name_classes(
@@ -65,12 +65,12 @@ def name_classes(
     return [make_legal(tags) for tags in labels] if task.kind == "tagging" else labels
 
 
-def label_pieces(
-    pieces: "Pieces", classes: np.ndarray, examples: Sequence[Example], task: Task
+def label_subwords(
+    subwords: "Subwords", classes: np.ndarray, examples: Sequence[Example], task: Task
 ) -> list[tuple[str, ...]]:
     """Classes i64[P], those that stand where labels do, -> labels of each example, as
     `name_classes` has them."""
-    words = find_words(pieces, examples, task)
+    words = align_words(subwords, examples, task)
     by_word = np.full(words.count, -1)
-    by_word[words.number[pieces.label_mask]] = classes[pieces.label_mask]
+    by_word[words.number[subwords.label_mask]] = classes[subwords.label_mask]
     return name_classes(by_word, examples, task)

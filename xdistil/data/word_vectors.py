@@ -1,9 +1,9 @@
-"""Text vectors of words (fastText's .vec, GloVe, MUSE) -> vectors of a tokenizer's pieces.
+"""Text vectors of words (fastText's .vec, GloVe, MUSE) -> vectors of a tokenizer's subwords.
 
 A line holds a word and its numbers, separated by single spaces; the first line may say how many
 words and numbers there are. The tokenizer is asked about every word: one that it leaves whole
-lends its vector to that piece, the first of several that share a piece (files go by frequency).
-Words that it cuts, and pieces that are no word, go without.
+lends its vector to that subword, the first of several that share a subword (files go by frequency).
+Words that it cuts, and subwords that are no word, go without.
 """
 
 import gzip
@@ -29,15 +29,15 @@ log = logging.getLogger("xdistil")
 
 @dataclass(frozen=True)
 class WordVectors:
-    """The pieces that are words of a file, with their vectors of width E."""
+    """The subwords that are words of a file, with their vectors of width E."""
 
-    pieces: np.ndarray  # i32[N] ids, ascending
+    subwords: np.ndarray  # i32[N] ids, ascending
     values: np.ndarray  # f32[N,E]
     words: int  # that the file holds
 
 
 def read_vectors(path: Path, width: int, tokenizer: Tokenizer) -> WordVectors:
-    """Reads a file of text vectors, plain or .gz, for the pieces of a tokenizer.
+    """Reads a file of text vectors, plain or .gz, for the subwords of a tokenizer.
 
     Bytes of a word that are not UTF-8 are replaced, so that such a word matches nothing.
 
@@ -46,7 +46,7 @@ def read_vectors(path: Path, width: int, tokenizer: Tokenizer) -> WordVectors:
 
     Raises:
         InputError: a missing or cut-off file, vectors of another width, a damaged line, or no word
-            that is a piece.
+            that is a subword.
     """
     log.info("reading the vectors of %s", path)
     taken: dict[int, np.ndarray] = {}
@@ -60,8 +60,8 @@ def read_vectors(path: Path, width: int, tokenizer: Tokenizer) -> WordVectors:
                     chunk[0] = chunk[0].removeprefix(_BYTE_ORDER_MARK)
                 found, values = _read_lines(path, first + words + 1, chunk, width)
                 words += len(chunk)
-                for place, piece in _find_pieces(tokenizer, found):
-                    taken.setdefault(piece, values[place].copy())
+                for place, subword in _find_subwords(tokenizer, found):
+                    taken.setdefault(subword, values[place].copy())
     except FileNotFoundError:
         raise InputError(f"student.vectors={path} does not exist.") from None
     except (gzip.BadGzipFile, EOFError, zlib.error):
@@ -75,11 +75,11 @@ def read_vectors(path: Path, width: int, tokenizer: Tokenizer) -> WordVectors:
         )
     if not taken:
         raise InputError(
-            f"None of the {words} words of {path} is a piece of the student's tokenizer: name "
+            f"None of the {words} words of {path} is a subword of the student's tokenizer: name "
             "vectors of the texts' languages in student.vectors."
         )
-    pieces = np.array(sorted(taken), np.int32)
-    return WordVectors(pieces, np.stack([taken[int(piece)] for piece in pieces]), words)
+    subwords = np.array(sorted(taken), np.int32)
+    return WordVectors(subwords, np.stack([taken[int(subword)] for subword in subwords]), words)
 
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -149,13 +149,13 @@ def _parse(text: bytes) -> np.ndarray:
             return np.zeros(0, np.float32)
 
 
-def _find_pieces(tokenizer: Tokenizer, words: list[str]) -> Iterator[tuple[int, int]]:
-    """(place, piece) of every word that is one piece, alone or behind a space, in order."""
+def _find_subwords(tokenizer: Tokenizer, words: list[str]) -> Iterator[tuple[int, int]]:
+    """(place, subword) of every word that is one subword, alone or behind a space, in order."""
     alone, behind = (_cut(tokenizer, [before + word for word in words]) for before in ("", " "))
     for place, answers in enumerate(zip(alone, behind, strict=True)):
-        for piece in dict.fromkeys(answer[0] for answer in answers if len(answer) == 1):
-            if piece != tokenizer.unk:
-                yield place, piece
+        for subword in dict.fromkeys(answer[0] for answer in answers if len(answer) == 1):
+            if subword != tokenizer.unk:
+                yield place, subword
 
 
 def _cut(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:

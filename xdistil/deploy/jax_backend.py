@@ -12,62 +12,62 @@ import numpy as np
 
 from xdistil.data.examples import Task
 from xdistil.data.packing import Rows, pack
-from xdistil.data.subwords import Pieces
+from xdistil.data.subwords import Subwords
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
-from xdistil.deploy.preprocessing import read_input
+from xdistil.deploy.preprocessing import read_preprocessing
 from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.forward import iterate_batches
 from xdistil.models.hf.folder import Model, check_rows, load_model
 from xdistil.models.hf.head import check_answers
 from xdistil.models.types import Params
-from xdistil.teacher.signals import Wanted, compute_signals
+from xdistil.teacher.signals import SignalSpec, compute_signals
 
 log = logging.getLogger("xdistil")
 
-_BATCH_PIECES = 4096  # at most, in a batch of rows
-_SHORTEST = 16  # pieces in a row
-_LOGITS = Wanted(logits=True)
+_BATCH_SUBWORDS = 4096  # at most, in a batch of rows
+_SHORTEST = 16  # subwords in a row
+_LOGITS = SignalSpec(logits=True)
 
 
 @dataclass(frozen=True)
-class JaxModel:
+class JaxBackend:
     """A model with its tokenizer and classes; `open_model` makes one."""
 
     model: Model
     params: Params
     tokenizer: Tokenizer
     task: Task
-    row_length: int  # pieces in a packed row
-    max_length: int  # pieces in a segment: longer sentences are windows, longer texts are cut
+    row_length: int  # subwords in a packed row
+    max_length: int  # subwords in a segment: longer sentences are windows, longer texts are cut
     scheme: str  # how the gold tags of its training were written
     repair: bool  # whether illegal ones were made legal there
 
-    def compute_logits(self, pieces: Pieces) -> np.ndarray:
-        """f32[P,C] at every piece; of classification those at a segment's first piece count."""
-        rows, batch_rows = self._lay_out(pieces)
-        logits = np.zeros((len(pieces.tokens), len(self.task.labels)), np.float32)
-        for indices, batch in iterate_batches(pieces, rows, batch_rows, self.tokenizer.pad):
+    def compute_logits(self, subwords: Subwords) -> np.ndarray:
+        """f32[P,C] at every subword; of classification those at a segment's first subword count."""
+        rows, batch_rows = self._lay_out(subwords)
+        logits = np.zeros((len(subwords.tokens), len(self.task.labels)), np.float32)
+        for indices, batch in iterate_batches(subwords, rows, batch_rows, self.tokenizer.pad):
             signals = compute_signals(self.params, batch, model=self.model, wanted=_LOGITS)
-            placed = rows.piece[indices]
+            placed = rows.subword[indices]
             there = (placed >= 0) & (indices >= 0)[:, None]
             logits[placed[there]] = np.asarray(signals.logits)[there]
         return logits
 
-    def _lay_out(self, pieces: Pieces) -> tuple[Rows, int]:
+    def _lay_out(self, subwords: Subwords) -> tuple[Rows, int]:
         """Packed rows, and how many of them are a batch."""
-        rows = pack(pieces, _fit_row(len(pieces.tokens), self.row_length), seed=None)
-        most = max(1, _BATCH_PIECES // rows.piece.shape[1])
+        rows = pack(subwords, _fit_row(len(subwords.tokens), self.row_length), seed=None)
+        most = max(1, _BATCH_SUBWORDS // rows.subword.shape[1])
         # Powers of two: few shapes to compile, and a single line need not fill a whole batch.
-        return rows, min(most, 1 << (len(rows.piece) - 1).bit_length())
+        return rows, min(most, 1 << (len(rows.subword) - 1).bit_length())
 
 
-def _fit_row(pieces: int, row_length: int) -> int:
-    """The row for so many pieces: where they fit into one, a power of two, so that a single short
+def _fit_row(subwords: int, row_length: int) -> int:
+    """The row for so many subwords: where they fit into one, a power of two, so that a single short
     text is answered soon and few shapes are ever compiled."""
-    return min(row_length, max(_SHORTEST, 1 << (pieces - 1).bit_length()))
+    return min(row_length, max(_SHORTEST, 1 << (subwords - 1).bit_length()))
 
 
-def open_model(name: str, revision: str = "main") -> JaxModel:
+def open_model(name: str, revision: str = "main") -> JaxBackend:
     """Opens a model folder, or a hub id, whose head tags words or classifies texts.
 
     Raises:
@@ -80,10 +80,10 @@ def open_model(name: str, revision: str = "main") -> JaxModel:
         log.warning("%s: %s", name, note)
     tokenizer = load_tokenizer(name, revision, words=task.kind == "tagging")
     check_rows(tokenizer, loaded, "put the model's own tokenizer there")
-    return JaxModel(
+    return JaxBackend(
         model=loaded.model,
         params=jax.device_put(loaded.params),
         tokenizer=tokenizer,
         task=task,
-        **read_input(loaded.config, longest, f"{name}: config.json"),
+        **read_preprocessing(loaded.config, longest, f"{name}: config.json"),
     )

@@ -1,19 +1,19 @@
-"""An ONNX file in use: pieces in, logits or labels out, through ONNX Runtime on the CPU."""
+"""An ONNX file in use: subwords in, logits or labels out, through ONNX Runtime on the CPU."""
 
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from xdistil.data.subwords import Pieces
+from xdistil.data.subwords import Subwords
 from xdistil.errors import InputError
 
-_BATCH_PIECES = 4096  # at most in a batch, its padding included
+_BATCH_SUBWORDS = 4096  # at most in a batch, its padding included
 _BATCH_TEXTS = 64
-LONGEST = "max_length"  # the key of a file's metadata that says how many pieces a text may have
+LONGEST = "max_length"  # the key of a file's metadata that says how many subwords a text may have
 
 
-class OnnxModel:
+class OnnxBackend:
     """An opened file; what `graphs.model.build_graph` wrote, quantized or not."""
 
     def __init__(self, path: str | Path, threads: int = 0) -> None:
@@ -34,7 +34,7 @@ class OnnxModel:
 
     @property
     def longest(self) -> int | None:
-        """Pieces that a text may have, where the file says it."""
+        """Subwords that a text may have, where the file says it."""
         said = self._session.get_modelmeta().custom_metadata_map.get(LONGEST, "")
         return int(said) if said.isdecimal() else None
 
@@ -51,40 +51,40 @@ class OnnxModel:
         return self._session.run(["logits"], feed)[0]
 
     def compute_logits(
-        self, pieces: Pieces, classes: int, order: np.ndarray | None = None, texts: int = 0
+        self, subwords: Subwords, classes: int, order: np.ndarray | None = None, texts: int = 0
     ) -> np.ndarray:
-        """f32[P,C] at every piece (tagging), or at every segment's first (classification).
+        """f32[P,C] at every subword (tagging), or at every segment's first (classification).
 
         Args:
             order: i64[S] in which segments join batches; by length where it is None.
             texts: segments in a batch; 0: as many as suit their length.
         """
-        lengths = np.diff(pieces.start)
+        lengths = np.diff(subwords.start)
         order = np.argsort(lengths, kind="stable") if order is None else order
-        logits = np.zeros((len(pieces.tokens), classes), np.float32)
+        logits = np.zeros((len(subwords.tokens), classes), np.float32)
         at = 0
         while at < len(order):
-            size = texts or max(1, min(_BATCH_TEXTS, _BATCH_PIECES // int(lengths[order[at]])))
+            size = texts or max(1, min(_BATCH_TEXTS, _BATCH_SUBWORDS // int(lengths[order[at]])))
             chosen = order[at : at + size]
-            places, there = find_places(pieces, chosen)
+            places, there = find_places(subwords, chosen)
             answer = self.run(
-                np.where(there, pieces.tokens[places], 0),
+                np.where(there, subwords.tokens[places], 0),
                 there,
-                np.where(there, pieces.token_type[places], 0),
+                np.where(there, subwords.token_type[places], 0),
             )
             if answer.ndim == 3:
                 logits[places[there]] = answer[there]
             else:
-                logits[pieces.start[chosen]] = answer
+                logits[subwords.start[chosen]] = answer
             at += size
         return logits
 
 
-def find_places(pieces: Pieces, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Indices i64[B,T] of the pieces of segments i64[B], padded at their ends, and bool[B,T] which
-    of them are there."""
-    first = pieces.start[segments]
-    lengths = pieces.start[segments + 1] - first
+def find_places(subwords: Subwords, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices i64[B,T] of the subwords of segments i64[B], padded at their ends, and bool[B,T]
+    which of them are there."""
+    first = subwords.start[segments]
+    lengths = subwords.start[segments + 1] - first
     within = np.arange(lengths.max())
     there = within < lengths[:, None]
     return np.where(there, first[:, None] + within, 0), there

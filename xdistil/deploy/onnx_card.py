@@ -13,7 +13,7 @@ _USE = """\
 ```python
 import numpy, onnxruntime, tokenizers
 
-pieces = tokenizers.Tokenizer.from_file("FOLDER/tokenizer.json").encode("Some text")
+subwords = tokenizers.Tokenizer.from_file("FOLDER/tokenizer.json").encode("Some text")
 given = {names}
 session = onnxruntime.InferenceSession("FOLDER/onnx/model.onnx")
 logits = session.run(None, {name: numpy.array([each]) for name, each in given.items()})[0]

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from xdistil.data.examples import Example
-from xdistil.data.subwords import Pieces, cut_and_count
-from xdistil.deploy.jax_backend import JaxModel
+from xdistil.data.subwords import Subwords, cut_and_count
+from xdistil.deploy.jax_backend import JaxBackend
 from xdistil.errors import InputError, RefusedError
 
 log = logging.getLogger("xdistil")
@@ -37,7 +37,7 @@ def check_packages() -> None:
         )
 
 
-def export_onnx(opened: JaxModel, folder: str | Path, examples: Sequence[Example]) -> Path:
+def export_onnx(opened: JaxBackend, folder: str | Path, examples: Sequence[Example]) -> Path:
     """Writes `onnx/model.onnx` into a model folder and returns its path; logs how exact it is.
 
     Its inputs are `input_ids` and `attention_mask`, i64[batch,length] of texts padded at their
@@ -57,28 +57,28 @@ def export_onnx(opened: JaxModel, folder: str | Path, examples: Sequence[Example
     check_packages()
     import onnx
 
-    pieces = choose_pieces(opened, examples)
+    subwords = choose_subwords(opened, examples)
     path = Path(folder) / FOLDER / WHOLE
     with write_beside(path) as place:
         for stale in (path, path.with_name(QUANTIZED), path.with_name(RECORD)):
             stale.unlink(missing_ok=True)  # they may be of another model
         onnx.save_model(build_file(opened), str(place))
-        difference, length = compare(opened, pieces, place)
+        difference, length = compare(opened, subwords, place)
         if not difference <= TOLERANCE:
             raise RefusedError(
                 f"{path} was not written: its logits differ from the model's by {difference:.1e} in"
-                f" a text of {length} pieces, and {TOLERANCE:.0e} is allowed."
+                f" a text of {length} subwords, and {TOLERANCE:.0e} is allowed."
             )
     log.info(
-        "the file's logits differ from the model's by %.1e at most, in a text of %d pieces",
+        "the file's logits differ from the model's by %.1e at most, in a text of %d subwords",
         difference,
         length,
     )
     return path
 
 
-def build_file(opened: JaxModel, storage: Mapping[str, str] | None = None) -> Any:
-    """The graph of `build_graph`, which says too how many pieces a text may have."""
+def build_file(opened: JaxBackend, storage: Mapping[str, str] | None = None) -> Any:
+    """The graph of `build_graph`, which says too how many subwords a text may have."""
     import onnx
 
     from xdistil.deploy.graphs.model import build_graph
@@ -104,45 +104,45 @@ def write_beside(path: Path) -> Iterator[Path]:
             place.unlink()
 
 
-def choose_pieces(opened: JaxModel, examples: Sequence[Example]) -> Pieces:
-    """Pieces of at most _CHECKED examples, from the shortest to the longest; all of one shape."""
+def choose_subwords(opened: JaxBackend, examples: Sequence[Example]) -> Subwords:
+    """Subwords of at most _CHECKED examples, from the shortest to the longest; all of one shape."""
     if not examples:
         raise InputError("There are no sentences to check an ONNX file on: give some.")
     width = len(examples[0].inputs)
     if opened.task.kind == "classification":
         examples = [example for example in examples if len(example.inputs) == width]
-    pieces = cut(opened, examples)
+    subwords = cut(opened, examples)
     longest = np.zeros(len(examples), np.int64)
-    np.maximum.at(longest, pieces.example, np.diff(pieces.start))
+    np.maximum.at(longest, subwords.example, np.diff(subwords.start))
     order = np.argsort(longest, kind="stable")
     # Lengths evenly, for most sentences are of a few of them.
     targets = np.linspace(longest[order[0]], longest[order[-1]], min(_CHECKED, len(order)))
     places = np.searchsorted(longest[order], targets.round())
     chosen = np.unique(places)  # the first of each length
-    spread = np.linspace(0, len(order) - 1, _CHECKED - len(chosen)).astype(np.int64)
-    return cut(opened, [examples[order[place]] for place in np.union1d(chosen, spread)])
+    shard_params = np.linspace(0, len(order) - 1, _CHECKED - len(chosen)).astype(np.int64)
+    return cut(opened, [examples[order[place]] for place in np.union1d(chosen, shard_params)])
 
 
-def cut(opened: JaxModel, examples: Sequence[Example]) -> Pieces:
-    """The pieces that the model reads of examples of one shape."""
+def cut(opened: JaxBackend, examples: Sequence[Example]) -> Subwords:
+    """The subwords that the model reads of examples of one shape."""
     return cut_and_count(examples, opened.task, opened.tokenizer, opened.max_length)[0]
 
 
-def compare(opened: JaxModel, pieces: Pieces, path: Path) -> tuple[float, int]:
-    """The largest difference between logits of model and file, and the pieces of that text.
+def compare(opened: JaxBackend, subwords: Subwords, path: Path) -> tuple[float, int]:
+    """The largest difference between logits of model and file, and the subwords of that text.
 
     The model reads packed rows and the file batches padded at random: neither sees its neighbours.
     """
-    from xdistil.deploy.onnx_backend import OnnxModel
+    from xdistil.deploy.onnx_backend import OnnxBackend
 
-    expected = opened.compute_logits(pieces)
-    shuffled = np.random.default_rng(0).permutation(len(pieces.start) - 1)
-    given = OnnxModel(path).compute_logits(pieces, expected.shape[1], shuffled, _TOGETHER)
+    expected = opened.compute_logits(subwords)
+    shuffled = np.random.default_rng(0).permutation(len(subwords.start) - 1)
+    given = OnnxBackend(path).compute_logits(subwords, expected.shape[1], shuffled, _TOGETHER)
     if opened.task.kind == "classification":
-        expected, given = (each[pieces.start[:-1]] for each in (expected, given))
+        expected, given = (each[subwords.start[:-1]] for each in (expected, given))
     differences = np.abs(expected - given).max(axis=1)
     worst = int(differences.argmax())
     segment = worst
     if opened.task.kind == "tagging":
-        segment = int(np.searchsorted(pieces.start, worst, side="right")) - 1
-    return float(differences[worst]), int(pieces.start[segment + 1] - pieces.start[segment])
+        segment = int(np.searchsorted(subwords.start, worst, side="right")) - 1
+    return float(differences[worst]), int(subwords.start[segment + 1] - subwords.start[segment])

@@ -14,17 +14,17 @@ import numpy as np
 
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
 from xdistil.data.spans import Entity, Word, find_entities, join_words, split_words
-from xdistil.data.subwords import Pieces, cut_and_count, tell_cut
+from xdistil.data.subwords import Subwords, cut_and_count, tell_cut
 from xdistil.data.tokenizer import Tokenizer, open_tokenizer
-from xdistil.data.word_alignment import find_words, name_classes
-from xdistil.deploy.preprocessing import RECORD, read_input
+from xdistil.data.word_alignment import align_words, name_classes
+from xdistil.deploy.preprocessing import RECORD, read_preprocessing
 from xdistil.errors import InputError, show
 from xdistil.models.hf.head import check_answers, read_head
 from xdistil.models.hf.hub import find_exported
 from xdistil.runtime.json_io import read_json
 
 if TYPE_CHECKING:
-    from xdistil.deploy.onnx_backend import OnnxModel
+    from xdistil.deploy.onnx_backend import OnnxBackend
 
 BACKENDS = ("jax", "onnx", "int8")
 _FILES = {"onnx": "onnx/model.onnx", "int8": "onnx/model_quantized.onnx"}
@@ -33,11 +33,11 @@ _log = logging.getLogger("xdistil")
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """What a model says of one input."""
 
     labels: tuple[str, ...]  # one legal IOB2 tag a word, or one class name
-    scores: np.ndarray  # f32[N,C] probabilities of the classes; zeros for a word without a piece
+    scores: np.ndarray  # f32[N,C] probabilities of the classes; zeros for a word without a subword
 
 
 @dataclass(frozen=True)
@@ -59,20 +59,20 @@ class Classified:
 
 
 @dataclass(frozen=True)
-class Labeller:
-    """What surrounds a forward pass: inputs -> pieces, logits -> legal labels and scores.
+class Predictor:
+    """What surrounds a forward pass: inputs -> subwords, logits -> legal labels and scores.
 
     It keeps nothing between calls, so that threads may share it.
     """
 
     task: Task
     tokenizer: Tokenizer
-    max_length: int  # pieces in a segment: longer sentences are windows, longer texts are cut
+    max_length: int  # subwords in a segment: longer sentences are windows, longer texts are cut
     scheme: str  # how the gold tags of its training were written
     repair: bool  # whether illegal ones were made legal there
-    compute_logits: Callable[[Pieces], np.ndarray]  # f32[P,C], where labels stand
+    compute_logits: Callable[[Subwords], np.ndarray]  # f32[P,C], where labels stand
 
-    def answer(self, inputs: Sequence[tuple[str, ...]]) -> list[Answer]:
+    def answer(self, inputs: Sequence[tuple[str, ...]]) -> list[Prediction]:
         """The answer to each: words of a sentence (tagging), or one or two texts (classification).
 
         An answer depends on its own input alone. Texts that lose their ends are counted in a
@@ -82,10 +82,10 @@ class Labeller:
         self.tell_cut(cut, len(inputs))
         return answers
 
-    def answer_and_count(self, inputs: Sequence[tuple[str, ...]]) -> tuple[list[Answer], int]:
+    def answer_and_count(self, inputs: Sequence[tuple[str, ...]]) -> tuple[list[Prediction], int]:
         """What `answer` says, and how many texts lost their ends."""
         empty = np.zeros((0, len(self.task.labels)), np.float32)
-        answers = [Answer((), empty)] * len(inputs)
+        answers = [Prediction((), empty)] * len(inputs)
         cut = 0
         for width in (1, 2):  # of one shape within a call: `cut_and_count` asks for it
             chosen = [index for index, each in enumerate(inputs) if self._width(each) == width]
@@ -105,12 +105,12 @@ class Labeller:
     def _width(self, inputs: tuple[str, ...]) -> int:
         return min(len(inputs), 1) if self.task.kind == "tagging" else len(inputs)
 
-    def _answer_alike(self, inputs: Sequence[tuple[str, ...]]) -> tuple[list[Answer], int]:
+    def _answer_alike(self, inputs: Sequence[tuple[str, ...]]) -> tuple[list[Prediction], int]:
         examples = [Example(each, None, UNKNOWN_LANGUAGE) for each in inputs]
-        pieces, cut = cut_and_count(examples, self.task, self.tokenizer, self.max_length)
-        logits = self.compute_logits(pieces)[pieces.label_mask]
-        words = find_words(pieces, examples, self.task)
-        place = words.number[pieces.label_mask]
+        subwords, cut = cut_and_count(examples, self.task, self.tokenizer, self.max_length)
+        logits = self.compute_logits(subwords)[subwords.label_mask]
+        words = align_words(subwords, examples, self.task)
+        place = words.number[subwords.label_mask]
         classes = np.full(words.count, -1)
         classes[place] = logits.argmax(axis=-1)
         scores = np.zeros((words.count, len(self.task.labels)), np.float32)
@@ -118,14 +118,14 @@ class Labeller:
         labels = name_classes(classes, examples, self.task)
         ends = np.cumsum([len(each) for each in labels])
         parts = np.split(scores, ends[:-1])
-        return [Answer(*each) for each in zip(labels, parts, strict=True)], cut
+        return [Prediction(*each) for each in zip(labels, parts, strict=True)], cut
 
 
 @dataclass(frozen=True)
 class Tagger:
     """Finds entities in texts; `load` makes one. Threads may share it."""
 
-    labeller: Labeller
+    labeller: Predictor
 
     def tag(self, texts: Sequence[str | Sequence[str]]) -> list[Tagged]:
         """Words, tags and entities of each text, in batches of any size.
@@ -145,13 +145,13 @@ class Tagger:
             for (text, words, spans), answer in zip(found, answers, strict=True)
         ]
 
-    def describe(self, text: str | None, words: tuple[str, ...], answer: Answer) -> Tagged:
+    def describe(self, text: str | None, words: tuple[str, ...], answer: Prediction) -> Tagged:
         """An answer of the labeller in words; the words' text may be unknown."""
         raw, spans = join_words(words) if text is None else (text, split_words(text)[1])
         return self._describe(raw, words, spans, answer)
 
     def _describe(
-        self, text: str, words: Sequence[str], spans: list[tuple[int, int]], answer: Answer
+        self, text: str, words: Sequence[str], spans: list[tuple[int, int]], answer: Prediction
     ) -> Tagged:
         scores = answer.scores.max(axis=-1, initial=0).tolist()
         parts = zip(words, spans, answer.labels, scores, strict=True)
@@ -163,7 +163,7 @@ class Tagger:
 class Classifier:
     """Names the class of texts; `load` makes one. Threads may share it."""
 
-    labeller: Labeller
+    labeller: Predictor
 
     def classify(self, texts: Sequence[str | tuple[str, str]]) -> list[Classified]:
         """The class of each text, or pair of texts, in batches of any size.
@@ -178,7 +178,7 @@ class Classifier:
                 raise InputError(f"Text {i} is {show(texts[i])}; it must be a text or two.")
         return [self.describe(answer) for answer in self.labeller.answer(inputs)]
 
-    def describe(self, answer: Answer) -> Classified:
+    def describe(self, answer: Prediction) -> Classified:
         """An answer of the labeller in words."""
         scores = dict(zip(self.labeller.task.labels, answer.scores[0].tolist(), strict=True))
         return Classified(answer.labels[0], scores[answer.labels[0]], scores)
@@ -204,11 +204,11 @@ def load(
     return (Tagger if labeller.task.kind == "tagging" else Classifier)(labeller)
 
 
-def _open_jax(name: str, revision: str) -> Labeller:
+def _open_jax(name: str, revision: str) -> Predictor:
     from xdistil.deploy.jax_backend import open_model
 
     opened = open_model(name, revision)
-    return Labeller(
+    return Predictor(
         task=opened.task,
         tokenizer=opened.tokenizer,
         max_length=opened.max_length,
@@ -218,9 +218,9 @@ def _open_jax(name: str, revision: str) -> Labeller:
     )
 
 
-def _open_onnx(name: str, revision: str, backend: str, threads: int) -> Labeller:
+def _open_onnx(name: str, revision: str, backend: str, threads: int) -> Predictor:
     try:
-        from xdistil.deploy.onnx_backend import OnnxModel
+        from xdistil.deploy.onnx_backend import OnnxBackend
     except ModuleNotFoundError as error:
         if error.name != "onnxruntime":
             raise
@@ -232,34 +232,36 @@ def _open_onnx(name: str, revision: str, backend: str, threads: int) -> Labeller
     path = folder / _FILES[backend]
     if not path.is_file():
         raise InputError(f"{path} does not exist: `xdistil export` writes it.")
-    model = OnnxModel(path, threads)
+    model = OnnxBackend(path, threads)
     tokenizer = open_tokenizer(folder, words=task.kind == "tagging")
     _try_out(model, tokenizer, len(task.labels), path)
     longest = model.longest
     if longest is None and RECORD not in raw:
         raise InputError(f"{path} does not say how long texts may be: export it anew.")
-    read = read_input(raw, longest, str(config))
+    read = read_preprocessing(raw, longest, str(config))
     # Numbers of an int8 file are scaled by the largest of a batch: neighbours would matter.
     texts = 1 if backend == "int8" else 0
-    return Labeller(
+    return Predictor(
         task=task,
         tokenizer=tokenizer,
         max_length=read["max_length"],
         scheme=read["scheme"],
         repair=read["repair"],
-        compute_logits=lambda pieces: model.compute_logits(pieces, len(task.labels), texts=texts),
+        compute_logits=lambda subwords: model.compute_logits(
+            subwords, len(task.labels), texts=texts
+        ),
     )
 
 
-def _try_out(model: "OnnxModel", tokenizer: Tokenizer, classes: int, path: Path) -> None:
-    # Whether it knows the tokenizer's last piece and answers the classes of config.json.
+def _try_out(model: "OnnxBackend", tokenizer: Tokenizer, classes: int, path: Path) -> None:
+    # Whether it knows the tokenizer's last subword and answers the classes of config.json.
     last = np.array([[tokenizer.vocabulary_size - 1]])
     try:
         answered = model.run(last, np.ones_like(last), np.zeros_like(last)).shape[-1]
     except Exception as error:  # ONNX Runtime's have no common type
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{path} cannot read all {tokenizer.vocabulary_size} pieces of the tokenizer beside "
+            f"{path} cannot read all {tokenizer.vocabulary_size} subwords of the tokenizer beside "
             f"it: put the model's own tokenizer there ({reason})."
         ) from None
     if answered != classes:

@@ -7,11 +7,11 @@ from xdistil.data.tag_schemes import SCHEMES
 from xdistil.errors import InputError, show
 from xdistil.models.config_fields import check_size
 
-_LONGEST = 512  # pieces in a row where the folder does not say
+_LONGEST = 512  # subwords in a row where the folder does not say
 RECORD = "xdistil"  # the key of config.json under which the input's shape is kept
 
 
-def record_input(data: Data) -> dict[str, Any]:
+def write_preprocessing(data: Data) -> dict[str, Any]:
     """What config.json keeps so that a folder labels texts as its training labelled them.
 
     For `save_model`'s `extra`.
@@ -27,12 +27,13 @@ def record_input(data: Data) -> dict[str, Any]:
     }
 
 
-def read_input(raw: dict[str, Any], longest: int | None, where: str) -> dict[str, Any]:
-    """What `record_input` wrote, by the names of the fields of JaxModel, or what stands for it.
+def read_preprocessing(raw: dict[str, Any], longest: int | None, where: str) -> dict[str, Any]:
+    """What `write_preprocessing` wrote, by the names of the fields of JaxModel, or what stands for
+    it.
 
     Args:
         raw: a config.json.
-        longest: pieces that the model has positions for; None: any number.
+        longest: subwords that the model has positions for; None: any number.
 
     Raises:
         InputError: a value that cannot be.
@@ -46,7 +47,8 @@ def read_input(raw: dict[str, Any], longest: int | None, where: str) -> dict[str
     max_length = check_size(recorded.get("max_length", most), f"{RECORD}.max_length", where)
     if max_length > most:
         raise InputError(
-            f"{where}: {RECORD}.max_length is {max_length}; rows and positions hold {most} pieces."
+            f"{where}: {RECORD}.max_length is {max_length}; rows and positions hold {most} "
+            "subwords."
         )
     scheme, repair = recorded.get("scheme", "iob2"), recorded.get("repair", False)
     if not isinstance(scheme, str) or scheme not in SCHEMES:

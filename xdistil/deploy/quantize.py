@@ -19,17 +19,17 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from xdistil.data.examples import Example
-from xdistil.data.subwords import Pieces
-from xdistil.data.word_alignment import label_pieces
-from xdistil.deploy.jax_backend import JaxModel
-from xdistil.deploy.onnx_backend import OnnxModel
+from xdistil.data.subwords import Subwords
+from xdistil.data.word_alignment import label_subwords
+from xdistil.deploy.jax_backend import JaxBackend
+from xdistil.deploy.onnx_backend import OnnxBackend
 from xdistil.deploy.onnx_export import (
     FOLDER,
     QUANTIZED,
     RECORD,
     WHOLE,
     build_file,
-    choose_pieces,
+    choose_subwords,
     cut,
     write_beside,
 )
@@ -86,7 +86,7 @@ class Outcome:
 
 
 def quantize_onnx(
-    opened: JaxModel,
+    opened: JaxBackend,
     folder: str | Path,
     dev: Sequence[Example],
     test: Sequence[Example] | None,
@@ -181,25 +181,26 @@ def render_outcome(outcome: Outcome) -> str:
 
 
 class _Split:
-    """Examples, their pieces and the answers of the model in float32, made when they are needed."""
+    """Examples, their subwords and the answers of the model in float32, made when they are
+    needed."""
 
-    def __init__(self, opened: JaxModel, whole: Path, examples: Sequence[Example]) -> None:
+    def __init__(self, opened: JaxBackend, whole: Path, examples: Sequence[Example]) -> None:
         self.opened, self.examples = opened, examples
         self._whole = whole
-        self._read: tuple[Pieces, list[tuple[str, ...]]] | None = None
+        self._read: tuple[Subwords, list[tuple[str, ...]]] | None = None
 
     def judge(self, path: Path) -> Verdict:
         """The file against the model."""
         if self._read is None:
-            pieces = cut(self.opened, self.examples)
-            self._read = pieces, self._label(self._whole, pieces)
-        pieces, answers = self._read
-        return judge(self.opened.task, self.examples, answers, self._label(path, pieces))
+            subwords = cut(self.opened, self.examples)
+            self._read = subwords, self._label(self._whole, subwords)
+        subwords, answers = self._read
+        return judge(self.opened.task, self.examples, answers, self._label(path, subwords))
 
-    def _label(self, path: Path, pieces: Pieces) -> list[tuple[str, ...]]:
+    def _label(self, path: Path, subwords: Subwords) -> list[tuple[str, ...]]:
         task = self.opened.task
-        logits = OnnxModel(path).compute_logits(pieces, len(task.labels))
-        return label_pieces(pieces, logits.argmax(axis=-1), self.examples, task)
+        logits = OnnxBackend(path).compute_logits(subwords, len(task.labels))
+        return label_subwords(subwords, logits.argmax(axis=-1), self.examples, task)
 
 
 def _try(trial: Trial, path: Path, splits: dict[str, _Split]) -> Trial:
@@ -210,7 +211,7 @@ def _try(trial: Trial, path: Path, splits: dict[str, _Split]) -> Trial:
 
 
 def _propose(
-    opened: JaxModel, whole: Path, dev: Sequence[Example], place: Path
+    opened: JaxBackend, whole: Path, dev: Sequence[Example], place: Path
 ) -> Iterator[Candidate]:
     weights = list_weights(onnx.load(str(whole)))
     yield choose_int8("int8", weights)
@@ -278,21 +279,21 @@ def write_candidate(graph: onnx.ModelProto, candidate: Candidate, place: Path) -
 
 
 def _order_by_harm(
-    opened: JaxModel,
+    opened: JaxBackend,
     whole: Path,
     weights: Sequence[Weight],
     dev: Sequence[Example],
     place: Path,
 ) -> list[str]:
     """The model's parts, first the one whose weights in int8 move the logits most."""
-    pieces, classes = choose_pieces(opened, dev), len(opened.task.labels)
-    expected = OnnxModel(whole).compute_logits(pieces, classes)[pieces.label_mask]
+    subwords, classes = choose_subwords(opened, dev), len(opened.task.labels)
+    expected = OnnxBackend(whole).compute_logits(subwords, classes)[subwords.label_mask]
     harm: dict[str, float] = {}
     for part in dict.fromkeys(weight.part for weight in weights):
         own = [weight for weight in weights if weight.part == part]
         candidate = choose_int8(part, own)
         write_candidate(build_file(opened, candidate.storage), candidate, place)
-        logits = OnnxModel(place).compute_logits(pieces, classes)[pieces.label_mask]
+        logits = OnnxBackend(place).compute_logits(subwords, classes)[subwords.label_mask]
         harm[part] = float(np.abs(logits - expected).mean())
     return sorted(harm, key=lambda part: -harm[part])
 

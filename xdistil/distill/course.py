@@ -14,13 +14,13 @@ from jax.sharding import Mesh
 from xdistil.config import Stage
 from xdistil.data import batches
 from xdistil.data.packing import Rows
-from xdistil.data.subwords import Pieces
-from xdistil.distill.plan import SIDE
+from xdistil.data.subwords import Subwords
+from xdistil.distill.plan import SIDE_PROJECTIONS
 from xdistil.distill.recipes import PlannedStage
 from xdistil.models.types import Params
-from xdistil.runtime.preemption import Stop
+from xdistil.runtime.preemption import PreemptionGuard
 from xdistil.teacher.model_teacher import Reader
-from xdistil.teacher.signals import Wanted, signal_names
+from xdistil.teacher.signals import SignalSpec, signal_names
 from xdistil.teacher.storage import PRESENT, Signal
 
 LEAST_STEPS_BETWEEN_EVALUATIONS = 50  # where an epoch is shorter than that
@@ -30,12 +30,12 @@ LEAST_STEPS_BETWEEN_EVALUATIONS = 50  # where an epoch is shorter than that
 class Source:
     """Packed texts, and the teacher's cached signals on them."""
 
-    pieces: Pieces
+    subwords: Subwords
     rows: Rows
     signals: Mapping[str, Signal]  # by name, and perhaps PRESENT, bool[P]; empty where they are
     # computed on the fly
 
-    def select(self, wanted: Wanted) -> "Source":
+    def select(self, wanted: SignalSpec) -> "Source":
         """The same texts with the wanted signals alone; none where no cache holds all of them."""
         names = signal_names(wanted)
         if not self.signals.keys() >= set(names):
@@ -69,15 +69,15 @@ class Course:
     log_every: int
     seed: int
     mesh: Mesh
-    lay_out: Callable[[Mesh, Params], Params]  # parameters over the mesh: `replicate` or `spread`
+    place: Callable[[Mesh, Params], Params]  # parameters over the mesh: `replicate` or `spread`
     cache: Path  # a folder for what a frozen encoder makes of the texts
     diverged: Path  # a folder for the step that reproduces a loss which is not finite
-    stop: Stop
+    stop: PreemptionGuard
     checkpoint_minutes: float  # between two checkpoints, at most; 0: at evaluations alone
 
 
 def count_steps(
-    planned: PlannedStage, pieces: Pieces, rows: Rows, batch_size: int
+    planned: PlannedStage, subwords: Subwords, rows: Rows, batch_size: int
 ) -> tuple[int, int, int]:
     """(rows a batch, steps an epoch, steps in all at most) of a sub-stage on packed texts.
 
@@ -85,7 +85,7 @@ def count_steps(
         batch_size: sentences a step where the stage does not say its own.
     """
     size = planned.stage.batch_size or batch_size
-    batch_rows = batches.rows_per_batch(pieces, rows.piece.shape[1], size)
+    batch_rows = batches.rows_per_batch(subwords, rows.subword.shape[1], size)
     epoch = batches.steps_per_epoch(rows, batch_rows)
     return batch_rows, epoch, batches.count_steps(rows, batch_rows, planned.substage.epochs)
 
@@ -109,6 +109,6 @@ def schedule_rates(stage: Stage, steps: int) -> np.ndarray:
     return np.asarray(jax.vmap(schedule)(jnp.arange(steps)), np.float32)
 
 
-def without_sides(params: Params) -> Params:
+def without_projections(params: Params) -> Params:
     """Parameters without the side projections of a representation loss."""
-    return {name: tree for name, tree in params.items() if name != SIDE}
+    return {name: tree for name, tree in params.items() if name != SIDE_PROJECTIONS}

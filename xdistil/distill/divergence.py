@@ -20,7 +20,7 @@ from xdistil.runtime.mesh import wait_for_all
 _SIGNAL = "signal-"  # begins the names of signals in the file of a batch
 
 
-def keep_failure(
+def save_divergence(
     folder: Path,
     state: TrainState,
     batch: Batch,
@@ -48,7 +48,7 @@ def keep_failure(
     np.savez(folder / f"batch-{jax.process_index()}.npz", lr=lr, **arrays)
 
 
-def read_failure(folder: Path) -> tuple[Batch, dict[str, np.ndarray], np.floating]:
+def read_divergence(folder: Path) -> tuple[Batch, dict[str, np.ndarray], np.floating]:
     """The batch of the first process, its cached signals and the learning rate."""
     with np.load(folder / "batch-0.npz") as arrays:
         batch = Batch(**{name: arrays[name] for name in Batch._fields})

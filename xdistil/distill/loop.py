@@ -13,13 +13,13 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from xdistil.distill.checkpoint import Checkpoints
-from xdistil.distill.course import Course, without_sides
-from xdistil.distill.plan import SIDE, split_params
+from xdistil.distill.course import Course, without_projections
+from xdistil.distill.plan import SIDE_PROJECTIONS, split_params
 from xdistil.distill.step import TrainState, init_state
 from xdistil.distill.trainer import Position, Training
 from xdistil.models.types import Params
-from xdistil.runtime.mesh import agree, replicate
-from xdistil.runtime.run_log import Journal
+from xdistil.runtime.mesh import global_max, replicate
+from xdistil.runtime.run_log import RunLog
 
 log = logging.getLogger("xdistil")
 
@@ -33,7 +33,7 @@ class Outcome:
 
 
 def run_plan(
-    course: Course, params: Params, checkpoints: Checkpoints, journal: Journal
+    course: Course, params: Params, checkpoints: Checkpoints, run_log: RunLog
 ) -> Iterator[Outcome]:
     """Runs the legs that are not done yet; yields an outcome after each of them.
 
@@ -44,20 +44,20 @@ def run_plan(
         params: parameters before the first leg, host arrays.
     """
     position = _resume(course, params, checkpoints)
-    lost = position is not None and not journal.holds(position.cursor["metrics"])
-    if agree(int(lost)):
+    lost = position is not None and not run_log.holds(position.cursor["metrics"])
+    if global_max(int(lost)):
         # A plan before this one went back behind a damaged checkpoint, and wrote over them.
         log.warning("%s: its lines are gone from metrics.jsonl, so it begins anew", course.name)
         position = None
     records: list[dict[str, Any]] = []
     first = 0
     if position is None:
-        journal.forget(course.name)
+        run_log.drop_plan(course.name)
     else:
         first, records = position.cursor["leg"], position.cursor["records"]
         if not (position.cursor["done"] and first == len(course.legs) - 1):
             # Behind a plan that has ended stand the lines of those after it.
-            journal.rewind(position.cursor["metrics"])
+            run_log.truncate(position.cursor["metrics"])
         log.info(
             "%s: going on at %s, step %d",
             course.name,
@@ -65,12 +65,12 @@ def run_plan(
             position.cursor["step"],
         )
     for index in range(first, len(course.legs)):
-        with course.stop.deferring():
+        with course.stop.deferred():
             if position is None:
                 position = _begin_leg(course, index, params, records, checkpoints)
             if not position.cursor["done"]:
-                position = Training(course, index, position, checkpoints, journal).run()
-        params, records = without_sides(position.best), position.cursor["records"]
+                position = Training(course, index, position, checkpoints, run_log).run()
+        params, records = without_projections(position.best), position.cursor["records"]
         yield Outcome(records, params)
         position = None
 
@@ -103,7 +103,7 @@ def _resume(course: Course, params: Params, checkpoints: Checkpoints) -> Positio
         if cursor is None:
             continue
         state = _start_state(course, cursor["leg"], params)
-        best = course.lay_out(course.mesh, _with_sides(course, cursor["leg"], params))
+        best = course.place(course.mesh, _with_sides(course, cursor["leg"], params))
         items = checkpoints.restore(step, cursor, state, best)
         if items is not None:
             return Position(items[0], jax.device_get(items[1]), cursor)
@@ -122,7 +122,7 @@ def _with_sides(course: Course, index: int, params: Params) -> Params:
         if width != target:
             kernel = jax.nn.initializers.lecun_normal()(jax.random.fold_in(key, i), (width, target))
             sides[str(i)] = {"kernel": np.asarray(kernel), "bias": np.zeros(target, np.float32)}
-    return {**params, SIDE: sides} if sides else params
+    return {**params, SIDE_PROJECTIONS: sides} if sides else params
 
 
 def _start_state(course: Course, index: int, params: Params) -> TrainState:
@@ -131,8 +131,8 @@ def _start_state(course: Course, index: int, params: Params) -> TrainState:
         _with_sides(course, index, params), leg.planned.substage.trainable
     )
     key = jax.random.fold_in(_leg_key(course, index), 2)
-    trainable = course.lay_out(course.mesh, trainable)
-    frozen = course.lay_out(course.mesh, frozen)
+    trainable = course.place(course.mesh, trainable)
+    frozen = course.place(course.mesh, frozen)
     state = init_state(leg.planned.recipe, trainable, frozen, key)
     # Moments lie where their parameters lie; counters, made inside, would sit on one device.
     return jax.tree.map(

@@ -109,7 +109,7 @@ def attention_divergence(student: Array, teacher: Array, segment: Array) -> Tall
         segment: i32[B,T], 0 is padding.
 
     Returns:
-        Tally whose count is heads times real pieces.
+        Tally whose count is heads times real subwords.
     """
     same = _same_segment(segment)
     student, teacher = _keep(student, same), _keep(teacher, same)
@@ -118,10 +118,10 @@ def attention_divergence(student: Array, teacher: Array, segment: Array) -> Tall
 
 
 def relation_divergence(student: Array, teacher: Array, segment: Array, heads: int) -> Tally:
-    """KL(teacher || student) of the relations between the pieces of a segment, in nats.
+    """KL(teacher || student) of the relations between the subwords of a segment, in nats.
 
     MiniLMv2, Wang et al. 2021 (arXiv 2012.15828): the vectors of all heads are cut anew into
-    `heads` parts of width d, and the relation of a piece to those of its segment is
+    `heads` parts of width d, and the relation of a subword to those of its segment is
     softmax(x x^T / sqrt(d)). Widths and heads of the two models may differ.
 
     Args:
@@ -129,7 +129,7 @@ def relation_divergence(student: Array, teacher: Array, segment: Array, heads: i
         segment: i32[B,T], 0 is padding.
 
     Returns:
-        Tally whose count is `heads` times real pieces.
+        Tally whose count is `heads` times real subwords.
     """
     same = _same_segment(segment)
 
@@ -145,7 +145,7 @@ def relation_divergence(student: Array, teacher: Array, segment: Array, heads: i
 
 
 def _same_segment(segment: Array) -> Array:
-    """bool[B,1,T,T]: whether query and key are real pieces of one segment."""
+    """bool[B,1,T,T]: whether query and key are real subwords of one segment."""
     query, key = segment[:, None, :, None], segment[:, None, None, :]
     return (query == key) & (query > 0)
 

@@ -8,11 +8,11 @@ import jax
 
 from xdistil.distill.step import Metrics
 from xdistil.errors import DivergenceError
-from xdistil.runtime.run_log import Journal
+from xdistil.runtime.run_log import RunLog
 
 
 class Meter:
-    """Sums metrics between two lines of the journal, without waiting for the device in between."""
+    """Sums metrics between two lines of the run_log, without waiting for the device in between."""
 
     def __init__(
         self,
@@ -21,7 +21,7 @@ class Meter:
         place: str,
         steps: int,
         log_every: int,
-        journal: Journal,
+        run_log: RunLog,
         carried: dict[str, Any] | None = None,
     ) -> None:
         """Of one sub-stage.
@@ -34,12 +34,12 @@ class Meter:
         """
         self._plan, self._stage = plan, stage
         self.title = f"{plan} {place} {stage}"
-        self._steps, self._log_every, self._journal = steps, log_every, journal
+        self._steps, self._log_every, self._run_log = steps, log_every, run_log
         self._pending: list[tuple[int, float, Metrics]] = []
         carried = carried or {"seconds": 0.0, **_nothing()}
         self._sums = {name: carried[name] for name in _nothing()}
         self._earlier = carried["seconds"]
-        self._pieces = 0
+        self._subwords = 0
         self._begin = self._start = time.monotonic()
         self._first: int | None = None  # steps before the first one that this meter saw
 
@@ -47,13 +47,13 @@ class Meter:
         """Of the sub-stage, those before an interruption too."""
         return self._earlier + time.monotonic() - self._begin
 
-    def add(self, step: int, metrics: Metrics, pieces: int, rate: float) -> None:
-        """Takes in a step: metrics, still on the device, real pieces and learning rate.
+    def add(self, step: int, metrics: Metrics, subwords: int, rate: float) -> None:
+        """Takes in a step: metrics, still on the device, real subwords and learning rate.
 
         Raises DivergenceError as `flush`.
         """
         self._pending.append((step, rate, metrics))
-        self._pieces += pieces
+        self._subwords += subwords
         if self._first is None:
             self._first = step - 1
         if step % self._log_every == 0:
@@ -82,24 +82,24 @@ class Meter:
             **{f"loss_{name}": value for name, value in losses.items()},
             "lr": self._sums["rate"],
             "gradient_norm": self._sums["gradient_norm"] / self._sums["steps"],
-            "tokens_per_second": self._pieces / (now - self._start),
+            "tokens_per_second": self._subwords / (now - self._start),
         }
-        self._journal.record(line)
+        self._run_log.write(line)
         seen = max(1, step - (step if self._first is None else self._first))
         left = (now - self._begin) / seen * (self._steps - step)
         told = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
-        self._journal.progress(
+        self._run_log.progress(
             f"{self.title}: step {step}/{self._steps}, {told}, "
             f"{line['tokens_per_second']:,.0f} tokens/s, "
             f"{int(left) // 60}:{int(left) % 60:02d} left"
         )
-        self._sums, self._pieces, self._start = _nothing(), 0, now
+        self._sums, self._subwords, self._start = _nothing(), 0, now
 
     def record_evaluation(self, step: int, value: float, scores: dict[str, Any] | None) -> None:
         """Time spent evaluating does not count in the tokens per second."""
         numbers = {k: v for k, v in (scores or {}).items() if isinstance(v, float)}
         line = {**self._line(step), "event": "evaluation", "monitor": value}
-        self._journal.record({**line, **{f"dev_{name}": v for name, v in numbers.items()}})
+        self._run_log.write({**line, **{f"dev_{name}": v for name, v in numbers.items()}})
         self._start = time.monotonic()
 
     def _fetch(self) -> None:

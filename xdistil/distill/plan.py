@@ -17,7 +17,7 @@ from xdistil.plans import d42, labels_only, v3  # noqa: F401
 
 HEAD, PROJECTION, BILSTM = "head", "projection", "bilstm"
 POSITIONS, EMBEDDINGS = "positions", "embeddings"
-SIDE = "side_projections"  # the top-level key of projections that only a loss reads
+SIDE_PROJECTIONS = "side_projections"  # the top-level key of projections that only a loss reads
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def group_of(path: tuple[str, ...]) -> str:
     top = path[0]
     if top in ("classifier", "pooler"):
         return HEAD
-    if top in ("projection", SIDE):
+    if top in ("projection", SIDE_PROJECTIONS):
         return PROJECTION
     if top == "lstm":
         return BILSTM

@@ -19,9 +19,9 @@ from xdistil.distill.step import Recipe
 from xdistil.errors import InputError
 from xdistil.models.families.bert import EncoderConfig
 from xdistil.models.families.bilstm import BiLSTM
-from xdistil.models.forward import hands_out_vectors
+from xdistil.models.forward import sows_qkv
 from xdistil.models.hf.folder import Model, Transformer
-from xdistil.teacher.signals import Wanted
+from xdistil.teacher.signals import SignalSpec
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def make_recipe(
 
 def _count_relation_heads(stage: Stage, field: str, model: Model, teacher: EncoderConfig) -> int:
     """The parts that the vectors of student and teacher are cut into."""
-    if not hands_out_vectors(model):
+    if not sows_qkv(model):
         name = (
             "a BiLSTM" if isinstance(model, BiLSTM) else f"a student of {model.config.model_type}"
         )
@@ -169,7 +169,7 @@ def _count_relation_heads(stage: Stage, field: str, model: Model, teacher: Encod
 def check_teacher(planned: tuple[PlannedStage, ...], teacher: Transformer) -> None:
     """Raises InputError where a stage wants relations of a teacher that hands out no vectors."""
     for stage in planned:
-        if stage.recipe.relation_map and not hands_out_vectors(teacher):
+        if stage.recipe.relation_map and not sows_qkv(teacher):
             raise InputError(
                 f"The stage {stage.stage.name!r} learns relations, but a teacher of "
                 f"{teacher.config.model_type} hands out no queries, keys and values: learn "
@@ -177,10 +177,10 @@ def check_teacher(planned: tuple[PlannedStage, ...], teacher: Transformer) -> No
             )
 
 
-def wanted_signals(recipe: Recipe) -> Wanted:
+def wanted_signals(recipe: Recipe) -> SignalSpec:
     """The teacher's outputs that a recipe's losses read."""
     names = {name for name, _ in recipe.weights}
-    return Wanted(
+    return SignalSpec(
         logits="logits" in names,
         hidden=tuple(layer for _, layer in recipe.hidden_map),
         attention=tuple(layer - 1 for _, layer in recipe.attention_map),

@@ -15,7 +15,7 @@ import optax
 from xdistil.data.packing import Array, Batch
 from xdistil.distill import losses
 from xdistil.distill.losses import Tally
-from xdistil.distill.plan import SIDE, merge_params
+from xdistil.distill.plan import SIDE_PROJECTIONS, merge_params
 from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.forward import apply_model
 from xdistil.models.hf.folder import Model
@@ -138,7 +138,7 @@ def compute_losses(
         params: the student's, with side projections where the recipe's hidden states need them.
         dropout: PRNG key; None switches dropout off.
     """
-    own = {name: tree for name, tree in params.items() if name != SIDE}
+    own = {name: tree for name, tree in params.items() if name != SIDE_PROJECTIONS}
     features = signals.features
     if recipe.encoder_frozen and features is None:
         # Without dropout, so that it is the same whether computed here or once for all steps.
@@ -170,7 +170,7 @@ def compute_losses(
 def _representation_loss(
     recipe: Recipe, params: Params, output: Output, batch: Batch, signals: Signals
 ) -> Tally:
-    """Mean over the layer map of the loss on every real piece, or every one that has signals."""
+    """Mean over the layer map of the loss on every real subword, or every one that has signals."""
     compare = {
         "mse": losses.mean_squared_error,
         "cosine": losses.cosine_distance,
@@ -187,7 +187,9 @@ def _representation_loss(
             hidden = output.hidden[-1] if recipe.representation == "kl" else output.hidden[-2]
         else:
             hidden = output.hidden[layer]
-            side = params.get(SIDE, {}).get("0" if recipe.shared_projection else str(index))
+            side = params.get(SIDE_PROJECTIONS, {}).get(
+                "0" if recipe.shared_projection else str(index)
+            )
             if side is not None:
                 hidden = multiply(hidden.astype(jnp.float32), side["kernel"]) + side["bias"]
         parts.append(compare(hidden, target, mask))

@@ -27,9 +27,9 @@ from xdistil.distill.course import (
     count_steps,
     schedule_rates,
     steps_between_evaluations,
-    without_sides,
+    without_projections,
 )
-from xdistil.distill.divergence import keep_failure
+from xdistil.distill.divergence import save_divergence
 from xdistil.distill.meter import Meter
 from xdistil.distill.plan import HEAD, PROJECTION, merge_params, split_params
 from xdistil.distill.recipes import wanted_signals
@@ -37,11 +37,11 @@ from xdistil.distill.step import TrainState, eval_step, train_step
 from xdistil.errors import DivergenceError, InputError, StoppedError
 from xdistil.models.forward import iterate_batches
 from xdistil.models.types import Params
-from xdistil.runtime.mesh import agree, own_share, shard_rows
-from xdistil.runtime.run_log import Journal
+from xdistil.runtime.mesh import global_max, local_rows, shard_batch
+from xdistil.runtime.run_log import RunLog
 from xdistil.teacher.cache import open_cache
 from xdistil.teacher.model_teacher import Reader, params_fingerprint
-from xdistil.teacher.signals import Signals, Wanted, arrange_signals, signal_names
+from xdistil.teacher.signals import Signals, SignalSpec, arrange_signals, signal_names
 from xdistil.teacher.storage import PRESENT, gather_signals
 
 log = logging.getLogger("xdistil")
@@ -67,14 +67,14 @@ class Training:
         index: int,
         position: Position,
         checkpoints: Checkpoints,
-        journal: Journal,
+        run_log: RunLog,
     ) -> None:
         self.course, self.index, self.leg = course, index, course.legs[index]
-        self.checkpoints, self.journal = checkpoints, journal
+        self.checkpoints, self.run_log = checkpoints, run_log
         self.state, self.best, self.cursor = position.state, position.best, position.cursor
         self.previous = self.cursor["total_step"] - self.cursor["step"]
         self.batch_rows, epoch, self.steps = count_steps(
-            self.leg.planned, self.leg.train.pieces, self.leg.train.rows, course.batch_size
+            self.leg.planned, self.leg.train.subwords, self.leg.train.rows, course.batch_size
         )
         self.every = steps_between_evaluations(course.eval_every, epoch)
         self.rates = schedule_rates(self.leg.planned.stage, self.steps)
@@ -85,7 +85,7 @@ class Training:
             f"{index + 1}/{len(course.legs)}",
             self.steps,
             course.log_every,
-            journal,
+            run_log,
             self.cursor.get("meter"),
         )
 
@@ -109,7 +109,7 @@ class Training:
                     self._train()
         except DivergenceError as error:
             raise self._keep_failure(error) from None
-        self.journal.end_progress()
+        self.run_log.end_progress()
         return Position(self.state, self.best, self.cursor)
 
     def _begin(self) -> None:
@@ -127,20 +127,20 @@ class Training:
         """One step, and a checkpoint where a signal or the clock asks for it."""
         course, step = self.course, self.cursor["step"] + 1
         batch, cached = next(self.feed)
-        pieces = int(np.count_nonzero(batch.segment))
-        batch = shard_rows(course.mesh, batch)
+        subwords = int(np.count_nonzero(batch.segment))
+        batch = shard_batch(course.mesh, batch)
         signals = _signals(course, self.leg, batch, cached)
         rate = self.rates[step - 1]
         self.state, metrics = train_step(
             self.state, batch, signals, rate, recipe=self.leg.planned.recipe
         )
         self.cursor["step"] = step
-        self.meter.add(step, metrics, pieces, float(rate))
-        asked = course.stop.is_asked()
+        self.meter.add(step, metrics, subwords, float(rate))
+        asked = course.stop.requested()
         if asked or self._is_late():
             self._save()
         if asked:
-            course.stop.check()
+            course.stop.raise_if_requested()
 
     def _evaluate(self) -> None:
         """Scores on dev, keeps the best, and writes a checkpoint."""
@@ -170,7 +170,7 @@ class Training:
             )
             cursor.update(done=True, records=[*cursor["records"], record])
         self._save()
-        self.course.stop.check()
+        self.course.stop.raise_if_requested()
 
     def _score(self) -> tuple[dict[str, Any] | None, float]:
         params = merge_params(self.state.trainable, self.state.frozen)
@@ -179,7 +179,7 @@ class Training:
     def _save(self) -> None:
         self.cursor["total_step"] = self.previous + self.cursor["step"]
         self.cursor["meter"] = self.meter.carry()
-        self.cursor["metrics"] = self.journal.position()
+        self.cursor["metrics"] = self.run_log.position()
         self.checkpoints.save(self.state, self.best, self.cursor)
         self.saved = time.monotonic()
 
@@ -189,14 +189,14 @@ class Training:
         if not seconds:
             return False
         late = time.monotonic() - self.saved > seconds
-        return agree(int(late and jax.process_index() == 0)) > 0
+        return global_max(int(late and jax.process_index() == 0)) > 0
 
     def _filled_rows(self) -> int:
         return batches.fill_up(self.batch_rows, self.course.mesh.size)
 
     def _make_feed(self, first_step: int) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
         return batches.make_batches(
-            self.leg.train.pieces,
+            self.leg.train.subwords,
             self.leg.train.rows,
             partial(gather_signals, self.leg.train.signals, self.leg.train.rows),
             self.batch_rows,
@@ -216,7 +216,7 @@ class Training:
         if failed:
             folder = self.course.diverged
             batch, cached = next(self._make_feed(failed - 1))
-            keep_failure(folder, self.state, batch, cached, self.rates[failed - 1], self.cursor)
+            save_divergence(folder, self.state, batch, cached, self.rates[failed - 1], self.cursor)
             where = f"; {folder} holds the state before it and the batch"
         return DivergenceError(
             f"{error}{where}: lower the stage's lr or clip, in another --workdir."
@@ -227,7 +227,9 @@ def _make_record(
     course: Course, leg: Leg, best: Params, cursor: dict[str, Any], limit: int, seconds: float
 ) -> dict[str, Any]:
     """One row of the table of stages."""
-    scores = cursor["scores"] or course.evaluate(course.lay_out(course.mesh, without_sides(best)))
+    scores = cursor["scores"] or course.evaluate(
+        course.place(course.mesh, without_projections(best))
+    )
     return {
         "name": leg.planned.substage.name,
         "groups": list(leg.planned.substage.trainable),
@@ -244,9 +246,9 @@ def _make_record(
 def _signals(course: Course, leg: Leg, batch: Batch, cached: dict[str, np.ndarray]) -> Signals:
     """The leg's signals for a batch, from the cache or from the teacher itself."""
     wanted = wanted_signals(leg.planned.recipe)
-    arrays = shard_rows(course.mesh, cached)
+    arrays = shard_batch(course.mesh, cached)
     features, present = arrays.pop(FEATURES, None), arrays.pop(PRESENT, None)
-    if course.teacher is not None and wanted != Wanted() and not arrays:
+    if course.teacher is not None and wanted != SignalSpec() and not arrays:
         return course.teacher.compute(batch, wanted)._replace(features=features)
     return arrange_signals(wanted, arrays)._replace(features=features, present=present)
 
@@ -264,18 +266,18 @@ def _keep_features(course: Course, leg: Leg, state: TrainState, batch_rows: int)
     reader = Reader(
         model, params, course.padding_id, None, params_fingerprint(encoder), course.mesh
     )
-    wanted = Wanted(hidden=(model.features,))
+    wanted = SignalSpec(hidden=(model.features,))
     (name,) = signal_names(wanted)
 
     def attach(source: Source) -> Source:
         read = open_cache(
             course.cache,
             reader,
-            source.pieces,
+            source.subwords,
             source.rows,
             wanted,
             batch_rows,
-            course.stop.check,
+            course.stop.raise_if_requested,
         )
         return replace(source, signals={**source.signals, FEATURES: read[name]})
 
@@ -297,15 +299,15 @@ def _evaluate(
 ) -> tuple[dict[str, Any] | None, float]:
     """(dev scores or None, the monitor): the main score where labels are learnt, else the loss."""
     if leg.planned.learns_labels:
-        scores = course.evaluate(without_sides(params))
+        scores = course.evaluate(without_projections(params))
         return scores, scores[course.main_score] or 0.0
     totals: dict[str, Any] = {}
     for indices, batch in iterate_batches(
-        leg.dev.pieces, leg.dev.rows, batch_rows, course.padding_id
+        leg.dev.subwords, leg.dev.rows, batch_rows, course.padding_id
     ):
-        course.stop.check()
-        cached = gather_signals(leg.dev.signals, leg.dev.rows, own_share(indices))
-        batch = shard_rows(course.mesh, batch)
+        course.stop.raise_if_requested()
+        cached = gather_signals(leg.dev.signals, leg.dev.rows, local_rows(indices))
+        batch = shard_batch(course.mesh, batch)
         signals = _signals(course, leg, batch, cached)
         for name, tally in eval_step(params, batch, signals, recipe=leg.planned.recipe).items():
             pair = np.array([tally.sum, tally.count], np.float64)

@@ -1,9 +1,9 @@
 """Gold and predicted labels -> scores, as fractions; what is undefined is None, never NaN.
 
-Protocol of tagging: words, not pieces; the whole sentence, however long; strict IOB2 by seqeval (an
-entity counts when its type, first and last word all agree); predictions made legal first. Macro is
-the unweighted mean over languages, as in XtremeDistil's Table 3; micro pools all sentences.
-Published scores on pieces, or on sentences cut at a length, do not compare with these.
+Protocol of tagging: words, not subwords; the whole sentence, however long; strict IOB2 by seqeval
+(an entity counts when its type, first and last word all agree); predictions made legal first. Macro
+is the unweighted mean over languages, as in XtremeDistil's Table 3; micro pools all sentences.
+Published scores on subwords, or on sentences cut at a length, do not compare with these.
 """
 
 from collections import Counter

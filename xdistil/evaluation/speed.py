@@ -3,7 +3,7 @@
 The setting of XtremeDistil's Table 16: real sentences, each in a row of its own, 32 at once or one
 at a time. Both models get the same sentences in rows of the same length and take turns, so that
 whatever else the machine does meets both. What is timed is a forward pass up to the class of every
-piece; tokenisation is not.
+subword; tokenisation is not.
 """
 
 import os
@@ -17,11 +17,11 @@ import jax
 import numpy as np
 
 from xdistil.data.packing import Batch
-from xdistil.data.subwords import Pieces
+from xdistil.data.subwords import Subwords
 from xdistil.models.forward import predict_batch
 from xdistil.models.types import Params
 
-BATCH = 32  # sentences, and the shortest row in pieces: the paper's setting
+BATCH = 32  # sentences, and the shortest row in subwords: the paper's setting
 _BATCHES = 8  # that the rounds go through
 _FEWEST_ROUNDS = 5  # however short the time
 
@@ -32,7 +32,7 @@ class Runner:
 
     model: nn.Module
     params: Params  # host arrays
-    pieces: Pieces
+    subwords: Subwords
     padding_id: int
 
 
@@ -42,8 +42,9 @@ def measure_speed(
     """Seconds of a forward pass of both models, and how many times faster the student is.
 
     Args:
-        teacher, student: with pieces of the same examples.
-        row_length: pieces in the row of a single sentence; rows of 32 sentences hold 32 pieces, or
+        teacher, student: with subwords of the same examples.
+        row_length: subwords in the row of a single sentence; rows of 32 sentences hold 32 subwords,
+        or
             the next multiple of 16 where the longest needs more.
         seconds: time to spend, half on each setting, compilation aside; 0 measures nothing.
         seed: chooses the sentences, among those that both tokenizers leave in one window.
@@ -59,7 +60,7 @@ def measure_speed(
     if seconds <= 0 or not len(segments):
         return None
     longest = max(
-        int((runner.pieces.start[chosen + 1] - runner.pieces.start[chosen]).max())
+        int((runner.subwords.start[chosen + 1] - runner.subwords.start[chosen]).max())
         for runner, chosen in zip(runners, segments.T, strict=True)
     )
     settings = {"batch_32": (BATCH, max(BATCH, -(-longest // 16) * 16)), "single": (1, row_length)}
@@ -76,7 +77,7 @@ def measure_speed(
 
 def _choose_sentences(runners: Sequence[Runner], seed: int) -> np.ndarray:
     """i64[N, models] segments of N sentences, N a multiple of the batch; sentences may recur."""
-    segments = [_find_whole(runner.pieces) for runner in runners]
+    segments = [_find_whole(runner.subwords) for runner in runners]
     both = np.array(sorted(set(segments[0]).intersection(*segments)), np.int64)
     if not len(both):
         return np.zeros((0, len(runners)), np.int64)
@@ -86,9 +87,9 @@ def _choose_sentences(runners: Sequence[Runner], seed: int) -> np.ndarray:
     return np.array([[whole[example] for whole in segments] for example in chosen.tolist()])
 
 
-def _find_whole(pieces: Pieces) -> dict[int, int]:
+def _find_whole(subwords: Subwords) -> dict[int, int]:
     """Segment of each example that is not cut into windows."""
-    found, first, count = np.unique(pieces.example, return_index=True, return_counts=True)
+    found, first, count = np.unique(subwords.example, return_index=True, return_counts=True)
     return dict(zip(found[count == 1].tolist(), first[count == 1].tolist(), strict=True))
 
 
@@ -129,15 +130,15 @@ def _compare(
 
 def _pad_sentences(runner: Runner, segments: np.ndarray, length: int) -> Batch:
     """One segment a row, padded to the length."""
-    pieces, shape = runner.pieces, (len(segments), length)
+    subwords, shape = runner.subwords, (len(segments), length)
     tokens = np.full(shape, runner.padding_id, np.int32)
     token_type = np.zeros(shape, np.int32)
     segment = np.zeros(shape, np.int32)
     position = np.zeros(shape, np.int32)
     for row, index in enumerate(segments):
-        first, end = pieces.start[index], pieces.start[index + 1]
-        tokens[row, : end - first] = pieces.tokens[first:end]
-        token_type[row, : end - first] = pieces.token_type[first:end]
+        first, end = subwords.start[index], subwords.start[index + 1]
+        tokens[row, : end - first] = subwords.tokens[first:end]
+        token_type[row, : end - first] = subwords.token_type[first:end]
         segment[row, : end - first] = 1
         position[row, : end - first] = np.arange(end - first)
     return Batch(

@@ -17,27 +17,27 @@ log = logging.getLogger("xdistil")
 
 
 def answer(setting: Setting, model: Model, params: Params, texts: Texts) -> list[tuple[str, ...]]:
-    """The labels that a model gives to texts in its pieces; `params` lie on the devices."""
+    """The labels that a model gives to texts in its subwords; `params` lie on the devices."""
     predicted = predict_rows(
         model,
         params,
-        texts.pieces,
+        texts.subwords,
         texts.rows,
         setting.prediction_rows,
         model.config.padding_id,
         setting.mesh,
-        setting.stop.check,
+        setting.stop.raise_if_requested,
     )
     task = setting.prepared.corpus.task
-    return collect_predictions(texts.pieces, texts.rows, predicted, texts.examples, task)
+    return collect_predictions(texts.subwords, texts.rows, predicted, texts.examples, task)
 
 
-def with_answers(examples: Sequence[Example], answers: Sequence[tuple[str, ...]]) -> list[Example]:
+def with_labels(examples: Sequence[Example], answers: Sequence[tuple[str, ...]]) -> list[Example]:
     """The examples with these answers as their labels."""
     return [replace(each, labels=labels) for each, labels in zip(examples, answers, strict=True)]
 
 
-def label_held_out(setting: Setting, teacher: Reader) -> Setting:
+def pseudo_label_dev(setting: Setting, teacher: Reader) -> Setting:
     """The setting of a run without labels, its held-out texts labelled by the teacher.
 
     A teacher that answers all of them alike is told, for agreeing with it means nothing.
@@ -51,7 +51,7 @@ def label_held_out(setting: Setting, teacher: Reader) -> Setting:
             "little. Are the texts of its kind, and is its tokenizer its own?",
             answers[0][0],
         )
-    labelled = with_answers(texts.examples, answers)
+    labelled = with_labels(texts.examples, answers)
 
     def put(texts: dict[str, Texts]) -> dict[str, Texts]:
         return {**texts, "dev": replace(texts["dev"], examples=labelled)}

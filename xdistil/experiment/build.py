@@ -17,14 +17,14 @@ from xdistil.config import Experiment, Stage
 from xdistil.data.corpus import Corpus, read_corpus, take_evenly
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import Rows, load_packed, pack, pack_languages, save_packed
-from xdistil.data.subwords import LanguageCount, Pieces, count_pieces, cut_pieces
+from xdistil.data.subwords import LanguageCount, Subwords, count_subwords, tokenize
 from xdistil.data.synthetic_corpus import generate_corpus
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.train_tokenizer import train_wordpiece
-from xdistil.data.trim_tokenizer import choose_pieces, count_tokens, trim_tokenizer
+from xdistil.data.trim_tokenizer import choose_subwords, count_tokens, trim_tokenizer
 from xdistil.data.unlabelled import lacks_labels, read_unlabelled
 from xdistil.data.word_vectors import WordVectors, read_vectors
-from xdistil.deploy.predictor import Labeller
+from xdistil.deploy.predictor import Predictor
 from xdistil.distill.recipes import PlannedStage, check_teacher, plan_stages, wanted_signals
 from xdistil.errors import InputError
 from xdistil.models.families.bert import Encoder, EncoderConfig
@@ -34,7 +34,7 @@ from xdistil.models.trim import trim_model
 from xdistil.models.types import Params
 from xdistil.plans import without_labels
 from xdistil.student.design import check_width, design_student, with_dropout
-from xdistil.student.layer_selection import choose_layers, make_of_layers
+from xdistil.student.layer_selection import choose_layers, select_layers
 from xdistil.student.tokenizer import check_losses, choose_tokenizer, settle_start, shape_of
 from xdistil.student.warm_start import check_start, open_before, open_start, tunes_alone
 from xdistil.teacher.head import check_classes, find_task, is_ready
@@ -46,15 +46,15 @@ log = logging.getLogger("xdistil")
 SPLITS = ("train", "dev", "test", "transfer", "gold_dev")
 LEARNT = ("train", "transfer", "all")  # texts of steps, whose languages a temperature draws
 
-_WHOLE = 1 << 30  # a length in pieces that no text reaches
+_WHOLE = 1 << 30  # a length in subwords that no text reaches
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Examples, cut into pieces and packed."""
+    """Examples, cut into subwords and packed."""
 
     examples: list[Example]
-    pieces: Pieces
+    subwords: Subwords
     rows: Rows
 
 
@@ -63,25 +63,29 @@ class Prepared:
     """The outcome of `prepare`."""
 
     corpus: Corpus
-    counts: dict[str, dict[str, LanguageCount]]  # by split and language, with the student's pieces
+    counts: dict[
+        str, dict[str, LanguageCount]
+    ]  # by split and language, with the student's subwords
     tokenizer: Tokenizer  # the teacher's; the student's where the teacher is a file of signals
     teacher: Transformer | None  # None: a file of signals, or none at all
     signals: SignalFolder | None  # that file
     teacher_params: Params  # as loaded or drawn, before fine-tuning
     teacher_stages: tuple[PlannedStage, ...]  # empty: the teacher is used as it is
-    teacher_texts: dict[str, Texts]  # train, dev, test and gold_dev in the teacher's pieces, the
+    teacher_texts: dict[str, Texts]  # train, dev, test and gold_dev in the teacher's subwords, the
     # others where it reads them so; none of a file of signals
     student_tokenizer: Tokenizer
-    at_words: bool  # the student's pieces are not the teacher's: its signals are those of words
-    kept: np.ndarray | None  # i32[v] the id of each student piece before pieces were dropped, the
+    at_words: bool  # the student's subwords are not the teacher's: its signals are those of words
+    kept: (
+        np.ndarray | None
+    )  # i32[v] the id of each student subword before subwords were dropped, the
     # teacher's unless `at_words`; None: none were
     student: Model
     checkpoint_params: Params | None  # of a student that starts from a checkpoint
-    before: Labeller | None  # that checkpoint as it was, to be scored where there is no teacher
+    before: Predictor | None  # that checkpoint as it was, to be scored where there is no teacher
     kept_layers: tuple[int, ...]  # of the teacher, that the student is made of; empty: it is not
-    vectors: WordVectors | None  # of the student's pieces, where it starts from text vectors
+    vectors: WordVectors | None  # of the student's subwords, where it starts from text vectors
     student_stages: tuple[PlannedStage, ...]
-    student_texts: dict[str, Texts]  # all splits in the student's pieces, and what `all` names
+    student_texts: dict[str, Texts]  # all splits in the student's subwords, and what `all` names
 
 
 def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepared:
@@ -112,11 +116,11 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         tokenizer = whole
         if experiment.teacher.vocabulary == "seen":
             padding = (teacher.config.padding_id,)
-            teacher_kept = choose_pieces(whole, _count_seen(corpus, whole), also=padding)
+            teacher_kept = choose_subwords(whole, _count_seen(corpus, whole), also=padding)
             tokenizer = trim_tokenizer(whole, teacher_kept)
             teacher, teacher_params = trim_model(teacher, teacher_params, teacher_kept)
             log.info(
-                "teacher: kept %d of %d pieces, which the texts hold",
+                "teacher: kept %d of %d subwords, which the texts hold",
                 len(teacher_kept),
                 whole.vocabulary_size,
             )
@@ -141,16 +145,16 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         # Gold that is there for its scores alone may have tags that the head does not name.
         read = {name: _without_labels(examples) for name, examples in splits.items()}
 
-    def cut_all(tokenizer: Tokenizer) -> dict[str, Pieces]:
+    def cut_all(tokenizer: Tokenizer) -> dict[str, Subwords]:
         return {
-            name: cut_pieces(examples, corpus.task, tokenizer, max_length)
+            name: tokenize(examples, corpus.task, tokenizer, max_length)
             for name, examples in read.items()
         }
 
     cut = {} if tokenizer is None else cut_all(tokenizer)
     student_tokenizer, kept = base, None
     if experiment.student.vocabulary == "seen":
-        kept = choose_pieces(
+        kept = choose_subwords(
             base,
             _count_seen(corpus, base),
             experiment.student.least_count,
@@ -160,25 +164,25 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         student_tokenizer = trim_tokenizer(base, kept)
     student_cut = cut if student_tokenizer is tokenizer else cut_all(student_tokenizer)
 
-    def pack_into(folder: Path, name: str, pieces: Pieces) -> Texts:
+    def pack_into(folder: Path, name: str, subwords: Subwords) -> Texts:
         if writes:
-            save_packed(folder / name, pieces, _pack(experiment, name, splits[name], pieces))
+            save_packed(folder / name, subwords, _pack(experiment, name, splits[name], subwords))
         return Texts(splits[name], *load_packed(folder / name))
 
     teacher_texts = {
-        name: pack_into(cache / "teacher", name, pieces)
-        for name, pieces in cut.items()
+        name: pack_into(cache / "teacher", name, subwords)
+        for name, subwords in cut.items()
         if at_words or name not in ("transfer", "all")
     }
     student_texts = {
-        name: pack_into(cache / "student", name, pieces) for name, pieces in student_cut.items()
+        name: pack_into(cache / "student", name, subwords) for name, subwords in student_cut.items()
     }
     kept_layers: tuple[int, ...] = ()
     checkpoint_params: Params | None = None
     student: Model
     if experiment.student.keep_layers and teacher is not None:
         kept_layers = choose_layers(experiment.student.keep_layers, teacher.config.layers)
-        student, _ = make_of_layers(teacher, teacher_params, kept_layers, kept)
+        student, _ = select_layers(teacher, teacher_params, kept_layers, kept)
         student = with_dropout(student, experiment.student.dropout)
     else:
         student, checkpoint_params = _load_student(
@@ -204,8 +208,8 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
     prepared = Prepared(
         corpus=corpus,
         counts={
-            name: count_pieces(splits[name], corpus.task, pieces, student_tokenizer)
-            for name, pieces in student_cut.items()
+            name: count_subwords(splits[name], corpus.task, subwords, student_tokenizer)
+            for name, subwords in student_cut.items()
             if name != "all"
         },
         tokenizer=tokenizer or base,
@@ -245,7 +249,7 @@ def find_texts(experiment: Experiment, prepared: Prepared, plan: str, stage: Sta
     packed by themselves.
 
     Args:
-        plan: teacher or student: in whose pieces.
+        plan: teacher or student: in whose subwords.
     """
     tokenizer, texts = prepared.student_tokenizer, prepared.student_texts
     if plan == "teacher":
@@ -255,15 +259,15 @@ def find_texts(experiment: Experiment, prepared: Prepared, plan: str, stage: Sta
         return found
     examples = take_evenly(found.examples, max(1, round(share * len(found.examples))))
     length = data.max_length or data.row_length
-    pieces = cut_pieces(examples, prepared.corpus.task, tokenizer, length)
-    return Texts(examples, pieces, _pack(experiment, "train", examples, pieces))
+    subwords = tokenize(examples, prepared.corpus.task, tokenizer, length)
+    return Texts(examples, subwords, _pack(experiment, "train", examples, subwords))
 
 
-def _pack(experiment: Experiment, split: str, examples: list[Example], pieces: Pieces) -> Rows:
+def _pack(experiment: Experiment, split: str, examples: list[Example], subwords: Subwords) -> Rows:
     data, seed = experiment.data, experiment.seed
     if data.temperature == 1 or split not in LEARNT:
-        return pack(pieces, data.row_length, seed)
-    return pack_languages(pieces, data.row_length, seed, examples, data.temperature)
+        return pack(subwords, data.row_length, seed)
+    return pack_languages(subwords, data.row_length, seed, examples, data.temperature)
 
 
 def _without_labels(examples: list[Example]) -> list[Example]:
@@ -278,9 +282,9 @@ def _read_corpus(data: config.Data, experiment: Experiment) -> Corpus:
 
 
 def _count_seen(corpus: Corpus, tokenizer: Tokenizer) -> np.ndarray:
-    # In whole texts: a piece behind a cut decides how its word is cut, and so where.
+    # In whole texts: a subword behind a cut decides how its word is cut, and so where.
     texts = [examples for examples in (corpus.train, corpus.transfer) if examples]
-    parts = (cut_pieces(examples, corpus.task, tokenizer, _WHOLE) for examples in texts)
+    parts = (tokenize(examples, corpus.task, tokenizer, _WHOLE) for examples in texts)
     return count_tokens(parts, tokenizer)
 
 

@@ -12,13 +12,13 @@ from xdistil.experiment.build import Texts
 from xdistil.experiment.setting import Setting
 from xdistil.models.hf.folder import Model
 from xdistil.models.types import Params
-from xdistil.runtime.mesh import replicate, spread
+from xdistil.runtime.mesh import replicate, shard_params
 from xdistil.teacher.model_teacher import Reader
 
 
 def without_signals(texts: Texts) -> Source:
     """Texts with nothing of a teacher."""
-    return Source(texts.pieces, texts.rows, {})
+    return Source(texts.subwords, texts.rows, {})
 
 
 def score_texts(setting: Setting, model: Model, texts: Texts, params: Params) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def make_course(
         log_every=experiment.log_every,
         seed=experiment.seed,
         mesh=setting.mesh,
-        lay_out=spread if name == "teacher" else replicate,
+        place=shard_params if name == "teacher" else replicate,
         cache=setting.workdir / "cache" / "features",
         diverged=setting.workdir / "diverged",
         stop=setting.stop,
@@ -66,6 +66,6 @@ def run_course(setting: Setting, course: Course, params: Params) -> Iterator[Out
     """Runs a plan from its first parameters, or goes on where it was cut off, leg by leg."""
     checkpoints = Checkpoints(setting.workdir / "checkpoints" / course.name)
     try:
-        yield from run_plan(course, params, checkpoints, setting.journal)
+        yield from run_plan(course, params, checkpoints, setting.run_log)
     finally:
         checkpoints.close()

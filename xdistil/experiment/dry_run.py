@@ -14,7 +14,7 @@ from xdistil.experiment.build import Prepared, Texts, find_texts, prepare
 from xdistil.experiment.legs import plan_routes
 from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.types import count_parameters
-from xdistil.student.initialise import find_start
+from xdistil.student.initialise import embedding_init
 from xdistil.student.tokenizer import settle_start
 from xdistil.student.vocabulary_transfer import count_shared
 from xdistil.student.warm_start import describe_head
@@ -22,11 +22,11 @@ from xdistil.teacher.cache_policy import describe_route
 from xdistil.teacher.signal_file import SignalFolder
 
 _SHOWN = 4  # largest and smallest languages that a line lists
-MANY_UNKNOWN = 0.05  # share of words holding an unknown piece above which scores mean little
+MANY_UNKNOWN = 0.05  # share of words holding an unknown subword above which scores mean little
 
 
 def describe_data(prepared: Prepared) -> str:
-    """A table: sentences of every split, pieces a word and unknown words, by language."""
+    """A table: sentences of every split, subwords a word and unknown words, by language."""
     counts = prepared.counts
     languages = sorted({language for split in counts.values() for language in split})
     names = {"dev": "held out", "gold_dev": "dev"} if not prepared.corpus.gold else {}
@@ -41,11 +41,11 @@ def describe_data(prepared: Prepared) -> str:
     for language in languages:
         here = [split[language] for split in counts.values() if language in split]
         words = sum(count.words for count in here)
-        pieces = sum(count.pieces for count in here)
+        subwords = sum(count.subwords for count in here)
         unknown = sum(count.unknown * count.words for count in here) / max(words, 1)
         sentences = [str(c[language].sentences) if language in c else "-" for c in counts.values()]
         lines.append(
-            (language, *sentences, f"{pieces / max(words, 1):.2f}", f"{100 * unknown:.1f}%")
+            (language, *sentences, f"{subwords / max(words, 1):.2f}", f"{100 * unknown:.1f}%")
         )
         if unknown > MANY_UNKNOWN:
             suspicious.append(language)
@@ -53,7 +53,7 @@ def describe_data(prepared: Prepared) -> str:
     if suspicious:
         text += (
             f"\nWarning: in {', '.join(suspicious)} more than {MANY_UNKNOWN:.0%} of the words hold "
-            "an unknown piece; scores there measure the tokenizer."
+            "an unknown subword; scores there measure the tokenizer."
         )
     return text
 
@@ -76,7 +76,7 @@ def describe_plan(experiment: Experiment, prepared: Prepared) -> str:
         lines.append(_describe_meeting(experiment, prepared))
     lines += _describe_start(experiment, prepared)
     if prepared.kept is not None:
-        lines.append(f"student vocabulary: {len(prepared.kept):,} pieces that the texts hold")
+        lines.append(f"student vocabulary: {len(prepared.kept):,} subwords that the texts hold")
     for name, stages in (
         ("teacher", prepared.teacher_stages),
         ("student", prepared.student_stages),
@@ -110,17 +110,20 @@ def _describe_signals(signals: SignalFolder) -> str:
 
 def _describe_meeting(experiment: Experiment, prepared: Prepared) -> str:
     own, task = prepared.student_tokenizer, prepared.corpus.task
-    where = "on the first piece of every word" if task.kind == "tagging" else "on whole texts"
+    where = "on the first subword of every word" if task.kind == "tagging" else "on whole texts"
     told = (
-        f"student tokenizer: {own.vocabulary_size:,} pieces of its own, so that losses on logits "
+        f"student tokenizer: {own.vocabulary_size:,} subwords of its own, so that losses on logits "
         f"and hidden states live {where}"
     )
-    if prepared.signals is not None or find_start(experiment.student) in ("random", "checkpoint"):
+    if prepared.signals is not None or embedding_init(experiment.student) in (
+        "random",
+        "checkpoint",
+    ):
         return told
     shared = count_shared(own, prepared.tokenizer)
     return (
-        f"{told}; the teacher's word embeddings lend rows to {shared:,} pieces that it has too, "
-        "and means of its pieces to the others"
+        f"{told}; the teacher's word embeddings lend rows to {shared:,} subwords that it has too, "
+        "and means of its subwords to the others"
     )
 
 
@@ -137,21 +140,21 @@ def _describe_start(experiment: Experiment, prepared: Prepared) -> list[str]:
             f"student layers: {layers} (counted from 0) of the {prepared.teacher.config.layers} of "
             f"{teacher}, with its embeddings and head"
         ]
-    start = find_start(student)
+    start = embedding_init(student)
     if prepared.vectors is None:
         told = {"svd": f"SVD of {teacher}'s", "pca": f"PCA of {teacher}'s"}.get(start, start)
         return [f"student word embeddings: {told}"]
-    pieces, vocabulary = prepared.vectors.pieces, prepared.student_tokenizer.vocabulary_size
+    subwords, vocabulary = prepared.vectors.subwords, prepared.student_tokenizer.vocabulary_size
     has_vector = np.zeros(vocabulary, bool)
-    has_vector[pieces] = True
-    running = has_vector[prepared.student_texts["transfer"].pieces.tokens].mean()
+    has_vector[subwords] = True
+    running = has_vector[prepared.student_texts["transfer"].subwords.tokens].mean()
     lends = 0 if prepared.teacher is None else prepared.teacher.config.embedding_size
     narrow = prepared.student.config.embedding_size <= lends
     rest = f"from the SVD of {teacher}'s" if narrow else "at random"
     return [
-        f"student word embeddings: {len(pieces):,} of {vocabulary:,} pieces, {running:.1%} of the "
-        f"transfer texts, are among the {prepared.vectors.words:,} words of {student.vectors}; the "
-        f"others start {rest}"
+        f"student word embeddings: {len(subwords):,} of {vocabulary:,} subwords, {running:.1%} of "
+        f"the transfer texts, are among the {prepared.vectors.words:,} words of {student.vectors}; "
+        f"the others start {rest}"
     ]
 
 
@@ -164,7 +167,7 @@ def _describe_languages(experiment: Experiment, prepared: Prepared) -> list[str]
             continue
         languages = sorted({example.language for example in texts.examples})
         told = [
-            f"{language} {count / len(rows.piece):.1%} -> {quota / len(rows.piece):.1%}"
+            f"{language} {count / len(rows.subword):.1%} -> {quota / len(rows.subword):.1%}"
             for language, count, quota in zip(languages, rows.languages, rows.quota, strict=True)
         ]
         by_size = [told[i] for i in np.argsort(-rows.languages, kind="stable")]
@@ -209,7 +212,9 @@ def _describe_model(model) -> str:
 
 def _describe_stage(experiment: Experiment, planned: PlannedStage, texts: Texts) -> str:
     stage, recipe = planned.stage, planned.recipe
-    batch_rows, epoch, steps = count_steps(planned, texts.pieces, texts.rows, experiment.batch_size)
+    batch_rows, epoch, steps = count_steps(
+        planned, texts.subwords, texts.rows, experiment.batch_size
+    )
     projections = ""
     if any(width != target for width, target in planned.sides):
         projections = ", one projection" if recipe.shared_projection else ", projections by layer"
@@ -231,14 +236,14 @@ def _describe_stage(experiment: Experiment, planned: PlannedStage, texts: Texts)
         if pairs:
             told = ", ".join(f"{own} from {its}" for own, its in pairs)
             maps.append(f"{what} {told}")
-    filled = len(texts.pieces.tokens) / texts.rows.piece.size
+    filled = len(texts.subwords.tokens) / texts.rows.subword.size
     stop = f"after {stage.patience} evaluations without gain" if stage.patience else "never early"
     return (
         f"{planned.substage.name}: {' + '.join(details)} on {stage.data}"
         + (f"; layers: {'; '.join(maps)}" if maps else "")
         + f"; trains {', '.join(planned.substage.trainable)}; at most {steps:,} steps of "
         f"{len(texts.examples) / epoch:.0f} sentences ({batch_rows} rows of "
-        f"{texts.rows.piece.shape[1]}, {len(texts.pieces.tokens) / epoch:,.0f} pieces, "
+        f"{texts.rows.subword.shape[1]}, {len(texts.subwords.tokens) / epoch:,.0f} subwords, "
         f"{filled:.0%} filled); lr {stage.lr:g} {stage.schedule}; stops {stop}"
     )
 

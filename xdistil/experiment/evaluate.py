@@ -14,13 +14,13 @@ from xdistil.evaluation import metrics
 from xdistil.evaluation.gazetteer import tag_with_names
 from xdistil.evaluation.report import HELD_OUT
 from xdistil.evaluation.speed import Runner, measure_speed
-from xdistil.experiment.answers import answer, with_answers
+from xdistil.experiment.answers import answer, with_labels
 from xdistil.experiment.build import Texts
 from xdistil.experiment.setting import Setting
 from xdistil.models.hf.folder import Loaded, load_model
 from xdistil.models.hf.hub import find_folder
 from xdistil.models.types import count_parameters
-from xdistil.runtime.mesh import replicate, spread
+from xdistil.runtime.mesh import replicate, shard_params
 from xdistil.teacher.signal_file import SignalFolder
 
 log = logging.getLogger("xdistil")
@@ -28,7 +28,7 @@ log = logging.getLogger("xdistil")
 _TOGETHER = 256  # texts that are answered between two looks for a signal to stop
 
 
-def warn_if_hopeless(setting: Setting, dev: dict[str, Any]) -> None:
+def warn_if_below_floor(setting: Setting, dev: dict[str, Any]) -> None:
     """Says so when a teacher's scores on dev are no better than answers without a model."""
     corpus, name = setting.prepared.corpus, setting.main_score
     if corpus.task.kind == "tagging":
@@ -102,12 +102,12 @@ def score(
         agreement: dict[str, Any] = dict.fromkeys(answered)
         for split, given in answers["student"].items():
             examples = prepared.student_texts[answered[split]].examples
-            expected = with_answers(examples, answers["teacher"][split])
+            expected = with_labels(examples, answers["teacher"][split])
             agreement[split] = metrics.score(task, expected, given)
         results["student"]["agreement"] = agreement
     ready = results.get("teacher", {}).get("dev") if not prepared.teacher_stages else None
     if gold and ready is not None:
-        warn_if_hopeless(setting, ready)
+        warn_if_below_floor(setting, ready)
     for baseline in baselines:
         params = replicate(setting.mesh, baseline.pop("params"))
         baseline["test"] = None
@@ -178,7 +178,7 @@ def _score_signals(setting: Setting, signals: SignalFolder) -> dict[str, Any]:
 
 def _score_before(setting: Setting) -> dict[str, Any]:
     """A row of the results for the folder that a student without a teacher began as, with a head
-    and pieces of its own; scores are null where it answers none of the task's labels."""
+    and subwords of its own; scores are null where it answers none of the task's labels."""
     corpus, labeller = setting.prepared.corpus, setting.prepared.before
     checkpoint = setting.experiment.student.checkpoint
     result: dict[str, Any] = {
@@ -191,7 +191,7 @@ def _score_before(setting: Setting) -> dict[str, Any]:
         if examples and labeller is not None:
             predicted = []
             for first in range(0, len(examples), _TOGETHER):
-                setting.stop.check()
+                setting.stop.raise_if_requested()
                 inputs = [example.inputs for example in examples[first : first + _TOGETHER]]
                 predicted += [each.labels for each in labeller.answer(inputs)]
             result[split] = metrics.score(corpus.task, examples, predicted)
@@ -203,8 +203,8 @@ def _answer_splits(
     setting: Setting, name: str, loaded: Loaded, texts: dict[str, Texts]
 ) -> dict[str, list[tuple[str, ...]]]:
     """A model's answers to texts by split; they are written to predictions/."""
-    lay_out = spread if name == "teacher" else replicate
-    params = lay_out(setting.mesh, loaded.params)
+    place = shard_params if name == "teacher" else replicate
+    params = place(setting.mesh, loaded.params)
     answers = {}
     for split, each in texts.items():
         answers[split] = answer(setting, loaded.model, params, each)
@@ -237,7 +237,7 @@ def measure_bytes(folder: Path) -> dict[str, int]:
 
 
 def _runner(loaded: Loaded, texts: Texts) -> Runner:
-    return Runner(loaded.model, loaded.params, texts.pieces, loaded.model.config.padding_id)
+    return Runner(loaded.model, loaded.params, texts.subwords, loaded.model.config.padding_id)
 
 
 def _count_labelled(setting: Setting, stages: tuple[PlannedStage, ...]) -> int:

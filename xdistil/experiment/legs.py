@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from xdistil.config import Experiment, Stage
-from xdistil.data.word_alignment import find_words
+from xdistil.data.word_alignment import align_words
 from xdistil.distill.course import Leg, Source, count_steps, steps_between_evaluations
 from xdistil.distill.recipes import PlannedStage, wanted_signals
 from xdistil.experiment.build import Prepared, Texts, find_texts
@@ -17,7 +17,7 @@ from xdistil.teacher.cache import count_bytes, open_cache
 from xdistil.teacher.cache_policy import Route, estimate_route, nominal_rate, settle_routes
 from xdistil.teacher.model_teacher import Reader
 from xdistil.teacher.signal_file import SignalFolder
-from xdistil.teacher.signals import Wanted, signal_names
+from xdistil.teacher.signals import SignalSpec, signal_names
 from xdistil.teacher.storage import MapSignal, Signal, place_signals
 
 
@@ -36,14 +36,14 @@ def draw_legs(setting: Setting, teacher: Reader | None) -> tuple[Leg, ...]:
             for key, wanted in _list_wanted(prepared.student_stages).items()
         }
     elif teacher is not None:
-        with setting.stop.deferring():
+        with setting.stop.deferred():
             cached = {
                 route.texts: _read_cache(setting, teacher, texts, route.texts, route.wanted)
                 for route in plan_routes(setting.experiment, prepared)
                 if route.cached
             }
     sources = {
-        key: Source(each.pieces, each.rows, cached.get(key, {})) for key, each in texts.items()
+        key: Source(each.subwords, each.rows, cached.get(key, {})) for key, each in texts.items()
     }
     return tuple(
         Leg(
@@ -56,23 +56,23 @@ def draw_legs(setting: Setting, teacher: Reader | None) -> tuple[Leg, ...]:
 
 
 def _read_cache(
-    setting: Setting, teacher: Reader, texts: dict[str, Texts], key: str, wanted: Wanted
+    setting: Setting, teacher: Reader, texts: dict[str, Texts], key: str, wanted: SignalSpec
 ) -> Mapping[str, Signal]:
-    """The teacher's signals of some texts: of its pieces, or of the words in the student's."""
+    """The teacher's signals of some texts: of its subwords, or of the words in the student's."""
     prepared, task = setting.prepared, setting.prepared.corpus.task
     read, words = texts[key], None
     if prepared.at_words:
         read = stage_texts(setting.experiment, prepared, "teacher")[key]
-        words = find_words(read.pieces, read.examples, task)
+        words = align_words(read.subwords, read.examples, task)
     folder = setting.experiment.teacher.cache_folder
     values = open_cache(
         Path(folder) if folder else setting.workdir / "cache" / "signals",
         teacher,
-        read.pieces,
+        read.subwords,
         read.rows,
         wanted,
         setting.prediction_rows,
-        setting.stop.check,
+        setting.stop.raise_if_requested,
         words,
         setting.experiment.teacher.cache_type,
     )
@@ -81,17 +81,19 @@ def _read_cache(
     place = np.where(words.spoken, np.arange(words.count), -1)
     # There are no maps among them: words have none, and plans that want them are refused.
     vectors = {name: each for name, each in values.items() if not isinstance(each, MapSignal)}
-    return place_signals(vectors, place, find_words(texts[key].pieces, texts[key].examples, task))
+    return place_signals(
+        vectors, place, align_words(texts[key].subwords, texts[key].examples, task)
+    )
 
 
 def _read_file(
-    prepared: Prepared, signals: SignalFolder, texts: Texts, key: str, wanted: Wanted
+    prepared: Prepared, signals: SignalFolder, texts: Texts, key: str, wanted: SignalSpec
 ) -> Mapping[str, Signal]:
-    """What a file says of some texts, in the student's pieces."""
+    """What a file says of some texts, in the student's subwords."""
     task = prepared.corpus.task
     place = signals.locate(texts.examples, task, key)
     values = {name: signals.values[name] for name in signal_names(wanted)}
-    return place_signals(values, place, find_words(texts.pieces, texts.examples, task))
+    return place_signals(values, place, align_words(texts.subwords, texts.examples, task))
 
 
 def plan_routes(experiment: Experiment, prepared: Prepared) -> list[Route]:
@@ -137,10 +139,10 @@ def _estimate(
     rate = nominal_rate(sum(leaf.size for leaf in jax.tree.leaves({**shapes, "embeddings": {}})))
     routes = {}
     for key, wanted in _list_wanted(stages).items():
-        pieces = texts[key].pieces
-        vectors = len(pieces.tokens)
+        subwords = texts[key].subwords
+        vectors = len(subwords.tokens)
         if prepared.at_words:
-            vectors = find_words(pieces, texts[key].examples, prepared.corpus.task).count
+            vectors = align_words(subwords, texts[key].examples, prepared.corpus.task).count
         routes[key] = estimate_route(
             key,
             wanted,
@@ -149,9 +151,9 @@ def _estimate(
                 experiment.teacher.cache_type,
                 model,
                 vectors,
-                pairs=int(np.square(np.diff(pieces.start)).sum()),
+                pairs=int(np.square(np.diff(subwords.start)).sum()),
             ),
-            len(pieces.tokens),
+            len(subwords.tokens),
             readings[key],
             rate,
             experiment.teacher.cache,
@@ -164,7 +166,7 @@ def stage_texts(experiment: Experiment, prepared: Prepared, reader: str) -> dict
     """The texts of dev and of every stage of the student's plan, by `texts_key`.
 
     Args:
-        reader: teacher or student: in whose pieces.
+        reader: teacher or student: in whose subwords.
     """
     of = prepared.teacher_texts if reader == "teacher" else prepared.student_texts
     texts = {"dev": of["dev"]}
@@ -184,16 +186,16 @@ def texts_key(stage: Stage) -> str:
 
 def _reads_teacher(planned: PlannedStage) -> bool:
     """Whether a stage wants any signals."""
-    return wanted_signals(planned.recipe) != Wanted()
+    return wanted_signals(planned.recipe) != SignalSpec()
 
 
-def _list_wanted(stages: Iterable[PlannedStage]) -> dict[str, Wanted]:
+def _list_wanted(stages: Iterable[PlannedStage]) -> dict[str, SignalSpec]:
     """All signals that stages want of each set of texts."""
-    wanted: dict[str, Wanted] = {}
+    wanted: dict[str, SignalSpec] = {}
     for planned in stages:
         if _reads_teacher(planned):
             for key in (texts_key(planned.stage), "dev"):
-                union = wanted.get(key, Wanted()).union(wanted_signals(planned.recipe))
+                union = wanted.get(key, SignalSpec()).union(wanted_signals(planned.recipe))
                 wanted[key] = union
     return wanted
 
@@ -202,6 +204,6 @@ def _count_readings(
     experiment: Experiment, planned: PlannedStage, texts: Texts
 ) -> tuple[float, float]:
     """(epochs, evaluations) of a sub-stage, at most."""
-    _, epoch, steps = count_steps(planned, texts.pieces, texts.rows, experiment.batch_size)
+    _, epoch, steps = count_steps(planned, texts.subwords, texts.rows, experiment.batch_size)
     every = steps_between_evaluations(experiment.eval_every, epoch)
     return planned.substage.epochs, 1 + ceil(steps / every)

@@ -16,7 +16,7 @@ from xdistil.deploy.onnx_export import check_packages
 from xdistil.errors import LostProcessError
 from xdistil.evaluation.figures import draw_figures
 from xdistil.evaluation.report import render_console, render_markdown
-from xdistil.experiment.answers import label_held_out
+from xdistil.experiment.answers import pseudo_label_dev
 from xdistil.experiment.build import Prepared, prepare
 from xdistil.experiment.dry_run import describe_data, describe_plan
 from xdistil.experiment.evaluate import score
@@ -30,12 +30,12 @@ from xdistil.experiment.training import (
     train_baseline,
     train_teacher,
 )
-from xdistil.runtime.compilation_cache import keep_compilations
+from xdistil.runtime.compilation_cache import enable_compilation_cache
 from xdistil.runtime.environment import describe_device, describe_environment
 from xdistil.runtime.json_io import write_json
-from xdistil.runtime.mesh import first_process_first, make_mesh, start_processes
-from xdistil.runtime.preemption import Stop
-from xdistil.runtime.run_log import Journal, open_log
+from xdistil.runtime.mesh import main_process_first, make_mesh, start_processes
+from xdistil.runtime.preemption import PreemptionGuard
+from xdistil.runtime.run_log import RunLog, open_log
 from xdistil.runtime.workdir import (
     check_workdir,
     claim_workdir,
@@ -73,7 +73,7 @@ def run(
     validate(experiment)
     if experiment.export:
         check_packages()
-    workdir, stop = Path(workdir), Stop()
+    workdir, stop = Path(workdir), PreemptionGuard()
     start_processes(experiment.distributed)
     # After jax.distributed, which sets a handler of its own.
     with stop.listening(), contextlib.ExitStack() as held:
@@ -85,7 +85,7 @@ def run(
             held.enter_context(open_log(workdir, jax.process_index()))
             check_workdir(workdir, experiment)  # before anything of another run is written over
 
-        first_process_first(open_folder)
+        main_process_first(open_folder)
         results = read_results(workdir)
         if results is not None:
             log.info("%s is finished.\n\n%s", workdir, render_console(results))
@@ -103,9 +103,11 @@ def run(
             ) from error
 
 
-def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) -> dict[str, Any]:
+def _run(
+    experiment: Experiment, workdir: Path, stop: PreemptionGuard, command: list[str]
+) -> dict[str, Any]:
     begin = time.monotonic()
-    keep_compilations()
+    enable_compilation_cache()
     log.info(describe_device())
     mesh = make_mesh(experiment.mesh.teacher_shards)
 
@@ -121,17 +123,17 @@ def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) 
             write_json(workdir / "environment.json", environment)
         return prepared
 
-    prepared = first_process_first(make_ready)
+    prepared = main_process_first(make_ready)
     log.info("%s\n\n%s\n", describe_data(prepared), describe_plan(experiment, prepared))
-    journal = Journal(workdir, writes=jax.process_index() == 0)
+    run_log = RunLog(workdir, writes=jax.process_index() == 0)
     try:
-        setting = Setting(experiment, workdir, prepared, journal, mesh, stop)
+        setting = Setting(experiment, workdir, prepared, run_log, mesh, stop)
         trained = None if prepared.teacher is None else train_teacher(setting)
         start, teacher = first_student(setting, trained), None
         if trained is not None:
             teacher = freeze_teacher(setting, trained)
             if not prepared.corpus.gold:
-                setting = label_held_out(setting, teacher)
+                setting = pseudo_label_dev(setting, teacher)
         del trained  # a large teacher's second copy
         stages = distil(setting, teacher, start)
         baselines = [
@@ -142,7 +144,7 @@ def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) 
         if experiment.export:
             results["export"] = export_student(setting)
     finally:
-        journal.close()
+        run_log.close()
     results["timing"]["total"] = time.monotonic() - begin
 
     def write_results(first: bool) -> None:
@@ -154,7 +156,7 @@ def _run(experiment: Experiment, workdir: Path, stop: Stop, command: list[str]) 
             (workdir / "results.md").write_text(render_markdown(results), encoding="utf-8")
             write_json(workdir / "results.json", results)
 
-    first_process_first(write_results)
+    main_process_first(write_results)
     log.info("\n%s", render_console(results))
     log.info("Try it:  echo 'Some text' | python predict.py --model=%s", workdir / "student")
     return results

@@ -9,10 +9,10 @@ from jax.sharding import Mesh
 from xdistil.config import Experiment
 from xdistil.evaluation import metrics
 from xdistil.experiment.build import Prepared
-from xdistil.runtime.preemption import Stop
-from xdistil.runtime.run_log import Journal
+from xdistil.runtime.preemption import PreemptionGuard
+from xdistil.runtime.run_log import RunLog
 
-PREDICTION_PIECES = 4096  # in a batch of predictions or of the teacher's cache
+PREDICTION_SUBWORDS = 4096  # in a batch of predictions or of the teacher's cache
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Setting:
     experiment: Experiment
     workdir: Path
     prepared: Prepared
-    journal: Journal
+    run_log: RunLog
     mesh: Mesh
-    stop: Stop
+    stop: PreemptionGuard
 
     @property
     def writes(self) -> bool:
@@ -34,7 +34,7 @@ class Setting:
     @property
     def prediction_rows(self) -> int:
         """Rows in a batch of predictions, a multiple of the devices."""
-        rows = PREDICTION_PIECES // self.experiment.data.row_length // self.mesh.size
+        rows = PREDICTION_SUBWORDS // self.experiment.data.row_length // self.mesh.size
         return max(1, rows) * self.mesh.size
 
     @property

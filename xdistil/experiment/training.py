@@ -14,7 +14,7 @@ from xdistil.data.batches import rows_per_batch, steps_per_epoch
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.deploy.jax_backend import open_model
 from xdistil.deploy.onnx_export import export_onnx
-from xdistil.deploy.preprocessing import record_input
+from xdistil.deploy.preprocessing import write_preprocessing
 from xdistil.distill.course import Course, Leg
 from xdistil.distill.finetune import finetune
 from xdistil.distill.recipes import plan_stages
@@ -25,11 +25,11 @@ from xdistil.experiment.legs import draw_legs
 from xdistil.experiment.setting import Setting
 from xdistil.models.hf.folder import Model, Transformer, load_model, save_model
 from xdistil.models.types import Params
-from xdistil.runtime.mesh import agree, first_process_first, spread
+from xdistil.runtime.mesh import global_max, main_process_first, shard_params
 from xdistil.student.initialise import init_student, start_embeddings
-from xdistil.student.layer_selection import make_of_layers
+from xdistil.student.layer_selection import select_layers
 from xdistil.student.tokenizer import settle_start
-from xdistil.student.vocabulary_transfer import transplant_embeddings
+from xdistil.student.vocabulary_transfer import transfer_vocabulary
 from xdistil.teacher.model_teacher import Reader, params_fingerprint
 
 log = logging.getLogger("xdistil")
@@ -40,7 +40,7 @@ def train_teacher(setting: Setting) -> Params:
     prepared, folder = setting.prepared, setting.workdir / "teacher"
     model = _require_teacher(setting)
     task = prepared.corpus.task
-    if agree(int(folder.exists())):
+    if global_max(int(folder.exists())):
         return load_model(str(folder), "main", task, setting.experiment.dtype).params
     params = prepared.teacher_params
     if prepared.teacher_stages:
@@ -61,7 +61,7 @@ def freeze_teacher(setting: Setting, params: Params) -> Reader:
     reads = prepared.tokenizer if prepared.at_words else prepared.student_tokenizer
     return Reader(
         model=_require_teacher(setting),
-        params=spread(setting.mesh, params),
+        params=shard_params(setting.mesh, params),
         padding_id=reads.pad,
         kept=None if prepared.at_words else prepared.kept,
         fingerprint=params_fingerprint(params),
@@ -117,7 +117,7 @@ def train_baseline(setting: Setting, start: Params, index: int, least_steps: int
     )
     texts = find_texts(setting.experiment, prepared, "student", stage)
     size = setting.experiment.batch_size
-    batch_rows = rows_per_batch(texts.pieces, setting.experiment.data.row_length, size)
+    batch_rows = rows_per_batch(texts.subwords, setting.experiment.data.row_length, size)
     epochs = baseline.epochs or least_steps / steps_per_epoch(texts.rows, batch_rows)
     best: dict[str, Any] = {}
     for number, lr in enumerate(split_names(baseline.lrs)):
@@ -182,10 +182,10 @@ def _save(
 
     def save(first: bool) -> None:
         if first:
-            extra = record_input(setting.experiment.data)
+            extra = write_preprocessing(setting.experiment.data)
             save_model(folder, model, params, setting.prepared.corpus.task, tokenizer, extra)
 
-    first_process_first(save)
+    main_process_first(save)
 
 
 def first_student(setting: Setting, trained: Params | None) -> Params:
@@ -198,13 +198,13 @@ def first_student(setting: Setting, trained: Params | None) -> Params:
     teacher = prepared.teacher_params if student.start == "pretrained" else trained
     if prepared.kept_layers and teacher is not None:
         model = _require_teacher(setting)
-        return make_of_layers(model, teacher, prepared.kept_layers, prepared.kept)[1]
+        return select_layers(model, teacher, prepared.kept_layers, prepared.kept)[1]
     table, kept = None, prepared.kept
     if teacher is not None:
         table = np.asarray(teacher["embeddings"]["word_embeddings"]["embedding"])
         if prepared.at_words:
             own = prepared.student_tokenizer
-            table, kept = transplant_embeddings(own, prepared.tokenizer, table), None
+            table, kept = transfer_vocabulary(own, prepared.tokenizer, table), None
     key = jax.random.fold_in(jax.random.key(setting.experiment.seed), 1)
     start = (student, table, kept, prepared.vectors, key)
     if prepared.checkpoint_params is not None:

@@ -1,6 +1,6 @@
 """The way that all encoders go, from a batch to logits.
 
-Letters: B rows, T row length in pieces, C classes, L layers, D width, H heads.
+Letters: B rows, T row length in subwords, C classes, L layers, D width, H heads.
 """
 
 from typing import Any
@@ -75,14 +75,15 @@ class Transformer(nn.Module):
         raise NotImplementedError  # every family has its own
 
     def classify(self, hidden: jax.Array, batch: Batch, deterministic: bool) -> jax.Array:
-        """The last hidden state f[B,T,D] -> logits f[B,T,C] of segments, at each one's first piece.
+        """The last hidden state f[B,T,D] -> logits f[B,T,C] of segments, at each one's first
+        subword.
 
         What stands elsewhere is never read.
         """
         raise NotImplementedError  # every family has its own
 
     def tag(self, hidden: jax.Array, deterministic: bool) -> jax.Array:
-        """The last hidden state f[B,T,D] -> logits f[B,T,C] of pieces."""
+        """The last hidden state f[B,T,D] -> logits f[B,T,C] of subwords."""
         hidden = Dropout(self.config.dropout)(hidden, deterministic)
         return dense(self.config, self.classes, self.dtype, "classifier")(hidden)
 

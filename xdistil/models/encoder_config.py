@@ -39,7 +39,7 @@ class EncoderConfig:
     layers: int = 12
     heads: int = 12
     intermediate_size: int = 3072
-    positions: int = 512  # pieces in a segment, at most
+    positions: int = 512  # subwords in a segment, at most
     token_types: int = 2  # with one or none, the batch's token types are ignored
     activation: str = "gelu"
     norm_epsilon: float = 1e-12
@@ -50,7 +50,7 @@ class EncoderConfig:
 
     @property
     def first_position(self) -> int:
-        """The row of the position embeddings for a segment's first piece; RoBERTa's stand after
+        """The row of the position embeddings for a segment's first subword; RoBERTa's stand after
         that of padding."""
         return self.padding_id + 1 if self.model_type in ROBERTAS else 0
 

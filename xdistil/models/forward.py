@@ -10,11 +10,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 from xdistil.data.packing import Array, Batch, Rows, fill_batch
-from xdistil.data.subwords import Pieces
+from xdistil.data.subwords import Subwords
 from xdistil.models.hf.folder import Model
 from xdistil.models.layers import COLLECTION, read_vectors
 from xdistil.models.types import Output, Params
-from xdistil.runtime.mesh import fetch_rows, own_share, shard_rows
+from xdistil.runtime.mesh import gather_rows, local_rows, shard_batch
 
 
 def apply_model(
@@ -43,7 +43,7 @@ def apply_model(
     return cast(Output, output)._replace(vectors=read_vectors(collections) if vectors else None)
 
 
-def hands_out_vectors(model: Model) -> bool:
+def sows_qkv(model: Model) -> bool:
     """Whether a model's layers hand out their queries, keys and values; nothing is computed."""
     row = np.zeros((1, 1), np.int32)
     batch = Batch(row, row, row, row, row, row > 0)
@@ -61,24 +61,24 @@ def predict_batch(params: Params, batch: Batch, *, model: Model) -> jax.Array:
 
 
 def iterate_batches(
-    pieces: Pieces, rows: Rows, batch_rows: int, padding_id: int, first_row: int = 0
+    subwords: Subwords, rows: Rows, batch_rows: int, padding_id: int, first_row: int = 0
 ) -> Iterator[tuple[np.ndarray, Batch]]:
     """(row indices i64[batch_rows], batch) in order; the last batch is filled with index -1.
 
     The indices are those of all processes, the batch holds the rows of this one. Rows before
     `first_row` are left out.
     """
-    count = len(rows.piece)
+    count = len(rows.subword)
     for first in range(first_row, count, batch_rows):
         indices = np.arange(first, first + batch_rows)
         indices[indices >= count] = -1
-        yield indices, fill_batch(pieces, rows, own_share(indices), padding_id)
+        yield indices, fill_batch(subwords, rows, local_rows(indices), padding_id)
 
 
 def predict_rows(
     model: Model,
     params: Params,
-    pieces: Pieces,
+    subwords: Subwords,
     rows: Rows,
     batch_rows: int,
     padding_id: int,
@@ -90,18 +90,18 @@ def predict_rows(
     Args:
         check: called before every batch; what it raises ends the prediction.
     """
-    predicted = np.zeros(rows.piece.shape, np.int32)
+    predicted = np.zeros(rows.subword.shape, np.int32)
     pending: list[tuple[np.ndarray, jax.Array]] = []
 
     def write_back() -> None:
         indices, classes = pending.pop(0)
         kept = indices >= 0
-        predicted[indices[kept]] = fetch_rows(classes)[kept]
+        predicted[indices[kept]] = gather_rows(classes)[kept]
 
-    for indices, batch in iterate_batches(pieces, rows, batch_rows, padding_id):
+    for indices, batch in iterate_batches(subwords, rows, batch_rows, padding_id):
         check()
         if mesh is not None:
-            batch = shard_rows(mesh, batch)
+            batch = shard_batch(mesh, batch)
         pending.append((indices, predict_batch(params, batch, model=model)))
         if len(pending) > 1:  # one batch stays in flight while its predecessor is fetched
             write_back()

@@ -1,6 +1,6 @@
 """Layers that encoders share: attention by heads, embeddings, the feed-forward part, norms.
 
-Letters: B rows, T row length in pieces, D width, H heads.
+Letters: B rows, T row length in subwords, D width, H heads.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from flax import traverse_util
 from xdistil.data.packing import Batch
 from xdistil.models.encoder_config import ACTIVATIONS, EncoderConfig
 from xdistil.models.ops import Dense, Dropout, multiply
-from xdistil.models.types import Params, Vectors
+from xdistil.models.types import QKV, Params
 
 COLLECTION = "intermediates"  # which Flax leaves out of what it initializes
 _NAME = "vectors"
@@ -150,7 +150,8 @@ def layer_norm(
 
 
 class Embeddings(nn.Module):
-    """The normed sum of pieces, positions and token types, where the family has them; f[B,T,E]."""
+    """The normed sum of subwords, positions and token types, where the family has them;
+    f[B,T,E]."""
 
     config: EncoderConfig
     dtype: str
@@ -279,9 +280,7 @@ def draw_params(model: nn.Module, key: jax.Array) -> Params:
     return jax.jit(model.init)(key, batch)["params"]
 
 
-def hand_out_vectors(
-    attention: nn.Module, queries: jax.Array, keys: jax.Array, values: jax.Array
-) -> None:
+def sow_qkv(attention: nn.Module, queries: jax.Array, keys: jax.Array, values: jax.Array) -> None:
     """Hands out a layer's vectors, f[B,T,D] or by heads f[B,T,H,D/H], before any scaling.
 
     Args:
@@ -289,10 +288,10 @@ def hand_out_vectors(
             is the layer's; one module that is called for several layers hands out in their order.
     """
     each = (vectors.reshape(*vectors.shape[:2], -1) for vectors in (queries, keys, values))
-    attention.sow(COLLECTION, _NAME, Vectors(*each))
+    attention.sow(COLLECTION, _NAME, QKV(*each))
 
 
-def read_vectors(collections: Mapping[str, Any]) -> tuple[Vectors, ...]:
+def read_vectors(collections: Mapping[str, Any]) -> tuple[QKV, ...]:
     """What the layers handed out, in their order; empty for a model that hands out nothing.
 
     Args:

@@ -18,8 +18,8 @@ Both = tuple[jax.Array, ...]  # of the forward and the backward direction
 class LSTM(nn.Module):
     """A bidirectional LSTM over packed rows: f[B,T,E] -> f[B,T,2H], forward units first.
 
-    The state starts from zero at a segment's first piece forwards and its last piece backwards,
-    and at every padding piece, so that no segment sees another.
+    The state starts from zero at a segment's first subword forwards and its last subword backwards,
+    and at every padding subword, so that no segment sees another.
     """
 
     hidden_size: int

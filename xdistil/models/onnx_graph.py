@@ -140,7 +140,7 @@ class Graph:
         return self.add("Where", there, zero, far)
 
     def take_first(self, hidden: str) -> str:
-        """f32[B,T,D] -> f32[B,D], where a text's first piece stands."""
+        """f32[B,T,D] -> f32[B,D], where a text's first subword stands."""
         return self.add("Gather", hidden, self.constant(0), axis=1)
 
     def split_heads(self, x: str, heads: int, keys: bool = False) -> str:

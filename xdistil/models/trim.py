@@ -16,14 +16,14 @@ _Model = TypeVar("_Model", bound=Model)
 def trim_model(model: _Model, params: Params, kept: np.ndarray) -> tuple[_Model, Params]:
     """The same model with the word embeddings' rows `kept` i32[v] alone, in that order.
 
-    The padding id is that of the same piece. Where it becomes smaller, RoBERTa's positions, which
+    The padding id is that of the same subword. Where it becomes smaller, RoBERTa's positions, which
     are counted from it, begin earlier: the rows before them go. Raises InputError where the padding
-    piece is not kept.
+    subword is not kept.
     """
     config: Any = model.config
     if config.padding_id not in kept:
         raise InputError(
-            f"The model's padding id {config.padding_id} is none of the pieces that are kept: "
+            f"The model's padding id {config.padding_id} is none of the subwords that are kept: "
             "correct pad_token_id in its config.json."
         )
     places = {"vocabulary_size": len(kept), "padding_id": kept.tolist().index(config.padding_id)}
@@ -39,10 +39,10 @@ def trim_model(model: _Model, params: Params, kept: np.ndarray) -> tuple[_Model,
 
 
 def put_back(params: Params, trained: Params, kept: np.ndarray) -> Params:
-    """Parameters of the whole vocabulary where those with the pieces `kept` alone were trained.
+    """Parameters of the whole vocabulary where those with the subwords `kept` alone were trained.
 
     Args:
-        params: of the whole vocabulary, before; the word embeddings of other pieces are these.
+        params: of the whole vocabulary, before; the word embeddings of other subwords are these.
         trained: what `trim_model` made of them, host arrays, after training.
     """
     table = np.array(params["embeddings"]["word_embeddings"]["embedding"])

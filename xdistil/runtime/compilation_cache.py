@@ -11,7 +11,7 @@ _LEAST_SECONDS = 0.3  # of a compilation worth keeping
 _MOST_BYTES = 1 << 30
 
 
-def keep_compilations() -> None:
+def enable_compilation_cache() -> None:
     """Lets JAX keep what it compiles in the user's cache folder, XDG_CACHE_HOME or ~/.cache.
 
     Whoever has chosen a folder (JAX_COMPILATION_CACHE_DIR) keeps it. A home folder may be shared by

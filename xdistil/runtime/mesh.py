@@ -42,7 +42,7 @@ def make_mesh(shards: int = 1) -> Mesh:
     )
 
 
-def shard_rows(mesh: Mesh, tree):
+def shard_batch(mesh: Mesh, tree):
     """Host arrays [b, ...], this process's share of the rows, as global arrays [B, ...].
 
     Args:
@@ -80,7 +80,7 @@ def start_processes(distributed: str) -> None:
         ) from error
 
 
-def first_process_first(work: Callable[[bool], _Outcome]) -> _Outcome:
+def main_process_first(work: Callable[[bool], _Outcome]) -> _Outcome:
     """The outcome of `work(True)` on the first process, and then of `work(False)` on the others."""
     first = jax.process_index() == 0
     if not first:
@@ -91,7 +91,7 @@ def first_process_first(work: Callable[[bool], _Outcome]) -> _Outcome:
     return outcome
 
 
-def own_share(values: np.ndarray) -> np.ndarray:
+def local_rows(values: np.ndarray) -> np.ndarray:
     """The contiguous block of a batch's rows that this process reads.
 
     Args:
@@ -101,20 +101,20 @@ def own_share(values: np.ndarray) -> np.ndarray:
     return values[jax.process_index() * size :][:size]
 
 
-def fetch_rows(values: jax.Array) -> np.ndarray:
+def gather_rows(values: jax.Array) -> np.ndarray:
     """A global array [B, ...] that is split by rows, whole and on the host of every process."""
     if values.is_fully_addressable:
         return np.asarray(values)
     return np.asarray(multihost_utils.process_allgather(values, tiled=True))
 
 
-def fetch_own_rows(values: jax.Array) -> np.ndarray:
+def fetch_local_rows(values: jax.Array) -> np.ndarray:
     """The rows of a global array [B, ...] that lie on this process's devices, in order."""
     shards = sorted(values.addressable_shards, key=lambda shard: shard.index[0].start or 0)
     return np.concatenate([np.asarray(shard.data) for shard in shards])
 
 
-def agree(value: int) -> int:
+def global_max(value: int) -> int:
     """The largest of the processes' values; all of them must ask at the same point."""
     if jax.process_count() == 1:
         return value
@@ -132,7 +132,7 @@ def replicate(mesh: Mesh, tree):
     return jax.tree.map(lambda x: _lay_out(mesh, x, PartitionSpec()), tree)
 
 
-def spread(mesh: Mesh, tree):
+def shard_params(mesh: Mesh, tree):
     """A pytree of arrays, the same on every process, spread over the axis `shard`.
 
     Each is cut along its longest axis that divides by the shards, as in fully sharded data

@@ -1,8 +1,8 @@
-"""SIGTERM and SIGINT: the run saves what it has and leaves, wherever it is.
+"""SIGTERM and SIGINT: the run saves a checkpoint and exits, wherever it is.
 
-Where something would be lost, work is done inside `deferring`: a signal is then only noted, and the
-work asks `check` at every safe point. Elsewhere a signal ends the run at once, as there is nothing
-to save. A second SIGINT (Ctrl-C) leaves without saving.
+Where work would be lost, it runs inside `deferred`: a signal is then only noted, and the work calls
+`raise_if_requested` at every safe point. Elsewhere a signal ends the run at once, as there is
+nothing to save. A second SIGINT (Ctrl-C) exits without saving.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from types import FrameType
 
 from xdistil.errors import StoppedError
-from xdistil.runtime.mesh import agree
+from xdistil.runtime.mesh import global_max
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LEFT_AT_ONCE = 130  # the exit code of a shell's command that Ctrl-C ended
 
 
-class Stop:
+class PreemptionGuard:
     """Whether the run was asked to stop; all processes of a run answer alike."""
 
     def __init__(self) -> None:
@@ -42,27 +42,27 @@ class Stop:
                 signal.signal(number, handler)
 
     @contextlib.contextmanager
-    def deferring(self) -> Iterator[None]:
-        """Inside, a signal does not end the run by itself: `check` and `is_asked` tell of it."""
+    def deferred(self) -> Iterator[None]:
+        """Inside, a signal does not end the run: `requested` and `raise_if_requested` report it."""
         before, self._deferred = self._deferred, True
         try:
             yield
         finally:
             self._deferred = before
 
-    def is_asked(self) -> bool:
+    def requested(self) -> bool:
         """Whether any process was asked to stop. All processes must ask at the same point."""
-        return self._agree() > 0
+        return self._largest() > 0
 
-    def check(self) -> None:
+    def raise_if_requested(self) -> None:
         """Raises StoppedError if any process was asked to stop."""
-        number = self._agree()
+        number = self._largest()
         if number:
             raise StoppedError(signal.Signals(number).name)
 
-    def _agree(self) -> int:
+    def _largest(self) -> int:
         # Nothing is written here: a signal may come while the processes agree.
-        return agree(self._noted)
+        return global_max(self._noted)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._noted and number == signal.SIGINT:

@@ -12,7 +12,7 @@ _TUNABLES = "GLIBC_TUNABLES"
 _HUGE_PAGES = "glibc.malloc.hugetlb"
 
 
-def ask_for_huge_pages() -> None:
+def request_huge_pages() -> None:
     """Begins the program anew with huge pages for large arrays, where Linux gives them if asked.
 
     On a CPU the arrays of every training step are new memory, and to be handed it in pages of 4 KiB

@@ -21,11 +21,11 @@ from xdistil.runtime.json_io import finite
 log = logging.getLogger("xdistil")
 
 
-class Journal:
+class RunLog:
     """metrics.jsonl, TensorBoard files and the progress line of one workdir."""
 
     def __init__(self, workdir: Path, writes: bool = True) -> None:
-        """Opens metrics.jsonl for appending; a journal that does not write keeps nothing.
+        """Opens metrics.jsonl for appending; a run_log that does not write keeps nothing.
 
         Of several processes one writes: the others go through the same motions.
         """
@@ -45,14 +45,14 @@ class Journal:
         """Whether metrics.jsonl reaches to a position; one that does not write says yes."""
         return not self._writes or position <= self.position()
 
-    def rewind(self, position: int) -> None:
+    def truncate(self, position: int) -> None:
         """Cuts metrics.jsonl to an earlier position: what came after it will come again."""
         self._file.flush()
         if position < self._file.tell():
             self._file.truncate(position)
             self._file.seek(position)
 
-    def forget(self, plan: str) -> None:
+    def drop_plan(self, plan: str) -> None:
         """Cuts metrics.jsonl before the lines of a plan that begins anew; none comes after it."""
         position = 0
         with self._path.open("rb") as file:
@@ -60,9 +60,9 @@ class Journal:
                 if not line.endswith(b"\n") or json.loads(line)["plan"] == plan:
                     break
                 position += len(line)
-        self.rewind(position)
+        self.truncate(position)
 
-    def record(self, line: dict[str, Any]) -> None:
+    def write(self, line: dict[str, Any]) -> None:
         """One line of metrics.jsonl; its numbers go to TensorBoard as well."""
         self._file.write(json.dumps(finite(line), ensure_ascii=False, allow_nan=False) + "\n")
         self._file.flush()

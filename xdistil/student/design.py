@@ -10,7 +10,7 @@ from xdistil.errors import InputError
 from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.hf.folder import Model
-from xdistil.student.initialise import find_start
+from xdistil.student.initialise import embedding_init
 
 
 def design_student(
@@ -69,7 +69,7 @@ def design_student(
 
 def check_width(student: config.Student, size: int, teacher: int) -> None:
     """Raises InputError where word embeddings of a width cannot be made from the teacher's."""
-    if find_start(student) in ("svd", "pca") and size > teacher:
+    if embedding_init(student) in ("svd", "pca") and size > teacher:
         raise InputError(
             f"student word embeddings of {size} cannot be a truncated SVD or PCA of the teacher's, "
             f"which are {teacher} wide: lower student.embedding_size, or set "

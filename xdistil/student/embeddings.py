@@ -19,9 +19,9 @@ def svd_embeddings(embedding: Array, size: int) -> np.ndarray:
 def pca_embeddings(embedding: Array, size: int) -> np.ndarray:
     """The first principal components of word embeddings: f[V,D] -> f32[V,size].
 
-    The mean is left out: it would add one and the same vector to every piece, which the biases that
-    follow (those of the gates or of the first norm) can learn, and would else take a component of
-    its own. Signs and errors are those of `svd_embeddings`.
+    The mean is left out: it would add one and the same vector to every subword, which the biases
+    that follow (those of the gates or of the first norm) can learn, and would else take a component
+    of its own. Signs and errors are those of `svd_embeddings`.
     """
     wide = np.asarray(embedding, np.float64)
     return _project(wide - wide.mean(axis=0), size)

@@ -10,7 +10,7 @@ from xdistil.models.types import Params
 from xdistil.student.embeddings import pca_embeddings, svd_embeddings
 
 
-def find_start(student: config.Student) -> str:
+def embedding_init(student: config.Student) -> str:
     """What the word embeddings start as: `student.embeddings`, or what it is by default."""
     return student.embeddings or ("checkpoint" if student.checkpoint else "svd")
 
@@ -27,11 +27,11 @@ def init_student(
 
     Args:
         teacher_embedding: f32[V,D] of the teacher that lends them; None where none does.
-        kept: i32[v] the row of it for each student piece; None where they are the same.
-        vectors: of the student's pieces, where it starts from text vectors.
+        kept: i32[v] the row of it for each student subword; None where they are the same.
+        vectors: of the student's subwords, where it starts from text vectors.
     """
     params = jax.device_get(jax.jit(model.init_params)(key))
-    if find_start(student) == "random":
+    if embedding_init(student) == "random":
         return params
     return start_embeddings(params, student, teacher_embedding, kept, vectors, key)
 
@@ -46,10 +46,10 @@ def start_embeddings(
 ) -> Params:
     """The parameters with word embeddings as the config says; arguments as for `init_student`.
 
-    Pieces without a text vector start as rows of the SVD, or at random where the teacher's
+    Subwords without a text vector start as rows of the SVD, or at random where the teacher's
     embeddings are narrower; either in the size of the vectors.
     """
-    start = find_start(student)
+    start = embedding_init(student)
     if start == "checkpoint":
         return params
     own = params["embeddings"]["word_embeddings"]["embedding"]
@@ -63,7 +63,7 @@ def start_embeddings(
         return _with_embedding(params, reduce(rows, own.shape[1]))
     embedding = svd_embeddings(rows, own.shape[1]) if own.shape[1] <= rows.shape[1] else normal
     embedding = embedding * (_measure(vectors.values) / _measure(embedding))
-    embedding[vectors.pieces] = vectors.values
+    embedding[vectors.subwords] = vectors.values
     return _with_embedding(params, embedding)
 
 

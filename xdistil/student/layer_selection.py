@@ -49,14 +49,14 @@ def choose_layers(text: str, layers: int) -> tuple[int, ...]:
     return kept
 
 
-def make_of_layers(
+def select_layers(
     teacher: Transformer, params: Params, layers: tuple[int, ...], kept: np.ndarray | None
 ) -> tuple[Transformer, Params]:
     """The student of some of a teacher's layers, with the parameters that it takes from them.
 
     Args:
         layers: the teacher's that it keeps, ascending.
-        kept: i32[v] the teacher's pieces that it keeps; None: all.
+        kept: i32[v] the teacher's subwords that it keeps; None: all.
 
     Raises:
         InputError: as `cut_layers` does.

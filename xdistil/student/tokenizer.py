@@ -1,7 +1,7 @@
-"""Where teacher and student meet: at pieces, if they have the same ones, or else at words.
+"""Where teacher and student meet: at subwords, if they have the same ones, or else at words.
 
-With pieces of its own a student learns what the teacher says at the first piece of every word
-(tagging) or at the piece that classifies a text, on its own such pieces (data/words.py).
+With subwords of its own a student learns what the teacher says at the first subword of every word
+(tagging) or at the subword that classifies a text, on its own such subwords (data/words.py).
 """
 
 from dataclasses import replace
@@ -15,7 +15,7 @@ from xdistil.errors import InputError
 from xdistil.models.families.bert import EncoderConfig
 from xdistil.teacher.signal_file import SignalFolder
 
-_LOSSES = ("representation", "logits", "labels")  # those that look at one piece at a time
+_LOSSES = ("representation", "logits", "labels")  # those that look at one subword at a time
 
 
 def choose_tokenizer(
@@ -25,7 +25,8 @@ def choose_tokenizer(
     writes: bool,
     teachers: Tokenizer | None,
 ) -> Tokenizer:
-    """The student's tokenizer before pieces are dropped; the teacher's own object where it is that.
+    """The student's tokenizer before subwords are dropped; the teacher's own object where it is
+    that.
 
     Args:
         cache: a folder for one that is trained, on the transfer texts.
@@ -33,7 +34,7 @@ def choose_tokenizer(
         teachers: None where the teacher is a file of signals.
 
     Raises:
-        InputError: no such tokenizer, or one of too few pieces for the characters of the texts.
+        InputError: no such tokenizer, or one of too few subwords for the characters of the texts.
     """
     student = experiment.student
     if student.tokenizer_pieces:
@@ -57,19 +58,21 @@ def choose_tokenizer(
 
 def check_losses(experiment: Experiment) -> None:
     """Raises InputError for what teacher and student cannot do where they meet at words: a loss on
-    pairs of pieces, or a teacher that reads the student's rows in every step."""
-    why = "the student's pieces are not the teacher's: drop it, or give it the teacher's tokenizer"
+    pairs of subwords, or a teacher that reads the student's rows in every step."""
+    why = (
+        "the student's subwords are not the teacher's: drop it, or give it the teacher's tokenizer"
+    )
     if experiment.teacher.signals:
         why = "a file of signals is of words: drop it"
     for i, stage in enumerate(experiment.plan):
         for loss in stage.loss.split("+"):
             if loss not in _LOSSES:
                 raise InputError(
-                    f"plan[{i}].loss has {loss}, which compares pairs of pieces, and {why}."
+                    f"plan[{i}].loss has {loss}, which compares pairs of subwords, and {why}."
                 )
     if experiment.teacher.cache == "never" and not experiment.teacher.signals:
         raise InputError(
-            "teacher.cache=never has the teacher read the student's pieces in every step, and "
+            "teacher.cache=never has the teacher read the student's subwords in every step, and "
             "they are not its own: set teacher.cache=auto."
         )
 

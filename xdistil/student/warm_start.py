@@ -1,4 +1,4 @@
-"""A labelled model as the start of a student: its own pieces, its head fitted to the labels.
+"""A labelled model as the start of a student: its own subwords, its head fitted to the labels.
 
 Without a teacher such a run tunes the student on labels alone. Classes are matched by name: those
 that the head knows keep their part of its last layer, others begin at random, and all that lies
@@ -10,7 +10,7 @@ from flax import traverse_util
 
 from xdistil.config import Experiment
 from xdistil.data.examples import Task
-from xdistil.deploy.predictor import Labeller, load
+from xdistil.deploy.predictor import Predictor, load
 from xdistil.errors import InputError
 from xdistil.models.hf.folder import Loaded, draw_head, is_output, load_model, read_task
 from xdistil.models.hf.head import check_answers, list_labels
@@ -61,7 +61,7 @@ def open_start(name: str, task: Task, dtype: str, seed: int) -> Loaded:
     return Loaded(model, params, loaded.config, loaded.notes, task)
 
 
-def open_before(name: str, task: Task) -> Labeller | None:
+def open_before(name: str, task: Task) -> Predictor | None:
     """The same model as it is, to be scored; None where it answers none of the task's labels.
 
     Raises:

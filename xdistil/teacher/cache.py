@@ -1,9 +1,10 @@
 """A trained model's signals on disk, written by one pass over the texts.
 
-One file a signal, over all pieces of all segments in the order of the texts, so that students with
-other packings share it; or over all words, for a student with other pieces; or, of attention maps,
-over all pairs of pieces of a segment. A file is keyed by a fingerprint of the teacher's parameters,
-the pieces, the signal and the type of its numbers, and checked against its checksum when opened.
+One file a signal, over all subwords of all segments in the order of the texts, so that students
+with other packings share it; or over all words, for a student with other subwords; or, of attention
+maps, over all pairs of subwords of a segment. A file is keyed by a fingerprint of the teacher's
+parameters, the subwords, the signal and the type of its numbers, and checked against its checksum
+when opened.
 """
 
 import hashlib
@@ -24,15 +25,15 @@ import jax
 import numpy as np
 
 from xdistil.data.packing import Rows
-from xdistil.data.subwords import Pieces, pieces_fingerprint
-from xdistil.data.word_alignment import Words
+from xdistil.data.subwords import Subwords, subwords_fingerprint
+from xdistil.data.word_alignment import WordAlignment
 from xdistil.errors import InputError
 from xdistil.models.forward import iterate_batches
 from xdistil.models.hf.folder import Transformer
-from xdistil.models.types import Vectors
-from xdistil.runtime.mesh import agree, fetch_own_rows, own_share, shard_rows, wait_for_all
+from xdistil.models.types import QKV
+from xdistil.runtime.mesh import fetch_local_rows, global_max, local_rows, shard_batch, wait_for_all
 from xdistil.teacher.model_teacher import Reader
-from xdistil.teacher.signals import Wanted, name_signals, signal_names
+from xdistil.teacher.signals import SignalSpec, name_signals, signal_names
 from xdistil.teacher.storage import (
     MapSignal,
     Values,
@@ -54,9 +55,9 @@ class _Places:
     """Which rows of the files hold what stands at the places of packed rows."""
 
     rows: Rows
-    number: np.ndarray  # i32[R,T] of the piece or word at every place; -1: none
-    count: int  # of pieces or words
-    first: np.ndarray  # i64[P] the first pair of every piece
+    number: np.ndarray  # i32[R,T] of the subword or word at every place; -1: none
+    count: int  # of subwords or words
+    first: np.ndarray  # i64[P] the first pair of every subword
     pairs: int
 
     def count_rows(self, name: str) -> int:
@@ -66,8 +67,8 @@ class _Places:
     def take(self, name: str, values: np.ndarray, indices: np.ndarray) -> tuple:
         """(rows of the file i64[N], their vectors f32[N,width]) of a signal in rows i64[B]."""
         if _is_map(name):
-            piece, segment = self.rows.piece[indices], self.rows.segment[indices]
-            same, pair = find_pairs(self.first, piece, segment, self.rows.position[indices])
+            subword, segment = self.rows.subword[indices], self.rows.segment[indices]
+            same, pair = find_pairs(self.first, subword, segment, self.rows.position[indices])
             return pair, np.moveaxis(values, 1, -1)[same]
         number = self.number[indices]
         return number[number >= 0], values[number >= 0]
@@ -97,17 +98,17 @@ def _is_map(name: str) -> bool:
 def open_cache(
     folder: Path,
     reader: Reader,
-    pieces: Pieces,
+    subwords: Subwords,
     rows: Rows,
-    wanted: Wanted,
+    wanted: SignalSpec,
     batch_rows: int,
     check: Callable[[], None] = lambda: None,
-    words: Words | None = None,
+    words: WordAlignment | None = None,
     kind: str = "float16",
 ) -> dict[str, Values | MapSignal]:
-    """The wanted signals of P pieces, read-only, computing what is not there.
+    """The wanted signals of P subwords, read-only, computing what is not there.
 
-    Given the `words` of the pieces they are by word, of the piece that carries it; what stands
+    Given the `words` of the subwords they are by word, of the subword that carries it; what stands
     there for a word without one means nothing.
 
     Every process writes the rows that its devices computed. What an earlier call had computed when
@@ -115,27 +116,27 @@ def open_cache(
 
     Args:
         folder: the same for all processes.
-        rows: any packing of the pieces; what is cached does not depend on it.
+        rows: any packing of the subwords; what is cached does not depend on it.
         check: called before every batch, and while another run writes; what it raises ends it.
         kind: of the stored numbers: float16, float32 or int8.
     """
-    texts = pieces_fingerprint(pieces)
+    texts = subwords_fingerprint(subwords)
     names = signal_names(wanted)
     by_word = words is not None
     paths = {name: folder / f"{_key(reader, texts, name, by_word, kind)}.npy" for name in names}
     folder.mkdir(parents=True, exist_ok=True)
-    first, pairs = first_pairs(pieces) if wanted.attention else (np.zeros(0, np.int64), 0)
+    first, pairs = first_pairs(subwords) if wanted.attention else (np.zeros(0, np.int64), 0)
     with _hold(folder, check):
         missing = [name for name in names if not _is_sound(paths[name])]
         wait_for_all("signals looked up")  # before one process begins to write what others look for
         if missing:
             if words is None:
-                number, count = np.asarray(rows.piece), len(pieces.tokens)
+                number, count = np.asarray(rows.subword), len(subwords.tokens)
             else:
                 number, count = _number_words(rows, words), words.count
             places = _Places(rows, number, count, first, pairs)
             left = _leave_missing(wanted, missing)
-            _write_signals(paths, left, reader, pieces, places, batch_rows, check, kind)
+            _write_signals(paths, left, reader, subwords, places, batch_rows, check, kind)
     opened = {name: read_stored(np.load(path, mmap_mode="r"), kind) for name, path in paths.items()}
     return {
         name: MapSignal(values, first) if _is_map(name) else values
@@ -143,13 +144,13 @@ def open_cache(
     }
 
 
-def count_bytes(wanted: Wanted, kind: str, model: Transformer, vectors: int, pairs: int) -> int:
+def count_bytes(wanted: SignalSpec, kind: str, model: Transformer, vectors: int, pairs: int) -> int:
     """Bytes that `open_cache` takes for the signals of a model.
 
     Args:
         kind: of the stored numbers.
-        vectors: pieces, or words.
-        pairs: of pieces of one segment.
+        vectors: subwords, or words.
+        pairs: of subwords of one segment.
     """
     size = np.dtype(stored_type(kind)).itemsize
     total = 0
@@ -165,7 +166,7 @@ def _hold(folder: Path, check: Callable[[], None]) -> Iterator[None]:
     """No other run writes into the folder meanwhile."""
     lock = filelock.FileLock(folder / ".lock")
     waited = False
-    while not agree(int(_is_first() and _takes(lock))):
+    while not global_max(int(_is_first() and _takes(lock))):
         if not waited:
             log.info("another run writes signals into %s: waiting for it", folder)
             waited = True
@@ -210,9 +211,9 @@ def _file_checksum(path: Path) -> str:
 
 def _write_signals(
     paths: dict[str, Path],
-    wanted: Wanted,
+    wanted: SignalSpec,
     reader: Reader,
-    pieces: Pieces,
+    subwords: Subwords,
     places: _Places,
     batch_rows: int,
     check: Callable[[], None],
@@ -225,12 +226,12 @@ def _write_signals(
     first_row = progress.read()
     arrays: dict[str, np.memmap] = {}
     errors = {name: _Error() for name in order}
-    kept_up = f", going on at row {first_row} of {len(rows.piece)}" if first_row else ""
-    log.info("computing %s of %d pieces%s", ", ".join(order), len(pieces.tokens), kept_up)
+    kept_up = f", going on at row {first_row} of {len(rows.subword)}" if first_row else ""
+    log.info("computing %s of %d subwords%s", ", ".join(order), len(subwords.tokens), kept_up)
     saved = time.monotonic()
-    for indices, batch in iterate_batches(pieces, rows, batch_rows, reader.padding_id, first_row):
+    for indices, batch in iterate_batches(subwords, rows, batch_rows, reader.padding_id, first_row):
         check()
-        signals = reader.compute(shard_rows(reader.mesh, batch), wanted)
+        signals = reader.compute(shard_batch(reader.mesh, batch), wanted)
         values = dict(zip(order, name_signals(signals), strict=True))
         if not arrays:
             shapes = {
@@ -240,16 +241,16 @@ def _write_signals(
             }
             sizes = {name: (places.count_rows(name), width) for name, width in shapes.items()}
             arrays = _open_partial(partial, sizes, stored_type(kind), anew=not first_row)
-        own = own_share(indices)
+        own = local_rows(indices)
         kept = own >= 0
         for name, value in values.items():
-            found = fetch_own_rows(cast(jax.Array, value))[kept].astype(np.float32, copy=False)
+            found = fetch_local_rows(cast(jax.Array, value))[kept].astype(np.float32, copy=False)
             where, vectors = places.take(name, found, own[kept])
             stored = store(vectors, kind)
             errors[name].add(vectors, stored, kind)
             arrays[name][where] = stored
         # Process 0's clock, for all must come to the same barrier.
-        if agree(int(_is_first() and time.monotonic() - saved > _SECONDS_BETWEEN_SAVES)):
+        if global_max(int(_is_first() and time.monotonic() - saved > _SECONDS_BETWEEN_SAVES)):
             progress.write(arrays, int(indices.max()) + 1)
             saved = time.monotonic()
     for array in arrays.values():
@@ -265,23 +266,23 @@ def _write_signals(
     wait_for_all("signals written")
 
 
-def _leave_missing(wanted: Wanted, missing: list[str]) -> Wanted:
+def _leave_missing(wanted: SignalSpec, missing: list[str]) -> SignalSpec:
     """What of the wanted has missing files; of queries, keys and values of a layer, all three."""
 
     def keep(layers: tuple[int, ...], *parts: str) -> tuple[int, ...]:
         return tuple(n for n in layers if any(f"{part}-{n + 1}" in missing for part in parts))
 
-    return Wanted(
+    return SignalSpec(
         logits="logits" in missing,
         hidden=tuple(n for n in wanted.hidden if f"hidden-{n}" in missing),
         attention=keep(wanted.attention, "attention"),
-        vectors=keep(wanted.vectors, *Vectors._fields),
+        vectors=keep(wanted.vectors, *QKV._fields),
     )
 
 
-def _number_words(rows: Rows, words: Words) -> np.ndarray:
+def _number_words(rows: Rows, words: WordAlignment) -> np.ndarray:
     """i32[R,T] the word at every place of the rows, -1 where there is none."""
-    return np.where(rows.piece >= 0, words.number[rows.piece], -1)
+    return np.where(rows.subword >= 0, words.number[rows.subword], -1)
 
 
 def _is_first() -> bool:
@@ -306,7 +307,7 @@ class _Progress:
 
     def __init__(self, partial: dict[str, Path], rows: Rows) -> None:
         self._path = next(iter(partial.values())).with_suffix(".progress")
-        # Rows of another packing hold other pieces, and fewer files would leave some unwritten.
+        # Rows of another packing hold other subwords, and fewer files would leave some unwritten.
         self._what = [sorted(path.name for path in partial.values()), _packing(rows)]
         self._files = list(partial.values())
 
@@ -334,7 +335,7 @@ class _Progress:
 
 
 def _packing(rows: Rows) -> str:
-    return f"{zlib.crc32(np.ascontiguousarray(rows.piece).data):08x}"
+    return f"{zlib.crc32(np.ascontiguousarray(rows.subword).data):08x}"
 
 
 def _require_room(path: Path, size: int) -> None:

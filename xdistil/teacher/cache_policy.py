@@ -4,8 +4,8 @@ Both are estimated for every set of texts; the faster is taken unless the config
 rates are nominal, not measured, so that the same run takes the same route every time: a cache is
 rounded. Attention maps (which grow with the square of the length), queries, keys and values take so
 much of the disk that the stages that want them may go one way and all others another. A student
-with other pieces than the teacher's can learn from a cache alone, for the teacher does not read the
-rows of its steps.
+with other subwords than the teacher's can learn from a cache alone, for the teacher does not read
+the rows of its steps.
 """
 
 import math
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import jax
 
-from xdistil.teacher.signals import Wanted, signal_names
+from xdistil.teacher.signals import SignalSpec, signal_names
 
 MOST_BYTES = 16 * 2**30  # of the cache of one set of texts that is taken without being asked for
 DISK_RATE = 5e8  # bytes a second, written or read: an ordinary solid-state disk
@@ -27,8 +27,8 @@ class Route:
     """The two ways for one set of texts, and the one that is taken."""
 
     texts: str  # as the config calls them
-    wanted: Wanted
-    pieces: int
+    wanted: SignalSpec
+    subwords: int
     readings: float  # how often steps and evaluations read all of them, at most
     bytes: int  # of the cache
     computed_seconds: float  # infinite where that cannot be
@@ -44,9 +44,9 @@ class Route:
 
 def estimate_route(
     texts: str,
-    wanted: Wanted,
+    wanted: SignalSpec,
     size: int,
-    pieces: int,
+    subwords: int,
     readings: float,
     rate: float,
     choice: str,
@@ -56,17 +56,17 @@ def estimate_route(
 
     Args:
         size: bytes of the cache.
-        readings: how often all pieces are read.
-        rate: pieces a second that the teacher reads.
+        readings: how often all subwords are read.
+        rate: subwords a second that the teacher reads.
         choice: `always` or `never` to cache, or `auto`.
-        at_words: the student's pieces are not the teacher's; then there is no way but the cache.
+        at_words: the student's subwords are not the teacher's; then there is no way but the cache.
     """
-    computed = math.inf if at_words else readings * pieces / rate
-    cached = pieces / rate + (1 + readings) * size / DISK_RATE
+    computed = math.inf if at_words else readings * subwords / rate
+    cached = subwords / rate + (1 + readings) * size / DISK_RATE
     take = cached < computed and (at_words or size <= MOST_BYTES)
     if choice != "auto" and not at_words:
         take = choice == "always"
-    return Route(texts, wanted, pieces, readings, size, computed, cached, take)
+    return Route(texts, wanted, subwords, readings, size, computed, cached, take)
 
 
 def settle_routes(whole: Route, plain: Route, others: Route, choice: str) -> list[Route]:
@@ -85,7 +85,7 @@ def settle_routes(whole: Route, plain: Route, others: Route, choice: str) -> lis
 
 
 def nominal_rate(parameters: int) -> float:
-    """Pieces a second that a teacher reads here: two operations a piece for every parameter.
+    """Subwords a second that a teacher reads here: two operations a subword for every parameter.
 
     Args:
         parameters: of the teacher without its embeddings, which are looked up.
@@ -105,10 +105,10 @@ def describe_route(route: Route) -> str:
     }
     other = told[not route.cached]
     if math.isinf(route.computed_seconds):
-        other = "there is no other way: the student's pieces are not the teacher's"
+        other = "there is no other way: the student's subwords are not the teacher's"
     return (
         f"the teacher's {', '.join(signal_names(route.wanted))} of {route.texts} "
-        f"({route.pieces:,} pieces, read up to {route.readings:.3g} times) will be "
+        f"({route.subwords:,} subwords, read up to {route.readings:.3g} times) will be "
         f"{told[route.cached]} ({other})"
     )
 

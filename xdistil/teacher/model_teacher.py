@@ -1,4 +1,4 @@
-"""A trained model as a teacher: it computes signals for batches of the student's pieces."""
+"""A trained model as a teacher: it computes signals for batches of the student's subwords."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,22 +11,24 @@ from jax.sharding import Mesh
 from xdistil.data.packing import Batch
 from xdistil.models.hf.folder import Model
 from xdistil.models.types import Params
-from xdistil.teacher.signals import Signals, Wanted, compute_signals
+from xdistil.teacher.signals import Signals, SignalSpec, compute_signals
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A trained model, and how it reads a student's pieces."""
+    """A trained model, and how it reads a student's subwords."""
 
     model: Model
     params: Params  # on the devices
     padding_id: int
-    kept: np.ndarray | None  # i32[student vocabulary] teacher id of each student piece; None: equal
+    kept: (
+        np.ndarray | None
+    )  # i32[student vocabulary] teacher id of each student subword; None: equal
     fingerprint: str  # of the parameters
     mesh: Mesh
 
-    def compute(self, batch: Batch, wanted: Wanted) -> Signals:
-        """Signals of a batch (global arrays) of student pieces."""
+    def compute(self, batch: Batch, wanted: SignalSpec) -> Signals:
+        """Signals of a batch (global arrays) of student subwords."""
         if self.kept is not None:
             batch = batch._replace(tokens=jnp.asarray(self.kept)[batch.tokens])
         return compute_signals(self.params, batch, model=self.model, wanted=wanted)

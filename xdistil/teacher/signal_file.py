@@ -299,8 +299,8 @@ class SignalWriter:
         Args:
             inputs: a sentence's n words (tagging), or one or two texts (classification; n is 1).
             logits: f[n,C], or f[C] of a text.
-            hidden: f[n,width], or f[width], by layer: of the first piece of each word, or of the
-                piece that is classified.
+            hidden: f[n,width], or f[width], by layer: of the first subword of each word, or of the
+                subword that is classified.
             present: bool[n] which of the words have values, where some have none (a teacher that
                 cuts long sentences off); rows of the others count for nothing.
 

@@ -12,11 +12,11 @@ import jax
 from xdistil.data.packing import Array, Batch
 from xdistil.models.forward import apply_model
 from xdistil.models.hf.folder import Model
-from xdistil.models.types import Params, Vectors
+from xdistil.models.types import QKV, Params
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SignalSpec:
     """Which outputs of a model are asked for."""
 
     logits: bool = False
@@ -30,9 +30,9 @@ class Wanted:
         length, and queries, keys and values are three times a hidden state."""
         return not (self.attention or self.vectors)
 
-    def union(self, other: "Wanted") -> "Wanted":
+    def union(self, other: "SignalSpec") -> "SignalSpec":
         """What either of two asks for, layers ascending."""
-        return Wanted(
+        return SignalSpec(
             self.logits or other.logits,
             tuple(sorted({*self.hidden, *other.hidden})),
             tuple(sorted({*self.attention, *other.attention})),
@@ -47,18 +47,18 @@ class Signals(NamedTuple):
     hidden: tuple[Array, ...]  # the stage's teacher layers, in the order of its layer map
     attention: tuple[Array, ...]  # likewise
     features: Array | None = None  # f[B,T,F] what the student's own frozen encoder hands its head
-    vectors: tuple[Vectors, ...] = ()  # of the layers of its relation map, in that order
+    vectors: tuple[QKV, ...] = ()  # of the layers of its relation map, in that order
     present: Array | None = None  # bool[B,T] where there are values; None: wherever a loss looks
 
 
-def signal_names(wanted: Wanted) -> tuple[str, ...]:
+def signal_names(wanted: SignalSpec) -> tuple[str, ...]:
     """Names of the signals: `logits`, `hidden-N` (0 the embeddings), and of layer N, counted from
     1, `attention-N`, `queries-N`, `keys-N` and `values-N`."""
     return (
         *(("logits",) if wanted.logits else ()),
         *(f"hidden-{layer}" for layer in wanted.hidden),
         *(f"attention-{layer + 1}" for layer in wanted.attention),
-        *(f"{part}-{layer + 1}" for layer in wanted.vectors for part in Vectors._fields),
+        *(f"{part}-{layer + 1}" for layer in wanted.vectors for part in QKV._fields),
     )
 
 
@@ -72,21 +72,21 @@ def name_signals(signals: Signals) -> tuple[Array, ...]:
     )
 
 
-def arrange_signals(wanted: Wanted, arrays: dict[str, Array]) -> Signals:
+def arrange_signals(wanted: SignalSpec, arrays: dict[str, Array]) -> Signals:
     """Arrays by name as the signals of a batch."""
     return Signals(
         logits=arrays["logits"] if wanted.logits else None,
         hidden=tuple(arrays[f"hidden-{layer}"] for layer in wanted.hidden),
         attention=tuple(arrays[f"attention-{layer + 1}"] for layer in wanted.attention),
         vectors=tuple(
-            Vectors(*(arrays[f"{part}-{layer + 1}"] for part in Vectors._fields))
+            QKV(*(arrays[f"{part}-{layer + 1}"] for part in QKV._fields))
             for layer in wanted.vectors
         ),
     )
 
 
 @partial(jax.jit, static_argnames=("model", "wanted"))
-def compute_signals(params: Params, batch: Batch, *, model: Model, wanted: Wanted) -> Signals:
+def compute_signals(params: Params, batch: Batch, *, model: Model, wanted: SignalSpec) -> Signals:
     """The wanted outputs of a deterministic forward pass; what is not wanted is not computed."""
     output = apply_model(
         model, params, batch, attention=bool(wanted.attention), vectors=bool(wanted.vectors)

@@ -1,8 +1,8 @@
-"""Signals as numbers on disk: float32, float16 or int8; by piece, or by pair of pieces.
+"""Signals as numbers on disk: float32, float16 or int8; by subword, or by pair of subwords.
 
 A row of int8 is a vector's numbers, each in steps of the largest of them over 127, and behind them
-the four bytes of that step as float32. An attention map is kept for the pairs of pieces of one
-segment alone, so that a text of n pieces takes n x n rows of as many numbers as there are heads,
+the four bytes of that step as float32. An attention map is kept for the pairs of subwords of one
+segment alone, so that a text of n subwords takes n x n rows of as many numbers as there are heads,
 however long the rows of a batch are.
 """
 
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from xdistil.data.packing import Rows, gather_indices
-from xdistil.data.subwords import Pieces
-from xdistil.data.word_alignment import Words
+from xdistil.data.subwords import Subwords
+from xdistil.data.word_alignment import WordAlignment
 
-PRESENT = "present"  # the name of the signal that says which pieces have values
+PRESENT = "present"  # the name of the signal that says which subwords have values
 
 _STEPS = 127
 _STEP_BYTES = 4
@@ -44,17 +44,17 @@ Values = np.ndarray | Int8Values
 class MapSignal:
     """A layer's attention maps of all segments."""
 
-    values: Values  # f[Q,H]; Q pairs (query, key) of pieces of one segment, key by key
-    first: np.ndarray  # i64[P] the pair of each piece with the first piece of its segment
+    values: Values  # f[Q,H]; Q pairs (query, key) of subwords of one segment, key by key
+    first: np.ndarray  # i64[P] the pair of each subword with the first subword of its segment
 
-    def gather(self, piece: np.ndarray, segment: np.ndarray, position: np.ndarray) -> np.ndarray:
-        """Rows of pieces [B,T] -> f[B,H,T,T], 0 where two pieces are not of one segment.
+    def gather(self, subword: np.ndarray, segment: np.ndarray, position: np.ndarray) -> np.ndarray:
+        """Rows of subwords [B,T] -> f[B,H,T,T], 0 where two subwords are not of one segment.
 
         Args:
-            piece: i64[B,T]; at padding anything.
+            subword: i64[B,T]; at padding anything.
             segment, position: i32[B,T] as in a batch.
         """
-        same, pair = find_pairs(self.first, piece, segment, position)
+        same, pair = find_pairs(self.first, subword, segment, position)
         found = self.values[pair]
         maps = np.zeros((*same.shape, found.shape[-1]), found.dtype)
         maps[same] = found
@@ -63,20 +63,20 @@ class MapSignal:
 
 @dataclass(frozen=True)
 class WordSignal:
-    """Values of words that are indexed by pieces, as an array [P,width] would be."""
+    """Values of words that are indexed by subwords, as an array [P,width] would be."""
 
     values: Values  # f[V,width], memory-mapped perhaps
     place: np.ndarray  # i64[P] index into the values; -1: none, which reads as zeros
 
-    def __getitem__(self, piece: np.ndarray) -> np.ndarray:
-        """Pieces i64[...] -> f[...,width], a copy."""
-        place = self.place[piece]
+    def __getitem__(self, subword: np.ndarray) -> np.ndarray:
+        """Subwords i64[...] -> f[...,width], a copy."""
+        place = self.place[subword]
         found = np.asarray(self.values[np.maximum(place, 0)])
         found[place < 0] = 0
         return found
 
 
-Signal = Values | WordSignal | MapSignal  # of the pieces of some texts
+Signal = Values | WordSignal | MapSignal  # of the subwords of some texts
 
 
 def stored_type(kind: str) -> type:
@@ -103,53 +103,53 @@ def read_stored(stored: np.ndarray, kind: str) -> Values:
     return Int8Values(stored) if kind == "int8" else stored
 
 
-def first_pairs(pieces: Pieces) -> tuple[np.ndarray, int]:
-    """(i64[P] the pair of each piece with the first of its segment, number of pairs of all)."""
-    lengths = np.diff(pieces.start)
+def first_pairs(subwords: Subwords) -> tuple[np.ndarray, int]:
+    """(i64[P] the pair of each subword with the first of its segment, number of pairs of all)."""
+    lengths = np.diff(subwords.start)
     keys = np.repeat(lengths, lengths)
     ends = np.cumsum(keys)
     return ends - keys, int(ends[-1]) if len(ends) else 0
 
 
 def find_pairs(
-    first: np.ndarray, piece: np.ndarray, segment: np.ndarray, position: np.ndarray
+    first: np.ndarray, subword: np.ndarray, segment: np.ndarray, position: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """(bool[B,T,T] whether query and key are of one segment, i64[K] the pairs where they are)."""
     same = (segment[:, :, None] == segment[:, None, :]) & (segment[:, :, None] > 0)
     row, query, key = np.nonzero(same)
-    return same, first[piece[row, query]] + position[row, key]
+    return same, first[subword[row, query]] + position[row, key]
 
 
 def place_signals(
-    values: Mapping[str, Values], place: np.ndarray, words: Words
+    values: Mapping[str, Values], place: np.ndarray, words: WordAlignment
 ) -> dict[str, np.ndarray | WordSignal]:
-    """Values of words as signals of the pieces that carry these words.
+    """Values of words as signals of the subwords that carry these words.
 
     Args:
         values: f[V,width] by name.
         place: i64[W] where the values of each word stand; -1: it has none.
-        words: which of these W words each of the P pieces carries.
+        words: which of these W words each of the P subwords carries.
 
     Returns:
-        The values by name, and under PRESENT bool[P]: which pieces have some.
+        The values by name, and under PRESENT bool[P]: which subwords have some.
     """
-    by_piece = np.where(words.number >= 0, place[words.number], -1)
+    by_subword = np.where(words.number >= 0, place[words.number], -1)
     signals: dict[str, np.ndarray | WordSignal] = {
-        name: WordSignal(each, by_piece) for name, each in values.items()
+        name: WordSignal(each, by_subword) for name, each in values.items()
     }
-    return {**signals, PRESENT: by_piece >= 0}
+    return {**signals, PRESENT: by_subword >= 0}
 
 
 def gather_signal(values: Signal, rows: Rows, indices: np.ndarray) -> np.ndarray:
-    """Values [P, ...] of pieces -> [B,T, ...] of the same type in rows i64[B]; 0 at padding.
+    """Values [P, ...] of subwords -> [B,T, ...] of the same type in rows i64[B]; 0 at padding.
 
     Attention maps come as [B,H,T,T].
     """
-    piece, filled = gather_indices(rows, indices)
+    subword, filled = gather_indices(rows, indices)
     if isinstance(values, MapSignal):
         segment = np.where(filled, rows.segment[indices], 0)
-        return values.gather(piece, segment, rows.position[indices])
-    gathered = np.asarray(values[piece])  # a copy, even of a memory-mapped array
+        return values.gather(subword, segment, rows.position[indices])
+    gathered = np.asarray(values[subword])  # a copy, even of a memory-mapped array
     gathered[~filled] = 0
     return gathered
 

@@ -245,16 +245,16 @@ def test_a_field_of_deberta_that_none_can_have_is_refused(key, value, words, wri
 
 
 @pytest.mark.parametrize("kind", ["roberta", "deberta"])
-def test_pieces_beyond_the_rows_of_any_family_are_refused(kind: str, write) -> None:
+def test_subwords_beyond_the_rows_of_any_family_are_refused(kind: str, write) -> None:
     change = edit("tokenizer.json", lambda raw: raw["model"]["vocab"].update(Anna=500))
-    refuse(write(change, kind), "has 501 pieces")
+    refuse(write(change, kind), "has 501 subwords")
 
 
 @pytest.mark.parametrize("kind", ["roberta", "deberta"])
 def test_segments_longer_than_the_positions_of_any_family_are_refused(kind: str, write) -> None:
     record = {"row_length": 64, "max_length": 49}
     change = edit("config.json", lambda raw: raw.update(xdistil=record))
-    refuse(write(change, kind), "rows and positions hold 48 pieces")
+    refuse(write(change, kind), "rows and positions hold 48 subwords")
 
 
 @pytest.mark.parametrize(
@@ -563,10 +563,13 @@ def unigram(vocabulary: list, unknown: int | None) -> Callable[[dict], None]:
     [
         (no_unknown, "Missing [UNK]"),
         (lambda raw: raw["model"].update(unk_token="<none>"), "Missing [UNK]"),
-        (only_special, "no piece but special ones"),
-        (lambda raw: raw["model"]["vocab"].update(Anna=10**9), "1000000001 pieces and the model's"),
-        (lambda raw: raw["model"]["vocab"].update(Anna=2**31), "has 2147483649 pieces"),
-        (lambda raw: raw["model"]["vocab"].update(Anna=500), "has 501 pieces"),
+        (only_special, "no subword but special ones"),
+        (
+            lambda raw: raw["model"]["vocab"].update(Anna=10**9),
+            "1000000001 subwords and the model's",
+        ),
+        (lambda raw: raw["model"]["vocab"].update(Anna=2**31), "has 2147483649 subwords"),
+        (lambda raw: raw["model"]["vocab"].update(Anna=500), "has 501 subwords"),
         (lambda raw: raw["model"]["vocab"].update(Anna=-1), "has no tokenizer that can be used"),
         (lambda raw: raw["model"].update(type="Nope"), "has no tokenizer that can be used"),
         (unigram([["a", 0.0]], None), "has no tokenizer that can be used"),
@@ -574,7 +577,7 @@ def unigram(vocabulary: list, unknown: int | None) -> Callable[[dict], None]:
         (unigram([], None), "has no tokenizer"),
         (
             lambda raw: raw["post_processor"]["special_tokens"]["[CLS]"].update(ids=[10**9]),
-            "puts piece 1000000000 around texts",
+            "puts subword 1000000000 around texts",
         ),
         (lambda raw: raw["post_processor"].update(special_tokens={}), "tokenizer that can be used"),
         (

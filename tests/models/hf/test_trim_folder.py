@@ -1,4 +1,4 @@
-"""Model folders with fewer pieces, tensor by tensor and by what the models answer."""
+"""Model folders with fewer subwords, tensor by tensor and by what the models answer."""
 
 import dataclasses
 import json
@@ -24,9 +24,9 @@ from tests.models.samples import (
 )
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
-from xdistil.data.subwords import Pieces, cut_pieces
+from xdistil.data.subwords import Subwords, tokenize
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
-from xdistil.data.trim_tokenizer import choose_pieces, count_tokens
+from xdistil.data.trim_tokenizer import choose_subwords, count_tokens
 from xdistil.errors import InputError
 from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.hf.folder import load_model, save_model
@@ -39,26 +39,26 @@ BYTES = dataclasses.replace(ROBERTA, model_type="roberta", vocabulary_size=330, 
 XLM = dataclasses.replace(ROBERTA, padding_id=1)
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 WORDS = ["the", "##each", "zz", "yy", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
-PIECES = [*SPECIAL, *WORDS]
-PLAIN = dataclasses.replace(BERT, vocabulary_size=len(PIECES), padding_id=0)
+SUBWORDS = [*SPECIAL, *WORDS]
+PLAIN = dataclasses.replace(BERT, vocabulary_size=len(SUBWORDS), padding_id=0)
 # Padding behind everything else: RoBERTa's positions, which begin there, must move.
-FAR_PIECES = [*WORDS, *SPECIAL[1:], "[PAD]"]
-FAR = dataclasses.replace(PLAIN, model_type="roberta", padding_id=FAR_PIECES.index("[PAD]"))
+FAR_SUBWORDS = [*WORDS, *SPECIAL[1:], "[PAD]"]
+FAR = dataclasses.replace(PLAIN, model_type="roberta", padding_id=FAR_SUBWORDS.index("[PAD]"))
 CASES = {
     "wordpiece": PLAIN,
     "bytes": BYTES,
     "unigram": XLM,
     "deberta": dataclasses.replace(DEBERTA, padding_id=0),
     "far padding": FAR,
-    "bilstm": dataclasses.replace(BILSTM, vocabulary_size=len(PIECES), padding_id=0),
+    "bilstm": dataclasses.replace(BILSTM, vocabulary_size=len(SUBWORDS), padding_id=0),
 }
 
 
 def make_tokenizer_of(case: str, folder: Path) -> Tokenizer:
     if case in ("wordpiece", "bilstm"):
-        return make_wordpiece(PIECES)
+        return make_wordpiece(SUBWORDS)
     if case == "far padding":
-        return make_wordpiece(FAR_PIECES)
+        return make_wordpiece(FAR_SUBWORDS)
     kind = "deberta-v2" if case == "deberta" else "xlm-roberta"
     (make_byte_bpe("roberta") if case == "bytes" else make_unigram(kind)).save_pretrained(folder)
     return load_tokenizer(str(folder))
@@ -75,28 +75,28 @@ def write_folder(case: str, folder: Path, task: Task | None = TASK) -> Path:
     return folder
 
 
-def cut(tokenizer: Tokenizer, texts: list[str]) -> Pieces:
+def cut(tokenizer: Tokenizer, texts: list[str]) -> Subwords:
     examples = [Example((text,), None, "und") for text in texts]
-    return cut_pieces(examples, Task("classification", ()), tokenizer, 16)
+    return tokenize(examples, Task("classification", ()), tokenizer, 16)
 
 
 def trim(folder: Path, output: Path, texts: list[str] | None = None) -> np.ndarray:
-    """Writes the folder with the pieces of texts; returns the ids that were kept."""
+    """Writes the folder with the subwords of texts; returns the ids that were kept."""
     tokenizer = load_tokenizer(str(folder))
     whole = open_whole(folder, tokenizer)
     counts = count_tokens([cut(tokenizer, texts or TEXTS)], tokenizer)
-    kept = choose_pieces(tokenizer, counts, also=whole.special)
+    kept = choose_subwords(tokenizer, counts, also=whole.special)
     save_trimmed(whole, kept, output)
     return kept
 
 
 def answer(folder: Path) -> tuple[np.ndarray, Output]:
-    """The pieces of TEXTS and what the folder's model makes of them."""
+    """The subwords of TEXTS and what the folder's model makes of them."""
     loaded, tokenizer = load_model(str(folder)), load_tokenizer(str(folder))
-    pieces = cut(tokenizer, TEXTS)
-    rows = pack(pieces, 16, None)
-    batch = fill_batch(pieces, rows, np.arange(len(rows.piece)), loaded.model.config.padding_id)
-    return pieces.tokens, run(loaded.model, loaded.params, batch)
+    subwords = cut(tokenizer, TEXTS)
+    rows = pack(subwords, 16, None)
+    batch = fill_batch(subwords, rows, np.arange(len(rows.subword)), loaded.model.config.padding_id)
+    return subwords.tokens, run(loaded.model, loaded.params, batch)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -128,12 +128,12 @@ def draw(*shape: int, dtype: Any = np.float32) -> np.ndarray:
     return np.random.default_rng(sum(shape)).standard_normal(shape).astype(dtype)
 
 
-def test_outputs_over_all_pieces_are_trimmed_and_types_stay(tmp_path: Path) -> None:
+def test_outputs_over_all_subwords_are_trimmed_and_types_stay(tmp_path: Path) -> None:
     whole = write_folder("wordpiece", tmp_path / "whole", None)
     heads = {
-        "cls.predictions.bias": draw(len(PIECES)),
-        "cls.predictions.decoder.bias": draw(len(PIECES), dtype=np.float16),
-        "cls.predictions.decoder.weight": draw(len(PIECES), 18, dtype=ml_dtypes.bfloat16),
+        "cls.predictions.bias": draw(len(SUBWORDS)),
+        "cls.predictions.decoder.bias": draw(len(SUBWORDS), dtype=np.float16),
+        "cls.predictions.decoder.weight": draw(len(SUBWORDS), 18, dtype=ml_dtypes.bfloat16),
         "cls.predictions.transform.dense.weight": draw(18, 18),
     }
     numbers = {"embeddings.position_ids": np.arange(16)[None]}
@@ -146,12 +146,12 @@ def test_outputs_over_all_pieces_are_trimmed_and_types_stay(tmp_path: Path) -> N
         expected = before[name][kept] if name in trimmed else before[name]
         assert value.dtype == expected.dtype
         np.testing.assert_array_equal(value, expected)
-    assert measure_folder(tmp_path / "small").pieces == len(kept)
+    assert measure_folder(tmp_path / "small").subwords == len(kept)
 
 
-def test_the_ids_in_the_config_are_those_of_the_same_pieces(tmp_path: Path) -> None:
+def test_the_ids_in_the_config_are_those_of_the_same_subwords(tmp_path: Path) -> None:
     whole = write_folder("far padding", tmp_path / "whole")
-    ids = {piece: FAR_PIECES.index(piece) for piece in ("[CLS]", "[SEP]", "zz", "[MASK]")}
+    ids = {subword: FAR_SUBWORDS.index(subword) for subword in ("[CLS]", "[SEP]", "zz", "[MASK]")}
     rewrite(
         whole,
         {},
@@ -195,13 +195,13 @@ def test_files_of_the_whole_vocabulary_are_left_out(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if "small" in path.name] == ["small"]
 
 
-def test_rows_without_a_piece_go(tmp_path: Path) -> None:
+def test_rows_without_a_subword_go(tmp_path: Path) -> None:
     # Tables are often wider than their vocabulary, for speed.
     whole = write_folder("unigram", tmp_path / "whole")
     assert load_tokenizer(str(whole)).vocabulary_size == 37
     kept = trim(whole, tmp_path / "small")
     assert len(kept) <= 37 < 53
-    assert measure_folder(tmp_path / "small").pieces == len(kept)
+    assert measure_folder(tmp_path / "small").subwords == len(kept)
 
 
 def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:
     tokenizer += (whole / "tokenizer_config.json").stat().st_size
     tensors = safetensors.numpy.load_file(whole / "model.safetensors")
     assert dataclasses.astuple(size) == (
-        len(PIECES),
+        len(SUBWORDS),
         sum(value.size for value in tensors.values()),
         (whole / "model.safetensors").stat().st_size,
         tokenizer,
@@ -222,9 +222,9 @@ def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (({}, {"pad_token_id": 99}), "names 99 as the id of a special piece"),
+        (({}, {"pad_token_id": 99}), "names 99 as the id of a special subword"),
         (
-            ({"lm_head.other": draw(len(PIECES))}, {"model_type": "new"}),
+            ({"lm_head.other": draw(len(SUBWORDS))}, {"model_type": "new"}),
             "'lm_head.other' may have a row",
         ),
         (({"embeddings.embed_tokens.weight": draw(7, 18)}, {}), "holds no word embeddings"),
@@ -244,17 +244,17 @@ def test_a_model_type_that_is_no_name_is_refused(tmp_path: Path) -> None:
     whole = write_folder("wordpiece", tmp_path / "whole")
     rewrite(whole, {}, model_type=["bert"])
     with pytest.raises(InputError, match=r"config\.json: model_type is \['bert'\], no name"):
-        open_whole(whole, make_wordpiece(PIECES))
+        open_whole(whole, make_wordpiece(SUBWORDS))
 
 
-def test_fewer_rows_than_pieces_are_refused(tmp_path: Path) -> None:
+def test_fewer_rows_than_subwords_are_refused(tmp_path: Path) -> None:
     whole = write_folder("wordpiece", tmp_path / "whole")
     wide = make_wordpiece([*SPECIAL, *(f"w{i}" for i in range(60))])
-    with pytest.raises(InputError, match=r"has 65 pieces .* word embeddings for 61"):
+    with pytest.raises(InputError, match=r"has 65 subwords .* word embeddings for 61"):
         open_whole(whole, wide)
 
 
-def test_a_padding_piece_that_moves_is_refused_where_positions_may_hang_on_it(
+def test_a_padding_subword_that_moves_is_refused_where_positions_may_hang_on_it(
     tmp_path: Path,
 ) -> None:
     whole = write_folder("far padding", tmp_path / "whole")

@@ -7,7 +7,8 @@ from xdistil.models.onnx_graph import IDS, MASK, TYPES, Graph
 
 
 def add_encoder(graph: Graph, config: EncoderConfig, task_kind: str) -> tuple[str, list[str]]:
-    """Logits f32[B,T,C] (tagging) or f32[B,C] of the first piece (classification), and the inputs.
+    """Logits f32[B,T,C] (tagging) or f32[B,C] of the first subword (classification), and the
+    inputs.
 
     A batch may be as long as the model has positions.
     """
@@ -60,7 +61,7 @@ def add_positions(graph: Graph, config: EncoderConfig, total: str) -> str:
 
 
 def embed(graph: Graph, config: EncoderConfig) -> tuple[str, list[str]]:
-    """The normed sum of pieces, positions and token types f32[B,T,E], and the inputs."""
+    """The normed sum of subwords, positions and token types f32[B,T,E], and the inputs."""
     inputs = [IDS, MASK]
     total = graph.look_up("embeddings.word_embeddings.embedding", IDS)
     total = add_positions(graph, config, total)

@@ -11,7 +11,8 @@ _GATES = (0, 3, 1, 2)  # ONNX has input, output, forget, cell; we have input, fo
 
 
 def add_bilstm(graph: Graph, config: BiLSTMConfig, task_kind: str) -> tuple[str, list[str]]:
-    """Logits f32[B,T,C] (tagging) or f32[B,C] of the first piece (classification), and the inputs.
+    """Logits f32[B,T,C] (tagging) or f32[B,C] of the first subword (classification), and the
+    inputs.
 
     Texts of a batch end where their attention_mask does.
     """

@@ -8,7 +8,8 @@ from xdistil.models.onnx_graph import IDS, MASK, Graph
 
 
 def add_deberta(graph: Graph, config: DebertaConfig, task_kind: str) -> tuple[str, list[str]]:
-    """Logits f32[B,T,C] (tagging) or f32[B,C] of the first piece (classification), and the inputs.
+    """Logits f32[B,T,C] (tagging) or f32[B,C] of the first subword (classification), and the
+    inputs.
 
     Only a model with absolute positions bounds the length of a batch.
     """

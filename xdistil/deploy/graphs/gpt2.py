@@ -1,4 +1,4 @@
-"""GPT-2 as a graph: every piece sees those before it, and a text's class is read at its last."""
+"""GPT-2 as a graph: every subword sees those before it, and a text's class is read at its last."""
 
 from xdistil.deploy.graphs.bert import add_positions, weigh_joint
 from xdistil.models.families.gpt2 import GPT2Config
@@ -6,7 +6,7 @@ from xdistil.models.onnx_graph import IDS, MASK, Graph
 
 
 def add_gpt2(graph: Graph, config: GPT2Config, task_kind: str) -> tuple[str, list[str]]:
-    """Logits f32[B,T,C] (tagging) or f32[B,C] of the last piece (classification), and the inputs.
+    """Logits f32[B,T,C] (tagging) or f32[B,C] of the last subword (classification), and the inputs.
 
     A batch may be as long as the model has positions.
     """
@@ -36,6 +36,6 @@ def _scale(config: GPT2Config, index: int) -> float:
 
 
 def _take_last(graph: Graph, hidden: str) -> str:
-    """f32[B,T,D] -> f32[B,D], where a text's last piece stands."""
+    """f32[B,T,D] -> f32[B,D], where a text's last subword stands."""
     lengths = graph.add("ReduceSum", MASK, graph.constant([1]), keepdims=1)
     return graph.add("GatherND", hidden, graph.add("Sub", lengths, graph.constant(1)), batch_dims=1)

@@ -65,5 +65,5 @@ def build_graph(
         )
     graph = Graph(params, storage or {})
     logits, inputs = _FAMILIES[type(model)](graph, model.config, task.kind)
-    pieces: tuple[str, ...] = ("length",) if task.kind == "tagging" else ()
-    return graph.finish(logits, inputs, ("batch", *pieces, len(task.labels)))
+    subwords: tuple[str, ...] = ("length",) if task.kind == "tagging" else ()
+    return graph.finish(logits, inputs, ("batch", *subwords, len(task.labels)))

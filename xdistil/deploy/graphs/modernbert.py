@@ -9,8 +9,8 @@ from xdistil.models.onnx_graph import IDS, MASK, Graph
 
 
 def add_modernbert(graph: Graph, config: ModernBertConfig, task_kind: str) -> tuple[str, list[str]]:
-    """Logits f32[B,T,C] (tagging) or f32[B,C] of the first piece or the mean over the text, as the
-    model has it (classification), and the inputs. Nothing bounds the length of a batch."""
+    """Logits f32[B,T,C] (tagging) or f32[B,C] of the first subword or the mean over the text, as
+    the model has it (classification), and the inputs. Nothing bounds the length of a batch."""
     epsilon = config.norm_epsilon
     hidden = graph.look_up("embeddings.word_embeddings.embedding", IDS)
     hidden = graph.layer_norm(hidden, "embeddings.norm", epsilon)
@@ -47,7 +47,7 @@ def _find_near(graph: Graph, config: ModernBertConfig) -> str:
 
 
 def _find_turns(graph: Graph, config: ModernBertConfig, base: float) -> tuple[str, str]:
-    """Cosines and sines by which a piece at a position is turned: f32[T,D/H/2] each."""
+    """Cosines and sines by which a subword at a position is turned: f32[T,D/H/2] each."""
     width = config.hidden_size // config.heads
     steps = np.arange(0, width, 2, dtype=np.float32) / np.float32(width)
     places = graph.add("Cast", graph.count_up(0, graph.length(IDS)), to=TensorProto.FLOAT)
@@ -76,7 +76,7 @@ def _gate(graph: Graph, config: ModernBertConfig, hidden: str, name: str) -> str
 
 
 def _average(graph: Graph, hidden: str) -> str:
-    """f32[B,T,D] -> f32[B,D], the mean over the pieces of a text."""
+    """f32[B,T,D] -> f32[B,D], the mean over the subwords of a text."""
     there = graph.add("Cast", MASK, to=TensorProto.FLOAT)
     weights = graph.add("Unsqueeze", there, graph.constant([1]))  # f32[B,1,T]
     total = graph.add("Squeeze", graph.add("MatMul", weights, hidden), graph.constant([1]))

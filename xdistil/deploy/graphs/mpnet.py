@@ -6,7 +6,7 @@ from xdistil.deploy.graphs.bert import add_feed_forward, attend, embed
 from xdistil.models.families.mpnet import MPNetConfig, find_buckets
 from xdistil.models.onnx_graph import Graph
 
-_WIDEST = 256  # pieces; from half of it on all distances have one bucket
+_WIDEST = 256  # subwords; from half of it on all distances have one bucket
 
 
 def add_mpnet(graph: Graph, config: MPNetConfig, task_kind: str) -> tuple[str, list[str]]:

@@ -23,10 +23,10 @@ from xdistil.models.layers import (
     activate,
     attend,
     dense,
-    hand_out_vectors,
     layer_norm,
     normal,
     project,
+    sow_qkv,
 )
 from xdistil.models.ops import Dropout
 from xdistil.models.tensor_names import Names
@@ -218,7 +218,7 @@ class _Attention(nn.Module):
     ) -> tuple[jax.Array, jax.Array | None]:
         config, rate = self.config, self.config.attention_dropout
         query, key, value = project(config, ("query", "key", "value"), hidden, self.dtype)
-        hand_out_vectors(self, query, key, value)
+        sow_qkv(self, query, key, value)
         context, probabilities = attend(query, key, value, mask, rate, attention, deterministic)
         out = dense(config, config.hidden_size, self.dtype, "dense")(context)
         out = Dropout(config.dropout)(out, deterministic)

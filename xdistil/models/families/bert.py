@@ -30,9 +30,9 @@ from xdistil.models.layers import (
     SelfOutput,
     attend,
     dense,
-    hand_out_vectors,
     normal,
     project,
+    sow_qkv,
 )
 
 # The model types read here -> where HF's config of that type differs from its BertConfig.
@@ -119,6 +119,6 @@ class _SelfAttention(nn.Module):
     ) -> tuple[jax.Array, jax.Array | None]:
         config = self.config
         query, key, value = project(config, ("query", "key", "value"), hidden, self.dtype)
-        hand_out_vectors(self, query, key, value)
+        sow_qkv(self, query, key, value)
         rate = config.attention_dropout
         return attend(query, key, value, mask, rate, attention, deterministic)

@@ -106,7 +106,7 @@ class BiLSTM(nn.Module):
 
 
 class _Embeddings(nn.Module):
-    """Pieces i32[B,T] -> f[B,T,E]."""
+    """Subwords i32[B,T] -> f[B,T,E]."""
 
     config: BiLSTMConfig
     dtype: str

@@ -1,8 +1,8 @@
 """DeBERTa-v2 (v3 and mDeBERTa are of its make): disentangled attention, on packed rows.
 
-He et al. 2021 (arXiv 2006.03654 and 2111.09543). A piece has a content and, for each other piece, a
-distance; the score of a query i and a key j sums content with content (Q_i K_j), content with
-position (Q_i by the key of distance i - j) and position with content (K_j by the query of that
+He et al. 2021 (arXiv 2006.03654 and 2111.09543). A subword has a content and, for each other
+subword, a distance; the score of a query i and a key j sums content with content (Q_i K_j), content
+with position (Q_i by the key of distance i - j) and position with content (K_j by the query of that
 distance), over sqrt(d times the number of terms). Parameters bear PyTorch's names.
 """
 
@@ -34,9 +34,9 @@ from xdistil.models.layers import (
     SelfOutput,
     dense,
     embed,
-    hand_out_vectors,
     layer_norm,
     normal,
+    sow_qkv,
     weigh,
 )
 from xdistil.models.ops import Dropout
@@ -171,7 +171,7 @@ class Deberta(Transformer):
 
 
 class _Embeddings(nn.Module):
-    """Pieces, with positions and token types where the model has them -> f[B,T,D]."""
+    """Subwords, with positions and token types where the model has them -> f[B,T,D]."""
 
     config: DebertaConfig
     dtype: str
@@ -237,9 +237,9 @@ class _Layer(PostNormLayer):
 class _SelfAttention(nn.Module):
     """Disentangled attention inside segments; f[B,T,D] -> f[B,T,D], probabilities f[B,H,T,T].
 
-    `distances` f[2 span,D] are the embeddings of distances, None for a model without. Pieces of one
-    segment stand side by side, so that two of them are as far apart in the row as in their text:
-    one table of distances serves the whole batch.
+    `distances` f[2 span,D] are the embeddings of distances, None for a model without. Subwords of
+    one segment stand side by side, so that two of them are as far apart in the row as in their
+    text: one table of distances serves the whole batch.
     """
 
     config: DebertaConfig
@@ -266,7 +266,7 @@ class _SelfAttention(nn.Module):
         to_query, to_key = make("query_proj"), make("key_proj")
         scale = (config.hidden_size // config.heads * (1 + len(config.terms))) ** 0.5
         vectors = to_query(hidden), to_key(hidden), make("value_proj")(hidden)
-        hand_out_vectors(self, *vectors)
+        sow_qkv(self, *vectors)
         query, key, value = map(by_head, vectors)
         query, key = query / scale, key / scale
         scores = scale * query @ jnp.swapaxes(key, -1, -2)

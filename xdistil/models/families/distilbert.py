@@ -21,10 +21,10 @@ from xdistil.models.layers import (
     FeedForward,
     attend,
     dense,
-    hand_out_vectors,
     layer_norm,
     normal,
     project,
+    sow_qkv,
 )
 from xdistil.models.ops import Dropout
 from xdistil.models.tensor_names import Names
@@ -133,7 +133,7 @@ class _Attention(nn.Module):
     ) -> tuple[jax.Array, jax.Array | None]:
         config = self.config
         query, key, value = project(config, ("q_lin", "k_lin", "v_lin"), hidden, self.dtype)
-        hand_out_vectors(self, query, key, value)
+        sow_qkv(self, query, key, value)
         rate = config.attention_dropout
         context, probabilities = attend(query, key, value, mask, rate, attention, deterministic)
         return dense(config, config.hidden_size, self.dtype, "out_lin")(context), probabilities

@@ -1,4 +1,4 @@
-"""GPT-2: a decoder, whose pieces look back alone, as a teacher on packed rows.
+"""GPT-2: a decoder, whose subwords look back alone, as a teacher on packed rows.
 
 Radford et al. 2019. Norms stand before what they norm, and after the last layer. Parameters bear
 the names of HF Flax checkpoints, but for `wte`, `wpe`, `h`, `ln_f` and `score`, which stand where
@@ -58,7 +58,7 @@ _DEFAULTS = {
     "activation": "gelu_new",
     "norm_epsilon": 1e-5,
 }
-_END = 50256  # HF's id of the piece that ends texts
+_END = 50256  # HF's id of the subword that ends texts
 _KEYS = {
     "model_type": "model_type",
     "vocabulary_size": "vocab_size",
@@ -86,7 +86,7 @@ _MORE = {
 def read_config(raw: Mapping[str, Any], where: str) -> GPT2Config:
     """The GPT-2 that an HF config.json describes; raises as `bert.read_config` does.
 
-    Without a padding piece, as OpenAI's have none, it is the one that ends texts.
+    Without a padding subword, as OpenAI's have none, it is the one that ends texts.
     """
     values = read_shape(raw, _DEFAULTS, where, _KEYS)
     end = raw.get("eos_token_id", _END)
@@ -112,7 +112,7 @@ def write_config(config: GPT2Config) -> dict[str, Any]:
 class GPT2(Transformer):
     """A GPT-2 with the head of a task; its last hidden state is after the final norm.
 
-    A sequence head reads a segment's last piece, the only one that has seen them all.
+    A sequence head reads a segment's last subword, the only one that has seen them all.
     """
 
     config: GPT2Config
@@ -121,7 +121,7 @@ class GPT2(Transformer):
         self, batch: Batch, same_segment: jax.Array, attention: bool, deterministic: bool
     ) -> tuple[States, Maps]:
         hidden = _Embeddings(self.config, self.dtype, name="embeddings")(batch, deterministic)
-        # Pieces of one segment stand in order in their row.
+        # Subwords of one segment stand in order in their row.
         places = np.arange(hidden.shape[1])
         looks_back = same_segment & (places[:, None] >= places[None, :])
         return _Stack(self.config, self.dtype, name="encoder")(
@@ -138,7 +138,7 @@ class GPT2(Transformer):
 
 
 def _find_last(segment: Any) -> jax.Array:
-    """The place in the row of the last piece of each position's segment: i32[B,T] -> i32[B,T]."""
+    """The place in the row of the last subword of each position's segment: i32[B,T] -> i32[B,T]."""
     same = segment[:, :, None] == segment[:, None, :]
     return jnp.where(same, np.arange(segment.shape[1], dtype=np.int32), 0).max(-1)
 
@@ -156,7 +156,7 @@ class _Score(nn.Module):
 
 
 class _Embeddings(nn.Module):
-    """The sum of pieces and positions: f[B,T,D]."""
+    """The sum of subwords and positions: f[B,T,D]."""
 
     config: GPT2Config
     dtype: str

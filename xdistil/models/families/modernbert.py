@@ -34,8 +34,8 @@ from xdistil.models.layers import (
     attend,
     dense,
     embed,
-    hand_out_vectors,
     layer_norm,
+    sow_qkv,
     split_heads,
 )
 from xdistil.models.ops import Dropout
@@ -61,7 +61,7 @@ class ModernBertConfig(EncoderConfig):
     model_type: str = MODEL_TYPE
     token_types: int = 0
     local: tuple[bool, ...] = ()  # of each layer whether it looks at a window alone
-    window: int = 128  # pieces, of which half lie on each side
+    window: int = 128  # subwords, of which half lie on each side
     global_base: float = 160_000.0  # of rotary positions, in layers that look at everything
     local_base: float = 10_000.0  # in the others
     attention_bias: bool = False  # whether these layers have biases
@@ -70,7 +70,7 @@ class ModernBertConfig(EncoderConfig):
     pooler_bias: bool = False
     embedding_dropout: float = 0.0
     classifier_dropout: float = 0.0
-    pooling: str = "cls"  # of a sequence head: the first piece, or the mean over the segment
+    pooling: str = "cls"  # of a sequence head: the first subword, or the mean over the segment
     pooler_activation: str = "gelu"
 
     def with_layers(self, kept: tuple[int, ...]) -> Self:
@@ -259,7 +259,7 @@ class _Pooler(nn.Module):
 
 
 class _Embeddings(nn.Module):
-    """Pieces alone, normed: f[B,T,D]."""
+    """Subwords alone, normed: f[B,T,D]."""
 
     config: ModernBertConfig
     dtype: str
@@ -289,7 +289,7 @@ class _Stack(nn.Module):
     ) -> tuple[States, Maps]:
         config = self.config
         apart = np.abs(np.subtract.outer(*2 * [np.arange(hidden.shape[1])]))
-        # Pieces of one segment stand side by side in their row.
+        # Subwords of one segment stand side by side in their row.
         masks = {True: mask & (apart <= config.window // 2), False: mask}
         turns = {
             True: _find_turns(config, config.local_base, position),
@@ -304,7 +304,7 @@ class _Stack(nn.Module):
 def _find_turns(
     config: ModernBertConfig, base: float, position: Any
 ) -> tuple[jax.Array, jax.Array]:
-    """Cosines and sines by which a piece at a position is turned: f32[B,T,1,D/H/2] each."""
+    """Cosines and sines by which a subword at a position is turned: f32[B,T,1,D/H/2] each."""
     width = config.hidden_size // config.heads
     steps = np.arange(0, width, 2, dtype=np.float32) / np.float32(width)
     angles = position[..., None, None] * (1 / np.float32(base) ** steps)
@@ -371,7 +371,7 @@ class _Attention(nn.Module):
         joint = dense(config, 3 * config.hidden_size, self.dtype, "Wqkv", bias)(hidden)
         query, key, value = split_heads(config, joint, 3)
         # Before they are turned: a relation is between contents.
-        hand_out_vectors(self, query, key, value)
+        sow_qkv(self, query, key, value)
         query, key = _turn(query, turns), _turn(key, turns)
         context, probabilities = attend(query, key, value, mask, rate, attention, deterministic)
         out = dense(config, config.hidden_size, self.dtype, "Wo", bias)(context)

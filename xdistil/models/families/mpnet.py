@@ -23,10 +23,10 @@ from xdistil.models.layers import (
     PostNormLayer,
     attend,
     dense,
-    hand_out_vectors,
     layer_norm,
     normal,
     project,
+    sow_qkv,
 )
 from xdistil.models.ops import Dropout
 from xdistil.models.tensor_names import Names
@@ -35,7 +35,7 @@ MODEL_TYPE = "mpnet"
 NAMES = Names("mpnet")
 
 _BUCKETS = 32  # of distances, half of them for each direction
-_FARTHEST = 128  # pieces, from which on distances are one
+_FARTHEST = 128  # subwords, from which on distances are one
 _FIXED = {"relative_attention_num_buckets": _BUCKETS}  # PyTorch's code knows no other number
 
 
@@ -48,8 +48,8 @@ class MPNetConfig(EncoderConfig):
 
     @property
     def first_position(self) -> int:
-        """The row of the position embeddings for a segment's first piece: behind that of padding,
-        which is 1 whatever the padding piece."""
+        """The row of the position embeddings for a segment's first subword: behind that of padding,
+        which is 1 whatever the padding subword."""
         return 2
 
 
@@ -96,8 +96,8 @@ class MPNet(Transformer):
 class _Stack(nn.Module):
     """All layers and the bias by distance they share; L+1 hidden states, L maps.
 
-    Pieces of one segment stand side by side, so that two of them are as far apart in the row as in
-    their text: one bias serves the whole batch.
+    Subwords of one segment stand side by side, so that two of them are as far apart in the row as
+    in their text: one bias serves the whole batch.
     """
 
     config: MPNetConfig
@@ -173,7 +173,7 @@ class _SelfAttention(nn.Module):
     ) -> tuple[jax.Array, jax.Array | None]:
         config = self.config
         query, key, value = project(config, ("q", "k", "v"), hidden, self.dtype)
-        hand_out_vectors(self, query, key, value)
+        sow_qkv(self, query, key, value)
         rate = config.attention_dropout
         context, probabilities = attend(
             query, key, value, mask, rate, attention, deterministic, bias

@@ -51,7 +51,7 @@ class Loaded:
 
 
 def check_rows(tokenizer: Tokenizer, loaded: Loaded, remedy: str) -> None:
-    """Raises InputError where a model's embeddings have no row for some of a tokenizer's pieces.
+    """Raises InputError where a model's embeddings have no row for some of a tokenizer's subwords.
 
     Args:
         remedy: what would be right, the end of the sentence.
@@ -59,7 +59,7 @@ def check_rows(tokenizer: Tokenizer, loaded: Loaded, remedy: str) -> None:
     rows = loaded.model.config.vocabulary_size
     if tokenizer.vocabulary_size > rows:
         raise InputError(
-            f"The tokenizer of {tokenizer.source} has {tokenizer.vocabulary_size} pieces and the "
+            f"The tokenizer of {tokenizer.source} has {tokenizer.vocabulary_size} subwords and the "
             f"model's embeddings only {rows} rows: {remedy}."
         )
 

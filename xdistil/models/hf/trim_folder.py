@@ -1,7 +1,7 @@
-"""An HF folder with fewer pieces: rows of its tensors, numbers of its config.json, its tokenizer.
+"""An HF folder with fewer subwords: rows of its tensors, numbers of its config.json, its tokenizer.
 
 Unlike `folders`, this knows nothing of a model but where its vocabulary shows: in its word
-embeddings and, where it was kept for pre-training, in the output over all pieces. So it takes
+embeddings and, where it was kept for pre-training, in the output over all subwords. So it takes
 families that have no modules here, and leaves every other tensor as it is, in name and type.
 """
 
@@ -28,7 +28,7 @@ from xdistil.models.families.registry import FAMILIES
 from xdistil.models.hf import tensor_files
 from xdistil.runtime.json_io import write_json
 
-# Word embeddings [V,E] in the families' names, and what has a row for each piece at their output.
+# Word embeddings [V,E] in the families' names, and what has a row for each subword at their output.
 _TABLE = re.compile(
     r"(.+\.)?(word_embeddings|tok_embeddings|embed_tokens|wte|shared)\.(weight|embedding)"
 )
@@ -36,7 +36,7 @@ _OUTPUT = re.compile(
     r"(.+\.)?((decoder|lm_head|generator_lm_head|vocab_projector)\.(weight|bias)|predictions\.bias)"
 )
 _POSITIONS = re.compile(r"(.+\.)?position_embeddings\.weight")
-_PIECE_ID = re.compile(r"\w+_token_id|padding_id")  # keys of config.json
+_SUBWORD_ID = re.compile(r"\w+_token_id|padding_id")  # keys of config.json
 _TOKENIZER_FILES = ("*token*.json", "vocab.*", "merges.txt", "*.model")
 _ACCOMPANYING = ("README.md", "LICENSE*")  # what a trimmed folder takes over as it is
 
@@ -50,14 +50,14 @@ class Whole:
     config: dict[str, Any]
     tensors: dict[str, tensor_files.Stored]
     rows: int  # of the word embeddings
-    special: tuple[int, ...]  # the ids of pieces that config.json names
+    special: tuple[int, ...]  # the ids of subwords that config.json names
 
 
 @dataclass(frozen=True)
 class Size:
     """How large a model folder is."""
 
-    pieces: int  # rows of the word embeddings
+    subwords: int  # rows of the word embeddings
     parameters: int
     model_bytes: int
     tokenizer_bytes: int
@@ -68,7 +68,7 @@ def open_whole(folder: Path, tokenizer: Tokenizer) -> Whole:
 
     Raises:
         InputError: no model, one in Flax's format, no word embeddings under a name that is known,
-            or fewer of them than the tokenizer has pieces.
+            or fewer of them than the tokenizer has subwords.
     """
     config = tensor_files.read_json(folder / "config.json")
     model_type = config.get("model_type")
@@ -89,27 +89,27 @@ def open_whole(folder: Path, tokenizer: Tokenizer) -> Whole:
     tables = [stored.shape for name, stored in tensors.items() if _TABLE.fullmatch(name)]
     if not tables or any(shape != tables[0] or len(shape) != 2 for shape in tables):
         raise InputError(
-            f"{read.where} holds no word embeddings, one row a piece, under a name that is known "
+            f"{read.where} holds no word embeddings, one row a subword, under a name that is known "
             "(word_embeddings, tok_embeddings, embed_tokens, wte, shared)."
         )
     rows = tables[0][0]
     if tokenizer.vocabulary_size > rows:
         raise InputError(
-            f"The tokenizer of {tokenizer.source!r} has {tokenizer.vocabulary_size} pieces and "
+            f"The tokenizer of {tokenizer.source!r} has {tokenizer.vocabulary_size} subwords and "
             f"{read.where} word embeddings for {rows}: give the model its own tokenizer."
         )
     if model_type not in (*FAMILIES, bilstm.MODEL_TYPE):
         for name, stored in tensors.items():
             if stored.shape in (tables[0], (rows,)) and not _has_rows(name, stored, rows):
                 raise InputError(
-                    f"{read.where}: {show_name(name)} may have a row for each piece, under a name "
-                    f"that is not known for the model type {show(model_type)}."
+                    f"{read.where}: {show_name(name)} may have a row for each subword, under a "
+                    f"name that is not known for the model type {show(model_type)}."
                 )
     return Whole(folder, tokenizer, config, tensors, rows, tuple(_list_ids(config)))
 
 
 def save_trimmed(whole: Whole, kept: np.ndarray, output: Path) -> None:
-    """Write the folder with the pieces `kept` i32[v] alone, `whole.special` among them.
+    """Write the folder with the subwords `kept` i32[v] alone, `whole.special` among them.
 
     It appears under its name when it is complete. Raises InputError where it cannot be written, or
     what is read is damaged.
@@ -148,7 +148,7 @@ def measure_folder(folder: Path) -> Size:
         files = set(tensor_files.read_json(read.where)["weight_map"].values())
     own = {path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)}
     return Size(
-        pieces=next(shape[0] for name, shape in shapes.items() if _TABLE.fullmatch(name)),
+        subwords=next(shape[0] for name, shape in shapes.items() if _TABLE.fullmatch(name)),
         parameters=sum(math.prod(shape) for shape in shapes.values()),
         model_bytes=sum((folder / name).stat().st_size for name in files),
         tokenizer_bytes=sum(path.stat().st_size for path in own),
@@ -160,20 +160,20 @@ def _has_rows(name: str, stored: tensor_files.Stored, rows: int) -> bool:
     return bool(known) and stored.shape[:1] == (rows,)
 
 
-def _fill_ids(config: dict[str, Any], pieces: int) -> dict[str, Any]:
-    """The config.json and the ids of pieces that it leaves to the library's defaults."""
+def _fill_ids(config: dict[str, Any], subwords: int) -> dict[str, Any]:
+    """The config.json and the ids of subwords that it leaves to the library's defaults."""
     if config["model_type"] not in CONFIG_MAPPING:
         return config
     defaults = AutoConfig.for_model(config["model_type"]).to_dict()
-    ids = {key: value for key, value in defaults.items() if _PIECE_ID.fullmatch(key)}
+    ids = {key: value for key, value in defaults.items() if _SUBWORD_ID.fullmatch(key)}
     # Those of another tokenizer name nothing here.
-    ids = {key: id for key, id in ids.items() if type(id) is int and id < pieces}
+    ids = {key: id for key, id in ids.items() if type(id) is int and id < subwords}
     return {**config, **{key: id for key, id in ids.items() if key not in config}}
 
 
 def _list_ids(config: dict[str, Any]) -> Iterator[int]:
     for key, value in config.items():
-        if _PIECE_ID.fullmatch(key):
+        if _SUBWORD_ID.fullmatch(key):
             for id in value if isinstance(value, list) else [value]:
                 if type(id) is int and id >= 0:
                     yield id
@@ -183,8 +183,8 @@ def _trim_config(whole: Whole, kept: np.ndarray) -> tuple[dict[str, Any], int]:
     """The new config.json, and by how many rows RoBERTa's positions begin earlier."""
     config, new = dict(whole.config), {int(old): place for place, old in enumerate(kept)}
     for key, value in config.items():
-        if _PIECE_ID.fullmatch(key):
-            # None and negative numbers say that there is no such piece.
+        if _SUBWORD_ID.fullmatch(key):
+            # None and negative numbers say that there is no such subword.
             ids = value if isinstance(value, list) else [value]
             ids = [new.get(id, id) if type(id) is int else id for id in ids]
             config[key] = ids if isinstance(value, list) else ids[0]
@@ -197,8 +197,8 @@ def _trim_config(whole: Whole, kept: np.ndarray) -> tuple[dict[str, Any], int]:
         return config, 0
     if not from_padding:
         raise InputError(
-            f"The padding piece {before} would become {after}, and it is not known whether the "
-            f"model type {show(model_type)} counts positions from it: keep more pieces."
+            f"The padding subword {before} would become {after}, and it is not known whether the "
+            f"model type {show(model_type)} counts positions from it: keep more subwords."
         )
     moved = before - after
     positions = config.get("max_position_embeddings", EncoderConfig.positions)
