@@ -76,6 +76,36 @@ def test_overrides_reach_their_fields(config, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        ("plan[1].thaw_epochs", "plan[1].unfreeze_epochs", 3.0),
+        ("plan[0].representation", "plan[0].hidden_loss", "mse"),
+        ("plan[0].layers", "plan[0].hidden_map", "2"),
+        ("plan[0].attention", "plan[0].attention_map", "uniform"),
+        ("plan[0].relations", "plan[0].relation_map", "last"),
+        ("plan[2].logits", "plan[2].logits_loss", "kl"),
+        ("teacher.plan[0].logits", "teacher.plan[0].logits_loss", "kl"),
+        ("student.least_count", "student.min_count", 4),
+    ],
+)
+def test_old_names_of_fields_are_accepted_with_a_warning(config, caplog, old, new, value):
+    more = ("--workdir=x", "--config.student.vocabulary=seen")
+    experiment = parse(config, *more, f"--config.{old}={value}").experiment
+    (warning,) = caplog.messages
+    assert warning.startswith(f"--config.{old} is now --config.{new}; the old name is accepted")
+    assert experiment != parse(config, *more).experiment
+    assert experiment == parse(config, *more, f"--config.{new}={value}").experiment
+    assert len(caplog.messages) == 1
+
+
+def test_other_parts_have_fields_of_these_names(config, caplog):
+    given = ("--config.teacher.layers=3", "--config.student.layers=2")
+    experiment = parse(config, "--workdir=x", *given).experiment
+    assert (experiment.teacher.layers, experiment.student.layers) == (3, 2)
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
     ("switch", "expected"),
     [
         ("--dry-run", True),
@@ -95,6 +125,10 @@ MISTAKES = [
     ("--config.data.foldr=x", ["no field data.foldr", "did you mean folder?"]),
     ("--config.batchsize=8", ["no field batchsize", "did you mean batch_size?"]),
     ("--config.zzzzz=8", ["no field zzzzz", "batch_size"]),
+    ("--config.thaw_epochs=2", ["no field thaw_epochs"]),
+    ("--config.plan[0].thaw_epochs=x", ["thaw_epochs=x", "finite number"]),
+    ("--config.plan[0].layers[0]=x", ["plan[0].hidden_map is no list"]),
+    ("--config.plan[3].layers=2", ["plan has no index 3"]),
     ("--config.plan[3].lr=1e-3", ["plan has no index 3", "0 to 2"]),
     ("--config.plan[-1].lr=1e-3", ["plan has no index -1", "0 to 2"]),
     ("--config.plan[x].lr=1e-3", ["plan has no index x"]),
@@ -172,6 +206,7 @@ def test_a_missing_workdir_is_told(config, arguments, words, capsys):
         ("--config={folder}/empty.py", ["empty.py", "get_config"]),
         ("--config={folder}/other.py", ["other.py", "Experiment"]),
         ("--config={folder}/notes.txt", ["notes.txt"]),
+        ("--config={folder}/old.py", ["Stage.thaw_epochs is now Stage.unfreeze_epochs"]),
         ("--config={folder}/reading.py", ["reading.py", "cannot be read as a config", "absent"]),
         ("--config=xdistil", ["there is no recipe '' (there is quickstart, ner, classify, manyl"]),
         ("--config=xdistil:nre:d4.2", ["there is no recipe 'nre' (did you mean ner?)"]),
@@ -187,6 +222,10 @@ def test_a_bad_config_is_told(config, tmp_path, argument, words, capsys):
     (tmp_path / "empty.py").write_text("")
     (tmp_path / "other.py").write_text("def get_config():\n    return {}\n")
     (tmp_path / "notes.txt").write_text("nothing")
+    (tmp_path / "old.py").write_text(
+        "from xdistil.plans import ner\n\ndef get_config():\n    experiment = ner()\n"
+        "    experiment.plan[1].thaw_epochs = 1.0\n    return experiment\n"
+    )
     (tmp_path / "reading.py").write_text("def get_config():\n    return open('absent')\n")
     assert train.main([argument.format(folder=tmp_path), "--workdir=never-made"]) == 2
     printed = capsys.readouterr().err
@@ -327,7 +366,7 @@ def test_the_plan_of_the_page_on_plans_is_one_that_a_run_takes(tmp_path):
     command = parse(f"--config={tmp_path / 'my_plan.py'}", "--workdir=x", *more)
     first, second = command.experiment.plan
     assert (first.loss, first.data, first.temperature) == ("representation+logits", "all", 2.0)
-    assert (second.unfreeze, second.thaw_epochs) == ("gradual", 1.0)
+    assert (second.unfreeze, second.unfreeze_epochs) == ("gradual", 1.0)
 
 
 def test_the_page_on_plans_names_every_field_of_a_stage():

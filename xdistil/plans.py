@@ -21,7 +21,7 @@ def d42() -> tuple[Stage, ...]:
             loss="logits",
             unfreeze="gradual",
             epochs=8.0,
-            thaw_epochs=2.0,
+            unfreeze_epochs=2.0,
             lr=2e-3,
             patience=5,
         ),
@@ -31,7 +31,7 @@ def d42() -> tuple[Stage, ...]:
             data="train",
             unfreeze="gradual",
             epochs=4.0,
-            thaw_epochs=2.0,
+            unfreeze_epochs=2.0,
             lr=5e-4,
             patience=5,
         ),
@@ -45,9 +45,9 @@ def v3() -> tuple[Stage, ...]:
         Stage(
             name="representation",
             loss="representation+attention",
-            representation="mse",
-            layers="last",
-            attention="last",
+            hidden_loss="mse",
+            hidden_map="last",
+            attention_map="last",
             epochs=2.0,
             lr=5e-4,
         ),
@@ -86,8 +86,8 @@ def ner(variant: str = "d4.2") -> Experiment:
         student=Student(embedding_size=48, hidden_size=290, vocabulary="seen"),
         plan=(
             replace(representation, data="all", epochs=1.0, patience=0),
-            replace(logits, data="all", epochs=4.0, thaw_epochs=0.25, lr=4e-3, patience=0),
-            replace(labels, epochs=2.0, thaw_epochs=0.5, batch_size=64, patience=0),
+            replace(logits, data="all", epochs=4.0, unfreeze_epochs=0.25, lr=4e-3, patience=0),
+            replace(labels, epochs=2.0, unfreeze_epochs=0.5, batch_size=64, patience=0),
         ),
         baselines=(Baseline(lrs="1e-3,2e-3,4e-3", epochs=10.0, patience=0),),
         batch_size=128,
@@ -117,7 +117,7 @@ def quickstart(variant: str = "") -> Experiment:
     )
     representation = Stage(name="representation", loss="representation", epochs=1.0, lr=4e-3)
     logits = Stage(
-        name="logits", loss="logits", unfreeze="gradual", epochs=4.0, thaw_epochs=0.5, lr=4e-3
+        name="logits", loss="logits", unfreeze="gradual", epochs=4.0, unfreeze_epochs=0.5, lr=4e-3
     )
     labels = Stage(
         name="labels",
@@ -125,7 +125,7 @@ def quickstart(variant: str = "") -> Experiment:
         data="train",
         unfreeze="gradual",
         epochs=4.0,
-        thaw_epochs=2.0,
+        unfreeze_epochs=2.0,
         lr=5e-4,
         label_fraction=0.1,
     )
@@ -147,7 +147,7 @@ def quickstart(variant: str = "") -> Experiment:
         experiment.teacher.vocabulary_size = 1500
         experiment.student.embedding_size = 8
         for stage in (teacher, representation, logits, labels):
-            stage.epochs = stage.thaw_epochs = 1.0
+            stage.epochs = stage.unfreeze_epochs = 1.0
         for baseline in experiment.baselines:
             baseline.lrs, baseline.epochs = "8e-3", 1.0
         logits.unfreeze = "all"  # a sub-stage costs seconds of compilation, whatever its size
@@ -180,7 +180,7 @@ def manylang(variant: str = "") -> Experiment:
         data="all",
         unfreeze="gradual",
         epochs=2.0,
-        thaw_epochs=0.25,
+        unfreeze_epochs=0.25,
         lr=4e-3,
     )
     labels = Stage(
@@ -189,7 +189,7 @@ def manylang(variant: str = "") -> Experiment:
         data="train",
         unfreeze="gradual",
         epochs=2.0,
-        thaw_epochs=0.5,
+        unfreeze_epochs=0.5,
         lr=1e-3,
     )
     experiment = Experiment(
@@ -202,7 +202,7 @@ def manylang(variant: str = "") -> Experiment:
     if variant == "smoke":
         experiment.data.limit = experiment.data.transfer_limit = 1000
         for stage in (teacher, representation, logits, labels):
-            stage.epochs = stage.thaw_epochs = 1.0
+            stage.epochs = stage.unfreeze_epochs = 1.0
         logits.unfreeze = labels.unfreeze = "all"
         experiment.baselines[0].epochs = 1.0
         experiment.speed_seconds = 1.0
@@ -251,7 +251,7 @@ def _list_variants(data: Data, bilstm_size: int) -> dict[str, Experiment]:
         "smoke": Experiment(
             data=replace(data, limit=200, transfer_limit=400),
             student=Student(embedding_size=16, hidden_size=32, vocabulary="seen"),
-            plan=tuple(replace(stage, epochs=1.0, thaw_epochs=1.0) for stage in d42()),
+            plan=tuple(replace(stage, epochs=1.0, unfreeze_epochs=1.0) for stage in d42()),
             speed_seconds=1.0,
         ),
     }

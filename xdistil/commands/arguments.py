@@ -5,6 +5,7 @@ values are checked here against the dataclasses first.
 """
 
 import dataclasses
+import logging
 import math
 import re
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from xdistil.config import Experiment, validate
+from xdistil.config import RENAMED, Experiment, validate
 from xdistil.errors import InputError, suggest
 from xdistil.plans import RECIPES
 
@@ -34,6 +35,8 @@ These files are part of the package as well: --config=xdistil:ner:d4.2 works in 
 field of xdistil/config.py is an option, such as --config.batch_size=32, and so is every field of a
 stage, such as --config.plan[0].lr=1e-3. --dry-run prints the data, the models and the plan, and
 exits."""
+
+log = logging.getLogger("xdistil")
 
 _PLAIN = ("config", "workdir", "dry-run", "help")
 
@@ -61,8 +64,7 @@ def parse_command(arguments: list[str]) -> Command:
     overrides = [
         (name.removeprefix("config."), value) for name, value in given if name.startswith("config.")
     ]
-    for path, value in overrides:
-        _check_override(experiment, path, value)
+    overrides = [(_check_override(experiment, path, value), value) for path, value in overrides]
     if not values.get("workdir"):
         raise InputError("--workdir is missing: name the folder that this run writes to.")
     dry_run = values.get("dry-run", "false").lower()
@@ -142,13 +144,19 @@ def _apply(experiment: Experiment, overrides: list[tuple[str, str]]) -> Experime
     return config.value
 
 
-def _check_override(experiment: Experiment, path: str, value: str) -> None:
-    """Follows a dotted path such as `plan[0].lr` to a field and checks the value's type."""
+def _check_override(experiment: Experiment, path: str, value: str) -> str:
+    """Follows a dotted path such as `plan[0].lr` to a field and checks the value's type.
+
+    Returns the path, with the new names of renamed fields.
+    """
     part: Any = experiment
     steps = path.split(".")
     for depth, step in enumerate(steps):
         match = re.fullmatch(r"(\w+)(?:\[(-?\w*)\])?", step)
         name, index = match.groups() if match else (step, None)
+        if new := RENAMED.get(type(part), {}).get(name):
+            steps[depth] = step.replace(name, new, 1)
+            name = new
         done = ".".join([*steps[:depth], ""])
         fields = {item.name: item for item in dataclasses.fields(part)}
         if name not in fields:
@@ -179,6 +187,14 @@ def _check_override(experiment: Experiment, path: str, value: str) -> None:
         else:
             _check_value(path, fields[name].type, value)
         part = child
+    current = ".".join(steps)
+    if current != path:
+        log.warning(
+            "--config.%s is now --config.%s; the old name is accepted until version 0.3.",
+            path,
+            current,
+        )
+    return current
 
 
 def _check_value(path: str, kind: object, value: str) -> None:
