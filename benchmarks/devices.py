@@ -48,9 +48,9 @@ PLAN = (
     Stage(
         name="representation and attention",
         loss="representation+attention",
-        representation="mse",
-        layers="last",
-        attention="last",
+        hidden_loss="mse",
+        hidden_map="last",
+        attention_map="last",
         lr=5e-4,
     ),
     Stage(name="logits", loss="logits", lr=3e-4),

@@ -98,9 +98,9 @@ FINETUNING = Stage(name="finetune", loss="labels", data="train", clip=1.0, weigh
 STATES_AND_MAPS = Stage(
     name="both",
     loss="representation+attention",
-    representation="mse",
-    layers="last",
-    attention="last",
+    hidden_loss="mse",
+    hidden_map="last",
+    attention_map="last",
     clip=1.0,
     weight_decay=0.01,
 )

@@ -20,58 +20,6 @@ Variants (after the colon):
           files fit together
 """
 
-from xdistil.config import Baseline, Data, Experiment, Stage, Student, Teacher
-from xdistil.errors import InputError
+from xdistil.plans import manylang as get_config
 
-
-def get_config(arg: str = "") -> Experiment:
-    """The experiment of a variant; the data come from the command line."""
-    teacher = Stage(
-        name="train",
-        loss="labels",
-        data="train",
-        epochs=4.0,
-        lr=7e-4,
-        warmup=0.05,
-        weight_decay=0.01,
-        batch_size=64,
-        keep="last",
-    )
-    representation = Stage(
-        name="representation", loss="representation", data="all", epochs=1.0, lr=4e-3
-    )
-    logits = Stage(
-        name="logits",
-        loss="logits",
-        data="all",
-        unfreeze="gradual",
-        epochs=2.0,
-        thaw_epochs=0.25,
-        lr=4e-3,
-    )
-    labels = Stage(
-        name="labels",
-        loss="labels",
-        data="train",
-        unfreeze="gradual",
-        epochs=2.0,
-        thaw_epochs=0.5,
-        lr=1e-3,
-    )
-    experiment = Experiment(
-        data=Data(row_length=128, temperature=2.0),
-        teacher=Teacher(hidden_size=256, layers=4, heads=4, vocabulary_size=30000, plan=(teacher,)),
-        student=Student(embedding_size=32, hidden_size=128, vocabulary="seen"),
-        plan=(representation, logits, labels),
-        baselines=(Baseline(lrs="4e-3", epochs=6.0, patience=0),),
-    )
-    if arg == "smoke":
-        experiment.data.limit = experiment.data.transfer_limit = 1000
-        for stage in (teacher, representation, logits, labels):
-            stage.epochs = stage.thaw_epochs = 1.0
-        logits.unfreeze = labels.unfreeze = "all"
-        experiment.baselines[0].epochs = 1.0
-        experiment.speed_seconds = 1.0
-    elif arg:
-        raise InputError(f"configs/manylang.py has no variant {arg!r}: it takes none, or smoke.")
-    return experiment
+__all__ = ["get_config"]

@@ -1,12 +1,15 @@
 """Every value that `validate` can check, one sentence that names its field for each mistake."""
 
+import copy
 import math
+import pickle
 from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
-from xdistil.config import Baseline, Experiment, Stage, Student, split_names, validate
+from xdistil.config import RENAMED, Baseline, Experiment, Stage, Student, split_names, validate
 from xdistil.errors import InputError
 from xdistil.plans import d42, labels_only, v3
 
@@ -96,7 +99,7 @@ def test_the_default_parts_are_valid():
         ("student.embeddings", "glove"),
         ("student.start", "trained"),
         ("student.keep_layers", 2),
-        ("student.least_count", 0),
+        ("student.min_count", 0),
         ("student.vocabulary_size", -1),
         ("student.layers", 0),
         ("student.heads", -1),
@@ -123,12 +126,12 @@ def test_the_default_parts_are_valid():
         ("plan[0].unfreeze", "slowly"),
         ("plan[0].schedule", "step"),
         ("plan[0].keep", "worst"),
-        ("plan[0].representation", "l1"),
+        ("plan[0].hidden_loss", "l1"),
         ("plan[0].projections", "none"),
         ("plan[0].attention_loss", "cosine"),
         ("plan[0].relation_heads", -1),
         ("plan[0].relation_heads", 2.0),
-        ("plan[1].logits", "ce"),
+        ("plan[1].logits_loss", "ce"),
         ("plan[1].patience", -1),
         ("plan[1].unfreeze_every", -1),
         ("plan[1].name", ""),
@@ -172,7 +175,7 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(path, value):
         (put("student.start", "pretrained"), "name one in teacher.model"),
         (put("student.embeddings", "vectors"), "needs a file in student.vectors"),
         (put("student.vectors", "wiki.vec"), "set student.embeddings=vectors"),
-        (put("student.least_count", 2), "student.least_count is 2, but student.vocabulary=all"),
+        (put("student.min_count", 2), "student.min_count is 2, but student.vocabulary=all"),
         (put("student.vocabulary_size", 9), "student.vocabulary_size is 9, but"),
         (put("teacher.vocabulary", "seen"), "teacher.model, which is empty"),
     ],
@@ -235,6 +238,25 @@ def test_whole_numbers_are_numbers_and_not_the_other_way_round():
     experiment = make()
     put("plan[0].epochs", 2)(experiment)
     validate(experiment)
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [(kind, old, new) for kind, names in RENAMED.items() for old, new in names.items()],
+)
+def test_an_old_name_in_a_config_is_refused_by_its_new_one(kind, old, new):
+    sentence = rf"^{kind.__name__}\.{old} is now {kind.__name__}\.{new}: use .*\.$"
+    with pytest.raises(InputError, match=sentence):
+        kind(**{old: "last"})
+    part = kind()
+    with pytest.raises(InputError, match=sentence):
+        setattr(part, old, "last")
+    with pytest.raises(InputError, match=sentence):
+        replace(part, **{old: "last"})
+    names = {field.name for field in fields(kind)}
+    assert new in names
+    assert old not in names
+    assert copy.deepcopy(part) == pickle.loads(pickle.dumps(part)) == part
 
 
 def test_defaults_are_not_shared_between_experiments():

@@ -9,9 +9,28 @@ import dataclasses
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from xdistil.errors import InputError
+
+
+class _Renamed:
+    """Refuses the old names of fields; Python would take an assignment to one without a word."""
+
+    def __new__(cls, *_: Any, **fields: Any) -> Self:
+        for name in fields:
+            cls._refuse_old(name)
+        return super().__new__(cls)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._refuse_old(name)
+        super().__setattr__(name, value)
+
+    @classmethod
+    def _refuse_old(cls, name: str) -> None:
+        if new := RENAMED.get(cls, {}).get(name):
+            old = f"{cls.__name__}.{name}"
+            raise InputError(f"{old} is now {cls.__name__}.{new}: use the new name.")
 
 
 @dataclass
@@ -34,7 +53,7 @@ class Data:
 
 
 @dataclass
-class Stage:
+class Stage(_Renamed):
     """One stage of a plan: which loss, on which texts, for how long, in which groups."""
 
     name: str = ""  # names metrics and table rows
@@ -43,7 +62,7 @@ class Stage:
     unfreeze: str = "all"  # all: everything the loss reaches; gradual: from the head downwards
     unfreeze_every: int = 0  # layers thawed together when gradual; 0: all layers in one group
     epochs: float = 1.0  # at most; when gradual, of each sub-stage
-    thaw_epochs: float = 0.0  # when gradual, of the sub-stages before the last; 0: as many
+    unfreeze_epochs: float = 0.0  # when gradual, of the sub-stages before the last; 0: as many
     lr: float = 1e-3  # the schedule's peak
     lr_end: float = 0.0  # the schedule's last value
     schedule: str = "cosine"  # cosine, linear or constant
@@ -54,14 +73,14 @@ class Stage:
     keep: str = "best"  # best: the stage hands on its best parameters; last: its last ones
     batch_size: int = 0  # sentences a step; 0: the experiment's
     label_fraction: float = 1.0  # share of the labelled sentences, the first of each language
-    representation: str = "kl"  # kl, mse or cosine between hidden states
-    layers: str = "middle"  # teacher layer, `student:teacher` pairs, last, uniform or middle
+    hidden_loss: str = "kl"  # kl, mse or cosine between hidden states
+    hidden_map: str = "middle"  # teacher layer, `student:teacher` pairs, last, uniform or middle
     projections: str = "layer"  # from a narrower student's states: one a layer pair, or one shared
-    attention: str = "last"  # layer pairs of the attention loss, written as for layers
+    attention_map: str = "last"  # layer pairs of the attention loss, written as in hidden_map
     attention_loss: str = "mse"  # mse or kl between attention maps
-    relations: str = "upper"  # layer pairs likewise; upper: of the last, or the teacher's 21 of 24
+    relation_map: str = "upper"  # likewise of the relations loss; upper: the last, or 21 of 24
     relation_heads: int = 0  # parts that both widths are cut into; 0: the teacher's heads
-    logits: str = "mse"  # mse or kl between logits
+    logits_loss: str = "mse"  # mse or kl between logits
     temperature: float = 1.0  # of the KL between logits
     representation_weight: float = 1.0  # factors of the losses in a sum
     attention_weight: float = 1.0  # the same of each other loss
@@ -106,7 +125,7 @@ class Teacher:
 
 
 @dataclass
-class Student:
+class Student(_Renamed):
     """The small model."""
 
     kind: str = "bilstm"  # bilstm, transformer, or checkpoint: a labelled model that goes on
@@ -121,7 +140,7 @@ class Student:
     tokenizer: str = ""  # folder or hub id; empty: the checkpoint's, else the teacher's
     tokenizer_pieces: int = 0  # of a tokenizer trained on the transfer texts; 0: none is trained
     vocabulary: str = "all"  # all: the teacher's pieces; seen: those of train and transfer texts
-    least_count: int = 1  # seen: pieces that occur less often are not kept
+    min_count: int = 1  # seen: pieces that occur less often are not kept
     vocabulary_size: int = 0  # seen: pieces that are kept at most, the most frequent ones; 0: all
     embeddings: str = ""  # svd, pca, vectors, random or checkpoint; empty: checkpoint, else svd
     vectors: str = ""  # fastText, GloVe or MUSE text vectors, .gz too, of width embedding_size
@@ -169,16 +188,29 @@ class Experiment:
     license: str = ""  # of the models, for their cards, such as mit; empty: as what they come from
 
 
+# Old names of fields -> new ones. Command lines and config.json of a workdir may have the old ones
+# until version 0.3; a config file that has them is told the new ones.
+RENAMED: dict[type, dict[str, str]] = {
+    Stage: {
+        "thaw_epochs": "unfreeze_epochs",
+        "representation": "hidden_loss",
+        "layers": "hidden_map",
+        "attention": "attention_map",
+        "relations": "relation_map",
+        "logits": "logits_loss",
+    },
+    Student: {"least_count": "min_count"},
+}
 CHOICES = {
     "data.scheme": ("iob2", "iob1", "bioes"),
     "stage.data": ("transfer", "train", "all"),
     "stage.unfreeze": ("all", "gradual"),
     "stage.schedule": ("cosine", "linear", "constant"),
     "stage.keep": ("best", "last"),
-    "stage.representation": ("kl", "mse", "cosine"),
+    "stage.hidden_loss": ("kl", "mse", "cosine"),
     "stage.projections": ("layer", "shared"),
     "stage.attention_loss": ("mse", "kl"),
-    "stage.logits": ("mse", "kl"),
+    "stage.logits_loss": ("mse", "kl"),
     "teacher.cache": ("auto", "always", "never"),
     "teacher.cache_type": ("float16", "float32", "int8"),
     "student.kind": ("bilstm", "transformer", "checkpoint"),
@@ -268,9 +300,9 @@ def validate(experiment: Experiment) -> None:
             "teacher.vocabulary=seen trims the vocabulary of a teacher.model, which is empty: set "
             "teacher.vocabulary=all; teacher.vocabulary_size limits that of a teacher from scratch."
         )
-    _at_least("student.least_count", student.least_count, 1)
-    if student.vocabulary == "all" and (student.least_count > 1 or student.vocabulary_size):
-        named = "least_count" if student.least_count > 1 else "vocabulary_size"
+    _at_least("student.min_count", student.min_count, 1)
+    if student.vocabulary == "all" and (student.min_count > 1 or student.vocabulary_size):
+        named = "min_count" if student.min_count > 1 else "vocabulary_size"
         raise InputError(
             f"student.{named} is {getattr(student, named)}, but student.vocabulary=all keeps every "
             "piece: set student.vocabulary=seen."

@@ -1,11 +1,13 @@
-"""Plans of the papers, and the variants of the experiments in configs/. Imports no JAX.
+"""Plans of the papers, and recipes: the experiments of configs/, which are made of them. No JAX.
 
-A plan is a tuple of `config.Stage`. Every function returns new objects, which a config may change.
+A plan is a tuple of `config.Stage`. A recipe is a function that takes the name of a variant and
+returns an `Experiment`; what it is for, costs and reaches stands in the file of its name in
+configs/. Every call returns new objects, which a config may change.
 """
 
 from dataclasses import replace
 
-from xdistil.config import Baseline, Data, Experiment, Stage, Student
+from xdistil.config import Baseline, Data, Experiment, Stage, Student, Teacher
 from xdistil.errors import InputError, suggest
 
 
@@ -19,7 +21,7 @@ def d42() -> tuple[Stage, ...]:
             loss="logits",
             unfreeze="gradual",
             epochs=8.0,
-            thaw_epochs=2.0,
+            unfreeze_epochs=2.0,
             lr=2e-3,
             patience=5,
         ),
@@ -29,7 +31,7 @@ def d42() -> tuple[Stage, ...]:
             data="train",
             unfreeze="gradual",
             epochs=4.0,
-            thaw_epochs=2.0,
+            unfreeze_epochs=2.0,
             lr=5e-4,
             patience=5,
         ),
@@ -43,9 +45,9 @@ def v3() -> tuple[Stage, ...]:
         Stage(
             name="representation",
             loss="representation+attention",
-            representation="mse",
-            layers="last",
-            attention="last",
+            hidden_loss="mse",
+            hidden_map="last",
+            attention_map="last",
             epochs=2.0,
             lr=5e-4,
         ),
@@ -84,8 +86,8 @@ def ner(variant: str = "d4.2") -> Experiment:
         student=Student(embedding_size=48, hidden_size=290, vocabulary="seen"),
         plan=(
             replace(representation, data="all", epochs=1.0, patience=0),
-            replace(logits, data="all", epochs=4.0, thaw_epochs=0.25, lr=4e-3, patience=0),
-            replace(labels, epochs=2.0, thaw_epochs=0.5, batch_size=64, patience=0),
+            replace(logits, data="all", epochs=4.0, unfreeze_epochs=0.25, lr=4e-3, patience=0),
+            replace(labels, epochs=2.0, unfreeze_epochs=0.5, batch_size=64, patience=0),
         ),
         baselines=(Baseline(lrs="1e-3,2e-3,4e-3", epochs=10.0, patience=0),),
         batch_size=128,
@@ -98,6 +100,115 @@ def classify(variant: str = "d4.2") -> Experiment:
     teacher."""
     rows = Data(row_length=128)  # texts are longer than the sentences of tagging
     return _choose("classify", _list_variants(rows, bilstm_size=200), variant)
+
+
+def quickstart(variant: str = "") -> Experiment:
+    """The experiment of configs/quickstart.py."""
+    teacher = Stage(
+        name="train",
+        loss="labels",
+        data="train",
+        epochs=5.0,
+        lr=1e-3,
+        warmup=0.1,
+        weight_decay=0.01,
+        batch_size=16,
+        keep="last",
+    )
+    representation = Stage(name="representation", loss="representation", epochs=1.0, lr=4e-3)
+    logits = Stage(
+        name="logits", loss="logits", unfreeze="gradual", epochs=4.0, unfreeze_epochs=0.5, lr=4e-3
+    )
+    labels = Stage(
+        name="labels",
+        loss="labels",
+        data="train",
+        unfreeze="gradual",
+        epochs=4.0,
+        unfreeze_epochs=2.0,
+        lr=5e-4,
+        label_fraction=0.1,
+    )
+    experiment = Experiment(
+        data=Data(generate=8000),
+        teacher=Teacher(hidden_size=128, layers=4, heads=4, vocabulary_size=3500, plan=(teacher,)),
+        student=Student(embedding_size=24, hidden_size=32, dropout=0.1),
+        plan=(representation, logits, labels),
+        baselines=(
+            Baseline(label_fraction=0.1, lrs="8e-3,1.6e-2,3.2e-2"),
+            Baseline(name="labels only, all", lrs="8e-3"),
+        ),
+        speed_seconds=3.0,
+    )
+    if variant == "smoke":
+        experiment.data.generate = 200
+        experiment.teacher.hidden_size = experiment.student.hidden_size = 16
+        experiment.teacher.layers = 2
+        experiment.teacher.vocabulary_size = 1500
+        experiment.student.embedding_size = 8
+        for stage in (teacher, representation, logits, labels):
+            stage.epochs = stage.unfreeze_epochs = 1.0
+        for baseline in experiment.baselines:
+            baseline.lrs, baseline.epochs = "8e-3", 1.0
+        logits.unfreeze = "all"  # a sub-stage costs seconds of compilation, whatever its size
+        experiment.baselines = experiment.baselines[:1]
+        experiment.speed_seconds = 0.2
+    elif variant:
+        raise InputError(f"quickstart has no variant {variant!r}{suggest(variant, ['smoke'])}.")
+    return experiment
+
+
+def manylang(variant: str = "") -> Experiment:
+    """The experiment of configs/manylang.py; the command line names the data."""
+    teacher = Stage(
+        name="train",
+        loss="labels",
+        data="train",
+        epochs=4.0,
+        lr=7e-4,
+        warmup=0.05,
+        weight_decay=0.01,
+        batch_size=64,
+        keep="last",
+    )
+    representation = Stage(
+        name="representation", loss="representation", data="all", epochs=1.0, lr=4e-3
+    )
+    logits = Stage(
+        name="logits",
+        loss="logits",
+        data="all",
+        unfreeze="gradual",
+        epochs=2.0,
+        unfreeze_epochs=0.25,
+        lr=4e-3,
+    )
+    labels = Stage(
+        name="labels",
+        loss="labels",
+        data="train",
+        unfreeze="gradual",
+        epochs=2.0,
+        unfreeze_epochs=0.5,
+        lr=1e-3,
+    )
+    experiment = Experiment(
+        data=Data(row_length=128, temperature=2.0),
+        teacher=Teacher(hidden_size=256, layers=4, heads=4, vocabulary_size=30000, plan=(teacher,)),
+        student=Student(embedding_size=32, hidden_size=128, vocabulary="seen"),
+        plan=(representation, logits, labels),
+        baselines=(Baseline(lrs="4e-3", epochs=6.0, patience=0),),
+    )
+    if variant == "smoke":
+        experiment.data.limit = experiment.data.transfer_limit = 1000
+        for stage in (teacher, representation, logits, labels):
+            stage.epochs = stage.unfreeze_epochs = 1.0
+        logits.unfreeze = labels.unfreeze = "all"
+        experiment.baselines[0].epochs = 1.0
+        experiment.speed_seconds = 1.0
+    elif variant:
+        raise InputError(f"manylang has no variant {variant!r}{suggest(variant, ['smoke'])}.")
+    return experiment
 
 
 def _list_variants(data: Data, bilstm_size: int) -> dict[str, Experiment]:
@@ -140,7 +251,7 @@ def _list_variants(data: Data, bilstm_size: int) -> dict[str, Experiment]:
         "smoke": Experiment(
             data=replace(data, limit=200, transfer_limit=400),
             student=Student(embedding_size=16, hidden_size=32, vocabulary="seen"),
-            plan=tuple(replace(stage, epochs=1.0, thaw_epochs=1.0) for stage in d42()),
+            plan=tuple(replace(stage, epochs=1.0, unfreeze_epochs=1.0) for stage in d42()),
             speed_seconds=1.0,
         ),
     }
@@ -150,3 +261,11 @@ def _choose(name: str, variants: dict[str, Experiment], variant: str) -> Experim
     if variant not in variants:
         raise InputError(f"{name} has no variant {variant!r}{suggest(variant, variants)}.")
     return variants[variant]
+
+
+RECIPES = {  # what --config=xdistil:NAME:VARIANT names
+    "quickstart": quickstart,
+    "ner": ner,
+    "classify": classify,
+    "manylang": manylang,
+}

@@ -29,9 +29,9 @@ PLAN = (
     Stage(
         name="representation",
         loss="representation+attention",
-        representation="mse",
-        layers="last",
-        attention="last",
+        hidden_loss="mse",
+        hidden_map="last",
+        attention_map="last",
         lr=1e-2,
     ),
     Stage(name="logits", loss="logits", lr=1e-2),

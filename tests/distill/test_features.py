@@ -70,7 +70,7 @@ def test_a_step_on_features_leaves_the_encoder_out():
 
 def test_only_stages_of_logits_and_labels_can_have_a_frozen_encoder():
     plan = (
-        Stage(name="representation", loss="representation", layers="2"),
+        Stage(name="representation", loss="representation", hidden_map="2"),
         Stage(name="logits", loss="logits", unfreeze="gradual"),
     )
     stages = plan_stages(plan, "plan", make_bilstm(), make_encoder().config)

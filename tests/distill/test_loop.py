@@ -187,8 +187,8 @@ def test_side_projections_learn_and_are_not_handed_on(tmp_path, monkeypatch):
         Stage(
             name="both",
             loss="representation+attention",
-            representation="mse",
-            layers="last",
+            hidden_loss="mse",
+            hidden_map="last",
             epochs=1.0,
             lr=1e-2,
             keep="last",

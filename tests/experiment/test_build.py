@@ -192,7 +192,7 @@ def test_a_students_rare_subwords_and_those_beyond_its_limit_go(tmp_path: Path):
     experiment = write_teacher_of(ROBERTA, tmp_path)
     experiment.student.vocabulary = "seen"
     left = {}
-    for field, value in (("least_count", 7), ("least_count", 8), ("vocabulary_size", 36)):
+    for field, value in (("min_count", 7), ("min_count", 8), ("vocabulary_size", 36)):
         student = dataclasses.replace(experiment.student, **{field: value})
         changed = dataclasses.replace(experiment, student=student)
         vocabulary = prepare(changed, tmp_path / "cache").student_tokenizer.backend.get_vocab()

@@ -561,7 +561,10 @@ IMPOSSIBLE = {
         (*ATTENTION, "--config.student.hidden_size=12", "--config.student.heads=3"),
         ["plan[1].loss", "3 heads", "student.heads=2"],
     ),
-    "no such layer": (("--config.plan[0].layers=2",), ["plan[0].layers", "teacher layer 2"]),
+    "no such layer": (
+        ("--config.plan[0].hidden_map=2",),
+        ["plan[0].hidden_map", "teacher layer 2"],
+    ),
     "embeddings too wide": (("--config.student.embedding_size=9",), ["student.embedding_size"]),
     "rows too long": (("--config.data.row_length=600",), ["data.row_length is 600", "512"]),
     "no such language": (("--config.data.languages=en,fr",), ["data.languages", "'fr'", "el, en"]),
@@ -623,10 +626,10 @@ def test_a_dry_run_counts_the_steps_that_are_then_taken(finished, config, data, 
 
 
 def test_a_dry_run_refuses_what_a_run_refuses(config, data, tmp_path, capsys):
-    more = ("--config.plan[0].layers=9", "--dry-run")
+    more = ("--config.plan[0].hidden_map=9", "--dry-run")
     check_refused(
         arguments(config, data, tmp_path / "run", *more),
-        ["plan[0].layers"],
+        ["plan[0].hidden_map"],
         tmp_path / "run",
         capsys,
     )

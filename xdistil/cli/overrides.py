@@ -5,21 +5,25 @@ values are checked here against the dataclasses first.
 """
 
 import dataclasses
+import logging
 import math
 import re
 import sys
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
 
-from xdistil.config import Experiment, validate
+from xdistil.config import RENAMED, Experiment, validate
 from xdistil.errors import InputError, suggest
+from xdistil.plans import RECIPES
 
 USAGE = """\
-xdistil distils a large encoder into a small, fast student. Three ways to begin:
+xdistil distils a large encoder into a small, fast student. Three ways to start:
 
   python train.py --config=configs/quickstart.py --workdir=runs/quickstart
   python train.py --config=configs/ner.py:d4.2 --config.data.folder=FOLDER \\
@@ -27,8 +31,12 @@ xdistil distils a large encoder into a small, fast student. Three ways to begin:
   python train.py --config=configs/classify.py:d4.2 --config.data.folder=FOLDER \\
       --config.teacher.model=MODEL --workdir=runs/classify --dry-run
 
-Every field of xdistil/config.py can be set as --config.FIELD=VALUE, a stage's as
---config.plan[0].lr=1e-3. --dry-run prints what would be done and stops."""
+These files are part of the package as well: --config=xdistil:ner:d4.2 works in any folder. Every
+field of xdistil/config.py is an option, such as --config.batch_size=32, and so is every field of a
+stage, such as --config.plan[0].lr=1e-3. --dry-run prints the data, the models and the plan, and
+exits."""
+
+log = logging.getLogger("xdistil")
 
 _PLAIN = ("config", "workdir", "dry-run", "help")
 
@@ -52,19 +60,17 @@ def parse_command(arguments: list[str]) -> Command:
     values = dict(given)
     if not values.get("config"):
         raise InputError("--config names no file: give one, such as --config=configs/ner.py:d4.2.")
-    _check_config_file(values["config"])
-    experiment = _apply([f"--config={values['config']}"])
-    overrides = [(name, value) for name, value in given if name.startswith("config.")]
-    for name, value in overrides:
-        _check_override(experiment, name.removeprefix("config."), value)
+    experiment = _load(values["config"])
+    overrides = [
+        (name.removeprefix("config."), value) for name, value in given if name.startswith("config.")
+    ]
+    overrides = [(_check_override(experiment, path, value), value) for path, value in overrides]
     if not values.get("workdir"):
         raise InputError("--workdir is missing: name the folder that this run writes to.")
     dry_run = values.get("dry-run", "false").lower()
     if dry_run not in ("true", "false"):
         raise InputError(f"--dry-run is {dry_run!r}: it takes true or false.")
-    experiment = _apply(
-        [f"--config={values['config']}", *(f"--{name}={value}" for name, value in overrides)]
-    )
+    experiment = _apply(experiment, overrides)
     validate(experiment)
     return Command(experiment, Path(values["workdir"]), dry_run == "true")
 
@@ -94,43 +100,63 @@ def _split_arguments(arguments: list[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _check_config_file(text: str) -> None:
-    path = Path(text.partition(":")[0])
+def _load(text: str) -> Experiment:
+    """The Experiment of `FILE`, `FILE:ARGUMENT`, `xdistil:RECIPE` or `xdistil:RECIPE:VARIANT`."""
+    source, *argument = text.split(":", 1)
+    if source == "xdistil":  # of the package; the others are files
+        name, *variant = "".join(argument).split(":", 1)
+        if name not in RECIPES:
+            raise InputError(
+                f"--config={text}: there is no recipe {name!r}{suggest(name, RECIPES)}."
+            )
+        return RECIPES[name](*variant)
+    path = Path(source)
     if not path.is_file():
         near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
         raise InputError(f"--config={path} does not exist{suggest(str(path), near)}.")
-
-
-def _apply(arguments: list[str]) -> Experiment:
-    """The config file's Experiment with the overrides that are among the arguments."""
-    values = flags.FlagValues()
-    config = config_flags.DEFINE_config_file(
-        "config", flag_values=values, lock_config=False, sys_argv=arguments
-    )
-    # The module of an earlier config file would lend its get_config to one that has none.
-    sys.modules.pop("config_config", None)
+    loader = SourceFileLoader("xdistil_config", source)
+    module = module_from_spec(ModuleSpec(loader.name, loader, origin=source))
+    sys.modules[loader.name] = module  # where dataclasses of the file look for it
     try:
-        values(["train.py", *arguments])
+        loader.exec_module(module)
+        experiment = module.get_config(*argument)
+    except InputError:
+        raise
     except Exception as error:  # a config file is a program and may raise anything
-        cause: BaseException = error
-        while cause.__context__ is not None:
-            cause = cause.__context__
-        if isinstance(cause, InputError):
-            raise cause from None
-        reason = f"{type(cause).__name__}: {cause}".splitlines()[0].rstrip(".")
-        raise InputError(f"{' '.join(arguments)} cannot be read as a config: {reason}.") from error
-    if not isinstance(config.value, Experiment):
-        raise InputError(f"{arguments[0]}: its get_config must return an xdistil Experiment.")
+        reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
+        raise InputError(f"--config={text} cannot be read as a config: {reason}.") from error
+    if not isinstance(experiment, Experiment):
+        raise InputError(f"--config={text}: its get_config must return an xdistil Experiment.")
+    return experiment
+
+
+def _apply(experiment: Experiment, overrides: list[tuple[str, str]]) -> Experiment:
+    """A copy of the experiment with (path, value) of every override in it."""
+    arguments = [f"--config.{path}={value}" for path, value in overrides]
+    values = flags.FlagValues()
+    try:
+        config = config_flags.DEFINE_config_dataclass(
+            "config", experiment, flag_values=values, sys_argv=arguments
+        )
+        values(["train.py", *arguments])
+    except flags.Error as error:  # a value that was not refused here, such as endless digits
+        raise InputError(f"{str(error).splitlines()[0].rstrip('.')}.") from error
     return config.value
 
 
-def _check_override(experiment: Experiment, path: str, value: str) -> None:
-    """Follows a dotted path such as `plan[0].lr` to a field and checks the value's type."""
+def _check_override(experiment: Experiment, path: str, value: str) -> str:
+    """Follows a dotted path such as `plan[0].lr` to a field and checks the value's type.
+
+    Returns the path, with the new names of renamed fields.
+    """
     part: Any = experiment
     steps = path.split(".")
     for depth, step in enumerate(steps):
         match = re.fullmatch(r"(\w+)(?:\[(-?\w*)\])?", step)
         name, index = match.groups() if match else (step, None)
+        if new := RENAMED.get(type(part), {}).get(name):
+            steps[depth] = step.replace(name, new, 1)
+            name = new
         done = ".".join([*steps[:depth], ""])
         fields = {item.name: item for item in dataclasses.fields(part)}
         if name not in fields:
@@ -161,6 +187,14 @@ def _check_override(experiment: Experiment, path: str, value: str) -> None:
         else:
             _check_value(path, fields[name].type, value)
         part = child
+    current = ".".join(steps)
+    if current != path:
+        log.warning(
+            "--config.%s is now --config.%s; the old name is accepted until version 0.3.",
+            path,
+            current,
+        )
+    return current
 
 
 def _check_value(path: str, kind: object, value: str) -> None:

@@ -82,7 +82,7 @@ def expand_plan(
             if group == POSITIONS:
                 group = layers[-1]
             name = group if not group.startswith("layer ") else _layers_name(layers, group, size)
-            epochs = stage.epochs if end == len(reached) else stage.thaw_epochs or stage.epochs
+            epochs = stage.epochs if end == len(reached) else stage.unfreeze_epochs or stage.epochs
             result.append(SubStage(index, f"{stage.name}/{name}", tuple(reached[:end]), epochs))
     return tuple(result)
 

@@ -92,9 +92,9 @@ def make_recipe(
         model=model,
         weights=tuple((name, float(getattr(stage, f"{name}_weight"))) for name in names),
         shared_projection=stage.projections == "shared",
-        representation=stage.representation,
+        representation=stage.hidden_loss,
         attention=stage.attention_loss,
-        logits=stage.logits,
+        logits=stage.logits_loss,
         temperature=float(stage.temperature),
         clip=float(stage.clip),
         weight_decay=float(stage.weight_decay),
@@ -108,14 +108,14 @@ def make_recipe(
     layers = 1 if isinstance(model, BiLSTM) else model.config.layers
     sides: tuple[tuple[int, int], ...] = ()
     if "representation" in names:
-        text = stage.layers
+        text = stage.hidden_map
         if isinstance(model, BiLSTM) and text in ("last", "uniform"):
             text = str(teacher.layers)
-        pairs = map_hidden(text, layers, teacher.layers, f"{field}.layers")
+        pairs = map_hidden(text, layers, teacher.layers, f"{field}.hidden_map")
         if isinstance(model, BiLSTM) and (len(pairs) > 1 or pairs[0][0] != 1):
             raise InputError(
-                f"{field}.layers is {stage.layers!r}: a BiLSTM has one representation, so name one "
-                "teacher layer."
+                f"{field}.hidden_map is {stage.hidden_map!r}: a BiLSTM has one representation, so "
+                "name one teacher layer."
             )
         recipe = replace(recipe, hidden_map=pairs)
         if isinstance(model, BiLSTM):  # whose own projection has the teacher's width
@@ -137,10 +137,10 @@ def make_recipe(
                 f"the teacher {teacher.heads}: set student.heads={teacher.heads}, or learn "
                 "relations."
             )
-        pairs = map_attention(stage.attention, layers, teacher.layers, f"{field}.attention")
+        pairs = map_attention(stage.attention_map, layers, teacher.layers, f"{field}.attention_map")
         recipe = replace(recipe, attention_map=pairs)
     if "relations" in names:
-        pairs = map_attention(stage.relations, layers, teacher.layers, f"{field}.relations")
+        pairs = map_attention(stage.relation_map, layers, teacher.layers, f"{field}.relation_map")
         heads = _count_relation_heads(stage, field, model, teacher)
         recipe = replace(recipe, relation_map=pairs, relation_heads=heads)
     return recipe, sides

@@ -157,7 +157,7 @@ def prepare(experiment: Experiment, cache: Path, writes: bool = True) -> Prepare
         kept = choose_subwords(
             base,
             _count_seen(corpus, base),
-            experiment.student.least_count,
+            experiment.student.min_count,
             experiment.student.vocabulary_size,
             field="student.vocabulary_size",
         )
