@@ -33,6 +33,7 @@ RESULTS = {
     "format": 1,
     "task": "tagging",
     "seed": 3,
+    "gold": True,
     "selected_on": "dev",
     "teacher": {
         "labels": 10_000,
@@ -55,8 +56,10 @@ RESULTS = {
             "name": "logits/bilstm",
             "groups": ["head", "projection", "bilstm"],
             "steps": 1234,
-            "best": 0.04567,
+            "limit": 2000,
+            "best_step": 1200,
             "monitor": "dev loss",
+            "best": 0.04567,
             "dev": _tags(0.7777),
         }
     ],
@@ -66,13 +69,13 @@ RESULTS = {
             "labels": 10_000,
             "lr": 1e-3,
             "steps": 99,
+            "limit": 120,
             "dev": _tags(0.6),
             "test": _tags(0.5811),
         }
     ],
     "gazetteer": {"dev": _tags(0.31), "test": _tags(0.3)},
     "timing": {
-        "total": 700.0,
         "stages": {"logits/bilstm": 95.0},
         "speedup": {
             "batch_32": {
@@ -93,6 +96,7 @@ RESULTS = {
             "threads": 2,
             "device": "cpu",
         },
+        "total": 700.0,
     },
 }
 
@@ -226,7 +230,7 @@ def without_labels(test: bool) -> dict:
     results = copy.deepcopy(RESULTS)
     results.update(gold=False, selected_on="agreement", baselines=[], gazetteer=None)
     results["teacher"]["dev"] = results["student"]["dev"] = None
-    agreement = {"held_out": _tags(0.9512, de=0.97, en=0.91), "dev": None, "test": _tags(0.9333)}
+    agreement = {"dev": None, "test": _tags(0.9333), "held_out": _tags(0.9512, de=0.97, en=0.91)}
     if not test:
         results["teacher"]["test"] = results["student"]["test"] = agreement["test"] = None
         results["retention"] = None

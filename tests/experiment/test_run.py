@@ -14,10 +14,12 @@ from huggingface_hub import ModelCard
 from matplotlib.image import imread
 
 import train
+from tests.evaluation.shapes import check_shape
 from xdistil.cli.overrides import parse_command
 from xdistil.data.examples import Task, read_file
 from xdistil.evaluation.metrics import score
 from xdistil.evaluation.report import render_console
+from xdistil.evaluation.results import Results
 from xdistil.experiment.inspection import inspect_folder
 from xdistil.experiment.run import run
 from xdistil.runtime.run_log import RunLog
@@ -196,6 +198,7 @@ def test_results_are_those_of_the_file(finished):
     assert read_json(workdir / "results.json") == json.loads(json.dumps(results))
     assert (results["format"], results["task"], results["selected_on"]) == (1, "tagging", "dev")
     assert results["seed"] == 0
+    check_shape(results, Results)
 
 
 def test_sizes_are_of_what_is_exported(finished):

@@ -10,7 +10,7 @@ import pytest
 from xdistil.config import RENAMED, Baseline, Experiment, Student
 from xdistil.errors import InputError
 from xdistil.plans import d42
-from xdistil.runtime.workdir import claim_workdir, open_workdir, read_results
+from xdistil.runtime.workdir import claim_workdir, open_workdir
 
 
 def make() -> Experiment:
@@ -189,9 +189,3 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path, name):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"--workdir=.*file.* cannot be written to"):
         open_workdir(tmp_path / name)
-
-
-def test_results_are_read_where_a_run_has_ended(tmp_path):
-    assert read_results(tmp_path) is None
-    (tmp_path / "results.json").write_text('{"format": 1}')
-    assert read_results(tmp_path) == {"format": 1}

@@ -19,15 +19,22 @@ from xdistil.evaluation.formatting import format_bytes, format_count, format_dur
 from xdistil.evaluation.metrics import MAIN_SCORE
 from xdistil.evaluation.report import (
     AGREEMENT,
-    HELD_OUT,
     LANGUAGE_SCORE,
     describe_outcome,
+    name_score,
+    tabulate_gaps,
+)
+from xdistil.evaluation.results import (
+    HELD_OUT,
+    LanguageScores,
+    ModelName,
+    ModelResult,
+    Results,
+    Split,
     find_scores,
     has_gold,
     name_other,
-    name_score,
     scored_split,
-    tabulate_gaps,
 )
 from xdistil.models.families.bilstm import MODEL_TYPE
 from xdistil.plans import without_labels
@@ -37,7 +44,6 @@ _PIPELINES = {"tagging": "token-classification", "classification": "text-classif
 _METRICS = {"f1": "f1", "accuracy": "accuracy"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _WORST = 5
-_NOTHING: dict[str, dict] = {"per_language": {}}
 _CITATION = """\
 The method is that of XtremeDistil ([arXiv:2004.05686](https://arxiv.org/abs/2004.05686)):
 
@@ -53,8 +59,8 @@ The method is that of XtremeDistil ([arXiv:2004.05686](https://arxiv.org/abs/200
 
 def write_card(
     folder: Path,
-    which: str,
-    results: dict[str, Any],
+    which: ModelName,
+    results: Results,
     experiment: Experiment,
     environment: dict[str, Any],
 ) -> None:
@@ -98,8 +104,8 @@ def read_card(folder: Path) -> list[tuple[str, str, str, str]]:
 
 def render_card(
     folder: Path,
-    which: str,
-    results: dict[str, Any],
+    which: ModelName,
+    results: Results,
     experiment: Experiment,
     environment: dict[str, Any],
 ) -> str:
@@ -107,14 +113,7 @@ def render_card(
     split = scored_split(results)
     license = environment["licenses"][which]
     metadata = _describe_metadata(which, results, experiment, split, license)
-    model = results[which]
     kind = results["task"]
-    size = (
-        f"{format_count(model['parameters']['total'])} parameters, "
-        f"{format_count(model['parameters']['embeddings'])} of them word embeddings; model file "
-        f"{format_bytes(model['bytes']['model'])}, tokenizer "
-        f"{format_bytes(model['bytes']['tokenizer'])}."
-    )
     scores = find_scores(results, which, split)
     score = "fine-tuned elsewhere"
     if scores is not None:
@@ -122,7 +121,7 @@ def render_card(
     parts = [
         f"---\n{metadata.to_yaml()}\n---",
         f"# {metadata.model_name}",
-        f"A {which} for {_name_task(kind)}: {score}. {size}",
+        f"A {which} for {_name_task(kind)}: {score}. {_describe_size(results[which])}",
         "## Use",
         _describe_use(folder, kind),
         render_files(folder),
@@ -145,18 +144,30 @@ def render_card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _describe_size(model: ModelResult) -> str:
+    parameters, sizes = model["parameters"], model["bytes"]
+    if parameters is None or sizes is None:  # it is known by its signals alone
+        return ""
+    return (
+        f"{format_count(parameters['total'])} parameters, "
+        f"{format_count(parameters['embeddings'])} of them word embeddings; model file "
+        f"{format_bytes(sizes['model'])}, tokenizer {format_bytes(sizes['tokenizer'])}."
+    )
+
+
 def _describe_metadata(
-    which: str,
-    results: dict[str, Any],
+    which: ModelName,
+    results: Results,
     experiment: Experiment,
-    split: str,
+    split: Split,
     license: dict[str, str],
 ) -> ModelCardData:
     kind = results["task"]
     data = experiment.data
     name = Path(data.folder).name if data.folder else "generated" if data.generate else "texts"
-    scores = find_scores(results, which, split) or {MAIN_SCORE[kind]: None, **_NOTHING}
-    score, languages = LANGUAGE_SCORE[kind], scores["per_language"]
+    scores = find_scores(results, which, split)
+    languages: dict[str, LanguageScores] = scores["per_language"] if scores else {}
+    score = LANGUAGE_SCORE[kind]
     shown = AGREEMENT if split == HELD_OUT else score
     base = _name_base(results, experiment)
     evaluated = [
@@ -171,7 +182,7 @@ def _describe_metadata(
             metric_value=value,
         )
         for language, value in (
-            ("all", scores[MAIN_SCORE[kind]]),
+            ("all", scores[MAIN_SCORE[kind]] if scores else None),
             *((language, each[score]) for language, each in sorted(languages.items())),
         )
         if value is not None
@@ -192,7 +203,7 @@ def _describe_metadata(
     )
 
 
-def _name_base(results: dict[str, Any], experiment: Experiment) -> str:
+def _name_base(results: Results, experiment: Experiment) -> str:
     """The model that the run began with, where it has a name."""
     if name_other(results) == "before":
         return experiment.student.checkpoint
@@ -226,26 +237,26 @@ def _describe_use(folder: Path, kind: str) -> str:
     return "\n\n".join(blocks)
 
 
-def _render_languages(results: dict[str, Any], split: str) -> list[str]:
+def _render_languages(results: Results, split: Split) -> list[str]:
     kind = results["task"]
     if split == HELD_OUT:
         return []  # the teacher has no score there, and the student's stands above
     other = name_other(results)
-    student, teacher = results["student"][split]["per_language"], results[other][split]
-    if teacher is None:  # signals from a file that does not have these texts, or other labels
+    teacher, student = results[other][split], results["student"][split]
+    if teacher is None or student is None:  # signals of other texts, or a head of other labels
         return []
-    rows = tabulate_gaps(teacher["per_language"], student, LANGUAGE_SCORE[kind])
-    totals = [results[name][split][MAIN_SCORE[kind]] for name in (other, "student")]
-    sentences = sum(each["sentences"] for each in student.values())
-    gap = "-" if None in totals else f"{100 * (totals[1] - totals[0]):+.2f}"
-    rows.append(("all", *map(format_score, totals), gap, f"{sentences:,}"))
+    rows = tabulate_gaps(teacher["per_language"], student["per_language"], LANGUAGE_SCORE[kind])
+    before, after = teacher[MAIN_SCORE[kind]], student[MAIN_SCORE[kind]]
+    gap = "-" if before is None or after is None else f"{100 * (after - before):+.2f}"
+    sentences = sum(each["sentences"] for each in student["per_language"].values())
+    rows.append(("all", format_score(before), format_score(after), gap, f"{sentences:,}"))
     lines = [f"| language | {other} | student | gap | sentences |", "|---|---:|---:|---:|---:|"]
     table = "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
     return [f"## Scores on {split}", table]
 
 
 def _describe_making(
-    which: str, results: dict[str, Any], experiment: Experiment, environment: dict[str, Any]
+    which: ModelName, results: Results, experiment: Experiment, environment: dict[str, Any]
 ) -> str:
     plan = experiment.teacher.plan if which == "teacher" else experiment.plan
     if not has_gold(results):
@@ -271,7 +282,7 @@ def _describe_making(
     )
 
 
-def _describe_origin(which: str, experiment: Experiment) -> str:
+def _describe_origin(which: ModelName, experiment: Experiment) -> str:
     teacher = experiment.teacher
     if teacher.signals:
         origin = f"a file of signals, `{teacher.signals}`"
@@ -314,11 +325,13 @@ def _describe_stage(stage: Stage) -> str:
     )
 
 
-def _describe_speed(results: dict[str, Any], environment: dict[str, Any]) -> str:
+def _describe_speed(results: Results, environment: dict[str, Any]) -> str:
     speedup = results["timing"]["speedup"]
     if speedup is None:
         return ""
-    single, many = (speedup[name]["student_seconds"]["median"] for name in ("single", "batch_32"))
+    single, many = (
+        each["student_seconds"]["median"] for each in (speedup["single"], speedup["batch_32"])
+    )
     return (
         f"Measured in JAX on {speedup['device']} in {speedup['dtype']}, "
         f"{_name_machine(environment)}: {format_duration(single)} for one sentence and "
@@ -326,14 +339,13 @@ def _describe_speed(results: dict[str, Any], environment: dict[str, Any]) -> str
     )
 
 
-def _describe_limits(results: dict[str, Any], which: str, split: str) -> str:
+def _describe_limits(results: Results, which: ModelName, split: Split) -> str:
     score = LANGUAGE_SCORE[results["task"]]
+    scores = find_scores(results, which, split)
     languages = {
-        language: each[score]
-        for language, each in (find_scores(results, which, split) or _NOTHING)[
-            "per_language"
-        ].items()
-        if each[score] is not None
+        language: value
+        for language, each in (scores["per_language"] if scores else {}).items()
+        if (value := each[score]) is not None
     }
     worst = sorted(languages, key=lambda language: (languages[language], language))[:_WORST]
     other = name_other(results)

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -36,6 +35,7 @@ from xdistil.deploy.onnx_export import (
 from xdistil.deploy.quality_gate import Verdict, judge
 from xdistil.errors import InputError, RefusedError
 from xdistil.evaluation.formatting import align
+from xdistil.evaluation.results import QuantizationResult
 from xdistil.models.onnx_graph import FLOAT16, INT8
 from xdistil.runtime.json_io import write_json
 
@@ -145,7 +145,7 @@ def count_loaded(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in files}
 
 
-def record_outcome(outcome: Outcome) -> dict[str, Any]:
+def record_outcome(outcome: Outcome) -> QuantizationResult:
     """The outcome as JSON holds it; scores are fractions."""
     return {
         "format": 1,

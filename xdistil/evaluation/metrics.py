@@ -14,11 +14,13 @@ from seqeval.scheme import IOB2, Entities
 
 from xdistil.data.examples import Example, Task
 from xdistil.data.tag_schemes import make_legal
+from xdistil.evaluation.results import LanguageScores, ScoreName, Scores
 
-MAIN_SCORE = {"tagging": "macro_f1", "classification": "accuracy"}  # what dev chooses by
+# What dev chooses by.
+MAIN_SCORE: dict[str, ScoreName] = {"tagging": "macro_f1", "classification": "accuracy"}
 
 
-def score(task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ...]]) -> dict:
+def score(task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ...]]) -> Scores:
     """Scores of predictions against gold labels, in all and by language.
 
     Args:
@@ -70,7 +72,7 @@ def _score_tags(
     languages: Sequence[str],
     expected: Sequence[tuple[str, ...]],
     predicted: Sequence[tuple[str, ...]],
-) -> dict:
+) -> Scores:
     sentences: Counter[str] = Counter(languages)
     right: Counter[str] = Counter()
     found: Counter[str] = Counter()
@@ -80,9 +82,11 @@ def _score_tags(
         right[language] += len(gold & answer)
         found[language] += len(answer)
         wanted[language] += len(gold)
-    per_language = {
+    per_language: dict[str, LanguageScores] = {
         language: {
-            **_rate(right[language], found[language], wanted[language]),
+            "f1": _f1(right[language], found[language], wanted[language]),
+            "precision": right[language] / found[language] if found[language] else None,
+            "recall": right[language] / wanted[language] if wanted[language] else None,
             "entities": wanted[language],
             "sentences": sentences[language],
         }
@@ -90,7 +94,7 @@ def _score_tags(
     }
     return {
         "macro_f1": _mean(scores["f1"] for scores in per_language.values()),
-        "micro_f1": _rate(right.total(), found.total(), wanted.total())["f1"],
+        "micro_f1": _f1(right.total(), found.total(), wanted.total()),
         "per_language": per_language,
     }
 
@@ -101,38 +105,39 @@ def _find_entities(tags: Sequence[tuple[str, ...]]) -> list[set[tuple[str, int, 
     return [{(entity.tag, entity.start, entity.end) for entity in each} for each in parsed]
 
 
-def _rate(right: int, found: int, wanted: int) -> dict[str, float | None]:
-    return {
-        "f1": 2 * right / (found + wanted) if wanted else None,
-        "precision": right / found if found else None,
-        "recall": right / wanted if wanted else None,
-    }
+def _f1(right: int, found: int, wanted: int) -> float | None:
+    return 2 * right / (found + wanted) if wanted else None
 
 
-def _score_classes(languages: Sequence[str], pairs: Sequence[tuple[str, str]]) -> dict:
+def _score_classes(languages: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Scores:
     groups: dict[str, list[tuple[str, str]]] = {}
     for language, pair in zip(languages, pairs, strict=True):
         groups.setdefault(language, []).append(pair)
     return {
-        **_compare_classes(pairs),
+        "accuracy": _measure_accuracy(pairs),
+        "macro_f1": _average_classes(pairs),
         "per_language": {
-            language: {**_compare_classes(groups[language]), "sentences": len(groups[language])}
+            language: {
+                "accuracy": _measure_accuracy(groups[language]),
+                "macro_f1": _average_classes(groups[language]),
+                "sentences": len(groups[language]),
+            }
             for language in sorted(groups)
         },
     }
 
 
-def _compare_classes(pairs: Sequence[tuple[str, str]]) -> dict[str, float | None]:
+def _measure_accuracy(pairs: Sequence[tuple[str, str]]) -> float | None:
+    return sum(gold == answer for gold, answer in pairs) / len(pairs) if pairs else None
+
+
+def _average_classes(pairs: Sequence[tuple[str, str]]) -> float | None:
+    """The mean F1 of the classes that occur in gold or predictions."""
     right = Counter(gold for gold, answer in pairs if gold == answer)
     wanted = Counter(gold for gold, _ in pairs)
     found = Counter(answer for _, answer in pairs)
     classes = wanted.keys() | found.keys()
-    return {
-        "accuracy": right.total() / len(pairs) if pairs else None,
-        "macro_f1": _mean(
-            2 * right[name] / (wanted[name] + found[name]) for name in sorted(classes)
-        ),
-    }
+    return _mean(2 * right[name] / (wanted[name] + found[name]) for name in sorted(classes))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

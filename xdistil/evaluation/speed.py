@@ -18,6 +18,7 @@ import numpy as np
 
 from xdistil.data.packing import Batch
 from xdistil.data.subwords import Subwords
+from xdistil.evaluation.results import SpeedResult, Speedup, Spread
 from xdistil.models.forward import predict_batch
 from xdistil.models.types import Params
 
@@ -38,7 +39,7 @@ class Runner:
 
 def measure_speed(
     teacher: Runner, student: Runner, row_length: int, seconds: float, seed: int = 0
-) -> dict | None:
+) -> Speedup | None:
     """Seconds of a forward pass of both models, and how many times faster the student is.
 
     Args:
@@ -63,12 +64,10 @@ def measure_speed(
         int((runner.subwords.start[chosen + 1] - runner.subwords.start[chosen]).max())
         for runner, chosen in zip(runners, segments.T, strict=True)
     )
-    settings = {"batch_32": (BATCH, max(BATCH, -(-longest // 16) * 16)), "single": (1, row_length)}
+    batch_length = max(BATCH, -(-longest // 16) * 16)
     return {
-        **{
-            name: _compare(runners, segments, size, length, seconds / len(settings))
-            for name, (size, length) in settings.items()
-        },
+        "batch_32": _compare(runners, segments, BATCH, batch_length, seconds / 2),
+        "single": _compare(runners, segments, 1, row_length, seconds / 2),
         "dtype": student.model.dtype,
         "threads": _count_threads(),
         "device": jax.local_devices()[0].device_kind,
@@ -95,7 +94,7 @@ def _find_whole(subwords: Subwords) -> dict[int, int]:
 
 def _compare(
     runners: Sequence[Runner], segments: np.ndarray, size: int, length: int, seconds: float
-) -> dict:
+) -> SpeedResult:
     device = jax.local_devices()[0]
     params = [jax.device_put(runner.params, device) for runner in runners]
     batches = [
@@ -146,7 +145,7 @@ def _pad_sentences(runner: Runner, segments: np.ndarray, length: int) -> Batch:
     )
 
 
-def _summarise(values: Sequence[float]) -> dict[str, float]:
+def _summarise(values: Sequence[float]) -> Spread:
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 

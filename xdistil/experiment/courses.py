@@ -24,7 +24,7 @@ def without_signals(texts: Texts) -> Source:
 def score_texts(setting: Setting, model: Model, texts: Texts, params: Params) -> dict[str, Any]:
     """The scores of a model whose parameters lie on the devices."""
     answers = answer(setting, model, params, texts)
-    return metrics.score(setting.prepared.corpus.task, texts.examples, answers)
+    return {**metrics.score(setting.prepared.corpus.task, texts.examples, answers)}
 
 
 def make_course(

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from xdistil.data.word_alignment import name_classes
 from xdistil.distill.recipes import PlannedStage
 from xdistil.evaluation import metrics
 from xdistil.evaluation.gazetteer import tag_with_names
-from xdistil.evaluation.report import HELD_OUT
+from xdistil.evaluation.results import HELD_OUT, Results
 from xdistil.evaluation.speed import Runner, measure_speed
 from xdistil.experiment.answers import answer, with_labels
 from xdistil.experiment.build import Texts
@@ -52,7 +52,7 @@ def warn_if_below_floor(setting: Setting, dev: dict[str, Any]) -> None:
 
 def score(
     setting: Setting, stages: list[dict[str, Any]], baselines: list[dict[str, Any]]
-) -> dict[str, Any]:
+) -> Results:
     """Predictions, scores, sizes and speed: the content of results.json.
 
     The folders teacher/ and student/ are loaded anew, so that what is scored is what is handed on.
@@ -139,7 +139,7 @@ def score(
         (results.get(name, {}).get(split) or {}).get(setting.main_score)
         for name in ("teacher", "student")
     ]
-    return {
+    content = {
         **results,
         "retention": None if not reached[0] or reached[1] is None else reached[1] / reached[0],
         "compression": compression,
@@ -151,6 +151,7 @@ def score(
             "speedup": speedup,
         },
     }
+    return cast(Results, content)
 
 
 def _score_signals(setting: Setting, signals: SignalFolder) -> dict[str, Any]:

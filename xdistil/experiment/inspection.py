@@ -21,11 +21,11 @@ from xdistil.evaluation.formatting import (
     format_score,
 )
 from xdistil.evaluation.metrics import MAIN_SCORE
-from xdistil.evaluation.report import render_console, tabulate_gaps
+from xdistil.evaluation.report import LANGUAGE_SCORE, render_console, tabulate_gaps
+from xdistil.evaluation.results import Scores, read_results
 from xdistil.experiment.evaluate import measure_bytes
 from xdistil.models.hf.folder import load_model
 from xdistil.models.types import count_parameters
-from xdistil.runtime.workdir import read_results
 
 _WORST = 5  # languages shown
 _BEGUN = re.compile(r"INFO ((?:teacher|student|baseline-\S+) \d+/\d+ \S+) from step")
@@ -166,13 +166,13 @@ def _tabulate_gaps(cursors: dict[str, tuple[Path, dict[str, Any]]]) -> list[str]
         if not records or not records[-1]["dev"]:
             return []
         dev[course] = records[-1]["dev"]["per_language"]
-    score = "f1" if "f1" in next(iter(dev["teacher"].values())) else "accuracy"
-    rows = tabulate_gaps(dev["teacher"], dev["student"], score)[:_WORST]
+    kind = "tagging" if "f1" in next(iter(dev["teacher"].values())) else "classification"
+    rows = tabulate_gaps(dev["teacher"], dev["student"], LANGUAGE_SCORE[kind])[:_WORST]
     header = ("language", "teacher", "student", "gap", "sentences")
     return align([header, *rows], (0,)) if rows else []
 
 
-def _main(dev: dict[str, Any] | None) -> float | None:
+def _main(dev: Scores | None) -> float | None:
     """The score that chooses."""
     if not dev:
         return None

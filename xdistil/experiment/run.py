@@ -5,7 +5,6 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -16,6 +15,7 @@ from xdistil.deploy.onnx_export import check_packages
 from xdistil.errors import LostProcessError
 from xdistil.evaluation.figures import draw_figures
 from xdistil.evaluation.report import render_console, render_markdown
+from xdistil.evaluation.results import Results, read_results
 from xdistil.experiment.answers import pseudo_label_dev
 from xdistil.experiment.build import Prepared, prepare
 from xdistil.experiment.dry_run import describe_data, describe_plan
@@ -41,15 +41,12 @@ from xdistil.runtime.workdir import (
     claim_workdir,
     lock_workdir,
     open_workdir,
-    read_results,
 )
 
 log = logging.getLogger("xdistil")
 
 
-def run(
-    experiment: Experiment, workdir: str | Path, command: list[str] | None = None
-) -> dict[str, Any]:
+def run(experiment: Experiment, workdir: str | Path, command: list[str] | None = None) -> Results:
     """Runs an experiment to its end, or goes on where an earlier call in the workdir was cut off.
 
     A finished workdir prints its table and returns its results again. Where several processes run
@@ -62,7 +59,7 @@ def run(
         command: the command line, for environment.json.
 
     Returns:
-        The content of results.json (its format is described in xdistil/evaluation/report.py).
+        The content of results.json (its format is that of xdistil/evaluation/results.py).
 
     Raises:
         InputError: a mistake in the experiment, its files or its models; nothing has been trained.
@@ -105,7 +102,7 @@ def run(
 
 def _run(
     experiment: Experiment, workdir: Path, stop: PreemptionGuard, command: list[str]
-) -> dict[str, Any]:
+) -> Results:
     begin = time.monotonic()
     enable_compilation_cache()
     log.info(describe_device())

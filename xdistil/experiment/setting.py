@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 
 from xdistil.config import Experiment
 from xdistil.evaluation import metrics
+from xdistil.evaluation.results import ScoreName
 from xdistil.experiment.build import Prepared
 from xdistil.runtime.preemption import PreemptionGuard
 from xdistil.runtime.run_log import RunLog
@@ -38,6 +39,6 @@ class Setting:
         return max(1, rows) * self.mesh.size
 
     @property
-    def main_score(self) -> str:
+    def main_score(self) -> ScoreName:
         """The score that chooses: macro_f1 of tagging, accuracy of classification."""
         return metrics.MAIN_SCORE[self.prepared.corpus.task.kind]

@@ -19,6 +19,7 @@ from xdistil.distill.course import Course, Leg
 from xdistil.distill.finetune import finetune
 from xdistil.distill.recipes import plan_stages
 from xdistil.errors import RefusedError
+from xdistil.evaluation.results import ExportResult
 from xdistil.experiment.build import find_texts
 from xdistil.experiment.courses import make_course, run_course, score_texts, without_signals
 from xdistil.experiment.legs import draw_legs
@@ -146,7 +147,7 @@ def train_baseline(setting: Setting, start: Params, index: int, least_steps: int
     return best
 
 
-def export_student(setting: Setting) -> dict[str, Any] | None:
+def export_student(setting: Setting) -> ExportResult | None:
     """Writes student/onnx/; None in all processes but the first, which writes.
 
     Returns:
@@ -159,7 +160,7 @@ def export_student(setting: Setting) -> dict[str, Any] | None:
     folder, test = setting.workdir / "student", setting.prepared.corpus.test
     dev = setting.prepared.student_texts["dev"].examples  # labelled, be it by the teacher
     opened = open_model(str(folder))
-    record: dict[str, Any] = {"bytes": None, "refused": None}
+    record: ExportResult = {"bytes": None, "refused": None}
     try:
         record["bytes"] = export_onnx(opened, folder, dev).stat().st_size
         if setting.experiment.export == "int8":

@@ -32,12 +32,6 @@ FREE = (
 )
 
 
-def read_results(workdir: Path) -> dict[str, Any] | None:
-    """results.json of a finished run, None before."""
-    path = workdir / "results.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
 def claim_workdir(workdir: Path, experiment: Experiment) -> None:
     """Writes config.json, unless it is there and says the same.
 
