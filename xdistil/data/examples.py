@@ -1,7 +1,6 @@
 """A file -> examples: what its labels mean."""
 
 import logging
-import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from xdistil.data.formats import Record, guess_kind, read_lines, read_records
 from xdistil.data.tag_schemes import allowed_tags, answerable_tags, convert_labels, is_tag, to_iob2
 from xdistil.errors import InputError, show, show_name
+from xdistil.runtime.json_io import write_atomically
 
 UNKNOWN_LANGUAGE = "und"
 LANGUAGE_CODE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*")
@@ -68,26 +68,23 @@ def read_file(
 def write_tsv(
     path: str | Path, examples: Sequence[Example], labels: Sequence[tuple[str, ...]]
 ) -> None:
-    """Writes examples with these labels as a task file: a temporary file beside, then renamed.
+    """Writes examples with these labels as a task file, whole or not at all.
 
     Tabs and line ends inside a text become spaces, except a carriage return alone, which is a
     character. A known language is the first label's prefix.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     to_spaces = str.maketrans("\t\n", "  ")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            if examples and examples[0].inputs[0].startswith(_MARK):
-                file.write(_MARK)  # the reader takes the first one for a byte order mark
-            for example, names in zip(examples, labels, strict=True):
-                cells = [text.translate(to_spaces) for text in example.inputs]
-                prefix = "" if example.language == UNKNOWN_LANGUAGE else f"{example.language}:"
-                inputs = (" " if len(names) == len(cells) else "\t").join(cells)
-                file.write(f"{inputs}\t{prefix}{' '.join(names)}\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        write_atomically(Path(path)) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as file,
+    ):
+        if examples and examples[0].inputs[0].startswith(_MARK):
+            file.write(_MARK)  # the reader takes the first one for a byte order mark
+        for example, names in zip(examples, labels, strict=True):
+            cells = [text.translate(to_spaces) for text in example.inputs]
+            prefix = "" if example.language == UNKNOWN_LANGUAGE else f"{example.language}:"
+            inputs = (" " if len(names) == len(cells) else "\t").join(cells)
+            file.write(f"{inputs}\t{prefix}{' '.join(names)}\n")
 
 
 def read_labels(path: Path) -> tuple[str, ...] | None:

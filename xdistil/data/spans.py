@@ -53,17 +53,23 @@ def join_words(words: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
 
 
 def find_entities(text: str, words: Sequence[Word]) -> tuple[Entity, ...]:
-    """The entities that the legal IOB2 tags of a text's words name, in their order."""
-    entities: list[Entity] = []
-    first = 0
-    for index, word in enumerate(words):
-        if word.tag.startswith("B-"):
-            first = index
-        following = words[index + 1].tag if index + 1 < len(words) else "O"
-        if word.tag != "O" and not following.startswith("I-"):
-            inside = words[first : index + 1]
-            start, end = inside[0].start, word.end
-            score = float(np.mean([each.score for each in inside]))
-            entity = Entity(word.tag[2:], text[start:end], start, end, score, first, index)
-            entities.append(entity)
+    """The entities of a text, from the legal IOB2 tags of its words, in text order."""
+    entities = []
+    for first, after, type_ in find_spans([word.tag for word in words]):
+        inside = words[first:after]
+        start, end = inside[0].start, inside[-1].end
+        score = float(np.mean([word.score for word in inside]))
+        entities.append(Entity(type_, text[start:end], start, end, score, first, after - 1))
     return tuple(entities)
+
+
+def find_spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
+    """(first word, word after the last, type) of each entity in legal IOB2 tags, in order."""
+    spans = []
+    for first, tag in enumerate(tags):
+        if tag.startswith("B-"):
+            after = first + 1
+            while after < len(tags) and tags[after] == "I-" + tag[2:]:
+                after += 1
+            spans.append((first, after, tag[2:]))
+    return spans

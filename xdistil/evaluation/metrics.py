@@ -1,6 +1,6 @@
 """Gold and predicted labels -> scores, as fractions; what is undefined is None, never NaN.
 
-Protocol of tagging: words, not subwords; the whole sentence, however long; strict IOB2 by seqeval
+Protocol of tagging: words, not subwords; the whole sentence, however long; strict IOB2 like seqeval
 (an entity counts when its type, first and last word all agree); predictions made legal first. Macro
 is the unweighted mean over languages, as in XtremeDistil's Table 3; micro pools all sentences.
 Published scores on subwords, or on sentences cut at a length, do not compare with these.
@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from seqeval.scheme import IOB2, Entities
 
 from xdistil.data.examples import Example, Task
+from xdistil.data.spans import find_spans
 from xdistil.data.tag_schemes import make_legal
 from xdistil.evaluation.results import LanguageScores, ScoreName, Scores
 
@@ -63,9 +63,17 @@ def count_matches(
     if task.kind == "classification":
         right = [answer == labels for answer, labels in zip(predicted, expected, strict=True)]
         return np.stack([np.array(right), *np.ones((2, len(right)), np.int64)], axis=1)
-    legal = [make_legal(tags) for tags in predicted]
-    pairs = zip(_find_entities(expected), _find_entities(legal), strict=True)
-    return np.array([(len(g & a), len(a), len(g)) for g, a in pairs], np.int64).reshape(-1, 3)
+    counts = []
+    for labels, answer in zip(expected, predicted, strict=True):
+        wanted, found = set(find_spans(labels)), set(find_spans(make_legal(answer)))
+        counts.append((len(wanted & found), len(found), len(wanted)))
+    return np.array(counts, np.int64).reshape(-1, 3)
+
+
+def compute_f1(counts: np.ndarray) -> np.ndarray:
+    """F1 f64[...] of counts i64[...,3] of entities that are right, found and wanted; 0 of none."""
+    right, found, wanted = np.moveaxis(counts, -1, 0)
+    return 2 * right / np.maximum(found + wanted, 1)
 
 
 def _score_tags(
@@ -77,8 +85,8 @@ def _score_tags(
     right: Counter[str] = Counter()
     found: Counter[str] = Counter()
     wanted: Counter[str] = Counter()
-    entities = zip(_find_entities(expected), _find_entities(predicted), strict=True)
-    for language, (gold, answer) in zip(languages, entities, strict=True):
+    for language, labels, tags in zip(languages, expected, predicted, strict=True):
+        gold, answer = set(find_spans(labels)), set(find_spans(tags))
         right[language] += len(gold & answer)
         found[language] += len(answer)
         wanted[language] += len(gold)
@@ -97,12 +105,6 @@ def _score_tags(
         "micro_f1": _f1(right.total(), found.total(), wanted.total()),
         "per_language": per_language,
     }
-
-
-def _find_entities(tags: Sequence[tuple[str, ...]]) -> list[set[tuple[str, int, int]]]:
-    """For each sentence its (type, first word, word after the last)."""
-    parsed = Entities(tags, IOB2).entities
-    return [{(entity.tag, entity.start, entity.end) for entity in each} for each in parsed]
 
 
 def _f1(right: int, found: int, wanted: int) -> float | None:
