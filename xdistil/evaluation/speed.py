@@ -12,14 +12,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import flax.linen as nn
 import jax
 import numpy as np
 
 from xdistil.data.packing import Batch
 from xdistil.data.subwords import Subwords
 from xdistil.models.forward import predict_batch
-from xdistil.models.types import Params
+from xdistil.models.types import Model, Params
 
 BATCH = 32  # sentences, and the shortest row in subwords: the paper's setting
 _BATCHES = 8  # that the rounds go through
@@ -30,7 +29,7 @@ _FEWEST_ROUNDS = 5  # however short the time
 class Runner:
     """A model with the same sentences as its rival, cut by its own tokenizer."""
 
-    model: nn.Module
+    model: Model
     params: Params  # host arrays
     subwords: Subwords
     padding_id: int

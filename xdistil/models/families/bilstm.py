@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from xdistil.data.packing import Batch
+from xdistil.data.packing import Array, Batch
 from xdistil.models.config_fields import check_rate, check_size
 from xdistil.models.layers import draw_params
 from xdistil.models.lstm import LSTM
 from xdistil.models.ops import Dense, Dropout, gelu
+from xdistil.models.tensor_names import Names, Path
 from xdistil.models.types import Output, Params
 
 MODEL_TYPE = "xdistil_bilstm"
@@ -34,6 +35,21 @@ class BiLSTMConfig:
     projection_size: int  # D, the teacher's width
     dropout: float = 0.2  # after the embeddings and after the BiLSTM
     padding_id: int = 0
+
+    @property
+    def model_type(self) -> str:
+        """The model type of a config.json."""
+        return MODEL_TYPE
+
+    @property
+    def first_position(self) -> int:
+        """0: there are no position embeddings."""
+        return 0
+
+    @property
+    def own_layers(self) -> int:
+        """1: the LSTM in both directions."""
+        return 1
 
 
 def read_config(raw: Mapping[str, Any], where: str) -> BiLSTMConfig:
@@ -51,6 +67,30 @@ def read_config(raw: Mapping[str, Any], where: str) -> BiLSTMConfig:
 def write_config(config: BiLSTMConfig) -> dict[str, Any]:
     """The keys of a config.json for this student; the inverse of `read_config`."""
     return {"model_type": MODEL_TYPE, **dataclasses.asdict(config)}
+
+
+def build(config: BiLSTMConfig, task_kind: str, classes: int, dtype: str = "float32") -> "BiLSTM":
+    """The student with a head of so many classes, which is the same for every kind of task."""
+    return BiLSTM(config, classes, dtype)
+
+
+class _Names(Names):
+    """Tensors named by the paths of their leaves, joined by dots."""
+
+    def write(self, path: Path, headed: bool) -> str:
+        return ".".join(path)
+
+    def read(self, name: str) -> Path:
+        return tuple(name.split("."))
+
+    def read_flax(self, name: str) -> Path:
+        return self.read(name)
+
+    def is_transposed(self, path: Path, flax: bool) -> bool:
+        return False
+
+
+NAMES = _Names(prefix="")
 
 
 class BiLSTM(nn.Module):
@@ -95,9 +135,45 @@ class BiLSTM(nn.Module):
         return Output(logits, (*embedded, both_ways, projected, activated), None)
 
     @property
+    def depth(self) -> int:
+        """1: the projection is all that a loss compares."""
+        return 1
+
+    @property
+    def max_positions(self) -> int | None:
+        """None: a text may have any length."""
+        return None
+
+    @property
+    def attention_heads(self) -> int:
+        """0: there is no attention."""
+        return 0
+
+    @property
+    def projection_size(self) -> int | None:
+        """The width of the projection, D."""
+        return self.config.projection_size
+
+    @property
     def features(self) -> int:
         """The index among the hidden states of what projection and head read."""
         return 1
+
+    @nn.nowrap
+    def compared_state(self, output: Output, layer: int, kind: str) -> Array:
+        """The projection f[B,T,D]: for the KL after its GELU, for other kinds of loss before it."""
+        # GELU cannot reach below -0.17, where much of a teacher's energy may lie: only the KL,
+        # which compares distributions over the width, reads what comes after it.
+        return output.hidden[-1] if kind == "kl" else output.hidden[-2]
+
+    @nn.nowrap
+    def summary(self) -> str:
+        """The widths on one line."""
+        config = self.config
+        return (
+            f"BiLSTM, embeddings {config.embedding_size}, 2 x {config.hidden_size} units, "
+            f"projection to {config.projection_size}"
+        )
 
     @nn.nowrap
     def init_params(self, key: jax.Array) -> Params:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xdistil.models.encoder import Transformer
-from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.families import (
     albert,
     bert,
+    bilstm,
     deberta,
     distilbert,
     gpt2,
@@ -20,6 +19,7 @@ from xdistil.models.families import (
     rembert,
 )
 from xdistil.models.tensor_names import Names
+from xdistil.models.types import Model, ModelConfig
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Family:
     """How models of one type are read, built and written."""
 
     class_name: str  # how the names of HF's classes begin
-    build: type[Transformer]
-    read_config: Callable[[Mapping[str, Any], str], EncoderConfig]
+    build: Callable[..., Model]  # of config, kind of task, classes and dtype
+    read_config: Callable[[Mapping[str, Any], str], ModelConfig]
     write_config: Callable[[Any], dict[str, Any]]
     names: Names
 
@@ -71,4 +71,7 @@ FAMILIES: dict[str, Family] = {  # by the model_type of a config.json
         "RemBert", rembert.RemBert, rembert.read_config, rembert.write_config, rembert.NAMES
     ),
     gpt2.MODEL_TYPE: Family("GPT2", gpt2.GPT2, gpt2.read_config, gpt2.write_config, gpt2.NAMES),
+    bilstm.MODEL_TYPE: Family(
+        "XdistilBiLSTM", bilstm.build, bilstm.read_config, bilstm.write_config, bilstm.NAMES
+    ),
 }
