@@ -1,6 +1,8 @@
 """ONNX graphs against the models they were made of, in a runtime that is not ours."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -28,7 +30,7 @@ from tests.models.samples import (
 )
 from xdistil.data.examples import Task
 from xdistil.data.packing import Batch
-from xdistil.deploy.graphs.model import build_graph
+from xdistil.deploy.onnx_export import build_graph
 from xdistil.models.families.registry import FAMILIES
 from xdistil.models.onnx_graph import FLOAT16, INT8, quantize_rows
 from xdistil.models.types import Model
@@ -229,6 +231,15 @@ def make_segment(rng: np.random.Generator, length: int) -> Batch:
 def test_every_family_has_a_graph_and_is_tried():
     tried = {shape.model_type for shape in SHAPES.values()}
     assert {FAMILIES[each].build for each in tried} == {each.build for each in FAMILIES.values()}
+
+
+def test_families_are_imported_without_the_package_onnx():
+    code = (
+        "import sys; sys.modules['onnx'] = None; "
+        "from xdistil.models.families.registry import FAMILIES; "
+        "assert all(callable(family.add_graph) for family in FAMILIES.values())"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_row_is_quantized_by_its_own_largest_number():

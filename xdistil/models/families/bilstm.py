@@ -8,10 +8,11 @@ V*E + 8((E+H)H + H) + (2H*D + D) + (D*C + C) parameters: a gate has one bias vec
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from xdistil.data.packing import Array, Batch
@@ -21,6 +22,9 @@ from xdistil.models.lstm import LSTM
 from xdistil.models.ops import Dense, Dropout, gelu
 from xdistil.models.tensor_names import Names, Path
 from xdistil.models.types import Output, Params
+
+if TYPE_CHECKING:
+    from xdistil.models.onnx_graph import Graph
 
 MODEL_TYPE = "xdistil_bilstm"
 
@@ -197,3 +201,41 @@ class _Embeddings(nn.Module):
             name="word_embeddings",
         )
         return table(tokens)
+
+
+def add_graph(graph: "Graph", config: BiLSTMConfig, task_kind: str) -> str:
+    """The student as nodes of a graph: ONNX's own LSTM, which reads each text's length of the mask.
+
+    Returns:
+        Logits f32[B,T,C] of subwords (tagging), or f32[B,C] of texts (classification).
+    """
+    embedded = graph.look_up("embeddings.word_embeddings.embedding", graph.ids)
+    lengths = graph.add("ReduceSum", graph.mask, graph.constant([1]), keepdims=0)
+    bias = _stack_directions(graph, "bias")
+    states = graph.add(
+        "LSTM",
+        graph.add("Transpose", embedded, perm=[1, 0, 2]),
+        graph.weight("lstm.input_kernel", _stack_directions(graph, "input_kernel")),
+        graph.weight("lstm.recurrent_kernel", _stack_directions(graph, "recurrent_kernel")),
+        # ONNX has a second bias, for the state: zero.
+        graph.weight("lstm.bias", np.concatenate([bias, np.zeros_like(bias)], axis=1)),
+        graph.cast(lengths, np.int32),
+        direction="bidirectional",
+        hidden_size=config.hidden_size,
+        name="lstm",
+    )  # f32[T,2,B,H]
+    by_text = graph.add("Transpose", states, perm=[2, 0, 1, 3])
+    both_ways = graph.add("Reshape", by_text, graph.constant([0, 0, 2 * config.hidden_size]))
+    if task_kind == "classification":
+        both_ways = graph.take_first(both_ways)
+    activated = graph.activate(graph.dense(both_ways, "projection"), "gelu")
+    return graph.dense(activated, "classifier")
+
+
+def _stack_directions(graph: "Graph", name: str) -> np.ndarray:
+    """A kernel f32[N,4H] or bias f32[4H] of both directions as ONNX has it: f32[2,4H(,N)]."""
+    stacked = []
+    for direction in ("forward", "backward"):
+        enter, forget, new, leave = np.split(graph.leaf(f"lstm.{direction}.{name}").T, 4)
+        stacked.append(np.concatenate([enter, leave, forget, new]))  # ONNX's order of gates
+    return np.stack(stacked)
