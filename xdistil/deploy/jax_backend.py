@@ -15,11 +15,10 @@ from xdistil.data.packing import Rows, pack
 from xdistil.data.subwords import Subwords
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.deploy.preprocessing import read_preprocessing
-from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.forward import iterate_batches
-from xdistil.models.hf.folder import Model, check_rows, load_model
+from xdistil.models.hf.folder import check_rows, load_model
 from xdistil.models.hf.head import check_answers
-from xdistil.models.types import Params
+from xdistil.models.types import Model, Params
 from xdistil.teacher.signals import SignalSpec, compute_signals
 
 log = logging.getLogger("xdistil")
@@ -75,7 +74,6 @@ def open_model(name: str, revision: str = "main") -> JaxBackend:
     """
     loaded = load_model(name, revision)
     task = check_answers(loaded.task, name)
-    longest = None if isinstance(loaded.model, BiLSTM) else loaded.model.config.positions
     for note in loaded.notes:
         log.warning("%s: %s", name, note)
     tokenizer = load_tokenizer(name, revision, words=task.kind == "tagging")
@@ -85,5 +83,5 @@ def open_model(name: str, revision: str = "main") -> JaxBackend:
         params=jax.device_put(loaded.params),
         tokenizer=tokenizer,
         task=task,
-        **read_preprocessing(loaded.config, longest, f"{name}: config.json"),
+        **read_preprocessing(loaded.config, loaded.model.max_positions, f"{name}: config.json"),
     )

@@ -14,7 +14,7 @@ LONGEST = "max_length"  # the key of a file's metadata that says how many subwor
 
 
 class OnnxBackend:
-    """An opened file; what `graphs.model.build_graph` wrote, quantized or not."""
+    """An opened file; what `onnx_export.build_graph` builds, quantized or not."""
 
     def __init__(self, path: str | Path, threads: int = 0) -> None:
         """Opens it, to compute with so many threads; 0: as many as there are cores.

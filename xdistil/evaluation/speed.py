@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import flax.linen as nn
 import jax
 import numpy as np
 
@@ -20,7 +19,7 @@ from xdistil.data.packing import Batch
 from xdistil.data.subwords import Subwords
 from xdistil.evaluation.results import SpeedResult, Speedup, Spread
 from xdistil.models.forward import predict_batch
-from xdistil.models.types import Params
+from xdistil.models.types import Model, Params
 
 BATCH = 32  # sentences, and the shortest row in subwords: the paper's setting
 _BATCHES = 8  # that the rounds go through
@@ -31,7 +30,7 @@ _FEWEST_ROUNDS = 5  # however short the time
 class Runner:
     """A model with the same sentences as its rival, cut by its own tokenizer."""
 
-    model: nn.Module
+    model: Model
     params: Params  # host arrays
     subwords: Subwords
     padding_id: int

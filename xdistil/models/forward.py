@@ -11,9 +11,8 @@ from jax.sharding import Mesh
 
 from xdistil.data.packing import Array, Batch, Rows, fill_batch
 from xdistil.data.subwords import Subwords
-from xdistil.models.hf.folder import Model
 from xdistil.models.layers import COLLECTION, read_vectors
-from xdistil.models.types import Output, Params
+from xdistil.models.types import Model, Output, Params
 from xdistil.runtime.mesh import gather_rows, local_rows, shard_batch
 
 
