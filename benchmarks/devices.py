@@ -31,9 +31,9 @@ from xdistil.config import Stage
 from xdistil.data.batches import make_batches
 from xdistil.data.packing import pack
 from xdistil.data.subwords import Pieces
-from xdistil.distill.plan import merge_params, split_params
 from xdistil.distill.recipes import plan_stages, wanted_signals
 from xdistil.distill.step import init_state, train_step
+from xdistil.distill.unfreezing import merge_params, split_params
 from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.runtime.mesh import make_mesh, replicate, shard_rows
 from xdistil.runtime.process import ask_for_huge_pages

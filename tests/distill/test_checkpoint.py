@@ -10,8 +10,8 @@ import pytest
 
 from tests.distill.small import init_params, make_bilstm, same
 from xdistil.distill.checkpoint import Checkpoints, checksum
-from xdistil.distill.plan import split_params
 from xdistil.distill.step import Recipe, TrainState, init_state
+from xdistil.distill.unfreezing import split_params
 
 # So many word embeddings that Orbax keeps them as plain bytes, which it does not check itself.
 MODEL = make_bilstm(vocabulary_size=3000)

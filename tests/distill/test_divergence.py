@@ -15,8 +15,8 @@ from xdistil.data.batches import make_batches
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.course import Course, count_steps
 from xdistil.distill.divergence import read_divergence
-from xdistil.distill.plan import split_params
 from xdistil.distill.step import init_state, train_step
+from xdistil.distill.unfreezing import split_params
 from xdistil.errors import DivergenceError
 from xdistil.teacher.signals import Signals
 from xdistil.teacher.storage import gather_signals

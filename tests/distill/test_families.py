@@ -17,9 +17,9 @@ from tests.distill.small import (
 )
 from tests.models.samples import BERT, CONFIGS, ELECTRA, ROBERTA
 from xdistil.config import Stage
-from xdistil.distill.plan import merge_params, split_params
 from xdistil.distill.recipes import plan_stages, wanted_signals
 from xdistil.distill.step import init_state, train_step
+from xdistil.distill.unfreezing import merge_params, split_params
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.families.bert import Encoder
 from xdistil.models.families.registry import FAMILIES

@@ -17,9 +17,10 @@ from tests.distill.small import (
 )
 from xdistil.config import Stage
 from xdistil.distill import trainer as training
-from xdistil.distill.plan import HEAD, PROJECTION, list_groups, split_params
+from xdistil.distill.plan import PROJECTION
 from xdistil.distill.recipes import plan_stages
 from xdistil.distill.step import Recipe, init_state, train_step
+from xdistil.distill.unfreezing import HEAD, list_groups, split_params
 from xdistil.models.forward import apply_model
 from xdistil.teacher import cache
 from xdistil.teacher.signals import Signals, SignalSpec

@@ -20,7 +20,7 @@ from tests.distill.small import (
 from xdistil.config import Stage
 from xdistil.distill import trainer as training
 from xdistil.distill.course import count_steps, schedule_rates
-from xdistil.distill.plan import SIDE_PROJECTIONS, split_params
+from xdistil.distill.unfreezing import SIDE_PROJECTIONS, split_params
 
 # --- rates ----------------------------------------------------------------------------------------
 

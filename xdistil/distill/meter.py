@@ -2,12 +2,14 @@
 
 import math
 import time
-from typing import Any
+from typing import Any, cast
 
 import jax
 
+from xdistil.distill.progress import MeterState
 from xdistil.distill.step import Metrics
 from xdistil.errors import DivergenceError
+from xdistil.evaluation.results import Scores
 from xdistil.runtime.run_log import RunLog
 
 
@@ -22,7 +24,7 @@ class Meter:
         steps: int,
         log_every: int,
         run_log: RunLog,
-        carried: dict[str, Any] | None = None,
+        carried: MeterState | None = None,
     ) -> None:
         """Of one sub-stage.
 
@@ -30,15 +32,17 @@ class Meter:
             place: of the sub-stage in its plan, such as `2/9`.
             steps: that it may take at most.
             log_every: steps between two lines.
-            carried: what `carry` of an interrupted run's meter gave.
+            carried: what `carry` of an interrupted run's meter returned.
         """
         self._plan, self._stage = plan, stage
         self.title = f"{plan} {place} {stage}"
         self._steps, self._log_every, self._run_log = steps, log_every, run_log
         self._pending: list[tuple[int, float, Metrics]] = []
-        carried = carried or {"seconds": 0.0, **_nothing()}
-        self._sums = {name: carried[name] for name in _nothing()}
-        self._earlier = carried["seconds"]
+        self._sums: dict[str, Any] = _nothing()
+        self._earlier = 0.0
+        if carried is not None:
+            self._earlier = carried["seconds"]
+            self._sums = {name: value for name, value in carried.items() if name != "seconds"}
         self._subwords = 0
         self._begin = self._start = time.monotonic()
         self._first: int | None = None  # steps before the first one that this meter saw
@@ -59,10 +63,10 @@ class Meter:
         if step % self._log_every == 0:
             self.flush()
 
-    def carry(self) -> dict[str, Any]:
+    def carry(self) -> MeterState:
         """What a meter needs that goes on behind this step, as JSON. Raises as `flush`."""
         self._fetch()
-        return {"seconds": self.seconds(), **self._sums}
+        return cast(MeterState, {"seconds": self.seconds(), **self._sums})
 
     def flush(self) -> None:
         """Writes the line of what has been added since the last one.
@@ -95,7 +99,7 @@ class Meter:
         )
         self._sums, self._subwords, self._start = _nothing(), 0, now
 
-    def record_evaluation(self, step: int, value: float, scores: dict[str, Any] | None) -> None:
+    def record_evaluation(self, step: int, value: float, scores: Scores | None) -> None:
         """Time spent evaluating does not count in the tokens per second."""
         numbers = {k: v for k, v in (scores or {}).items() if isinstance(v, float)}
         line = {**self._line(step), "event": "evaluation", "monitor": value}

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from seqeval.scheme import IOB2, Entities
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.spans import find_spans
 from xdistil.data.tag_schemes import make_legal
 from xdistil.evaluation.results import LanguageScores, ScoreName, Scores
 
@@ -64,8 +64,8 @@ def count_matches(
         right = [answer == labels for answer, labels in zip(predicted, expected, strict=True)]
         return np.stack([np.array(right), *np.ones((2, len(right)), np.int64)], axis=1)
     counts = []
-    for labels, answer in zip(expected, predicted, strict=True):
-        wanted, found = set(find_spans(labels)), set(find_spans(make_legal(answer)))
+    legal = [make_legal(tags) for tags in predicted]
+    for wanted, found in zip(_find_entities(expected), _find_entities(legal), strict=True):
         counts.append((len(wanted & found), len(found), len(wanted)))
     return np.array(counts, np.int64).reshape(-1, 3)
 
@@ -85,8 +85,8 @@ def _score_tags(
     right: Counter[str] = Counter()
     found: Counter[str] = Counter()
     wanted: Counter[str] = Counter()
-    for language, labels, tags in zip(languages, expected, predicted, strict=True):
-        gold, answer = set(find_spans(labels)), set(find_spans(tags))
+    pairs = zip(_find_entities(expected), _find_entities(predicted), strict=True)
+    for language, (gold, answer) in zip(languages, pairs, strict=True):
         right[language] += len(gold & answer)
         found[language] += len(answer)
         wanted[language] += len(gold)
@@ -105,6 +105,12 @@ def _score_tags(
         "micro_f1": _f1(right.total(), found.total(), wanted.total()),
         "per_language": per_language,
     }
+
+
+def _find_entities(tags: Sequence[tuple[str, ...]]) -> list[set[tuple[str, int, int]]]:
+    """For each sentence its (type, first word, word after the last)."""
+    parsed = Entities(tags, IOB2).entities
+    return [{(entity.tag, entity.start, entity.end) for entity in each} for each in parsed]
 
 
 def _f1(right: int, found: int, wanted: int) -> float | None:

@@ -11,8 +11,9 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import tensorboardX
 
@@ -25,16 +26,22 @@ class RunLog:
     """metrics.jsonl, TensorBoard files and the progress line of one workdir."""
 
     def __init__(self, workdir: Path, writes: bool = True) -> None:
-        """Opens metrics.jsonl for appending; a run_log that does not write keeps nothing.
+        """Files are opened when they are first used; a log that does not write keeps nothing.
 
         Of several processes one writes: the others go through the same motions.
         """
         self._path = workdir / "metrics.jsonl" if writes else Path(os.devnull)
-        self._file, self._writes = self._path.open("a", encoding="utf-8"), writes
-        board = str(workdir / "tensorboard")
-        self._board = tensorboardX.SummaryWriter(board, write_to_disk=writes)
+        self._tensorboard, self._writes = workdir / "tensorboard", writes
         self._terminal = writes and sys.stderr.isatty()
         self._shown = 0.0
+
+    @cached_property
+    def _file(self) -> TextIO:
+        return self._path.open("a", encoding="utf-8")
+
+    @cached_property
+    def _board(self) -> tensorboardX.SummaryWriter:
+        return tensorboardX.SummaryWriter(str(self._tensorboard), write_to_disk=self._writes)
 
     def position(self) -> int:
         """Byte offset of the end of metrics.jsonl, for a cursor."""
@@ -55,6 +62,7 @@ class RunLog:
     def drop_plan(self, plan: str) -> None:
         """Cuts metrics.jsonl before the lines of a plan that begins anew; none comes after it."""
         position = 0
+        self._file.flush()
         with self._path.open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n") or json.loads(line)["plan"] == plan:
@@ -89,9 +97,10 @@ class RunLog:
             sys.stderr.flush()
 
     def close(self) -> None:
-        """Closes the files."""
-        self._file.close()
-        self._board.close()
+        """Closes the files that were opened."""
+        for name in ("_file", "_board"):
+            if name in vars(self):
+                getattr(self, name).close()
 
 
 @contextlib.contextmanager

@@ -8,18 +8,10 @@ below stays.
 import numpy as np
 from flax import traverse_util
 
-from xdistil.config import Experiment
 from xdistil.data.examples import Task
-from xdistil.deploy.predictor import Predictor, load
 from xdistil.errors import InputError
 from xdistil.models.hf.folder import Loaded, draw_head, is_output, load_model, read_task
 from xdistil.models.hf.head import check_answers, list_labels
-
-
-def tunes_alone(experiment: Experiment) -> bool:
-    """Whether the student goes on from a checkpoint without a teacher."""
-    teacher, student = experiment.teacher, experiment.student
-    return student.kind == "checkpoint" and not (teacher.model or teacher.signals)
 
 
 def check_start(name: str, task: Task) -> Task:
@@ -59,17 +51,6 @@ def open_start(name: str, task: Task, dtype: str, seed: int) -> Loaded:
             leaves[path] = fitted
     params = traverse_util.unflatten_dict(leaves)
     return Loaded(model, params, loaded.config, loaded.notes, task)
-
-
-def open_before(name: str, task: Task) -> Predictor | None:
-    """The same model as it is, to be scored; None where it answers none of the task's labels.
-
-    Raises:
-        InputError: as `open_start`, and where the folder cannot be used as it is.
-    """
-    own = check_start(name, task)
-    shared = set(own.labels) & set(task.labels) - {"O"}
-    return load(name).labeller if shared else None
 
 
 def describe_head(name: str, task: Task) -> str:

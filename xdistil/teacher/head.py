@@ -8,7 +8,7 @@ from xdistil.models.hf.folder import read_task
 from xdistil.models.hf.head import list_labels
 
 
-def is_ready(teacher: config.Teacher) -> bool:
+def is_fine_tuned(teacher: config.Teacher) -> bool:
     """Whether the teacher is read from a folder or the hub and used as it is."""
     return bool(teacher.model) and not teacher.finetune
 
