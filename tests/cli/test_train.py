@@ -127,7 +127,7 @@ MISTAKES = [
     ("--config.zzzzz=8", ["no field zzzzz", "batch_size"]),
     ("--config.thaw_epochs=2", ["no field thaw_epochs"]),
     ("--config.plan[0].thaw_epochs=x", ["thaw_epochs=x", "finite number"]),
-    ("--config.plan[0].layers[0]=x", ["plan[0].hidden_map is no list"]),
+    ("--config.plan[0].layers[0]=x", ["plan[0].hidden_map is not a list"]),
     ("--config.plan[3].layers=2", ["plan has no index 3"]),
     ("--config.plan[3].lr=1e-3", ["plan has no index 3", "0 to 2"]),
     ("--config.plan[-1].lr=1e-3", ["plan has no index -1", "0 to 2"]),
@@ -136,7 +136,7 @@ MISTAKES = [
     ("--config.plan.lr=1e-3", ["plan is a list", "plan[0]"]),
     ("--config.plan=1", ["plan is a list"]),
     ("--config.plan[0]=1", ["plan[0] is a group of fields", "lr"]),
-    ("--config.data[0].folder=x", ["data is no list"]),
+    ("--config.data[0].folder=x", ["data is not a list"]),
     ("--config.data=x", ["data is a group of fields", "folder"]),
     ("--config.seed.x=1", ["seed is a value and has no fields"]),
     ("--config.batch_size=many", ["batch_size=many", "whole number"]),
@@ -194,8 +194,8 @@ def test_a_missing_workdir_is_told(config, arguments, words, capsys):
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
-        ("--workdir=x", ["--config names no file"]),
-        ("--config=", ["--config names no file"]),
+        ("--workdir=x", ["--config is missing"]),
+        ("--config=", ["--config is missing"]),
         ("--config={folder}/smal.py", ["smal.py does not exist", "small.py?"]),
         ("--config={folder}/nowhere/x.py", ["nowhere/x.py does not exist.\n"]),
         ("--config={folder}", ["does not exist"]),

@@ -35,7 +35,7 @@ def test_the_pooler_belongs_to_the_head_and_only_words_to_the_word_embeddings():
     assert plan.group_of((plan.SIDE, "0", "kernel")) == "projection"
 
 
-def test_a_bilstm_thaws_head_projection_bilstm_embeddings():
+def test_a_bilstm_unfreezes_head_projection_bilstm_embeddings():
     expanded = plan.expand_plan(gradual(epochs=5.0), BILSTM)
     assert [(s.name, s.trainable) for s in expanded] == [
         ("logits/head", BILSTM[:1]),
@@ -46,7 +46,7 @@ def test_a_bilstm_thaws_head_projection_bilstm_embeddings():
 
 
 @pytest.mark.parametrize("train_embeddings", [True, False])
-def test_positions_thaw_with_the_lowest_layers_and_without_the_words(train_embeddings):
+def test_positions_unfreeze_with_the_lowest_layers_and_without_the_words(train_embeddings):
     """Frozen word embeddings leave nothing random frozen with them."""
     groups = plan.list_groups(init_params(make_encoder()))
     expanded = plan.expand_plan(gradual(), groups, train_embeddings)
@@ -99,8 +99,8 @@ GROUPS = ("head", *(f"layer {i}" for i in range(6, -1, -1)), "embeddings")
         (50, ["head", "layers-0-6", "embeddings"], [1, 8, 9]),
     ],
 )
-def test_layers_thaw_in_blocks(every, names, sizes):
-    """Seven layers; what is thawed stays so, from the top downwards."""
+def test_layers_unfreeze_in_blocks(every, names, sizes):
+    """Seven layers; what is unfrozen stays so, from the top downwards."""
     expanded = plan.expand_plan(gradual(unfreeze_every=every), GROUPS)
     assert [s.name for s in expanded] == [f"logits/{name}" for name in names]
     assert [s.trainable for s in expanded] == [GROUPS[:size] for size in sizes]
@@ -114,7 +114,7 @@ def test_frozen_embeddings_leave_the_last_block_whole():
     assert [s.epochs for s in expanded] == [1.0, 1.0, 9.0]
 
 
-def test_d42_thaws_group_by_group():
+def test_d42_unfreezes_group_by_group():
     expanded = plan.expand_plan(d42(), BILSTM)
     parts = ["head", "projection", "bilstm", "embeddings"]
     assert [s.name for s in expanded] == [

@@ -348,7 +348,7 @@ def test_a_plan_of_labels_alone_and_a_folder_without_texts_are_refused(base, tmp
     command = ready(base / "tiny.py", base / "task", tmp_path / "run", base / "teacher")
     experiment = parse_command(command).experiment
     experiment.plan = experiment.plan[2:]
-    with pytest.raises(InputError, match="plan learns labels alone"):
+    with pytest.raises(InputError, match="plan has no loss but labels"):
         prepare(experiment, tmp_path / "cache")
     experiment.data.folder = str(tmp_path)
     with pytest.raises(InputError, match="neither a train nor a transfer file"):

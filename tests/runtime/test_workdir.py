@@ -121,7 +121,7 @@ def test_a_field_that_an_older_config_lacks_has_its_default(tmp_path, path, defa
 
 
 def test_a_renamed_field_counts_under_its_new_name(tmp_path):
-    """A run that an earlier version began goes on, and is refused by the name of today."""
+    """A run of an earlier version resumes; a difference is told by the new name."""
     ours = make()
     ours.plan[0].hidden_map, ours.plan[1].logits_loss, ours.student.min_count = "2", "kl", 3
     claim_workdir(tmp_path, ours)
