@@ -277,8 +277,11 @@ REFUSED: dict[str, tuple[Callable[[Experiment], object], str]] = {
 }
 REFUSED_OF_A_FILE: dict[str, tuple[Callable[[Experiment], object], str]] = {
     "another data set": (forget_texts, "1 of the 1 texts of dev are not in .* 'Zoe slept'"),
-    "another layer": (lambda e: setattr(e.plan[0], "layers", "1"), r"plan\[0\] learns hidden-1"),
-    "no such layer": (lambda e: setattr(e.plan[0], "layers", "3"), "teacher layer 3"),
+    "another layer": (
+        lambda e: setattr(e.plan[0], "hidden_map", "1"),
+        r"plan\[0\] learns hidden-1",
+    ),
+    "no such layer": (lambda e: setattr(e.plan[0], "hidden_map", "3"), "teacher layer 3"),
     "a model too": (lambda e: setattr(e.teacher, "model", "there"), "are both set"),
     "no tokenizer": (
         lambda e: setattr(e.student, "tokenizer_pieces", 0),
