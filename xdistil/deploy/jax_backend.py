@@ -17,7 +17,7 @@ from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.deploy.preprocessing import read_preprocessing
 from xdistil.models.forward import iterate_batches
 from xdistil.models.hf.folder import check_rows, load_model
-from xdistil.models.hf.head import check_answers
+from xdistil.models.hf.head import check_head
 from xdistil.models.types import Model, Params
 from xdistil.teacher.signals import SignalSpec, compute_signals
 
@@ -73,7 +73,7 @@ def open_model(name: str, revision: str = "main") -> JaxBackend:
         InputError: there is no such model, it is damaged, or it has no such head.
     """
     loaded = load_model(name, revision)
-    task = check_answers(loaded.task, name)
+    task = check_head(loaded.task, name)
     for note in loaded.notes:
         log.warning("%s: %s", name, note)
     tokenizer = load_tokenizer(name, revision, words=task.kind == "tagging")

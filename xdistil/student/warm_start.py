@@ -11,7 +11,7 @@ from flax import traverse_util
 from xdistil.data.examples import Task
 from xdistil.errors import InputError
 from xdistil.models.hf.folder import Loaded, draw_head, is_output, load_model, read_task
-from xdistil.models.hf.head import check_answers, list_labels
+from xdistil.models.hf.head import check_head, list_labels
 
 
 def check_start(name: str, task: Task) -> Task:
@@ -20,7 +20,7 @@ def check_start(name: str, task: Task) -> Task:
     Raises:
         InputError: there is no such folder, or no such head in it.
     """
-    own = check_answers(read_task(name), f"student.checkpoint={name}")
+    own = check_head(read_task(name), f"student.checkpoint={name}")
     if own.kind != task.kind:
         raise InputError(
             f"student.checkpoint={name} has a head for {own.kind}, and the labels are of "
