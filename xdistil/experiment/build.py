@@ -21,7 +21,7 @@ from xdistil.data.subwords import LanguageCount, Subwords, count_subwords, token
 from xdistil.data.synthetic_corpus import generate_corpus
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.train_tokenizer import train_wordpiece
-from xdistil.data.trim_tokenizer import choose_subwords, count_tokens, trim_tokenizer
+from xdistil.data.trim_tokenizer import choose_subwords, count_ids, trim_tokenizer
 from xdistil.data.unlabelled import lacks_labels, read_unlabelled
 from xdistil.data.word_vectors import WordVectors, read_vectors
 from xdistil.deploy.predictor import Predictor
@@ -45,8 +45,6 @@ log = logging.getLogger("xdistil")
 
 SPLITS = ("train", "dev", "test", "transfer", "gold_dev")
 LEARNT = ("train", "transfer", "all")  # texts of steps, whose languages a temperature draws
-
-_WHOLE = 1 << 30  # a length in subwords that no text reaches
 
 
 @dataclass(frozen=True)
@@ -282,10 +280,10 @@ def _read_corpus(data: config.Data, experiment: Experiment) -> Corpus:
 
 
 def _count_seen(corpus: Corpus, tokenizer: Tokenizer) -> np.ndarray:
-    # In whole texts: a subword behind a cut decides how its word is cut, and so where.
-    texts = [examples for examples in (corpus.train, corpus.transfer) if examples]
-    parts = (tokenize(examples, corpus.task, tokenizer, _WHOLE) for examples in texts)
-    return count_tokens(parts, tokenizer)
+    train, transfer = (
+        count_ids(examples, corpus.task, tokenizer) for examples in (corpus.train, corpus.transfer)
+    )
+    return train + transfer
 
 
 def _compose(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
