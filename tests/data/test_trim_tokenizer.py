@@ -12,7 +12,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
-from tests.data.test_families import make_byte_bpe, make_unigram
+from tests.data.test_tokenizer import make_byte_bpe, make_unigram
 from tests.models.samples import SPECIAL, make_wordpiece
 from xdistil.data.examples import Example, Task
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer, save_tokenizer

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tests.data.test_families import make_byte_bpe, make_unigram
+from tests.data.test_tokenizer import make_byte_bpe, make_unigram
 from tests.models.samples import (
     BERT,
     BILSTM,
