@@ -8,12 +8,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from xdistil.distill.course import Course, count_steps
 
 from tests.distill.small import init_params, make_bilstm, make_course, make_teacher, run_course
 from xdistil.config import Stage
 from xdistil.data.batches import make_batches
 from xdistil.distill.checkpoint import Checkpoints
-from xdistil.distill.course import Course, count_steps
 from xdistil.distill.divergence import read_divergence
 from xdistil.distill.step import init_state, train_step
 from xdistil.distill.unfreezing import split_params

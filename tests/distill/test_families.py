@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from xdistil.distill.recipes import plan_stages, wanted_signals
 
 from tests.distill.small import (
     CLASSES,
@@ -17,7 +18,6 @@ from tests.distill.small import (
 )
 from tests.models.samples import BERT, CONFIGS, ELECTRA, ROBERTA
 from xdistil.config import Stage
-from xdistil.distill.recipes import plan_stages, wanted_signals
 from xdistil.distill.step import init_state, train_step
 from xdistil.distill.unfreezing import merge_params, split_params
 from xdistil.models.encoder_config import EncoderConfig

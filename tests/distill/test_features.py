@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from xdistil.distill.recipes import plan_stages
 
 from tests.distill.small import (
     init_params,
@@ -18,7 +19,6 @@ from tests.distill.small import (
 from xdistil.config import Stage
 from xdistil.distill import trainer as training
 from xdistil.distill.plan import PROJECTION
-from xdistil.distill.recipes import plan_stages
 from xdistil.distill.step import Recipe, init_state, train_step
 from xdistil.distill.unfreezing import HEAD, list_groups, split_params
 from xdistil.models.forward import apply_model

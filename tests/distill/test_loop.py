@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from xdistil.distill.course import count_steps, schedule_rates
 
 from tests.distill.small import (
     init_params,
@@ -19,7 +20,6 @@ from tests.distill.small import (
 )
 from xdistil.config import Stage
 from xdistil.distill import trainer as training
-from xdistil.distill.course import count_steps, schedule_rates
 from xdistil.distill.unfreezing import SIDE_PROJECTIONS, split_params
 
 # --- rates ----------------------------------------------------------------------------------------

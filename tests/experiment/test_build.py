@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.data.test_families import make_byte_bpe, make_unigram
+from tests.data.test_tokenizer import make_byte_bpe, make_unigram
 from tests.deploy.folders import TAGGING, draw_params, make_folder, make_model, train_tokenizer
 from tests.distill.small import same
 from tests.models.samples import (

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from xdistil.experiment.setting import Setting
 
 import train
 from tests.deploy.folders import make_folder
@@ -34,7 +35,6 @@ from xdistil.evaluation.metrics import score
 from xdistil.experiment import run as flow
 from xdistil.experiment.build import Prepared, prepare
 from xdistil.experiment.run import run
-from xdistil.experiment.setting import Setting
 from xdistil.models.hf.folder import load_model
 from xdistil.runtime.run_log import RunLog
 

@@ -20,8 +20,6 @@ from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task, read_file
 from xdistil.data.formats import guess_kind, read_lines
 from xdistil.errors import InputError, show
 
-_ENDLESS = 1 << 30  # a length in subwords that no text reaches
-
 
 def main(arguments: list[str], program: str = "xdistil trim") -> int:
     """Runs the command line; returns the exit code. `program` names it in messages."""
@@ -145,15 +143,13 @@ def _read_texts(files: Sequence[Path], languages: Sequence[str]) -> dict[str, li
 
 def _count_subwords(folder: Path, texts: dict[str, list[Example]], size: int) -> np.ndarray:
     # How often each of `size` subwords occurs; 0 for special ones: i64[size].
-    from xdistil.data.subwords import tokenize
     from xdistil.data.tokenizer import load_tokenizer
-    from xdistil.data.trim_tokenizer import count_tokens
+    from xdistil.data.trim_tokenizer import count_ids
 
     counts = np.zeros(size, np.int64)
     for kind, examples in texts.items():
         if examples:
             tokenizer = load_tokenizer(str(folder), words=kind == "tagging")
-            subwords = tokenize(examples, Task(kind, ()), tokenizer, _ENDLESS)
-            counts += count_tokens([subwords], tokenizer)
+            counts += count_ids(examples, Task(kind, ()), tokenizer)
             counts[tokenizer.wrapper.all_special_ids] = 0
     return counts

@@ -19,6 +19,7 @@ from xdistil.data.examples import (
     check_width,
     collect_labels,
     decode,
+    gold_task,
     make_task,
     read_labels,
 )
@@ -58,7 +59,17 @@ def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:
     folder = Path(data.folder)
     if not data.folder or not folder.is_dir():
         raise InputError(f"data.folder {data.folder!r} is not a folder.")
-    task, gold = _read_gold(data, folder)
+    if find_file(folder, "train") is None:
+        raise InputError(
+            f"{folder} has no train file: train.tsv, train.conll or train.jsonl; only a fine-tuned "
+            "teacher.model with teacher.finetune=False does without."
+        )
+    if find_file(folder, "dev") is None and not data.dev_fraction:
+        raise InputError(
+            f"{folder} has no dev file: add dev.tsv, or set data.dev_fraction=0.1 to hold out a "
+            "tenth of train."
+        )
+    task, gold = read_gold(data)
     train, dev, test = gold["train"], gold.get("dev"), gold.get("test")
     if dev is None:
         train, dev = hold_out(train, data.dev_fraction, seed)
@@ -157,33 +168,46 @@ def read_transfer(
     return examples
 
 
-def _read_gold(data: config.Data, folder: Path) -> tuple[Task, dict[str, list[Example]]]:
-    # The task and the labelled files that are there, by split.
+def read_gold(
+    data: config.Data, predicted: Task | None = None, width: int = 0
+) -> tuple[Task, dict[str, list[Example]]]:
+    """The labelled files of a task folder by split, and the task that their labels belong to.
+
+    Args:
+        predicted: the task of a teacher, whose classes the labels must be among; None: the task is
+            read from labels.tsv or the files, of which train must be one.
+        width: texts of a classification example, one or two; 0: as many as the first one.
+
+    Raises:
+        InputError: as `read_corpus`, about these files.
+    """
+    folder = Path(data.folder)
+    source = folder / "labels.tsv"
+    names = read_labels(source)
     found = {name: find_file(folder, name) for name in ("train", "dev", "test")}
-    paths = {name: path for name, path in found.items() if path is not None}
-    if "train" not in paths:
-        raise InputError(
-            f"{folder} has no train file: train.tsv, train.conll or train.jsonl; only a fine-tuned "
-            "teacher.model with teacher.finetune=False does without."
-        )
-    if "dev" not in paths and not data.dev_fraction:
-        raise InputError(
-            f"{folder} has no dev file: add dev.tsv, or set data.dev_fraction=0.1 to hold out a "
-            "tenth of train."
-        )
-    names = read_labels(folder / "labels.tsv")
-    lines = {path: read_lines(path) for path in paths.values()}
-    if names is None:
-        kind = guess_kind(paths["train"], lines[paths["train"]])
-        names = collect_labels(lines, kind, data.scheme)
+    lines = {path: read_lines(path) for path in found.values() if path is not None}
+    if predicted is None:
+        if names is None:
+            kind = guess_kind(*next(iter(lines.items())))
+            names = collect_labels(lines, kind, data.scheme)
+        else:
+            kind = "tagging" if all(map(is_tag, names)) else "classification"
+        task = make_task(kind, names, data.scheme, folder)
     else:
-        kind = "tagging" if all(map(is_tag, names)) else "classification"
-    task = make_task(kind, names, data.scheme, folder)
+        task = gold_task(predicted)
+        if names is not None:
+            known, task = task.labels, make_task(task.kind, names, data.scheme, source)
+            for name in task.labels:
+                if name not in known:
+                    raise InputError(
+                        f"{source} names {show(name)}, which the teacher never predicts: its "
+                        f"classes are {', '.join(map(show, known))}."
+                    )
     gold: dict[str, list[Example]] = {}
-    width = 0
-    for name, path in paths.items():
-        gold[name] = decode(path, lines.pop(path), task, data.scheme, data.repair, width)
-        width = len(gold["train"][0].inputs)
+    for name, path in found.items():
+        if path is not None:
+            gold[name] = decode(path, lines.pop(path), task, data.scheme, data.repair, width)
+            width = width or len(gold[name][0].inputs)
     return task, gold
 
 

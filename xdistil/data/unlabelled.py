@@ -14,11 +14,12 @@ from xdistil.data.corpus import (
     find_file,
     hold_out,
     keep_languages,
+    read_gold,
     read_transfer,
     take_evenly,
 )
-from xdistil.data.examples import Example, Task, gold_task, make_task, read_file, read_labels
-from xdistil.errors import InputError, show
+from xdistil.data.examples import Task
+from xdistil.errors import InputError
 
 DEV_FRACTION = 0.1  # of the texts that are held out where data.dev_fraction says nothing
 _log = logging.getLogger("xdistil")
@@ -55,7 +56,7 @@ def read_unlabelled(data: config.Data, task: Task, seed: int) -> Corpus:
             f"{data.folder} has neither a train nor a transfer file: add transfer.txt, or name "
             "texts in data.transfer."
         )
-    gold = _read_gold(data, task, len(transfer[0].inputs)) if data.folder else {}
+    gold = read_gold(data, task, len(transfer[0].inputs))[1] if data.folder else {}
     known = {each.language for examples in (transfer, *gold.values()) for each in examples}
     languages = config.split_names(data.languages)
     if len(known) > 1:
@@ -70,26 +71,3 @@ def read_unlabelled(data: config.Data, task: Task, seed: int) -> Corpus:
         )
     _log.info("no labels: the teacher's answers stand for them; %d texts held out", len(held))
     return Corpus(task, [], held, gold.get("test"), rest, gold=False, gold_dev=gold.get("dev"))
-
-
-def _read_gold(data: config.Data, task: Task, width: int) -> dict[str, list[Example]]:
-    # The labelled files of the folder by split; their labels must be among the teacher's answers.
-    folder = Path(data.folder)
-    paths = {name: find_file(folder, name) for name in ("dev", "test")}
-    answered = gold_task(task)
-    read_with, labels = answered, answered.labels
-    names = read_labels(folder / "labels.tsv")
-    if names is not None:
-        # Its order gives the classes their numbers.
-        read_with = make_task(task.kind, names, data.scheme, folder / "labels.tsv")
-        for name in read_with.labels:
-            if name not in labels:
-                raise InputError(
-                    f"{folder / 'labels.tsv'} names {show(name)}, which the teacher never answers: "
-                    f"its classes are {', '.join(map(show, labels))}."
-                )
-    return {
-        name: read_file(path, read_with, data.scheme, data.repair, width)
-        for name, path in paths.items()
-        if path is not None
-    }
