@@ -13,6 +13,7 @@ import pytest
 
 import train
 from tests.deploy.folders import make_folder
+from tests.evaluation.shapes import check_shape
 from tests.experiment.test_run import (
     CONFIG,
     FILLERS,
@@ -31,6 +32,7 @@ from xdistil.data.train_tokenizer import train_wordpiece
 from xdistil.deploy.predictor import load
 from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score
+from xdistil.evaluation.results import Results
 from xdistil.experiment import run as flow
 from xdistil.experiment.build import Prepared, prepare
 from xdistil.experiment.run import run
@@ -94,6 +96,7 @@ def test_results_say_so_and_hold_agreement_beside_the_gold_scores(finished):
         assert 0 <= results[name]["test"]["macro_f1"] <= 1
     assert results["student"]["agreement"]["dev"] is None
     assert "agreement" not in results["teacher"]
+    check_shape(results, Results)
 
 
 @pytest.mark.parametrize("split", ["held_out", "test"])

@@ -22,6 +22,7 @@ from xdistil.data.text_stream import FORMATS, Text, name_format, read_stream
 from xdistil.deploy.predictor import BACKENDS, Classifier, Prediction, Tagger, load
 from xdistil.deploy.writers import write_conll, write_json, write_tsv
 from xdistil.errors import InputError
+from xdistil.runtime.process import silence_transformers
 
 _CHUNK = 1024  # texts that are read, labelled and written together
 
@@ -34,8 +35,7 @@ def main(arguments: list[str], program: str = "predict.py", evaluates: bool = Fa
         evaluates: whether a file with gold labels must be given.
     """
     logging.basicConfig(format=f"{program}: %(message)s", level=logging.WARNING)
-    # transformers would say at its import that it finds no PyTorch; it only brings tokenizers.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    silence_transformers()
     try:
         options = _parse(arguments, program)
         if evaluates and not options.evaluate:

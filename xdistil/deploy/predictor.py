@@ -17,7 +17,7 @@ from xdistil.data.spans import Entity, Word, find_entities, join_words, split_wo
 from xdistil.data.subwords import Subwords, cut_and_count, tell_cut
 from xdistil.data.tokenizer import Tokenizer, open_tokenizer
 from xdistil.data.word_alignment import align_words, name_classes
-from xdistil.deploy.preprocessing import RECORD, read_preprocessing
+from xdistil.deploy.preprocessing import PREPROCESSING, read_preprocessing
 from xdistil.errors import InputError, show
 from xdistil.models.hf.head import check_answers, read_head
 from xdistil.models.hf.hub import find_exported
@@ -236,7 +236,7 @@ def _open_onnx(name: str, revision: str, backend: str, threads: int) -> Predicto
     tokenizer = open_tokenizer(folder, words=task.kind == "tagging")
     _try_out(model, tokenizer, len(task.labels), path)
     longest = model.longest
-    if longest is None and RECORD not in raw:
+    if longest is None and PREPROCESSING not in raw:
         raise InputError(f"{path} does not say how long texts may be: export it anew.")
     read = read_preprocessing(raw, longest, str(config))
     # Numbers of an int8 file are scaled by the largest of a batch: neighbours would matter.

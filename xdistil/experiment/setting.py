@@ -7,13 +7,12 @@ import jax
 from jax.sharding import Mesh
 
 from xdistil.config import Experiment
+from xdistil.data.subwords import PREDICTION_SUBWORDS
 from xdistil.evaluation import metrics
 from xdistil.evaluation.results import ScoreName
 from xdistil.experiment.build import Prepared
 from xdistil.runtime.preemption import PreemptionGuard
 from xdistil.runtime.run_log import RunLog
-
-PREDICTION_SUBWORDS = 4096  # in a batch of predictions or of the teacher's cache
 
 
 @dataclass(frozen=True)
