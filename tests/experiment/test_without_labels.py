@@ -108,7 +108,7 @@ def test_agreement_is_the_score_against_the_teachers_predictions(finished, split
     )
     again = score(TASK, teacher, [example.labels for example in student])
     assert results["student"]["agreement"][split] == json.loads(json.dumps(again))
-    answers = load(str(workdir / "teacher")).labeller.answer([each.inputs for each in teacher])
+    answers = load(str(workdir / "teacher")).predictor.predict([each.inputs for each in teacher])
     assert [answer.labels for answer in answers] == [each.labels for each in teacher]
 
 
@@ -308,7 +308,7 @@ def test_teachers_of_other_schemes_answer_in_iob2(base, tmp_path, labels):
     assert prepared.student.classes == len(labels)
     kinds = {label for each in prepared.corpus.test for label in each.labels}
     assert kinds == set(LABELS)
-    (answer,) = load(str(tmp_path / "teacher")).labeller.answer([("Anna", "Bob", "to", "Rome")])
+    (answer,) = load(str(tmp_path / "teacher")).predictor.predict([("Anna", "Bob", "to", "Rome")])
     assert set(answer.labels) <= {"O", "B-PER", "I-PER", "B-LOC", "I-LOC"}
 
 

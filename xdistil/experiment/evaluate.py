@@ -194,7 +194,7 @@ def _score_before(setting: Setting) -> dict[str, Any]:
             for first in range(0, len(examples), _TOGETHER):
                 setting.stop.raise_if_requested()
                 inputs = [example.inputs for example in examples[first : first + _TOGETHER]]
-                predicted += [each.labels for each in labeller.answer(inputs)]
+                predicted += [each.labels for each in labeller.predict(inputs)]
             result[split] = metrics.score(corpus.task, examples, predicted)
             _write_predictions(setting, "before", split, examples, predicted)
     return result

@@ -69,7 +69,7 @@ def open_before(name: str, task: Task) -> Predictor | None:
     """
     own = check_start(name, task)
     shared = set(own.labels) & set(task.labels) - {"O"}
-    return load(name).labeller if shared else None
+    return load(name).predictor if shared else None
 
 
 def describe_head(name: str, task: Task) -> str:
