@@ -35,7 +35,7 @@ def models(tmp_path_factory) -> Path:
 
 
 def _label(models: Path, sentences: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    answers = xdistil.load(str(models / "tagging")).labeller.answer(sentences)
+    answers = xdistil.load(str(models / "tagging")).predictor.predict(sentences)
     return [answer.labels for answer in answers]
 
 

@@ -14,6 +14,7 @@ from xdistil.experiment.setting import Setting
 
 import train
 from tests.deploy.folders import make_folder
+from tests.evaluation.shapes import check_shape
 from tests.experiment.test_run import (
     CONFIG,
     FILLERS,
@@ -32,6 +33,7 @@ from xdistil.data.train_tokenizer import train_wordpiece
 from xdistil.deploy.predictor import load
 from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score
+from xdistil.evaluation.results import Results
 from xdistil.experiment import run as flow
 from xdistil.experiment.build import Prepared, prepare
 from xdistil.experiment.run import run
@@ -94,6 +96,7 @@ def test_results_say_so_and_hold_agreement_beside_the_gold_scores(finished):
         assert 0 <= results[name]["test"]["macro_f1"] <= 1
     assert results["student"]["agreement"]["dev"] is None
     assert "agreement" not in results["teacher"]
+    check_shape(results, Results)
 
 
 @pytest.mark.parametrize("split", ["held_out", "test"])
@@ -105,7 +108,7 @@ def test_agreement_is_the_score_against_the_teachers_predictions(finished, split
     )
     again = score(TASK, teacher, [example.labels for example in student])
     assert results["student"]["agreement"][split] == json.loads(json.dumps(again))
-    answers = load(str(workdir / "teacher")).labeller.answer([each.inputs for each in teacher])
+    answers = load(str(workdir / "teacher")).predictor.predict([each.inputs for each in teacher])
     assert [answer.labels for answer in answers] == [each.labels for each in teacher]
 
 
@@ -305,7 +308,7 @@ def test_teachers_of_other_schemes_answer_in_iob2(base, tmp_path, labels):
     assert prepared.student.classes == len(labels)
     kinds = {label for each in prepared.corpus.test for label in each.labels}
     assert kinds == set(LABELS)
-    (answer,) = load(str(tmp_path / "teacher")).labeller.answer([("Anna", "Bob", "to", "Rome")])
+    (answer,) = load(str(tmp_path / "teacher")).predictor.predict([("Anna", "Bob", "to", "Rome")])
     assert set(answer.labels) <= {"O", "B-PER", "I-PER", "B-LOC", "I-LOC"}
 
 

@@ -6,12 +6,11 @@ gone; 75 stopped by SIGTERM or SIGINT, all saved: the same command goes on; 130 
 nothing saved.
 """
 
-import os
 import sys
 
 from xdistil.cli.overrides import USAGE, parse_command
 from xdistil.errors import DivergenceError, InputError, LostProcessError, StoppedError
-from xdistil.runtime.process import UNWRITTEN
+from xdistil.runtime.process import UNWRITTEN, silence_transformers
 
 
 def main(arguments: list[str], program: str = "train.py") -> int:
@@ -19,8 +18,7 @@ def main(arguments: list[str], program: str = "train.py") -> int:
     if not arguments or arguments in (["--help"], ["-h"]):
         print(USAGE)
         return 0
-    # transformers would say at its import that it finds no PyTorch; it only brings tokenizers.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    silence_transformers()
     try:
         command = parse_command(arguments)
         # Not before: JAX takes seconds to import, and the mistakes above are told at once.

@@ -12,7 +12,7 @@ import numpy as np
 
 from xdistil.data.examples import Task
 from xdistil.data.packing import Rows, pack
-from xdistil.data.subwords import Subwords
+from xdistil.data.subwords import PREDICTION_SUBWORDS, Subwords
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.deploy.preprocessing import read_preprocessing
 from xdistil.models.forward import iterate_batches
@@ -23,7 +23,6 @@ from xdistil.teacher.signals import SignalSpec, compute_signals
 
 log = logging.getLogger("xdistil")
 
-_BATCH_SUBWORDS = 4096  # at most, in a batch of rows
 _SHORTEST = 16  # subwords in a row
 _LOGITS = SignalSpec(logits=True)
 
@@ -55,7 +54,7 @@ class JaxBackend:
     def _lay_out(self, subwords: Subwords) -> tuple[Rows, int]:
         """Packed rows, and how many of them are a batch."""
         rows = pack(subwords, _fit_row(len(subwords.tokens), self.row_length), seed=None)
-        most = max(1, _BATCH_SUBWORDS // rows.subword.shape[1])
+        most = max(1, PREDICTION_SUBWORDS // rows.subword.shape[1])
         # Powers of two: few shapes to compile, and a single line need not fill a whole batch.
         return rows, min(most, 1 << (len(rows.subword) - 1).bit_length())
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from xdistil.data.packing import Array, Batch, Rows, fill_batch
-from xdistil.data.subwords import Subwords
+from xdistil.data.subwords import PREDICTION_SUBWORDS, Subwords
 from xdistil.models.layers import COLLECTION, read_vectors
 from xdistil.models.types import Model, Output, Params
 from xdistil.runtime.mesh import gather_rows, local_rows, shard_batch
@@ -72,6 +72,12 @@ def iterate_batches(
         indices = np.arange(first, first + batch_rows)
         indices[indices >= count] = -1
         yield indices, fill_batch(subwords, rows, local_rows(indices), padding_id)
+
+
+def prediction_rows(rows: Rows, devices: int) -> int:
+    """How many rows are a batch of predictions, a multiple of the devices."""
+    fitting = PREDICTION_SUBWORDS // rows.subword.shape[1] // devices
+    return max(1, fitting) * devices
 
 
 def predict_rows(

@@ -16,8 +16,6 @@ from xdistil.runtime.preemption import PreemptionGuard
 from xdistil.runtime.run_log import RunLog, open_log
 from xdistil.runtime.workdir import check_workdir, lock_workdir, open_workdir
 
-PREDICTION_SUBWORDS = 4096  # in a batch of predictions or of the teacher's cache
-
 
 @dataclass(frozen=True)
 class Session:
@@ -34,12 +32,6 @@ class Session:
     def writes(self) -> bool:
         """Whether this process writes the files of the workdir: the first one does."""
         return jax.process_index() == 0
-
-    @property
-    def prediction_rows(self) -> int:
-        """Rows in a batch of predictions, a multiple of the devices."""
-        rows = PREDICTION_SUBWORDS // self.experiment.data.row_length // self.mesh.size
-        return max(1, rows) * self.mesh.size
 
 
 @contextlib.contextmanager
