@@ -66,7 +66,7 @@ def describe_plan(run: Run) -> str:
     lines = [_describe_teacher(run), f"student: {_describe_size(run.student.model)}"]
     lines += _describe_start(run)
     lines = [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]
-    rows = [("stage", "losses", "texts", "trains", "steps", "sentences", "rate")]
+    rows = [("stage", "losses", "texts", "trains", "steps", "batch", "learning rate")]
     for plan, stages in (("teacher", run.finetuning), ("student", run.stages)):
         for number, stage in enumerate(stages, 1):
             steps = stage.count_steps(experiment.batch_size)
@@ -100,7 +100,10 @@ def describe_plan(run: Run) -> str:
 def describe_details(run: Run) -> str:
     """All languages, layer maps, groups, batches, patience, caches and rows by temperature."""
     counts = _count(run)
-    lines = [*_tabulate_languages(run, counts, _by_size(counts)), ""]
+    languages = _by_size(counts)
+    lines = []
+    if _abridge(languages) != languages:
+        lines += [*_tabulate_languages(run, counts, languages), ""]
     for plan, stages in (("teacher", run.finetuning), ("student", run.stages)):
         for number, stage in enumerate(stages, 1):
             lines.append(f"{plan} {number}/{len(stages)} {_describe_stage(run, stage)}")
@@ -182,8 +185,10 @@ def _tabulate_languages(
 def _describe_teacher(run: Run) -> str:
     match run.teacher:
         case ModelTeacher() as teacher:
-            use = "fine-tuned here" if run.finetuning else "used without fine-tuning"
-            return f"teacher: {_describe_size(teacher.model)}; {teacher.name}, {use}"
+            use = "fine-tuned" if run.finetuning else "used without fine-tuning"
+            if not teacher.config.model:
+                use = "trained"
+            return f"teacher: {_describe_size(teacher.model)}; {use} ({teacher.name})"
         case FileTeacher() as teacher:
             file = teacher.file
             return (

@@ -35,8 +35,11 @@ class Session:
 
 
 @contextlib.contextmanager
-def open_session(experiment: Experiment, workdir: Path) -> Iterator[Session]:
+def open_session(experiment: Experiment, workdir: Path, verbose: bool = False) -> Iterator[Session]:
     """Joins the run's processes and keeps the workdir for this run until the end of the block.
+
+    Args:
+        verbose: print what is logged for train.log alone.
 
     Raises:
         InputError: the workdir belongs to another experiment, is in use, or cannot be written to;
@@ -53,7 +56,7 @@ def open_session(experiment: Experiment, workdir: Path) -> Iterator[Session]:
             if first:
                 open_workdir(workdir)
                 held.enter_context(lock_workdir(workdir))
-            held.enter_context(open_log(workdir, jax.process_index()))
+            held.enter_context(open_log(workdir, jax.process_index(), verbose))
             check_workdir(workdir, experiment)  # before anything of another run is overwritten
 
         main_process_first(open_folder)
