@@ -109,7 +109,7 @@ class Teacher:
 class Student:
     """The small model."""
 
-    kind: str = "bilstm"  # bilstm, transformer, or checkpoint: a labelled model, fine-tuned
+    kind: str = "bilstm"  # bilstm, transformer, or checkpoint: continue fine-tuning a model
     checkpoint: str = ""  # folder or hub id to start from (an encoder, a student); empty: scratch
     keep_layers: str = ""  # the teacher's that it is made of: last:N, every:N, or a list from 0
     start: str = "finetuned"  # the teacher that lends layers or embeddings: finetuned or pretrained
