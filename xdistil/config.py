@@ -41,7 +41,7 @@ class Stage:
     loss: str = ""  # representation, attention, relations, logits, labels; joined by + for a sum
     data: str = "transfer"  # transfer: unlabelled texts; train: labelled; all: both, no labels
     unfreeze: str = "all"  # all: everything the loss reaches; gradual: from the head downwards
-    unfreeze_every: int = 0  # layers unfrozen together when gradual; 0: all layers at once
+    unfreeze_every: int = 0  # layers thawed together when gradual; 0: all layers in one group
     epochs: float = 1.0  # at most; when gradual, of each sub-stage
     thaw_epochs: float = 0.0  # when gradual, of the sub-stages before the last; 0: as many
     lr: float = 1e-3  # the schedule's peak
@@ -109,7 +109,7 @@ class Teacher:
 class Student:
     """The small model."""
 
-    kind: str = "bilstm"  # bilstm, transformer, or checkpoint: continue fine-tuning a model
+    kind: str = "bilstm"  # bilstm, transformer, or checkpoint: a labelled model that goes on
     checkpoint: str = ""  # folder or hub id to start from (an encoder, a student); empty: scratch
     keep_layers: str = ""  # the teacher's that it is made of: last:N, every:N, or a list from 0
     start: str = "finetuned"  # the teacher that lends layers or embeddings: finetuned or pretrained
