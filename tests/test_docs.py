@@ -57,9 +57,11 @@ def test_every_link_of_a_page_leads_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_file_that_a_page_names_exists(page):
+def test_every_file_and_module_that_a_page_names_exists(page):
     folders = "xdistil|benchmarks|configs|docs|tests|examples"
-    for name in re.findall(rf"\b(?:{folders})/[\w/.-]+\.py", read(page)):
+    names = re.findall(rf"\b(?:{folders})/[\w/.-]+\.py", read(page))
+    modules = re.findall(r"python -m ((?:benchmarks|tests)\.[\w.]+)", read(page))
+    for name in (*names, *(f"{module.replace('.', '/')}.py" for module in modules)):
         assert (ROOT / name).exists() or (page.parent / name).exists(), name
 
 
