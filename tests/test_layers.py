@@ -36,7 +36,8 @@ Graph = dict[str, set[str]]
 def read_imports(root: Path) -> Graph:
     """The modules of the package, train.py and predict.py, and what of each other they import."""
     files = {}
-    for path in (*root.glob("train.py"), *root.glob("predict.py"), *root.rglob("xdistil/**/*.py")):
+    programs = (*root.glob("train.py"), *root.glob("predict.py"))
+    for path in (*programs, *(root / "xdistil").rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
         files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     graph: Graph = {}
