@@ -231,8 +231,8 @@ def _describe_start(run: Run) -> list[str]:
         return lines
     kind = student.embeddings.kind
     if kind != "vectors":
-        told = {"svd": f"SVD of {teacher}'s", "pca": f"PCA of {teacher}'s"}.get(kind, kind)
-        return [*lines, f"student word embeddings: {told}"]
+        names = {"svd": f"SVD of {teacher}'s", "pca": f"PCA of {teacher}'s"}.get(kind, kind)
+        return [*lines, f"student word embeddings: {names}"]
     vectors, vocabulary = student.embeddings.vectors, student.tokenizer.vocabulary_size
     has_vector = np.zeros(vocabulary, bool)
     has_vector[vectors.subwords] = True
@@ -287,11 +287,11 @@ def _describe_temperature(run: Run) -> list[str]:
         if not len(rows.quota):
             continue
         languages = sorted({example.language for example in texts.examples})
-        told = [
+        shares = [
             f"{language} {count / len(rows.subword):.1%} -> {quota / len(rows.subword):.1%}"
             for language, count, quota in zip(languages, rows.languages, rows.quota, strict=True)
         ]
-        by_size = [told[i] for i in np.argsort(-rows.languages, kind="stable")]
+        by_size = [shares[i] for i in np.argsort(-rows.languages, kind="stable")]
         lines.append(
             f"rows of {name} by language at temperature {run.experiment.data.temperature:g}: "
             + ", ".join(_abridge(by_size))
@@ -338,8 +338,8 @@ def _describe_stage(run: Run, stage: StageRun) -> str:
         ("relations", losses.relation_map),
     ):
         if pairs:
-            told = ", ".join(f"{own} from {its}" for own, its in pairs)
-            maps.append(f"{what} {told}")
+            layers = ", ".join(f"{own} from {its}" for own, its in pairs)
+            maps.append(f"{what} {layers}")
     patience = (
         f"after {config.patience} evaluations without a better one" if config.patience else "never"
     )

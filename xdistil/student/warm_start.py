@@ -48,15 +48,15 @@ def open_start(name: str, task: Task, dtype: str, seed: int) -> Loaded:
 
 
 def describe_head(name: str, task: Task) -> str:
-    """What becomes of the classes of its head."""
+    """What happens to the classes of its head, in words."""
     own = check_start(name, task)
     new = [label for label in task.labels if label not in own.labels]
     gone = [label for label in own.labels if label not in task.labels]
-    told = f"its head keeps {len(own.labels) - len(gone)} of {len(own.labels)} classes"
+    kept = f"its head keeps {len(own.labels) - len(gone)} of {len(own.labels)} classes"
     return "".join(
         [
-            told,
+            kept,
             f", without {list_labels(gone)}" if gone else "",
-            f", and begins at random for {list_labels(new)}" if new else "",
+            f", and starts at random for {list_labels(new)}" if new else "",
         ]
     )
