@@ -8,6 +8,7 @@ read instead of repeated.
 """
 
 from pathlib import Path
+from typing import Any
 
 import xdistil
 from xdistil.config import Data, Stage, Student, Teacher
@@ -34,7 +35,7 @@ TRAINED = Teacher(model=str(WORKDIR / "labels" / "teacher"), finetune=False)
 
 
 def main() -> None:
-    scores = {}
+    scores: dict[str, Any] = {}
     for name, plan in PLANS.items():
         experiment = xdistil.Experiment(
             data=Data(generate=1500),
