@@ -15,16 +15,14 @@ from xdistil.data.packing import Rows, pack
 from xdistil.data.subwords import PREDICTION_SUBWORDS, Subwords
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.deploy.preprocessing import read_preprocessing
-from xdistil.models.forward import iterate_batches
+from xdistil.models.forward import compute_logits, iterate_batches
 from xdistil.models.hf.folder import check_rows, load_model
 from xdistil.models.hf.head import check_head
 from xdistil.models.types import Model, Params
-from xdistil.teacher.signals import SignalSpec, compute_signals
 
 log = logging.getLogger("xdistil")
 
 _SHORTEST = 16  # subwords in a row
-_LOGITS = SignalSpec(logits=True)
 
 
 @dataclass(frozen=True)
@@ -45,10 +43,10 @@ class JaxBackend:
         rows, batch_rows = self._lay_out(subwords)
         logits = np.zeros((len(subwords.tokens), len(self.task.labels)), np.float32)
         for indices, batch in iterate_batches(subwords, rows, batch_rows, self.tokenizer.pad):
-            signals = compute_signals(self.params, batch, model=self.model, wanted=_LOGITS)
+            found = compute_logits(self.params, batch, model=self.model)
             placed = rows.subword[indices]
             there = (placed >= 0) & (indices >= 0)[:, None]
-            logits[placed[there]] = np.asarray(signals.logits)[there]
+            logits[placed[there]] = np.asarray(found)[there]
         return logits
 
     def _lay_out(self, subwords: Subwords) -> tuple[Rows, int]:

@@ -52,6 +52,14 @@ def sows_qkv(model: Model) -> bool:
 
 
 @partial(jax.jit, static_argnames=("model",))
+def compute_logits(params: Params, batch: Batch, *, model: Model) -> jax.Array:
+    """f32[B,T,C] of a deterministic forward pass (meaningful where label_mask is true)."""
+    logits = apply_model(model, params, batch).logits
+    assert logits is not None  # whoever predicts has a head
+    return cast(jax.Array, logits)
+
+
+@partial(jax.jit, static_argnames=("model",))
 def predict_batch(params: Params, batch: Batch, *, model: Model) -> jax.Array:
     """i32[B,T] most probable class at every position (meaningful where label_mask is true)."""
     logits = apply_model(model, params, batch).logits
