@@ -301,7 +301,7 @@ def test_the_training_texts_serve_as_transfer_which_is_said(folder, caplog):
     caplog.set_level(logging.INFO, "xdistil")
     corpus = read(folder(train_tsv=LANGUAGES, dev_tsv=LANGUAGES), limit=2)
     assert corpus.transfer == [Example(("a",), None, "de"), Example(("b",), None, "fr")]
-    assert "no transfer texts: the 2 training texts serve" in caplog.text
+    assert "no transfer texts: using 2 training texts" in caplog.text
 
 
 def test_transfer_takes_files_and_globs_plain_and_compressed(folder, tmp_path):
