@@ -357,7 +357,7 @@ def test_a_plan_of_labels_alone_and_a_folder_without_texts_are_refused(base, tmp
     with pytest.raises(InputError, match="neither a train nor a transfer file"):
         prepare(experiment, tmp_path / "cache")
     experiment.teacher.finetune = True
-    with pytest.raises(InputError, match=r"no train file.*teacher\.finetune=False does without"):
+    with pytest.raises(InputError, match=r"no train file.*teacher\.finetune=False needs none"):
         prepare(experiment, tmp_path / "cache")
 
 
