@@ -91,7 +91,7 @@ def _export(options: argparse.Namespace) -> None:
 def _write_files(options: argparse.Namespace, folder: Path) -> None:
     from xdistil.data.examples import read_file
     from xdistil.deploy.jax_backend import open_model
-    from xdistil.deploy.onnx_card import tell_files
+    from xdistil.deploy.onnx_card import update_card
     from xdistil.deploy.onnx_export import check_packages, export_onnx
 
     check_packages()
@@ -110,4 +110,4 @@ def _write_files(options: argparse.Namespace, folder: Path) -> None:
             print(f"{outcome.path}: {outcome.trials[-1].bytes / 1e6:.2f} MB\n")
             print(render_outcome(outcome))
     finally:
-        tell_files(folder)  # those that are gone too
+        update_card(folder)  # also where files were removed

@@ -126,7 +126,7 @@ def _predict(options: argparse.Namespace) -> None:
             count, cut = count + sum(bool(text.inputs) for text in chunk), cut + its_cut
             for text, answer in zip(chunk, answers, strict=True):
                 write(_render(model, text, answer, written, where).encode())
-        model.predictor.tell_cut(cut, count)
+        model.predictor.warn_if_cut(cut, count)
 
 
 def _render(
