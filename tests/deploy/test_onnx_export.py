@@ -271,7 +271,7 @@ def test_a_card_tells_of_the_files_beside_it_and_what_it_shows_runs(copied, tmp_
     assert command.main(given) == 0  # without --int8, whose file is of the past
     capsys.readouterr()
     told = card.read_text("utf-8")
-    assert "model.onnx` has" in told
+    assert "model.onnx` (float32) takes" in told
     assert "int8" not in told
     card.write_text("# Somebody's own card\n", "utf-8")
     assert command.main(given) == 0
@@ -325,14 +325,14 @@ def test_a_run_exports_its_student_and_survives_a_refusal(copied, tmp_path, monk
     ("arguments", "words"),
     [
         (["--dev=x.tsv"], "The following arguments are required: --model"),
-        (["--model=none", "--dev=x.tsv"], "--model=none is no folder"),
-        (["--model=.", "--dev=x.tsv", "--max-mb=5"], "ask for it with --int8"),
+        (["--model=none", "--dev=x.tsv"], "--model=none is not a folder"),
+        (["--model=.", "--dev=x.tsv", "--max-mb=5"], "add --int8"),
         (["--model=.", "--dev=x.tsv", "--int8", "--max-mb=nan"], "must be a number above 0"),
         (["--model=."], "--dev is missing"),
         (["--model=.", "--push=org/x", "--int8"], "--dev is missing"),
         (["--model=.", "--dev=x.tsv", "--private"], "name it with --push"),
         (["--model=.", "--push=tagger"], "--push='tagger' is not a valid repository id"),
-        (["--model=.", "--dev=x.tsv", "--fast"], "'--fast' is no option of xdistil export"),
+        (["--model=.", "--dev=x.tsv", "--fast"], "'--fast' is not an option of xdistil export"),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments, words, capsys):

@@ -497,7 +497,7 @@ def test_a_second_run_in_a_workdir_is_refused(config, data, tmp_path, capsys):
     with lock_workdir(tmp_path):
         assert train.main(arguments(config, data, tmp_path)) == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith(f"train.py: Another run is at work in {tmp_path}")
+    assert last.startswith(f"train.py: Another run uses {tmp_path}")
 
 
 # --- what is refused ------------------------------------------------------------------------------
