@@ -13,6 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from xdistil.data.pieces import Pieces
+from xdistil.data.words import Words
+from xdistil.distill.cache import open_cache
+from xdistil.distill.teacher import Reader, params_fingerprint
 
 import train
 from tests.distill.small import (
@@ -26,10 +30,6 @@ from tests.distill.small import (
 from tests.models import samples
 from xdistil.config import Stage
 from xdistil.data.packing import pack
-from xdistil.data.pieces import Pieces
-from xdistil.data.words import Words
-from xdistil.distill.cache import open_cache
-from xdistil.distill.teacher import Reader, params_fingerprint
 from xdistil.models.forward import Wanted
 
 ROOT = Path(__file__).parents[1]
