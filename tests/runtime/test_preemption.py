@@ -78,7 +78,7 @@ def test_a_second_ctrl_c_exits_without_saving():
 import os, signal
 from xdistil.runtime.preemption import PreemptionGuard
 stop = PreemptionGuard()
-with stop.listening(), stop.deferring():
+with stop.listening(), stop.deferred():
     os.kill(os.getpid(), signal.SIGINT)
     print("saving", flush=True)
     os.kill(os.getpid(), signal.SIGINT)
