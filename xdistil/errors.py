@@ -44,6 +44,9 @@ def show_name(name: str) -> str:
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence, in brackets: the nearest known name, or all known names."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" (did you mean {near[0]}?)" if near else f" (there is {', '.join(known)})"
+    """Words in brackets for the end of a sentence: the nearest known name, or else all of them."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if near:
+        return f" (did you mean {near[0]}?)"
+    return f" (there is {', '.join(names)})" if names else ""

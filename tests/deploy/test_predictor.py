@@ -22,7 +22,6 @@ from tests.deploy.folders import CLASSES, TAGGING, WORDS, make_folder, train_tok
 from xdistil.config import Data
 from xdistil.data.examples import Example
 from xdistil.data.packing import collect_predictions, pack
-from xdistil.data.spans import Entity, Word, find_entities, split_words
 from xdistil.data.subwords import tokenize
 from xdistil.data.tokenizer import load_tokenizer, open_tokenizer
 from xdistil.deploy.jax_backend import open_model
@@ -90,42 +89,6 @@ def _labels(answers) -> list[str]:
     if isinstance(answers[0], Tagged):
         return [word.tag for each in answers for word in each.words]
     return [each.label for each in answers]
-
-
-@pytest.mark.parametrize(
-    ("text", "spans"),
-    [
-        ("Anna", [(0, 4)]),
-        (" \u00a0Anna\u3000 Lee\r\n", [(2, 6), (8, 11)]),
-        ("Ame\u0301lie x", [(0, 7), (8, 9)]),  # a mark is a character of its own
-        ("\u05e9\u05dc\u05d5\u05dd \u05d1", [(0, 4), (5, 6)]),  # logical order, right to left
-        ("\U0001f1e9\U0001f1ea \U0001f600x", [(0, 2), (3, 5)]),  # code points, not UTF-16 units
-        ("a\u200bb c\u2028d\x1ce", [(0, 3), (4, 5), (6, 7), (8, 9)]),  # no space is no border
-        ("\ufeffa\x85b", [(0, 2), (3, 4)]),
-        (" \n", []),
-    ],
-)
-def test_offsets_of_words_by_hand(text, spans):
-    words, found = split_words(text)
-    assert found == spans
-    assert list(words) == text.split() == [text[start:end] for start, end in spans]
-
-
-def test_entities_by_hand():
-    text = "x New  York Anna\tBob"
-    tags = {"x": "O", "New": "B-LOC", "York": "I-LOC", "Anna": "B-PER", "Bob": "B-PER"}
-    words, spans = split_words(text)
-    scores = (0.9, 0.5, 0.7, 0.4, 0.3)
-    tagged = [
-        Word(word, *span, tags[word], score)
-        for word, span, score in zip(words, spans, scores, strict=True)
-    ]
-    found = find_entities(text, tagged)
-    assert found == (
-        Entity("LOC", "New  York", 2, 11, pytest.approx(0.6), 1, 2),
-        Entity("PER", "Anna", 12, 16, 0.4, 3, 3),
-        Entity("PER", "Bob", 17, 20, 0.3, 4, 4),
-    )
 
 
 @pytest.mark.parametrize("name", KINDS)

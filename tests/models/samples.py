@@ -22,8 +22,7 @@ from xdistil.models.families.modernbert import ModernBertConfig
 from xdistil.models.families.mpnet import MPNetConfig
 from xdistil.models.families.registry import FAMILIES
 from xdistil.models.families.rembert import RemBertConfig
-from xdistil.models.hf.folder import Model
-from xdistil.models.types import Output, Params
+from xdistil.models.types import Model, Output, Params
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -174,7 +173,9 @@ PAIR = 2
 
 def make_encoder(config: EncoderConfig, kind: str, classes: int) -> Transformer:
     """An encoder of the family that its config is of."""
-    return FAMILIES[config.model_type].build(config, kind, classes)
+    encoder = FAMILIES[config.model_type].build(config, kind, classes)
+    assert isinstance(encoder, Transformer)
+    return encoder
 
 
 def make_params(model: Model, seed: int = 0) -> Params:

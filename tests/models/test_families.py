@@ -31,7 +31,7 @@ from tests.models.samples import (
 )
 from xdistil.config import Stage
 from xdistil.data.examples import Task
-from xdistil.distill.plan import expand_plan, list_groups
+from xdistil.distill.unfreezing import expand_plan, list_groups
 from xdistil.errors import InputError
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.families.registry import FAMILIES
@@ -54,7 +54,7 @@ def test_config_reads_back_what_it_wrote(config: EncoderConfig) -> None:
     assert read(json.loads(json.dumps(write(config)))) == config
 
 
-@pytest.mark.parametrize("model_type", FAMILIES)
+@pytest.mark.parametrize("model_type", [each for each in FAMILIES if each != "xdistil_bilstm"])
 def test_missing_keys_take_the_defaults_of_transformers(model_type: str) -> None:
     theirs = transformers.AutoConfig.for_model(model_type).to_dict()
     assert read({"model_type": model_type}) == read(theirs)
@@ -153,7 +153,7 @@ def test_an_unknown_model_type_names_those_that_are_known_and_the_guide(tmp_path
         load_model(str(tmp_path))
     sentence = str(caught.value)
     assert "'t5' is not supported" in sentence
-    assert all(known in sentence for known in (*FAMILIES, "xdistil_bilstm"))
+    assert all(known in sentence for known in FAMILIES)
     assert "docs/add_a_family.md" in sentence
     assert (Path(__file__).parents[2] / "docs" / "add_a_family.md").exists()
 

@@ -26,9 +26,10 @@ def main(arguments: list[str], program: str = "train.py") -> int:
         from xdistil.experiment.run import run
 
         if command.dry_run:
-            print(describe(command.experiment))
+            print(describe(command.experiment, command.verbose))
         else:
-            run(command.experiment, command.workdir, [*program.split(), *arguments])
+            words = [*program.split(), *arguments]
+            run(command.experiment, command.workdir, words, command.verbose)
     except InputError as error:
         return _report(program, str(error), 2)
     except DivergenceError as error:

@@ -21,8 +21,6 @@ from xdistil.data.formats import guess_kind, read_lines
 from xdistil.errors import InputError, show
 from xdistil.runtime.process import silence_transformers
 
-_UNLIMITED = 1 << 30  # a maximum length in subwords that no text reaches
-
 
 def main(arguments: list[str], program: str = "xdistil trim") -> int:
     """Runs the command line; returns the exit code. `program` is its name in messages."""
@@ -153,16 +151,14 @@ def _read_texts(files: Sequence[Path], languages: Sequence[str]) -> dict[str, li
 
 
 def _count_subwords(folder: Path, texts: dict[str, list[Example]], size: int) -> np.ndarray:
-    # i64[size]: how often each subword occurs; 0 for special ones.
-    from xdistil.data.subwords import tokenize
+    # How often each of `size` subwords occurs; 0 for special ones: i64[size].
     from xdistil.data.tokenizer import load_tokenizer
-    from xdistil.data.trim_tokenizer import count_tokens
+    from xdistil.data.trim_tokenizer import count_ids
 
     counts = np.zeros(size, np.int64)
     for kind, examples in texts.items():
         if examples:
             tokenizer = load_tokenizer(str(folder), words=kind == "tagging")
-            subwords = tokenize(examples, Task(kind, ()), tokenizer, _UNLIMITED)
-            counts += count_tokens([subwords], tokenizer)
+            counts += count_ids(examples, Task(kind, ()), tokenizer)
             counts[tokenizer.wrapper.all_special_ids] = 0
     return counts

@@ -15,17 +15,14 @@ from xdistil.data.packing import Rows, pack
 from xdistil.data.subwords import PREDICTION_SUBWORDS, Subwords
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.deploy.preprocessing import read_preprocessing
-from xdistil.models.families.bilstm import BiLSTM
-from xdistil.models.forward import iterate_batches
-from xdistil.models.hf.folder import Model, check_rows, load_model
-from xdistil.models.hf.head import check_answers
-from xdistil.models.types import Params
-from xdistil.teacher.signals import SignalSpec, compute_signals
+from xdistil.models.forward import compute_logits, iterate_batches
+from xdistil.models.hf.folder import check_rows, load_model
+from xdistil.models.hf.head import check_head
+from xdistil.models.types import Model, Params
 
 log = logging.getLogger("xdistil")
 
 _SHORTEST = 16  # subwords in the shortest row
-_LOGITS = SignalSpec(logits=True)
 
 
 @dataclass(frozen=True)
@@ -46,10 +43,10 @@ class JaxBackend:
         rows, batch_rows = self._lay_out(subwords)
         logits = np.zeros((len(subwords.tokens), len(self.task.labels)), np.float32)
         for indices, batch in iterate_batches(subwords, rows, batch_rows, self.tokenizer.pad):
-            signals = compute_signals(self.params, batch, model=self.model, wanted=_LOGITS)
+            found = compute_logits(self.params, batch, model=self.model)
             placed = rows.subword[indices]
             there = (placed >= 0) & (indices >= 0)[:, None]
-            logits[placed[there]] = np.asarray(signals.logits)[there]
+            logits[placed[there]] = np.asarray(found)[there]
         return logits
 
     def _lay_out(self, subwords: Subwords) -> tuple[Rows, int]:
@@ -75,8 +72,7 @@ def open_model(name: str, revision: str = "main") -> JaxBackend:
         InputError: the model does not exist, is damaged, or has no such head.
     """
     loaded = load_model(name, revision)
-    task = check_answers(loaded.task, name)
-    longest = None if isinstance(loaded.model, BiLSTM) else loaded.model.config.positions
+    task = check_head(loaded.task, name)
     for note in loaded.notes:
         log.warning("%s: %s", name, note)
     tokenizer = load_tokenizer(name, revision, words=task.kind == "tagging")
@@ -86,5 +82,5 @@ def open_model(name: str, revision: str = "main") -> JaxBackend:
         params=jax.device_put(loaded.params),
         tokenizer=tokenizer,
         task=task,
-        **read_preprocessing(loaded.config, longest, f"{name}: config.json"),
+        **read_preprocessing(loaded.config, loaded.model.max_positions, f"{name}: config.json"),
     )

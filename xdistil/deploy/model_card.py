@@ -4,7 +4,6 @@ Its content comes from results.json, config.json and environment.json of the run
 files in the folder.
 """
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ from xdistil.evaluation.results import (
 )
 from xdistil.models.families.bilstm import MODEL_TYPE
 from xdistil.plans import without_labels
-from xdistil.runtime.json_io import read_json
+from xdistil.runtime.json_io import read_json, write_text
 
 _PIPELINES = {"tagging": "token-classification", "classification": "text-classification"}
 _METRICS = {"f1": "f1", "accuracy": "accuracy"}
@@ -71,9 +70,7 @@ def write_card(
         environment: the content of environment.json.
     """
     text = render_card(folder, which, results, experiment, environment)
-    place = folder / ".README.md.partial"
-    place.write_text(text, encoding="utf-8")
-    os.replace(place, folder / "README.md")
+    write_text(folder / "README.md", text)
 
 
 def read_card(folder: Path) -> list[tuple[str, str, str, str]]:

@@ -1,12 +1,11 @@
 """The part of a model card about the ONNX files in its folder; it is updated with the files."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 from xdistil.deploy.onnx_export import FOLDER, QUANTIZED, RECORD, WHOLE
 from xdistil.evaluation.formatting import format_bytes, format_score
-from xdistil.runtime.json_io import read_json
+from xdistil.runtime.json_io import read_json, write_text
 
 _BEGIN, _END = "<!-- onnx -->", "<!-- end of onnx -->"  # enclose the part, which may be empty
 _USE = """\
@@ -31,11 +30,8 @@ def update_card(folder: Path) -> None:
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     before, begun, rest = text.partition(_BEGIN)
     _, ended, after = rest.partition(_END)
-    if not (begun and ended):
-        return
-    place = folder / ".README.md.partial"
-    place.write_text(before + render_files(folder) + after, encoding="utf-8")
-    os.replace(place, card)
+    if begun and ended:
+        write_text(card, before + render_files(folder) + after)
 
 
 def render_files(folder: Path) -> str:

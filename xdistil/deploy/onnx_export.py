@@ -7,23 +7,29 @@ them goes on without it.
 import contextlib
 import importlib.util
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xdistil.data.examples import Example
+from xdistil.data.examples import Example, Task
 from xdistil.data.subwords import Subwords, cut_and_count
 from xdistil.deploy.jax_backend import JaxBackend
 from xdistil.errors import InputError, RefusedError
+from xdistil.models.families.registry import FAMILIES
+from xdistil.models.types import Model, Params, count_parameters
+from xdistil.runtime.json_io import write_atomically
+
+if TYPE_CHECKING:
+    import onnx
 
 log = logging.getLogger("xdistil")
 
 FOLDER, WHOLE = "onnx", "model.onnx"
 QUANTIZED, RECORD = "model_quantized.onnx", "quantization.json"  # as quantize.py writes them
 TOLERANCE = 1e-4  # between a logit of the file and of the model
+_MOST_PARAMETERS = 500_000_000  # of float32: a protobuf, which an ONNX file is, ends at 2 GiB
 _CHECKED = 128  # sentences that the two are compared on, of as many lengths as there are
 _TOGETHER = 8  # of them in a batch
 
@@ -77,11 +83,35 @@ def export_onnx(opened: JaxBackend, folder: str | Path, examples: Sequence[Examp
     return path
 
 
-def build_file(opened: JaxBackend, storage: Mapping[str, str] | None = None) -> Any:
-    """The graph of `build_graph`, which says too how many subwords a text may have."""
+def build_graph(
+    model: Model, params: Params, task: Task, storage: Mapping[str, str] | None = None
+) -> "onnx.ModelProto":
+    """The model with its head as a graph, whose inputs and output `export_onnx` describes.
+
+    Args:
+        storage: how weights are stored, by name, as `Graph` takes it; all in float32 by default.
+
+    Raises:
+        InputError: the model is too large for one ONNX file.
+    """
+    from xdistil.models.onnx_graph import Graph
+
+    total = count_parameters(params)["total"]
+    if total > _MOST_PARAMETERS:
+        raise InputError(
+            f"The model has {total} parameters, and an ONNX file holds {_MOST_PARAMETERS} at most:"
+            " export its student."
+        )
+    graph = Graph(params, storage or {})
+    logits = FAMILIES[model.config.model_type].add_graph(graph, model.config, task.kind)
+    subwords: tuple[str, ...] = ("length",) if task.kind == "tagging" else ()
+    return graph.finish(logits, ("batch", *subwords, len(task.labels)))
+
+
+def build_file(opened: JaxBackend, storage: Mapping[str, str] | None = None) -> "onnx.ModelProto":
+    """The graph of `build_graph`, with the largest number of subwords of a text in its metadata."""
     import onnx
 
-    from xdistil.deploy.graphs.model import build_graph
     from xdistil.deploy.onnx_backend import LONGEST
 
     graph = build_graph(opened.model, opened.params, opened.task, storage)
@@ -92,16 +122,12 @@ def build_file(opened: JaxBackend, storage: Mapping[str, str] | None = None) -> 
 @contextlib.contextmanager
 def write_beside(path: Path) -> Iterator[Path]:
     """A place to write to, which becomes `path` where nothing is raised, and vanishes otherwise."""
-    place = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(exist_ok=True)
-        yield place
-        os.replace(place, path)
+        with write_atomically(path) as place:
+            yield place
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}).") from error
-    finally:
-        with contextlib.suppress(OSError):
-            place.unlink()
 
 
 def choose_subwords(opened: JaxBackend, examples: Sequence[Example]) -> Subwords:

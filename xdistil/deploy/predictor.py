@@ -19,7 +19,7 @@ from xdistil.data.tokenizer import Tokenizer, open_tokenizer
 from xdistil.data.word_alignment import align_words, name_classes
 from xdistil.deploy.preprocessing import PREPROCESSING, read_preprocessing
 from xdistil.errors import InputError, show
-from xdistil.models.hf.head import check_answers, read_head
+from xdistil.models.hf.head import check_head, read_head
 from xdistil.models.hf.hub import find_exported
 from xdistil.runtime.json_io import read_json
 
@@ -234,7 +234,7 @@ def _open_onnx(name: str, revision: str, backend: str, threads: int) -> Predicto
     folder = find_exported(name, revision, _FILES[backend])
     config = folder / "config.json"
     raw = read_json(config)
-    task = check_answers(read_head(raw, config), name)
+    task = check_head(read_head(raw, config), name)
     path = folder / _FILES[backend]
     if not path.is_file():
         raise InputError(f"{path} does not exist: `xdistil export` writes it.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xdistil.data.examples import Example, Task
-from xdistil.evaluation.metrics import MAIN_SCORE, count_matches, score
+from xdistil.evaluation.metrics import MAIN_SCORE, compute_f1, count_matches, score
 from xdistil.evaluation.significance import paired_bootstrap
 
 ALLOWED = 0.005  # loss of the main score, as a fraction
@@ -64,7 +64,7 @@ def judge(
         small=score(task, gold, small)[name] or 0.0,
         groups={group: _compare(ours[at], theirs[at], share) for group, at in groups.items()},
         scripts={
-            script: (_f1(ours[at]), _f1(theirs[at]), int(ours[at, 2].sum()))
+            script: (_pool_f1(ours[at]), _pool_f1(theirs[at]), int(ours[at, 2].sum()))
             for script, at in _find_scripts(gold).items()
         },
     )
@@ -81,12 +81,11 @@ def _group(gold: Sequence[Example], wanted: np.ndarray) -> dict[str, np.ndarray]
 
 def _compare(whole: np.ndarray, small: np.ndarray, significance: float) -> Group:
     p = paired_bootstrap(whole, small)
-    return Group(_f1(whole), _f1(small), int(whole[:, 2].sum()), p, p < significance)
+    return Group(_pool_f1(whole), _pool_f1(small), int(whole[:, 2].sum()), p, p < significance)
 
 
-def _f1(counts: np.ndarray) -> float:
-    right, found, wanted = counts.sum(axis=0).tolist()
-    return 2 * right / max(1, found + wanted)
+def _pool_f1(counts: np.ndarray) -> float:
+    return float(compute_f1(counts.sum(axis=0)))
 
 
 def _find_scripts(gold: Sequence[Example]) -> dict[str, np.ndarray]:

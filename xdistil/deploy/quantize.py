@@ -36,6 +36,7 @@ from xdistil.deploy.quality_gate import Verdict, judge
 from xdistil.errors import InputError, RefusedError
 from xdistil.evaluation.formatting import align
 from xdistil.evaluation.results import QuantizationResult
+from xdistil.models.hf.folder import is_output
 from xdistil.models.onnx_graph import FLOAT16, INT8
 from xdistil.runtime.json_io import write_json
 
@@ -43,7 +44,6 @@ log = logging.getLogger("xdistil")
 
 _SMALLEST = 1024  # numbers in the smallest weight that is quantized
 _KERNELS = {"MatMul": slice(1, 2), "LSTM": slice(1, 3)}  # operator -> those inputs that are kernels
-_LAST = ("classifier.kernel", "classifier.out_proj.kernel", "classifier.score.kernel")
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def list_weights(graph: onnx.ModelProto) -> list[Weight]:
         and len(each.dims) > 1
         and np.prod(each.dims) >= _SMALLEST
         and not each.name.endswith("bias")
-        and each.name not in _LAST
+        and not is_output(tuple(each.name.split(".")))
     ]
 
 

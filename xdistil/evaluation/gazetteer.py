@@ -4,9 +4,10 @@ A tagger's gain over it comes from context and from subwords, not from names it 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from xdistil.data.examples import Example
+from xdistil.data.spans import find_spans
 
 _Name = tuple[str, ...]  # the words of an entity, as written
 
@@ -31,7 +32,7 @@ def tag_with_names(train: Sequence[Example], texts: Sequence[Example]) -> list[t
 def _learn_names(train: Sequence[Example]) -> dict[_Name, str]:
     types: dict[_Name, Counter[str]] = {}
     for example in train:
-        for first, end, type_ in _iterate_entities(example.labels or ()):
+        for first, end, type_ in find_spans(example.labels or ()):
             types.setdefault(example.inputs[first:end], Counter())[type_] += 1
     outside: Counter[_Name] = Counter()
     lengths = _group_lengths(types)
@@ -49,16 +50,6 @@ def _learn_names(train: Sequence[Example]) -> dict[_Name, str]:
         for name, counts in types.items()
         if outside[name] <= counts.total()
     }
-
-
-def _iterate_entities(tags: Sequence[str]) -> Iterator[tuple[int, int, str]]:
-    """(first word, word after the last, type) of every entity of legal IOB2 tags."""
-    for first, tag in enumerate(tags):
-        if tag.startswith("B-"):
-            end = first + 1
-            while end < len(tags) and tags[end] == "I-" + tag[2:]:
-                end += 1
-            yield first, end, tag[2:]
 
 
 def _group_lengths(names: Mapping[_Name, object]) -> dict[str, list[int]]:

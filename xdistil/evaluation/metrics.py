@@ -61,9 +61,17 @@ def count_matches(
     if task.kind == "classification":
         right = [answer == labels for answer, labels in zip(predicted, expected, strict=True)]
         return np.stack([np.array(right), *np.ones((2, len(right)), np.int64)], axis=1)
+    counts = []
     legal = [make_legal(tags) for tags in predicted]
-    pairs = zip(_find_entities(expected), _find_entities(legal), strict=True)
-    return np.array([(len(g & a), len(a), len(g)) for g, a in pairs], np.int64).reshape(-1, 3)
+    for wanted, found in zip(_find_entities(expected), _find_entities(legal), strict=True):
+        counts.append((len(wanted & found), len(found), len(wanted)))
+    return np.array(counts, np.int64).reshape(-1, 3)
+
+
+def compute_f1(counts: np.ndarray) -> np.ndarray:
+    """F1 f64[...] of counts i64[...,3] of entities that are right, found and wanted; 0 of none."""
+    right, found, wanted = np.moveaxis(counts, -1, 0)
+    return 2 * right / np.maximum(found + wanted, 1)
 
 
 def _score_tags(
@@ -75,8 +83,8 @@ def _score_tags(
     right: Counter[str] = Counter()
     found: Counter[str] = Counter()
     wanted: Counter[str] = Counter()
-    entities = zip(_find_entities(expected), _find_entities(predicted), strict=True)
-    for language, (gold, answer) in zip(languages, entities, strict=True):
+    pairs = zip(_find_entities(expected), _find_entities(predicted), strict=True)
+    for language, (gold, answer) in zip(languages, pairs, strict=True):
         right[language] += len(gold & answer)
         found[language] += len(answer)
         wanted[language] += len(gold)

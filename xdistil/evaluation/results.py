@@ -86,7 +86,7 @@ class StageResult(TypedDict):
     best_step: int
     monitor: str  # the name of what chooses the best step
     best: float | None  # its value at that step
-    dev: Scores | None  # after the stage; without labels the agreement with the teacher
+    dev: Scores  # after the stage; without labels the agreement with the teacher
 
 
 class StageRecord(StageResult):

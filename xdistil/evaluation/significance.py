@@ -5,6 +5,8 @@ Efron & Tibshirani 1993; for paired outputs of two systems: Koehn 2004 (W04-3250
 
 import numpy as np
 
+from xdistil.evaluation.metrics import compute_f1
+
 RESAMPLES = 10_000
 
 
@@ -23,9 +25,4 @@ def paired_bootstrap(first: np.ndarray, second: np.ndarray, seed: int = 0) -> fl
     kinds, sizes = np.unique(both, axis=0, return_counts=True)
     generator = np.random.default_rng(seed)
     drawn = generator.multinomial(sizes.sum(), sizes / sizes.sum(), RESAMPLES) @ kinds
-    return float(np.mean(_f1(drawn[:, :3]) <= _f1(drawn[:, 3:])))
-
-
-def _f1(counts: np.ndarray) -> np.ndarray:
-    right, found, wanted = counts.T
-    return 2 * right / np.maximum(found + wanted, 1)
+    return float(np.mean(compute_f1(drawn[:, :3]) <= compute_f1(drawn[:, 3:])))

@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import flax.linen as nn
 import jax
 import numpy as np
 
@@ -20,7 +19,7 @@ from xdistil.data.packing import Batch
 from xdistil.data.subwords import Subwords
 from xdistil.evaluation.results import SpeedResult, Speedup, Spread
 from xdistil.models.forward import predict_batch
-from xdistil.models.types import Params
+from xdistil.models.types import Model, Params
 
 BATCH = 32  # sentences in a batch, and subwords in the shortest row, as in the paper
 _BATCHES = 8  # different batches, which the rounds repeat
@@ -31,7 +30,7 @@ _FEWEST_ROUNDS = 5  # whatever the time
 class Runner:
     """A model, and the sentences as its own tokenizer cuts them."""
 
-    model: nn.Module
+    model: Model
     params: Params  # host arrays
     subwords: Subwords
     padding_id: int

@@ -7,7 +7,7 @@ import json
 import re
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import filelock
 
@@ -61,7 +61,7 @@ def inspect_model(folder: Path) -> str:
             f"{format_count(counted['total'])} ({format_count(counted['embeddings'])} in the word "
             "embeddings)",
         ),
-        *((f"bytes: {name}", format_bytes(size)) for name, size in sizes.items()),
+        *((f"bytes: {name}", format_bytes(cast(int, size))) for name, size in sizes.items()),
         ("task", loaded.task.kind if loaded.task else "none (an encoder without a head)"),
         ("labels", ", ".join(loaded.task.labels) if loaded.task else "none"),
     ]

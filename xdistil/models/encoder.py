@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from xdistil.data.packing import Batch
+from xdistil.data.packing import Array, Batch
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.layers import dense, draw_params
 from xdistil.models.ops import Dropout
@@ -88,9 +88,43 @@ class Transformer(nn.Module):
         return dense(self.config, self.classes, self.dtype, "classifier")(hidden)
 
     @property
+    def depth(self) -> int:
+        """The number of layers."""
+        return self.config.layers
+
+    @property
+    def max_positions(self) -> int | None:
+        """The largest number of subwords in a segment."""
+        return self.config.positions
+
+    @property
+    def attention_heads(self) -> int:
+        """The number of attention heads of a layer."""
+        return self.config.heads
+
+    @property
+    def projection_size(self) -> int | None:
+        """None: a loss reads hidden states as they are."""
+        return None
+
+    @property
     def features(self) -> int:
         """The index among the hidden states of what the head reads: the last."""
         return self.config.layers
+
+    @nn.nowrap
+    def compared_state(self, output: Output, layer: int, kind: str) -> Array:
+        """The hidden state f[B,T,D] of a layer, whatever the kind of loss; 0: the embeddings."""
+        return output.hidden[layer]
+
+    @nn.nowrap
+    def summary(self) -> str:
+        """Model type, layers, heads and widths on one line."""
+        config = self.config
+        return (
+            f"{config.model_type}, {config.layers} layers x {config.hidden_size}, {config.heads} "
+            f"heads, embeddings {config.embedding_size}"
+        )
 
     @nn.nowrap
     def init_params(self, key: jax.Array) -> Params:

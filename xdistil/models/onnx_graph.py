@@ -1,4 +1,7 @@
-"""Nodes and weights of one ONNX graph, and the layers that every family has."""
+"""A builder of ONNX graphs: nodes, weights, and what every family's graph is made of.
+
+It needs the package `onnx`: families import it for type checkers alone.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,13 +22,16 @@ FLOAT32, FLOAT16, INT8 = "float32", "float16", "int8"
 
 
 class Graph:
-    """A graph in the making: values are known by their names.
+    """A graph that is being built. Values are known by their names, as the inputs are: `ids`,
+    `mask` and `types`, each i64[B,T].
 
     `storage` says of weights, by name, how they are stored: FLOAT32 (those it does not name),
     FLOAT16, or INT8 with a scale for each row (the last axis). What is stored smaller is widened by
     nodes of its own, which a runtime folds when it opens the file; of an embedding only the rows
     that are looked up are.
     """
+
+    ids, mask, types = IDS, MASK, TYPES
 
     def __init__(self, params: Params, storage: Mapping[str, str]) -> None:
         flat = traverse_util.flatten_dict(params)
@@ -52,6 +58,10 @@ class Graph:
         self._nodes.append(helper.make_node(operator, inputs, results, name=name, **attributes))
         return results
 
+    def cast(self, x: str, dtype: Any) -> str:
+        """The value in another NumPy type."""
+        return self.add("Cast", x, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
     def constant(self, value: Any, dtype: Any = np.int64) -> str:
         """A small constant, such as a shape or a factor."""
         return self._store(self._name("constant"), np.asarray(value, dtype))
@@ -63,9 +73,9 @@ class Graph:
             return self._store(name, value)
         if storage == FLOAT16:
             narrow = self._store(name, value.astype(np.float16))
-            return self.add("Cast", narrow, to=TensorProto.FLOAT)
+            return self.cast(narrow, np.float32)
         rows, scales = quantize_rows(value)
-        wide = self.add("Cast", self._store(name, rows), to=TensorProto.FLOAT)
+        wide = self.cast(self._store(name, rows), np.float32)
         return self.add("Mul", wide, self._store(f"{name}.scale", scales))
 
     def look_up(self, name: str, indices: str) -> str:
@@ -76,11 +86,11 @@ class Graph:
         if storage == FLOAT16:
             narrow = self._store(name, table.astype(np.float16))
             rows = self.add("Gather", narrow, indices, name=f"{name}.rows")
-            return self.add("Cast", rows, to=TensorProto.FLOAT)
+            return self.cast(rows, np.float32)
         quantized, scales = quantize_rows(table)
         rows = self.add("Gather", self._store(name, quantized), indices, name=f"{name}.rows")
         factors = self.add("Gather", self._store(f"{name}.scale", scales), indices)
-        return self.add("Mul", self.add("Cast", rows, to=TensorProto.FLOAT), factors)
+        return self.add("Mul", self.cast(rows, np.float32), factors)
 
     def dense(self, x: str, name: str) -> str:
         """x @ kernel + bias of the layer with that name; without a bias where it has none."""
@@ -101,7 +111,7 @@ class Graph:
         return self.add("LayerNormalization", x, *parts, axis=-1, epsilon=epsilon, name=name)
 
     def activate(self, x: str, activation: str) -> str:
-        """One of `bert.ACTIVATIONS`."""
+        """One of `encoder_config.ACTIVATIONS`."""
         if activation == "gelu":
             return self.add("Gelu", x)
         if activation in ("gelu_new", "gelu_pytorch_tanh"):
@@ -133,7 +143,7 @@ class Graph:
         With `seen` bool[T,T], only at keys (last) that a query may see.
         """
         mask = self.add("Unsqueeze", MASK, self.constant([1, 2]))
-        there = self.add("Cast", mask, to=TensorProto.BOOL)
+        there = self.cast(mask, np.bool_)
         if seen:
             there = self.add("And", there, seen)
         zero, far = (self.constant(value, np.float32) for value in (0.0, _FAR_BELOW))
@@ -154,15 +164,17 @@ class Graph:
             "Reshape", self.add("Transpose", x, perm=[0, 2, 1, 3]), self.constant([0, 0, -1])
         )
 
-    def finish(self, logits: str, inputs: list[str], shape: tuple[str | int, ...]) -> Any:
-        """The model: int64 inputs [batch, length] and the float32 output `logits`."""
+    def finish(self, logits: str, shape: tuple[str | int, ...]) -> onnx.ModelProto:
+        """The model: those inputs that a node reads, and the float32 output `logits`."""
+        read = {name for node in self._nodes for name in node.input}
         self._nodes.append(helper.make_node("Identity", [logits], [LOGITS], name=LOGITS))
         graph = helper.make_graph(
             self._nodes,
             "xdistil",
             [
                 helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
-                for name in inputs
+                for name in (IDS, MASK, TYPES)
+                if name in read
             ],
             [helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, shape)],
             list(self._stored.values()),

@@ -6,9 +6,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from xdistil.errors import InputError
-from xdistil.models.families.bilstm import BiLSTM
-from xdistil.models.hf.folder import Model
-from xdistil.models.types import Params
+from xdistil.models.types import Model, Params
 
 _Model = TypeVar("_Model", bound=Model)
 
@@ -30,7 +28,7 @@ def trim_model(model: _Model, params: Params, kept: np.ndarray) -> tuple[_Model,
     small = dataclasses.replace(config, **places)
     embeddings = dict(params["embeddings"])
     embeddings["word_embeddings"] = {"embedding": embeddings["word_embeddings"]["embedding"][kept]}
-    if not isinstance(model, BiLSTM) and config.first_position > small.first_position:
+    if config.first_position > small.first_position:
         table = embeddings["position_embeddings"]["embedding"]
         moved = config.first_position - small.first_position
         embeddings["position_embeddings"] = {"embedding": table[moved:]}

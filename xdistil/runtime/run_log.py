@@ -11,8 +11,9 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import tensorboardX
 
@@ -25,16 +26,22 @@ class RunLog:
     """metrics.jsonl, TensorBoard files and the progress line of one workdir."""
 
     def __init__(self, workdir: Path, writes: bool = True) -> None:
-        """Opens metrics.jsonl for appending; with `writes` False nothing is written.
+        """Opens files at their first use; with `writes` False nothing is written.
 
         Of several processes one writes, and the others make the same calls.
         """
         self._path = workdir / "metrics.jsonl" if writes else Path(os.devnull)
-        self._file, self._writes = self._path.open("a", encoding="utf-8"), writes
-        board = str(workdir / "tensorboard")
-        self._board = tensorboardX.SummaryWriter(board, write_to_disk=writes)
+        self._tensorboard, self._writes = workdir / "tensorboard", writes
         self._terminal = writes and sys.stderr.isatty()
         self._shown = 0.0
+
+    @cached_property
+    def _file(self) -> TextIO:
+        return self._path.open("a", encoding="utf-8")
+
+    @cached_property
+    def _board(self) -> tensorboardX.SummaryWriter:
+        return tensorboardX.SummaryWriter(str(self._tensorboard), write_to_disk=self._writes)
 
     def position(self) -> int:
         """The size of metrics.jsonl in bytes, which a checkpoint stores."""
@@ -55,6 +62,7 @@ class RunLog:
     def drop_plan(self, plan: str) -> None:
         """Removes the lines of a plan that restarts, which are the last of metrics.jsonl."""
         position = 0
+        self._file.flush()
         with self._path.open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n") or json.loads(line)["plan"] == plan:
@@ -89,27 +97,30 @@ class RunLog:
             sys.stderr.flush()
 
     def close(self) -> None:
-        """Closes the files."""
-        self._file.close()
-        self._board.close()
+        """Closes the files that were opened."""
+        for name in ("_file", "_board"):
+            if name in vars(self):
+                getattr(self, name).close()
 
 
 @contextlib.contextmanager
-def open_log(workdir: Path, process: int = 0) -> Iterator[None]:
+def open_log(workdir: Path, process: int = 0, verbose: bool = False) -> Iterator[None]:
     """Sends the package's messages to the console (stderr) and to train.log.
 
-    Processes other than the first send only warnings, and only to the console.
+    Details go to train.log, and to the console if `verbose`. Processes other than the first send
+    only warnings, and only to the console.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if process:
         handlers[0].setLevel(logging.WARNING)
         handlers[0].setFormatter(logging.Formatter(f"process {process}: %(message)s"))
     else:
+        handlers[0].setLevel(logging.DEBUG if verbose else logging.INFO)
         handlers[0].setFormatter(logging.Formatter("%(message)s"))
         handlers.append(logging.FileHandler(workdir / "train.log", encoding="utf-8"))
         handlers[1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level, propagate = log.level, log.propagate
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.DEBUG)
     log.propagate = False
     for handler in handlers:
         log.addHandler(handler)

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 
 import filelock
 
-from xdistil.config import Experiment
+from xdistil.config import RENAMED, Experiment
 from xdistil.errors import InputError
 from xdistil.runtime.json_io import write_json
 
@@ -48,7 +48,8 @@ def claim_workdir(workdir: Path, experiment: Experiment) -> None:
 def check_workdir(workdir: Path, experiment: Experiment) -> None:
     """Compares an experiment with the config.json of the workdir, if there is one.
 
-    A field that config.json lacks, because an earlier version wrote it, has its default value.
+    An earlier version may have written it: a field that is not in it has its default, and one that
+    was renamed counts under its new name.
 
     Raises:
         InputError: the workdir belongs to another experiment; the message names the first field
@@ -61,7 +62,7 @@ def check_workdir(workdir: Path, experiment: Experiment) -> None:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): name another --workdir.") from error
-    there = _flatten(_add_defaults(stored, Experiment))
+    there = _flatten(_update(stored, Experiment))
     here = _flatten(dataclasses.asdict(experiment))
     for name in sorted(there.keys() | here.keys()):
         if name in FREE or there.get(name) == here.get(name):
@@ -105,14 +106,16 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
         ) from None
 
 
-def _add_defaults(stored: Any, kind: Any) -> Any:
-    """A value of config.json for a field of type `kind`, with defaults for missing fields."""
+def _update(stored: Any, kind: Any) -> Any:
+    """What config.json says of a field of the type `kind`, with the names and fields of today."""
     if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(stored, dict):
         types = {item.name: item.type for item in dataclasses.fields(kind)}
-        there = {name: _add_defaults(value, types.get(name)) for name, value in stored.items()}
+        renamed = RENAMED.get(kind, {})
+        named = {renamed.get(name) or name: value for name, value in stored.items()}
+        there = {name: _update(value, types.get(name)) for name, value in named.items()}
         return {**dataclasses.asdict(kind()), **there}
     if get_origin(kind) is tuple and isinstance(stored, list):
-        return [_add_defaults(value, get_args(kind)[0]) for value in stored]
+        return [_update(value, get_args(kind)[0]) for value in stored]
     return stored
 
 

@@ -6,7 +6,7 @@ groups, which stand in `encoder/layer`; so one group is what freezes and thaws a
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from flax import linen as nn
 
 from xdistil.data.packing import Batch
 from xdistil.errors import InputError
-from xdistil.models import heads
+from xdistil.models import heads, onnx_layers
 from xdistil.models.config_fields import check_fixed, read_field
 from xdistil.models.encoder import Maps, States, Transformer
 from xdistil.models.encoder_config import KEYS, EncoderConfig, check_shape, read_shape, write_shape
@@ -30,6 +30,9 @@ from xdistil.models.layers import (
 )
 from xdistil.models.ops import Dropout
 from xdistil.models.tensor_names import Names
+
+if TYPE_CHECKING:
+    from xdistil.models.onnx_graph import Graph
 
 MODEL_TYPE = "albert"
 NAMES = Names(
@@ -150,12 +153,16 @@ class _Groups(nn.Module):
         groups = [_Group(config, self.dtype, name=str(g)) for g in range(config.groups)]
         states, maps = [hidden], []
         for index in range(config.layers):
-            # In PyTorch's own arithmetic: layers need not divide evenly.
-            group = groups[int(index / (config.layers / config.groups))]
+            group = groups[_find_group(config, index)]
             hidden, probabilities = group(hidden, mask, attention, deterministic)
             states.append(hidden)
             maps.append(probabilities)
         return tuple(states), tuple(maps)
+
+
+def _find_group(config: AlbertConfig, layer: int) -> int:
+    # In PyTorch's own arithmetic: layers need not divide evenly.
+    return int(layer / (config.layers / config.groups))
 
 
 class _Group(nn.Module):
@@ -223,3 +230,21 @@ class _Attention(nn.Module):
         out = dense(config, config.hidden_size, self.dtype, "dense")(context)
         out = Dropout(config.dropout)(out, deterministic)
         return layer_norm(config, self.dtype)(out + hidden), probabilities
+
+
+def add_graph(graph: "Graph", config: AlbertConfig, task_kind: str) -> str:
+    """Logits as `bert.add_graph` has them; layers share their weights in the file as well."""
+    hidden = onnx_layers.add_embeddings(graph, config)
+    hidden = graph.dense(hidden, "encoder.embedding_hidden_mapping_in")
+    far_below = graph.mask_scores()
+    for index in range(config.layers):
+        layer = f"encoder.layer.{_find_group(config, index)}.albert_layers.0"
+        attention = f"{layer}.attention"
+        context = onnx_layers.add_attention(graph, config, hidden, far_below, attention)
+        hidden = onnx_layers.add_residual(graph, config, context, hidden, attention)
+        wide = graph.activate(graph.dense(hidden, f"{layer}.ffn"), config.activation)
+        added = graph.add("Add", graph.dense(wide, f"{layer}.ffn_output"), hidden)
+        hidden = graph.layer_norm(added, f"{layer}.full_layer_layer_norm", config.norm_epsilon)
+    if task_kind == "classification":
+        hidden = graph.activate(graph.dense(graph.take_first(hidden), "pooler.dense"), "tanh")
+    return graph.dense(hidden, "classifier")

@@ -7,14 +7,14 @@ checkpoints, without the prefix of the family.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from xdistil.data.packing import Batch
-from xdistil.models import heads
+from xdistil.models import heads, onnx_layers
 from xdistil.models.encoder import Maps, Stack, States, Transformer
 from xdistil.models.encoder_config import (
     ACTIVATIONS,
@@ -34,6 +34,9 @@ from xdistil.models.layers import (
     project,
     sow_qkv,
 )
+
+if TYPE_CHECKING:
+    from xdistil.models.onnx_graph import Graph
 
 # The model types read here -> where HF's config of that type differs from its BertConfig.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -122,3 +125,39 @@ class _SelfAttention(nn.Module):
         sow_qkv(self, query, key, value)
         rate = config.attention_dropout
         return attend(query, key, value, mask, rate, attention, deterministic)
+
+
+def add_graph(graph: "Graph", config: EncoderConfig, task_kind: str) -> str:
+    """The encoder and its head as nodes of a graph, whose inputs have at most `positions` subwords.
+
+    Returns:
+        Logits f32[B,T,C] of subwords (tagging), or f32[B,C] of texts (classification).
+    """
+    hidden = onnx_layers.add_embeddings(graph, config)
+    if config.embedding_size != config.hidden_size:
+        hidden = graph.dense(hidden, "embeddings_project")
+    hidden = add_layers(graph, config, hidden)
+    if task_kind == "tagging":
+        return graph.dense(hidden, "classifier")
+    hidden = graph.take_first(hidden)
+    if config.model_type == "bert":
+        pooled = graph.activate(graph.dense(hidden, "pooler.dense"), "tanh")
+        return graph.dense(pooled, "classifier")
+    activation = "gelu" if config.model_type == "electra" else "tanh"
+    hidden = graph.activate(graph.dense(hidden, "classifier.dense"), activation)
+    return graph.dense(hidden, "classifier.out_proj")
+
+
+def add_layers(graph: "Graph", config: EncoderConfig, hidden: str) -> str:
+    """BERT's layers as nodes of a graph, from the first hidden state to the last."""
+    far_below = graph.mask_scores()
+    for index in range(config.layers):
+        layer = f"encoder.layer.{index}"
+        context = onnx_layers.add_attention(
+            graph, config, hidden, far_below, f"{layer}.attention.self"
+        )
+        hidden = onnx_layers.add_residual(
+            graph, config, context, hidden, f"{layer}.attention.output"
+        )
+        hidden = onnx_layers.add_feed_forward(graph, config, hidden, layer)
+    return hidden

@@ -8,7 +8,7 @@ distance), over sqrt(d times the number of terms). Parameters bear PyTorch's nam
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from flax import linen as nn
 
 from xdistil.data.packing import Batch
 from xdistil.errors import InputError, show
-from xdistil.models import heads
+from xdistil.models import heads, onnx_layers
 from xdistil.models.config_fields import check_fixed, read_field
 from xdistil.models.encoder import Layers, Maps, States, Transformer
 from xdistil.models.encoder_config import (
@@ -41,6 +41,9 @@ from xdistil.models.layers import (
 )
 from xdistil.models.ops import Dropout
 from xdistil.models.tensor_names import Names
+
+if TYPE_CHECKING:
+    from xdistil.models.onnx_graph import Graph
 
 MODEL_TYPE = "deberta-v2"
 NAMES = Names("deberta", outside=("classifier", "pooler"))
@@ -310,3 +313,110 @@ def find_rows(config: DebertaConfig, distances: np.ndarray) -> np.ndarray:
         shared = (np.sign(distances) * shared).astype(np.int64)
         distances = np.where(np.abs(distances) <= half, distances, shared)
     return np.clip(distances + config.span, 0, 2 * config.span - 1)
+
+
+def add_graph(graph: "Graph", config: DebertaConfig, task_kind: str) -> str:
+    """Logits as `bert.add_graph` has them; only absolute positions limit the length of a text."""
+    hidden = _add_embeddings(graph, config)
+    far_below = graph.mask_scores()
+    distances = _GraphDistances(graph, config) if config.relative else None
+    for index in range(config.layers):
+        layer = f"encoder.layer.{index}"
+        name = f"{layer}.attention.self"
+        context = _add_attention(graph, config, hidden, far_below, distances, name)
+        hidden = onnx_layers.add_residual(
+            graph, config, context, hidden, f"{layer}.attention.output"
+        )
+        hidden = onnx_layers.add_feed_forward(graph, config, hidden, layer)
+    if task_kind == "classification":
+        pooled = graph.dense(graph.take_first(hidden), "pooler.dense")
+        hidden = graph.activate(pooled, config.pooler_activation)
+    return graph.dense(hidden, "classifier")
+
+
+def _add_embeddings(graph: "Graph", config: DebertaConfig) -> str:
+    total = graph.look_up("embeddings.word_embeddings.embedding", graph.ids)
+    if config.absolute_positions:
+        total = onnx_layers.add_positions(graph, config, total)
+    total = onnx_layers.add_token_types(graph, config, total)
+    if config.embedding_size != config.hidden_size:
+        name = "embeddings.embed_proj.kernel"
+        total = graph.add("MatMul", total, graph.weight(name, graph.leaf(name)))
+    return graph.layer_norm(total, "embeddings.LayerNorm", config.norm_epsilon)
+
+
+class _GraphDistances:
+    """The embeddings of distances, and their rows for a batch: those of -T .. T-1 and of T .. 1-T.
+
+    From twice `config.distances` on every distance has the outermost row, so that a table of this
+    size is enough for texts of any length.
+    """
+
+    def __init__(self, graph: "Graph", config: DebertaConfig) -> None:
+        name = "encoder.rel_embeddings.embedding"
+        self.table = graph.weight(name, graph.leaf(name))
+        if config.norm_distances:
+            self.table = graph.layer_norm(self.table, "encoder.LayerNorm", config.norm_epsilon)
+        self.length = graph.length(graph.ids)
+        widest = 2 * config.distances
+        rows = graph.constant(find_rows(config, np.arange(-widest, widest + 1)))
+        start = graph.add("Neg", self.length)
+        apart = graph.add("Range", start, self.length, graph.constant(1))
+        low, high = graph.constant(-widest), graph.constant(widest)
+
+        def find(values: str) -> str:
+            clipped = graph.add("Clip", values, low, high)
+            return graph.add("Gather", rows, graph.add("Add", clipped, high))
+
+        self.rows = {"p2c": find(apart), "c2p": find(graph.add("Neg", apart))}
+
+
+def _add_attention(
+    graph: "Graph",
+    config: DebertaConfig,
+    hidden: str,
+    far_below: str,
+    distances: _GraphDistances | None,
+    name: str,
+) -> str:
+    scale = (config.hidden_size // config.heads * (1 + len(config.terms))) ** 0.5
+    divisor = graph.constant(scale, np.float32)
+    query, key, value = (
+        graph.split_heads(graph.dense(hidden, f"{name}.{part}_proj"), config.heads)
+        for part in ("query", "key", "value")
+    )
+    query = graph.add("Div", query, divisor)
+    scores = graph.add("MatMul", query, graph.add("Transpose", key, perm=[0, 1, 3, 2]))
+    if distances is not None:
+        by_content = {"c2p": query, "p2c": graph.add("Div", key, divisor)}
+        for term in config.terms:
+            keys = _add_projection(graph, config, distances, term, name)
+            product = graph.add("MatMul", by_content[term], keys)
+            aligned = _add_alignment(graph, distances.length, product)
+            if term == "p2c":
+                aligned = graph.add("Transpose", aligned, perm=[0, 1, 3, 2])
+            scores = graph.add("Add", scores, aligned)
+    return onnx_layers.weigh(graph, scores, far_below, value)
+
+
+def _add_projection(
+    graph: "Graph", config: DebertaConfig, distances: _GraphDistances, term: str, name: str
+) -> str:
+    """f32[H,D/H,2T]: what a term is multiplied with, for every distance of the batch."""
+    part = {"c2p": "key", "p2c": "query"}[term]
+    layer = f"{name}.{part}_proj" if config.shared_projections else f"{name}.pos_{part}_proj"
+    projected = graph.dense(distances.table, layer)  # of weights alone: folded by the runtime
+    split = graph.add("Reshape", projected, graph.constant([0, config.heads, -1]))
+    by_head = graph.add("Transpose", split, perm=[1, 2, 0])
+    return graph.add("Gather", by_head, distances.rows[term], axis=2)
+
+
+def _add_alignment(graph: "Graph", length: str, scores: str) -> str:
+    """f32[B,H,T,2T] -> f32[B,H,T,T] with [a,b] from [a,T+b-a], as `_align` does it."""
+    size = graph.add("Unsqueeze", length, graph.constant([0]))
+    flat = graph.add("Reshape", scores, graph.constant([0, 0, -1]))
+    end, axis = graph.constant([np.iinfo(np.int64).max]), graph.constant([2])
+    flat = graph.add("Slice", flat, size, end, axis)
+    shape = graph.add("Concat", graph.constant([0, 0]), size, graph.constant([-1]), axis=0)
+    shifted = graph.add("Reshape", flat, shape)
+    return graph.add("Slice", shifted, graph.constant([0]), size, graph.constant([3]))

@@ -6,13 +6,13 @@ layers, which stand in `encoder/layer`, and `pre_classifier`, which is the poole
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 from flax import linen as nn
 
 from xdistil.data.packing import Batch
-from xdistil.models import heads
+from xdistil.models import heads, onnx_layers
 from xdistil.models.config_fields import read_field
 from xdistil.models.encoder import Maps, Stack, States, Transformer
 from xdistil.models.encoder_config import EncoderConfig, check_shape, read_shape, write_shape
@@ -28,6 +28,9 @@ from xdistil.models.layers import (
 )
 from xdistil.models.ops import Dropout
 from xdistil.models.tensor_names import Names
+
+if TYPE_CHECKING:
+    from xdistil.models.onnx_graph import Graph
 
 MODEL_TYPE = "distilbert"
 NAMES = Names(
@@ -137,3 +140,22 @@ class _Attention(nn.Module):
         rate = config.attention_dropout
         context, probabilities = attend(query, key, value, mask, rate, attention, deterministic)
         return dense(config, config.hidden_size, self.dtype, "out_lin")(context), probabilities
+
+
+def add_graph(graph: "Graph", config: DistilBertConfig, task_kind: str) -> str:
+    """Logits as `bert.add_graph` has them."""
+    hidden = onnx_layers.add_embeddings(graph, config)
+    far_below = graph.mask_scores()
+    for index in range(config.layers):
+        layer = f"encoder.layer.{index}"
+        context = onnx_layers.add_attention(
+            graph, config, hidden, far_below, f"{layer}.attention", ("q_lin", "k_lin", "v_lin")
+        )
+        added = graph.add("Add", graph.dense(context, f"{layer}.attention.out_lin"), hidden)
+        hidden = graph.layer_norm(added, f"{layer}.sa_layer_norm", config.norm_epsilon)
+        wide = graph.activate(graph.dense(hidden, f"{layer}.ffn.lin1"), config.activation)
+        added = graph.add("Add", graph.dense(wide, f"{layer}.ffn.lin2"), hidden)
+        hidden = graph.layer_norm(added, f"{layer}.output_layer_norm", config.norm_epsilon)
+    if task_kind == "classification":
+        hidden = graph.activate(graph.dense(graph.take_first(hidden), "pooler.dense"), "relu")
+    return graph.dense(hidden, "classifier")

@@ -7,7 +7,7 @@ other families have such things.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +15,16 @@ import numpy as np
 from flax import linen as nn
 
 from xdistil.data.packing import Batch
+from xdistil.models import onnx_layers
 from xdistil.models.config_fields import read_field
 from xdistil.models.encoder import Layers, Maps, States, Transformer
 from xdistil.models.encoder_config import EncoderConfig, check_shape, read_shape, write_shape
 from xdistil.models.layers import FeedForward, attend, dense, embed, layer_norm, split_heads
 from xdistil.models.ops import Dropout
 from xdistil.models.tensor_names import Names
+
+if TYPE_CHECKING:
+    from xdistil.models.onnx_graph import Graph
 
 MODEL_TYPE = "gpt2"
 NAMES = Names(
@@ -222,11 +226,39 @@ class _Attention(nn.Module):
         config, rate = self.config, self.config.attention_dropout
         joint = dense(config, 3 * config.hidden_size, self.dtype, "c_attn")(hidden)
         query, key, value = split_heads(config, joint, 3)
-        scale = query.shape[-1] ** -0.5 if config.scale_by_width else 1.0
-        if config.scale_by_layer:
-            scale /= self.index + 1
+        scale = _scale(config, self.index)
         context, probabilities = attend(
             query, key, value, mask, rate, attention, deterministic, scale=scale
         )
         out = dense(config, config.hidden_size, self.dtype, "c_proj")(context)
         return Dropout(config.dropout)(out, deterministic), probabilities
+
+
+def add_graph(graph: "Graph", config: GPT2Config, task_kind: str) -> str:
+    """Logits as `bert.add_graph` has them; a text's class is read at its last subword."""
+    words = graph.look_up("embeddings.word_embeddings.embedding", graph.ids)
+    hidden = onnx_layers.add_positions(graph, config, words)
+    behind = graph.subtract_places()
+    bias = graph.mask_scores(graph.add("LessOrEqual", behind, graph.constant(0)))
+    for index in range(config.layers):
+        layer = f"encoder.layer.{index}"
+        normed = graph.layer_norm(hidden, f"{layer}.ln_1", config.norm_epsilon)
+        joint = graph.dense(normed, f"{layer}.attn.c_attn")
+        scale = _scale(config, index)
+        context = onnx_layers.attend_joint(graph, config, joint, bias, scale)
+        hidden = graph.add("Add", hidden, graph.dense(context, f"{layer}.attn.c_proj"))
+        normed = graph.layer_norm(hidden, f"{layer}.ln_2", config.norm_epsilon)
+        wide = graph.activate(graph.dense(normed, f"{layer}.mlp.c_fc"), config.activation)
+        hidden = graph.add("Add", hidden, graph.dense(wide, f"{layer}.mlp.c_proj"))
+    hidden = graph.layer_norm(hidden, "encoder.ln_f", config.norm_epsilon)
+    if task_kind == "tagging":
+        return graph.dense(hidden, "classifier")
+    lengths = graph.add("ReduceSum", graph.mask, graph.constant([1]), keepdims=1)
+    last = graph.add("Sub", lengths, graph.constant(1))
+    return graph.dense(graph.add("GatherND", hidden, last, batch_dims=1), "classifier.score")
+
+
+def _scale(config: GPT2Config, layer: int) -> float:
+    """The factor of the scores of a layer."""
+    scale = (config.hidden_size // config.heads) ** -0.5 if config.scale_by_width else 1.0
+    return scale / (layer + 1) if config.scale_by_layer else scale

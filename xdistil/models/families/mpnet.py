@@ -6,7 +6,7 @@ Song et al. 2020 (arXiv 2004.09297). Parameters bear PyTorch's names.
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ import numpy as np
 from flax import linen as nn
 
 from xdistil.data.packing import Batch
-from xdistil.models import heads
+from xdistil.models import heads, onnx_layers
 from xdistil.models.config_fields import check_fixed
 from xdistil.models.encoder import Layers, Maps, States, Transformer
 from xdistil.models.encoder_config import KEYS, EncoderConfig, check_shape, read_shape, write_shape
@@ -30,6 +30,9 @@ from xdistil.models.layers import (
 )
 from xdistil.models.ops import Dropout
 from xdistil.models.tensor_names import Names
+
+if TYPE_CHECKING:
+    from xdistil.models.onnx_graph import Graph
 
 MODEL_TYPE = "mpnet"
 NAMES = Names("mpnet")
@@ -194,3 +197,33 @@ def find_buckets(distances: np.ndarray) -> np.ndarray:
     share = np.log(ratio) / np.float32(np.log(_FARTHEST / near)) * np.float32(half - near)
     far = np.minimum(near + share.astype(np.int64), half - 1)
     return half * (distances > 0) + np.where(apart < near, apart, far)
+
+
+def add_graph(graph: "Graph", config: MPNetConfig, task_kind: str) -> str:
+    """Logits as `bert.add_graph` has them."""
+    hidden = onnx_layers.add_embeddings(graph, config)
+    bias = graph.add("Add", graph.mask_scores(), _add_distances(graph))
+    for index in range(config.layers):
+        layer = f"encoder.layer.{index}"
+        own = f"{layer}.attention"
+        context = onnx_layers.add_attention(
+            graph, config, hidden, bias, f"{own}.attn", ("q", "k", "v")
+        )
+        added = graph.add("Add", graph.dense(context, f"{own}.attn.o"), hidden)
+        hidden = graph.layer_norm(added, f"{own}.LayerNorm", config.norm_epsilon)
+        hidden = onnx_layers.add_feed_forward(graph, config, hidden, layer)
+    if task_kind == "tagging":
+        return graph.dense(hidden, "classifier")
+    hidden = graph.activate(graph.dense(graph.take_first(hidden), "classifier.dense"), "tanh")
+    return graph.dense(hidden, "classifier.out_proj")
+
+
+def _add_distances(graph: "Graph") -> str:
+    """f32[H,T,T]: what is added to the score of a query and a key for their distance."""
+    widest = 2 * _FARTHEST  # of the table; from half of it on all distances have one bucket
+    low, high = graph.constant(-widest), graph.constant(widest)
+    apart = graph.add("Clip", graph.subtract_places(), low, high)
+    buckets = graph.constant(find_buckets(np.arange(-widest, widest + 1)))
+    chosen = graph.add("Gather", buckets, graph.add("Add", apart, high))
+    rows = graph.look_up("encoder.relative_attention_bias.embedding", chosen)
+    return graph.add("Transpose", rows, perm=[2, 0, 1])

@@ -5,21 +5,25 @@ docs/add_a_family.md tells how to add one.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xdistil.models.encoder import Transformer
-from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.families import (
     albert,
     bert,
+    bilstm,
     deberta,
     distilbert,
     gpt2,
     modernbert,
+    modernbert_graph,
     mpnet,
     rembert,
 )
 from xdistil.models.tensor_names import Names
+from xdistil.models.types import Model, ModelConfig
+
+if TYPE_CHECKING:
+    from xdistil.models.onnx_graph import Graph
 
 
 @dataclass(frozen=True)
@@ -27,15 +31,19 @@ class Family:
     """How models of one type are read, built and written."""
 
     class_name: str  # how the names of HF's classes begin
-    build: type[Transformer]
-    read_config: Callable[[Mapping[str, Any], str], EncoderConfig]
+    build: Callable[..., Model]  # of config, kind of task, classes and dtype
+    read_config: Callable[[Mapping[str, Any], str], ModelConfig]
     write_config: Callable[[Any], dict[str, Any]]
     names: Names
+    # Adds the nodes of a model with a head for a kind of task to an ONNX graph -> the logits' name.
+    add_graph: Callable[["Graph", Any, str], str]
 
 
 def _bert(class_name: str, prefix: str) -> Family:
     names = Names(prefix)
-    return Family(class_name, bert.Encoder, bert.read_config, bert.write_config, names)
+    return Family(
+        class_name, bert.Encoder, bert.read_config, bert.write_config, names, bert.add_graph
+    )
 
 
 FAMILIES: dict[str, Family] = {  # by the model_type of a config.json
@@ -45,7 +53,12 @@ FAMILIES: dict[str, Family] = {  # by the model_type of a config.json
     "xlm-roberta": _bert("XLMRoberta", "roberta"),
     "camembert": _bert("Camembert", "roberta"),
     deberta.MODEL_TYPE: Family(
-        "DebertaV2", deberta.Deberta, deberta.read_config, deberta.write_config, deberta.NAMES
+        "DebertaV2",
+        deberta.Deberta,
+        deberta.read_config,
+        deberta.write_config,
+        deberta.NAMES,
+        deberta.add_graph,
     ),
     distilbert.MODEL_TYPE: Family(
         "DistilBert",
@@ -53,9 +66,10 @@ FAMILIES: dict[str, Family] = {  # by the model_type of a config.json
         distilbert.read_config,
         distilbert.write_config,
         distilbert.NAMES,
+        distilbert.add_graph,
     ),
     mpnet.MODEL_TYPE: Family(
-        "MPNet", mpnet.MPNet, mpnet.read_config, mpnet.write_config, mpnet.NAMES
+        "MPNet", mpnet.MPNet, mpnet.read_config, mpnet.write_config, mpnet.NAMES, mpnet.add_graph
     ),
     modernbert.MODEL_TYPE: Family(
         "ModernBert",
@@ -63,12 +77,33 @@ FAMILIES: dict[str, Family] = {  # by the model_type of a config.json
         modernbert.read_config,
         modernbert.write_config,
         modernbert.NAMES,
+        modernbert_graph.add_graph,
     ),
     albert.MODEL_TYPE: Family(
-        "Albert", albert.Albert, albert.read_config, albert.write_config, albert.NAMES
+        "Albert",
+        albert.Albert,
+        albert.read_config,
+        albert.write_config,
+        albert.NAMES,
+        albert.add_graph,
     ),
     rembert.MODEL_TYPE: Family(
-        "RemBert", rembert.RemBert, rembert.read_config, rembert.write_config, rembert.NAMES
+        "RemBert",
+        rembert.RemBert,
+        rembert.read_config,
+        rembert.write_config,
+        rembert.NAMES,
+        rembert.add_graph,
     ),
-    gpt2.MODEL_TYPE: Family("GPT2", gpt2.GPT2, gpt2.read_config, gpt2.write_config, gpt2.NAMES),
+    gpt2.MODEL_TYPE: Family(
+        "GPT2", gpt2.GPT2, gpt2.read_config, gpt2.write_config, gpt2.NAMES, gpt2.add_graph
+    ),
+    bilstm.MODEL_TYPE: Family(
+        "XdistilBiLSTM",
+        bilstm.build,
+        bilstm.read_config,
+        bilstm.write_config,
+        bilstm.NAMES,
+        bilstm.add_graph,
+    ),
 }

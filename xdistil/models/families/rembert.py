@@ -6,20 +6,23 @@ width of the embeddings to that of the layers, which is called as ELECTRA's.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
 from xdistil.data.packing import Batch
-from xdistil.models import heads
+from xdistil.models import heads, onnx_layers
 from xdistil.models.config_fields import read_field
 from xdistil.models.encoder import Maps, Stack, States, Transformer
 from xdistil.models.encoder_config import KEYS, EncoderConfig, check_shape, read_shape, write_shape
-from xdistil.models.families.bert import BertLayer
+from xdistil.models.families.bert import BertLayer, add_layers
 from xdistil.models.layers import Embeddings, dense, normal
 from xdistil.models.ops import Dropout
 from xdistil.models.tensor_names import Names
+
+if TYPE_CHECKING:
+    from xdistil.models.onnx_graph import Graph
 
 MODEL_TYPE = "rembert"
 NAMES = Names("rembert", renamed=(("embeddings_project", "encoder.embedding_hidden_mapping_in"),))
@@ -87,3 +90,12 @@ class RemBert(Transformer):
     def tag(self, hidden: jax.Array, deterministic: bool) -> jax.Array:
         hidden = Dropout(self.config.classifier_dropout)(hidden, deterministic)
         return dense(self.config, self.classes, self.dtype, "classifier")(hidden)
+
+
+def add_graph(graph: "Graph", config: RemBertConfig, task_kind: str) -> str:
+    """Logits as `bert.add_graph` has them."""
+    hidden = graph.dense(onnx_layers.add_embeddings(graph, config), "embeddings_project")
+    hidden = add_layers(graph, config, hidden)
+    if task_kind == "classification":
+        hidden = graph.activate(graph.dense(graph.take_first(hidden), "pooler.dense"), "tanh")
+    return graph.dense(hidden, "classifier")

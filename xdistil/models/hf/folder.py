@@ -21,17 +21,14 @@ from xdistil.data.tokenizer import Tokenizer, save_tokenizer
 from xdistil.errors import InputError, show, show_name
 from xdistil.models import tensor_names
 from xdistil.models.config_fields import LARGEST
-from xdistil.models.encoder import Transformer
-from xdistil.models.families import bilstm
+from xdistil.models.encoder import Transformer as Transformer
 from xdistil.models.families.registry import FAMILIES
 from xdistil.models.hf import tensor_files
 from xdistil.models.hf.head import HEADS, read_head
 from xdistil.models.hf.hub import find_folder
 from xdistil.models.tensor_names import Path as LeafPath
-from xdistil.models.types import Params
+from xdistil.models.types import Model, Params
 from xdistil.runtime.json_io import write_json
-
-Model = Transformer | bilstm.BiLSTM
 
 _HEAD_PARTS = ("pooler", "classifier")  # the parts of the parameters that a task may make anew
 _WORD_EMBEDDINGS = ("embeddings", "word_embeddings", "embedding")
@@ -164,12 +161,10 @@ def _settle(folder: Path, new: Path, old: Path) -> None:
 def _build_model(raw: dict[str, Any], where: str, task: Task | None, dtype: str) -> Model:
     kind, classes = (task.kind, len(task.labels)) if task else ("", 0)
     model_type = raw.get("model_type")
-    if model_type == bilstm.MODEL_TYPE:
-        return bilstm.BiLSTM(bilstm.read_config(raw, where), classes, dtype)
     if isinstance(model_type, str) and model_type in FAMILIES:
         family = FAMILIES[model_type]
         return family.build(family.read_config(raw, where), kind, classes, dtype)
-    known = ", ".join([*FAMILIES, bilstm.MODEL_TYPE])
+    known = ", ".join(FAMILIES)
     raise InputError(
         f"{where}: the model type {show(model_type)} is not supported; supported are {known}"
         " (docs/add_a_family.md tells how to add another)."
@@ -180,6 +175,7 @@ def _sort_tensors(
     tensors: tensor_files.Tensors, model_type: str
 ) -> tuple[dict[LeafPath, tensor_files.Stored], list[str]]:
     """Tensors by the path of their leaf, in our layout; notes on pre-training heads left out."""
+    table = FAMILIES[model_type].names
     found: dict[LeafPath, tensor_files.Stored] = {}
     heads: set[str] = set()
     for name, value in tensors.values.items():
@@ -188,13 +184,9 @@ def _sort_tensors(
         if match := tensor_names.PRETRAINING.match(name):
             heads.add(match.group(1))
             continue
-        if model_type == bilstm.MODEL_TYPE:
-            path = tuple(name.split("."))
-        else:
-            table = FAMILIES[model_type].names
-            path = table.read_flax(name) if tensors.flax else table.read(name)
-            if len(path) > 1 and table.is_transposed(path, tensors.flax):
-                value = value.transposed()
+        path = table.read_flax(name) if tensors.flax else table.read(name)
+        if len(path) > 1 and table.is_transposed(path, tensors.flax):
+            value = value.transposed()
         if path in found:
             raise InputError(
                 f"{tensors.where}: {show_name(name)} is there twice, under two spellings."
@@ -212,9 +204,10 @@ def _fit_vocabulary(
     if table is None or len(table.shape) != 2 or not said < table.shape[0] <= LARGEST:
         return model, []
     rows = table.shape[0]
-    config: Any = dataclasses.replace(model.config, vocabulary_size=rows)
+    config: Any = model.config
+    model = model.clone(config=dataclasses.replace(config, vocabulary_size=rows))
     note = f"The word embeddings have {rows} rows where config.json says {said}; all stay."
-    return model.clone(config=config), [note]
+    return model, [note]
 
 
 def _adapt_head(
@@ -239,7 +232,7 @@ def _fill(
     model: Model, found: dict[LeafPath, tensor_files.Stored], where: Path, seed: int
 ) -> tuple[Params, list[str]]:
     """Parameters with every leaf of the model, from what was found; a missing head is made anew."""
-    if isinstance(model, Transformer) and model.config.own_layers > len(found):
+    if model.config.own_layers > len(found):
         raise InputError(
             f"{where} holds {len(found)} tensors; config.json asks for {model.config.own_layers}"
             " layers of several each."
@@ -311,24 +304,19 @@ def _name_tensors(model: Model, params: Params) -> dict[str, np.ndarray]:
     flat = {path: np.asarray(leaf) for path, leaf in traverse_util.flatten_dict(params).items()}
     if {path: leaf.shape for path, leaf in flat.items()} != _shapes(model):
         raise ValueError("the parameters to be saved are not those of the model")
-    if isinstance(model, bilstm.BiLSTM):
-        return {".".join(path): leaf for path, leaf in flat.items()}
     table = FAMILIES[model.config.model_type].names
     tensors = {}
     for path, leaf in flat.items():
         leaf = leaf.T if table.is_transposed(path, flax=False) else leaf
-        name = table.write(path, headed=bool(model.task_kind))
+        name = table.write(path, headed=bool(model.classes))
         tensors[name] = np.ascontiguousarray(leaf, np.float32)
     return tensors
 
 
 def _write_config(model: Model, task: Task | None) -> dict[str, Any]:
-    if isinstance(model, bilstm.BiLSTM):
-        raw, class_name = bilstm.write_config(model.config), "XdistilBiLSTM"
-    else:
-        family = FAMILIES[model.config.model_type]
-        raw, class_name = family.write_config(model.config), family.class_name
-    raw["architectures"] = [class_name + (HEADS[task.kind] if task else "Model")]
+    family = FAMILIES[model.config.model_type]
+    raw = family.write_config(model.config)
+    raw["architectures"] = [family.class_name + (HEADS[task.kind] if task else "Model")]
     raw["dtype"] = "float32"
     if task:
         raw["id2label"] = {str(index): label for index, label in enumerate(task.labels)}

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,20 +51,54 @@ def _read_labels(labels: Any, where: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def check_answers(task: Task | None, name: str) -> Task:
-    """The task of a head; InputError where the model `name` has none, or one of other tags."""
-    if task is None:
+def check_head(
+    own: Task | None,
+    name: str,
+    remedy: str = "name a fine-tuned model, such as the student or the teacher folder of a run",
+    kind: str = "",
+    labels: Sequence[str] = (),
+    min_classes: int = 1,
+) -> Task:
+    """The task of a model's head, which is one that can be used.
+
+    Args:
+        own: the task, as `read_head` reads it; None: the model has no head.
+        name: the model, the beginning of an error.
+        remedy: what would be right, the end of an error.
+        kind: the kind of task that the head must be for; "": any.
+        labels: what its classes must be, in any order; empty: any.
+        min_classes: the smallest number of classes.
+
+    Raises:
+        InputError: there is no head, or it is not as the arguments ask, or tags words with classes
+            that are no tags of entities.
+    """
+    if own is None:
+        raise InputError(f"{name} has no head for tagging or classification: {remedy}.")
+    if kind and own.kind != kind:
+        raise InputError(f"{name} has a head for {own.kind}, and the task is {kind}: {remedy}.")
+    differences = []
+    if labels and (missing := [label for label in labels if label not in own.labels]):
+        differences.append(f"lacks {list_labels(missing)}")
+    if labels and (unknown := [label for label in own.labels if label not in labels]):
+        differences.append(f"also has {list_labels(unknown)}")
+    if differences:
         raise InputError(
-            f"{name} has no head for tagging or classification: name a fine-tuned model, such as "
-            "the student or the teacher folder of a run."
+            f"{name} does not predict the task's labels (id2label of its config.json "
+            f"{' and '.join(differences)}): {remedy}."
         )
-    if task.kind == "tagging" and not all(map(is_tag, task.labels)):
-        odd = next(label for label in task.labels if not is_tag(label))
+    if own.kind == "tagging" and not all(map(is_tag, own.labels)):
+        odd = next(label for label in own.labels if not is_tag(label))
         raise InputError(
-            f"{name} tags words with classes such as {show(odd)}: only O, B-TYPE and I-TYPE are "
-            "tags of entities."
+            f"{name} tags words with classes such as {show(odd)}: only O and B-, I-, E- or S- with "
+            "a type are tags of entities."
         )
-    return task
+    if len(own.labels) < min_classes:
+        raise InputError(
+            f"{name} has {len(own.labels)} class, {list_labels(list(own.labels))}, and needs "
+            f"{min_classes}: {remedy}."
+        )
+    return own
 
 
 def list_labels(labels: list[str]) -> str:

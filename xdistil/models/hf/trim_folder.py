@@ -23,7 +23,6 @@ from xdistil.data.trim_tokenizer import trim_tokenizer
 from xdistil.errors import InputError, show, show_name
 from xdistil.models import tensor_names
 from xdistil.models.encoder_config import ROBERTAS, EncoderConfig
-from xdistil.models.families import bilstm
 from xdistil.models.families.registry import FAMILIES
 from xdistil.models.hf import tensor_files
 from xdistil.runtime.json_io import write_json
@@ -98,7 +97,7 @@ def open_whole(folder: Path, tokenizer: Tokenizer) -> Whole:
             f"The tokenizer of {tokenizer.source!r} has {tokenizer.vocabulary_size} subwords and "
             f"{read.where} word embeddings for {rows}: give the model its own tokenizer."
         )
-    if model_type not in (*FAMILIES, bilstm.MODEL_TYPE):
+    if model_type not in FAMILIES:
         for name, stored in tensors.items():
             if stored.shape in (tables[0], (rows,)) and not _has_rows(name, stored, rows):
                 raise InputError(
@@ -193,7 +192,7 @@ def _trim_config(whole: Whole, kept: np.ndarray) -> tuple[dict[str, Any], int]:
     after: Any = config.get("pad_token_id")
     model_type = config.get("model_type")
     from_padding = model_type in ROBERTAS  # positions are counted from it
-    if before == after or (model_type in (*FAMILIES, bilstm.MODEL_TYPE) and not from_padding):
+    if before == after or (model_type in FAMILIES and not from_padding):
         return config, 0
     if not from_padding:
         raise InputError(
