@@ -308,7 +308,7 @@ def make_other(kind: str) -> Tokenizer:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("words", "is WordLevel: a vocabulary of WordPiece, Unigram or BPE can be trimmed"),
+        ("words", "is WordLevel: only a vocabulary of WordPiece, Unigram or BPE can be trimmed"),
         ("marks", r"is BPE with marks inside or at the end of a word \('</w>'\)"),
         ("wordpiece", "has no subword for unknown text"),
         ("unigram", "has no subword for unknown text"),

@@ -105,11 +105,11 @@ def test_byte_level_subwords_take_vectors_within_a_text_and_at_its_start(
         (["york 1 2", "new 1e39 4"], 2, "v.txt:2: .* finite numbers"),
         (["york 1 2", "new 1  4"], 2, "v.txt:2: "),
         (["york 1 2", "", "new 3 4"], 2, "v.txt:2: this line is damaged"),
-        (["7 2", *LINES], 2, "v.txt holds 6 vectors where its first line promises 7"),
+        (["7 2", *LINES], 2, "v.txt has 6 vectors, but its first line says 7"),
         (["newark 1 2", "☃ 3 4"], 2, "None of the 2 words of .*v.txt is a subword"),
         (["0 2"], 2, "None of the 0 words"),
-        (["york"], 2, "v.txt:1: this is no line of text vectors"),
-        ([], 2, "v.txt:1: this is no line of text vectors"),
+        (["york"], 2, "v.txt:1: this is not a line of word vectors"),
+        ([], 2, "v.txt:1: this is not a line of word vectors"),
     ],
 )
 def test_a_damaged_file_is_refused_by_its_line(
