@@ -1,1 +1,1 @@
-"""Models in Flax Linen, and their way from and to folders on disk."""
+"""Models in Flax Linen; reading and writing their folders on disk."""
