@@ -31,9 +31,9 @@ from xdistil.config import Stage
 from xdistil.data.batches import make_batches
 from xdistil.data.packing import pack
 from xdistil.data.subwords import Pieces
-from xdistil.distill.plan import merge_params, split_params
 from xdistil.distill.recipes import plan_stages, wanted_signals
 from xdistil.distill.step import init_state, train_step
+from xdistil.distill.unfreezing import merge_params, split_params
 from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.runtime.mesh import make_mesh, replicate, shard_rows
 from xdistil.runtime.process import ask_for_huge_pages
@@ -48,9 +48,9 @@ PLAN = (
     Stage(
         name="representation and attention",
         loss="representation+attention",
-        representation="mse",
-        layers="last",
-        attention="last",
+        hidden_loss="mse",
+        hidden_map="last",
+        attention_map="last",
         lr=5e-4,
     ),
     Stage(name="logits", loss="logits", lr=3e-4),

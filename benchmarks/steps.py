@@ -52,9 +52,10 @@ from xdistil.data.subwords import Pieces, cut_pieces
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.trim_tokenizer import renumber
 from xdistil.distill.finetune import find_pieces
-from xdistil.distill.plan import HEAD, SIDE, split_params
+from xdistil.distill.plan import SIDE
 from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
 from xdistil.distill.step import init_state, train_step
+from xdistil.distill.unfreezing import HEAD, split_params
 from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.hf.folder import Model
 from xdistil.models.trim import trim_model
@@ -98,9 +99,9 @@ FINETUNING = Stage(name="finetune", loss="labels", data="train", clip=1.0, weigh
 STATES_AND_MAPS = Stage(
     name="both",
     loss="representation+attention",
-    representation="mse",
-    layers="last",
-    attention="last",
+    hidden_loss="mse",
+    hidden_map="last",
+    attention_map="last",
     clip=1.0,
     weight_decay=0.01,
 )

@@ -1,12 +1,15 @@
 """Every value that `validate` can check, one sentence that names its field for each mistake."""
 
+import copy
 import math
+import pickle
 from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
-from xdistil.config import Baseline, Experiment, Stage, Student, split_names, validate
+from xdistil.config import RENAMED, Baseline, Experiment, Stage, Student, split_names, validate
 from xdistil.errors import InputError
 from xdistil.plans import d42, labels_only, v3
 
@@ -96,7 +99,7 @@ def test_the_default_parts_are_valid():
         ("student.embeddings", "glove"),
         ("student.start", "trained"),
         ("student.keep_layers", 2),
-        ("student.least_count", 0),
+        ("student.min_count", 0),
         ("student.vocabulary_size", -1),
         ("student.layers", 0),
         ("student.heads", -1),
@@ -123,12 +126,12 @@ def test_the_default_parts_are_valid():
         ("plan[0].unfreeze", "slowly"),
         ("plan[0].schedule", "step"),
         ("plan[0].keep", "worst"),
-        ("plan[0].representation", "l1"),
+        ("plan[0].hidden_loss", "l1"),
         ("plan[0].projections", "none"),
         ("plan[0].attention_loss", "cosine"),
         ("plan[0].relation_heads", -1),
         ("plan[0].relation_heads", 2.0),
-        ("plan[1].logits", "ce"),
+        ("plan[1].logits_loss", "ce"),
         ("plan[1].patience", -1),
         ("plan[1].unfreeze_every", -1),
         ("plan[1].name", ""),
@@ -155,24 +158,27 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(path, value):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (put("data.folder", ""), "data.folder names no task folder"),
+        (put("data.folder", ""), "data.folder is empty: set"),
         (raw_texts(model=""), "data.transfer alone has no labels"),
         (raw_texts(finetune=True), "data.transfer alone has no labels"),
         (put("data.generate", 10), "data.folder and data.generate"),
         (put("plan", ()), "plan has no stage"),
         (put("teacher.plan", ()), "teacher.plan has no stage"),
-        (put("teacher.plan[0].loss", "logits"), "a teacher learns labels on train"),
-        (put("plan[2].data", "transfer"), "plan[2] learns labels"),
-        (put("teacher.heads", 3), "teacher.hidden_size 128 does not divide"),
+        (put("teacher.plan[0].loss", "logits"), "fine-tuned with loss=labels and data=train"),
+        (
+            put("plan[2].data", "transfer"),
+            "plan[2].loss has labels, but plan[2].data=transfer has none",
+        ),
+        (put("teacher.heads", 3), "teacher.hidden_size is 128: it must be a multiple"),
         (put("student.embeddings", "checkpoint"), "needs a student.checkpoint"),
         (put("student.checkpoint", "folder"), "set student.kind=transformer"),
         (put("student.kind", "checkpoint"), "set student.checkpoint=FOLDER"),
         (put("student.embedding_size", 0), "a BiLSTM needs a width"),
         (put("student.keep_layers", "last:2"), "set student.embedding_size=0"),
-        (put("student.start", "pretrained"), "name one in teacher.model"),
+        (put("student.start", "pretrained"), "set teacher.model, or student.start=finetuned"),
         (put("student.embeddings", "vectors"), "needs a file in student.vectors"),
         (put("student.vectors", "wiki.vec"), "set student.embeddings=vectors"),
-        (put("student.least_count", 2), "student.least_count is 2, but student.vocabulary=all"),
+        (put("student.min_count", 2), "student.min_count is 2, but student.vocabulary=all"),
         (put("student.vocabulary_size", 9), "student.vocabulary_size is 9, but"),
         (put("teacher.vocabulary", "seen"), "teacher.model, which is empty"),
     ],
@@ -202,7 +208,7 @@ def test_a_student_of_its_teachers_layers_has_no_other_start(fields, words):
 
 
 def test_a_transformers_width_divides_into_its_heads():
-    with pytest.raises(InputError, match=r"student\.hidden_size 50 does not divide"):
+    with pytest.raises(InputError, match=r"student\.hidden_size is 50: it must be a multiple"):
         validate(make(kind="transformer", hidden_size=50, heads=4))
 
 
@@ -217,7 +223,7 @@ def test_stages_of_one_plan_have_different_names():
     """Their names are the keys of metrics and timings."""
     experiment = make()
     put("plan[2].name", "logits")(experiment)
-    with pytest.raises(InputError, match=r"plan\[2\].name is 'logits', as plan\[1\].name"):
+    with pytest.raises(InputError, match=r"plan\[2\].name is 'logits', like plan\[1\].name"):
         validate(experiment)
 
 
@@ -235,6 +241,25 @@ def test_whole_numbers_are_numbers_and_not_the_other_way_round():
     experiment = make()
     put("plan[0].epochs", 2)(experiment)
     validate(experiment)
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [(kind, old, new) for kind, names in RENAMED.items() for old, new in names.items()],
+)
+def test_an_old_name_in_a_config_is_refused_by_its_new_one(kind, old, new):
+    sentence = rf"^{kind.__name__}\.{old} is now {kind.__name__}\.{new}: use .*\.$"
+    with pytest.raises(InputError, match=sentence):
+        kind(**{old: "last"})
+    part = kind()
+    with pytest.raises(InputError, match=sentence):
+        setattr(part, old, "last")
+    with pytest.raises(InputError, match=sentence):
+        replace(part, **{old: "last"})
+    names = {field.name for field in fields(kind)}
+    assert new in names
+    assert old not in names
+    assert copy.deepcopy(part) == pickle.loads(pickle.dumps(part)) == part
 
 
 def test_defaults_are_not_shared_between_experiments():

@@ -1,11 +1,13 @@
-"""Plans of the papers, and the variants of the experiments in configs/. Imports no JAX.
+"""Plans of the papers, and recipes: the experiments of configs/. This module imports no JAX.
 
-A plan is a tuple of `config.Stage`. Every function returns new objects, which a config may change.
+A plan is a tuple of `config.Stage`. A recipe is a function from the name of a variant to an
+`Experiment`. Its purpose, cost and expected scores are in configs/, in the file of the same name.
+Every call returns new objects, so that a config may change them.
 """
 
 from dataclasses import replace
 
-from xdistil.config import Baseline, Data, Experiment, Stage, Student
+from xdistil.config import Baseline, Data, Experiment, Stage, Student, Teacher
 from xdistil.errors import InputError, suggest
 
 
@@ -19,7 +21,7 @@ def d42() -> tuple[Stage, ...]:
             loss="logits",
             unfreeze="gradual",
             epochs=8.0,
-            thaw_epochs=2.0,
+            unfreeze_epochs=2.0,
             lr=2e-3,
             patience=5,
         ),
@@ -29,7 +31,7 @@ def d42() -> tuple[Stage, ...]:
             data="train",
             unfreeze="gradual",
             epochs=4.0,
-            thaw_epochs=2.0,
+            unfreeze_epochs=2.0,
             lr=5e-4,
             patience=5,
         ),
@@ -37,15 +39,15 @@ def d42() -> tuple[Stage, ...]:
 
 
 def v3() -> tuple[Stage, ...]:
-    """The recipe of XtremeDistilTransformers: the last L+1 hidden states and L attention maps
-    together, then logits and labels, each with the head alone before everything."""
+    """The plan of XtremeDistilTransformers: the last L+1 hidden states and L attention maps
+    together, then logits, then labels; the last two with gradual unfreezing."""
     return (
         Stage(
             name="representation",
             loss="representation+attention",
-            representation="mse",
-            layers="last",
-            attention="last",
+            hidden_loss="mse",
+            hidden_map="last",
+            attention_map="last",
             epochs=2.0,
             lr=5e-4,
         ),
@@ -55,7 +57,7 @@ def v3() -> tuple[Stage, ...]:
 
 
 def labels_only() -> tuple[Stage, ...]:
-    """D0-S: the student on labels alone."""
+    """D0-S of XtremeDistil: the student on labels alone."""
     return (Stage(name="labels", loss="labels", data="train", epochs=10.0, lr=1e-3, patience=3),)
 
 
@@ -72,20 +74,22 @@ def without_labels(plan: tuple[Stage, ...]) -> tuple[Stage, ...]:
         if losses:
             stages.append(replace(stage, loss="+".join(losses), data="transfer"))
     if not stages:
-        raise InputError("plan learns labels alone, and there are none: name a plan with logits.")
+        raise InputError(
+            "plan has no loss but labels, and there are no labels: add a stage with logits."
+        )
     return tuple(stages)
 
 
 def ner(variant: str = "d4.2") -> Experiment:
-    """The experiment of a variant of configs/ner.py; the command line names data and teacher."""
+    """Any named-entity task; data and teacher are set on the command line."""
     variants = _list_variants(Data(), bilstm_size=300)
     representation, logits, labels = d42()
     variants["large"] = Experiment(
         student=Student(embedding_size=48, hidden_size=290, vocabulary="seen"),
         plan=(
             replace(representation, data="all", epochs=1.0, patience=0),
-            replace(logits, data="all", epochs=4.0, thaw_epochs=0.25, lr=4e-3, patience=0),
-            replace(labels, epochs=2.0, thaw_epochs=0.5, batch_size=64, patience=0),
+            replace(logits, data="all", epochs=4.0, unfreeze_epochs=0.25, lr=4e-3, patience=0),
+            replace(labels, epochs=2.0, unfreeze_epochs=0.5, batch_size=64, patience=0),
         ),
         baselines=(Baseline(lrs="1e-3,2e-3,4e-3", epochs=10.0, patience=0),),
         batch_size=128,
@@ -94,14 +98,122 @@ def ner(variant: str = "d4.2") -> Experiment:
 
 
 def classify(variant: str = "d4.2") -> Experiment:
-    """The experiment of a variant of configs/classify.py; the command line names data and
-    teacher."""
-    rows = Data(row_length=128)  # texts are longer than the sentences of tagging
+    """Any classification task; data and teacher are set on the command line."""
+    rows = Data(row_length=128)  # texts are longer than sentences
     return _choose("classify", _list_variants(rows, bilstm_size=200), variant)
 
 
+def quickstart(variant: str = "") -> Experiment:
+    """Entities of a synthetic corpus; nothing has to be set."""
+    teacher = Stage(
+        name="train",
+        loss="labels",
+        data="train",
+        epochs=5.0,
+        lr=1e-3,
+        warmup=0.1,
+        weight_decay=0.01,
+        batch_size=16,
+        keep="last",
+    )
+    representation = Stage(name="representation", loss="representation", epochs=1.0, lr=4e-3)
+    logits = Stage(
+        name="logits", loss="logits", unfreeze="gradual", epochs=4.0, unfreeze_epochs=0.5, lr=4e-3
+    )
+    labels = Stage(
+        name="labels",
+        loss="labels",
+        data="train",
+        unfreeze="gradual",
+        epochs=4.0,
+        unfreeze_epochs=2.0,
+        lr=5e-4,
+        label_fraction=0.1,
+    )
+    experiment = Experiment(
+        data=Data(generate=8000),
+        teacher=Teacher(hidden_size=128, layers=4, heads=4, vocabulary_size=3500, plan=(teacher,)),
+        student=Student(embedding_size=24, hidden_size=32, dropout=0.1),
+        plan=(representation, logits, labels),
+        baselines=(
+            Baseline(label_fraction=0.1, lrs="8e-3,1.6e-2,3.2e-2"),
+            Baseline(name="labels only, all", lrs="8e-3"),
+        ),
+        speed_seconds=3.0,
+    )
+    if variant == "smoke":
+        experiment.data.generate = 200
+        experiment.teacher.hidden_size = experiment.student.hidden_size = 16
+        experiment.teacher.layers = 2
+        experiment.teacher.vocabulary_size = 1500
+        experiment.student.embedding_size = 8
+        for stage in (teacher, representation, logits, labels):
+            stage.epochs = stage.unfreeze_epochs = 1.0
+        for baseline in experiment.baselines:
+            baseline.lrs, baseline.epochs = "8e-3", 1.0
+        logits.unfreeze = "all"  # a sub-stage costs seconds of compilation, whatever its size
+        experiment.baselines = experiment.baselines[:1]
+        experiment.speed_seconds = 0.2
+    elif variant:
+        raise InputError(f"quickstart has no variant {variant!r}{suggest(variant, ['smoke'])}.")
+    return experiment
+
+
+def manylang(variant: str = "") -> Experiment:
+    """Entities in very many languages; the data are set on the command line."""
+    teacher = Stage(
+        name="train",
+        loss="labels",
+        data="train",
+        epochs=4.0,
+        lr=7e-4,
+        warmup=0.05,
+        weight_decay=0.01,
+        batch_size=64,
+        keep="last",
+    )
+    representation = Stage(
+        name="representation", loss="representation", data="all", epochs=1.0, lr=4e-3
+    )
+    logits = Stage(
+        name="logits",
+        loss="logits",
+        data="all",
+        unfreeze="gradual",
+        epochs=2.0,
+        unfreeze_epochs=0.25,
+        lr=4e-3,
+    )
+    labels = Stage(
+        name="labels",
+        loss="labels",
+        data="train",
+        unfreeze="gradual",
+        epochs=2.0,
+        unfreeze_epochs=0.5,
+        lr=1e-3,
+    )
+    experiment = Experiment(
+        data=Data(row_length=128, temperature=2.0),
+        teacher=Teacher(hidden_size=256, layers=4, heads=4, vocabulary_size=30000, plan=(teacher,)),
+        student=Student(embedding_size=32, hidden_size=128, vocabulary="seen"),
+        plan=(representation, logits, labels),
+        baselines=(Baseline(lrs="4e-3", epochs=6.0, patience=0),),
+    )
+    if variant == "smoke":
+        experiment.data.limit = experiment.data.transfer_limit = 1000
+        for stage in (teacher, representation, logits, labels):
+            stage.epochs = stage.unfreeze_epochs = 1.0
+        logits.unfreeze = labels.unfreeze = "all"
+        experiment.baselines[0].epochs = 1.0
+        experiment.speed_seconds = 1.0
+    elif variant:
+        raise InputError(f"manylang has no variant {variant!r}{suggest(variant, ['smoke'])}.")
+    return experiment
+
+
 def _list_variants(data: Data, bilstm_size: int) -> dict[str, Experiment]:
-    """What tagging and classification have in common: an experiment for each name."""
+    """The variants that tagging and classification share, by name."""
     bilstm = Student(embedding_size=50, hidden_size=bilstm_size, vocabulary="seen")
     transformer = Student(
         kind="transformer", hidden_size=192, layers=3, heads=12, intermediate_size=768
@@ -140,7 +252,7 @@ def _list_variants(data: Data, bilstm_size: int) -> dict[str, Experiment]:
         "smoke": Experiment(
             data=replace(data, limit=200, transfer_limit=400),
             student=Student(embedding_size=16, hidden_size=32, vocabulary="seen"),
-            plan=tuple(replace(stage, epochs=1.0, thaw_epochs=1.0) for stage in d42()),
+            plan=tuple(replace(stage, epochs=1.0, unfreeze_epochs=1.0) for stage in d42()),
             speed_seconds=1.0,
         ),
     }
@@ -150,3 +262,11 @@ def _choose(name: str, variants: dict[str, Experiment], variant: str) -> Experim
     if variant not in variants:
         raise InputError(f"{name} has no variant {variant!r}{suggest(variant, variants)}.")
     return variants[variant]
+
+
+RECIPES = {  # --config=xdistil:NAME:VARIANT
+    "quickstart": quickstart,
+    "ner": ner,
+    "classify": classify,
+    "manylang": manylang,
+}

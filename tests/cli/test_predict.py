@@ -126,10 +126,10 @@ def test_evaluation_prints_and_writes_the_scores_of_its_own_predictions(
     path, target = tmp_path / "gold.tsv", tmp_path / "scores.json"
     path.write_text(gold)
     assert type_in(f"--model={models / model}", f"--evaluate={path}", f"--output={target}") == 0
-    labeller = xdistil.load(str(models / model)).labeller
-    examples = read_file(path, labeller.task)
-    answers = labeller.answer([example.inputs for example in examples])
-    expected = score(labeller.task, examples, [answer.labels for answer in answers])
+    predictor = xdistil.load(str(models / model)).predictor
+    examples = read_file(path, predictor.task)
+    answers = predictor.predict([example.inputs for example in examples])
+    expected = score(predictor.task, examples, [answer.labels for answer in answers])
     written = json.loads(target.read_text())
     assert written == {"format": 1, "task": model, **expected}
     printed = capsys.readouterr().out.splitlines()
@@ -198,21 +198,21 @@ def test_how_many_texts_were_cut_is_told_once(models, type_in, tmp_path, caplog,
     [
         ([], "--model is missing: name a folder such as runs/quickstart/student."),
         (["--model"], "Argument --model: expected one argument."),
-        (["--modle=x"], "'--modle' is no option of predict.py (did you mean --model?)."),
+        (["--modle=x"], "'--modle' is not an option of predict.py (did you mean --model?)."),
         (["--model=x", "--input=gone"], "--input=gone does not exist."),
         (["--model=x", "--evaluate=."], "--evaluate=. is a folder: name a file."),
         (["--model=x", "--output=."], "--output=. is a folder: name a file."),
         (
             ["--model=x", "--output=gone/out"],
-            "--output=gone/out has no folder to stand in: make gone.",
+            "--output=gone/out is in a folder that does not exist: create gone.",
         ),
         (
             ["--model=x", "--input=a", "--evaluate=b"],
-            "--input and --evaluate were both given: the gold file holds the texts.",
+            "--input and --evaluate are both given: the gold file of --evaluate holds the texts.",
         ),
         (
             ["--model=x", "--scheme=bioes"],
-            "--scheme says how gold tags are written: give their file in --evaluate.",
+            "--scheme is the scheme of gold tags: name their file with --evaluate.",
         ),
         (["--model=./gone"], "There is no folder './gone' to read a model from."),
     ],

@@ -1,6 +1,8 @@
 """train.py's arguments: every mistake is one sentence with the nearest name, and exit code 2."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -74,6 +76,36 @@ def test_overrides_reach_their_fields(config, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        ("plan[1].thaw_epochs", "plan[1].unfreeze_epochs", 3.0),
+        ("plan[0].representation", "plan[0].hidden_loss", "mse"),
+        ("plan[0].layers", "plan[0].hidden_map", "2"),
+        ("plan[0].attention", "plan[0].attention_map", "uniform"),
+        ("plan[0].relations", "plan[0].relation_map", "last"),
+        ("plan[2].logits", "plan[2].logits_loss", "kl"),
+        ("teacher.plan[0].logits", "teacher.plan[0].logits_loss", "kl"),
+        ("student.least_count", "student.min_count", 4),
+    ],
+)
+def test_old_names_of_fields_are_accepted_with_a_warning(config, caplog, old, new, value):
+    more = ("--workdir=x", "--config.student.vocabulary=seen")
+    experiment = parse(config, *more, f"--config.{old}={value}").experiment
+    (warning,) = caplog.messages
+    assert warning.startswith(f"--config.{old} is now --config.{new}; the old name is accepted")
+    assert experiment != parse(config, *more).experiment
+    assert experiment == parse(config, *more, f"--config.{new}={value}").experiment
+    assert len(caplog.messages) == 1
+
+
+def test_other_parts_have_fields_of_these_names(config, caplog):
+    given = ("--config.teacher.layers=3", "--config.student.layers=2")
+    experiment = parse(config, "--workdir=x", *given).experiment
+    assert (experiment.teacher.layers, experiment.student.layers) == (3, 2)
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
     ("switch", "expected"),
     [
         ("--dry-run", True),
@@ -93,6 +125,10 @@ MISTAKES = [
     ("--config.data.foldr=x", ["no field data.foldr", "did you mean folder?"]),
     ("--config.batchsize=8", ["no field batchsize", "did you mean batch_size?"]),
     ("--config.zzzzz=8", ["no field zzzzz", "batch_size"]),
+    ("--config.thaw_epochs=2", ["no field thaw_epochs"]),
+    ("--config.plan[0].thaw_epochs=x", ["thaw_epochs=x", "finite number"]),
+    ("--config.plan[0].layers[0]=x", ["plan[0].hidden_map is not a list"]),
+    ("--config.plan[3].layers=2", ["plan has no index 3"]),
     ("--config.plan[3].lr=1e-3", ["plan has no index 3", "0 to 2"]),
     ("--config.plan[-1].lr=1e-3", ["plan has no index -1", "0 to 2"]),
     ("--config.plan[x].lr=1e-3", ["plan has no index x"]),
@@ -100,7 +136,7 @@ MISTAKES = [
     ("--config.plan.lr=1e-3", ["plan is a list", "plan[0]"]),
     ("--config.plan=1", ["plan is a list"]),
     ("--config.plan[0]=1", ["plan[0] is a group of fields", "lr"]),
-    ("--config.data[0].folder=x", ["data is no list"]),
+    ("--config.data[0].folder=x", ["data is not a list"]),
     ("--config.data=x", ["data is a group of fields", "folder"]),
     ("--config.seed.x=1", ["seed is a value and has no fields"]),
     ("--config.batch_size=many", ["batch_size=many", "whole number"]),
@@ -109,6 +145,7 @@ MISTAKES = [
     ("--config.batch_size=0", ["batch_size is 0"]),
     ("--config.batch_size=", ["batch_size=", "whole number"]),
     ("--config.seed=nan", ["seed=nan", "whole number"]),
+    ("--config.seed=" + "9" * 5000, ["--config.seed=9"]),
     ("--config.plan[0].lr=nan", ["plan[0].lr=nan", "finite number"]),
     ("--config.plan[0].lr=inf", ["plan[0].lr=inf", "finite number"]),
     ("--config.plan[0].lr=-1", ["plan[0].lr is -1"]),
@@ -157,10 +194,10 @@ def test_a_missing_workdir_is_told(config, arguments, words, capsys):
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
-        ("--workdir=x", ["--config names no file"]),
-        ("--config=", ["--config names no file"]),
+        ("--workdir=x", ["--config is missing"]),
+        ("--config=", ["--config is missing"]),
         ("--config={folder}/smal.py", ["smal.py does not exist", "small.py?"]),
-        ("--config={folder}/nowhere/x.py", ["nowhere/x.py does not exist"]),
+        ("--config={folder}/nowhere/x.py", ["nowhere/x.py does not exist.\n"]),
         ("--config={folder}", ["does not exist"]),
         ("--config={folder}/small.py:d9", ["no variant 'd9'", "d4.2"]),
         ("--config={folder}/broken.py", ["broken.py", "cannot be read as a config"]),
@@ -169,6 +206,13 @@ def test_a_missing_workdir_is_told(config, arguments, words, capsys):
         ("--config={folder}/empty.py", ["empty.py", "get_config"]),
         ("--config={folder}/other.py", ["other.py", "Experiment"]),
         ("--config={folder}/notes.txt", ["notes.txt"]),
+        ("--config={folder}/old.py", ["Stage.thaw_epochs is now Stage.unfreeze_epochs"]),
+        ("--config={folder}/reading.py", ["reading.py", "cannot be read as a config", "absent"]),
+        ("--config=xdistil", ["there is no recipe '' (there is quickstart, ner, classify, manyl"]),
+        ("--config=xdistil:nre:d4.2", ["there is no recipe 'nre' (did you mean ner?)"]),
+        ("--config=xdistil:ner:d4", ["ner has no variant 'd4' (did you mean d4.2?)"]),
+        ("--config=xdistil:quickstart:smok", ["quickstart has no variant 'smok' (did you mean sm"]),
+        ("--config=xdistil:manylang:x", ["manylang has no variant 'x' (there is smoke)"]),
     ],
 )
 def test_a_bad_config_is_told(config, tmp_path, argument, words, capsys):
@@ -178,6 +222,11 @@ def test_a_bad_config_is_told(config, tmp_path, argument, words, capsys):
     (tmp_path / "empty.py").write_text("")
     (tmp_path / "other.py").write_text("def get_config():\n    return {}\n")
     (tmp_path / "notes.txt").write_text("nothing")
+    (tmp_path / "old.py").write_text(
+        "from xdistil.plans import ner\n\ndef get_config():\n    experiment = ner()\n"
+        "    experiment.plan[1].thaw_epochs = 1.0\n    return experiment\n"
+    )
+    (tmp_path / "reading.py").write_text("def get_config():\n    return open('absent')\n")
     assert train.main([argument.format(folder=tmp_path), "--workdir=never-made"]) == 2
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
@@ -223,16 +272,19 @@ def test_the_program_exits_with_two_and_one_line(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    "name", ["d4.2", "v3", "layers", "relations", "labels", "continue", "smoke"]
-)
-@pytest.mark.parametrize("config", ["ner", "classify"])
+VARIANTS = ["d4.2", "v3", "layers", "relations", "labels", "continue", "smoke"]
+RECIPES = [
+    *(("ner", name) for name in (*VARIANTS, "large")),
+    *(("classify", name) for name in VARIANTS),
+    ("quickstart", "smoke"),
+    ("manylang", "smoke"),
+]
+
+
+@pytest.mark.parametrize(("config", "name"), RECIPES)
 def test_a_config_takes_the_variants_that_it_names(config, name):
     path = f"{ROOT}/configs/{config}.py"
-    more = ("--config.data.folder=somewhere", "--config.teacher.model=something")
-    if name == "continue":
-        more = (more[0], "--config.student.checkpoint=something")
-    command = parse(f"--config={path}:{name}", "--workdir=x", *more)
+    command = parse(f"--config={path}:{name}", "--workdir=x", *needed(config, name))
     assert command.experiment.plan
     assert f"  {name}" in Path(path).read_text(encoding="utf-8")
     sentence = rf"{config} has no variant {name + 'x'!r} \(did you mean {name}\?\)\."
@@ -240,16 +292,64 @@ def test_a_config_takes_the_variants_that_it_names(config, name):
         parse(f"--config={path}:{name}x", "--workdir=x")
 
 
+def needed(config: str, name: str) -> list[str]:
+    """What the command line has to name beside the config."""
+    if config == "quickstart":
+        return []
+    given = ["--config.data.folder=somewhere"]
+    if name == "continue":
+        return [*given, "--config.student.checkpoint=something"]
+    return given if config == "manylang" else [*given, "--config.teacher.model=something"]
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [*RECIPES, ("ner", ""), ("classify", ""), ("quickstart", ""), ("manylang", "")],
+)
+def test_a_recipe_of_the_package_is_the_experiment_of_the_file(config, name):
+    more = ["--workdir=x", "--config.seed=3", *needed(config, name)]
+    variant = f":{name}" if name else ""
+    ours = parse(f"--config=xdistil:{config}{variant}", *more).experiment
+    assert ours == parse(f"--config={ROOT}/configs/{config}.py{variant}", *more).experiment
+    assert ours.seed == 3
+
+
+def test_an_installed_package_has_its_recipes(tmp_path):
+    """The package alone, and another working directory; the overrides reach the recipe."""
+    shutil.copytree(ROOT / "xdistil", tmp_path / "site" / "xdistil")
+    given = ["--config=xdistil:ner:d4.2", "--config.data.folder=x", "--workdir=run"]
+    done = subprocess.run(
+        [sys.executable, "-m", "xdistil", "train", *given, "--config.student.hidden_size=0"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stderr == "xdistil train: student.hidden_size is 0: it must be 1 or more.\n"
+    assert (done.stdout, done.returncode) == ("", 2)
+
+
 @pytest.mark.parametrize("config", ["quickstart", "manylang"])
-def test_a_config_with_one_variant_takes_it_and_no_other(config):
-    path, more = f"{ROOT}/configs/{config}.py", ["--workdir=x"]
-    if config == "manylang":
-        more.append("--config.data.folder=somewhere")
-    whole, smoke = (parse(f"--config={path}{name}", *more).experiment for name in ("", ":smoke"))
+def test_a_smoke_test_has_the_stages_of_the_whole(config):
+    whole, smoke = (
+        parse(f"--config=xdistil:{config}{name}", "--workdir=x", *needed(config, "")).experiment
+        for name in ("", ":smoke")
+    )
     assert [stage.name for stage in whole.plan] == [stage.name for stage in smoke.plan]
     assert smoke.speed_seconds < whole.speed_seconds
-    with pytest.raises(InputError, match="no variant 'small': it takes none, or smoke"):
-        parse(f"--config={path}:small", *more)
+
+
+def test_a_config_is_run_once_and_may_hold_dataclasses(tmp_path):
+    path = tmp_path / "counting.py"
+    path.write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "from xdistil.plans import quickstart\n\n@dataclass\nclass Part:\n    size: int = 3\n\n"
+        "def get_config():\n    with open('calls', 'a') as file:\n        file.write('x')\n"
+        "    return quickstart()\n"
+    )
+    assert parse(f"--config={path}", "--workdir=x", "--config.seed=4").experiment.seed == 4
+    assert Path("calls").read_text() == "x"
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*.py")), ids=lambda path: path.stem)
@@ -266,7 +366,7 @@ def test_the_plan_of_the_page_on_plans_is_one_that_a_run_takes(tmp_path):
     command = parse(f"--config={tmp_path / 'my_plan.py'}", "--workdir=x", *more)
     first, second = command.experiment.plan
     assert (first.loss, first.data, first.temperature) == ("representation+logits", "all", 2.0)
-    assert (second.unfreeze, second.thaw_epochs) == ("gradual", 1.0)
+    assert (second.unfreeze, second.unfreeze_epochs) == ("gradual", 1.0)
 
 
 def test_the_page_on_plans_names_every_field_of_a_stage():

@@ -12,12 +12,11 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
-from tests.data.test_families import make_byte_bpe, make_unigram
+from tests.data.test_tokenizer import make_byte_bpe, make_unigram
 from tests.models.samples import SPECIAL, make_wordpiece
 from xdistil.data.examples import Example, Task
-from xdistil.data.subwords import tokenize
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer, save_tokenizer
-from xdistil.data.trim_tokenizer import choose_subwords, count_tokens, trim_tokenizer
+from xdistil.data.trim_tokenizer import choose_subwords, count_ids, trim_tokenizer
 from xdistil.errors import InputError
 
 UNKNOWN = {"unk_token": "[UNK]", "pad_token": "[PAD]"}
@@ -26,8 +25,7 @@ UNKNOWN = {"unk_token": "[UNK]", "pad_token": "[PAD]"}
 def count(tokenizer: Tokenizer, *texts: str) -> np.ndarray:
     """How often each id occurs in texts."""
     examples = [Example((text,), None, "und") for text in texts]
-    subwords = tokenize(examples, Task("classification", ()), tokenizer, 1 << 30)
-    return count_tokens([subwords], tokenizer)
+    return count_ids(examples, Task("classification", ()), tokenizer)
 
 
 def keep(tokenizer: Tokenizer, *texts: str, **options: int) -> tuple[np.ndarray, Tokenizer]:
@@ -119,6 +117,16 @@ def test_bpe_maps_one_to_one(joins: list[tuple[int, int]], texts: list[str]) -> 
 @given(texts=st.lists(st.text(max_size=40), min_size=1, max_size=4))
 def test_bytes_map_one_to_one(byte_bpe: Tokenizer, texts: list[str]) -> None:
     assert_one_to_one(byte_bpe, [f"{text} the large teacher" for text in texts])
+
+
+def test_whole_texts_are_counted_however_long(wordpiece: Tokenizer) -> None:
+    examples = [Example(("dab " * 3000 + "cab",), None, "und"), Example(("cab",), None, "und")]
+    counts = count_ids(examples, Task("classification", ("a",)), wordpiece)
+    vocabulary = wordpiece.backend.get_vocab()
+    expected = {"dab": 3000, "cab": 2, "[CLS]": 2, "[SEP]": 2}
+    assert {subword: counts[vocabulary[subword]] for subword in expected} == expected
+    assert (counts.sum(), len(counts)) == (3006, wordpiece.vocabulary_size)
+    assert count_ids([], Task("tagging", ("O",)), wordpiece).tolist() == [0] * len(counts)
 
 
 def test_wordpiece_keeps_what_occurs_specials_and_characters(wordpiece: Tokenizer) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.test_families import make_byte_bpe, make_unigram
+from tests.data.test_tokenizer import make_byte_bpe, make_unigram
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.word_vectors import read_vectors
 from xdistil.errors import InputError

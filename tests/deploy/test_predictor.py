@@ -22,7 +22,6 @@ from tests.deploy.folders import CLASSES, TAGGING, WORDS, make_folder, train_tok
 from xdistil.config import Data
 from xdistil.data.examples import Example
 from xdistil.data.packing import collect_predictions, pack
-from xdistil.data.spans import Entity, Word, find_entities, split_words
 from xdistil.data.subwords import tokenize
 from xdistil.data.tokenizer import load_tokenizer, open_tokenizer
 from xdistil.deploy.jax_backend import open_model
@@ -92,42 +91,6 @@ def _labels(answers) -> list[str]:
     return [each.label for each in answers]
 
 
-@pytest.mark.parametrize(
-    ("text", "spans"),
-    [
-        ("Anna", [(0, 4)]),
-        (" \u00a0Anna\u3000 Lee\r\n", [(2, 6), (8, 11)]),
-        ("Ame\u0301lie x", [(0, 7), (8, 9)]),  # a mark is a character of its own
-        ("\u05e9\u05dc\u05d5\u05dd \u05d1", [(0, 4), (5, 6)]),  # logical order, right to left
-        ("\U0001f1e9\U0001f1ea \U0001f600x", [(0, 2), (3, 5)]),  # code points, not UTF-16 units
-        ("a\u200bb c\u2028d\x1ce", [(0, 3), (4, 5), (6, 7), (8, 9)]),  # no space is no border
-        ("\ufeffa\x85b", [(0, 2), (3, 4)]),
-        (" \n", []),
-    ],
-)
-def test_places_of_words_by_hand(text, spans):
-    words, found = split_words(text)
-    assert found == spans
-    assert list(words) == text.split() == [text[start:end] for start, end in spans]
-
-
-def test_entities_by_hand():
-    text = "x New  York Anna\tBob"
-    tags = {"x": "O", "New": "B-LOC", "York": "I-LOC", "Anna": "B-PER", "Bob": "B-PER"}
-    words, spans = split_words(text)
-    scores = (0.9, 0.5, 0.7, 0.4, 0.3)
-    tagged = [
-        Word(word, *span, tags[word], score)
-        for word, span, score in zip(words, spans, scores, strict=True)
-    ]
-    found = find_entities(text, tagged)
-    assert found == (
-        Entity("LOC", "New  York", 2, 11, pytest.approx(0.6), 1, 2),
-        Entity("PER", "Anna", 12, 16, 0.4, 3, 3),
-        Entity("PER", "Bob", 17, 20, 0.3, 4, 4),
-    )
-
-
 @pytest.mark.parametrize("name", KINDS)
 def test_backends_agree_and_with_the_model_on_packed_rows(folders, name):
     texts = _draw(40)
@@ -163,7 +126,7 @@ def test_probabilities_are_those_of_the_logits(folders):
     opened = _open(folders, "classes", "onnx")
     (answer,) = opened.classify(["Anna went"])
     subwords = tokenize(
-        [Example(("Anna went",), None, "und")], CLASSES, opened.labeller.tokenizer, 12
+        [Example(("Anna went",), None, "und")], CLASSES, opened.predictor.tokenizer, 12
     )
     logits = open_model(str(folders / "classes")).compute_logits(subwords)[0].astype(float)
     expected = np.exp(logits) / np.exp(logits).sum()
@@ -211,9 +174,9 @@ def test_mistakes_are_one_sentence(folders, tmp_path):
     with pytest.raises(InputError, match="`tag` takes a list of texts, not 'Anna'"):
         opened.tag("Anna")
     for wrong in (3, "\ud800", ["a", 3]):
-        with pytest.raises(InputError, match=r"^Text 1 is .*must be a text, or a list of words"):
+        with pytest.raises(InputError, match=r"^Text 1 is .*must be a text or a list of words"):
             opened.tag(["Anna", wrong])
-    with pytest.raises(InputError, match=r"^Text 0 is .*must be a text or two"):
+    with pytest.raises(InputError, match=r"^Text 0 is .*must be a text or a pair of texts"):
         _open(folders, "classes", "onnx").classify([("a", "b", "c")])
     with pytest.raises(InputError, match="backend is 'torch'; it must be jax, onnx, int8"):
         xdistil.load(str(folders / "bert"), backend="torch")
@@ -223,7 +186,7 @@ def test_mistakes_are_one_sentence(folders, tmp_path):
         (tmp_path / name).write_bytes((folders / "bert" / name).read_bytes())
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx/model.onnx").write_bytes(b"no graph")
-    with pytest.raises(InputError, match=r"model.onnx is no ONNX file that can be run"):
+    with pytest.raises(InputError, match=r"model.onnx is not an ONNX file that can be run"):
         xdistil.load(str(tmp_path), backend="onnx")
 
 

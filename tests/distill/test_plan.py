@@ -35,7 +35,7 @@ def test_the_pooler_belongs_to_the_head_and_only_words_to_the_word_embeddings():
     assert plan.group_of((plan.SIDE, "0", "kernel")) == "projection"
 
 
-def test_a_bilstm_thaws_head_projection_bilstm_embeddings():
+def test_a_bilstm_unfreezes_head_projection_bilstm_embeddings():
     expanded = plan.expand_plan(gradual(epochs=5.0), BILSTM)
     assert [(s.name, s.trainable) for s in expanded] == [
         ("logits/head", BILSTM[:1]),
@@ -46,7 +46,7 @@ def test_a_bilstm_thaws_head_projection_bilstm_embeddings():
 
 
 @pytest.mark.parametrize("train_embeddings", [True, False])
-def test_positions_thaw_with_the_lowest_layers_and_without_the_words(train_embeddings):
+def test_positions_unfreeze_with_the_lowest_layers_and_without_the_words(train_embeddings):
     """Frozen word embeddings leave nothing random frozen with them."""
     groups = plan.list_groups(init_params(make_encoder()))
     expanded = plan.expand_plan(gradual(), groups, train_embeddings)
@@ -58,14 +58,14 @@ def test_positions_thaw_with_the_lowest_layers_and_without_the_words(train_embed
     ]
 
 
-def test_thaw_epochs_bound_all_sub_stages_but_the_last():
-    expanded = plan.expand_plan(gradual(epochs=5.0, thaw_epochs=2.0), BILSTM)
+def test_unfreeze_epochs_bound_all_sub_stages_but_the_last():
+    expanded = plan.expand_plan(gradual(epochs=5.0, unfreeze_epochs=2.0), BILSTM)
     assert [s.epochs for s in expanded] == [2.0, 2.0, 2.0, 5.0]
     assert [s.epochs for s in plan.expand_plan(gradual(epochs=5.0), BILSTM)] == [5.0] * 4
 
 
 def test_embeddings_that_are_not_trained_are_in_no_sub_stage():
-    expanded = plan.expand_plan(gradual(epochs=5.0, thaw_epochs=2.0), BILSTM, False)
+    expanded = plan.expand_plan(gradual(epochs=5.0, unfreeze_epochs=2.0), BILSTM, False)
     assert [s.trainable for s in expanded] == [BILSTM[:1], BILSTM[:2], BILSTM[:3]]
     assert [s.epochs for s in expanded] == [2.0, 2.0, 5.0]
     (whole,) = plan.expand_plan((Stage(name="x", loss="labels", data="train"),), BILSTM, False)
@@ -99,8 +99,8 @@ GROUPS = ("head", *(f"layer {i}" for i in range(6, -1, -1)), "embeddings")
         (50, ["head", "layers-0-6", "embeddings"], [1, 8, 9]),
     ],
 )
-def test_layers_thaw_in_blocks(every, names, sizes):
-    """Seven layers; what is thawed stays so, from the top downwards."""
+def test_layers_unfreeze_in_blocks(every, names, sizes):
+    """Seven layers; what is unfrozen stays so, from the top downwards."""
     expanded = plan.expand_plan(gradual(unfreeze_every=every), GROUPS)
     assert [s.name for s in expanded] == [f"logits/{name}" for name in names]
     assert [s.trainable for s in expanded] == [GROUPS[:size] for size in sizes]
@@ -108,13 +108,13 @@ def test_layers_thaw_in_blocks(every, names, sizes):
 
 def test_frozen_embeddings_leave_the_last_block_whole():
     expanded = plan.expand_plan(
-        gradual(unfreeze_every=4, thaw_epochs=1.0, epochs=9.0), GROUPS, False
+        gradual(unfreeze_every=4, unfreeze_epochs=1.0, epochs=9.0), GROUPS, False
     )
     assert [s.trainable for s in expanded] == [GROUPS[:1], GROUPS[:5], GROUPS[:8]]
     assert [s.epochs for s in expanded] == [1.0, 1.0, 9.0]
 
 
-def test_d42_thaws_group_by_group():
+def test_d42_unfreezes_group_by_group():
     expanded = plan.expand_plan(d42(), BILSTM)
     parts = ["head", "projection", "bilstm", "embeddings"]
     assert [s.name for s in expanded] == [
@@ -167,7 +167,7 @@ def test_the_middle_layer_is_seven_of_twelve_and_four_of_six():
     ],
 )
 def test_layer_maps_of_hidden_states(text, student, teacher, pairs):
-    assert plan.map_hidden(text, student, teacher, "plan[0].layers") == pairs
+    assert plan.map_hidden(text, student, teacher, "plan[0].hidden_map") == pairs
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_layer_maps_of_hidden_states(text, student, teacher, pairs):
     ],
 )
 def test_layer_maps_of_attention(text, student, teacher, pairs):
-    assert plan.map_attention(text, student, teacher, "plan[0].attention") == pairs
+    assert plan.map_attention(text, student, teacher, "plan[0].attention_map") == pairs
 
 
 @pytest.mark.parametrize(
@@ -203,17 +203,17 @@ def test_layer_maps_of_attention(text, student, teacher, pairs):
 )
 def test_impossible_layer_maps_are_refused_by_their_field(text, words):
     with pytest.raises(InputError) as caught:
-        plan.map_hidden(text, 7, 6, "plan[3].layers")
-    for word in ("plan[3].layers", *words):
+        plan.map_hidden(text, 7, 6, "plan[3].hidden_map")
+    for word in ("plan[3].hidden_map", *words):
         assert word in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["0:1", "1:0", "0"])
 def test_there_is_no_attention_map_zero(text):
-    with pytest.raises(InputError, match=r"plan\[1\].attention .* 1 to 2 and 1 to 6"):
-        plan.map_attention(text, 2, 6, "plan[1].attention")
-    with pytest.raises(InputError, match=r"plan\[1\].attention is 'last'"):
-        plan.map_attention("last", 7, 6, "plan[1].attention")
+    with pytest.raises(InputError, match=r"plan\[1\].attention_map .* 1 to 2 and 1 to 6"):
+        plan.map_attention(text, 2, 6, "plan[1].attention_map")
+    with pytest.raises(InputError, match=r"plan\[1\].attention_map is 'last'"):
+        plan.map_attention("last", 7, 6, "plan[1].attention_map")
 
 
 def test_split_never_copies_or_changes_a_leaf():

@@ -27,14 +27,14 @@ def test_a_bilstm_learns_the_teachers_middle_layer():
 
 
 def test_last_of_a_bilstm_is_the_teachers_last_layer():
-    recipe, _ = recipe_of(make_bilstm(), TWELVE, loss="representation", layers="last")
+    recipe, _ = recipe_of(make_bilstm(), TWELVE, loss="representation", hidden_map="last")
     assert recipe.hidden_map == ((1, 12),)
 
 
 @pytest.mark.parametrize("layers", ["1:2,1:3", "0:3", "0:0,1:2"])
 def test_a_bilstm_has_one_representation(layers):
-    with pytest.raises(InputError, match=r"plan\[2\].layers is .* one teacher layer"):
-        recipe_of(make_bilstm(), TWELVE, loss="representation", layers=layers)
+    with pytest.raises(InputError, match=r"plan\[2\].hidden_map is .* one teacher layer"):
+        recipe_of(make_bilstm(), TWELVE, loss="representation", hidden_map=layers)
 
 
 def test_attention_of_a_bilstm_is_refused():
@@ -57,7 +57,9 @@ def test_relations_ask_for_the_upper_layer_whatever_heads_width_and_depth():
     assert sides == ()
     assert wanted_signals(recipe) == SignalSpec(vectors=(11,))
     assert not wanted_signals(recipe).plain
-    recipe, _ = recipe_of(student, TWELVE, loss="relations", relations="uniform", relation_heads=4)
+    recipe, _ = recipe_of(
+        student, TWELVE, loss="relations", relation_map="uniform", relation_heads=4
+    )
     assert recipe.relation_map == ((1, 4), (2, 8), (3, 12))
     assert recipe.relation_heads == 4
 
@@ -85,7 +87,7 @@ def test_relations_of_what_hands_out_no_vectors_are_refused(monkeypatch):
 
 def test_one_projection_may_serve_all_layers():
     model = make_encoder(hidden_size=4, layers=1)
-    shared = {"loss": "representation", "layers": "last", "projections": "shared"}
+    shared = {"loss": "representation", "hidden_map": "last", "projections": "shared"}
     recipe, sides = recipe_of(model, **shared)
     assert recipe.shared_projection
     assert (len(recipe.hidden_map), sides) == (2, ((4, 8),))
@@ -95,7 +97,7 @@ def test_one_projection_may_serve_all_layers():
 
 
 def test_uniform_of_a_bilstm_is_the_teachers_last_layer():
-    recipe, _ = recipe_of(make_bilstm(), TWELVE, loss="representation", layers="uniform")
+    recipe, _ = recipe_of(make_bilstm(), TWELVE, loss="representation", hidden_map="uniform")
     assert recipe.hidden_map == ((1, 12),)
 
 
@@ -115,9 +117,9 @@ def test_labels_need_no_teacher():
 
 
 def test_layers_that_a_teacher_does_not_have_are_refused():
-    with pytest.raises(InputError, match=r"plan\[2\].layers pairs .* teacher layer 5"):
-        recipe_of(make_bilstm(), loss="representation", layers="5")
-    with pytest.raises(InputError, match=r"plan\[2\].attention is 'last'"):
+    with pytest.raises(InputError, match=r"plan\[2\].hidden_map pairs .* teacher layer 5"):
+        recipe_of(make_bilstm(), loss="representation", hidden_map="5")
+    with pytest.raises(InputError, match=r"plan\[2\].attention_map is 'last'"):
         recipe_of(make_encoder(layers=3), loss="attention")
 
 
@@ -126,7 +128,7 @@ def test_weights_and_settings_come_from_the_stage():
         make_encoder(),
         loss="logits+attention+labels",
         data="train",
-        logits="kl",
+        logits_loss="kl",
         temperature=3.0,
         logits_weight=0.25,
         attention_weight=10.0,
@@ -140,7 +142,7 @@ def test_weights_and_settings_come_from_the_stage():
 
 def test_wanted_signals_count_attention_from_zero():
     recipe, _ = recipe_of(
-        make_encoder(layers=1), TWELVE, loss="representation+attention+logits", layers="last"
+        make_encoder(layers=1), TWELVE, loss="representation+attention+logits", hidden_map="last"
     )
     assert recipe.hidden_map == ((0, 11), (1, 12))
     assert recipe.attention_map == ((1, 12),)

@@ -19,7 +19,6 @@ from tests.distill.small import (
 )
 from xdistil.data.packing import Batch
 from xdistil.distill import losses
-from xdistil.distill.plan import SIDE_PROJECTIONS, list_groups, merge_params, split_params
 from xdistil.distill.step import (
     Recipe,
     TrainState,
@@ -28,6 +27,7 @@ from xdistil.distill.step import (
     init_state,
     train_step,
 )
+from xdistil.distill.unfreezing import SIDE_PROJECTIONS, list_groups, merge_params, split_params
 from xdistil.models.forward import apply_model
 from xdistil.models.types import QKV
 from xdistil.teacher.signals import Signals

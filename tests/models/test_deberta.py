@@ -9,7 +9,7 @@ import pytest
 
 from tests.models.samples import DEBERTA, make_segments
 from xdistil.config import Stage
-from xdistil.distill.plan import expand_plan, list_groups
+from xdistil.distill.unfreezing import expand_plan, list_groups
 from xdistil.errors import InputError
 from xdistil.models.families.deberta import Deberta, _align, find_rows, read_config, write_config
 

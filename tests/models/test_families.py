@@ -31,7 +31,7 @@ from tests.models.samples import (
 )
 from xdistil.config import Stage
 from xdistil.data.examples import Task
-from xdistil.distill.plan import expand_plan, list_groups
+from xdistil.distill.unfreezing import expand_plan, list_groups
 from xdistil.errors import InputError
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.families.registry import FAMILIES

@@ -8,12 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import jax
-import numpy as np
 import pytest
 
 from xdistil.runtime import run_log as journal_module
 from xdistil.runtime.environment import describe_device, describe_environment
-from xdistil.runtime.json_io import finite, write_json
 from xdistil.runtime.run_log import RunLog, open_log
 
 LINE = {"plan": "student", "stage": "logits", "step": 1}
@@ -29,40 +27,6 @@ def run_log(tmp_path) -> Any:
 def read(folder: Path) -> list[dict[str, Any]]:
     text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
-
-
-def test_what_is_undefined_is_null_at_any_depth():
-    content = {"a": [1.5, math.nan, {"b": -math.inf}], "c": (math.inf, 2), "d": "nan", "e": None}
-    expected = {"a": [1.5, None, {"b": None}], "c": [None, 2], "d": "nan", "e": None}
-    assert finite(content) == expected
-    assert finite({"x": np.float64("nan"), "y": np.float64(0.5)}) == {"x": None, "y": 0.5}
-
-
-def test_json_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "results.json"
-    write_json(path, {"f1": math.nan, "language": "தமிழ்"})
-    assert json.loads(path.read_text(encoding="utf-8")) == {"f1": None, "language": "தமிழ்"}
-    with pytest.raises(TypeError):
-        write_json(path, {"f1": 0.5, "bad": object()})
-    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
-    assert json.loads(path.read_text(encoding="utf-8"))["f1"] is None
-    write_json(path, {"f1": 0.5})
-    assert json.loads(path.read_text(encoding="utf-8")) == {"f1": 0.5}
-    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
-
-
-def test_a_disk_that_fills_up_leaves_the_file_as_it_was(tmp_path, monkeypatch):
-    path = tmp_path / "results.json"
-    write_json(path, {"f1": 0.5})
-
-    def write_half(target: Path, text: str, **settings: Any) -> None:
-        target.write_bytes(text.encode()[: len(text) // 2])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", write_half)
-    with pytest.raises(OSError, match="No space"):
-        write_json(path, {"f1": 0.75})
-    assert json.loads(path.read_text(encoding="utf-8")) == {"f1": 0.5}
 
 
 def test_a_line_is_on_disk_as_soon_as_it_is_recorded(run_log, tmp_path):

@@ -1,15 +1,16 @@
 """A workdir belongs to one config: another is refused by the name of the field that differs."""
 
+import copy
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from xdistil.config import Baseline, Experiment, Student
+from xdistil.config import RENAMED, Baseline, Experiment, Student
 from xdistil.errors import InputError
 from xdistil.plans import d42
-from xdistil.runtime.workdir import claim_workdir, open_workdir, read_results
+from xdistil.runtime.workdir import claim_workdir, open_workdir
 
 
 def make() -> Experiment:
@@ -119,6 +120,33 @@ def test_a_field_that_an_older_config_lacks_has_its_default(tmp_path, path, defa
         assert f"{path}={default!r}, and this one has {other!r}" in str(caught.value)
 
 
+def test_a_renamed_field_counts_under_its_new_name(tmp_path):
+    """A run of an earlier version resumes; a difference is told by the new name."""
+    ours = make()
+    ours.plan[0].hidden_map, ours.plan[1].logits_loss, ours.student.min_count = "2", "kl", 3
+    claim_workdir(tmp_path, ours)
+    file = tmp_path / "config.json"
+    text = file.read_text()
+    for names in RENAMED.values():
+        for old, new in names.items():
+            assert f'"{new}"' in text
+            text = text.replace(f'"{new}"', f'"{old}"')
+    file.write_text(text)
+    claim_workdir(tmp_path, ours)
+    assert file.read_text() == text
+    for path, was, value in (
+        ("plan[0].hidden_map", "2", "middle"),
+        ("plan[1].unfreeze_epochs", 2.0, 1.0),
+        ("student.min_count", 3, 1),
+    ):
+        other = copy.deepcopy(ours)
+        change(other, path, value)
+        with pytest.raises(InputError) as caught:
+            claim_workdir(tmp_path, other)
+        assert f"{path}={was!r}, and this one has {value!r}" in str(caught.value)
+        assert f"set --config.{path} as it was" in str(caught.value)
+
+
 def test_a_field_that_only_a_newer_version_has_is_refused(tmp_path):
     claim_workdir(tmp_path, make())
     file = tmp_path / "config.json"
@@ -161,9 +189,3 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path, name):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"--workdir=.*file.* cannot be written to"):
         open_workdir(tmp_path / name)
-
-
-def test_results_are_read_where_a_run_has_ended(tmp_path):
-    assert read_results(tmp_path) is None
-    (tmp_path / "results.json").write_text('{"format": 1}')
-    assert read_results(tmp_path) == {"format": 1}

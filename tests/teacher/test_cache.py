@@ -381,7 +381,9 @@ def test_runs_that_share_a_folder_compute_signals_once(tmp_path, teacher, monkey
 
 
 PLANS = {
-    "maps": Stage(name="m", loss="representation+attention", layers="last", attention="last"),
+    "maps": Stage(
+        name="m", loss="representation+attention", hidden_map="last", attention_map="last"
+    ),
     "relations": Stage(name="r", loss="relations+logits"),
 }
 
@@ -389,7 +391,7 @@ PLANS = {
 @pytest.mark.parametrize("name", PLANS)
 def test_fifty_steps_from_the_cache_lose_what_steps_with_the_teacher_lose(tmp_path, teacher, name):
     """A student of one layer, dropout on; to 1e-4 with numbers in float32."""
-    stage = replace(PLANS[name], representation="mse", epochs=17.0, lr=1e-3)
+    stage = replace(PLANS[name], hidden_loss="mse", epochs=17.0, lr=1e-3)
     losses = []
     for kind in ("float32", ""):
         student = make_encoder(layers=1)

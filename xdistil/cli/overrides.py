@@ -1,25 +1,29 @@
-"""The command line of train.py: arguments -> a validated Experiment, or one sentence.
+"""The command line of train.py: arguments -> a validated Experiment, or an error in one sentence.
 
-ml_collections applies the overrides; because its own errors are tracebacks, names, indices and
-values are checked here against the dataclasses first.
+ml_collections applies the overrides. Its own errors are tracebacks, so names, indices and values
+are checked against the dataclasses first.
 """
 
 import dataclasses
+import logging
 import math
 import re
 import sys
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
 
-from xdistil.config import Experiment, validate
+from xdistil.config import RENAMED, Experiment, validate
 from xdistil.errors import InputError, suggest
+from xdistil.plans import RECIPES
 
 USAGE = """\
-xdistil distils a large encoder into a small, fast student. Three ways to begin:
+xdistil distils a large encoder into a small, fast student. Three ways to start:
 
   python train.py --config=configs/quickstart.py --workdir=runs/quickstart
   python train.py --config=configs/ner.py:d4.2 --config.data.folder=FOLDER \\
@@ -27,46 +31,54 @@ xdistil distils a large encoder into a small, fast student. Three ways to begin:
   python train.py --config=configs/classify.py:d4.2 --config.data.folder=FOLDER \\
       --config.teacher.model=MODEL --workdir=runs/classify --dry-run
 
-Every field of xdistil/config.py can be set as --config.FIELD=VALUE, a stage's as
---config.plan[0].lr=1e-3. --dry-run prints what would be done and stops."""
+These files are part of the package as well: --config=xdistil:ner:d4.2 works in any folder. Every
+field of xdistil/config.py is an option, such as --config.batch_size=32, and so is every field of a
+stage, such as --config.plan[0].lr=1e-3. --dry-run prints the data, the models and the plan, and
+exits. --verbose prints the details of a run too: every language, layer map and batch."""
 
-_PLAIN = ("config", "workdir", "dry-run", "help")
+log = logging.getLogger("xdistil")
+
+_SWITCHES = ("dry-run", "verbose")
+_PLAIN = ("config", "workdir", *_SWITCHES, "help")
 
 
 @dataclass(frozen=True)
 class Command:
-    """What train.py was asked to do."""
+    """What the command line of train.py asks for."""
 
     experiment: Experiment
     workdir: Path
     dry_run: bool
+    verbose: bool
 
 
 def parse_command(arguments: list[str]) -> Command:
     """Reads train.py's arguments (without the program's name).
 
     Raises:
-        InputError: any mistake in them, as one sentence with the nearest valid name.
+        InputError: any mistake in them; the sentence names the nearest valid name.
     """
     given = _split_arguments(arguments)
     values = dict(given)
     if not values.get("config"):
-        raise InputError("--config names no file: give one, such as --config=configs/ner.py:d4.2.")
-    _check_config_file(values["config"])
-    experiment = _apply([f"--config={values['config']}"])
-    overrides = [(name, value) for name, value in given if name.startswith("config.")]
-    for name, value in overrides:
-        _check_override(experiment, name.removeprefix("config."), value)
+        raise InputError(
+            "--config is missing: name a config, such as --config=configs/ner.py:d4.2."
+        )
+    experiment = _load(values["config"])
+    overrides = [
+        (name.removeprefix("config."), value) for name, value in given if name.startswith("config.")
+    ]
+    overrides = [(_check_override(experiment, path, value), value) for path, value in overrides]
     if not values.get("workdir"):
-        raise InputError("--workdir is missing: name the folder that this run writes to.")
-    dry_run = values.get("dry-run", "false").lower()
-    if dry_run not in ("true", "false"):
-        raise InputError(f"--dry-run is {dry_run!r}: it takes true or false.")
-    experiment = _apply(
-        [f"--config={values['config']}", *(f"--{name}={value}" for name, value in overrides)]
-    )
+        raise InputError("--workdir is missing: name a folder for the results of this run.")
+    switches = {name: values.get(name, "false").lower() for name in _SWITCHES}
+    for name, value in switches.items():
+        if value not in ("true", "false"):
+            raise InputError(f"--{name} is {value!r}: it must be true or false.")
+    experiment = _apply(experiment, overrides)
     validate(experiment)
-    return Command(experiment, Path(values["workdir"]), dry_run == "true")
+    dry_run, verbose = (switches[name] == "true" for name in _SWITCHES)
+    return Command(experiment, Path(values["workdir"]), dry_run, verbose)
 
 
 def _split_arguments(arguments: list[str]) -> list[tuple[str, str]]:
@@ -77,7 +89,7 @@ def _split_arguments(arguments: list[str]) -> list[tuple[str, str]]:
         argument = rest.pop(0)
         if not argument.startswith("--"):
             raise InputError(
-                f"{argument!r} is no option: options begin with --, as in --workdir=runs/x."
+                f"{argument!r} is no option: options start with --, as in --workdir=runs/x."
             )
         name, equals, value = argument[2:].partition("=")
         name = "dry-run" if name == "dry_run" else name
@@ -86,51 +98,71 @@ def _split_arguments(arguments: list[str]) -> list[tuple[str, str]]:
                 f"--{name} is no option{suggest('--' + name, ['--' + n for n in _PLAIN])}."
             )
         if not equals:
-            takes_next = name != "dry-run" and rest and not rest[0].startswith("--")
-            value = rest.pop(0) if takes_next else "true" if name == "dry-run" else ""
+            takes_next = name not in _SWITCHES and rest and not rest[0].startswith("--")
+            value = rest.pop(0) if takes_next else "true" if name in _SWITCHES else ""
             if not value:
                 raise InputError(f"--{name} has no value: write --{name}=VALUE.")
         pairs.append((name, value))
     return pairs
 
 
-def _check_config_file(text: str) -> None:
-    path = Path(text.partition(":")[0])
+def _load(text: str) -> Experiment:
+    """The Experiment of `FILE`, `FILE:ARGUMENT`, `xdistil:RECIPE` or `xdistil:RECIPE:VARIANT`."""
+    source, *argument = text.split(":", 1)
+    if source == "xdistil":  # of the package; the others are files
+        name, *variant = "".join(argument).split(":", 1)
+        if name not in RECIPES:
+            raise InputError(
+                f"--config={text}: there is no recipe {name!r}{suggest(name, RECIPES)}."
+            )
+        return RECIPES[name](*variant)
+    path = Path(source)
     if not path.is_file():
         near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
         raise InputError(f"--config={path} does not exist{suggest(str(path), near)}.")
-
-
-def _apply(arguments: list[str]) -> Experiment:
-    """The config file's Experiment with the overrides that are among the arguments."""
-    values = flags.FlagValues()
-    config = config_flags.DEFINE_config_file(
-        "config", flag_values=values, lock_config=False, sys_argv=arguments
-    )
-    # The module of an earlier config file would lend its get_config to one that has none.
-    sys.modules.pop("config_config", None)
+    loader = SourceFileLoader("xdistil_config", source)
+    module = module_from_spec(ModuleSpec(loader.name, loader, origin=source))
+    sys.modules[loader.name] = module  # where dataclasses of the file look for it
     try:
+        loader.exec_module(module)
+        experiment = module.get_config(*argument)
+    except InputError:
+        raise
+    except Exception as error:  # a config file is a program, which may raise anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
+        raise InputError(f"--config={text} cannot be read as a config: {reason}.") from error
+    if not isinstance(experiment, Experiment):
+        raise InputError(f"--config={text}: its get_config must return an xdistil Experiment.")
+    return experiment
+
+
+def _apply(experiment: Experiment, overrides: list[tuple[str, str]]) -> Experiment:
+    """A copy of the experiment with (path, value) of every override in it."""
+    arguments = [f"--config.{path}={value}" for path, value in overrides]
+    values = flags.FlagValues()
+    try:
+        config = config_flags.DEFINE_config_dataclass(
+            "config", experiment, flag_values=values, sys_argv=arguments
+        )
         values(["train.py", *arguments])
-    except Exception as error:  # a config file is a program and may raise anything
-        cause: BaseException = error
-        while cause.__context__ is not None:
-            cause = cause.__context__
-        if isinstance(cause, InputError):
-            raise cause from None
-        reason = f"{type(cause).__name__}: {cause}".splitlines()[0].rstrip(".")
-        raise InputError(f"{' '.join(arguments)} cannot be read as a config: {reason}.") from error
-    if not isinstance(config.value, Experiment):
-        raise InputError(f"{arguments[0]}: its get_config must return an xdistil Experiment.")
+    except flags.Error as error:  # a value that was not refused here, such as endless digits
+        raise InputError(f"{str(error).splitlines()[0].rstrip('.')}.") from error
     return config.value
 
 
-def _check_override(experiment: Experiment, path: str, value: str) -> None:
-    """Follows a dotted path such as `plan[0].lr` to a field and checks the value's type."""
+def _check_override(experiment: Experiment, path: str, value: str) -> str:
+    """Follows a dotted path such as `plan[0].lr` to a field and checks the value's type.
+
+    Returns the path, with the new names of renamed fields.
+    """
     part: Any = experiment
     steps = path.split(".")
     for depth, step in enumerate(steps):
         match = re.fullmatch(r"(\w+)(?:\[(-?\w*)\])?", step)
         name, index = match.groups() if match else (step, None)
+        if new := RENAMED.get(type(part), {}).get(name):
+            steps[depth] = step.replace(name, new, 1)
+            name = new
         done = ".".join([*steps[:depth], ""])
         fields = {item.name: item for item in dataclasses.fields(part)}
         if name not in fields:
@@ -141,16 +173,14 @@ def _check_override(experiment: Experiment, path: str, value: str) -> None:
         if isinstance(child, tuple):
             if index is None:
                 raise InputError(
-                    f"--config.{path}: {done}{name} is a list; write {done}{name}[0].FIELD=VALUE."
+                    f"--config.{path}: {done}{name} is a list: write {done}{name}[0].FIELD=VALUE."
                 )
             if not index.isdecimal() or int(index) >= len(child):
-                known = f"0 to {len(child) - 1}" if child else "none, it is empty"
-                raise InputError(
-                    f"--config.{path}: {done}{name} has no index {index}, only {known}."
-                )
+                known = f"it has 0 to {len(child) - 1}" if child else "it is empty"
+                raise InputError(f"--config.{path}: {done}{name} has no index {index}: {known}.")
             child = child[int(index)]
         elif index is not None:
-            raise InputError(f"--config.{path}: {done}{name} is no list; leave [{index}] out.")
+            raise InputError(f"--config.{path}: {done}{name} is not a list: remove [{index}].")
         last = depth == len(steps) - 1
         if dataclasses.is_dataclass(child):
             if last:
@@ -161,6 +191,14 @@ def _check_override(experiment: Experiment, path: str, value: str) -> None:
         else:
             _check_value(path, fields[name].type, value)
         part = child
+    current = ".".join(steps)
+    if current != path:
+        log.warning(
+            "--config.%s is now --config.%s; the old name is accepted until version 0.3.",
+            path,
+            current,
+        )
+    return current
 
 
 def _check_value(path: str, kind: object, value: str) -> None:

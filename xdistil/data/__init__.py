@@ -1,1 +1,1 @@
-"""Data: files -> examples -> subwords -> packed rows -> batches."""
+"""From files to batches: examples, tokenizers, subwords, packed rows."""

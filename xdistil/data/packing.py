@@ -55,6 +55,15 @@ class Rows:
     quota: np.ndarray = field(default_factory=_none)  # i64[L] rows of each that an epoch reads
 
 
+@dataclass(frozen=True)
+class PackedTexts:
+    """Examples with their subwords, packed into rows."""
+
+    examples: list[Example]
+    subwords: Subwords
+    rows: Rows
+
+
 def pack(subwords: Subwords, row_length: int, seed: int | None) -> Rows:
     """Packs all segments into rows; `seed` shuffles them first (None: they keep their order).
 

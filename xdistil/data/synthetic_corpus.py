@@ -6,13 +6,13 @@ other end of the clause, a marker, a title), in eight grammars that share nothin
 """
 
 import logging
-import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
 
 from xdistil.data.synthetic_languages import LANGUAGES, Language
 from xdistil.errors import InputError
+from xdistil.runtime.json_io import write_text
 
 TYPES = ("PER", "LOC", "ORG")
 SKEW = 8  # times as many sentences in the largest language as in the smallest
@@ -102,9 +102,7 @@ def _share_out(total: int, least: int) -> dict[str, int]:
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:
-    beside = path.with_name(path.name + ".tmp")
-    beside.write_text("".join(line + "\n" for line in lines), encoding="utf-8", newline="\n")
-    os.replace(beside, path)
+    write_text(path, "".join(line + "\n" for line in lines))
 
 
 class _Writer:

@@ -1,8 +1,6 @@
 """A fast tokenizer: opened, made, saved, and what it puts around texts."""
 
 import contextlib
-import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ import tokenizers
 from tokenizers import normalizers, pre_tokenizers, processors
 
 from xdistil.errors import InputError
-from xdistil.runtime.json_io import read_json
+from xdistil.runtime.json_io import read_json, write_json, write_text
 
 if TYPE_CHECKING:  # where it is used it is imported: folders of our own open without it
     from transformers import PreTrainedTokenizerBase
@@ -148,14 +146,14 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
     _clear(tokenizer.backend)
     tokenizer.wrapper.save_pretrained(str(folder))
     path = Path(folder) / "tokenizer_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings = read_json(path)
     for name in ("is_local", "local_files_only", "max_length", "pad_to_multiple_of"):
         settings.pop(name, None)  # of where and how it was opened, not of what it is
     if settings.get("tokenizer_class") == "TokenizersBackend":
         settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # the name every release knows
-    _replace(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+    write_json(path, settings)
     # On one line: a quarter of what the library writes is white space.
-    _replace(path.with_name("tokenizer.json"), tokenizer.backend.to_str())
+    write_text(path.with_name("tokenizer.json"), tokenizer.backend.to_str())
 
 
 def read_template(tokenizer: Tokenizer, pair: bool) -> Template:
@@ -216,12 +214,6 @@ def _read_special(settings: dict[str, Any], name: str) -> Any:
     # A subword stands there as a text, or as an object that says how it is found in texts.
     value = settings.get(name)
     return value.get("content") if isinstance(value, dict) else value
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, path)
 
 
 def _open_wrapper(name: str, revision: str) -> "PreTrainedTokenizerBase":

@@ -1,8 +1,6 @@
 """A WordPiece tokenizer trained on the texts at hand: of a teacher that starts from nothing, or of
 a student with subwords of its own."""
 
-import json
-import os
 from pathlib import Path
 
 from tokenizers import (
@@ -17,6 +15,7 @@ from tokenizers import (
 
 from xdistil.data.examples import Example
 from xdistil.errors import InputError
+from xdistil.runtime.json_io import write_json, write_text
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # their ids are their places
 PREFIX = "##"
@@ -69,8 +68,8 @@ def train_wordpiece(
         **{f"{name[1:-1].lower()}_token": name for name in SPECIALS},
     }
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "tokenizer.json", tokenizer.to_str(pretty=True))
-    _write(folder / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")
+    write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True))
+    write_json(folder / "tokenizer_config.json", settings)
 
 
 def _find_characters(shell: Tokenizer, texts: list[str]) -> list[str]:
@@ -79,9 +78,3 @@ def _find_characters(shell: Tokenizer, texts: list[str]) -> list[str]:
     for text in texts:
         characters.update(shell.normalizer.normalize_str(text))
     return sorted(character for character in characters if not character.isspace())
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".tmp")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)

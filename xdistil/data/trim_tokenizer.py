@@ -20,7 +20,7 @@ import copy
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -28,10 +28,12 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from xdistil.data.subwords import Subwords
+from xdistil.data.examples import Example, Task
+from xdistil.data.subwords import Subwords, tokenize
 from xdistil.data.tokenizer import Tokenizer, make_tokenizer
 from xdistil.errors import InputError, show
 
+_UNLIMITED = 1 << 30  # subwords: longer than any text
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # what stands for a byte of a character that is no subword
 # What transformers' object around a tokenizer knows beside its special subwords.
 _SETTINGS = ("model_max_length", "padding_side", "truncation_side", "clean_up_tokenization_spaces")
@@ -46,12 +48,14 @@ class _Vocabulary:
     characters: frozenset[int]  # every character alone, and what stands for a byte
 
 
-def count_tokens(parts: Iterable[Subwords], tokenizer: Tokenizer) -> np.ndarray:
-    """How often each id of the tokenizer occurs in its subwords: i64[vocabulary_size]."""
-    counts = np.zeros(tokenizer.vocabulary_size, np.int64)
-    for part in parts:
-        counts += np.bincount(part.tokens, minlength=len(counts))
-    return counts
+def count_ids(examples: Sequence[Example], task: Task, tokenizer: Tokenizer) -> np.ndarray:
+    """How often each subword id of the tokenizer occurs in the examples: i64[vocabulary_size].
+
+    The texts are counted whole, whatever their length: where a text is cut to a maximum length,
+    subwords behind the cut still decide where it is.
+    """
+    subwords = tokenize(examples, task, tokenizer, max_length=_UNLIMITED)
+    return np.bincount(subwords.tokens, minlength=tokenizer.vocabulary_size)
 
 
 def renumber(subwords: Subwords, kept: np.ndarray) -> Subwords:

@@ -1,0 +1,1 @@
+"""Trained models in use: prediction, ONNX export, model cards, upload."""

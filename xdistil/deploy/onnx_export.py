@@ -7,7 +7,6 @@ them goes on without it.
 import contextlib
 import importlib.util
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from xdistil.deploy.jax_backend import JaxBackend
 from xdistil.errors import InputError, RefusedError
 from xdistil.models.families.registry import FAMILIES
 from xdistil.models.types import Model, Params, count_parameters
+from xdistil.runtime.json_io import write_atomically
 
 if TYPE_CHECKING:
     import onnx
@@ -122,16 +122,12 @@ def build_file(opened: JaxBackend, storage: Mapping[str, str] | None = None) -> 
 @contextlib.contextmanager
 def write_beside(path: Path) -> Iterator[Path]:
     """A place to write to, which becomes `path` where nothing is raised, and vanishes otherwise."""
-    place = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(exist_ok=True)
-        yield place
-        os.replace(place, path)
+        with write_atomically(path) as place:
+            yield place
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}).") from error
-    finally:
-        with contextlib.suppress(OSError):
-            place.unlink()
 
 
 def choose_subwords(opened: JaxBackend, examples: Sequence[Example]) -> Subwords:

@@ -1,1 +1,1 @@
-"""Staged distillation: what a stage learns from, its losses, its step and its loop."""
+"""Training in stages: losses, the step, the loop, and checkpoints."""

@@ -1,25 +1,35 @@
-"""Resumable state on disk, through Orbax: state, best parameters and cursor, saved together.
+"""Resumable state on disk, through Orbax: state, best parameters and progress, saved together.
 
-A checkpoint of step n holds everything that the steps after n depend on. The cursor is JSON and is
-read first, since the shapes of the state depend on the sub-stage that it names. It carries a
-checksum of every leaf and one of itself: Orbax restores a flipped bit without a word.
+A checkpoint of step n holds everything that the steps after n depend on. The progress is JSON, in
+the item `cursor`. It is read first, since the shapes of the state depend on the stage that it
+names. It holds a checksum of every leaf and one of itself: Orbax restores a flipped bit silently.
 """
 
 import json
 import logging
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from xdistil.distill.progress import Progress, read_progress
 from xdistil.distill.step import TrainState
 from xdistil.models.types import Params
 
 log = logging.getLogger("xdistil")
+
+
+class Checkpoint(NamedTuple):
+    """Where a plan stands, and everything that its next step depends on."""
+
+    state: TrainState
+    best: Params  # the best parameters of the stage so far, all groups, host arrays
+    progress: Progress
 
 
 class Checkpoints:
@@ -27,7 +37,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         """Opens the folder, making it where it does not exist."""
-        # Its failures come as exceptions too, which are told once, as a sentence.
+        # Its failures are raised as exceptions too, and reported once, as a sentence.
         for name in ("absl", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._folder = folder
@@ -37,29 +47,27 @@ class Checkpoints:
             item_names=("state", "best", "cursor"),
         )
 
-    def save(self, state: TrainState, best: Params, cursor: dict[str, Any]) -> None:
-        """Writes one checkpoint, whole or not at all.
-
-        Args:
-            best: the best parameters of the sub-stage so far, all groups.
-            cursor: JSON of where the run stands; `total_step` numbers the checkpoint.
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Writes one checkpoint, whole or not at all; `total_step` numbers it.
 
         Raises:
             OSError: it cannot be written.
         """
-        # PRNG keys and empty sub-trees are no arrays that Orbax stores: the key is made anew from
+        state, best, progress = checkpoint
+        # PRNG keys and empty sub-trees are no arrays that Orbax stores: the key is derived from
         # the seed and the sub-stage, and a frozen sub-tree without leaves is left out.
         tree = _storable(state)
-        cursor = {**cursor, "checksums": {"state": checksum(tree), "best": checksum(best)}}
-        step = cursor["total_step"]
-        if step in self._manager.all_steps():  # a damaged one, behind which the plan went on
+        checksums = {"state": checksum(tree), "best": checksum(best)}
+        cursor = {**progress.to_json(), "checksums": checksums}
+        step = progress.total_step
+        if step in self._manager.all_steps():  # a damaged one, before which the plan resumed
             self._manager.delete(step)
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(tree),
             best=ocp.args.StandardSave(best),
             cursor=ocp.args.JsonSave({**cursor, "seal": _seal(cursor)}),
         )
-        # Threads of a save that fails go on complaining, object by object, into our sentence.
+        # Threads of a failed save keep printing errors, object by object, into our sentence.
         shown, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
         try:
             self._manager.save(step, args=items, force=True)
@@ -70,37 +78,23 @@ class Checkpoints:
                 f"{self._folder}: checkpoint {step} cannot be written ({reason})"
             ) from error
 
-    def read_cursor(self, step: int) -> dict[str, Any] | None:
-        """The cursor of one checkpoint, None where it cannot be read."""
-        try:
-            items = self._manager.restore(
-                step, args=ocp.args.Composite(cursor=ocp.args.JsonRestore())
-            )
-        except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
-            log.warning("checkpoint %s cannot be read (%s); trying the one before", step, error)
-            return None
-        cursor = items["cursor"]
-        if cursor.pop("seal", None) != _seal(cursor):
-            log.warning("checkpoint %s has a damaged cursor; trying the one before", step)
-            return None
-        return cursor
-
-    def list_steps(self) -> list[int]:
-        """Numbers of the checkpoints at hand, newest first."""
-        return sorted(self._manager.all_steps(), reverse=True)
-
     def restore(
-        self, step: int, cursor: dict[str, Any], state: TrainState, best: Params
-    ) -> tuple[TrainState, Params] | None:
-        """State and best parameters of a checkpoint, laid out like the given ones.
+        self, step: int, make: Callable[[int], tuple[TrainState, Params]]
+    ) -> Checkpoint | None:
+        """A checkpoint, laid out like the state and the parameters that `make` returns.
 
         Args:
-            state: a state of the same shapes and sharding, whose key is kept.
-            best: parameters likewise.
+            make: of the index of a stage run, a state and parameters of the same shapes and
+                sharding; the state's key is kept.
 
         Returns:
             None where files are damaged: the caller tries the checkpoint before.
         """
+        cursor = self._read_cursor(step)
+        if cursor is None:
+            return None
+        progress = read_progress(cursor)
+        state, best = make(progress.stage)
         try:
             items = self._manager.restore(
                 step,
@@ -122,7 +116,25 @@ class Checkpoints:
             frozen=tree.get("frozen", {}),
             optimizer=tree["optimizer"],
         )
-        return restored, best
+        return Checkpoint(restored, jax.device_get(best), progress)
+
+    def _read_cursor(self, step: int) -> dict[str, Any] | None:
+        try:
+            items = self._manager.restore(
+                step, args=ocp.args.Composite(cursor=ocp.args.JsonRestore())
+            )
+        except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+            log.warning("checkpoint %s cannot be read (%s); trying the one before", step, error)
+            return None
+        cursor = items["cursor"]
+        if cursor.pop("seal", None) != _seal(cursor):
+            log.warning("checkpoint %s has a damaged cursor; trying the one before", step)
+            return None
+        return cursor
+
+    def list_steps(self) -> list[int]:
+        """Numbers of the checkpoints at hand, newest first."""
+        return sorted(self._manager.all_steps(), reverse=True)
 
     def close(self) -> None:
         """Ends the manager's threads."""

@@ -1,20 +1,19 @@
-"""What a step whose loss or gradient is not finite leaves behind, to be looked into.
+"""What is kept of a step whose loss or gradient is not finite, to find the cause.
 
-The folder holds an Orbax checkpoint of the state before the step, whose cursor says which stage it
-is, and the batch of every process with the cached signals and the learning rate (`batch-N.npz`).
+The folder holds an Orbax checkpoint of the state before the step, whose progress names the stage,
+and the batch of every process with the cached signals and the learning rate (`batch-N.npz`).
 """
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 
 from xdistil.data.packing import Batch
-from xdistil.distill.checkpoint import Checkpoints
-from xdistil.distill.plan import merge_params
-from xdistil.distill.step import TrainState
+from xdistil.distill.checkpoint import Checkpoint, Checkpoints
+from xdistil.distill.unfreezing import merge_params
 from xdistil.runtime.mesh import wait_for_all
 
 _SIGNAL = "signal-"  # begins the names of signals in the file of a batch
@@ -22,29 +21,30 @@ _SIGNAL = "signal-"  # begins the names of signals in the file of a batch
 
 def save_divergence(
     folder: Path,
-    state: TrainState,
+    checkpoint: Checkpoint,
     batch: Batch,
-    cached: dict[str, np.ndarray],
+    loaded: dict[str, np.ndarray],
     lr: np.floating,
-    cursor: dict[str, Any],
 ) -> None:
-    """Writes the folder anew.
+    """Replaces the folder.
 
     Args:
-        state: as the failed step left it, which is as it was before.
-        batch: of the failed step, host arrays, this process's rows; `cached` its signals.
-        cursor: of the newest checkpoint.
+        checkpoint: its state is as the failed step left it, which is as it was before.
+        batch: of the failed step, host arrays, this process's rows; `loaded` its signals.
     """
     if jax.process_index() == 0:
         shutil.rmtree(folder, ignore_errors=True)
     wait_for_all("an earlier failure removed")
+    state, progress = checkpoint.state, checkpoint.progress
     step = int(state.step)
-    total = cursor["total_step"] - cursor["step"] + step
+    failed = replace(
+        progress, step=step, total_step=progress.total_step - progress.step + step, begun=True
+    )
     checkpoints = Checkpoints(folder)
     best = merge_params(state.trainable, state.frozen)
-    checkpoints.save(state, best, {**cursor, "step": step, "total_step": total})
+    checkpoints.save(Checkpoint(state, best, failed))
     checkpoints.close()
-    arrays = {**batch._asdict(), **{_SIGNAL + name: values for name, values in cached.items()}}
+    arrays = {**batch._asdict(), **{_SIGNAL + name: values for name, values in loaded.items()}}
     np.savez(folder / f"batch-{jax.process_index()}.npz", lr=lr, **arrays)
 
 

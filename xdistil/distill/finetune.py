@@ -1,58 +1,72 @@
-"""A teacher learns its labels with the subwords of its texts alone.
+"""Fine-tuning of a teacher, with the subwords of its texts alone.
 
 The word embeddings of subwords that no labelled text holds have no gradient, yet in a multilingual
 encoder they would be most of what the optimizer reads and writes in every step, and of a
-checkpoint. Here they stay as they are. In the whole table weight decay alone would move them; all
+checkpoint. Here they keep their values. In the whole table weight decay alone would move them; all
 other parameters, losses and gradients are the same.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import jax
 import numpy as np
 
+from xdistil.data.packing import PackedTexts
 from xdistil.data.subwords import Subwords
 from xdistil.data.trim_tokenizer import renumber
-from xdistil.distill.course import Leg, Source
-from xdistil.experiment.build import Texts, find_texts
-from xdistil.experiment.courses import make_course, run_course, score_texts, without_signals
-from xdistil.experiment.evaluate import warn_if_below_floor
-from xdistil.experiment.setting import Setting
-from xdistil.models.hf.folder import Transformer
+from xdistil.distill.loop import fit
+from xdistil.distill.stages import StageRun, with_model
+from xdistil.distill.trainer import Trainer
+from xdistil.evaluation.results import ScoreName, Scores
+from xdistil.models.encoder import Transformer
 from xdistil.models.trim import put_back, trim_model
 from xdistil.models.types import Params
 from xdistil.runtime.mesh import shard_params
+from xdistil.runtime.session import Session
+from xdistil.teacher.interface import SignalReader
 
 
-def finetune(setting: Setting, model: Transformer, params: Params) -> Params:
-    """The teacher's parameters after its plan, host arrays; `params` are those before."""
-    prepared, dev = setting.prepared, setting.prepared.teacher_texts["dev"]
-    texts = [
-        find_texts(setting.experiment, prepared, "teacher", planned.stage)
-        for planned in prepared.teacher_stages
-    ]
-    kept = find_subwords(model, [each.subwords for each in (dev, *texts)])
+def finetune(
+    stages: Sequence[StageRun],
+    model: Transformer,
+    params: Params,
+    session: Session,
+    evaluate: Callable[[Params], Scores],
+    metric: ScoreName,
+) -> tuple[Params, Scores]:
+    """(the model's parameters after its plan, host arrays; its scores on dev).
+
+    Args:
+        params: those before.
+        evaluate: the scores on dev of the whole model's parameters, host arrays.
+        metric: the key of those scores that is monitored.
+    """
+    texts = [stages[0].dev.subwords, *(stage.train.subwords for stage in stages)]
+    kept = find_subwords(model, texts)
     small, trained = trim_model(model, params, kept)
 
-    def narrow(texts: Texts) -> Source:
-        return without_signals(replace(texts, subwords=renumber(texts.subwords, kept)))
+    def narrow(texts: PackedTexts) -> PackedTexts:
+        return replace(texts, subwords=renumber(texts.subwords, kept))
 
-    def evaluate(on_devices: Params) -> dict[str, Any]:
+    def evaluate_whole(on_devices: Params) -> Scores:
         # The whole model's program is compiled for its predictions anyway.
-        whole = put_back(params, jax.device_get(on_devices), kept)
-        return score_texts(setting, model, dev, shard_params(setting.mesh, whole))
+        return evaluate(put_back(params, jax.device_get(on_devices), kept))
 
-    held_out = narrow(dev)
-    legs = tuple(
-        Leg(replace(planned, recipe=replace(planned.recipe, model=small)), narrow(train), held_out)
-        for planned, train in zip(prepared.teacher_stages, texts, strict=True)
+    dev = narrow(stages[0].dev)
+    narrowed = [with_model(stage, small, narrow(stage.train), dev) for stage in stages]
+    trainer = Trainer(
+        name="teacher",
+        session=session,
+        reader=SignalReader(),
+        evaluate=evaluate_whole,
+        metric=metric,
+        place=shard_params,
+        padding_id=small.config.padding_id,
     )
-    course = make_course(setting, "teacher", legs, evaluate, small.config.padding_id, None)
-    for outcome in run_course(setting, course, trained):
-        trained = outcome.params
-    warn_if_below_floor(setting, outcome.records[-1]["dev"])
-    return put_back(params, trained, kept)
+    for outcome in fit(trainer, narrowed, trained):
+        trained, scores = outcome.params, outcome.stages[-1]["dev"]
+    return put_back(params, trained, kept), scores
 
 
 def find_subwords(model: Transformer, texts: list[Subwords]) -> np.ndarray:

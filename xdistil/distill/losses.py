@@ -1,155 +1,258 @@
-"""Losses as pure (sum, count): divided once, at the end, and so exact on any number of devices.
+"""The losses of a stage, and the table of what each one reads, needs and trains.
 
-Letters: B rows, T row length, C classes, D width, H heads. All arithmetic here is float32, whatever
-the precision of the arrays that come in.
+A new loss is a function, a row of LOSSES, and its fields in xdistil/config.py.
 """
 
-import flax.struct
-import jax
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
 import jax.numpy as jnp
 
-from xdistil.data.packing import Array
+from xdistil.config import Stage
+from xdistil.data.packing import Batch
+from xdistil.distill.distances import (
+    Tally,
+    attention_divergence,
+    attention_error,
+    cosine_distance,
+    cross_entropy,
+    kl_divergence,
+    mean_squared_error,
+    relation_divergence,
+)
+from xdistil.distill.layer_maps import map_attention, map_hidden
+from xdistil.errors import InputError
+from xdistil.models.encoder_config import EncoderConfig
+from xdistil.models.forward import sows_qkv
+from xdistil.models.ops import multiply
+from xdistil.models.types import Model, Output, Params
+from xdistil.teacher.interface import Teacher
+from xdistil.teacher.signals import Signals, SignalSpec
 
-_LEAST = 1e-37  # a probability that float32 still holds to its full precision
-_FAR = 1e30  # how far below zero a score vanishes; a number, for there is a row of nothing else
-
-
-@flax.struct.dataclass
-class Tally:
-    """A sum and the number of things summed."""
-
-    sum: Array  # f32[]
-    count: Array  # f32[]
-
-    def mean(self) -> Array:
-        """sum / count as f32[]; 0 where nothing was counted (a batch of padding)."""
-        return self.sum / jnp.maximum(self.count, 1.0)
-
-
-def _tally(values: Array, mask: Array) -> Tally:
-    return Tally(jnp.sum(jnp.where(mask, values, 0.0)), jnp.sum(mask.astype(jnp.float32)))
-
-
-def _keep(values: Array, mask: Array) -> Array:
-    # float32, and zero where mask is false. A padding position may hold anything, finite or not,
-    # and the gradient of a loss there is no number even where its value is left out of the sum.
-    return jnp.where(mask, values.astype(jnp.float32), 0.0)
+SIDE_PROJECTIONS = "side_projections"  # the top-level key of projections that only a loss reads
 
 
-def mean_squared_error(student: Array, teacher: Array, mask: Array) -> Tally:
-    """Squared difference, mean over the last axis, summed where mask is true.
+@dataclass(frozen=True)
+class LossConfig:
+    """The losses of a stage, for one student and one teacher; hashable."""
 
-    Args:
-        student, teacher: f[B,T,D] (hidden states) or f[B,T,C] (logits).
-        mask: bool[B,T].
-    """
-    difference = _keep(student, mask[..., None]) - _keep(teacher, mask[..., None])
-    return _tally(jnp.mean(jnp.square(difference), axis=-1), mask)
-
-
-def cosine_distance(student: Array, teacher: Array, mask: Array) -> Tally:
-    """1 - cosine of the angle between f[B,T,D] states, summed where mask bool[B,T] is true."""
-    student, teacher = _keep(student, mask[..., None]), _keep(teacher, mask[..., None])
-    # The bound sits under the root, since the gradient of a norm at zero is not a number.
-    squares = jnp.sum(student**2, axis=-1) * jnp.sum(teacher**2, axis=-1)
-    cosine = jnp.sum(student * teacher, axis=-1) / jnp.sqrt(jnp.maximum(squares, 1e-12))
-    return _tally(1.0 - cosine, mask)
+    model: Model  # the student
+    weights: tuple[tuple[str, float], ...]  # (loss, factor)
+    hidden_map: tuple[tuple[int, int], ...] = ()  # (student, teacher) hidden states; 0: embeddings
+    attention_map: tuple[tuple[int, int], ...] = ()  # (student, teacher) layers, from 1
+    relation_map: tuple[tuple[int, int], ...] = ()  # likewise
+    relation_heads: int = 1
+    shared_projection: bool = False  # one for all pairs of hidden states whose widths differ
+    hidden_loss: str = "mse"  # mse, kl or cosine
+    attention_loss: str = "mse"  # mse or kl
+    logits_loss: str = "mse"  # mse or kl
+    temperature: float = 1.0
 
 
-def kl_divergence(student: Array, teacher: Array, mask: Array, temperature: float = 1.0) -> Tally:
-    """temperature^2 KL(softmax(teacher / temperature) || softmax(student / temperature)).
+@dataclass(frozen=True)
+class Loss:
+    """One row of LOSSES."""
 
-    Over the last axis of f[B,T,D] (hidden states, XtremeDistil section 3) or f[B,T,C] (logits,
-    Hinton et al. 2015, whose factor temperature^2 keeps the gradient's scale), summed where mask
-    bool[B,T] is true; in nats.
-    """
-    student, teacher = _keep(student, mask[..., None]), _keep(teacher, mask[..., None])
-    teacher_log = jax.nn.log_softmax(teacher / temperature, axis=-1)
-    student_log = jax.nn.log_softmax(student / temperature, axis=-1)
-    divergence = jnp.sum(jnp.exp(teacher_log) * (teacher_log - student_log), axis=-1)
-    return _tally(temperature**2 * divergence, mask)
+    compute: Callable[[LossConfig, Params, Output, Batch, Signals], Tally]
+    spec: Callable[[LossConfig], SignalSpec]  # what it reads of the teacher
+    resolve: Callable[[LossConfig, Stage, str, Teacher], LossConfig]  # fills in layer map and heads
+    # for a stage at a place of the config; raises InputError where student or teacher do not fit
+    trains_head: bool
 
 
-def cross_entropy(logits: Array, labels: Array, mask: Array) -> Tally:
-    """-log softmax(logits)[label] in nats, summed where mask is true.
-
-    Args:
-        logits: f[B,T,C].
-        labels: i32[B,T].
-        mask: bool[B,T].
-    """
-    log_probabilities = jax.nn.log_softmax(_keep(logits, mask[..., None]), axis=-1)
-    chosen = jnp.take_along_axis(log_probabilities, labels[..., None], axis=-1)[..., 0]
-    return _tally(-chosen, mask)
+def read_spec(config: LossConfig) -> SignalSpec:
+    """What all losses of a stage read of the teacher, layers in the order of their maps."""
+    specs = [LOSSES[name].spec(config) for name, _ in config.weights]
+    return SignalSpec(
+        logits=any(spec.logits for spec in specs),
+        hidden=tuple(layer for spec in specs for layer in spec.hidden),
+        attention=tuple(layer for spec in specs for layer in spec.attention),
+        vectors=tuple(layer for spec in specs for layer in spec.vectors),
+    )
 
 
-def attention_error(student: Array, teacher: Array, segment: Array) -> Tally:
-    """Squared difference of attention probabilities over (query, key) pairs of one segment.
+def representation_loss(
+    config: LossConfig, params: Params, output: Output, batch: Batch, signals: Signals
+) -> Tally:
+    """Mean over the layer map of the loss on every real subword that has signals.
 
     Args:
-        student, teacher: f[B,H,T,T], the same number of heads.
-        segment: i32[B,T], 0 is padding.
-
-    Returns:
-        Tally whose count is heads times the sum of squared segment lengths.
+        params: the student's, with side projections where widths differ.
     """
-    same = _same_segment(segment)
-    difference = _keep(student, same) - _keep(teacher, same)
-    return _tally(jnp.square(difference), jnp.broadcast_to(same, difference.shape))
+    compare = {
+        "mse": mean_squared_error,
+        "cosine": cosine_distance,
+        "kl": kl_divergence,
+    }[config.hidden_loss]
+    mask = batch.segment > 0 if signals.present is None else signals.present
+    parts = []
+    for index, ((layer, _), target) in enumerate(
+        zip(config.hidden_map, signals.hidden, strict=True)
+    ):
+        hidden = config.model.compared_state(output, layer, config.hidden_loss)
+        side = params.get(SIDE_PROJECTIONS, {}).get("0" if config.shared_projection else str(index))
+        if side is not None:
+            hidden = multiply(hidden.astype(jnp.float32), side["kernel"]) + side["bias"]
+        parts.append(compare(hidden, target, mask))
+    return _average(parts)
 
 
-def attention_divergence(student: Array, teacher: Array, segment: Array) -> Tally:
-    """KL(teacher || student) of attention probabilities, in nats, over the keys of every query.
-
-    MiniLM, Wang et al. 2020 (arXiv 2002.10957). Probabilities too small for float32 count as the
-    smallest that it holds.
-
-    Args:
-        student, teacher: f[B,H,T,T], the same number of heads.
-        segment: i32[B,T], 0 is padding.
-
-    Returns:
-        Tally whose count is heads times real subwords.
-    """
-    same = _same_segment(segment)
-    student, teacher = _keep(student, same), _keep(teacher, same)
-    student_log, teacher_log = (jnp.log(jnp.maximum(x, _LEAST)) for x in (student, teacher))
-    return _sum_over_keys(teacher * (teacher_log - student_log), segment)
+def attention_loss(
+    config: LossConfig, params: Params, output: Output, batch: Batch, signals: Signals
+) -> Tally:
+    """Mean over the layer map of the loss between attention maps."""
+    assert output.attention is not None  # the step asks for them where `read_spec` does
+    compare = {"mse": attention_error, "kl": attention_divergence}[config.attention_loss]
+    parts = [
+        compare(output.attention[layer - 1], target, batch.segment)
+        for (layer, _), target in zip(config.attention_map, signals.attention, strict=True)
+    ]
+    return _average(parts)
 
 
-def relation_divergence(student: Array, teacher: Array, segment: Array, heads: int) -> Tally:
-    """KL(teacher || student) of the relations between the subwords of a segment, in nats.
-
-    MiniLMv2, Wang et al. 2021 (arXiv 2012.15828): the vectors of all heads are cut anew into
-    `heads` parts of width d, and the relation of a subword to those of its segment is
-    softmax(x x^T / sqrt(d)). Widths and heads of the two models may differ.
-
-    Args:
-        student, teacher: f[B,T,D] queries, or keys, or values; `heads` divides both widths.
-        segment: i32[B,T], 0 is padding.
-
-    Returns:
-        Tally whose count is `heads` times real subwords.
-    """
-    same = _same_segment(segment)
-
-    def relate(vectors: Array) -> Array:  # f[B,T,D] -> the logarithm of relations f[B,H,T,T]
-        kept = _keep(vectors, (segment > 0)[..., None])
-        parts = jnp.swapaxes(kept.reshape(*segment.shape, heads, -1), 1, 2)
-        scores = parts @ jnp.swapaxes(parts, -1, -2) / parts.shape[-1] ** 0.5
-        return jax.nn.log_softmax(jnp.where(same, scores, -_FAR), axis=-1)
-
-    student_log, teacher_log = relate(student), relate(teacher)
-    # Outside a segment both are equally far, so that the difference is zero, as its gradient is.
-    return _sum_over_keys(jnp.exp(teacher_log) * (teacher_log - student_log), segment)
+def relation_loss(
+    config: LossConfig, params: Params, output: Output, batch: Batch, signals: Signals
+) -> Tally:
+    """Mean over the layer map of the sum of the relations of queries, of keys and of values."""
+    assert output.vectors is not None  # the step asks for them where `read_spec` does
+    parts = []
+    for (layer, _), targets in zip(config.relation_map, signals.vectors, strict=True):
+        each = [
+            relation_divergence(own, target, batch.segment, config.relation_heads)
+            for own, target in zip(output.vectors[layer - 1], targets, strict=True)
+        ]
+        parts.append(Tally(jnp.stack([part.sum for part in each]).sum(), each[0].count))
+    return _average(parts)
 
 
-def _same_segment(segment: Array) -> Array:
-    """bool[B,1,T,T]: whether query and key are real subwords of one segment."""
-    query, key = segment[:, None, :, None], segment[:, None, None, :]
-    return (query == key) & (query > 0)
+def logits_loss(
+    config: LossConfig, params: Params, output: Output, batch: Batch, signals: Signals
+) -> Tally:
+    """The loss between logits, where labels stand or where the teacher has values."""
+    assert output.logits is not None  # a student has a head
+    assert signals.logits is not None  # `read_spec` asks for them
+    mask = batch.label_mask if signals.present is None else signals.present
+    if config.logits_loss == "mse":
+        return mean_squared_error(output.logits, signals.logits, mask)
+    return kl_divergence(output.logits, signals.logits, mask, config.temperature)
 
 
-def _sum_over_keys(values: Array, segment: Array) -> Tally:
-    """The sum of f[B,H,T,T], zero outside segments; the count is that of queries in all heads."""
-    return Tally(jnp.sum(values), values.shape[1] * jnp.sum((segment > 0).astype(jnp.float32)))
+def labels_loss(
+    config: LossConfig, params: Params, output: Output, batch: Batch, signals: Signals
+) -> Tally:
+    """Cross-entropy on the labels."""
+    assert output.logits is not None  # a student has a head
+    return cross_entropy(output.logits, batch.labels, batch.label_mask)
+
+
+def _average(parts: list[Tally]) -> Tally:
+    """The mean of tallies that count the same things."""
+    return Tally(jnp.stack([part.sum for part in parts]).mean(), parts[0].count)
+
+
+def _resolve_representation(
+    config: LossConfig, stage: Stage, field: str, teacher: Teacher
+) -> LossConfig:
+    shape, text, own = teacher.shape(field), stage.hidden_map, config.model.projection_size
+    if own is not None and text in ("last", "uniform"):
+        text = str(shape.layers)
+    pairs = map_hidden(text, config.model.depth, shape.layers, f"{field}.hidden_map")
+    if own is not None:
+        if len(pairs) > 1 or pairs[0][0] != 1:
+            raise InputError(
+                f"{field}.hidden_map is {stage.hidden_map!r}: the student has one representation, "
+                "its projection, so name one teacher layer."
+            )
+        if own != shape.hidden_size:
+            raise InputError(
+                f"{field}.loss has representation, but the student's projection is {own} wide and "
+                f"the teacher {shape.hidden_size}: drop it, or name the teacher that the student "
+                "was made from."
+            )
+    return replace(config, hidden_map=pairs)
+
+
+def _resolve_attention(
+    config: LossConfig, stage: Stage, field: str, teacher: Teacher
+) -> LossConfig:
+    shape, heads = teacher.shape(field), config.model.attention_heads
+    if not heads:
+        raise InputError(f"{field}.loss has attention, and the student has none: drop it.")
+    if heads != shape.heads:
+        raise InputError(
+            f"{field}.loss has attention, but the student has {heads} heads and the teacher "
+            f"{shape.heads}: set student.heads={shape.heads}, or learn relations."
+        )
+    depth, where = config.model.depth, f"{field}.attention_map"
+    pairs = map_attention(stage.attention_map, depth, shape.layers, where)
+    return replace(config, attention_map=pairs)
+
+
+def _resolve_relations(
+    config: LossConfig, stage: Stage, field: str, teacher: Teacher
+) -> LossConfig:
+    model, shape = config.model, teacher.shape(field)
+    where = f"{field}.relation_map"
+    pairs = map_attention(stage.relation_map, model.depth, shape.layers, where)
+    heads = _count_relation_heads(stage, field, model, shape)
+    return replace(config, relation_map=pairs, relation_heads=heads)
+
+
+def _count_relation_heads(stage: Stage, field: str, model: Model, teacher: EncoderConfig) -> int:
+    """The parts that the vectors of student and teacher are cut into."""
+    if not sows_qkv(model):
+        raise InputError(
+            f"{field}.loss has relations, but a student of {model.config.model_type} has no "
+            "queries, keys and values to compare: drop it."
+        )
+    heads = stage.relation_heads or teacher.heads
+    widths = model.config.hidden_size, teacher.hidden_size
+    if any(width % heads for width in widths):
+        raise InputError(
+            f"{field}.relation_heads is {heads}, which does not divide the widths of student and "
+            f"teacher, {widths[0]} and {widths[1]}: choose a divisor of {math.gcd(*widths)}."
+        )
+    return heads
+
+
+def _resolve_nothing(config: LossConfig, stage: Stage, field: str, teacher: Teacher) -> LossConfig:
+    return config
+
+
+LOSSES = {
+    "representation": Loss(
+        compute=representation_loss,
+        spec=lambda config: SignalSpec(hidden=tuple(layer for _, layer in config.hidden_map)),
+        resolve=_resolve_representation,
+        trains_head=False,
+    ),
+    "attention": Loss(
+        compute=attention_loss,
+        spec=lambda config: SignalSpec(
+            attention=tuple(layer - 1 for _, layer in config.attention_map)
+        ),
+        resolve=_resolve_attention,
+        trains_head=False,
+    ),
+    "relations": Loss(
+        compute=relation_loss,
+        spec=lambda config: SignalSpec(
+            vectors=tuple(layer - 1 for _, layer in config.relation_map)
+        ),
+        resolve=_resolve_relations,
+        trains_head=False,
+    ),
+    "logits": Loss(
+        compute=logits_loss,
+        spec=lambda config: SignalSpec(logits=True),
+        resolve=_resolve_nothing,
+        trains_head=True,
+    ),
+    "labels": Loss(
+        compute=labels_loss,
+        spec=lambda config: SignalSpec(),
+        resolve=_resolve_nothing,
+        trains_head=True,
+    ),
+}

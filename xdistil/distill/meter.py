@@ -1,13 +1,15 @@
-"""What the steps of a sub-stage add up to, for metrics.jsonl and the progress line."""
+"""Sums over the steps of a stage, for metrics.jsonl and the progress line."""
 
 import math
 import time
-from typing import Any
+from typing import Any, cast
 
 import jax
 
+from xdistil.distill.progress import MeterState
 from xdistil.distill.step import Metrics
 from xdistil.errors import DivergenceError
+from xdistil.evaluation.results import Scores
 from xdistil.runtime.run_log import RunLog
 
 
@@ -22,29 +24,31 @@ class Meter:
         steps: int,
         log_every: int,
         run_log: RunLog,
-        carried: dict[str, Any] | None = None,
+        carried: MeterState | None = None,
     ) -> None:
-        """Of one sub-stage.
+        """The meter of one stage.
 
         Args:
-            place: of the sub-stage in its plan, such as `2/9`.
+            place: of the stage in its plan, such as `2/9`.
             steps: that it may take at most.
             log_every: steps between two lines.
-            carried: what `carry` of an interrupted run's meter gave.
+            carried: what `carry` of an interrupted run's meter returned.
         """
         self._plan, self._stage = plan, stage
         self.title = f"{plan} {place} {stage}"
         self._steps, self._log_every, self._run_log = steps, log_every, run_log
         self._pending: list[tuple[int, float, Metrics]] = []
-        carried = carried or {"seconds": 0.0, **_nothing()}
-        self._sums = {name: carried[name] for name in _nothing()}
-        self._earlier = carried["seconds"]
+        self._sums: dict[str, Any] = _nothing()
+        self._earlier = 0.0
+        if carried is not None:
+            self._earlier = carried["seconds"]
+            self._sums = {name: value for name, value in carried.items() if name != "seconds"}
         self._subwords = 0
         self._begin = self._start = time.monotonic()
         self._first: int | None = None  # steps before the first one that this meter saw
 
     def seconds(self) -> float:
-        """Of the sub-stage, those before an interruption too."""
+        """Seconds of the stage, those before an interruption included."""
         return self._earlier + time.monotonic() - self._begin
 
     def add(self, step: int, metrics: Metrics, subwords: int, rate: float) -> None:
@@ -59,10 +63,10 @@ class Meter:
         if step % self._log_every == 0:
             self.flush()
 
-    def carry(self) -> dict[str, Any]:
-        """What a meter needs that goes on behind this step, as JSON. Raises as `flush`."""
+    def carry(self) -> MeterState:
+        """What the meter of a resumed run needs, as JSON. Raises as `flush`."""
         self._fetch()
-        return {"seconds": self.seconds(), **self._sums}
+        return cast(MeterState, {"seconds": self.seconds(), **self._sums})
 
     def flush(self) -> None:
         """Writes the line of what has been added since the last one.
@@ -87,15 +91,15 @@ class Meter:
         self._run_log.write(line)
         seen = max(1, step - (step if self._first is None else self._first))
         left = (now - self._begin) / seen * (self._steps - step)
-        told = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
+        losses_text = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
         self._run_log.progress(
-            f"{self.title}: step {step}/{self._steps}, {told}, "
+            f"{self.title}: step {step}/{self._steps}, {losses_text}, "
             f"{line['tokens_per_second']:,.0f} tokens/s, "
             f"{int(left) // 60}:{int(left) % 60:02d} left"
         )
         self._sums, self._subwords, self._start = _nothing(), 0, now
 
-    def record_evaluation(self, step: int, value: float, scores: dict[str, Any] | None) -> None:
+    def record_evaluation(self, step: int, value: float, scores: Scores | None) -> None:
         """Time spent evaluating does not count in the tokens per second."""
         numbers = {k: v for k, v in (scores or {}).items() if isinstance(v, float)}
         line = {**self._line(step), "event": "evaluation", "monitor": value}

@@ -1,0 +1,1 @@
+"""Scores and speed, and the reports about them."""

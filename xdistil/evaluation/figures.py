@@ -1,4 +1,4 @@
-"""What a run did, as pictures: the student's course, its languages, its score for its size."""
+"""The figures of a run: training curves, languages, and score against size and speed."""
 
 import itertools
 import json
@@ -13,23 +13,27 @@ from xdistil.evaluation.report import (
     AGREEMENT,
     LANGUAGE_SCORE,
     SCORE_NAMES,
+    list_gaps,
+    name_score,
+)
+from xdistil.evaluation.results import (
+    HELD_OUT,
+    Results,
     find_scores,
     has_gold,
-    list_gaps,
     name_other,
-    name_score,
     scored_split,
 )
 
 _TEACHER, _STUDENT, _BASELINE = "#444444", "#c8442c", "#7f9bb3"
-_MOST_LANGUAGES = 80  # in one picture: those that lose most
+_MOST_LANGUAGES = 80  # in one figure: those with the largest loss
 
 
-def draw_figures(folder: Path, metrics: Path, results: dict[str, Any]) -> None:
-    """Writes course.png, languages.png (of several languages) and trade-off.png.
+def draw_figures(folder: Path, metrics: Path, results: Results) -> None:
+    """Writes course.png, and languages.png and trade-off.png where they apply.
 
     Args:
-        folder: is made where it does not exist.
+        folder: is created if it does not exist.
         metrics: the metrics.jsonl of the run.
         results: the content of results.json.
     """
@@ -45,13 +49,13 @@ def draw_figures(folder: Path, metrics: Path, results: dict[str, Any]) -> None:
             figure.savefig(folder / f"{name}.png", dpi=130)
 
 
-def draw_course(lines: list[dict[str, Any]], results: dict[str, Any]) -> Figure:
-    """Losses of the student's stages on a logarithmic axis, its scores on dev below.
+def draw_course(lines: list[dict[str, Any]], results: Results) -> Figure:
+    """The student's losses on a logarithmic axis, and its scores on dev below.
 
-    Stages are as wide as one another, however many steps they took.
+    All stages have the same width, whatever their number of steps.
 
     Args:
-        lines: of metrics.jsonl, the student's.
+        lines: those of metrics.jsonl that belong to the student.
     """
     main = MAIN_SCORE[results["task"]]
     figure = Figure(figsize=(10, 6), layout="constrained")
@@ -81,9 +85,9 @@ def draw_course(lines: list[dict[str, Any]], results: dict[str, Any]) -> Figure:
             if line.get(f"dev_{main}") is not None
         ]
     after = [
-        (end, 100 * stage["dev"][main])
+        (end, 100 * value)
         for end, stage in enumerate(results["stages"], start=1)
-        if stage["dev"] is not None and stage["dev"][main] is not None
+        if stage["dev"] is not None and (value := stage["dev"][main]) is not None
     ]
     for axes in (above, below):
         for end in range(len(stages) + 1):
@@ -91,7 +95,7 @@ def draw_course(lines: list[dict[str, Any]], results: dict[str, Any]) -> Figure:
     above.set_xlim(0, len(stages) + 0.1)
     above.set_yscale("log")
     above.set_ylabel("loss")
-    above.set_title("The student's course, a column a stage", loc="left")
+    above.set_title("Training of the student, one column per stage", loc="left")
     if colours:
         above.legend(frameon=False)
     if during:
@@ -101,8 +105,8 @@ def draw_course(lines: list[dict[str, Any]], results: dict[str, Any]) -> Figure:
     gold = has_gold(results)
     other = name_other(results)
     teacher = results[other]["dev"] if gold else None
-    if teacher is not None and teacher[main] is not None:
-        below.axhline(100 * teacher[main], color=_TEACHER, linestyle="--", label=other)
+    if teacher is not None and (reached := teacher[main]) is not None:
+        below.axhline(100 * reached, color=_TEACHER, linestyle="--", label=other)
     below.set_ylabel(f"{SCORE_NAMES[main]} on dev, %" if gold else f"{AGREEMENT}, %")
     if below.get_legend_handles_labels()[0]:
         below.legend(frameon=False, loc="lower right")
@@ -114,78 +118,79 @@ def draw_course(lines: list[dict[str, Any]], results: dict[str, Any]) -> Figure:
     return figure
 
 
-def draw_languages(results: dict[str, Any]) -> Figure | None:
-    """The student and what it stands beside on every language, the largest loss at the top; None
-    for one language."""
+def draw_languages(results: Results) -> Figure | None:
+    """The scores of the student and of its teacher by language, largest loss at the top.
+
+    None for a single language.
+    """
     split, score = scored_split(results), LANGUAGE_SCORE[results["task"]]
     other = name_other(results)
-    teacher, student = (find_scores(results, name, split) for name in (other, "student"))
+    teacher, student = find_scores(results, other, split), find_scores(results, "student", split)
     if teacher is None or student is None:
         return None
-    teacher, student = teacher["per_language"], student["per_language"]
-    gaps = list_gaps(teacher, student, score)[:_MOST_LANGUAGES]
+    gaps = list_gaps(teacher["per_language"], student["per_language"], score)[:_MOST_LANGUAGES]
     if len(gaps) < 2:
         return None
     figure = Figure(figsize=(7, 1.4 + 0.22 * len(gaps)), layout="constrained")
     axes = figure.subplots()
     places = range(len(gaps))
-    before = [100 * teacher[language][score] for language, _ in gaps]
-    after = [100 * student[language][score] for language, _ in gaps]
+    names, *scores = zip(*gaps, strict=True)
+    before, after = ([100 * value for value in values] for values in scores)
     axes.hlines(places, before, after, color="#cccccc", zorder=0)
     axes.scatter(before, places, color=_TEACHER, s=22, label=other)
     axes.scatter(after, places, color=_STUDENT, s=22, label="student")
-    axes.set_yticks(places, [language for language, _ in gaps])
+    axes.set_yticks(places, names)
     axes.invert_yaxis()
     axes.set_xlabel(f"{SCORE_NAMES.get(score, 'F1')} on {split}, %")
-    axes.set_title("Languages, the largest loss first", loc="left")
+    axes.set_title("Languages, largest loss first", loc="left")
     axes.legend(frameon=False)
     return figure
 
 
-def draw_trade_off(results: dict[str, Any]) -> Figure | None:
-    """Score against parameters, and against the time that a sentence takes where it was measured;
-    baselines have the student's shape, and so its size and speed. None where there is no teacher,
-    or its size is not known."""
-    if results.get("teacher", {}).get("parameters") is None:
+def draw_trade_off(results: Results) -> Figure | None:
+    """Score against parameters and, if it was measured, against the time per sentence.
+
+    Baselines have the student's shape, and so its size and speed. None where there is no teacher or
+    its size is unknown.
+    """
+    teacher, student = (
+        results[name]["parameters"] if name in results else None for name in ("teacher", "student")
+    )
+    if teacher is None or student is None:
         return None
-    split, main = scored_split(results), MAIN_SCORE[results["task"]]
     speedup = results["timing"]["speedup"]
     figure = Figure(figsize=(10, 4) if speedup else (5.5, 4), layout="constrained")
     panels = figure.subplots(1, 2 if speedup else 1, squeeze=False)[0]
-    sizes = [results[name]["parameters"]["total"] / 1e6 for name in ("teacher", "student")]
-    _draw_models(panels[0], results, sizes, "parameters, millions", split, main)
+    sizes = [each["total"] / 1e6 for each in (teacher, student)]
+    _draw_models(panels[0], results, sizes, "parameters, millions")
     if speedup:
+        batch = speedup["batch_32"]
         times = [
-            1000 * speedup["batch_32"][f"{name}_seconds"]["median"] / 32
-            for name in ("teacher", "student")
+            1000 * seconds["median"] / 32
+            for seconds in (batch["teacher_seconds"], batch["student_seconds"])
         ]
-        what = f"ms a sentence, 32 at once ({speedup['device']}, {speedup['threads']} threads)"
-        _draw_models(panels[1], results, times, what, split, main)
+        what = f"ms per sentence, batch of 32 ({speedup['device']}, {speedup['threads']} threads)"
+        _draw_models(panels[1], results, times, what)
     return figure
 
 
-def _draw_models(
-    axes: Axes,
-    results: dict[str, Any],
-    places: list[float],
-    what: str,
-    split: str,
-    main: str,
-) -> None:
-    """One panel: teacher and student at their places, the baselines at the student's."""
+def _draw_models(axes: Axes, results: Results, places: list[float], what: str) -> None:
+    """One panel: `places` are the x values of teacher and student; baselines have the student's."""
+    split, main = scored_split(results), MAIN_SCORE[results["task"]]
     points = [
         ("teacher", places[0], find_scores(results, "teacher", split), _TEACHER),
         ("student", places[1], find_scores(results, "student", split), _STUDENT),
         *(
             (baseline["name"], places[1], baseline[split], _BASELINE)
             for baseline in results["baselines"]
+            if split != HELD_OUT
         ),
     ]
     for name, place, scores, colour in points:
-        if scores is None or scores[main] is None:
+        if scores is None or (value := scores[main]) is None:
             continue
-        axes.scatter([place], [100 * scores[main]], color=colour, s=50)
-        axes.annotate(name, (place, 100 * scores[main]), xytext=(7, -3), textcoords="offset points")
+        axes.scatter([place], [100 * value], color=colour, s=50)
+        axes.annotate(name, (place, 100 * value), xytext=(7, -3), textcoords="offset points")
     axes.set_xscale("log")
     axes.set_xticks(places, [f"{place:.3g}" for place in places])
     axes.set_xticks([], minor=True)

@@ -1,12 +1,13 @@
-"""A floor for every tagging run: look the training data's names up, with no model at all.
+"""The gazetteer baseline: tags the names of the training data wherever they occur, without a model.
 
-What a tagger scores above this it owes to context and to parts of words, not to having seen a name.
+A tagger's gain over it comes from context and from subwords, not from names it has seen.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from xdistil.data.examples import Example
+from xdistil.data.spans import find_spans
 
 _Name = tuple[str, ...]  # the words of an entity, as written
 
@@ -14,13 +15,14 @@ _Name = tuple[str, ...]  # the words of an entity, as written
 def tag_with_names(train: Sequence[Example], texts: Sequence[Example]) -> list[tuple[str, ...]]:
     """IOB2 tags for each text, from the names in the labelled training sentences.
 
-    A name gets the type it has most often in training (of equals, the alphabetically first); one
-    that stands there more often outside any entity than as one is left out. Texts are read from the
-    left, and where several names begin the longest is taken. Languages are not told apart.
+    A name gets its most frequent type in training; of equally frequent types, the alphabetically
+    first. A name that occurs there more often outside an entity than as one is left out. Texts are
+    read from left to right, and the longest name at a position wins. Languages are not
+    distinguished.
 
     Args:
         train: tagging examples with legal IOB2 tags.
-        texts: tagging examples; their labels are not looked at.
+        texts: tagging examples; their labels are not used.
     """
     names = _learn_names(train)
     lengths = _group_lengths(names)
@@ -30,7 +32,7 @@ def tag_with_names(train: Sequence[Example], texts: Sequence[Example]) -> list[t
 def _learn_names(train: Sequence[Example]) -> dict[_Name, str]:
     types: dict[_Name, Counter[str]] = {}
     for example in train:
-        for first, end, type_ in _iterate_entities(example.labels or ()):
+        for first, end, type_ in find_spans(example.labels or ()):
             types.setdefault(example.inputs[first:end], Counter())[type_] += 1
     outside: Counter[_Name] = Counter()
     lengths = _group_lengths(types)
@@ -39,7 +41,7 @@ def _learn_names(train: Sequence[Example]) -> dict[_Name, str]:
         for first, word in enumerate(example.inputs):
             for length in lengths.get(word, ()):
                 name = example.inputs[first : first + length]
-                if len(name) < length:  # the sentence ends within; its own length comes later
+                if len(name) < length:  # cut off by the end; that length is tried by itself
                     continue
                 if name in types and all(tag == "O" for tag in tags[first : first + length]):
                     outside[name] += 1
@@ -50,18 +52,8 @@ def _learn_names(train: Sequence[Example]) -> dict[_Name, str]:
     }
 
 
-def _iterate_entities(tags: Sequence[str]) -> Iterator[tuple[int, int, str]]:
-    """(first word, word after the last, type) of every entity of legal IOB2 tags."""
-    for first, tag in enumerate(tags):
-        if tag.startswith("B-"):
-            end = first + 1
-            while end < len(tags) and tags[end] == "I-" + tag[2:]:
-                end += 1
-            yield first, end, tag[2:]
-
-
 def _group_lengths(names: Mapping[_Name, object]) -> dict[str, list[int]]:
-    """Lengths of the names that begin with a word, the longest first."""
+    """The lengths of the names by their first word, longest first."""
     lengths: dict[str, set[int]] = {}
     for name in names:
         lengths.setdefault(name[0], set()).add(len(name))
@@ -76,7 +68,7 @@ def _tag(
     while first < len(words):
         for length in lengths.get(words[first], ()):
             name = tuple(words[first : first + length])
-            if name in names:  # near the end it may be a shorter one, which is as good
+            if name in names:  # the end may have cut it to a shorter name, which is valid too
                 tags[first : first + len(name)] = ["B-" + names[name]] + ["I-" + names[name]] * (
                     len(name) - 1
                 )

@@ -1,9 +1,9 @@
-"""Gold and predicted labels -> scores, as fractions; what is undefined is None, never NaN.
+"""Gold and predicted labels -> scores, as fractions; an undefined score is None, never NaN.
 
-Protocol of tagging: words, not subwords; the whole sentence, however long; strict IOB2 by seqeval
-(an entity counts when its type, first and last word all agree); predictions made legal first. Macro
-is the unweighted mean over languages, as in XtremeDistil's Table 3; micro pools all sentences.
-Published scores on subwords, or on sentences cut at a length, do not compare with these.
+Tagging is scored on whole words and whole sentences, by strict IOB2 as in seqeval: an entity counts
+if its type, first word and last word are right. Illegal predictions are repaired first. Macro-F1 is
+the unweighted mean over languages, as in Table 3 of XtremeDistil; micro-F1 pools all sentences.
+Published scores on subwords, or on sentences cut to a maximum length, are not comparable.
 """
 
 from collections import Counter
@@ -14,25 +14,25 @@ from seqeval.scheme import IOB2, Entities
 
 from xdistil.data.examples import Example, Task
 from xdistil.data.tag_schemes import make_legal
+from xdistil.evaluation.results import LanguageScores, ScoreName, Scores
 
-MAIN_SCORE = {"tagging": "macro_f1", "classification": "accuracy"}  # what dev chooses by
+# The score that the best model on dev is selected by.
+MAIN_SCORE: dict[str, ScoreName] = {"tagging": "macro_f1", "classification": "accuracy"}
 
 
-def score(task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ...]]) -> dict:
-    """Scores of predictions against gold labels, in all and by language.
+def score(task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ...]]) -> Scores:
+    """Scores of predictions against gold labels, overall and by language.
 
     Args:
         gold: labelled examples.
-        predicted: for each of them one tag a word, or one class name.
+        predicted: for each example one tag per word, or one class name.
 
     Returns:
-        Tagging: `macro_f1`, `micro_f1` and `per_language`, for each language `f1`, `precision`,
-        `recall`, `entities` and `sentences`. A language without gold entities has `f1` None and is
-        left out of the macro. Classification: `accuracy`, `macro_f1` over the classes that occur in
-        gold or predictions, and `per_language` with the same and `sentences`.
+        The scores. In tagging, a language without gold entities has `f1` None and does not count in
+        `macro_f1`. In classification, `macro_f1` is over the classes in gold or predictions.
 
     Raises:
-        ValueError: the numbers of examples or of labels differ, or an example is unlabelled.
+        ValueError: the numbers of examples or of labels differ, or an example has no labels.
     """
     if len(gold) != len(predicted):
         raise ValueError(f"{len(predicted)} predictions for {len(gold)} examples")
@@ -52,37 +52,47 @@ def score(task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ..
 def count_matches(
     task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ...]]
 ) -> np.ndarray:
-    """i64[N,3] of each example the entities that are right, found and wanted.
+    """i64[N,3]: for each example the numbers of right, found and wanted entities.
 
-    Classification has one of each: right where the class is. Either way F1 over any examples, in
-    classification their accuracy, is 2 right / (found + wanted) of the sums.
+    In classification each example has one found and one wanted class. With the sums over any
+    examples, 2 right / (found + wanted) is their F1, or their accuracy in classification.
     """
     expected = [example.labels or () for example in gold]
     if task.kind == "classification":
         right = [answer == labels for answer, labels in zip(predicted, expected, strict=True)]
         return np.stack([np.array(right), *np.ones((2, len(right)), np.int64)], axis=1)
+    counts = []
     legal = [make_legal(tags) for tags in predicted]
-    pairs = zip(_find_entities(expected), _find_entities(legal), strict=True)
-    return np.array([(len(g & a), len(a), len(g)) for g, a in pairs], np.int64).reshape(-1, 3)
+    for wanted, found in zip(_find_entities(expected), _find_entities(legal), strict=True):
+        counts.append((len(wanted & found), len(found), len(wanted)))
+    return np.array(counts, np.int64).reshape(-1, 3)
+
+
+def compute_f1(counts: np.ndarray) -> np.ndarray:
+    """F1 f64[...] of counts i64[...,3] of entities that are right, found and wanted; 0 of none."""
+    right, found, wanted = np.moveaxis(counts, -1, 0)
+    return 2 * right / np.maximum(found + wanted, 1)
 
 
 def _score_tags(
     languages: Sequence[str],
     expected: Sequence[tuple[str, ...]],
     predicted: Sequence[tuple[str, ...]],
-) -> dict:
+) -> Scores:
     sentences: Counter[str] = Counter(languages)
     right: Counter[str] = Counter()
     found: Counter[str] = Counter()
     wanted: Counter[str] = Counter()
-    entities = zip(_find_entities(expected), _find_entities(predicted), strict=True)
-    for language, (gold, answer) in zip(languages, entities, strict=True):
+    pairs = zip(_find_entities(expected), _find_entities(predicted), strict=True)
+    for language, (gold, answer) in zip(languages, pairs, strict=True):
         right[language] += len(gold & answer)
         found[language] += len(answer)
         wanted[language] += len(gold)
-    per_language = {
+    per_language: dict[str, LanguageScores] = {
         language: {
-            **_rate(right[language], found[language], wanted[language]),
+            "f1": _f1(right[language], found[language], wanted[language]),
+            "precision": right[language] / found[language] if found[language] else None,
+            "recall": right[language] / wanted[language] if wanted[language] else None,
             "entities": wanted[language],
             "sentences": sentences[language],
         }
@@ -90,49 +100,50 @@ def _score_tags(
     }
     return {
         "macro_f1": _mean(scores["f1"] for scores in per_language.values()),
-        "micro_f1": _rate(right.total(), found.total(), wanted.total())["f1"],
+        "micro_f1": _f1(right.total(), found.total(), wanted.total()),
         "per_language": per_language,
     }
 
 
 def _find_entities(tags: Sequence[tuple[str, ...]]) -> list[set[tuple[str, int, int]]]:
-    """For each sentence its (type, first word, word after the last)."""
+    """The entities of each sentence as (type, first word, word after the last)."""
     parsed = Entities(tags, IOB2).entities
     return [{(entity.tag, entity.start, entity.end) for entity in each} for each in parsed]
 
 
-def _rate(right: int, found: int, wanted: int) -> dict[str, float | None]:
-    return {
-        "f1": 2 * right / (found + wanted) if wanted else None,
-        "precision": right / found if found else None,
-        "recall": right / wanted if wanted else None,
-    }
+def _f1(right: int, found: int, wanted: int) -> float | None:
+    return 2 * right / (found + wanted) if wanted else None
 
 
-def _score_classes(languages: Sequence[str], pairs: Sequence[tuple[str, str]]) -> dict:
+def _score_classes(languages: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Scores:
     groups: dict[str, list[tuple[str, str]]] = {}
     for language, pair in zip(languages, pairs, strict=True):
         groups.setdefault(language, []).append(pair)
     return {
-        **_compare_classes(pairs),
+        "accuracy": _measure_accuracy(pairs),
+        "macro_f1": _average_classes(pairs),
         "per_language": {
-            language: {**_compare_classes(groups[language]), "sentences": len(groups[language])}
+            language: {
+                "accuracy": _measure_accuracy(groups[language]),
+                "macro_f1": _average_classes(groups[language]),
+                "sentences": len(groups[language]),
+            }
             for language in sorted(groups)
         },
     }
 
 
-def _compare_classes(pairs: Sequence[tuple[str, str]]) -> dict[str, float | None]:
+def _measure_accuracy(pairs: Sequence[tuple[str, str]]) -> float | None:
+    return sum(gold == answer for gold, answer in pairs) / len(pairs) if pairs else None
+
+
+def _average_classes(pairs: Sequence[tuple[str, str]]) -> float | None:
+    """The mean F1 over the classes that occur in gold or predictions."""
     right = Counter(gold for gold, answer in pairs if gold == answer)
     wanted = Counter(gold for gold, _ in pairs)
     found = Counter(answer for _, answer in pairs)
     classes = wanted.keys() | found.keys()
-    return {
-        "accuracy": right.total() / len(pairs) if pairs else None,
-        "macro_f1": _mean(
-            2 * right[name] / (wanted[name] + found[name]) for name in sorted(classes)
-        ),
-    }
+    return _mean(2 * right[name] / (wanted[name] + found[name]) for name in sorted(classes))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -1,33 +1,8 @@
-"""results.json -> tables for people: results.md, and the console at the end of a run.
-
-The dict that results.json holds (scores are fractions as `scores.score` returns them; anything
-undefined or not measured is null):
-
-    format     1
-    task       "tagging" or "classification"
-    gold       false: there were no labels to learn from (true where the key is missing)
-    seed, selected_on   "dev"; "agreement" without labels
-    teacher    labels (sentences it learnt from), parameters {total, embeddings}, bytes {model,
-               tokenizer, folder}, dev, test: scores; of signals from a file the scores alone
-    before     the same, in the teacher's place, of the folder that a student without a teacher
-               goes on from; scores are null where its head answers none of the labels
-    student    the same; without labels also agreement: held_out, dev, test: scores of its answers
-               with the teacher's as gold (dev and test of every model are of gold files, if any)
-    retention  the student's main score on test (on dev without a test) over the teacher's
-    compression   the teacher's parameters over the student's
-    stages     of the student's plan, in order: name, groups (those that train), steps, best (of
-               what is monitored), monitor (its name), dev: scores after the stage (without labels
-               agreement with the teacher on the held-out texts)
-    baselines  the student without a teacher: name, labels (sentences), lr, steps, dev, test: scores
-    gazetteer  dev, test: scores of looking the training names up
-    export     where it was asked for: as `phases.export_student` returns it
-    timing     total and stages {name: seconds}, speedup: as `speed.measure_speed` returns it
-
-Tables show percent, as papers do.
-"""
+"""results.json -> the tables of results.md and of the console. Scores are in percent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from xdistil.evaluation.formatting import (
     UNKNOWN,
@@ -38,27 +13,46 @@ from xdistil.evaluation.formatting import (
     format_score,
 )
 from xdistil.evaluation.metrics import MAIN_SCORE
+from xdistil.evaluation.results import (
+    HELD_OUT,
+    LanguageScoreName,
+    LanguageScores,
+    ModelName,
+    ModelResult,
+    Results,
+    ScoreName,
+    Scores,
+    Split,
+    find_scores,
+    has_gold,
+    name_other,
+    scored_split,
+)
 
 SCORE_NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "accuracy": "accuracy"}
-_SECOND_SCORE = {"tagging": "micro_f1", "classification": "macro_f1"}
-LANGUAGE_SCORE = {"tagging": "f1", "classification": "accuracy"}
-_SETTINGS = {"batch_32": "32 sentences at once", "single": "one sentence"}
-AGREEMENT = "agreement with the teacher"  # stands for a score where there are no labels
-HELD_OUT = "held_out"  # the transfer texts on which answers are compared in a run without labels
+_SECOND_SCORE: dict[str, ScoreName] = {"tagging": "micro_f1", "classification": "macro_f1"}
+LANGUAGE_SCORE: dict[str, LanguageScoreName] = {"tagging": "f1", "classification": "accuracy"}
+_SETTINGS: dict[Literal["batch_32", "single"], str] = {
+    "batch_32": "batch of 32",
+    "single": "single sentence",
+}
+AGREEMENT = "agreement with the teacher"  # the name of the score of a run without labels
+
+_SIZES = ("parameters", "embeddings", "model file")
 
 
 @dataclass(frozen=True)
 class _Table:
-    """Cells as text; the first column is words, the others are numbers unless named in `texts`."""
+    """Rows of cells, all strings."""
 
     title: str
     header: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
-    texts: tuple[int, ...] = (0,)  # columns aligned to the left
+    texts: tuple[int, ...] = (0,)  # columns aligned to the left; the others hold numbers
 
 
-def render_markdown(results: dict) -> str:
-    """The whole report: every language and every stage."""
+def render_markdown(results: Results) -> str:
+    """The whole report in Markdown, with all languages."""
     parts = [f"# {_describe_run(results)}", " ".join(describe_outcome(results))]
     for table in _list_tables(results, languages=None):
         align = ["---" if i in table.texts else "---:" for i in range(len(table.header))]
@@ -68,8 +62,8 @@ def render_markdown(results: dict) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def render_console(results: dict) -> str:
-    """The report for a terminal: the same tables, of the languages only the five worst."""
+def render_console(results: Results) -> str:
+    """The report for a terminal: the same tables, with the five worst languages."""
     parts = [_describe_run(results)]
     for table in _list_tables(results, languages=5):
         lines = align([table.header, *table.rows], table.texts)
@@ -78,14 +72,15 @@ def render_console(results: dict) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def render_scores(kind: str, scores: dict) -> str:
-    """One table of one model's scores, by language where there are several.
+def render_scores(kind: str, scores: Scores) -> str:
+    """A table of one model's scores by language, and a line with the averages.
 
     Args:
         kind: "tagging" or "classification".
-        scores: as `scores.score` returns them.
+        scores: as `metrics.score` returns them.
     """
-    columns: tuple[str, ...] = ("f1", "precision", "recall", "entities", "sentences")
+    columns: tuple[LanguageScoreName | Literal["entities", "sentences"], ...]
+    columns = ("f1", "precision", "recall", "entities", "sentences")
     if kind == "classification":
         columns = ("accuracy", "macro_f1", "sentences")
     rows = [("language", *(SCORE_NAMES.get(column, column) for column in columns))]
@@ -96,7 +91,7 @@ def render_scores(kind: str, scores: dict) -> str:
     return "\n".join([*align(rows, (0,)), totals]) + "\n"
 
 
-def _list_tables(results: dict, languages: int | None) -> list[_Table]:
+def _list_tables(results: Results, languages: int | None) -> list[_Table]:
     tables = [
         _tabulate_models(results),
         _tabulate_speed(results),
@@ -106,222 +101,236 @@ def _list_tables(results: dict, languages: int | None) -> list[_Table]:
     return [table for table in tables if table is not None and table.rows]
 
 
-def _describe_run(results: dict) -> str:
-    chosen = f"chosen on {results['selected_on']}"
+def _describe_run(results: Results) -> str:
+    selected = f"selected on {results['selected_on']}"
     if not has_gold(results):
-        chosen = "without labels, chosen by agreement with the teacher on held-out texts"
-    return f"{results['task'].capitalize()}, seed {results['seed']}, {chosen}"
+        selected = f"without labels, selected by {AGREEMENT} on held-out transfer texts"
+    return f"{results['task'].capitalize()}, seed {results['seed']}, {selected}"
 
 
-def describe_outcome(results: dict) -> list[str]:
-    """What the student keeps and what it saves, in sentences."""
+def describe_outcome(results: Results) -> list[str]:
+    """Sentences about the student's score, size and speed, compared with its teacher's."""
     kind, split = results["task"], scored_split(results)
     if "before" in results:
         return [_describe_change(results, split), *_describe_split(results, split)]
     lines = []
     if not has_gold(results):
-        agreement = format_score(
-            _get(results, "student", "agreement", "held_out", MAIN_SCORE[kind])
-        )
+        scores = results["student"]["agreement"][HELD_OUT]
+        agreement = format_score(_get_score(scores, MAIN_SCORE[kind]))
         lines.append(
-            f"The student's agreement with the teacher on held-out texts is {agreement} "
-            f"({SCORE_NAMES[MAIN_SCORE[kind]]} with the teacher's answers as gold)."
+            f"The student's {AGREEMENT} on held-out transfer texts is {agreement} "
+            f"({SCORE_NAMES[MAIN_SCORE[kind]]} with the teacher's predictions as gold labels)."
         )
-    retention = results.get("retention")
+    retention = results["retention"]
     if retention is not None:
         lines.append(
-            f"The student keeps {100 * retention:.1f}% of the teacher's "
+            f"The student retains {100 * retention:.1f}% of the teacher's "
             f"{SCORE_NAMES[MAIN_SCORE[kind]]} on {split}."
         )
     savings = []
-    compression = results.get("compression")
+    compression = results["compression"]
     if compression is not None:
         savings.append(f"{compression:.1f} times fewer parameters")
-    sizes = [_get(results, model, "bytes", "model") for model in ("teacher", "student")]
-    if all(sizes):
-        savings.append(f"a model file {sizes[0] / sizes[1]:.1f} times smaller")
-    for setting, words in _SETTINGS.items():
-        faster = _get(results, "timing", "speedup", setting, "median")
-        if faster is not None:
-            savings.append(f"{faster:.1f} times the speed ({words})")
+    teacher, student = results["teacher"]["bytes"], results["student"]["bytes"]
+    if teacher and student:
+        savings.append(f"a {teacher['model'] / student['model']:.1f} times smaller model file")
     if savings:
-        lines.append(f"It has {_join(savings)}.")
+        lines.append(f"It has {' and '.join(savings)}.")
+    speedup = results["timing"]["speedup"]
+    if speedup is not None:
+        lines.append(
+            f"It is {speedup['batch_32']['median']:.1f} times faster in a batch of 32 and "
+            f"{speedup['single']['median']:.1f} times faster on a single sentence."
+        )
     return [*lines, *_describe_split(results, split)]
 
 
-def _describe_change(results: dict, split: str) -> str:
-    """What became of the student in a run without a teacher."""
-    before, after = (
-        _get(results, name, split, MAIN_SCORE[results["task"]]) for name in ("before", "student")
-    )
-    told = f"{name_score(results, split)} is {format_score(after)}"
+def _describe_change(results: Results, split: Split) -> str:
+    """The student's score before and after a run without a teacher."""
+    main = MAIN_SCORE[results["task"]]
+    before = _get_score(find_scores(results, "before", split), main)
+    after = _get_score(find_scores(results, "student", split), main)
+    reached = f"The student's {name_score(results, split)} is {format_score(after)}"
     if before is None or after is None:
-        return f"The student's {told}; before, it had no score."
+        return f"{reached}; before the run it had no score."
     return (
-        f"The student's {told}; before, it was {format_score(before)} "
-        f"({100 * (after - before):+.2f})."
+        f"{reached}; before the run it was {format_score(before)} ({100 * (after - before):+.2f})."
     )
 
 
-def _describe_split(results: dict, split: str) -> list[str]:
+def _describe_split(results: Results, split: Split) -> list[str]:
     if split == "dev" and has_gold(results):
-        return ["There is no test set: every score is of dev, which also chose."]
+        return ["There is no test set: all scores are on dev, which also selected the student."]
     return []
 
 
-def _tabulate_models(results: dict) -> _Table:
+def _tabulate_models(results: Results) -> _Table:
     kind = results["task"]
     if not has_gold(results):
         return _tabulate_agreement(results)
     main, second = MAIN_SCORE[kind], _SECOND_SCORE[kind]
     header = (
         "model",
-        "labels",
+        "labelled sentences",
         f"{SCORE_NAMES[main]} dev",
         f"{SCORE_NAMES[main]} test",
         f"{SCORE_NAMES[second]} test",
-        "parameters",
-        "of them embeddings",
-        "model file",
+        *_SIZES,
     )
 
-    def describe(name: str, scored: dict, sized: dict) -> tuple[str, ...]:
-        return (
-            name,
-            format_score(scored.get("labels")),
-            format_score(_get(scored, "dev", main)),
-            format_score(_get(scored, "test", main)),
-            format_score(_get(scored, "test", second)),
-            format_count(_get(sized, "parameters", "total")),
-            format_count(_get(sized, "parameters", "embeddings")),
-            format_bytes(_get(sized, "bytes", "model")),
-        )
+    def describe(
+        name: str, labels: int | None, dev: Scores | None, test: Scores | None
+    ) -> tuple[str, ...]:
+        scores = _get_score(dev, main), _get_score(test, main), _get_score(test, second)
+        return (name, format_score(labels), *map(format_score, scores))
 
-    student = results.get("student") or {}
-    rows = [
-        describe(name, results[name], results[name])
-        for name in (name_other(results), "student")
-        if results.get(name)
-    ]
-    for baseline in results.get("baselines") or ():
-        rows.append(describe(f"{baseline['name']} (lr {baseline['lr']:g})", baseline, student))
-    if results.get("gazetteer"):
-        rows.append(describe("training names looked up", results["gazetteer"], {}))
+    rows = []
+    models: tuple[ModelName, ...] = (name_other(results), "student")
+    for name in models:
+        model = results[name]
+        cells = describe(name, model["labels"], model["dev"], model["test"])
+        rows.append((*cells, *_format_sizes(model)))
+    for each in results["baselines"]:
+        cells = describe(
+            f"{each['name']} (lr {each['lr']:g})", each["labels"], each["dev"], each["test"]
+        )
+        rows.append((*cells, *_format_sizes(results["student"])))
+    gazetteer = results["gazetteer"]
+    if gazetteer is not None:
+        cells = describe("gazetteer", None, gazetteer["dev"], gazetteer["test"])
+        rows.append((*cells, UNKNOWN, UNKNOWN, UNKNOWN))
     return _Table("Models", header, rows)
 
 
-def _tabulate_agreement(results: dict) -> _Table:
-    """Of a run without labels: agreement with the teacher, and scores of the gold files there."""
+def _format_sizes(model: ModelResult) -> tuple[str, str, str]:
+    """The cells of the columns _SIZES."""
+    parameters, sizes = model["parameters"], model["bytes"]
+    return (
+        format_count(parameters and parameters["total"]),
+        format_count(parameters and parameters["embeddings"]),
+        format_bytes(sizes and sizes["model"]),
+    )
+
+
+def _tabulate_agreement(results: Results) -> _Table:
+    """The models of a run without labels: agreement, and scores on gold files if there are any."""
     main = MAIN_SCORE[results["task"]]
-    columns: list[tuple[str, tuple[str, ...]]] = [
-        (f"{AGREEMENT}, held out", ("agreement", "held_out", main))
-    ]
-    for split in ("dev", "test"):
-        if _get(results, "student", split) is not None:
-            columns.append((f"{AGREEMENT}, {split}", ("agreement", split, main)))
-            columns.append((f"{SCORE_NAMES[main]} gold {split}", (split, main)))
-    header = ("model", *(name for name, _ in columns), "parameters", "of them embeddings")
-    rows = [
-        (
-            name,
-            *(format_score(_get(results[name], *path)) for _, path in columns),
-            format_count(_get(results[name], "parameters", "total")),
-            format_count(_get(results[name], "parameters", "embeddings")),
-            format_bytes(_get(results[name], "bytes", "model")),
-        )
-        for name in ("teacher", "student")
-    ]
-    return _Table("Models", (*header, "model file"), rows)
+    teacher, student = results["teacher"], results["student"]
+    agreement = student["agreement"]
+    header = ["model", f"{AGREEMENT}, held-out transfer"]
+    rows = [["teacher", UNKNOWN], ["student", format_score(_get_score(agreement[HELD_OUT], main))]]
+    splits: tuple[Literal["dev", "test"], ...] = ("dev", "test")
+    for split in splits:
+        if student[split] is not None:
+            header += [f"{AGREEMENT}, {split}", f"{SCORE_NAMES[main]} gold {split}"]
+            rows[0] += [UNKNOWN, format_score(_get_score(teacher[split], main))]
+            rows[1] += [
+                format_score(_get_score(scores, main))
+                for scores in (agreement[split], student[split])
+            ]
+    return _Table(
+        "Models",
+        (*header, *_SIZES),
+        [(*rows[0], *_format_sizes(teacher)), (*rows[1], *_format_sizes(student))],
+    )
 
 
-def _tabulate_speed(results: dict) -> _Table | None:
-    speedup = _get(results, "timing", "speedup")
+def _tabulate_speed(results: Results) -> _Table | None:
+    speedup = results["timing"]["speedup"]
     if speedup is None:
         return None
     title = (
-        f"Speed ({speedup['dtype']}, {speedup['threads']} threads, {speedup['device']};"
-        " medians, and times faster as lowest / median / highest)"
+        f"Speed ({speedup['dtype']}, {speedup['threads']} threads, {speedup['device']}; "
+        "median times, and the speedup as lowest / median / highest)"
     )
-    header = ("at a time", "row length", "teacher", "student", "times faster")
+    header = ("batch", "row length", "teacher", "student", "speedup")
     rows = []
     for setting, words in _SETTINGS.items():
         each = speedup[setting]
-        faster = " / ".join(f"{each[name]:.1f}" for name in ("min", "median", "max"))
-        seconds = [each[f"{model}_seconds"]["median"] for model in ("teacher", "student")]
+        faster = f"{each['min']:.1f} / {each['median']:.1f} / {each['max']:.1f}"
+        seconds = (each["teacher_seconds"]["median"], each["student_seconds"]["median"])
         rows.append((words, str(each["row_length"]), *map(format_duration, seconds), faster))
     return _Table(title, header, rows)
 
 
-def list_gaps(teacher: dict, student: dict, score: str) -> list[tuple[str, float]]:
-    """(language, student's score minus teacher's), the largest loss first.
+def list_gaps(
+    teacher: dict[str, LanguageScores], student: dict[str, LanguageScores], score: LanguageScoreName
+) -> list[tuple[str, float, float]]:
+    """(language, teacher's score, student's score), the largest loss first.
 
     Args:
         teacher, student: `per_language` of their scores.
         score: the one to compare; languages where it is undefined are left out.
     """
-    gaps = []
+    pairs = []
     for language in teacher.keys() & student.keys():
         before, after = teacher[language][score], student[language][score]
         if before is not None and after is not None:
-            gaps.append((language, after - before))
-    return sorted(gaps, key=lambda gap: (gap[1], gap[0]))
+            pairs.append((language, before, after))
+    return sorted(pairs, key=lambda pair: (pair[2] - pair[1], pair[0]))
 
 
-def tabulate_gaps(teacher: dict, student: dict, score: str) -> list[tuple[str, ...]]:
-    """Rows of language, teacher, student, gap, sentences: as `list_gaps`, written out."""
+def tabulate_gaps(
+    teacher: dict[str, LanguageScores], student: dict[str, LanguageScores], score: LanguageScoreName
+) -> list[tuple[str, ...]]:
+    """The cells language, teacher, student, gap and sentences, in the order of `list_gaps`."""
     return [
         (
             language,
-            format_score(teacher[language][score]),
-            format_score(student[language][score]),
-            f"{100 * gap:+.2f}",
+            format_score(before),
+            format_score(after),
+            f"{100 * (after - before):+.2f}",
             f"{student[language]['sentences']:,}",
         )
-        for language, gap in list_gaps(teacher, student, score)
+        for language, before, after in list_gaps(teacher, student, score)
     ]
 
 
-def _tabulate_languages(results: dict, limit: int | None) -> _Table | None:
-    """Languages by how much the student loses on them, the most first."""
+def _tabulate_languages(results: Results, limit: int | None) -> _Table | None:
+    """The languages, largest loss of the student first."""
     split, score = scored_split(results), LANGUAGE_SCORE[results["task"]]
     if split == HELD_OUT:
         return _tabulate_agreement_languages(results, limit)
     other = name_other(results)
-    teacher = _get(results, other, split, "per_language") or {}
-    student = _get(results, "student", split, "per_language") or {}
-    rows = tabulate_gaps(teacher, student, score)
+    teacher, student = results[other][split], results["student"][split]
+    if teacher is None or student is None:
+        return None
+    rows = tabulate_gaps(teacher["per_language"], student["per_language"], score)
     if len(rows) < 2:
         return None
-    title = "Languages, the largest loss first"
+    title = "Languages, largest loss first"
     if limit is not None and len(rows) > limit:
-        title = f"The {limit} languages of {len(rows)} that lose most"
+        title = f"The {limit} of {len(rows)} languages with the largest loss"
     header = ("language", other, "student", "gap", "sentences")
     return _Table(f"{title} ({split})", header, rows[:limit])
 
 
-def _tabulate_agreement_languages(results: dict, limit: int | None) -> _Table | None:
-    """Languages of the held-out texts by how little the student agrees with the teacher."""
+def _tabulate_agreement_languages(results: Results, limit: int | None) -> _Table | None:
+    """The languages of the held-out transfer texts, lowest agreement first."""
     score = LANGUAGE_SCORE[results["task"]]
-    per_language = _get(results, "student", "agreement", "held_out", "per_language") or {}
-    known = {name: each for name, each in per_language.items() if each[score] is not None}
+    scores = results["student"]["agreement"][HELD_OUT]
+    per_language = scores["per_language"] if scores is not None else {}
+    known = {
+        name: value for name, each in per_language.items() if (value := each[score]) is not None
+    }
     if len(known) < 2:
         return None
     rows = [
-        (name, format_score(known[name][score]), f"{known[name]['sentences']:,}")
-        for name in sorted(known, key=lambda name: (known[name][score], name))[:limit]
+        (name, format_score(known[name]), f"{per_language[name]['sentences']:,}")
+        for name in sorted(known, key=lambda name: (known[name], name))[:limit]
     ]
-    title = "Languages, the least agreement first"
+    title = "Languages, lowest agreement first"
     if limit is not None and len(known) > limit:
-        title = f"The {limit} languages of {len(known)} that agree least"
-    return _Table(f"{title} (held out)", ("language", AGREEMENT, "sentences"), rows)
+        title = f"The {limit} of {len(known)} languages with the lowest agreement"
+    return _Table(f"{title} (held-out transfer)", ("language", AGREEMENT, "sentences"), rows)
 
 
-def _tabulate_stages(results: dict) -> _Table:
-    """The dev score after every sub-stage, as XtremeDistil's Table 4 has it."""
+def _tabulate_stages(results: Results) -> _Table:
+    """The score on dev after each stage, as in Table 4 of XtremeDistil."""
     main = MAIN_SCORE[results["task"]]
     score = f"{SCORE_NAMES[main]} dev" if has_gold(results) else AGREEMENT
-    header = ("stage", "trains", "steps", "monitor", "its best", score, "time")
-    seconds = _get(results, "timing", "stages") or {}
+    header = ("stage", "trained groups", "steps", "monitor", "best", score, "time")
+    seconds = results["timing"]["stages"]
     rows = [
         (
             stage["name"],
@@ -329,59 +338,24 @@ def _tabulate_stages(results: dict) -> _Table:
             f"{stage['steps']:,}",
             stage["monitor"],
             UNKNOWN if stage["best"] is None else f"{stage['best']:.4g}",
-            format_score(_get(stage, "dev", main)),
+            format_score(_get_score(stage["dev"], main)),
             format_duration(seconds.get(stage["name"])),
         )
-        for stage in results.get("stages") or ()
+        for stage in results["stages"]
     ]
-    return _Table("The student after every stage", header, rows, texts=(0, 1, 3))
+    return _Table("The student after each stage", header, rows, texts=(0, 1, 3))
 
 
-def has_gold(results: dict) -> bool:
-    """Whether there were labels to learn from."""
-    return results.get("gold", True)
-
-
-def name_other(results: dict) -> str:
-    """What the student stands beside: its teacher, or itself before a run without one."""
-    return "before" if "before" in results else "teacher"
-
-
-def scored_split(results: dict) -> str:
-    """Where models are compared: test, else dev; held_out without labels and gold files."""
-    for split in ("test", "dev"):
-        if _get(results, "student", split) is not None:
-            return split
-    return "dev" if has_gold(results) else HELD_OUT
-
-
-def find_scores(results: dict, which: str, split: str) -> dict | None:
-    """A model's scores on a split; on the held-out texts the student's agreement with its teacher,
-    None for the teacher."""
-    path = (which, "agreement", split) if split == HELD_OUT else (which, split)
-    return _get(results, *path)
-
-
-def name_score(results: dict, split: str) -> str:
-    """What models are compared by, in words: macro-F1 on test, agreement ... on held-out texts."""
+def name_score(results: Results, split: Split) -> str:
+    """The score that models are compared by, such as "macro-F1 on test"."""
     if split == HELD_OUT:
-        return f"{AGREEMENT} on held-out texts"
+        return f"{AGREEMENT} on held-out transfer texts"
     return f"{SCORE_NAMES[MAIN_SCORE[results['task']]]} on {split}"
 
 
-def _get(tree: dict | None, *path: str):
-    """The value at a path, None where the path ends early."""
-    value = tree
-    for name in path:
-        if value is None:
-            return None
-        value = value.get(name)
-    return value
+def _get_score(scores: Scores | None, name: ScoreName) -> float | None:
+    return None if scores is None else scores[name]
 
 
 def _escape(cell: str) -> str:
     return cell.replace("|", "\\|")
-
-
-def _join(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,259 +1,362 @@
-"""What is about to happen, in words: for the start of a run and for --dry-run."""
+"""What a run will do, in words: an overview that fits a screen, and the details."""
 
+import math
 import tempfile
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from xdistil.config import Experiment, split_names
-from xdistil.distill.course import count_steps
-from xdistil.distill.recipes import PlannedStage
+from xdistil.config import Experiment
+from xdistil.data.packing import PackedTexts
+from xdistil.data.subwords import LanguageCount, count_subwords
+from xdistil.distill.stages import StageRun
+from xdistil.distill.unfreezing import EMBEDDINGS
 from xdistil.evaluation.formatting import align
-from xdistil.experiment.build import Prepared, Texts, find_texts, prepare
-from xdistil.experiment.legs import plan_routes
-from xdistil.models.families.bilstm import BiLSTM
-from xdistil.models.types import count_parameters
-from xdistil.student.initialise import embedding_init
-from xdistil.student.tokenizer import settle_start
+from xdistil.experiment.build import Run, build
+from xdistil.models.types import Model, count_parameters
+from xdistil.student.initialise import FromCheckpoint, KeptLayers
 from xdistil.student.vocabulary_transfer import count_shared
 from xdistil.student.warm_start import describe_head
-from xdistil.teacher.cache_policy import describe_route
-from xdistil.teacher.signal_file import SignalFolder
+from xdistil.teacher.cache_policy import describe_choice
+from xdistil.teacher.file_teacher import FileTeacher
+from xdistil.teacher.interface import Unit
+from xdistil.teacher.model_teacher import ModelTeacher
 
-_SHOWN = 4  # largest and smallest languages that a line lists
-MANY_UNKNOWN = 0.05  # share of words holding an unknown subword above which scores mean little
-
-
-def describe_data(prepared: Prepared) -> str:
-    """A table: sentences of every split, subwords a word and unknown words, by language."""
-    counts = prepared.counts
-    languages = sorted({language for split in counts.values() for language in split})
-    names = {"dev": "held out", "gold_dev": "dev"} if not prepared.corpus.gold else {}
-    header = (
-        "language",
-        *(names.get(name, name) for name in counts),
-        "pieces/word",
-        "unknown words",
-    )
-    lines = [header]
-    suspicious = []
-    for language in languages:
-        here = [split[language] for split in counts.values() if language in split]
-        words = sum(count.words for count in here)
-        subwords = sum(count.subwords for count in here)
-        unknown = sum(count.unknown * count.words for count in here) / max(words, 1)
-        sentences = [str(c[language].sentences) if language in c else "-" for c in counts.values()]
-        lines.append(
-            (language, *sentences, f"{subwords / max(words, 1):.2f}", f"{100 * unknown:.1f}%")
-        )
-        if unknown > MANY_UNKNOWN:
-            suspicious.append(language)
-    text = "\n".join(align(lines, (0,)))
-    if suspicious:
-        text += (
-            f"\nWarning: in {', '.join(suspicious)} more than {MANY_UNKNOWN:.0%} of the words hold "
-            "an unknown subword; scores there measure the tokenizer."
-        )
-    return text
+WIDTH = 110  # columns of the overview
+MANY_UNKNOWN = 0.05  # share of words with an unknown subword above which scores mean little
+_SHOWN = 4  # largest and smallest languages that the overview lists
 
 
-def describe_plan(experiment: Experiment, prepared: Prepared) -> str:
-    """Teacher, student and every stage: losses, what trains, layer map, steps, when it stops."""
-    lines = []
-    if prepared.signals is not None:
-        lines.append(_describe_signals(prepared.signals))
-    for name, model in (("teacher", prepared.teacher), ("student", prepared.student)):
-        if model is None:
-            continue
-        shapes = jax.eval_shape(model.init_params, jax.random.key(0))
-        count = count_parameters(shapes)
-        lines.append(
-            f"{name}: {_describe_model(model)}, {count['total']:,} parameters, "
-            f"{count['embeddings']:,} of them word embeddings"
-        )
-    if prepared.at_words:
-        lines.append(_describe_meeting(experiment, prepared))
-    lines += _describe_start(experiment, prepared)
-    if prepared.kept is not None:
-        lines.append(f"student vocabulary: {len(prepared.kept):,} subwords that the texts hold")
-    for name, stages in (
-        ("teacher", prepared.teacher_stages),
-        ("student", prepared.student_stages),
-    ):
-        for number, planned in enumerate(stages, 1):
-            source = find_texts(experiment, prepared, name, planned.stage)
-            lines.append(
-                f"{name} {number}/{len(stages)} {_describe_stage(experiment, planned, source)}"
-            )
-    lines += _describe_languages(experiment, prepared)
-    lines += map(describe_route, plan_routes(experiment, prepared))
-    if not prepared.corpus.gold:
-        return "\n".join([*lines, *_describe_left_out(experiment, prepared)])
-    for baseline in experiment.baselines:
-        lines.append(
-            f"baseline {baseline.name}: labels alone, {baseline.label_fraction:.0%} of them, "
-            f"learning rate the best on dev of {', '.join(split_names(baseline.lrs))}, "
-            f"patience {baseline.patience}"
-        )
-    return "\n".join(lines)
-
-
-def _describe_signals(signals: SignalFolder) -> str:
-    called = f" of {signals.teacher}" if signals.teacher else ""
-    return (
-        f"teacher: signals{called} from {signals.path}: {', '.join(sorted(signals.values))} of "
-        f"{len(signals.texts):,} texts ({signals.offsets[-1]:,} values), {signals.layers} layers x "
-        f"{signals.width}"
-    )
-
-
-def _describe_meeting(experiment: Experiment, prepared: Prepared) -> str:
-    own, task = prepared.student_tokenizer, prepared.corpus.task
-    where = "on the first subword of every word" if task.kind == "tagging" else "on whole texts"
-    told = (
-        f"student tokenizer: {own.vocabulary_size:,} subwords of its own, so that losses on logits "
-        f"and hidden states live {where}"
-    )
-    if prepared.signals is not None or embedding_init(experiment.student) in (
-        "random",
-        "checkpoint",
-    ):
-        return told
-    shared = count_shared(own, prepared.tokenizer)
-    return (
-        f"{told}; the teacher's word embeddings lend rows to {shared:,} subwords that it has too, "
-        "and means of its subwords to the others"
-    )
-
-
-def _describe_start(experiment: Experiment, prepared: Prepared) -> list[str]:
-    """What the student starts from, where there is a choice."""
-    student = settle_start(experiment)
-    if student.kind == "checkpoint":
-        told = describe_head(student.checkpoint, prepared.corpus.task)
-        return [f"student: goes on from {student.checkpoint}; {told}"]
-    teacher = f"the {'pre-trained' if student.start == 'pretrained' else 'fine-tuned'} teacher"
-    if prepared.kept_layers and prepared.teacher is not None:
-        layers = ", ".join(map(str, prepared.kept_layers))
-        return [
-            f"student layers: {layers} (counted from 0) of the {prepared.teacher.config.layers} of "
-            f"{teacher}, with its embeddings and head"
-        ]
-    start = embedding_init(student)
-    if prepared.vectors is None:
-        told = {"svd": f"SVD of {teacher}'s", "pca": f"PCA of {teacher}'s"}.get(start, start)
-        return [f"student word embeddings: {told}"]
-    subwords, vocabulary = prepared.vectors.subwords, prepared.student_tokenizer.vocabulary_size
-    has_vector = np.zeros(vocabulary, bool)
-    has_vector[subwords] = True
-    running = has_vector[prepared.student_texts["transfer"].subwords.tokens].mean()
-    lends = 0 if prepared.teacher is None else prepared.teacher.config.embedding_size
-    narrow = prepared.student.config.embedding_size <= lends
-    rest = f"from the SVD of {teacher}'s" if narrow else "at random"
-    return [
-        f"student word embeddings: {len(subwords):,} of {vocabulary:,} subwords, {running:.1%} of "
-        f"the transfer texts, are among the {prepared.vectors.words:,} words of {student.vectors}; "
-        f"the others start {rest}"
-    ]
-
-
-def _describe_languages(experiment: Experiment, prepared: Prepared) -> list[str]:
-    """What the temperature makes of every set of texts that steps read."""
-    lines = []
-    for name, texts in prepared.student_texts.items():
-        rows = texts.rows
-        if not len(rows.quota):
-            continue
-        languages = sorted({example.language for example in texts.examples})
-        told = [
-            f"{language} {count / len(rows.subword):.1%} -> {quota / len(rows.subword):.1%}"
-            for language, count, quota in zip(languages, rows.languages, rows.quota, strict=True)
-        ]
-        by_size = [told[i] for i in np.argsort(-rows.languages, kind="stable")]
-        if len(by_size) > 2 * _SHOWN:
-            by_size = [*by_size[:_SHOWN], "...", *by_size[-_SHOWN:]]
-        lines.append(
-            f"rows of {name} by language at temperature {experiment.data.temperature:g}: "
-            + ", ".join(by_size)
-        )
-    return lines
-
-
-def _describe_left_out(experiment: Experiment, prepared: Prepared) -> list[str]:
-    """What a run without labels does otherwise than its config would with them."""
-    held = len(prepared.corpus.dev)
-    lines = [
-        "without labels: the teacher's answers stand for them, and the student that agrees best "
-        f"with it on {held:,} held-out transfer texts is kept"
-    ]
-    for stage in experiment.plan:
-        if "labels" in stage.loss.split("+"):
-            rest = "" if stage.loss == "labels" else ", its other losses stay"
-            lines.append(f"left out: labels in stage {stage.name}{rest}")
-        elif stage.data != "transfer":
-            lines.append(f"stage {stage.name} reads the transfer texts instead of {stage.data}")
-    lines += [f"left out: baseline {baseline.name}" for baseline in experiment.baselines]
-    return lines
-
-
-def _describe_model(model) -> str:
-    shape = model.config
-    if isinstance(model, BiLSTM):
-        return (
-            f"BiLSTM, embeddings {shape.embedding_size}, 2 x {shape.hidden_size} units, projection "
-            f"to {shape.projection_size}"
-        )
-    return (
-        f"{shape.model_type}, {shape.layers} layers x {shape.hidden_size}, {shape.heads} heads, "
-        f"embeddings {shape.embedding_size}"
-    )
-
-
-def _describe_stage(experiment: Experiment, planned: PlannedStage, texts: Texts) -> str:
-    stage, recipe = planned.stage, planned.recipe
-    batch_rows, epoch, steps = count_steps(
-        planned, texts.subwords, texts.rows, experiment.batch_size
-    )
-    projections = ""
-    if any(width != target for width, target in planned.sides):
-        projections = ", one projection" if recipe.shared_projection else ", projections by layer"
-    details = []
-    for name, weight in recipe.weights:
-        kind = {
-            "representation": f" ({recipe.representation}{projections})",
-            "attention": f" ({recipe.attention})",
-            "relations": f" ({recipe.relation_heads} heads)",
-            "logits": f" ({recipe.logits})",
-        }
-        details.append(("" if weight == 1 else f"{weight:g} x ") + name + kind.get(name, ""))
-    maps = []
-    for what, pairs in (
-        ("hidden", recipe.hidden_map),
-        ("attention", recipe.attention_map),
-        ("relations", recipe.relation_map),
-    ):
-        if pairs:
-            told = ", ".join(f"{own} from {its}" for own, its in pairs)
-            maps.append(f"{what} {told}")
-    filled = len(texts.subwords.tokens) / texts.rows.subword.size
-    stop = f"after {stage.patience} evaluations without gain" if stage.patience else "never early"
-    return (
-        f"{planned.substage.name}: {' + '.join(details)} on {stage.data}"
-        + (f"; layers: {'; '.join(maps)}" if maps else "")
-        + f"; trains {', '.join(planned.substage.trainable)}; at most {steps:,} steps of "
-        f"{len(texts.examples) / epoch:.0f} sentences ({batch_rows} rows of "
-        f"{texts.rows.subword.shape[1]}, {len(texts.subwords.tokens) / epoch:,.0f} subwords, "
-        f"{filled:.0%} filled); lr {stage.lr:g} {stage.schedule}; stops {stop}"
-    )
-
-
-def describe(experiment: Experiment) -> str:
+def describe(experiment: Experiment, verbose: bool = False) -> str:
     """What `run` would do, without training or leaving a file behind.
+
+    Args:
+        verbose: with the details.
 
     Raises:
         InputError: as `run` would.
     """
     with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(experiment, Path(folder))
-        return f"{describe_data(prepared)}\n\n{describe_plan(experiment, prepared)}"
+        run = build(experiment, Path(folder))
+        overview = f"{describe_data(run)}\n\n{describe_plan(run)}"
+        return f"{overview}\n\n{describe_details(run)}" if verbose else overview
+
+
+def describe_data(run: Run) -> str:
+    """A table: sentences of every split, subwords per word and unknown words, by language."""
+    counts = _count(run)
+    languages = _by_size(counts)
+    lines = _tabulate_languages(run, counts, _abridge(languages))
+    unknown = [name for name in languages if _share_unknown(counts, [name]) > MANY_UNKNOWN]
+    if unknown:
+        sentence = (
+            f"Warning: more than {MANY_UNKNOWN:.0%} of the words hold an unknown subword in "
+            f"{', '.join(_abridge(sorted(unknown)))}; scores there measure the tokenizer."
+        )
+        lines += textwrap.wrap(sentence, WIDTH)
+    return "\n".join(lines)
+
+
+def describe_plan(run: Run) -> str:
+    """Teacher, student and stages as a table, within WIDTH columns."""
+    experiment = run.experiment
+    lines = [_describe_teacher(run), f"student: {_describe_size(run.student.model)}"]
+    lines += _describe_start(run)
+    lines = [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]
+    rows = [("stage", "losses", "texts", "trains", "steps", "batch", "learning rate")]
+    for plan, stages in (("teacher", run.finetuning), ("student", run.stages)):
+        for number, stage in enumerate(stages, 1):
+            steps = stage.count_steps(experiment.batch_size)
+            rows.append(
+                (
+                    f"{plan} {number}/{len(stages)} {stage.name}",
+                    stage.config.loss,
+                    stage.texts,
+                    _describe_trainable(stage),
+                    f"{steps.total:,}",
+                    f"{len(stage.train.examples) / steps.epoch:.0f}",
+                    f"{stage.config.lr:g}",
+                )
+            )
+    lines += ["", *(line[:WIDTH] for line in align(rows, (0, 1, 2, 3)))]
+    choices = run.teacher.plan(run.requests)
+    for cached, where in ((True, "cached"), (False, "computed in the steps")):
+        texts = sorted({choice.texts for choice in choices if choice.cached is cached})
+        if texts:
+            lines.append(f"teacher's signals {where}: of {', '.join(texts)}")
+    if not run.corpus.gold:
+        return "\n".join([*lines, *_describe_left_out(run)])
+    for baseline in run.baselines:
+        lines.append(
+            f"baseline {baseline.config.name}: {baseline.config.label_fraction:.0%} of the labels, "
+            f"learning rate the best on dev of {', '.join(f'{lr:g}' for lr in baseline.lrs)}"
+        )
+    return "\n".join(lines)
+
+
+def describe_details(run: Run) -> str:
+    """All languages, layer maps, groups, batches, patience, caches and rows by temperature."""
+    counts = _count(run)
+    languages = _by_size(counts)
+    lines = []
+    if _abridge(languages) != languages:
+        lines += [*_tabulate_languages(run, counts, languages), ""]
+    for plan, stages in (("teacher", run.finetuning), ("student", run.stages)):
+        for number, stage in enumerate(stages, 1):
+            lines.append(f"{plan} {number}/{len(stages)} {_describe_stage(run, stage)}")
+    lines += _describe_temperature(run)
+    lines += map(describe_choice, run.teacher.plan(run.requests))
+    for baseline in run.baselines:
+        lines.append(
+            f"baseline {baseline.config.name}: patience {baseline.config.patience}, at most "
+            f"{baseline.stages[0].count_steps(run.experiment.batch_size).total:,} steps"
+        )
+    return "\n".join(lines)
+
+
+def _count(run: Run) -> dict[str, dict[str, LanguageCount]]:
+    """Counts by split and language, in the student's subwords."""
+    splits = ("train", "dev", "test", "transfer", "gold_dev")
+    task, tokenizer = run.corpus.task, run.student.tokenizer
+    return {
+        name: count_subwords(run.texts[name].examples, task, run.texts[name].subwords, tokenizer)
+        for name in splits
+        if name in run.texts
+    }
+
+
+def _by_size(counts: dict[str, dict[str, LanguageCount]]) -> list[str]:
+    """Languages, those with most sentences first."""
+    sentences: dict[str, int] = {}
+    for split in counts.values():
+        for language, count in split.items():
+            sentences[language] = sentences.get(language, 0) + count.sentences
+    return sorted(sentences, key=lambda language: (-sentences[language], language))
+
+
+def _abridge(names: Sequence[str]) -> list[str]:
+    """The first and the last of many names, `...` between them."""
+    if len(names) <= 2 * _SHOWN + 1:
+        return list(names)
+    return [*names[:_SHOWN], "...", *names[-_SHOWN:]]
+
+
+def _share_unknown(counts: dict[str, dict[str, LanguageCount]], languages: Sequence[str]) -> float:
+    """The share of words that hold an unknown subword."""
+    here = [split[name] for split in counts.values() for name in languages if name in split]
+    words = sum(count.words for count in here)
+    return sum(count.unknown * count.words for count in here) / max(words, 1)
+
+
+def _tabulate_languages(
+    run: Run, counts: dict[str, dict[str, LanguageCount]], languages: Sequence[str]
+) -> list[str]:
+    names = {"dev": "held-out", "gold_dev": "dev"} if not run.corpus.gold else {}
+    splits = [names.get(name, name) for name in counts]
+    rows = [("language", *splits, "subwords per word", "unknown words")]
+    every = _by_size(counts)
+    groups = [(name, [name]) for name in languages]
+    if len(every) > 1:
+        groups.append((f"all {len(every)}", every))
+    for name, members in groups:
+        if name == "...":
+            rows.append(("...", *[""] * (len(counts) + 2)))
+            continue
+        here = [split[each] for split in counts.values() for each in members if each in split]
+        words, subwords = sum(each.words for each in here), sum(each.subwords for each in here)
+        sentences = [
+            [split[each].sentences for each in members if each in split]
+            for split in counts.values()
+        ]
+        rows.append(
+            (
+                name,
+                *(f"{sum(each):,}" if each else "-" for each in sentences),
+                f"{subwords / max(words, 1):.2f}",
+                f"{100 * _share_unknown(counts, members):.1f}%",
+            )
+        )
+    return align(rows, (0,))
+
+
+def _describe_teacher(run: Run) -> str:
+    match run.teacher:
+        case ModelTeacher() as teacher:
+            use = "fine-tuned" if run.finetuning else "used without fine-tuning"
+            if not teacher.config.model:
+                use = "trained"
+            return f"teacher: {_describe_size(teacher.model)}; {use} ({teacher.name})"
+        case FileTeacher() as teacher:
+            file = teacher.file
+            return (
+                f"teacher: {teacher.name}: {', '.join(sorted(file.values))} of "
+                f"{len(file.texts):,} texts ({file.offsets[-1]:,} values), {file.layers} layers x "
+                f"{file.width}"
+            )
+        case _:
+            return "teacher: none"
+
+
+def _describe_size(model: Model) -> str:
+    count = count_parameters(jax.eval_shape(model.init_params, jax.random.key(0)))
+    return (
+        f"{model.summary()}, {count['total']:,} parameters, {count['embeddings']:,} of them word "
+        "embeddings"
+    )
+
+
+def _describe_start(run: Run) -> list[str]:
+    """The student's vocabulary and what its parameters start from."""
+    student, config = run.student, run.experiment.student
+    lines = []
+    if run.teacher.unit is Unit.WORD:
+        lines.append(_describe_own_subwords(run))
+    if config.vocabulary == "seen":
+        size = student.tokenizer.vocabulary_size
+        lines.append(f"student vocabulary: the {size:,} subwords in the texts")
+    teacher = f"the {'pre-trained' if config.start == 'pretrained' else 'fine-tuned'} teacher"
+    if isinstance(student, KeptLayers):
+        layers = ", ".join(map(str, student.layers))
+        lines.append(
+            f"student layers: {layers} (counted from 0) of the {student.teacher.config.layers} of "
+            f"{teacher}, with its embeddings and head"
+        )
+        return lines
+    if isinstance(student, FromCheckpoint) and config.kind == "checkpoint":
+        head = describe_head(config.checkpoint, run.corpus.task)
+        lines.append(f"student: continues from {config.checkpoint}; {head}")
+        return lines
+    kind = student.embeddings.kind
+    if kind != "vectors":
+        names = {"svd": f"SVD of {teacher}'s", "pca": f"PCA of {teacher}'s"}.get(kind, kind)
+        return [*lines, f"student word embeddings: {names}"]
+    vectors, vocabulary = student.embeddings.vectors, student.tokenizer.vocabulary_size
+    has_vector = np.zeros(vocabulary, bool)
+    has_vector[vectors.subwords] = True
+    running = has_vector[run.texts["transfer"].subwords.tokens].mean()
+    width = 0
+    if isinstance(run.teacher, ModelTeacher):
+        width = run.teacher.model.config.embedding_size
+    narrow = student.model.config.embedding_size <= width
+    rest = f"from the SVD of {teacher}'s" if narrow else "at random"
+    lines.append(
+        f"student word embeddings: {len(vectors.subwords):,} of {vocabulary:,} subwords, "
+        f"{running:.1%} of the transfer texts, are among the {vectors.words:,} words of "
+        f"{config.vectors}; the others start {rest}"
+    )
+    return lines
+
+
+def _describe_own_subwords(run: Run) -> str:
+    own = run.student.tokenizer
+    where = (
+        "the first subword of every word" if run.corpus.task.kind == "tagging" else "whole texts"
+    )
+    told = (
+        f"student tokenizer: {own.vocabulary_size:,} subwords of its own; losses on logits and "
+        f"hidden states compare {where}"
+    )
+    borrows = not isinstance(run.student, KeptLayers) and run.student.embeddings.kind in (
+        "svd",
+        "pca",
+        "vectors",
+    )
+    if not borrows or not isinstance(run.teacher, ModelTeacher):
+        return told
+    shared = count_shared(own, run.teacher.tokenizer)
+    return (
+        f"{told}; the teacher's word embeddings have a row for {shared:,} of them, and means of "
+        "rows serve the others"
+    )
+
+
+def _describe_trainable(stage: StageRun) -> str:
+    """The trained groups in short: the lowest of them, since all above it train too."""
+    lowest = stage.trainable[-1]
+    return "all groups" if lowest == EMBEDDINGS else f"down to {lowest}"
+
+
+def _describe_temperature(run: Run) -> list[str]:
+    """The share of every language in the rows of an epoch."""
+    lines = []
+    for name, texts in run.texts.items():
+        rows = texts.rows
+        if not len(rows.quota):
+            continue
+        languages = sorted({example.language for example in texts.examples})
+        shares = [
+            f"{language} {count / len(rows.subword):.1%} -> {quota / len(rows.subword):.1%}"
+            for language, count, quota in zip(languages, rows.languages, rows.quota, strict=True)
+        ]
+        by_size = [shares[i] for i in np.argsort(-rows.languages, kind="stable")]
+        lines.append(
+            f"rows of {name} by language at temperature {run.experiment.data.temperature:g}: "
+            + ", ".join(_abridge(by_size))
+        )
+    return lines
+
+
+def _describe_left_out(run: Run) -> list[str]:
+    """What a run without labels changes in the plan."""
+    lines = [
+        "without labels: the teacher's predictions replace them, and the student that agrees best "
+        f"with it on {len(run.corpus.dev):,} held-out transfer texts is kept"
+    ]
+    for stage in run.experiment.plan:
+        if "labels" in stage.loss.split("+"):
+            rest = "" if stage.loss == "labels" else ", its other losses stay"
+            lines.append(f"left out: labels in stage {stage.name}{rest}")
+        elif stage.data != "transfer":
+            lines.append(f"stage {stage.name} reads the transfer texts instead of {stage.data}")
+    lines += [f"left out: baseline {baseline.name}" for baseline in run.experiment.baselines]
+    return lines
+
+
+def _describe_stage(run: Run, stage: StageRun) -> str:
+    steps = stage.count_steps(run.experiment.batch_size)
+    losses, config, texts = stage.step.losses, stage.config, stage.train
+    projections = ""
+    if any(width != target for width, target in stage.projections):
+        projections = ", one projection" if losses.shared_projection else ", projections by layer"
+    kinds = {
+        "representation": f" ({losses.hidden_loss}{projections})",
+        "attention": f" ({losses.attention_loss})",
+        "relations": f" ({losses.relation_heads} heads)",
+        "logits": f" ({losses.logits_loss})",
+    }
+    terms = [
+        ("" if weight == 1 else f"{weight:g} x ") + name + kinds.get(name, "")
+        for name, weight in losses.weights
+    ]
+    maps = []
+    for what, pairs in (
+        ("hidden", losses.hidden_map),
+        ("attention", losses.attention_map),
+        ("relations", losses.relation_map),
+    ):
+        if pairs:
+            layers = ", ".join(f"{own} from {its}" for own, its in pairs)
+            maps.append(f"{what} {layers}")
+    patience = (
+        f"after {config.patience} evaluations without a better one" if config.patience else "never"
+    )
+    return (
+        f"{stage.name}: {' + '.join(terms)} on {config.data}"
+        + (f"; layers: {'; '.join(maps)}" if maps else "")
+        + f"; trains {', '.join(stage.trainable)}; at most {steps.total:,} steps of "
+        f"{len(texts.examples) / steps.epoch:.0f} sentences ({_describe_rows(texts, steps.rows)}); "
+        f"learning rate {config.lr:g} {config.schedule}; stops early {patience}"
+    )
+
+
+def _describe_rows(texts: PackedTexts, batch_rows: int) -> str:
+    rows = texts.rows.subword
+    epoch = math.ceil(len(rows) / batch_rows)
+    filled = len(texts.subwords.tokens) / rows.size
+    return (
+        f"{batch_rows} rows of {rows.shape[1]}, {len(texts.subwords.tokens) / epoch:,.0f} "
+        f"subwords, {filled:.0%} filled"
+    )

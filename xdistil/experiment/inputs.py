@@ -1,56 +1,48 @@
-"""What a run was begun with, by content: data files, tokenizer, teacher, a student's checkpoint or
-text vectors.
+"""The inputs of a run by content: data files, tokenizer, teacher, a student's checkpoint or text
+vectors.
 
-The workdir keeps the fingerprints. A run that goes on with other bytes under the same names would
-end as no run: it is refused. Files may lie elsewhere than before.
+The workdir keeps their fingerprints. A run that resumes with other content under the same names
+would mix two runs: it is refused. Files may have moved.
 """
 
 import hashlib
 import json
 from pathlib import Path
 
-from xdistil.config import Experiment
 from xdistil.data.corpus import list_files
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.errors import InputError
-from xdistil.experiment.build import Prepared, find_data
+from xdistil.experiment.build import Run, find_data
 from xdistil.runtime.json_io import write_json
-from xdistil.teacher.model_teacher import params_fingerprint
+from xdistil.student.initialise import FromCheckpoint
+from xdistil.teacher.interface import Unit
+from xdistil.teacher.signals import params_fingerprint
 
 
-def fingerprint_inputs(
-    experiment: Experiment, prepared: Prepared, cache: Path
-) -> dict[str, tuple[str, str]]:
+def fingerprint_inputs(run: Run, cache: Path) -> dict[str, tuple[str, str]]:
     """(where it was read, SHA-256 of its content) of everything that is read, by what it is.
 
     Args:
-        cache: as `prepare` was given it.
+        cache: as `build` was given it.
     """
+    experiment, corpus = run.experiment, run.corpus
     teacher, student = experiment.teacher, experiment.student
     files = list_files(find_data(experiment, cache))
-    if not prepared.corpus.transfer:  # they are not read
+    if not corpus.transfer:  # they are not read
         files = {name: path for name, path in files.items() if not name.startswith("transfer")}
-    if prepared.signals is not None:
-        files |= {f"teacher.signals/{path.name}": path for path in prepared.signals.files}
     inputs = {name: (str(path), _digest_file(path)) for name, path in files.items()}
-    has_own = prepared.at_words or prepared.teacher is None
-    if has_own and (student.tokenizer or student.checkpoint):
+    if run.teacher.unit is not Unit.SUBWORD and (student.tokenizer or student.checkpoint):
         inputs["student.tokenizer"] = (
             student.tokenizer or student.checkpoint,
-            _digest_tokenizer(prepared.student_tokenizer),
+            _digest_tokenizer(run.student.tokenizer),
         )
-    if teacher.model:
-        inputs["teacher.tokenizer"] = (
-            teacher.tokenizer or teacher.model,
-            _digest_tokenizer(prepared.tokenizer),
-        )
-        if not prepared.corpus.gold:
-            # Nothing else says which classes the teacher's answers are.
-            labels = json.dumps(prepared.corpus.task.labels).encode()
-            inputs["teacher.labels"] = (teacher.model, hashlib.sha256(labels).hexdigest())
-        inputs["teacher.model"] = (teacher.model, params_fingerprint(prepared.teacher_params))
-    if prepared.checkpoint_params is not None:
-        digest = params_fingerprint(prepared.checkpoint_params)
+    inputs |= run.teacher.fingerprints()
+    if teacher.model and not corpus.gold:
+        # Nothing else says which classes the teacher predicts.
+        labels = json.dumps(corpus.task.labels).encode()
+        inputs["teacher.labels"] = (teacher.model, hashlib.sha256(labels).hexdigest())
+    if isinstance(run.student, FromCheckpoint):
+        digest = params_fingerprint(run.student.checkpoint)
         inputs["student.checkpoint"] = (student.checkpoint, digest)
     if student.vectors:
         inputs["student.vectors"] = (student.vectors, _digest_file(Path(student.vectors)))
@@ -74,7 +66,7 @@ def claim_inputs(workdir: Path, inputs: dict[str, tuple[str, str]]) -> None:
     for name in sorted(there.keys() | inputs.keys()):
         if name not in inputs:
             raise InputError(
-                f"{there[name][0]}, the {name} that the run in {workdir} was begun with, is gone: "
+                f"{there[name][0]}, the {name} with which the run in {workdir} started, is gone: "
                 "put it back, or name another --workdir."
             )
         if name not in there or there[name][1] != inputs[name][1]:

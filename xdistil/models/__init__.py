@@ -1,1 +1,1 @@
-"""Models in Flax Linen; reading and writing their folders on disk."""
+"""Models in Flax Linen, their parameters, and their forward passes."""

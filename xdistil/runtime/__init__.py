@@ -1,0 +1,1 @@
+"""What a process needs: workdir, log, devices, signals, environment."""

@@ -1,8 +1,10 @@
-"""JSON objects in files, such as a model folder's config.json."""
+"""Files that are written whole or not at all, and JSON objects in files."""
 
+import contextlib
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,33 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+@contextlib.contextmanager
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Yields a temporary path in the same folder, to which the block writes the content of `path`.
+
+    At the end of the block the temporary file replaces `path`; if the block raises, it is removed
+    and `path` stays as it was. What a killed process leaves is overwritten by the next one, so only
+    one process at a time may write a file.
+    """
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text whole or not at all; lines end as they do in `text`."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON whole or not at all; NaN and infinities become null."""
     text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False)
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, text + "\n")
 
 
 def finite(content: Any) -> Any:

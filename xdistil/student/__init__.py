@@ -1,0 +1,1 @@
+"""The student: its shape, its tokenizer, and its first parameters."""

@@ -1,4 +1,4 @@
-"""The student: its shape from the config, its first parameters from the teacher or text vectors."""
+"""The student's model, from the config and the teacher's shape."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -10,7 +10,6 @@ from xdistil.errors import InputError
 from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.hf.folder import Model
-from xdistil.student.initialise import embedding_init
 
 
 def design_student(
@@ -20,7 +19,7 @@ def design_student(
     task: Task,
     dtype: str,
 ) -> Model:
-    """A student without checkpoint.
+    """The model of a student without checkpoint.
 
     A transformer is a BERT; with word embeddings narrower than its hidden states an ELECTRA, which
     HF opens as well.
@@ -28,8 +27,6 @@ def design_student(
     Args:
         tokenizer: the student's.
 
-    Raises:
-        InputError: embeddings wider than the teacher's, of which they are to be the SVD or PCA.
     """
     if student.kind == "bilstm":
         size = student.embedding_size
@@ -63,13 +60,16 @@ def design_student(
             padding_id=tokenizer.pad,
         )
         model = Encoder(shape, task.kind, len(task.labels), dtype)
-    check_width(student, size, teacher.embedding_size)
     return model
 
 
-def check_width(student: config.Student, size: int, teacher: int) -> None:
-    """Raises InputError where word embeddings of a width cannot be made from the teacher's."""
-    if embedding_init(student) in ("svd", "pca") and size > teacher:
+def check_width(embeddings: str, size: int, teacher: int) -> None:
+    """Raises InputError where word embeddings of a width cannot be made from the teacher's.
+
+    Args:
+        embeddings: how they start: svd, pca ...
+    """
+    if embeddings in ("svd", "pca") and size > teacher:
         raise InputError(
             f"student word embeddings of {size} cannot be a truncated SVD or PCA of the teacher's, "
             f"which are {teacher} wide: lower student.embedding_size, or set "

@@ -1,9 +1,16 @@
-"""A smaller start: word embeddings by SVD or PCA, and those of a trimmed vocabulary alone."""
+"""How the student's word embeddings start: SVD or PCA of the teacher's, text vectors, random."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
 import numpy as np
 
+from xdistil import config
 from xdistil.data.packing import Array
+from xdistil.data.word_vectors import WordVectors
 from xdistil.errors import InputError
+from xdistil.models.types import Params
 
 
 def svd_embeddings(embedding: Array, size: int) -> np.ndarray:
@@ -39,3 +46,63 @@ def _project(wide: np.ndarray, size: int) -> np.ndarray:
     vectors = vectors[:, ::-1][:, :size]
     peaks = vectors[np.abs(vectors).argmax(axis=0), np.arange(size)]
     return (wide @ (vectors * np.sign(peaks))).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class EmbeddingInit:
+    """What a student's word embeddings start from."""
+
+    kind: str  # svd, pca, vectors, random or checkpoint
+    rows: Callable[[np.ndarray], np.ndarray]  # the teacher's f[V,D] -> a row for each of the
+    # student's subwords f[v,D]
+    vectors: WordVectors  # of the student's subwords, where the kind is `vectors`; else empty
+
+
+def embedding_kind(student: config.Student, from_model: bool) -> str:
+    """`student.embeddings`, or its default.
+
+    Args:
+        from_model: the teacher is a model, whose word embeddings can be compressed.
+    """
+    default = "checkpoint" if student.checkpoint else "svd" if from_model else "random"
+    return student.embeddings or default
+
+
+def start_embeddings(
+    params: Params, init: EmbeddingInit, teacher: Params, key: jax.Array
+) -> Params:
+    """The parameters with word embeddings as `init` says.
+
+    Subwords without a text vector start as rows of the SVD, or at random where the teacher's
+    embeddings are narrower; either in the size of the vectors.
+
+    Args:
+        teacher: parameters of the teacher; empty where it is no model.
+    """
+    if init.kind == "checkpoint":
+        return params
+    own = params["embeddings"]["word_embeddings"]["embedding"]
+    normal = np.asarray(jax.random.normal(key, own.shape))
+    if init.kind == "random":
+        return _with_embedding(params, normal * float(np.std(own)))
+    rows = np.zeros((len(own), 0), np.float32)
+    if teacher:
+        table = np.asarray(teacher["embeddings"]["word_embeddings"]["embedding"])
+        rows = init.rows(table)[: len(own)]
+    if init.kind != "vectors":
+        reduce = pca_embeddings if init.kind == "pca" else svd_embeddings
+        return _with_embedding(params, reduce(rows, own.shape[1]))
+    embedding = svd_embeddings(rows, own.shape[1]) if own.shape[1] <= rows.shape[1] else normal
+    embedding = embedding * (_measure(init.vectors.values) / _measure(embedding))
+    embedding[init.vectors.subwords] = init.vectors.values
+    return _with_embedding(params, embedding)
+
+
+def _measure(embedding: np.ndarray) -> float:
+    """The root mean square of all entries."""
+    return float(np.sqrt(np.mean(np.square(embedding))))
+
+
+def _with_embedding(params: Params, embedding: np.ndarray) -> Params:
+    word_embeddings = {"embedding": embedding}
+    return {**params, "embeddings": {**params["embeddings"], "word_embeddings": word_embeddings}}

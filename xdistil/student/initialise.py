@@ -1,77 +1,71 @@
-"""The student's first parameters."""
+"""The student before its first stage: its model, its tokenizer, and its first parameters."""
+
+from dataclasses import dataclass
 
 import jax
 import numpy as np
 
-from xdistil import config
-from xdistil.data.word_vectors import WordVectors
+from xdistil.data.tokenizer import Tokenizer
+from xdistil.models.encoder import Transformer
 from xdistil.models.hf.folder import Model
 from xdistil.models.types import Params
-from xdistil.student.embeddings import pca_embeddings, svd_embeddings
+from xdistil.student.embeddings import EmbeddingInit, start_embeddings
+from xdistil.student.layer_selection import select_layers
 
 
-def embedding_init(student: config.Student) -> str:
-    """What the word embeddings start as: `student.embeddings`, or what it is by default."""
-    return student.embeddings or ("checkpoint" if student.checkpoint else "svd")
+@dataclass(frozen=True)
+class FromScratch:
+    """Random parameters, except for the word embeddings."""
+
+    model: Model
+    tokenizer: Tokenizer
+    embeddings: EmbeddingInit
+
+    def params(self, teacher: Params, seed: int) -> Params:
+        """The first parameters, host arrays.
+
+        Args:
+            teacher: the parameters that provide word embeddings; empty where the teacher is no
+                model.
+        """
+        key = _fold(seed)
+        params = jax.device_get(jax.jit(self.model.init_params)(key))
+        if self.embeddings.kind == "random":
+            return params
+        return start_embeddings(params, self.embeddings, teacher, key)
 
 
-def init_student(
-    model: Model,
-    student: config.Student,
-    teacher_embedding: np.ndarray | None,
-    kept: np.ndarray | None,
-    vectors: WordVectors | None,
-    key: jax.Array,
-) -> Params:
-    """First parameters as host arrays: random, but for the word embeddings.
+@dataclass(frozen=True)
+class FromCheckpoint:
+    """The parameters of a model folder, its vocabulary trimmed and its head fitted to the task."""
 
-    Args:
-        teacher_embedding: f32[V,D] of the teacher that lends them; None where none does.
-        kept: i32[v] the row of it for each student subword; None where they are the same.
-        vectors: of the student's subwords, where it starts from text vectors.
-    """
-    params = jax.device_get(jax.jit(model.init_params)(key))
-    if embedding_init(student) == "random":
-        return params
-    return start_embeddings(params, student, teacher_embedding, kept, vectors, key)
+    model: Model
+    tokenizer: Tokenizer
+    embeddings: EmbeddingInit
+    checkpoint: Params
+
+    def params(self, teacher: Params, seed: int) -> Params:
+        """The first parameters, host arrays; arguments as in `FromScratch`."""
+        return start_embeddings(self.checkpoint, self.embeddings, teacher, _fold(seed))
 
 
-def start_embeddings(
-    params: Params,
-    student: config.Student,
-    teacher_embedding: np.ndarray | None,
-    kept: np.ndarray | None,
-    vectors: WordVectors | None,
-    key: jax.Array,
-) -> Params:
-    """The parameters with word embeddings as the config says; arguments as for `init_student`.
+@dataclass(frozen=True)
+class KeptLayers:
+    """Some of the teacher's layers, with its embeddings and head."""
 
-    Subwords without a text vector start as rows of the SVD, or at random where the teacher's
-    embeddings are narrower; either in the size of the vectors.
-    """
-    start = embedding_init(student)
-    if start == "checkpoint":
-        return params
-    own = params["embeddings"]["word_embeddings"]["embedding"]
-    normal = np.asarray(jax.random.normal(key, own.shape))
-    if start == "random":
-        return _with_embedding(params, normal * float(np.std(own)))
-    rows = np.zeros((len(own), 0), np.float32) if teacher_embedding is None else teacher_embedding
-    rows = (rows if kept is None or teacher_embedding is None else rows[kept])[: len(own)]
-    if vectors is None:
-        reduce = pca_embeddings if start == "pca" else svd_embeddings
-        return _with_embedding(params, reduce(rows, own.shape[1]))
-    embedding = svd_embeddings(rows, own.shape[1]) if own.shape[1] <= rows.shape[1] else normal
-    embedding = embedding * (_measure(vectors.values) / _measure(embedding))
-    embedding[vectors.subwords] = vectors.values
-    return _with_embedding(params, embedding)
+    model: Model
+    tokenizer: Tokenizer
+    teacher: Transformer
+    layers: tuple[int, ...]  # counted from 0
+    kept: np.ndarray | None  # i32[v] the teacher's subwords that stay; None: all
+
+    def params(self, teacher: Params, seed: int) -> Params:
+        """The first parameters, host arrays: the teacher's."""
+        return select_layers(self.teacher, teacher, self.layers, self.kept)[1]
 
 
-def _measure(embedding: np.ndarray) -> float:
-    """The root mean square of all entries."""
-    return float(np.sqrt(np.mean(np.square(embedding))))
+StudentInit = FromScratch | FromCheckpoint | KeptLayers
 
 
-def _with_embedding(params: Params, embedding: np.ndarray) -> Params:
-    word_embeddings = {"embedding": embedding}
-    return {**params, "embeddings": {**params["embeddings"], "word_embeddings": word_embeddings}}
+def _fold(seed: int) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(seed), 1)

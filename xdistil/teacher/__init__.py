@@ -1,0 +1,1 @@
+"""The teacher: its model, its signals, and the files that store them."""

@@ -32,8 +32,7 @@ from xdistil.models.forward import iterate_batches
 from xdistil.models.hf.folder import Transformer
 from xdistil.models.types import QKV
 from xdistil.runtime.mesh import fetch_local_rows, global_max, local_rows, shard_batch, wait_for_all
-from xdistil.teacher.model_teacher import Reader
-from xdistil.teacher.signals import SignalSpec, name_signals, signal_names
+from xdistil.teacher.signals import PlacedModel, SignalSpec, name_signals, signal_names
 from xdistil.teacher.storage import (
     MapSignal,
     Values,
@@ -52,7 +51,7 @@ _SECONDS_BETWEEN_SAVES = 10.0  # of a cache that is being written
 
 @dataclass(frozen=True)
 class _Places:
-    """Which rows of the files hold what stands at the places of packed rows."""
+    """Which rows of the files hold the values of packed rows."""
 
     rows: Rows
     number: np.ndarray  # i32[R,T] of the subword or word at every place; -1: none
@@ -75,7 +74,7 @@ class _Places:
 
 
 class _Error:
-    """What rounding costs: the root of its squares' sum over that of the values'."""
+    """The relative error of rounding: root of the summed squares, over that of the values."""
 
     def __init__(self) -> None:
         self._lost, self._whole = 0.0, 0.0
@@ -97,22 +96,20 @@ def _is_map(name: str) -> bool:
 
 def open_cache(
     folder: Path,
-    reader: Reader,
+    model: PlacedModel,
     subwords: Subwords,
     rows: Rows,
-    wanted: SignalSpec,
+    spec: SignalSpec,
     batch_rows: int,
     check: Callable[[], None] = lambda: None,
     words: WordAlignment | None = None,
     kind: str = "float16",
 ) -> dict[str, Values | MapSignal]:
-    """The wanted signals of P subwords, read-only, computing what is not there.
+    """The signals of P subwords, read-only; missing ones are computed.
 
-    Given the `words` of the subwords they are by word, of the subword that carries it; what stands
-    there for a word without one means nothing.
-
-    Every process writes the rows that its devices computed. What an earlier call had computed when
-    it was cut off is kept. Of several runs that share the folder one writes, the others wait.
+    Given `words`, the values are those of each word's labelled subword; values of a word without
+    one have no meaning. Every process writes the rows that its devices computed. An interrupted
+    call resumes. If several runs share the folder, one writes and the others wait.
 
     Args:
         folder: the same for all processes.
@@ -121,11 +118,11 @@ def open_cache(
         kind: of the stored numbers: float16, float32 or int8.
     """
     texts = subwords_fingerprint(subwords)
-    names = signal_names(wanted)
+    names = signal_names(spec)
     by_word = words is not None
-    paths = {name: folder / f"{_key(reader, texts, name, by_word, kind)}.npy" for name in names}
+    paths = {name: folder / f"{_key(model, texts, name, by_word, kind)}.npy" for name in names}
     folder.mkdir(parents=True, exist_ok=True)
-    first, pairs = first_pairs(subwords) if wanted.attention else (np.zeros(0, np.int64), 0)
+    first, pairs = first_pairs(subwords) if spec.attention else (np.zeros(0, np.int64), 0)
     with _hold(folder, check):
         missing = [name for name in names if not _is_sound(paths[name])]
         wait_for_all("signals looked up")  # before one process begins to write what others look for
@@ -135,8 +132,8 @@ def open_cache(
             else:
                 number, count = _number_words(rows, words), words.count
             places = _Places(rows, number, count, first, pairs)
-            left = _leave_missing(wanted, missing)
-            _write_signals(paths, left, reader, subwords, places, batch_rows, check, kind)
+            left = _leave_missing(spec, missing)
+            _write_signals(paths, left, model, subwords, places, batch_rows, check, kind)
     opened = {name: read_stored(np.load(path, mmap_mode="r"), kind) for name, path in paths.items()}
     return {
         name: MapSignal(values, first) if _is_map(name) else values
@@ -144,7 +141,7 @@ def open_cache(
     }
 
 
-def count_bytes(wanted: SignalSpec, kind: str, model: Transformer, vectors: int, pairs: int) -> int:
+def count_bytes(spec: SignalSpec, kind: str, model: Transformer, vectors: int, pairs: int) -> int:
     """Bytes that `open_cache` takes for the signals of a model.
 
     Args:
@@ -154,7 +151,7 @@ def count_bytes(wanted: SignalSpec, kind: str, model: Transformer, vectors: int,
     """
     size = np.dtype(stored_type(kind)).itemsize
     total = 0
-    for name in signal_names(wanted):
+    for name in signal_names(spec):
         width = model.classes if name == "logits" else model.config.hidden_size
         width = model.config.heads if _is_map(name) else width
         total += (pairs if _is_map(name) else vectors) * stored_width(kind, width) * size
@@ -185,9 +182,9 @@ def _takes(lock: filelock.BaseFileLock) -> bool:
     return True
 
 
-def _key(reader: Reader, texts: str, name: str, by_word: bool, kind: str) -> str:
-    kept = None if reader.kept is None else hashlib.sha256(reader.kept.tobytes()).hexdigest()
-    content = [reader.fingerprint, str(reader.model), kept, texts, name, by_word, kind]
+def _key(model: PlacedModel, texts: str, name: str, by_word: bool, kind: str) -> str:
+    kept = None if model.remap is None else hashlib.sha256(model.remap.tobytes()).hexdigest()
+    content = [model.fingerprint, str(model.model), kept, texts, name, by_word, kind]
     return f"{name}-{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]}"
 
 
@@ -211,27 +208,27 @@ def _file_checksum(path: Path) -> str:
 
 def _write_signals(
     paths: dict[str, Path],
-    wanted: SignalSpec,
-    reader: Reader,
+    spec: SignalSpec,
+    model: PlacedModel,
     subwords: Subwords,
     places: _Places,
     batch_rows: int,
     check: Callable[[], None],
     kind: str,
 ) -> None:
-    order = signal_names(wanted)
+    order = signal_names(spec)
     partial = {name: paths[name].with_suffix(".partial") for name in order}
     rows = places.rows
     progress = _Progress(partial, rows)
     first_row = progress.read()
     arrays: dict[str, np.memmap] = {}
     errors = {name: _Error() for name in order}
-    kept_up = f", going on at row {first_row} of {len(rows.subword)}" if first_row else ""
-    log.info("computing %s of %d subwords%s", ", ".join(order), len(subwords.tokens), kept_up)
+    resumed = f", resuming at row {first_row} of {len(rows.subword)}" if first_row else ""
+    log.info("computing %s of %d subwords%s", ", ".join(order), len(subwords.tokens), resumed)
     saved = time.monotonic()
-    for indices, batch in iterate_batches(subwords, rows, batch_rows, reader.padding_id, first_row):
+    for indices, batch in iterate_batches(subwords, rows, batch_rows, model.padding_id, first_row):
         check()
-        signals = reader.compute(shard_batch(reader.mesh, batch), wanted)
+        signals = model.compute(shard_batch(model.mesh, batch), spec)
         values = dict(zip(order, name_signals(signals), strict=True))
         if not arrays:
             shapes = {
@@ -240,7 +237,7 @@ def _write_signals(
                 for name, each in values.items()
             }
             sizes = {name: (places.count_rows(name), width) for name, width in shapes.items()}
-            arrays = _open_partial(partial, sizes, stored_type(kind), anew=not first_row)
+            arrays = _open_partial(partial, sizes, stored_type(kind), create=not first_row)
         own = local_rows(indices)
         kept = own >= 0
         for name, value in values.items():
@@ -261,22 +258,22 @@ def _write_signals(
             paths[name].with_suffix(".crc32").write_text(_file_checksum(partial[name]))
             os.replace(partial[name], paths[name])
         progress.forget()
-    told = ", ".join(f"{name} {error.relative():.1e}" for name, error in errors.items())
-    log.info("rounded to %s: relative error %s", kind, told)
+    errors_text = ", ".join(f"{name} {error.relative():.1e}" for name, error in errors.items())
+    log.info("rounded to %s: relative error %s", kind, errors_text)
     wait_for_all("signals written")
 
 
-def _leave_missing(wanted: SignalSpec, missing: list[str]) -> SignalSpec:
-    """What of the wanted has missing files; of queries, keys and values of a layer, all three."""
+def _leave_missing(spec: SignalSpec, missing: list[str]) -> SignalSpec:
+    """What of the spec has missing files; of queries, keys and values of a layer, all three."""
 
     def keep(layers: tuple[int, ...], *parts: str) -> tuple[int, ...]:
         return tuple(n for n in layers if any(f"{part}-{n + 1}" in missing for part in parts))
 
     return SignalSpec(
         logits="logits" in missing,
-        hidden=tuple(n for n in wanted.hidden if f"hidden-{n}" in missing),
-        attention=keep(wanted.attention, "attention"),
-        vectors=keep(wanted.vectors, *QKV._fields),
+        hidden=tuple(n for n in spec.hidden if f"hidden-{n}" in missing),
+        attention=keep(spec.attention, "attention"),
+        vectors=keep(spec.vectors, *QKV._fields),
     )
 
 
@@ -290,10 +287,10 @@ def _is_first() -> bool:
 
 
 def _open_partial(
-    partial: dict[str, Path], shapes: dict[str, tuple[int, int]], dtype: type, anew: bool
+    partial: dict[str, Path], shapes: dict[str, tuple[int, int]], dtype: type, create: bool
 ) -> dict[str, np.memmap]:
-    """The files under way, writable; process 0 makes them where they are begun anew."""
-    if anew and _is_first():
+    """The unfinished files, writable; process 0 creates them where they start from nothing."""
+    if create and _is_first():
         numbers = sum(rows * width for rows, width in shapes.values())
         _require_room(next(iter(partial.values())), numbers * np.dtype(dtype).itemsize)
         for name, shape in shapes.items():
@@ -303,7 +300,7 @@ def _open_partial(
 
 
 class _Progress:
-    """How many rows of files under way are written, told by a small file beside them."""
+    """How many rows of unfinished files are written, kept in a small file next to them."""
 
     def __init__(self, partial: dict[str, Path], rows: Rows) -> None:
         self._path = next(iter(partial.values())).with_suffix(".progress")
@@ -339,7 +336,7 @@ def _packing(rows: Rows) -> str:
 
 
 def _require_room(path: Path, size: int) -> None:
-    """A memory map on a full disk dies by a signal, so the room is asked for beforehand."""
+    """A memory map on a full disk is killed by a signal, so the room is checked beforehand."""
     free = shutil.disk_usage(path.parent).free
     if size > free:
         raise InputError(

@@ -1,43 +1,161 @@
-"""A trained model as a teacher: it computes signals for batches of the student's subwords."""
+"""A model as the teacher: fine-tuned here or beforehand, read in the steps or once for a cache."""
 
 import hashlib
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
-from xdistil.data.packing import Batch
-from xdistil.models.hf.folder import Model
+from xdistil import config
+from xdistil.data.examples import Task
+from xdistil.data.tokenizer import Tokenizer
+from xdistil.data.word_alignment import align_words
+from xdistil.errors import InputError
+from xdistil.models.encoder import Transformer
+from xdistil.models.encoder_config import EncoderConfig
+from xdistil.models.forward import prediction_rows, sows_qkv
 from xdistil.models.types import Params
-from xdistil.teacher.signals import Signals, SignalSpec, compute_signals
+from xdistil.runtime.mesh import shard_params
+from xdistil.runtime.session import Session
+from xdistil.teacher.cache import open_cache
+from xdistil.teacher.cache_policy import CacheChoice, choose_cache
+from xdistil.teacher.interface import SignalReader, Unit
+from xdistil.teacher.signals import PlacedModel, Request, merge_requests, params_fingerprint
+from xdistil.teacher.storage import MapSignal, Signal, place_signals
+
+log = logging.getLogger("xdistil")
 
 
 @dataclass(frozen=True)
-class Reader:
-    """A trained model, and how it reads a student's subwords."""
+class ModelTeacher:
+    """A model with its parameters on the host; `replace(params=...)` after fine-tuning."""
 
-    model: Model
-    params: Params  # on the devices
-    padding_id: int
-    kept: (
-        np.ndarray | None
-    )  # i32[student vocabulary] teacher id of each student subword; None: equal
-    fingerprint: str  # of the parameters
-    mesh: Mesh
+    config: config.Teacher
+    model: Transformer
+    params: Params
+    tokenizer: Tokenizer
+    task: Task
+    padding_id: int  # of the subwords that it reads: its own, or the student's where `remap` is
+    unit: Unit = Unit.SUBWORD
+    remap: np.ndarray | None = None  # i32[v] its id of each student subword; None: the same ids
 
-    def compute(self, batch: Batch, wanted: SignalSpec) -> Signals:
-        """Signals of a batch (global arrays) of student subwords."""
-        if self.kept is not None:
-            batch = batch._replace(tokens=jnp.asarray(self.kept)[batch.tokens])
-        return compute_signals(self.params, batch, model=self.model, wanted=wanted)
+    @property
+    def name(self) -> str:
+        """The folder or hub id, or `from scratch`."""
+        return self.config.model or "from scratch"
+
+    def shape(self, where: str) -> EncoderConfig:
+        """The model's config."""
+        return self.model.config
+
+    def check(self, request: Request) -> None:
+        """Raises InputError where the model has no such signal, or the student cannot read it."""
+        loss = request.spec.pair_loss
+        if loss and self.unit is Unit.WORD:
+            raise InputError(
+                f"{request.stage}.loss has {loss}, which compares pairs of subwords, and the "
+                "student's subwords are not the teacher's: drop it, or give it the teacher's "
+                "tokenizer."
+            )
+        if request.spec.vectors and not sows_qkv(self.model):
+            raise InputError(
+                f"{request.stage}.loss has relations, but a teacher of "
+                f"{self.model.config.model_type} has no queries, keys and values to compare: "
+                "learn representation or attention instead."
+            )
+
+    def plan(self, requests: Sequence[Request]) -> tuple[CacheChoice, ...]:
+        """What is cached and what is computed in the steps."""
+        by_word = self.unit is Unit.WORD
+        return choose_cache(requests, self.config, self.model, self.task, by_word)
+
+    def place(self, session: Session) -> PlacedModel:
+        """The model with its parameters on the devices."""
+        return PlacedModel(
+            model=self.model,
+            params=shard_params(session.mesh, self.params),
+            padding_id=self.padding_id,
+            remap=self.remap,
+            fingerprint=params_fingerprint(self.params),
+            mesh=session.mesh,
+        )
+
+    def reader(self, requests: Sequence[Request], session: Session) -> SignalReader:
+        """Reads the texts of cached signals once, and computes the others in the steps."""
+        placed = self.place(session)
+        merged = merge_requests(requests)
+        with session.preemption.deferred():
+            stored = {
+                choice.texts: self._open(placed, merged[choice.texts], choice, session)
+                for choice in self.plan(requests)
+                if choice.cached
+            }
+        return SignalReader(stored, placed.compute)
+
+    def _open(
+        self, placed: PlacedModel, request: Request, choice: CacheChoice, session: Session
+    ) -> Mapping[str, Signal]:
+        texts, words = request.teacher, None
+        if self.unit is Unit.WORD:
+            words = align_words(texts.subwords, texts.examples, self.task)
+        shared = self.config.cache_folder
+        values = open_cache(
+            Path(shared) if shared else session.workdir / "cache" / "signals",
+            placed,
+            texts.subwords,
+            texts.rows,
+            choice.spec,
+            prediction_rows(texts.rows, session.mesh.size),
+            session.preemption.raise_if_requested,
+            words,
+            self.config.cache_type,
+        )
+        if words is None:
+            return values
+        place = np.where(words.spoken, np.arange(words.count), -1)
+        # There are no maps among them: `check` refuses plans that ask for maps of words.
+        vectors = {name: each for name, each in values.items() if not isinstance(each, MapSignal)}
+        student = request.student
+        return place_signals(
+            vectors, place, align_words(student.subwords, student.examples, self.task)
+        )
+
+    def fingerprints(self) -> dict[str, tuple[str, str]]:
+        """Tokenizer and parameters, of a model that was read from somewhere."""
+        if not self.config.model:
+            return {}
+        text = self.tokenizer.backend.to_str().encode()
+        return {
+            "teacher.tokenizer": (
+                self.config.tokenizer or self.config.model,
+                hashlib.sha256(text).hexdigest(),
+            ),
+            "teacher.model": (self.config.model, params_fingerprint(self.params)),
+        }
 
 
-def params_fingerprint(params: Params) -> str:
-    """SHA-256 of every leaf's bytes in tree order."""
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        digest.update(jax.tree_util.keystr(path).encode())
-        digest.update(np.ascontiguousarray(leaf).data)
-    return digest.hexdigest()
+def match_subwords(
+    teacher: ModelTeacher, student: Tokenizer, kept: np.ndarray | None
+) -> ModelTeacher:
+    """The teacher of a student that has some or all of its subwords.
+
+    Args:
+        kept: i32[v] the teacher's id of each of the student's subwords; None: the same ids.
+    """
+    return replace(teacher, unit=Unit.SUBWORD, remap=kept, padding_id=student.pad)
+
+
+def match_words(teacher: ModelTeacher) -> ModelTeacher:
+    """The teacher of a student with subwords of its own.
+
+    Raises:
+        InputError: `teacher.cache=never`, which would need the teacher to read the student's rows.
+    """
+    if teacher.config.cache == "never":
+        raise InputError(
+            "teacher.cache=never has the teacher read the student's subwords in every step, and "
+            "they are not its own: set teacher.cache=auto."
+        )
+    return replace(teacher, unit=Unit.WORD)

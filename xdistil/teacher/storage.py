@@ -1,6 +1,6 @@
 """Signals as numbers on disk: float32, float16 or int8; by subword, or by pair of subwords.
 
-A row of int8 is a vector's numbers, each in steps of the largest of them over 127, and behind them
+A row of int8 is a vector's numbers, each in steps of the largest of them over 127, followed by
 the four bytes of that step as float32. An attention map is kept for the pairs of subwords of one
 segment alone, so that a text of n subwords takes n x n rows of as many numbers as there are heads,
 however long the rows of a batch are.
@@ -15,7 +15,7 @@ from xdistil.data.packing import Rows, gather_indices
 from xdistil.data.subwords import Subwords
 from xdistil.data.word_alignment import WordAlignment
 
-PRESENT = "present"  # the name of the signal that says which subwords have values
+MASK = "present"  # the name of the signal that says which subwords have values
 
 _STEPS = 127
 _STEP_BYTES = 4
@@ -131,13 +131,13 @@ def place_signals(
         words: which of these W words each of the P subwords carries.
 
     Returns:
-        The values by name, and under PRESENT bool[P]: which subwords have some.
+        The values by name, and under MASK bool[P]: which subwords have some.
     """
     by_subword = np.where(words.number >= 0, place[words.number], -1)
     signals: dict[str, np.ndarray | WordSignal] = {
         name: WordSignal(each, by_subword) for name, each in values.items()
     }
-    return {**signals, PRESENT: by_subword >= 0}
+    return {**signals, MASK: by_subword >= 0}
 
 
 def gather_signal(values: Signal, rows: Rows, indices: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tests.data.test_families import make_byte_bpe, make_unigram
+from tests.data.test_tokenizer import make_byte_bpe, make_unigram
 from tests.models.samples import (
     BERT,
     BILSTM,
@@ -26,7 +26,7 @@ from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
 from xdistil.data.subwords import Subwords, tokenize
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
-from xdistil.data.trim_tokenizer import choose_subwords, count_tokens
+from xdistil.data.trim_tokenizer import choose_subwords, count_ids
 from xdistil.errors import InputError
 from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.hf.folder import load_model, save_model
@@ -84,7 +84,8 @@ def trim(folder: Path, output: Path, texts: list[str] | None = None) -> np.ndarr
     """Writes the folder with the subwords of texts; returns the ids that were kept."""
     tokenizer = load_tokenizer(str(folder))
     whole = open_whole(folder, tokenizer)
-    counts = count_tokens([cut(tokenizer, texts or TEXTS)], tokenizer)
+    examples = [Example((text,), None, "und") for text in texts or TEXTS]
+    counts = count_ids(examples, Task("classification", ()), tokenizer)
     kept = choose_subwords(tokenizer, counts, also=whole.special)
     save_trimmed(whole, kept, output)
     return kept

@@ -1,0 +1,1 @@
+"""The model families: one module for each, and the table of them."""

@@ -1,0 +1,1 @@
+"""Hugging Face model folders and hub ids: reading and writing them."""

@@ -1,0 +1,116 @@
+"""What a teacher is to the rest of a run: a protocol, and the run's reader of its signals."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from xdistil.data.packing import Array, Batch
+from xdistil.errors import InputError
+from xdistil.models.encoder_config import EncoderConfig
+from xdistil.runtime.session import Session
+from xdistil.teacher.cache_policy import CacheChoice
+from xdistil.teacher.signals import Request, Signals, SignalSpec, arrange_signals, signal_names
+from xdistil.teacher.storage import MASK, Signal
+
+
+class Unit(Enum):
+    """What a teacher's values belong to, seen from the student."""
+
+    SUBWORD = "subword"  # the student's subwords are the teacher's
+    WORD = "word"  # they are not: values stand on the first subword of a word, or of a text
+    NOTHING = "nothing"  # there is no teacher
+
+
+def _read_nothing(batch: Batch, spec: SignalSpec) -> Signals:
+    raise LookupError(f"{signal_names(spec)} are neither stored nor computed")  # a mistake of ours
+
+
+@dataclass(frozen=True)
+class SignalReader:
+    """The signals of a run's stages: stored ones, and the rest computed in every step."""
+
+    stored: Mapping[str, Mapping[str, Signal]] = field(default_factory=dict)  # by set of texts and
+    # signal name; beside them perhaps MASK, bool[P]
+    compute: Callable[[Batch, SignalSpec], Signals] = _read_nothing
+
+    def columns(self, texts: str, spec: SignalSpec) -> dict[str, Signal]:
+        """The stored signals that batches of a set of texts bring along: those of the spec, or none
+        where some of them are not stored."""
+        stored, names = self.stored.get(texts, {}), signal_names(spec)
+        if not names or not stored.keys() >= set(names):
+            return {}
+        mask = (MASK,) if MASK in stored else ()
+        return {name: stored[name] for name in (*names, *mask)}
+
+    def signals(self, batch: Batch, loaded: dict[str, Array], spec: SignalSpec) -> Signals:
+        """The signals of a batch.
+
+        Args:
+            batch: global arrays.
+            loaded: what `columns` gave for these rows, as global arrays.
+        """
+        if not loaded and spec != SignalSpec():
+            return self.compute(batch, spec)
+        return arrange_signals(spec, loaded)._replace(present=loaded.get(MASK))
+
+
+class Teacher(Protocol):
+    """Who the student learns from; `open_teacher` chooses one of the kinds, once.
+
+    A new kind is a class with these methods and a line in teacher/source.py.
+    """
+
+    @property
+    def name(self) -> str:
+        """The teacher in logs, tables and cards."""
+
+    @property
+    def unit(self) -> Unit:
+        """What its values belong to."""
+
+    def shape(self, where: str) -> EncoderConfig:
+        """Its layers and widths, which layer maps are checked against.
+
+        Raises:
+            InputError: there is no teacher; `where` names the stage that asks for one.
+        """
+
+    def check(self, request: Request) -> None:
+        """Raises InputError where the teacher cannot give what a request asks for."""
+
+    def plan(self, requests: Sequence[Request]) -> tuple[CacheChoice, ...]:
+        """Which signals are cached and which computed in the steps; nothing is read or written."""
+
+    def reader(self, requests: Sequence[Request], session: Session) -> SignalReader:
+        """The reader that serves these requests; one pass over the texts fills the cache."""
+
+    def fingerprints(self) -> dict[str, tuple[str, str]]:
+        """(where it was read, SHA-256 of its content) of what the teacher is, by name."""
+
+
+@dataclass(frozen=True)
+class NoTeacher:
+    """A student that continues alone, on labels."""
+
+    name: str = "no teacher"
+    unit: Unit = Unit.NOTHING
+
+    def shape(self, where: str) -> EncoderConfig:
+        """Raises InputError: a stage that asks for the shape needs a teacher."""
+        raise InputError(f"{where}, which needs a teacher: set teacher.model.")
+
+    def check(self, request: Request) -> None:
+        """Nothing to check: `shape` has refused whatever needs a teacher."""
+
+    def plan(self, requests: Sequence[Request]) -> tuple[CacheChoice, ...]:
+        """Nothing is read."""
+        return ()
+
+    def reader(self, requests: Sequence[Request], session: Session) -> SignalReader:
+        """A reader of nothing."""
+        return SignalReader()
+
+    def fingerprints(self) -> dict[str, tuple[str, str]]:
+        """None."""
+        return {}

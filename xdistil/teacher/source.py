@@ -1,0 +1,99 @@
+"""The teacher of a run, chosen once: a model, a file of signals, or none."""
+
+import logging
+from pathlib import Path
+
+import jax
+
+from xdistil.config import Experiment
+from xdistil.data.examples import Example, Task
+from xdistil.data.tokenizer import Tokenizer, load_tokenizer
+from xdistil.data.train_tokenizer import train_wordpiece
+from xdistil.errors import InputError
+from xdistil.models.encoder import Transformer
+from xdistil.models.families.bert import Encoder, EncoderConfig
+from xdistil.models.hf.folder import check_rows, load_model
+from xdistil.models.types import Params
+from xdistil.teacher.file_teacher import FileTeacher
+from xdistil.teacher.head import check_classes, is_fine_tuned
+from xdistil.teacher.interface import NoTeacher, Teacher
+from xdistil.teacher.model_teacher import ModelTeacher
+from xdistil.teacher.signal_file import open_signals
+
+log = logging.getLogger("xdistil")
+
+
+def has_no_teacher(experiment: Experiment) -> bool:
+    """Whether the student continues from a checkpoint on labels alone."""
+    teacher, student = experiment.teacher, experiment.student
+    return student.kind == "checkpoint" and not (teacher.model or teacher.signals)
+
+
+def open_teacher(
+    experiment: Experiment, task: Task, texts: list[Example], cache: Path, writes: bool
+) -> Teacher:
+    """The teacher before fine-tuning, with all of its subwords.
+
+    Args:
+        texts: what the tokenizer of a teacher from scratch is trained on.
+        cache: a folder for that tokenizer.
+        writes: train it; otherwise it is there.
+
+    Raises:
+        InputError: there is no such model or file, or it does not fit the task.
+    """
+    if experiment.teacher.signals:
+        return FileTeacher(open_signals(experiment.teacher.signals, task), task)
+    if has_no_teacher(experiment):
+        return NoTeacher()
+    if experiment.teacher.model:
+        tokenizer, model, params = _load(experiment, task)
+    else:
+        tokenizer, model, params = _make(experiment, task, texts, cache / "tokenizer", writes)
+    if experiment.data.row_length > model.config.positions:
+        raise InputError(
+            f"data.row_length is {experiment.data.row_length}, but the teacher has only "
+            f"{model.config.positions} positions: lower data.row_length."
+        )
+    return ModelTeacher(experiment.teacher, model, params, tokenizer, task, tokenizer.pad)
+
+
+def _make(
+    experiment: Experiment, task: Task, texts: list[Example], folder: Path, writes: bool
+) -> tuple[Tokenizer, Transformer, Params]:
+    """A teacher from scratch, with a tokenizer trained on the texts."""
+    teacher = experiment.teacher
+    if writes:
+        train_wordpiece(texts, teacher.vocabulary_size, folder)
+    tokenizer = load_tokenizer(str(folder))
+    shape = EncoderConfig(
+        vocabulary_size=tokenizer.vocabulary_size,
+        embedding_size=teacher.hidden_size,
+        hidden_size=teacher.hidden_size,
+        layers=teacher.layers,
+        heads=teacher.heads,
+        intermediate_size=4 * teacher.hidden_size,
+        padding_id=tokenizer.pad,
+    )
+    model = Encoder(shape, task.kind, len(task.labels), experiment.dtype)
+    key = jax.random.key(experiment.seed)
+    return tokenizer, model, jax.device_get(jax.jit(model.init_params)(key))
+
+
+def _load(experiment: Experiment, task: Task) -> tuple[Tokenizer, Transformer, Params]:
+    """A teacher from a folder or the hub."""
+    teacher = experiment.teacher
+    if is_fine_tuned(teacher):
+        learns_logits = any("logits" in stage.loss.split("+") for stage in experiment.plan)
+        check_classes(teacher, task, learns_logits)
+    source = teacher.tokenizer or teacher.model
+    # The revision is the model's: another folder or hub id has none of that name.
+    revision = teacher.revision if source == teacher.model else "main"
+    tokenizer = load_tokenizer(source, revision, words=task.kind == "tagging")
+    loaded = load_model(teacher.model, teacher.revision, task, experiment.dtype, experiment.seed)
+    for note in loaded.notes:
+        log.info("teacher: %s", note)
+    if not isinstance(loaded.model, Transformer):
+        raise InputError(f"teacher.model={teacher.model} is a student: name an encoder.")
+    check_rows(tokenizer, loaded, "name the model's own tokenizer in teacher.tokenizer")
+    return tokenizer, loaded.model, loaded.params
