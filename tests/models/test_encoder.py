@@ -27,8 +27,9 @@ from tests.models.samples import (
 )
 from xdistil.data.packing import Batch
 from xdistil.errors import InputError
+from xdistil.models.encoder import Transformer
 from xdistil.models.families.bert import Encoder, EncoderConfig, read_config, write_config
-from xdistil.models.hf.folder import Transformer, load_model
+from xdistil.models.hf.folder import load_model
 from xdistil.models.types import Output, Params
 
 RECORDED = [

@@ -19,8 +19,8 @@ from tests.models.samples import (
 )
 from xdistil.errors import InputError
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
-from xdistil.models.hf.folder import Model
 from xdistil.models.trim import trim_model
+from xdistil.models.types import Model
 from xdistil.student.embeddings import pca_embeddings, svd_embeddings
 
 

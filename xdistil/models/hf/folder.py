@@ -22,7 +22,6 @@ from xdistil.data.tokenizer import Tokenizer, save_tokenizer
 from xdistil.errors import InputError, show, show_name
 from xdistil.models import tensor_names
 from xdistil.models.config_fields import LARGEST
-from xdistil.models.encoder import Transformer as Transformer
 from xdistil.models.families.registry import FAMILIES
 from xdistil.models.hf import tensor_files
 from xdistil.models.hf.head import HEADS, read_head
