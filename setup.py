@@ -27,6 +27,7 @@ setup(
         "optax>=0.2.6,<0.3",
         "orbax-checkpoint>=0.12,<0.13",
         "safetensors>=0.7,<1",
+        "seqeval>=1.2.2,<2",
         "tensorboardX>=2.6,<3",
         "tokenizers>=0.23.3,<0.24",
         "tqdm>=4.66,<5",
@@ -45,9 +46,9 @@ setup(
             "pytest>=8.3",
             "pytest-xdist>=3.6",
             "ruff>=0.12",
-            "seqeval>=1.2.2,<2",
         ],
         "parity": ["torch==2.13.0", "sentencepiece>=0.2", "protobuf>=5"],
         "bench": ["torch==2.13.0"],
+        "docs": ["furo>=2025.12", "myst-parser>=5,<6", "sphinx>=8.2,<10"],
     },
 )

@@ -1,24 +1,26 @@
-"""Any classification task folder, single texts or pairs, teacher to student.
+"""Any classification task, single texts or pairs: a student is distilled from a teacher.
 
 python train.py --config=configs/classify.py:d4.2 --config.data.folder=FOLDER \
     --config.teacher.model=MODEL --workdir=runs/classify
 
-FOLDER holds train.tsv, dev.tsv, test.tsv, labels.tsv and transfer.txt; MODEL is an HF folder or a
-hub id of a family in docs/teachers.md.
+FOLDER holds train.tsv, dev.tsv, test.tsv, labels.tsv and transfer.txt. MODEL is a Hugging Face
+folder or hub id; docs/teachers.md lists the families.
 
-Cost and test accuracy to expect, with MiniLM (6 x 384) as the teacher and data.limit=2000, on 2
-busy CPU cores: SST-2 (English) 7 minutes, teacher 84, student 81, labels only 77 (all 20,000 of its
-sentences: 48 minutes on one core, 89, 86, 81); entailment in four languages 40 minutes, 45, 38, 38,
-for that teacher has read English alone.
+Cost and expected test accuracy of d4.2 with MiniLM (6 x 384) as the teacher and data.limit=2000, on
+2 CPU cores of a shared machine:
+  SST-2 (English)               7 minutes: teacher 84, student 81, labels only 77
+  SST-2, all 20,000 sentences   48 minutes on one core: teacher 89, student 86, labels only 81
+  entailment in 4 languages     40 minutes: teacher 45, student 38, labels only 38; this teacher
+                                was pre-trained on English alone
 
 Variants (after the colon):
   d4.2       BiLSTM student: representation, logits, labels, with gradual unfreezing (the default)
   v3         transformer student: several hidden states and attention maps, then logits, then labels
-  layers     the teacher's own last two layers, as they were before fine-tuning; stages as in v3
-  relations  transformer student with heads of its own: relations, then logits, then labels
-  labels     the BiLSTM student on labels alone
-  continue   the student of student.checkpoint tuned on other labelled texts, without a teacher
-  smoke      d4.2 cut down to seconds, to see that files and models fit together
+  layers     student made of the teacher's last two layers before fine-tuning; stages as in v3
+  relations  transformer student with its own number of heads: relations, then logits, then labels
+  labels     BiLSTM student on labels alone
+  continue   fine-tuning of student.checkpoint is continued on other labelled texts, no teacher
+  smoke      d4.2 in seconds, to check the files and the model
 """
 
 from xdistil.plans import classify as get_config

@@ -158,21 +158,24 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(path, value):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (put("data.folder", ""), "data.folder names no task folder"),
+        (put("data.folder", ""), "data.folder is empty: set"),
         (raw_texts(model=""), "data.transfer alone has no labels"),
         (raw_texts(finetune=True), "data.transfer alone has no labels"),
         (put("data.generate", 10), "data.folder and data.generate"),
         (put("plan", ()), "plan has no stage"),
         (put("teacher.plan", ()), "teacher.plan has no stage"),
-        (put("teacher.plan[0].loss", "logits"), "a teacher learns labels on train"),
-        (put("plan[2].data", "transfer"), "plan[2] learns labels"),
-        (put("teacher.heads", 3), "teacher.hidden_size 128 does not divide"),
+        (put("teacher.plan[0].loss", "logits"), "fine-tuned with loss=labels and data=train"),
+        (
+            put("plan[2].data", "transfer"),
+            "plan[2].loss has labels, but plan[2].data=transfer has none",
+        ),
+        (put("teacher.heads", 3), "teacher.hidden_size is 128: it must be a multiple"),
         (put("student.embeddings", "checkpoint"), "needs a student.checkpoint"),
         (put("student.checkpoint", "folder"), "set student.kind=transformer"),
         (put("student.kind", "checkpoint"), "set student.checkpoint=FOLDER"),
         (put("student.embedding_size", 0), "a BiLSTM needs a width"),
         (put("student.keep_layers", "last:2"), "set student.embedding_size=0"),
-        (put("student.start", "pretrained"), "name one in teacher.model"),
+        (put("student.start", "pretrained"), "set teacher.model, or student.start=finetuned"),
         (put("student.embeddings", "vectors"), "needs a file in student.vectors"),
         (put("student.vectors", "wiki.vec"), "set student.embeddings=vectors"),
         (put("student.min_count", 2), "student.min_count is 2, but student.vocabulary=all"),
@@ -205,7 +208,7 @@ def test_a_student_of_its_teachers_layers_has_no_other_start(fields, words):
 
 
 def test_a_transformers_width_divides_into_its_heads():
-    with pytest.raises(InputError, match=r"student\.hidden_size 50 does not divide"):
+    with pytest.raises(InputError, match=r"student\.hidden_size is 50: it must be a multiple"):
         validate(make(kind="transformer", hidden_size=50, heads=4))
 
 
@@ -220,7 +223,7 @@ def test_stages_of_one_plan_have_different_names():
     """Their names are the keys of metrics and timings."""
     experiment = make()
     put("plan[2].name", "logits")(experiment)
-    with pytest.raises(InputError, match=r"plan\[2\].name is 'logits', as plan\[1\].name"):
+    with pytest.raises(InputError, match=r"plan\[2\].name is 'logits', like plan\[1\].name"):
         validate(experiment)
 
 

@@ -46,7 +46,7 @@ def test_a_plan_without_labels_has_no_labels_loss_and_reads_transfer_texts():
         *d42()[:2],
         Stage(name="both", loss="logits", data="transfer", lr=3e-3),
     )
-    with pytest.raises(InputError, match="name a plan with logits"):
+    with pytest.raises(InputError, match="add a stage with logits"):
         without_labels(labels_only())
 
 

@@ -24,6 +24,6 @@ def test_the_page_is_that_of_the_dataclasses_and_explains_every_field():
 def test_the_comment_behind_a_field_is_its_meaning():
     source = "class Part:\n    size: int = 3  # subwords\n    plan: int = field(  # steps\n    )\n"
     assert load_generator().read_comments(source) == {
-        ("Part", "size"): "pieces",
+        ("Part", "size"): "subwords",
         ("Part", "plan"): "steps",
     }

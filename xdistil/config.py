@@ -1,8 +1,8 @@
-"""An experiment as typed dataclasses, and the check of its values; nothing is computed here.
+"""An experiment as typed dataclasses, and the check of its values. Nothing is computed here.
 
-A config file's `get_config(arg)` returns an `Experiment`. It stays mutable while command-line
-overrides are applied, then `validate` is called once and nobody changes it any more. Text fields
-that take several values separate them by commas; an empty text or a zero means "not set".
+`get_config(arg)` of a config file returns an `Experiment`. Overrides of the command line change it;
+then `validate` is called once and nobody changes it any more. Text fields with several values
+separate them by commas. An empty text or a zero means "not set".
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from xdistil.errors import InputError
 
 
 class _Renamed:
-    """Refuses the old names of fields; Python would take an assignment to one without a word."""
+    """Refuses old names of fields, which Python would silently accept in an assignment."""
 
     def __new__(cls, *_: Any, **fields: Any) -> Self:
         for name in fields:
@@ -35,55 +35,55 @@ class _Renamed:
 
 @dataclass
 class Data:
-    """Where sentences come from and how they are cut."""
+    """Where sentences come from and how they are packed."""
 
     folder: str = ""  # task folder: train.*, dev.*, test.*, labels.tsv, transfer.txt
-    transfer: str = ""  # unlabelled files, globs, .gz; de:FILE is in German; empty: the folder's
-    row_length: int = 64  # pieces in a packed row
-    max_length: int = 0  # pieces in a segment with its specials; 0: as many as a row holds
-    languages: str = ""  # only these languages everywhere; empty: all
+    transfer: str = ""  # unlabelled files, globs, .gz; de:FILE is German; empty: the folder's
+    row_length: int = 64  # subwords in a packed row
+    max_length: int = 0  # subwords in a segment, special tokens included; 0: as in a row
+    languages: str = ""  # only these languages, in every split; empty: all
     train_languages: str = ""  # only these in train and dev (zero-shot transfer); empty: all
-    temperature: float = 1.0  # T: an epoch draws language l in proportion to its sentences^(1/T)
-    limit: int = 0  # labelled training sentences, the first of each language, evenly; 0: all
-    transfer_limit: int = 0  # unlabelled sentences, likewise; 0: all
-    scheme: str = "iob2"  # how tags are written: iob2, iob1 or bioes
-    repair: bool = False  # make illegal tags legal instead of refusing them
-    dev_fraction: float = 0.0  # held out: of train without a dev file, of transfer without labels
-    generate: int = 0  # sentences to generate instead of reading a folder (the quickstart)
+    temperature: float = 1.0  # T: a language is sampled in proportion to its sentences^(1/T)
+    limit: int = 0  # labelled training sentences at most, spread evenly over languages; 0: all
+    transfer_limit: int = 0  # unlabelled sentences at most, spread likewise; 0: all
+    scheme: str = "iob2"  # of the tags: iob2, iob1 or bioes
+    repair: bool = False  # repair illegal tags instead of refusing them
+    dev_fraction: float = 0.0  # held out as dev: of train (no dev file) or of transfer (no labels)
+    generate: int = 0  # sentences of a synthetic corpus, instead of a folder (the quickstart)
 
 
 @dataclass
 class Stage(_Renamed):
-    """One stage of a plan: which loss, on which texts, for how long, in which groups."""
+    """One stage of a plan: its losses, its texts, its schedule, and what it trains."""
 
-    name: str = ""  # names metrics and table rows
-    loss: str = ""  # representation, attention, relations, logits, labels; joined by + for a sum
+    name: str = ""  # in metrics and tables
+    loss: str = ""  # representation, attention, relations, logits, labels; a+b is their sum
     data: str = "transfer"  # transfer: unlabelled texts; train: labelled; all: both, no labels
     unfreeze: str = "all"  # all: everything the loss reaches; gradual: from the head downwards
-    unfreeze_every: int = 0  # layers thawed together when gradual; 0: all layers in one group
-    epochs: float = 1.0  # at most; when gradual, of each sub-stage
-    unfreeze_epochs: float = 0.0  # when gradual, of the sub-stages before the last; 0: as many
-    lr: float = 1e-3  # the schedule's peak
-    lr_end: float = 0.0  # the schedule's last value
-    schedule: str = "cosine"  # cosine, linear or constant
-    warmup: float = 0.0  # share of the steps that rise linearly to lr
-    weight_decay: float = 0.0  # decoupled, on matrices only
-    clip: float = 1.0  # largest global norm of the gradient; 0: unbounded
-    patience: int = 0  # evaluations without a better monitor before stopping; 0: never stop
-    keep: str = "best"  # best: the stage hands on its best parameters; last: its last ones
-    batch_size: int = 0  # sentences a step; 0: the experiment's
+    unfreeze_every: int = 0  # layers unfrozen together when gradual; 0: all layers at once
+    epochs: float = 1.0  # at most; when gradual, of each stage run
+    unfreeze_epochs: float = 0.0  # when gradual, of every stage run but the last; 0: as epochs
+    lr: float = 1e-3  # peak learning rate
+    lr_end: float = 0.0  # last learning rate
+    schedule: str = "cosine"  # of the learning rate: cosine, linear or constant
+    warmup: float = 0.0  # share of the steps in which the learning rate rises to lr
+    weight_decay: float = 0.0  # decoupled (AdamW), on matrices only
+    clip: float = 1.0  # largest global norm of the gradient; 0: no clipping
+    patience: int = 0  # evaluations without improvement before early stopping; 0: never stop
+    keep: str = "best"  # parameters for the next stage: the best on dev, or the last
+    batch_size: int = 0  # sentences per step; 0: the experiment's
     label_fraction: float = 1.0  # share of the labelled sentences, the first of each language
     hidden_loss: str = "kl"  # kl, mse or cosine between hidden states
     hidden_map: str = "middle"  # teacher layer, `student:teacher` pairs, last, uniform or middle
-    projections: str = "layer"  # from a narrower student's states: one a layer pair, or one shared
+    projections: str = "layer"  # of narrower hidden states: one per layer pair, or one shared
     attention_map: str = "last"  # layer pairs of the attention loss, written as in hidden_map
     attention_loss: str = "mse"  # mse or kl between attention maps
-    relation_map: str = "upper"  # likewise of the relations loss; upper: the last, or 21 of 24
-    relation_heads: int = 0  # parts that both widths are cut into; 0: the teacher's heads
+    relation_map: str = "upper"  # layer pairs of the relations loss; upper: 12 of 12, 21 of 24
+    relation_heads: int = 0  # heads that vectors are split into; 0: as many as the teacher has
     logits_loss: str = "mse"  # mse or kl between logits
-    temperature: float = 1.0  # of the KL between logits
-    representation_weight: float = 1.0  # factors of the losses in a sum
-    attention_weight: float = 1.0  # the same of each other loss
+    temperature: float = 1.0  # of the KL divergence between logits
+    representation_weight: float = 1.0  # factor of the loss in a sum
+    attention_weight: float = 1.0  # likewise
     relations_weight: float = 1.0  # likewise
     logits_weight: float = 1.0  # likewise
     labels_weight: float = 1.0  # likewise
@@ -91,22 +91,22 @@ class Stage(_Renamed):
 
 @dataclass
 class Teacher:
-    """The large model: loaded and fine-tuned, or trained from scratch when it has no name."""
+    """The large model: loaded and fine-tuned, or trained from scratch if it has no name."""
 
-    model: str = ""  # HF folder or hub id; empty: random weights of the shape below
+    model: str = ""  # Hugging Face folder or hub id; empty: a model from scratch, shape below
     revision: str = "main"  # branch, tag or commit of a hub id
-    tokenizer: str = ""  # another folder or hub id for the tokenizer; empty: the model's own
-    signals: str = ""  # folder of what a teacher said of the texts (docs/signals.md), for a model
-    finetune: bool = True  # train it on the labels first; false: it is used as it is
-    vocabulary: str = "all"  # all: its own pieces; seen: those of train and transfer texts
-    cache: str = "auto"  # its outputs on disk: auto (where faster), always, never
-    cache_type: str = "float16"  # of their numbers: float16, float32, int8 (a scale a vector)
-    cache_folder: str = ""  # for them, to be shared by runs; empty: in the workdir
-    hidden_size: int = 128  # shape of a teacher from scratch
+    tokenizer: str = ""  # folder or hub id of another tokenizer; empty: the model's
+    signals: str = ""  # folder of stored signals (docs/signals.md), instead of a model
+    finetune: bool = True  # fine-tune it on the labels first; false: use it without fine-tuning
+    vocabulary: str = "all"  # all: as it is; seen: only subwords of the train and transfer texts
+    cache: str = "auto"  # signals on disk: auto (where that is faster), always, never
+    cache_type: str = "float16"  # of cached numbers: float16, float32, int8 (a scale per vector)
+    cache_folder: str = ""  # of cached signals, for several runs; empty: in the workdir
+    hidden_size: int = 128  # of a teacher from scratch
     layers: int = 4  # likewise
     heads: int = 4  # likewise
-    vocabulary_size: int = 4000  # pieces of the tokenizer trained for a teacher from scratch
-    plan: tuple[Stage, ...] = field(  # how it is fine-tuned
+    vocabulary_size: int = 4000  # subwords of the tokenizer trained for a teacher from scratch
+    plan: tuple[Stage, ...] = field(  # the stages of its fine-tuning
         default_factory=lambda: (
             Stage(
                 name="finetune",
@@ -128,68 +128,68 @@ class Teacher:
 class Student(_Renamed):
     """The small model."""
 
-    kind: str = "bilstm"  # bilstm, transformer, or checkpoint: a labelled model that goes on
-    checkpoint: str = ""  # folder or hub id to start from (an encoder, a student); empty: scratch
-    keep_layers: str = ""  # the teacher's that it is made of: last:N, every:N, or a list from 0
-    start: str = "finetuned"  # the teacher that lends layers or embeddings: finetuned or pretrained
-    embedding_size: int = 0  # width of the word embeddings; 0: transformer's hidden_size
-    hidden_size: int = 200  # a BiLSTM's units each way; a transformer's width
+    kind: str = "bilstm"  # bilstm, transformer, or checkpoint: continue fine-tuning a model
+    checkpoint: str = ""  # folder or hub id of an encoder or a student; empty: from scratch
+    keep_layers: str = ""  # teacher layers to start from: last:N, every:N, or a list from 0
+    start: str = "finetuned"  # finetuned or pretrained: the teacher that lends layers or embeddings
+    embedding_size: int = 0  # width of the word embeddings; 0: hidden_size of a transformer
+    hidden_size: int = 200  # units of a BiLSTM in each direction; width of a transformer
     layers: int = 1  # of a transformer
     heads: int = 4  # of a transformer
     intermediate_size: int = 0  # of a transformer; 0: four times hidden_size
-    tokenizer: str = ""  # folder or hub id; empty: the checkpoint's, else the teacher's
-    tokenizer_pieces: int = 0  # of a tokenizer trained on the transfer texts; 0: none is trained
-    vocabulary: str = "all"  # all: the teacher's pieces; seen: those of train and transfer texts
-    min_count: int = 1  # seen: pieces that occur less often are not kept
-    vocabulary_size: int = 0  # seen: pieces that are kept at most, the most frequent ones; 0: all
+    tokenizer: str = ""  # folder or hub id; empty: the checkpoint's, or else the teacher's
+    tokenizer_pieces: int = 0  # size of one trained on the transfer texts; 0: none is trained
+    vocabulary: str = "all"  # all: as it is; seen: only subwords of the train and transfer texts
+    min_count: int = 1  # seen: subwords that occur less often are dropped
+    vocabulary_size: int = 0  # seen: keep only so many subwords, the most frequent; 0: all
     embeddings: str = ""  # svd, pca, vectors, random or checkpoint; empty: checkpoint, else svd
-    vectors: str = ""  # fastText, GloVe or MUSE text vectors, .gz too, of width embedding_size
-    train_embeddings: bool = True  # false: the word embeddings stay as they start
-    dropout: float = 0.2  # behind the embeddings and the BiLSTM; everywhere in a transformer
+    vectors: str = ""  # text file of fastText, GloVe or MUSE, also .gz, of width embedding_size
+    train_embeddings: bool = True  # false: the word embeddings are frozen
+    dropout: float = 0.2  # after the embeddings and the BiLSTM; everywhere in a transformer
 
 
 @dataclass
 class Baseline:
-    """The same student from the same start on labels alone, its learning rate chosen on dev."""
+    """The same student from the same start on labels alone; its learning rate is chosen on dev."""
 
-    name: str = "labels only"  # names the row of the table
+    name: str = "labels only"  # of its row in tables
     label_fraction: float = 1.0  # share of the labelled sentences, the first of each language
-    lrs: str = "5e-4,1e-3,2e-3"  # learning rates, of which dev chooses
-    epochs: float = 0.0  # 0: as many steps as the whole plan may take
-    patience: int = 5  # evaluations without a better score before stopping; 0: never stop
+    lrs: str = "5e-4,1e-3,2e-3"  # learning rates to choose from on dev
+    epochs: float = 0.0  # at most; 0: as many steps as the whole plan has at most
+    patience: int = 5  # evaluations without improvement before early stopping; 0: never stop
 
 
 @dataclass
 class Mesh:
-    """How parameters lie on the devices."""
+    """How parameters are placed on devices."""
 
-    teacher_shards: int = 1  # devices that share one copy of the teacher; 1: each has its own
+    teacher_shards: int = 1  # devices that share one copy of the teacher; 1: one copy on each
 
 
 @dataclass
 class Experiment:
-    """Everything one run is made of."""
+    """Everything that defines one run."""
 
     data: Data = field(default_factory=Data)
     teacher: Teacher = field(default_factory=Teacher)
     student: Student = field(default_factory=Student)
     mesh: Mesh = field(default_factory=Mesh)
     plan: tuple[Stage, ...] = ()  # the student's stages, in order
-    baselines: tuple[Baseline, ...] = ()  # students without a teacher, to compare with
-    batch_size: int = 64  # sentences a step, in stages that do not say their own
+    baselines: tuple[Baseline, ...] = ()  # students without a teacher, for comparison
+    batch_size: int = 64  # sentences per step, in stages without a batch_size
     seed: int = 0  # of weights, dropout and the order of texts
-    dtype: str = "float32"  # of the arithmetic, float32 or bfloat16; parameters are float32
-    eval_every: int = 0  # steps between evaluations on dev; 0: once an epoch
+    dtype: str = "float32"  # of computations: float32 or bfloat16; parameters are float32
+    eval_every: int = 0  # steps between evaluations on dev; 0: one per epoch
     log_every: int = 50  # steps between lines of metrics
-    checkpoint_minutes: float = 10.0  # between checkpoints, at most; 0: at evaluations alone
+    checkpoint_minutes: float = 10.0  # between checkpoints at most; 0: only at evaluations
     distributed: str = ""  # several processes: auto (SLURM, TPU pod ...), or HOST:PORT,INDEX,COUNT
-    speed_seconds: float = 10.0  # time spent on measuring the speed of teacher and student; 0: none
-    export: str = ""  # the student as an ONNX file: onnx, or int8 for a quantized one beside it
-    license: str = ""  # of the models, for their cards, such as mit; empty: as what they come from
+    speed_seconds: float = 10.0  # to measure the speed of teacher and student; 0: do not measure
+    export: str = ""  # of the student to ONNX: onnx, or int8 for a quantized file as well
+    license: str = ""  # of the models, for their cards, such as mit; empty: that of their source
 
 
-# Old names of fields -> new ones. Command lines and config.json of a workdir may have the old ones
-# until version 0.3; a config file that has them is told the new ones.
+# Old names of fields -> new names. Overrides and the config.json of a workdir may have old names
+# until version 0.3; a config file with an old name is refused, and the error names the new one.
 RENAMED: dict[type, dict[str, str]] = {
     Stage: {
         "thaw_epochs": "unfreeze_epochs",
@@ -248,7 +248,7 @@ def validate(experiment: Experiment) -> None:
     _at_least("teacher.vocabulary_size", teacher.vocabulary_size, 1)
     _at_least("mesh.teacher_shards", experiment.mesh.teacher_shards, 1)
     if data.row_length < 8:
-        raise InputError(f"data.row_length is {data.row_length}: a row takes at least 8 pieces.")
+        raise InputError(f"data.row_length is {data.row_length}: it must be 8 subwords or more.")
     if data.max_length and not 4 <= data.max_length <= data.row_length:
         raise InputError(
             f"data.max_length is {data.max_length}: it must lie between 4 and data.row_length, "
@@ -256,8 +256,8 @@ def validate(experiment: Experiment) -> None:
         )
     if data.temperature < 1:
         raise InputError(
-            f"data.temperature is {data.temperature}: it must be 1 (languages as they come) or "
-            "more (small ones more often)."
+            f"data.temperature is {data.temperature}: it must be 1 (languages in "
+            "proportion to their sentences) or more (small languages more often)."
         )
     if not 0 <= data.dev_fraction < 1:
         raise InputError(f"data.dev_fraction is {data.dev_fraction}: it must lie in [0, 1).")
@@ -266,29 +266,29 @@ def validate(experiment: Experiment) -> None:
     from_scratch = student.kind == "transformer" and not (student.checkpoint or student.keep_layers)
     if from_scratch and student.hidden_size % student.heads:
         raise InputError(
-            f"student.hidden_size {student.hidden_size} does not divide into student.heads "
-            f"{student.heads}: choose a multiple."
+            f"student.hidden_size is {student.hidden_size}: it must be a multiple of "
+            f"student.heads, which is {student.heads}."
         )
     if not teacher.model and teacher.hidden_size % teacher.heads:
         raise InputError(
-            f"teacher.hidden_size {teacher.hidden_size} does not divide into teacher.heads "
-            f"{teacher.heads}: choose a multiple."
+            f"teacher.hidden_size is {teacher.hidden_size}: it must be a multiple of "
+            f"teacher.heads, which is {teacher.heads}."
         )
     _check_start(student, teacher)
     if student.kind == "bilstm" and student.checkpoint:
         raise InputError(
-            "student.checkpoint is set, and student.kind=bilstm makes a student from scratch: set "
-            "student.kind=transformer to start from an encoder, student.kind=checkpoint from a "
-            "student."
+            "student.checkpoint is set, but student.kind=bilstm starts from scratch: set "
+            "student.kind=transformer to start from an encoder, or student.kind=checkpoint to "
+            "continue fine-tuning a model."
         )
-    _check_going_on(student)
+    _check_checkpoint(student)
     if student.embeddings == "checkpoint" and not student.checkpoint:
         raise InputError("student.embeddings=checkpoint needs a student.checkpoint.")
-    _check_meeting(teacher, student)
+    _check_tokenizers(teacher, student)
     if not student.checkpoint and student.kind == "bilstm" and not student.embedding_size:
         raise InputError("student.embedding_size is 0: a BiLSTM needs a width, such as 50.")
     if not experiment.plan:
-        raise InputError("plan has no stage: name one, as in --config=configs/ner.py:d4.2.")
+        raise InputError("plan has no stage: add one, or use a config such as configs/ner.py.")
     _choice("data.scheme", data.scheme, "data.scheme")
     _choice("teacher.cache", teacher.cache, "teacher.cache")
     _choice("teacher.cache_type", teacher.cache_type, "teacher.cache_type")
@@ -297,15 +297,16 @@ def validate(experiment: Experiment) -> None:
         _choice(f"{name}.vocabulary", model.vocabulary, f"{name}.vocabulary")
     if teacher.vocabulary == "seen" and not teacher.model:
         raise InputError(
-            "teacher.vocabulary=seen trims the vocabulary of a teacher.model, which is empty: set "
-            "teacher.vocabulary=all; teacher.vocabulary_size limits that of a teacher from scratch."
+            "teacher.vocabulary=seen needs a teacher.model, which is empty: set "
+            "teacher.vocabulary=all. The vocabulary of a teacher from scratch is limited by "
+            "teacher.vocabulary_size."
         )
     _at_least("student.min_count", student.min_count, 1)
     if student.vocabulary == "all" and (student.min_count > 1 or student.vocabulary_size):
         named = "min_count" if student.min_count > 1 else "vocabulary_size"
         raise InputError(
             f"student.{named} is {getattr(student, named)}, but student.vocabulary=all keeps every "
-            "piece: set student.vocabulary=seen."
+            "subword: set student.vocabulary=seen."
         )
     _choice("student.embeddings", student.embeddings, "student.embeddings")
     _choice("student.start", student.start, "student.start")
@@ -317,26 +318,26 @@ def validate(experiment: Experiment) -> None:
             _check_stage(f"{path}[{i}]", stage)
             if (first := names.index(stage.name)) < i:
                 raise InputError(
-                    f"{path}[{i}].name is {stage.name!r}, as {path}[{first}].name is: the stages "
-                    "of a plan need names of their own."
+                    f"{path}[{i}].name is {stage.name!r}, like {path}[{first}].name: each stage of "
+                    "a plan needs its own name."
                 )
     if experiment.distributed not in ("", "auto") and not re.fullmatch(
         r"[^,\s]+:\d+,\d+,[1-9]\d*", experiment.distributed
     ):
         raise InputError(
-            f"distributed is {experiment.distributed!r}: it is empty, auto, or "
+            f"distributed is {experiment.distributed!r}: it must be empty, auto, or "
             "HOST:PORT,INDEX,COUNT such as 10.0.0.1:1234,0,2."
         )
     if experiment.license and not re.fullmatch(LICENSE, experiment.license):
         raise InputError(
-            f"license is {experiment.license!r}: it must be a name as hubs write them, in small "
-            "letters, such as apache-2.0."
+            f"license is {experiment.license!r}: it must be a name in lower case, as on the "
+            "hub, such as apache-2.0."
         )
     for i, stage in enumerate(teacher.plan):
         if stage.loss != "labels" or stage.data != "train":
             raise InputError(
-                f"teacher.plan[{i}] has loss {stage.loss!r} on {stage.data!r}: a teacher learns "
-                "labels on train."
+                f"teacher.plan[{i}] has loss={stage.loss} and data={stage.data}: the teacher is "
+                "fine-tuned with loss=labels and data=train."
             )
     if teacher.finetune and not teacher.plan:
         raise InputError("teacher.plan has no stage: add one, or set teacher.finetune=False.")
@@ -344,33 +345,33 @@ def validate(experiment: Experiment) -> None:
         _check_baseline(f"baselines[{i}]", baseline)
 
 
-def _check_going_on(student: Student) -> None:
-    """What a student that goes on from a folder takes from there."""
+def _check_checkpoint(student: Student) -> None:
+    """A model whose fine-tuning is continued keeps its tokenizer and embeddings."""
     if student.kind != "checkpoint":
         return
     if not student.checkpoint:
         raise InputError(
-            "student.kind=checkpoint goes on from a student: set student.checkpoint=FOLDER."
+            "student.kind=checkpoint continues fine-tuning a model: set student.checkpoint=FOLDER."
         )
     for name in ("tokenizer", "embeddings"):
         if (value := getattr(student, name)) not in ("", "checkpoint"):
             raise InputError(
-                f"student.{name} is {value!r}, but student.kind=checkpoint goes on with those of "
+                f"student.{name} is {value!r}, but student.kind=checkpoint keeps the {name} of "
                 f"{student.checkpoint}: leave student.{name} empty."
             )
 
 
-def _check_meeting(teacher: Teacher, student: Student) -> None:
-    """Where the teacher's signals come from, and whose pieces the student reads."""
+def _check_tokenizers(teacher: Teacher, student: Student) -> None:
+    """The student has exactly one tokenizer, and stored signals stand alone."""
     if student.tokenizer_pieces and (student.tokenizer or student.checkpoint):
         other = "tokenizer" if student.tokenizer else "checkpoint"
         raise InputError(
-            f"student.tokenizer_pieces and student.{other} are both set: each brings a tokenizer, "
-            "so keep one of them."
+            f"student.tokenizer_pieces and student.{other} are both set: each gives the student "
+            "a tokenizer, so keep one of them."
         )
     if student.keep_layers and (student.tokenizer or student.tokenizer_pieces or teacher.signals):
         raise InputError(
-            "student.keep_layers makes the student of the teacher's layers and pieces: leave "
+            "student.keep_layers takes the layers and the tokenizer of the teacher: leave "
             "student.tokenizer, student.tokenizer_pieces and teacher.signals empty."
         )
     if not teacher.signals:
@@ -378,18 +379,18 @@ def _check_meeting(teacher: Teacher, student: Student) -> None:
     for name in ("model", "tokenizer"):
         if getattr(teacher, name):
             raise InputError(
-                f"teacher.signals and teacher.{name} are both set: a file of signals has no "
-                f"{name}, so leave one of them empty."
+                f"teacher.signals and teacher.{name} are both set: stored signals are used without "
+                f"a {name}, so leave one of them empty."
             )
     if not (student.tokenizer or student.tokenizer_pieces or student.checkpoint):
         raise InputError(
-            "teacher.signals brings no tokenizer: set student.tokenizer=FOLDER, or "
-            "student.tokenizer_pieces=8000 for one trained on the transfer texts."
+            "teacher.signals has no tokenizer: set student.tokenizer=FOLDER, or "
+            "student.tokenizer_pieces=8000 to train one on the transfer texts."
         )
     if student.embeddings in ("svd", "pca"):
         raise InputError(
-            f"student.embeddings={student.embeddings} is of a teacher's embeddings, which "
-            "teacher.signals has not: set student.embeddings=random."
+            f"student.embeddings={student.embeddings} needs the embeddings of a teacher, which "
+            "teacher.signals does not have: set student.embeddings=random."
         )
 
 
@@ -398,8 +399,8 @@ def _check_start(student: Student, teacher: Teacher) -> None:
         for name, free in (("checkpoint", ""), ("embeddings", ""), ("embedding_size", 0)):
             if (value := getattr(student, name)) != free:
                 raise InputError(
-                    f"student.{name} is {value!r}, but student.keep_layers makes the student of "
-                    f"the teacher's layers and embeddings: set student.{name}={free!r}."
+                    f"student.{name} is {value!r}, but student.keep_layers takes the layers and "
+                    f"embeddings of the teacher: set student.{name}={free!r}."
                 )
         if student.kind != "transformer":
             raise InputError(
@@ -407,8 +408,8 @@ def _check_start(student: Student, teacher: Teacher) -> None:
             )
     if student.start == "pretrained" and not teacher.model:
         raise InputError(
-            "student.start is 'pretrained', but the teacher begins at random: name one in "
-            "teacher.model, or set student.start=finetuned."
+            "student.start is 'pretrained', but the teacher is trained from scratch: set "
+            "teacher.model, or student.start=finetuned."
         )
     if bool(student.vectors) != (student.embeddings == "vectors"):
         raise InputError(
@@ -424,10 +425,10 @@ def _check_source(data: Data, teacher: Teacher) -> None:
     if data.folder or data.generate:
         return
     if not data.transfer:
-        raise InputError("data.folder names no task folder: set --config.data.folder=FOLDER.")
+        raise InputError("data.folder is empty: set --config.data.folder=FOLDER.")
     if not teacher.model or teacher.finetune:
         raise InputError(
-            "data.transfer alone has no labels: set data.folder too, or teacher.model to a "
+            "data.transfer alone has no labels: set data.folder as well, or set teacher.model to a "
             "fine-tuned model and teacher.finetune=False."
         )
 
@@ -437,45 +438,53 @@ def _check_stage(path: str, stage: Stage) -> None:
     for loss in losses:
         if loss not in LOSSES:
             raise InputError(
-                f"{path}.loss is {stage.loss!r}: it takes {', '.join(LOSSES)}, or several joined "
-                "by +."
+                f"{path}.loss is {stage.loss!r}: it must be one of {', '.join(LOSSES)}, or several "
+                "joined by +."
             )
     if len(set(losses)) < len(losses):
-        raise InputError(f"{path}.loss is {stage.loss!r}: each loss may stand in it once.")
+        raise InputError(f"{path}.loss is {stage.loss!r}: it names a loss twice.")
     for name in (key.removeprefix("stage.") for key in CHOICES if key.startswith("stage.")):
         _choice(f"{path}.{name}", getattr(stage, name), f"stage.{name}")
     if "labels" in losses and stage.data != "train":
         raise InputError(
-            f"{path} learns labels, which data={stage.data} has not: set {path}.data=train."
+            f"{path}.loss has labels, but {path}.data={stage.data} has none: set {path}.data=train."
         )
     for name in ("epochs", "lr", "temperature"):
         if getattr(stage, name) <= 0:
             raise InputError(f"{path}.{name} is {getattr(stage, name)}: it must be above 0.")
     if not 0 <= stage.warmup < 1:
-        raise InputError(f"{path}.warmup is {stage.warmup}: a share of the steps, in [0, 1).")
+        raise InputError(f"{path}.warmup is {stage.warmup}: it must lie in [0, 1).")
     if not 0 < stage.label_fraction <= 1:
         raise InputError(f"{path}.label_fraction is {stage.label_fraction}: it must lie in (0, 1].")
     for loss in losses:
         if getattr(stage, f"{loss}_weight") <= 0:
-            raise InputError(f"{path}.{loss}_weight must be above 0: drop {loss} from {path}.loss.")
+            raise InputError(
+                f"{path}.{loss}_weight must be above 0: remove {loss} from {path}.loss instead."
+            )
     if stage.patience and stage.keep == "last":
         raise InputError(
-            f"{path}.patience is {stage.patience}, but with {path}.keep=last there is nothing to "
-            "go back to: set keep=best, or patience=0."
+            f"{path}.patience is {stage.patience}, but {path}.keep=last does not keep the best "
+            "parameters: set keep=best, or patience=0."
         )
     if not stage.name or any(not (c.isalnum() or c in "-_.") for c in stage.name):
-        raise InputError(f"{path}.name is {stage.name!r}: letters, digits, '-', '_' and '.' only.")
+        raise InputError(
+            f"{path}.name is {stage.name!r}: it must consist of letters, digits, '-', '_' and '.'."
+        )
 
 
 def _check_baseline(path: str, baseline: Baseline) -> None:
     if not 0 < baseline.label_fraction <= 1:
-        raise InputError(f"{path}.label_fraction is {baseline.label_fraction}: it lies in (0, 1].")
+        raise InputError(
+            f"{path}.label_fraction is {baseline.label_fraction}: it must lie in (0, 1]."
+        )
     try:
         lrs = [float(lr) for lr in split_names(baseline.lrs)]
     except ValueError:
         lrs = []
     if not lrs or not all(math.isfinite(lr) and lr > 0 for lr in lrs):
-        raise InputError(f"{path}.lrs is {baseline.lrs!r}: numbers above 0 separated by commas.")
+        raise InputError(
+            f"{path}.lrs is {baseline.lrs!r}: it must be numbers above 0, separated by commas."
+        )
 
 
 def _check_types(part: Any, path: str) -> None:
@@ -512,4 +521,4 @@ def _at_least(name: str, value: int, least: int) -> None:
 def _choice(name: str, value: str, key: str) -> None:
     if value not in CHOICES[key]:
         choices = ", ".join(choice or "empty" for choice in CHOICES[key])
-        raise InputError(f"{name} is {value!r}: it takes {choices}.")
+        raise InputError(f"{name} is {value!r}: it must be one of {choices}.")

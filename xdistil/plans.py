@@ -1,8 +1,8 @@
-"""Plans of the papers, and recipes: the experiments of configs/, which are made of them. No JAX.
+"""Plans of the papers, and recipes: the experiments of configs/. This module imports no JAX.
 
-A plan is a tuple of `config.Stage`. A recipe is a function that takes the name of a variant and
-returns an `Experiment`; what it is for, costs and reaches stands in the file of its name in
-configs/. Every call returns new objects, which a config may change.
+A plan is a tuple of `config.Stage`. A recipe is a function from the name of a variant to an
+`Experiment`. Its purpose, cost and expected scores are in configs/, in the file of the same name.
+Every call returns new objects, so that a config may change them.
 """
 
 from dataclasses import replace
@@ -39,8 +39,8 @@ def d42() -> tuple[Stage, ...]:
 
 
 def v3() -> tuple[Stage, ...]:
-    """The recipe of XtremeDistilTransformers: the last L+1 hidden states and L attention maps
-    together, then logits and labels, each with the head alone before everything."""
+    """The plan of XtremeDistilTransformers: the last L+1 hidden states and L attention maps
+    together, then logits, then labels; the last two with gradual unfreezing."""
     return (
         Stage(
             name="representation",
@@ -57,7 +57,7 @@ def v3() -> tuple[Stage, ...]:
 
 
 def labels_only() -> tuple[Stage, ...]:
-    """D0-S: the student on labels alone."""
+    """D0-S of XtremeDistil: the student on labels alone."""
     return (Stage(name="labels", loss="labels", data="train", epochs=10.0, lr=1e-3, patience=3),)
 
 
@@ -74,12 +74,14 @@ def without_labels(plan: tuple[Stage, ...]) -> tuple[Stage, ...]:
         if losses:
             stages.append(replace(stage, loss="+".join(losses), data="transfer"))
     if not stages:
-        raise InputError("plan learns labels alone, and there are none: name a plan with logits.")
+        raise InputError(
+            "plan has no loss but labels, and there are no labels: add a stage with logits."
+        )
     return tuple(stages)
 
 
 def ner(variant: str = "d4.2") -> Experiment:
-    """The experiment of a variant of configs/ner.py; the command line names data and teacher."""
+    """Any named-entity task; data and teacher are set on the command line."""
     variants = _list_variants(Data(), bilstm_size=300)
     representation, logits, labels = d42()
     variants["large"] = Experiment(
@@ -96,14 +98,13 @@ def ner(variant: str = "d4.2") -> Experiment:
 
 
 def classify(variant: str = "d4.2") -> Experiment:
-    """The experiment of a variant of configs/classify.py; the command line names data and
-    teacher."""
-    rows = Data(row_length=128)  # texts are longer than the sentences of tagging
+    """Any classification task; data and teacher are set on the command line."""
+    rows = Data(row_length=128)  # texts are longer than sentences
     return _choose("classify", _list_variants(rows, bilstm_size=200), variant)
 
 
 def quickstart(variant: str = "") -> Experiment:
-    """The experiment of configs/quickstart.py."""
+    """Entities of a synthetic corpus; nothing has to be set."""
     teacher = Stage(
         name="train",
         loss="labels",
@@ -159,7 +160,7 @@ def quickstart(variant: str = "") -> Experiment:
 
 
 def manylang(variant: str = "") -> Experiment:
-    """The experiment of configs/manylang.py; the command line names the data."""
+    """Entities in very many languages; the data are set on the command line."""
     teacher = Stage(
         name="train",
         loss="labels",
@@ -212,7 +213,7 @@ def manylang(variant: str = "") -> Experiment:
 
 
 def _list_variants(data: Data, bilstm_size: int) -> dict[str, Experiment]:
-    """What tagging and classification have in common: an experiment for each name."""
+    """The variants that tagging and classification share, by name."""
     bilstm = Student(embedding_size=50, hidden_size=bilstm_size, vocabulary="seen")
     transformer = Student(
         kind="transformer", hidden_size=192, layers=3, heads=12, intermediate_size=768
@@ -263,7 +264,7 @@ def _choose(name: str, variants: dict[str, Experiment], variant: str) -> Experim
     return variants[variant]
 
 
-RECIPES = {  # what --config=xdistil:NAME:VARIANT names
+RECIPES = {  # --config=xdistil:NAME:VARIANT
     "quickstart": quickstart,
     "ner": ner,
     "classify": classify,

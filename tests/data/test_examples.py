@@ -1,344 +1,21 @@
-"""Task folders: what labels and prefixes mean, who is chosen, and what is refused."""
+"""Written files are read again, with any characters; invalid files are refused."""
 
+import codecs
 import gzip
-import logging
+import json
 import re
-from collections import Counter
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from xdistil.config import Data
-from xdistil.data.corpus import list_files, read_corpus, take_evenly
+from tests.data.strategies import CLASSES, TAGGING, hostile, tagged, texts
 from xdistil.data.examples import Example, Task, read_file, write_tsv
 from xdistil.errors import InputError
 
-TAGGED = "Ann lebt\tde:B-PER O\nin Rom\tO B-LOC\n"
-TAGS = "B-LOC\nB-PER\nI-LOC\nI-PER\nO\n"
 
-
-@pytest.fixture
-def folder(tmp_path):
-    """A callable that writes a task folder from file names without dots and returns its path."""
-
-    def write(**files):
-        for name, content in files.items():
-            path = tmp_path / name.replace("_", ".")
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return tmp_path
-
-    return write
-
-
-def read(folder, seed=0, **fields):
-    return read_corpus(Data(folder=str(folder), **fields), seed)
-
-
-def labels_of(examples):
-    return [(example.labels, example.language) for example in examples]
-
-
-def read_labels(folder, content, names=""):
-    """What the labels of classification texts mean, the texts being 1, 2, ..."""
-    rows = "".join(f"{i}\t{label}\n" for i, label in enumerate(content.split(), 1))
-    files = {"labels_tsv": names.replace(" ", "\n") + "\n"} if names else {}
-    corpus = read(folder(train_tsv=rows, dev_tsv=rows, **files))
-    return corpus.task.labels, [(e.labels[0], e.language) for e in corpus.train]
-
-
-def refuses(words, action, *arguments, **fields):
-    with pytest.raises(InputError, match=words) as caught:
-        action(*arguments, **fields)
-    assert "\n" not in str(caught.value)
-    assert str(caught.value).endswith(".")
-
-
-def test_a_tagging_folder_reads_whole(folder):
-    path = folder(
-        train_tsv=TAGGED, dev_tsv=TAGGED, test_tsv=TAGGED, labels_tsv=TAGS, transfer_txt="a b\nc\n"
-    )
-    corpus = read(path)
-    expected = [
-        Example(("Ann", "lebt"), ("B-PER", "O"), "de"),
-        Example(("in", "Rom"), ("O", "B-LOC"), "und"),
-    ]
-    assert corpus.task == Task("tagging", ("B-LOC", "B-PER", "I-LOC", "I-PER", "O"))
-    assert corpus.train == corpus.dev == corpus.test == expected
-    assert corpus.transfer == [Example(("a", "b"), None, "und"), Example(("c",), None, "und")]
-
-
-def test_without_a_label_file_the_labels_are_the_sorted_union_of_all_splits(folder):
-    path = folder(train_tsv="a b\tO I-PER\n", dev_tsv="a\tB-LOC\n", test_tsv="a\tO\n")
-    assert read(path, repair=True).task.labels == ("B-LOC", "B-PER", "I-PER", "O")
-    path = folder(train_tsv="a\t2\n", dev_tsv="a\t0\nb\t10\n", test_tsv="a\t1\n")
-    assert read(path).task == Task("classification", ("0", "1", "2", "10"))
-
-
-def test_a_prefix_is_split_off_only_before_a_label_and_never_within_one(folder):
-    names = "pos en:pos a:b"
-    written = "pos en:pos de:pos de:en:pos a:b x:a:b"
-    classes = ["pos", "en:pos", "pos", "en:pos", "a:b", "a:b"]
-    languages = ["und", "und", "de", "de", "und", "x"]
-    expected = list(zip(classes, languages, strict=True))
-    assert read_labels(folder, written, names)[1] == expected
-    refuses("'en:neg' is not among", read_labels, folder, "pos en:neg", names)
-    refuses("':pos' is not among", read_labels, folder, "pos :pos", names)
-
-
-def test_a_prefix_needs_no_label_file_where_its_meaning_is_plain(folder):
-    assert read_labels(folder, "en:pos zh-Hans:neg") == (
-        ("neg", "pos"),
-        [("pos", "en"), ("neg", "zh-Hans")],
-    )
-    assert read_labels(folder, "pos topic:pos neg") == (
-        ("neg", "pos"),
-        [("pos", "und"), ("pos", "topic"), ("neg", "und")],
-    )
-    assert read_labels(folder, "topic:news topic:sports")[0] == ("topic:news", "topic:sports")
-    refuses(r"train.tsv:2: 'en:neg' may be a label", read_labels, folder, "pos en:neg")
-    refuses(r"train.tsv:1: 'en:neg' may be a label", read_labels, folder, "en:neg topic:sports")
-
-
-def test_a_label_is_a_name_or_the_number_of_its_class(folder):
-    assert read_labels(folder, "1 de:0", "neg pos")[1] == [("pos", "und"), ("neg", "de")]
-    assert read_labels(folder, "pos neg", "neg pos")[1] == [("pos", "und"), ("neg", "und")]
-    assert read_labels(folder, "0 1 other", "0 1 other")[1][2] == ("other", "und")
-    refuses("names .line 1. and numbers .line 2.", read_labels, folder, "pos 0", "neg pos")
-    refuses("label '1' is ambiguous.*class '0'", read_labels, folder, "1 0", "1 0")
-    refuses("train.tsv:2: label '2' is not among .*'neg'", read_labels, folder, "1 2", "neg pos")
-
-
-def test_numbers_without_names_count_from_zero(folder):
-    assert read_labels(folder, "1 0 de:1") == (
-        ("0", "1"),
-        [("1", "und"), ("0", "und"), ("1", "de")],
-    )
-    refuses("label '1' is ambiguous.*class '2'", read_labels, folder, "1 2")
-
-
-def test_words_with_colons_and_tags_in_the_text_are_just_words(folder):
-    corpus = read(folder(train_tsv="de:O 12:30 O\tfr:O O O\n", dev_tsv=TAGGED, labels_tsv=TAGS))
-    assert corpus.train == [Example(("de:O", "12:30", "O"), ("O", "O", "O"), "fr")]
-
-
-def test_pairs_keep_both_texts_in_order(folder):
-    rows = "a b\tc\ten:1\nd\te f\ten:0\n"
-    corpus = read(folder(train_tsv=rows, dev_tsv=rows, transfer_txt="x\ty z\n"))
-    assert corpus.train[0] == Example(("a b", "c"), ("1",), "en")
-    assert corpus.transfer == [Example(("x", "y z"), None, "und")]
-
-
-@pytest.mark.parametrize(
-    ("files", "words"),
-    [
-        ({"train_tsv": "a b\tO\n"}, "train.tsv:1: 2 words but 1 tags"),
-        ({"train_tsv": "a\tB-MISC\n"}, "train.tsv:1: tag 'B-MISC' is not among"),
-        ({"train_tsv": "a\tfr:PER\n"}, "train.tsv:1: tag 'fr:PER' is not among"),
-        ({"dev_tsv": b"a\tO\n\xe9\tO\n"}, "dev.tsv:2: these bytes are not UTF-8"),
-        ({"dev_tsv": ""}, "dev.tsv is empty"),
-        ({"test_tsv": "a b\n"}, "test.tsv:1: no tab"),
-        ({"labels_tsv": TAGS + "O\n"}, "labels.tsv:6: label 'O' stands here a second time"),
-        ({"labels_tsv": "O\n\nB-PER\n"}, "labels.tsv:2: a line is one label"),
-        ({"labels_tsv": "0\tO\n"}, "labels.tsv:1: a line is one label"),
-        ({"labels_tsv": TAGS + "E-PER\n"}, "'E-PER' is none of iob2: data.scheme=bioes"),
-        ({"transfer_txt": "a\tO\n"}, "transfer.txt:1: 2 columns"),
-        ({"train_jsonl": "{}"}, "both train.tsv and train.jsonl"),
-    ],
-)
-def test_a_fault_of_a_tagging_folder_is_refused_with_its_place(folder, files, words):
-    path = folder(**{"train_tsv": TAGGED, "dev_tsv": TAGGED, "labels_tsv": TAGS} | files)
-    refuses(words, read, path)
-
-
-def test_texts_of_unequal_number_are_refused(folder):
-    pair = "a\tb\t0\n"
-    path = folder(train_tsv=pair + "a\t1\n", dev_tsv=pair, labels_tsv="n\np\n")
-    refuses("train.tsv:2: 1 texts where 2 were expected", read, path)
-    refuses("dev.tsv:1: 1 texts where 2", read, folder(train_tsv=pair, dev_tsv="a\t1\n"))
-    refuses("transfer.txt:1: 1 texts", read, folder(dev_tsv=pair, transfer_txt="a\n"))
-    refuses("train.tsv:1: 3 texts", read, folder(train_tsv="a\tb\tc\t0\n"))
-
-
-def test_illegal_tags_are_refused_with_the_first_three_lines_and_their_count(folder):
-    rows = "a\tO\n" + "a b\tO I-PER\n" * 2 + "a\tI-LOC\n" * 3
-    path = folder(train_tsv=rows, dev_tsv=TAGGED, labels_tsv=TAGS)
-    places = [
-        rf"\S+train\.tsv:{line} \({fault}\)"
-        for line, fault in [
-            (2, "I-PER after O"),
-            (3, "I-PER after O"),
-            (4, "I-LOC after the start"),
-        ]
-    ]
-    refuses(f"^5 sentences have illegal iob2 tags, first {', '.join(places)}: ", read, path)
-    assert read(path, repair=True).train[1].labels == ("O", "B-PER")
-
-
-@pytest.mark.parametrize(
-    ("scheme", "written"),
-    [
-        ("iob2", "B-PER I-PER B-PER B-LOC O"),
-        ("iob1", "I-PER I-PER B-PER I-LOC O"),
-        ("bioes", "B-PER E-PER S-PER S-LOC O"),
-    ],
-)
-@pytest.mark.parametrize("names", [None, TAGS])
-def test_every_scheme_reads_as_iob2(folder, scheme, written, names):
-    files = {"labels_tsv": names} if names else {}
-    path = folder(train_tsv=f"a b c d e\tfr:{written}\n", dev_tsv="a\tO\n", **files)
-    corpus = read(path, scheme=scheme)
-    assert labels_of(corpus.train) == [(("B-PER", "I-PER", "B-PER", "B-LOC", "O"), "fr")]
-    assert set(corpus.train[0].labels) <= set(corpus.task.labels)
-
-
-def test_every_format_gives_the_same_corpus(folder, tmp_path):
-    expected = read(folder(train_tsv=TAGGED, dev_tsv=TAGGED)).train
-    (tmp_path / "train.tsv").unlink()
-    conll = "Ann de:B-PER\nlebt O\n\nin O\nRom B-LOC\n"
-    assert read(folder(train_conll=conll)).train == expected
-    (tmp_path / "train.conll").unlink()
-    assert read(folder(train_txt=conll)).train == expected
-    (tmp_path / "train.txt").unlink()
-    rows = '{"tokens": ["Ann", "lebt"], "tags": ["B-PER", "O"], "language": "de"}\n'
-    rows += '{"tokens": ["in", "Rom"], "tags": ["O", "B-LOC"]}\n'
-    assert read(folder(train_jsonl=rows)).train == expected
-    (tmp_path / "train.jsonl").unlink()
-    (tmp_path / "train.tsv.gz").write_bytes(gzip.compress(TAGGED.encode()))
-    assert read(tmp_path).train == expected
-
-
-def test_no_folder_no_train_and_no_dev_are_refused(folder, tmp_path):
-    refuses("data.folder 'nowhere' is not a folder", read, "nowhere")
-    refuses("no train file: train.tsv", read, tmp_path)
-    refuses("no dev file: add dev.tsv, or set data.dev_fraction", read, folder(train_tsv=TAGGED))
-
-
-def test_no_test_is_a_warning(folder, caplog):
-    assert read(folder(train_tsv=TAGGED, dev_tsv=TAGGED)).test is None
-    (warning,) = [r for r in caplog.records if r.levelno == logging.WARNING]
-    assert "no test file" in warning.getMessage()
-
-
-def test_a_share_of_each_language_is_held_out_where_there_is_no_dev(folder):
-    rows = "".join(f"w{i // 2}\t{'de' if i < 40 else 'fr'}:O\n" for i in range(60))
-    path = folder(train_tsv=rows)
-    corpus = read(path, dev_fraction=0.2)
-    assert Counter(example.language for example in corpus.dev) == {"de": 8, "fr": 4}
-    assert len(corpus.train) + len(corpus.dev) == 60
-    assert not {e.inputs for e in corpus.train} & {e.inputs for e in corpus.dev}
-    numbers = [int(example.inputs[0][1:]) for example in corpus.dev]
-    assert numbers == sorted(numbers)
-    assert read(path, dev_fraction=0.2) == corpus
-    assert read(path, seed=1, dev_fraction=0.2).dev != corpus.dev
-    one = folder(train_tsv="a\tO\n")
-    refuses("leaves 1 train and 0 dev", read, one, dev_fraction=0.5)
-
-
-LANGUAGES = "a\tde:O\nb\tfr:O\nc\tnl:O\n"
-
-
-def test_languages_are_chosen_everywhere_and_train_languages_in_train_and_dev(folder):
-    transfer = "".join(
-        f'{{"tokens": ["{word}"], "language": "{language}"}}\n'
-        for word, language in [("x", "de"), ("y", "fr"), ("z", "en")]
-    )
-    path = folder(
-        train_tsv=LANGUAGES, dev_tsv=LANGUAGES, test_tsv=LANGUAGES, transfer_jsonl=transfer
-    )
-    corpus = read(path, languages="de, fr", train_languages="fr")
-    assert [e.language for e in corpus.train] == [e.language for e in corpus.dev] == ["fr"]
-    assert [e.language for e in corpus.test] == ["de", "fr"]
-    assert [e.language for e in corpus.transfer] == ["de", "fr"]
-    refuses("data.languages names 'en', which .* it has de, fr, nl", read, path, languages="en")
-    refuses("data.train_languages names 'x'", read, path, train_languages="x")
-    refuses("No train sentence", read, path, languages="de", train_languages="fr")
-    refuses("No transfer text", read, path, languages="nl")
-
-
-def test_texts_of_languages_that_are_not_trained_on_serve_without_their_labels(folder):
-    path = folder(train_tsv=LANGUAGES, dev_tsv=LANGUAGES, test_tsv=LANGUAGES)
-    corpus = read(path, languages="de,fr", train_languages="fr")
-    assert [e.language for e in corpus.train] == [e.language for e in corpus.dev] == ["fr"]
-    assert corpus.transfer == [Example(("b",), None, "fr"), Example(("a",), None, "de")]
-    assert [e.language for e in corpus.test] == ["de", "fr"]
-
-
-def test_a_transfer_file_may_be_said_to_be_of_a_language(folder, tmp_path):
-    path = folder(train_tsv=LANGUAGES, dev_tsv=LANGUAGES)
-    for name in ("x1.txt", "x2.txt", "de:y.txt", "z.txt"):
-        (tmp_path / name).write_text(f"{name[0]}\n")
-    (tmp_path / "u.jsonl").write_text('{"tokens": ["u"], "language": "nl"}\n')
-    given_files = (
-        f"pt-BR:{tmp_path}/x*.txt,{tmp_path}/de:y.txt,{tmp_path}/z.txt,fr:{tmp_path}/u.jsonl"
-    )
-    transfer = read(path, transfer=given_files).transfer
-    assert [(e.inputs[0], e.language) for e in transfer] == [
-        ("x", "pt-BR"),
-        ("x", "pt-BR"),
-        ("d", "und"),
-        ("z", "und"),
-        ("u", "nl"),
-    ]
-    listed = list_files(Data(folder=str(path), transfer=given_files))
-    assert {name for name in listed if name.startswith("transfer")} == {
-        "transfer[0] in pt-BR",
-        "transfer[1] in pt-BR",
-        "transfer[2]",
-        "transfer[3]",
-        "transfer[4] in fr",
-    }
-    twice = f"de:{tmp_path}/z.txt,fr:{tmp_path}/z.txt"
-    refuses("names .*z.txt twice, as 'de' and as 'fr'", read, path, transfer=twice)
-    refuses("no file matches 'de:none'", read, path, transfer="de:none")
-
-
-def test_transfer_texts_without_a_language_are_all_kept(folder):
-    path = folder(train_tsv=LANGUAGES, dev_tsv=LANGUAGES, transfer_txt="x\ny\n")
-    assert len(read(path, languages="de").transfer) == 2
-
-
-def test_the_training_texts_serve_as_transfer_which_is_said(folder, caplog):
-    caplog.set_level(logging.INFO, "xdistil")
-    corpus = read(folder(train_tsv=LANGUAGES, dev_tsv=LANGUAGES), limit=2)
-    assert corpus.transfer == [Example(("a",), None, "de"), Example(("b",), None, "fr")]
-    assert "no transfer texts: the 2 training texts serve" in caplog.text
-
-
-def test_transfer_takes_files_and_globs_plain_and_compressed(folder, tmp_path):
-    path = folder(train_tsv=TAGGED, dev_tsv=TAGGED, transfer_txt="unused\n")
-    (tmp_path / "t2.txt").write_text("c d\n\ne\n")
-    (tmp_path / "t1.txt.gz").write_bytes(gzip.compress(b"a b\n"))
-    (tmp_path / "u.conll").write_text("f O\ng O\n")
-    given_files = f"{tmp_path}/u.conll, {tmp_path}/t*.txt*, {tmp_path}/t2.txt"
-    inputs = [example.inputs for example in read(path, transfer=given_files).transfer]
-    assert inputs == [("f", "g"), ("a", "b"), ("c", "d"), ("e",), ("unused",)]
-    limited = read(path, transfer=given_files, transfer_limit=2).transfer
-    assert [example.inputs for example in limited] == inputs[:2]
-    refuses("data.transfer: no file matches 'none[*]'", read, path, transfer="none*")
-
-
-@given(st.lists(st.sampled_from("aabbbbc"), min_size=1, max_size=30), st.integers(1, 30))
-def test_the_first_sentences_of_each_language_are_taken_evenly(languages, limit):
-    examples = [Example((str(i),), None, language) for i, language in enumerate(languages)]
-    taken = take_evenly(examples, limit)
-    counts, available = Counter(e.language for e in taken), Counter(languages)
-    assert len(taken) == min(limit, len(examples))
-    for language, count in counts.items():
-        of_it = [e for e in examples if e.language == language]
-        assert [e for e in taken if e.language == language] == of_it[:count]
-    # No language could give one more without another, which gave more, giving one less.
-    short = [counts[k] for k in available if counts[k] < available[k]]
-    assert max(counts.values()) - min(short, default=max(counts.values())) <= 1
-    assert [int(e.inputs[0]) for e in taken] == sorted(int(e.inputs[0]) for e in taken)
-
-
-def test_no_limit_takes_all():
-    examples = [Example(("a",), None, "de")] * 3
-    assert take_evenly(examples, 0) == examples
-
-
-def test_what_is_written_reads_back(tmp_path):
+def test_written_examples_are_read_again(tmp_path):
     examples = [
         Example(("a\u2028b", "B-PER"), ("B-LOC", "O"), "fr"),
         Example(("c",), ("O",), "und"),
@@ -353,7 +30,7 @@ def test_what_is_written_reads_back(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["out.tsv"]
 
 
-def test_an_interrupted_writing_leaves_the_old_file_and_nothing_beside(tmp_path):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "out.tsv"
     path.write_text("old")
     examples = [Example(("a",), None, "und"), Example(("b",), None, "und")]
@@ -367,14 +44,98 @@ def test_a_gold_file_is_read_with_the_labels_of_the_task(tmp_path):
     path = tmp_path / "gold.tsv"
     path.write_text("a\tde:1\nb\t0\n")
     task = Task("classification", ("neg", "pos"))
-    assert labels_of(read_file(path, task)) == [(("pos",), "de"), (("neg",), "und")]
+    assert [(each.labels, each.language) for each in read_file(path, task)] == [
+        (("pos",), "de"),
+        (("neg",), "und"),
+    ]
     path.write_text("a\tB-PER\n")
-    refuses(re.escape(f"{path}:1: label 'B-PER' is not among"), read_file, path, task)
+    with pytest.raises(InputError, match=re.escape(f"{path}:1: label 'B-PER' is not among")):
+        read_file(path, task)
     assert read_file(path) == [Example(("a",), ("B-PER",), "und")]
 
 
-def test_equal_words_and_tag_columns_share_their_memory(folder):
-    corpus = read(folder(train_tsv="abc def\tO O\n" * 2, dev_tsv=TAGGED))
-    first, second = corpus.train
-    assert first.labels is second.labels
-    assert first.inputs[1] is second.inputs[1]
+WRITERS = {
+    "tsv": lambda e: [" ".join(e.inputs) + "\t" + " ".join(e.labels)],
+    "conll": lambda e: [*(f"{w}\t_\t{t}" for w, t in zip(e.inputs, e.labels, strict=True)), ""],
+    "txt": lambda e: [*(f"{w}\t{t}" for w, t in zip(e.inputs, e.labels, strict=True)), ""],
+    "numbered.conll": lambda e: [
+        *(f"{i}\t{w}\t{t}" for i, (w, t) in enumerate(zip(e.inputs, e.labels, strict=True), 1)),
+        "",
+    ],
+    "jsonl": lambda e: [json.dumps({"tokens": e.inputs, "tags": e.labels})],
+}
+FIRST = Example(("a", "b"), ("B-PER", "O"), "und")
+
+
+@hostile
+@given(tagged, st.sampled_from(sorted(WRITERS)), st.booleans(), st.booleans(), st.booleans())
+def test_words_of_any_characters_are_read_unchanged_in_every_format(
+    tmp_path_factory, examples, form, marked, returned, zipped
+):
+    examples = [FIRST, *examples]
+    end = "\r\n" if returned else "\n"
+    lines = [line for each in examples for line in WRITERS[form](each)]
+    content = codecs.BOM_UTF8 * marked + "".join(line + end for line in lines).encode()
+    path = tmp_path_factory.mktemp("read") / (f"a.{form}" + ".gz" * zipped)
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    assert read_file(path, TAGGING) == examples
+
+
+@hostile
+@given(tagged.filter(bool), st.sampled_from(["und", "fr", "zh-Hans"]))
+@example([Example(("\ufeffa", "b\rc"), ("O", "B-LOC"), "und")], "fr")
+def test_written_sentences_of_any_characters_are_read_again(tmp_path_factory, examples, language):
+    path = tmp_path_factory.mktemp("written") / "a.tsv"
+    examples = [Example(each.inputs, each.labels, language) for each in examples]
+    write_tsv(path, examples, [each.labels for each in examples])
+    assert read_file(path, TAGGING) == examples
+
+
+@hostile
+@given(st.lists(st.tuples(texts, texts, st.sampled_from(CLASSES.labels)), min_size=1, max_size=4))
+@example([("\ufeff \r", "\r", "neg")])
+def test_written_texts_of_any_characters_are_read_again(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("written") / "a.tsv"
+    for width in (1, 2):
+        examples = [Example(row[:width], row[2:], "und") for row in rows]
+        write_tsv(path, examples, [each.labels for each in examples])
+        assert read_file(path, CLASSES) == examples
+
+
+JUNK = [
+    *(b"a", b"1", b" ", b"\t", b"\n", b"\r\n", b"O", b"B-PER", b"I-", b"en:", b"#", b"1-2", b'"a"'),
+    *(b'{"text":', b'"label": 1', b'{"tokens": ["a"], "tags": ["O"]}', b"}", b"[", b"{", b"\x00"),
+    *(b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"-DOCSTART-", b"9" * 5000),
+]
+junk = st.lists(st.sampled_from(JUNK), max_size=25).map(b"".join)
+
+
+def read_or_refuse(path: Path, task: Task | None) -> tuple[list[Example], str]:
+    try:
+        return read_file(path, task), ""
+    except InputError as error:
+        return [], str(error)
+
+
+@hostile
+@given(st.one_of(junk, st.binary(max_size=40)), st.booleans())
+@example(b"a\tO\nb\t" + b"9" * 5000, False)
+@example(b"1\ta\tO\n2\tb\tO\n1-2\tab\t_\n", True)
+def test_any_bytes_are_read_or_refused_in_one_sentence(tmp_path_factory, content, zipped):
+    folder = tmp_path_factory.mktemp("junk")
+    for extension in ("tsv", "conll", "txt", "jsonl"):
+        path = folder / f"a.{extension}{'.gz' * zipped}"
+        path.write_bytes(gzip.compress(content) if zipped else content)
+        for task in (None, TAGGING, CLASSES):
+            examples, sentence = read_or_refuse(path, task)
+            assert bool(examples) != bool(sentence)
+            assert all(each.inputs and each.labels for each in examples)
+            assert "\n" not in sentence
+            assert not sentence or str(path) in sentence
+            assert len(sentence) < 1000
+
+
+def test_a_label_of_thousands_of_digits_is_a_label(tmp_path: Path):
+    path = tmp_path / "a.tsv"
+    path.write_text(f"a\t{'9' * 5000}\nb\t{'8' * 5000}\n")
+    assert [each.labels[0][0] for each in read_file(path)] == ["9", "8"]

@@ -1,4 +1,4 @@
-"""What each file format means, byte by byte, and the sentence each fault ends in."""
+"""Each file format, byte by byte, and the error for each fault."""
 
 import gzip
 import json
@@ -43,7 +43,7 @@ def test_lines_end_in_newline_or_carriage_return_and_newline_only(save):
     assert read_lines(save("a.tsv", f"{odd}\r\n\n{odd}")) == [odd, "", odd]
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_word(save):
+def test_a_byte_order_mark_is_not_part_of_the_first_word(save):
     assert read_lines(save("a.tsv", b"\xef\xbb\xbfa\tO\n")) == ["a\tO"]
 
 
@@ -76,7 +76,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
         read_lines(tmp_path)
 
 
-def test_the_format_is_told_by_the_extension_and_txt_by_its_content(save):
+def test_the_extension_gives_the_format_and_the_content_that_of_txt(save):
     def form(name, content):
         path = save(name, content)
         return find_format(path, read_lines(path))
@@ -91,7 +91,7 @@ def test_the_format_is_told_by_the_extension_and_txt_by_its_content(save):
         form("a.csv", "a,O\n")
 
 
-def test_the_kind_of_task_is_told_from_most_labels(save):
+def test_the_majority_of_labels_gives_the_kind_of_task(save):
     def kind(name, content):
         path = save(name, content)
         return guess_kind(path, read_lines(path))
@@ -162,9 +162,9 @@ def test_conll_columns_may_be_separated_by_tabs(save):
         ("a O\nb\n", 2, "1 columns where 2"),
         ("a O\nb X O\n", 2, "3 columns where 2"),
         ("a\nb\n", 1, "1 columns where 2"),
-        ("a\tO\nb c\tO\n", 2, "is no word"),
-        ("a\tO\n\tO\n", 2, "is no word"),
-        ("a\tO\nb\t\n", 2, "is no tag"),
+        ("a\tO\nb c\tO\n", 2, "is not a word"),
+        ("a\tO\n\tO\n", 2, "is not a word"),
+        ("a\tO\nb\t\n", 2, "is not a tag"),
         ("a O\n# b c d\n", 2, "4 columns where 2"),
     ],
 )
@@ -183,7 +183,7 @@ def test_conll_columns_may_begin_with_the_number_of_the_word(save, caplog):
         (3, ("an", "dem", "See"), "O O B-LOC", None),
         (9, ("7",), "O", None),
     ]
-    assert "2 rows left out" in caplog.text
+    assert "2 rows of word ranges or empty nodes" in caplog.text
     path = save("b.conll", "0 Ann B-PER\n1 lebt O\n\n0 1 O\n")
     assert [record[1] for record in records_of(path, "tagging")] == [("Ann", "lebt"), ("1",)]
 
@@ -226,28 +226,28 @@ def test_json_lines_give_fields(save):
 @pytest.mark.parametrize(
     ("row", "words", "kind"),
     [
-        ("{", "no valid JSON", "tagging"),
-        ("[" * 100_000, "no valid JSON", "tagging"),
-        ("", "no valid JSON", "tagging"),
-        ("[]", "no JSON object", "tagging"),
+        ("{", "not valid JSON", "tagging"),
+        ("[" * 100_000, "not valid JSON", "tagging"),
+        ("", "not valid JSON", "tagging"),
+        ("[]", "not a JSON object", "tagging"),
         ('{"tags": ["O"]}', "'tokens' is missing", "tagging"),
         ('{"tokens": [], "tags": []}', "'tokens' is", "tagging"),
         ('{"tokens": ["a"]}', "'tags' is missing", "tagging"),
         ('{"tokens": "a", "tags": ["O"]}', "'tokens' is", "tagging"),
         ('{"tokens": [1], "tags": ["O"]}', "'tokens' is", "tagging"),
-        ('{"tokens": ["a b"], "tags": ["O"]}', "is no word", "tagging"),
-        ('{"tokens": [""], "tags": ["O"]}', "is no word", "tagging"),
-        ('{"tokens": ["a"], "tags": ["O O"]}', "is no tag", "tagging"),
+        ('{"tokens": ["a b"], "tags": ["O"]}', "is not a word", "tagging"),
+        ('{"tokens": [""], "tags": ["O"]}', "is not a word", "tagging"),
+        ('{"tokens": ["a"], "tags": ["O O"]}', "is not a tag", "tagging"),
         ('{"tokens": ["\\ud83d"], "tags": ["O"]}', "surrogate", "tagging"),
         ('{"text": "a"}', "'label' is missing", "classification"),
         ('{"text": "a", "label": true}', "'label' is true", "classification"),
-        ('{"text": "a", "label": "x\\ty"}', "holds a tab or a line end", "classification"),
-        ('{"text": "a", "label": "x\\n"}', "holds a tab or a line end", "classification"),
+        ('{"text": "a", "label": "x\\ty"}', "contains a tab or a line end", "classification"),
+        ('{"text": "a", "label": "x\\n"}', "contains a tab or a line end", "classification"),
         ('{"text": "a", "label": 1.0}', "'label' is 1.0", "classification"),
         ('{"text": "", "label": "1"}', "'text' is", "classification"),
         ('{"text_a": "a", "label": "1"}', "'text_b' is missing", "classification"),
         ('{"text": "a", "label": "1", "language": 3}', "'language' is 3", "classification"),
-        ('{"text": "a", "label": "1", "language": "a:b"}', "is no language", "classification"),
+        ('{"text": "a", "label": "1", "language": "a:b"}', "is not a language", "classification"),
     ],
 )
 def test_a_faulty_json_line_is_refused(save, row, words, kind):
@@ -269,7 +269,7 @@ words = st.lists(st.text(characters, min_size=1), min_size=1, max_size=5)
 
 
 @given(st.lists(words, min_size=1, max_size=4))
-def test_any_words_of_unicode_come_back_whole(tmp_path_factory, sentences):
+def test_any_unicode_words_are_read_unchanged(tmp_path_factory, sentences):
     path = tmp_path_factory.mktemp("words") / "a.tsv"
     lines = [" ".join(found) + "\t" + " ".join("O" * len(found)) + "\n" for found in sentences]
     path.write_bytes(("x\tO\n" + "".join(lines)).encode())

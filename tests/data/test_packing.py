@@ -1,22 +1,27 @@
-"""Packing against a naive first-fit; predictions find their words again, whatever the packing."""
+"""Packing against a naive first-fit; predictions belong to their words in any packing."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.data.conftest import BUILDERS, wrap
+from tests.data.strategies import CLASSES, hostile, sentences, tagged, texts
+from tests.data.strategies import TAGGING as TAGS
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import collect_predictions, fill_batch, load_packed, pack, save_packed
 from xdistil.data.subwords import Subwords, tokenize
+from xdistil.data.tag_schemes import make_legal
 from xdistil.errors import InputError
 from xdistil.teacher.storage import gather_signal
 
 TAGGING = Task("tagging", ("I-PER", "O", "B-PER"))
+TOKENIZERS = {name: wrap(name) for name in BUILDERS}
 lengths_of_segments = st.lists(st.integers(1, 9), min_size=1, max_size=40)
 
 
 def make_subwords(lengths):
-    """Subwords of segments of these lengths whose arrays tell one subword from another."""
+    """Subwords of segments of these lengths; the values of every subword are different."""
     start = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     count = int(start[-1])
     first = np.isin(np.arange(count), start[:-1])
@@ -45,7 +50,7 @@ def pack_naively(lengths, row_length):
 
 
 def segments_of(subwords, rows):
-    """The segments that lie in each row, told from their first subwords."""
+    """The segments in each row, by their first subwords."""
     owner = np.repeat(subwords.example, np.diff(subwords.start))
     starts = (rows.subword >= 0) & (rows.position == 0)
     return [owner[row[first]].tolist() for row, first in zip(rows.subword, starts, strict=True)]
@@ -59,7 +64,7 @@ def test_each_segment_goes_into_the_first_row_with_room(lengths, row_length):
 
 
 @given(lengths_of_segments, st.integers(9, 24), st.integers(0, 5) | st.none())
-def test_a_row_holds_whole_segments_end_to_end(lengths, row_length, seed):
+def test_a_row_has_whole_segments_end_to_end(lengths, row_length, seed):
     subwords = make_subwords(lengths)
     rows = pack(subwords, row_length, seed)
     placed = segments_of(subwords, rows)
@@ -120,14 +125,14 @@ def test_a_signal_follows_its_subwords_and_is_zero_at_padding(tmp_path):
     assert not gathered[1].any()
 
 
-sentences = st.lists(
+short_sentences = st.lists(
     st.lists(st.sampled_from(["a", "new", "bxy", "\u0301", "θ"]), min_size=1, max_size=9),
     min_size=1,
     max_size=8,
 )
 
 
-@given(found=sentences, seed=st.integers(0, 3), data=st.data())
+@given(found=short_sentences, seed=st.integers(0, 3), data=st.data())
 def test_every_word_gets_its_own_prediction_back(wordpiece, found, seed, data):
     examples = [Example(tuple(words), None, "xx") for words in found]
     subwords = tokenize(examples, TAGGING, wordpiece, 6)
@@ -191,11 +196,11 @@ def test_stored_rows_open_memory_mapped_and_equal(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"\x93NUMPY")])
-def test_a_damaged_store_is_refused_by_name(tmp_path, damage):
+def test_a_damaged_folder_is_refused_with_the_file(tmp_path, damage):
     subwords = make_subwords([3])
     save_packed(tmp_path / "packed", subwords, pack(subwords, 6, None))
-    damage(tmp_path / "packed" / "row_piece.npy")
-    with pytest.raises(InputError, match=r"row_piece\.npy is missing or damaged"):
+    damage(tmp_path / "packed" / "row_subword.npy")
+    with pytest.raises(InputError, match=r"row_subword\.npy is missing or damaged"):
         load_packed(tmp_path / "packed")
 
 
@@ -203,3 +208,86 @@ def test_many_segments_are_packed_tightly():
     lengths = np.random.default_rng(0).integers(3, 40, 20_000)
     rows = pack(make_subwords(lengths), 64, seed=0)
     assert (rows.subword >= 0).mean() > 0.97
+
+
+# Predictions of words of any characters
+
+
+def predict(subwords, rows, task: Task) -> np.ndarray:
+    """A fake model, i32[R,T]: it tags each subword by its id, a text by all of its subwords."""
+    tokens = np.where(rows.subword >= 0, subwords.tokens[rows.subword], 0)
+    if task.kind == "classification":
+        segment = rows.segment + np.arange(len(rows.segment))[:, None] * (rows.segment.max() + 1)
+        tokens = np.bincount(segment.ravel(), tokens.ravel()).astype(np.int64)[segment]
+    return (tokens * 7 // 3 % len(task.labels)).astype(np.int32)
+
+
+def predict_labels(inputs, tokenizer, task, seed, max_length=12, row_length=16):
+    unlabelled = [Example(each, None, "und") for each in inputs]
+    subwords = tokenize(unlabelled, task, tokenizer, max_length)
+    rows = pack(subwords, row_length, seed)
+    predicted = predict(subwords, rows, task)
+    return collect_predictions(subwords, rows, predicted, unlabelled, task)
+
+
+def expect(inputs, tokenizer) -> tuple[str, ...]:
+    """The predictions of `predict`, from the subwords of each word alone."""
+    tags = []
+    for word in inputs:
+        ids = tokenizer.backend.encode([word], is_pretokenized=True, add_special_tokens=False).ids
+        tags.append(TAGS.labels[ids[0] * 7 // 3 % 5] if ids else "O")
+    return make_legal(tags)
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+@hostile
+@given(found=st.lists(sentences, min_size=1, max_size=6), seed=st.none() | st.integers(0, 9))
+def test_a_prediction_belongs_to_its_word_with_any_neighbours(name, found, seed):
+    tokenizer = TOKENIZERS[name]
+    together = predict_labels(found, tokenizer, TAGS, seed)
+    assert together == [expect(inputs, tokenizer) for inputs in found]
+    assert together == [predict_labels([inputs], tokenizer, TAGS, None)[0] for inputs in found]
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+@hostile
+@given(found=st.lists(texts, min_size=1, max_size=6), seed=st.none() | st.integers(0, 9))
+def test_a_text_has_the_same_prediction_alone_and_among_others(name, found, seed):
+    tokenizer = TOKENIZERS[name]
+    for inputs in ([(text,) for text in found], [(text, text[::-1]) for text in found]):
+        together = predict_labels(inputs, tokenizer, CLASSES, seed)
+        assert [len(labels) for labels in together] == [1] * len(inputs)
+        assert together == [predict_labels([each], tokenizer, CLASSES, None)[0] for each in inputs]
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+@hostile
+@given(examples=tagged.filter(bool), seed=st.none() | st.integers(0, 9))
+def test_every_gold_word_that_has_a_subword_is_scored_exactly_once(name, examples, seed):
+    tokenizer = TOKENIZERS[name]
+    subwords = tokenize(examples, TAGS, tokenizer, 12)
+    rows = pack(subwords, 16, seed)
+    at = rows.subword[rows.subword >= 0]
+    assert sorted(at) == list(range(len(subwords.tokens)))
+    owner = np.repeat(subwords.example, np.diff(subwords.start))
+    scored = [
+        (int(owner[i]), int(subwords.word[i]), TAGS.labels[subwords.labels[i]])
+        for i in at
+        if subwords.label_mask[i]
+    ]
+    backend = tokenizer.backend
+    assert sorted(scored) == [
+        (i, j, label)
+        for i, each in enumerate(examples)
+        for j, (word, label) in enumerate(zip(each.inputs, each.labels, strict=True))
+        if backend.encode([word], is_pretokenized=True, add_special_tokens=False).ids
+    ]
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("character", ["a", "文", "\u0301", "\x00"])
+def test_a_word_of_a_hundred_thousand_characters_shifts_nothing(name, character):
+    tokenizer = TOKENIZERS[name]
+    long = character * 100_000
+    inputs = ("the", long, "ab", "the")
+    assert predict_labels([inputs], tokenizer, TAGS, None)[0] == expect(inputs, tokenizer)

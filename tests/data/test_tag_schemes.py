@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from xdistil.data.tag_schemes import (
     allowed_tags,
-    answerable_tags,
     convert_labels,
     is_tag,
     make_legal,
+    predictable_tags,
     to_iob2,
 )
 
@@ -35,16 +35,16 @@ def write_spans(spans, length, scheme):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_answers_in_any_scheme_become_iob2_with_the_same_entities(scheme):
+def test_predictions_in_any_scheme_become_iob2_with_the_same_entities(scheme):
     spans = [(0, 1, "PER"), (1, 3, "PER"), (3, 4, "LOC"), (5, 8, "LOC"), (8, 9, "LOC")]
     assert make_legal(write_spans(spans, 10, scheme)) == write_spans(spans, 10, "iob2")
 
 
 @pytest.mark.parametrize("labels", [("O", "I-A"), ("S-A", "O"), ("B-A", "I-A", "E-A", "S-A", "O")])
-def test_answerable_tags_are_those_that_answers_turn_into(labels):
+def test_predictable_tags_are_those_that_predictions_become(labels):
     answers = [(label, *rest) for label in labels for rest in [(), labels, labels[::-1]]]
     made = {tag for each in answers for tag in make_legal(each)}
-    assert made == set(answerable_tags(labels))
+    assert made == set(predictable_tags(labels))
 
 
 def read_spans(tags):
@@ -134,5 +134,5 @@ def test_tag_sets_turn_into_those_of_iob2_in_their_order():
 
 
 @pytest.mark.parametrize("text", ["o", "B-", "B", "PER", "fr:O", "B-PER x", "", "OO", "1"])
-def test_what_is_no_tag_is_not_taken_for_one(text):
+def test_other_texts_are_not_tags(text):
     assert not is_tag(text)

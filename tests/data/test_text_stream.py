@@ -1,4 +1,4 @@
-"""predict with files of every format: what is read, what is written, and what is refused."""
+"""Prediction with files of every format: input, output and errors."""
 
 import gzip
 import json
@@ -35,7 +35,7 @@ def models(tmp_path_factory) -> Path:
 
 
 def _label(models: Path, sentences: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    answers = xdistil.load(str(models / "tagging")).labeller.answer(sentences)
+    answers = xdistil.load(str(models / "tagging")).predictor.predict(sentences)
     return [answer.labels for answer in answers]
 
 
@@ -58,7 +58,7 @@ def test_every_format_is_read_by_its_ending_and_by_name(models, tmp_path, capfdb
         assert capfdbinary.readouterr().out.decode() == expected
 
 
-def test_json_lines_hold_places_in_the_text_and_scores(models, tmp_path):
+def test_json_lines_have_offsets_and_scores(models, tmp_path):
     source, target = tmp_path / "in", tmp_path / "out.jsonl"
     source.write_bytes("Anna\u3000went to  Berlin\r\n\nBob\n".encode())
     assert main([f"--model={models}/tagging", f"--input={source}", f"--output={target}"]) == 0
@@ -100,8 +100,8 @@ def test_classes_in_json_lines_and_in_a_task_file(models, tmp_path, capfdbinary)
 @pytest.mark.parametrize(
     ("model", "content", "arguments", "sentence"),
     [
-        ("tagging", "Anna\n", ["--format=tsv"], "in:1: no tab: a line is words<TAB>tags."),
-        ("tagging", "Anna O\n", ["--format=jsonl"], "in:1: this line is no valid JSON."),
+        ("tagging", "Anna\n", ["--format=tsv"], "in:1: no tab: a line must be words<TAB>tags."),
+        ("tagging", "Anna O\n", ["--format=jsonl"], "in:1: this line is not valid JSON."),
         ("tagging", "{}", ["--format=jsonl"], "in:1: field 'text' is missing"),
         ("classes", '{"text": "a\\nb"}', ["--format=jsonl"], "in:1: a text with a tab or a line"),
         ("classes", "Anna\n", ["--output-format=conll"], "CoNLL columns hold tags of words"),
@@ -109,7 +109,7 @@ def test_classes_in_json_lines_and_in_a_task_file(models, tmp_path, capfdbinary)
         ("tagging", "Anna\n", ["--format=xml"], "Argument --format: invalid choice: 'xml'"),
     ],
 )
-def test_what_a_format_does_not_hold_is_one_sentence(
+def test_an_invalid_line_is_refused_in_one_sentence(
     models, tmp_path, capsys, model, content, arguments, sentence
 ):
     source, target = tmp_path / "in", tmp_path / "out"
@@ -122,7 +122,7 @@ def test_what_a_format_does_not_hold_is_one_sentence(
     assert not target.exists()
 
 
-def test_a_cut_gzip_file_is_refused(models, tmp_path, capsys):
+def test_a_truncated_gzip_file_is_refused(models, tmp_path, capsys):
     source = tmp_path / "in.txt.gz"
     source.write_bytes(gzip.compress(b"Anna went\n" * 99)[:-12])
     assert main([f"--model={models}/tagging", f"--input={source}"]) == 2
@@ -152,7 +152,7 @@ def test_a_file_is_read_no_further_than_needed_and_its_lines_are_counted(form):
         list(read_stream(bad, "file", form, "tagging"))
 
 
-def test_the_first_sentences_of_conll_columns_tell_the_columns_of_all(monkeypatch):
+def test_the_first_sentences_of_conll_columns_determine_the_columns(monkeypatch):
     def read(*sentences: str) -> list[tuple[str, ...]]:
         lines = "\n\n".join(sentences).encode().splitlines(keepends=True)
         return [text.inputs for text in read_stream(lines, "file", "conll", "tagging")]
@@ -161,7 +161,7 @@ def test_the_first_sentences_of_conll_columns_tell_the_columns_of_all(monkeypatc
     numbered = "1\tAnna\tO\n2\twent\tO"
     # One row alone does not tell a number from a word.
     assert read("# c", numbered, "1\tBob\tO") == [("Anna", "went"), ("Bob",)]
-    with pytest.raises(InputError, match="file:4: 'Bob' is no number of a word"):
+    with pytest.raises(InputError, match="file:4: 'Bob' is not a word number"):
         read(numbered, "Bob\tNN\tO")
     with pytest.raises(InputError, match="file:3: 3 columns where 2 were expected"):
         read("Anna\tO", "Bob\tNN\tO")

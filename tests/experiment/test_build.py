@@ -1,17 +1,15 @@
-"""What is made ready before the first step: the student's subwords beside the teacher's."""
+"""What `build` makes before the first step: texts in subwords, the teacher and the student."""
 
 import dataclasses
 import json
 import random
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
-from tests.data.test_families import make_byte_bpe, make_unigram
+from tests.data.test_tokenizer import make_byte_bpe, make_unigram
 from tests.deploy.folders import TAGGING, draw_params, make_folder, make_model, train_tokenizer
 from tests.distill.small import same
 from tests.models.samples import (
@@ -26,10 +24,10 @@ from xdistil.config import Experiment, Stage, Student, Teacher
 from xdistil.data.examples import Task
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.errors import InputError
-from xdistil.experiment.build import Prepared, prepare
-from xdistil.experiment.dry_run import describe_plan
+from xdistil.experiment.build import Run, build
+from xdistil.experiment.dry_run import describe_data, describe_plan
 from xdistil.experiment.inputs import fingerprint_inputs
-from xdistil.experiment.training import first_student
+from xdistil.experiment.training import first_params
 from xdistil.models.families.bert import EncoderConfig
 from xdistil.models.hf.folder import load_model, save_model
 from xdistil.models.types import Params
@@ -37,12 +35,13 @@ from xdistil.plans import v3
 from xdistil.student.design import with_dropout
 from xdistil.student.embeddings import pca_embeddings, svd_embeddings
 from xdistil.student.layer_selection import keep_layers
+from xdistil.teacher.interface import Unit
 
 WORDS = ["apple", "river", "stone", "cloud", "green", "quiet", "seven", "light", "paper", "music"]
 
 
 @pytest.fixture(scope="module")
-def pairs(tmp_path_factory) -> Prepared:
+def pairs(tmp_path_factory) -> Run:
     """Pairs cut to 13 subwords of text: `zebra` ends the first text and is always cut away.
 
     Whole it leaves the second text the longer one, which keeps the odd subword; fallen apart into
@@ -70,31 +69,32 @@ def pairs(tmp_path_factory) -> Prepared:
         plan=(Stage(name="logits", loss="logits", data="all"),),
     )
     experiment.data.folder, experiment.data.row_length = str(folder), 16
-    return prepare(experiment, tmp_path_factory.mktemp("cache"))
+    return build(experiment, tmp_path_factory.mktemp("cache"))
 
 
 @pytest.mark.parametrize("split", ["train", "transfer"])
-def test_a_trimmed_vocabulary_cuts_texts_where_the_teachers_does(pairs: Prepared, split: str):
-    student = pairs.student_texts[split].subwords
+def test_a_trimmed_vocabulary_cuts_texts_where_the_teachers_does(pairs: Run, split: str):
+    student = pairs.texts[split].subwords
     assert set(np.diff(student.start)) == {16}
-    examples = pairs.student_texts[split].examples
-    whole = pairs.tokenizer.backend.encode_batch(
+    examples = pairs.texts[split].examples
+    whole = pairs.teacher.tokenizer.backend.encode_batch(
         [example.inputs for example in examples], add_special_tokens=False
     )
     subwords = student.tokens.reshape(len(examples), 16)
-    for row, encoding in zip(pairs.kept[subwords], whole, strict=True):
+    for row, encoding in zip(pairs.teacher.remap[subwords], whole, strict=True):
         assert len(encoding.ids) == 19
         first, second = encoding.ids[:9], encoding.ids[9:]
         assert row[1:7].tolist() == first[:6]
         assert row[8:15].tolist() == second[:7]
 
 
-def test_all_texts_are_transfer_and_train_without_labels(pairs: Prepared):
-    texts = {name: pairs.student_texts[name] for name in ("transfer", "train", "all")}
+def test_all_texts_are_transfer_and_train_without_labels(pairs: Run):
+    texts = {name: pairs.texts[name] for name in ("transfer", "train", "all")}
     tokens = [texts[name].subwords.tokens for name in ("transfer", "train")]
     np.testing.assert_array_equal(texts["all"].subwords.tokens, np.concatenate(tokens))
     assert all(example.labels is None for example in texts["all"].examples)
-    assert set(pairs.counts) == {"train", "dev", "test", "transfer"}
+    header = describe_data(pairs).splitlines()[0]
+    assert header.split()[:6] == ["language", "train", "dev", "test", "transfer", "subwords"]
 
 
 def write_teacher(folder: Path, config: EncoderConfig) -> Experiment:
@@ -125,15 +125,15 @@ def write_teacher(folder: Path, config: EncoderConfig) -> Experiment:
 
 @pytest.mark.parametrize("config", [BERT, ROBERTA, DEBERTA], ids=lambda c: c.model_type)
 def test_a_teacher_of_every_family_is_made_ready(config: EncoderConfig, tmp_path: Path) -> None:
-    prepared = prepare(write_teacher(tmp_path, config), tmp_path / "cache")
-    assert prepared.teacher == make_encoder(config, "tagging", 2)
+    run = build(write_teacher(tmp_path, config), tmp_path / "cache")
+    assert run.teacher.model == make_encoder(config, "tagging", 2)
     begin, pad = ("[CLS]", "[PAD]") if config is DEBERTA else ("<s>", "<pad>")
-    tokenizer = prepared.tokenizer
+    tokenizer = run.teacher.tokenizer
     assert tokenizer.pad == tokenizer.backend.token_to_id(pad)
-    subwords = prepared.teacher_texts["train"].subwords
+    subwords = run.teacher_texts["train"].subwords
     assert set(subwords.tokens[subwords.start[:-1]]) == {tokenizer.backend.token_to_id(begin)}
     assert subwords.word[:8].tolist() == [-1, 0, 1, -1, -1, -1, -1, -1]  # ▁the ▁ t e a c h
-    student = prepared.student.config
+    student = run.student.model.config
     assert (student.model_type, student.positions, student.padding_id) == (
         "electra",
         16,
@@ -141,8 +141,8 @@ def test_a_teacher_of_every_family_is_made_ready(config: EncoderConfig, tmp_path
     )
     assert student.token_types == (config.token_types or 2)
     groups = ("head", "layer 1", "layer 0", "positions", "embeddings")
-    assert prepared.teacher_stages[0].substage.trainable == groups
-    assert prepared.student_stages[0].recipe.attention_map == ((1, 2),)
+    assert run.finetuning[0].trainable == groups
+    assert run.stages[0].step.losses.attention_map == ((1, 2),)
 
 
 BYTES = dataclasses.replace(ROBERTA, model_type="roberta", vocabulary_size=330, padding_id=1)
@@ -170,20 +170,16 @@ def name_rows(tokenizer: Tokenizer, params: Params) -> dict[str, list[float]]:
 def test_a_students_vocabulary_of_every_kind_is_trimmed(config: EncoderConfig, tmp_path: Path):
     experiment = write_teacher_of(config, tmp_path)
     experiment.student.vocabulary = "seen"
-    prepared = prepare(experiment, tmp_path / "cache")
-    own, its = (
-        texts["train"].subwords for texts in (prepared.student_texts, prepared.teacher_texts)
-    )
-    np.testing.assert_array_equal(prepared.kept[own.tokens], its.tokens)
-    before = name_rows(prepared.tokenizer, prepared.teacher_params)
-    after = name_rows(prepared.student_tokenizer, prepared.checkpoint_params)
+    run = build(experiment, tmp_path / "cache")
+    own, its = (texts["train"].subwords for texts in (run.texts, run.teacher_texts))
+    np.testing.assert_array_equal(run.teacher.remap[own.tokens], its.tokens)
+    before = name_rows(run.teacher.tokenizer, run.teacher.params)
+    after = name_rows(run.student.tokenizer, run.student.checkpoint)
     assert after == {subword: before[subword] for subword in after}
-    assert len(prepared.checkpoint_params["embeddings"]["word_embeddings"]["embedding"]) == len(
-        after
-    )
-    shape = prepared.student.config
+    assert len(run.student.checkpoint["embeddings"]["word_embeddings"]["embedding"]) == len(after)
+    shape = run.student.model.config
     assert shape.vocabulary_size == len(after)
-    assert prepared.kept[shape.padding_id] == config.padding_id
+    assert run.teacher.remap[shape.padding_id] == config.padding_id
     assert len(after) < len(before) or config is not BYTES
 
 
@@ -195,32 +191,32 @@ def test_a_students_rare_subwords_and_those_beyond_its_limit_go(tmp_path: Path):
     for field, value in (("min_count", 7), ("min_count", 8), ("vocabulary_size", 36)):
         student = dataclasses.replace(experiment.student, **{field: value})
         changed = dataclasses.replace(experiment, student=student)
-        vocabulary = prepare(changed, tmp_path / "cache").student_tokenizer.backend.get_vocab()
+        vocabulary = build(changed, tmp_path / "cache").student.tokenizer.backend.get_vocab()
         left[field, value] = {"he", "▁the"} & set(vocabulary)
     assert list(left.values()) == [{"he", "▁the"}, {"▁the"}, {"▁the"}]
     experiment.student.vocabulary_size = 30
     with pytest.raises(InputError, match=r"^student\.vocabulary_size is 30, but 35 subwords"):
-        prepare(experiment, tmp_path / "cache")
+        build(experiment, tmp_path / "cache")
 
 
 @pytest.mark.parametrize("vocabulary", ["all", "seen"])
 def test_a_teachers_vocabulary_is_trimmed(vocabulary: str, tmp_path: Path):
     experiment = write_teacher_of(BYTES, tmp_path)
-    whole = prepare(experiment, tmp_path / "whole")
+    whole = build(experiment, tmp_path / "whole")
     experiment.teacher.vocabulary, experiment.student.vocabulary = "seen", vocabulary
-    prepared = prepare(experiment, tmp_path / "cache")
-    before = name_rows(whole.tokenizer, whole.teacher_params)
-    after = name_rows(prepared.tokenizer, prepared.teacher_params)
+    run = build(experiment, tmp_path / "cache")
+    before = name_rows(whole.teacher.tokenizer, whole.teacher.params)
+    after = name_rows(run.teacher.tokenizer, run.teacher.params)
     assert after == {subword: before[subword] for subword in after}
-    assert prepared.teacher.config.vocabulary_size == len(after) < len(before)
-    subwords = [each.teacher_texts["train"].subwords.tokens.tolist() for each in (whole, prepared)]
+    assert run.teacher.model.config.vocabulary_size == len(after) < len(before)
+    subwords = [each.teacher_texts["train"].subwords.tokens.tolist() for each in (whole, run)]
     named = [
-        [each.tokenizer.backend.id_to_token(id) for id in ids]
-        for each, ids in zip((whole, prepared), subwords, strict=True)
+        [each.teacher.tokenizer.backend.id_to_token(id) for id in ids]
+        for each, ids in zip((whole, run), subwords, strict=True)
     ]
     assert named[0] == named[1]
     assert subwords[0] != subwords[1]
-    assert name_rows(prepared.student_tokenizer, prepared.checkpoint_params) == after
+    assert name_rows(run.student.tokenizer, run.student.checkpoint) == after
 
 
 @pytest.mark.parametrize("of", ["teacher", "student"])
@@ -235,7 +231,7 @@ def test_a_row_has_no_more_subwords_than_a_roberta_has_positions(of: str, tmp_pa
     else:
         experiment.student.checkpoint = str(tmp_path / "short")
     with pytest.raises(InputError, match=f"the {of}.* has only 15 positions"):
-        prepare(experiment, tmp_path / "cache")
+        build(experiment, tmp_path / "cache")
 
 
 @pytest.mark.parametrize("given", ["tokenizer", "checkpoint", "the teacher's"])
@@ -251,27 +247,27 @@ def test_a_student_reads_its_own_subwords_where_they_are_not_the_teachers(
     else:
         name = "own" if given == "tokenizer" else "tokenizer"
         experiment.student.tokenizer = str(tmp_path / name)
-    prepared = prepare(experiment, tmp_path / "cache")
+    run = build(experiment, tmp_path / "cache")
     labelled = {"train", "dev", "test"}
     if given == "the teacher's":
-        assert not prepared.at_words
-        assert prepared.student_tokenizer is prepared.tokenizer
-        assert set(prepared.teacher_texts) == labelled
+        assert run.teacher.unit is Unit.SUBWORD
+        assert run.student.tokenizer is run.teacher.tokenizer
+        assert set(run.teacher_texts) == labelled
         return
-    assert prepared.at_words
-    assert prepared.student.config.vocabulary_size == own.vocabulary_size
-    assert set(prepared.teacher_texts) == {*labelled, "transfer"}
+    assert run.teacher.unit is Unit.WORD
+    assert run.student.model.config.vocabulary_size == own.vocabulary_size
+    assert set(run.teacher_texts) == {*labelled, "transfer"}
     for texts, tokenizer in (
-        (prepared.student_texts["transfer"], own),
-        (prepared.teacher_texts["transfer"], prepared.tokenizer),
+        (run.texts["transfer"], own),
+        (run.teacher_texts["transfer"], run.teacher.tokenizer),
     ):
         encoding = tokenizer.backend.encode(["the", "large", "teacher"], is_pretokenized=True)
         assert texts.subwords.tokens[: texts.subwords.start[1]].tolist() == encoding.ids
 
 
-def first(experiment: Experiment, prepared: Prepared, trained: Params) -> Params:
-    setting: Any = SimpleNamespace(experiment=experiment, prepared=prepared)
-    return first_student(setting, trained)
+def first(run: Run, trained: Params) -> Params:
+    """The student's first parameters where fine-tuning made those of the teacher `trained`."""
+    return first_params(run, dataclasses.replace(run.teacher, params=trained))
 
 
 @pytest.mark.parametrize("start", ["finetuned", "pretrained"])
@@ -282,15 +278,15 @@ def test_a_student_of_its_teachers_layers_is_a_shallower_teacher(
     experiment = write_teacher(tmp_path, config)
     experiment.student.embedding_size = 0
     experiment.student.keep_layers, experiment.student.start = "1", start
-    prepared = prepare(experiment, tmp_path / "cache")
+    run = build(experiment, tmp_path / "cache")
     shape = dataclasses.replace(config, layers=1)
-    assert prepared.student == with_dropout(make_encoder(shape, "tagging", 2), 0.2)
-    pretrained = prepared.teacher_params
-    trained = make_params(prepared.teacher, seed=5)
+    assert run.student.model == with_dropout(make_encoder(shape, "tagging", 2), 0.2)
+    pretrained = run.teacher.params
+    trained = make_params(run.teacher.model, seed=5)
     origin = trained if start == "finetuned" else pretrained
-    student = first(experiment, prepared, trained)
+    student = first(run, trained)
     assert same(student, keep_layers(origin, (1,)))
-    told = describe_plan(experiment, prepared)
+    told = describe_plan(run)
     word = {"finetuned": "fine-tuned", "pretrained": "pre-trained"}[start]
     assert f"student layers: 1 (counted from 0) of the 2 of the {word} teacher" in told
 
@@ -306,13 +302,13 @@ def test_a_student_of_its_teachers_layers_keeps_the_subwords_that_occur(tmp_path
         plan=(Stage(name="logits", loss="logits", data="all"),),
     )
     experiment.data.folder, experiment.data.row_length = str(tmp_path), 16
-    prepared = prepare(experiment, tmp_path / "cache")
-    student = first(experiment, prepared, prepared.teacher_params)
+    run = build(experiment, tmp_path / "cache")
+    student = first(run, run.teacher.params)
     table = student["embeddings"]["word_embeddings"]["embedding"]
-    teacher = prepared.teacher_params["embeddings"]["word_embeddings"]["embedding"]
-    assert 0 < len(table) == prepared.student.config.vocabulary_size < len(teacher)
-    np.testing.assert_array_equal(table, teacher[prepared.kept])
-    shapes = jax.eval_shape(prepared.student.init_params, jax.random.key(0))
+    teacher = run.teacher.params["embeddings"]["word_embeddings"]["embedding"]
+    assert 0 < len(table) == run.student.model.config.vocabulary_size < len(teacher)
+    np.testing.assert_array_equal(table, teacher[run.teacher.remap])
+    shapes = jax.eval_shape(run.student.model.init_params, jax.random.key(0))
     assert jax.tree.map(np.shape, student) == jax.tree.map(np.shape, shapes)
 
 
@@ -320,11 +316,11 @@ def test_a_student_of_its_teachers_layers_keeps_the_subwords_that_occur(tmp_path
 def test_word_embeddings_start_as_the_pca_of_either_teacher(start: str, tmp_path: Path) -> None:
     experiment = write_teacher(tmp_path, BERT)
     experiment.student.embeddings, experiment.student.start = "pca", start
-    prepared = prepare(experiment, tmp_path / "cache")
-    trained = make_params(prepared.teacher, seed=5)
-    origin = trained if start == "finetuned" else prepared.teacher_params
+    run = build(experiment, tmp_path / "cache")
+    trained = make_params(run.teacher.model, seed=5)
+    origin = trained if start == "finetuned" else run.teacher.params
     rows = origin["embeddings"]["word_embeddings"]["embedding"]
-    table = first(experiment, prepared, trained)["embeddings"]["word_embeddings"]["embedding"]
+    table = first(run, trained)["embeddings"]["word_embeddings"]["embedding"]
     np.testing.assert_array_equal(table, pca_embeddings(rows[: len(table)], 6))
 
 
@@ -339,9 +335,9 @@ def test_subwords_without_a_text_vector_start_in_the_size_of_those_with_one(
     student.vectors = str(tmp_path / "text.vec")
     numbers = " ".join(str(3.0 + i) for i in range(width))
     (tmp_path / "text.vec").write_text(f"2 {width}\nthe {numbers}\nteacher {numbers}\n")
-    prepared = prepare(experiment, tmp_path / "cache")
-    subword = prepared.student_tokenizer.backend.token_to_id("▁the")
-    start = first(experiment, prepared, prepared.teacher_params)
+    run = build(experiment, tmp_path / "cache")
+    subword = run.student.tokenizer.backend.token_to_id("▁the")
+    start = first(run, run.teacher.params)
     table = start["embeddings"]["word_embeddings"]["embedding"]
     np.testing.assert_array_equal(table[subword], np.arange(3.0, 3.0 + width))
     others = np.delete(table, subword, axis=0)
@@ -349,10 +345,10 @@ def test_subwords_without_a_text_vector_start_in_the_size_of_those_with_one(
     size = np.sqrt((np.arange(3.0, 3.0 + width) ** 2).mean())
     assert np.sqrt((others**2).mean()) == pytest.approx(size, rel=0.2)
     if width == 6:
-        rows = prepared.teacher_params["embeddings"]["word_embeddings"]["embedding"]
+        rows = run.teacher.params["embeddings"]["word_embeddings"]["embedding"]
         svd = np.delete(svd_embeddings(rows[: len(table)], width), subword, axis=0)
         np.testing.assert_allclose(others / others[0, 0], svd / svd[0, 0], rtol=1e-4)
-    told = describe_plan(experiment, prepared)
+    told = " ".join(describe_plan(run).split())
     assert f"1 of {len(table)} subwords" in told
     assert "the 2 words of" in told
     assert ("from the SVD of the fine-tuned" in told) == (width == 6)
@@ -366,7 +362,7 @@ def test_text_vectors_of_another_width_are_refused_before_anything_is_trained(
     experiment.student.vectors = str(tmp_path / "text.vec")
     (tmp_path / "text.vec").write_text("the 1 2 3 4\n")
     with pytest.raises(InputError, match=r"text\.vec:1: the vectors are 4 wide .* embeddings 6"):
-        prepare(experiment, tmp_path / "cache")
+        build(experiment, tmp_path / "cache")
 
 
 def test_a_change_of_the_text_vectors_is_a_change_of_the_run(tmp_path: Path) -> None:
@@ -376,8 +372,8 @@ def test_a_change_of_the_text_vectors_is_a_change_of_the_run(tmp_path: Path) -> 
     found = []
     for number in (1, 2):
         (tmp_path / "text.vec").write_text(f"the 1 {number}\n")
-        prepared = prepare(experiment, tmp_path / "cache")
-        found.append(fingerprint_inputs(experiment, prepared, tmp_path / "cache"))
+        run = build(experiment, tmp_path / "cache")
+        found.append(fingerprint_inputs(run, tmp_path / "cache"))
     assert {name for name in found[0] if found[0][name] != found[1][name]} == {"student.vectors"}
 
 
@@ -398,4 +394,4 @@ def test_a_model_with_fewer_rows_than_its_tokenizer_has_subwords_is_refused(tmp_
     )
     experiment.data.folder, experiment.data.row_length = str(tmp_path), 16
     with pytest.raises(InputError, match=f"embeddings only .* rows: .* {short}\\."):
-        prepare(experiment, tmp_path / "cache")
+        build(experiment, tmp_path / "cache")

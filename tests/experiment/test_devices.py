@@ -1,5 +1,5 @@
-"""One, two or four devices, parameters copied or spread: the same losses, gradients and scores, to
-float32's tolerance."""
+"""One, two or four devices, parameters replicated or sharded: the same losses, gradients and
+scores, to float32's tolerance."""
 
 import json
 import os
@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 
 PROGRAM = """
-import dataclasses, json, logging, sys
+import json, sys
 from pathlib import Path
 import jax, jax.monitoring, numpy as np
 from tests.distill.small import *
 from xdistil.config import Stage
-from xdistil.distill.step import Recipe, init_state, train_step
-from xdistil.distill.plan import list_groups, split_params
-from xdistil.mesh import shard_batch, spread
+from xdistil.distill.losses import LossConfig
+from xdistil.distill.step import StepConfig, init_state, train_step
+from xdistil.distill.unfreezing import list_groups, split_params
 from xdistil.models.forward import predict_rows
-from xdistil.models.types import Signals
+from xdistil.runtime.mesh import shard_batch, shard_params
+from xdistil.teacher.signals import Signals
 
 jax.config.update("jax_disable_most_optimizations", True)
 folder, devices, shards = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -41,16 +42,16 @@ generator = np.random.default_rng(0)
 draw = lambda *shape: generator.normal(size=(4, *shape)).astype(np.float32)
 signals = Signals(draw(12, 3), (draw(12, 8),), (draw(2, 12, 12),))
 mesh = make_mesh(shards)
-place = replicate if shards == 1 else spread
+place = replicate if shards == 1 else shard_params
 names = ("representation", "attention", "logits", "labels")
 for name, model, losses in (("encoder", make_encoder(layers=1), names),):
-    attention = ((1, 1),) if "attention" in losses else ()
-    recipe = Recipe(model, tuple((n, 1.0) for n in losses), ((1, 1),), attention, clip=1.0)
+    config = LossConfig(model, tuple((n, 1.0) for n in losses), ((1, 1),), ((1, 1),))
+    config = StepConfig(config, clip=1.0)
     params = init_params(model)
     trainable, frozen = place(mesh, split_params(params, list_groups(params)[:2]))
-    state = init_state(recipe, trainable, frozen, jax.random.key(0))
+    state = init_state(config, trainable, frozen, jax.random.key(0))
     state, metrics = train_step(
-        state, shard_batch(mesh, batch), shard_batch(mesh, signals), np.float32(1e-2), recipe=recipe
+        state, shard_batch(mesh, batch), shard_batch(mesh, signals), np.float32(1e-2), config=config
     )
     found[name] = {
         "losses": {n: [float(t.sum), float(t.count)] for n, t in metrics.losses.items()},
@@ -65,25 +66,25 @@ def evaluate(params):
     predicted = predict_rows(make_bilstm(), params, subwords, rows, 4, 0, mesh)
     gold = np.where(rows.subword >= 0, subwords.labels[rows.subword], -1)
     mask = (rows.subword >= 0) & subwords.label_mask[rows.subword]
-    return {"macro_f1": float((predicted == gold)[mask].mean())}
+    return {"macro_f1": float((predicted == gold)[mask].mean()), "per_language": {}}
 
 plan = (
     Stage(name="logits", loss="logits", epochs=2.0, lr=1e-2),
     Stage(name="labels", loss="labels", data="train", epochs=2.0, lr=1e-2, keep="last"),
 )
 teacher = make_teacher()
-teacher = dataclasses.replace(teacher, params=place(mesh, teacher.params), mesh=mesh)
-for tree in (teacher.params, state.trainable, state.optimizer[1].mu):
-    assert (shards > 1) == any(not x.is_fully_replicated for x in jax.tree.leaves(tree))
-course = make_course(
+ready = make_plan(
     plan, folder, teacher=teacher, evaluate=evaluate, batch_size=10, mesh=mesh, place=place
 )
-*_, outcome = run_course(course, folder, init_params(make_bilstm()))
-found["records"] = [{**record, "seconds": 0} for record in outcome.records]
+placed = teacher.place(ready.trainer.session)
+for tree in (placed.params, state.trainable, state.optimizer[1].mu):
+    assert (shards > 1) == any(not x.is_fully_replicated for x in jax.tree.leaves(tree))
+*_, outcome = run_plan(ready, init_params(make_bilstm()))
+found["records"] = [{**record, "seconds": 0} for record in outcome.stages]
 found["compilations"] = compiled.count("jit(train_step)")
 found["sums"] = [float(np.abs(leaf).sum()) for leaf in jax.tree.leaves(outcome.params)]
 found["cached"] = [float(np.abs(v.astype(np.float32)).sum())
-                   for leg in course.legs for v in leg.train.signals.values()]
+                   for texts in ready.trainer.reader.stored.values() for v in texts.values()]
 print("FOUND" + json.dumps(found))
 """
 

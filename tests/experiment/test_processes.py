@@ -166,6 +166,6 @@ def test_a_dead_process_takes_the_others_down_and_one_goes_on(tmp_path, task, co
     (process,) = start(task, workdir, 1, longer)
     steps = max(line["step"] for line in read_lines(workdir))
     wait_for(lambda: has_line(workdir, "teacher", steps + 10), [process])
-    assert "teacher: going on at train, step" in printed(workdir, 0).read_text()
+    assert "teacher: resumes at train, step" in printed(workdir, 0).read_text()
     process.send_signal(signal.SIGTERM)
     assert end([process], workdir) == [75]

@@ -1,4 +1,4 @@
-"""The whole flow on a tiny task: what it leaves, what it refuses, that it goes on where it was."""
+"""A whole run on a tiny task: what it leaves, what it refuses, that it resumes where it was."""
 
 import hashlib
 import json
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 from matplotlib.image import imread
@@ -20,6 +21,7 @@ from xdistil.data.examples import Task, read_file
 from xdistil.evaluation.metrics import score
 from xdistil.evaluation.report import render_console
 from xdistil.evaluation.results import Results
+from xdistil.experiment.dry_run import describe
 from xdistil.experiment.inspection import inspect_folder
 from xdistil.experiment.run import run
 from xdistil.runtime.run_log import RunLog
@@ -296,7 +298,7 @@ def test_the_log_tells_data_plan_and_table(finished, data):
     workdir, _ = finished
     text = (workdir / "train.log").read_text(encoding="utf-8")
     for words in (
-        "pieces/word",
+        "subwords per word",
         "student 3/5 logits/projection",
         "teacher 1/1 train",
         "predict.py",
@@ -385,15 +387,15 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(finished, resumed):
 def test_a_folder_that_was_cut_off_tells_how_far_it_is(resumed):
     _, results, seen = resumed
     teacher, student, baseline = seen.values()
-    assert "a run is at work in it" in teacher
-    assert "goes on behind teacher 1/1 train, step 8: checkpoint 8 was saved" in teacher
+    assert "a run is active" in teacher
+    assert "resumes after teacher 1/1 train, step 8: checkpoint 8 was saved" in teacher
     before = results["stages"][1]
-    assert "goes on behind student 2/5 logits/head, which is done:" in student
+    assert "resumes after student 2/5 logits/head, which is done:" in student
     reached = f"{100 * before['dev']['macro_f1']:.2f}"
     assert re.search(rf"student logits/head +{before['steps']} .* {reached} ", student)
     assert "logits/projection  " not in student  # it has not ended
     assert "student labels" in baseline
-    assert "goes on behind student 5/5 labels, which is done" in baseline
+    assert "resumes after student 5/5 labels, which is done" in baseline
 
 
 def test_the_test_set_never_influences_the_student(finished, resumed):
@@ -414,7 +416,7 @@ def test_a_finished_workdir_prints_its_table_and_trains_nothing(
 ):
     workdir, results = finished
     before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*.*") if path.is_file()}
-    monkeypatch.setattr("xdistil.experiment.run.prepare", None)
+    monkeypatch.setattr("xdistil.experiment.run.build", None)
     assert train.main(arguments(config, data, workdir)) == 0
     printed = capsys.readouterr().err
     assert "is finished" in printed
@@ -497,7 +499,7 @@ def test_a_second_run_in_a_workdir_is_refused(config, data, tmp_path, capsys):
     with lock_workdir(tmp_path):
         assert train.main(arguments(config, data, tmp_path)) == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith(f"train.py: Another run is at work in {tmp_path}")
+    assert last.startswith(f"train.py: Another run uses {tmp_path}")
 
 
 # --- what is refused ------------------------------------------------------------------------------
@@ -559,7 +561,10 @@ def test_bad_data_end_before_any_training(config, data, tmp_path, capsys, name):
 
 ATTENTION = ("--config.plan[1].loss=logits+attention", "--config.student.kind=transformer")
 IMPOSSIBLE = {
-    "attention of a BiLSTM": (ATTENTION[:1], ["plan[1].loss", "BiLSTM"]),
+    "attention of a BiLSTM": (
+        ATTENTION[:1],
+        ["plan[1].loss has attention", "the student has none"],
+    ),
     "unequal heads": (
         (*ATTENTION, "--config.student.hidden_size=12", "--config.student.heads=3"),
         ["plan[1].loss", "3 heads", "student.heads=2"],
@@ -599,18 +604,19 @@ def test_a_dry_run_tells_data_and_plan_and_leaves_nothing(config, data, tmp_path
     workdir = tmp_path / "run"
     assert train.main(arguments(config, data, workdir, "--dry-run")) == 0
     printed = capsys.readouterr().out
-    header, *lines = (line.split() for line in printed.splitlines()[:4])
+    header, *lines, all_three = (line.split() for line in printed.splitlines()[:5])
     assert header[:5] == ["language", "train", "dev", "test", "transfer"]
-    assert [line[0] for line in lines] == ["el", "en", "und"]
-    counts = [sum(int(line[i]) for line in lines if line[i] != "-") for i in range(1, 5)]
-    assert counts == [60, 16, 20, 40]
-    for part in PARTS:
-        assert f" {part}: " in printed
+    assert [line[0] for line in lines] == ["en", "el", "und"]
+    counts = np.array([[int(number.replace("-", "0")) for number in line[1:5]] for line in lines])
+    assert counts.sum(axis=0).tolist() == [60, 16, 20, 40]
+    assert sorted(counts.sum(axis=1), reverse=True) == counts.sum(axis=1).tolist()
+    assert all_three[:6] == ["all", "3", "60", "16", "20", "40"]
+    assert "\nteacher 1/1 train  " in printed
+    for number, part in enumerate(PARTS, 1):
+        assert f"\nstudent {number}/5 {part}  " in printed
     for words in (
-        "hidden 1 from 1",
-        "trains head, projection;",
-        "at most",
-        "never early",
+        "  down to projection  ",
+        "teacher's signals computed in the steps: of dev, transfer\n",
         "parameters",
         "student vocabulary",
         "baseline labels only",
@@ -619,12 +625,28 @@ def test_a_dry_run_tells_data_and_plan_and_leaves_nothing(config, data, tmp_path
     assert not workdir.exists()
 
 
+def test_a_verbose_dry_run_tells_layer_maps_groups_and_patience(config, data, tmp_path):
+    experiment = parse_command(arguments(config, data, tmp_path / "run")).experiment
+    told, overview = describe(experiment, verbose=True), describe(experiment)
+    assert told.startswith(f"{overview}\n")
+    for number, part in enumerate(PARTS, 1):
+        assert f"\nstudent {number}/5 {part}: " in told
+    for words in ("hidden 1 from 1", "trains head, projection;", "at most", "stops early never"):
+        assert words in told
+        assert words not in overview
+
+
 def test_a_dry_run_counts_the_steps_that_are_then_taken(finished, config, data, tmp_path, capsys):
     _, results = finished
-    assert train.main(arguments(config, data, tmp_path / "run", "--dry-run")) == 0
+    command = arguments(config, data, tmp_path / "run", "--dry-run")
+    assert train.main(command) == 0
     printed = capsys.readouterr().out
-    for stage in results["stages"]:
-        (line,) = (line for line in printed.splitlines() if f" {stage['name']}: " in line)
+    told = describe(parse_command(command).experiment, verbose=True)
+    for number, stage in enumerate(results["stages"], 1):
+        name = f"student {number}/5 {stage['name']}"
+        (row,) = (line for line in printed.splitlines() if line.startswith(f"{name}  "))
+        assert row.split()[-3] == str(stage["limit"])
+        (line,) = (line for line in told.splitlines() if line.startswith(f"{name}: "))
         assert f"at most {stage['limit']} steps" in line
 
 

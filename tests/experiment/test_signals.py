@@ -1,4 +1,4 @@
-"""Students whose subwords are not the teacher's, and teachers that are a file, through the flow.
+"""Students whose subwords are not the teacher's, and teachers that are a file, in whole runs.
 
 One run reads its teacher into a cache of words. What it read is written as a file of signals, in
 another order of texts and of labels, and a second run, which is cut off on its way, learns from
@@ -7,6 +7,7 @@ that without a teacher: it must end with the same student, bit by bit.
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,16 +17,19 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
+from tests.evaluation.shapes import check_shape
 from xdistil.config import Experiment, Stage, Student, Teacher
 from xdistil.data.examples import Task, read_file
 from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score
-from xdistil.experiment import legs
+from xdistil.evaluation.results import Results
 from xdistil.experiment.dry_run import describe
 from xdistil.experiment.run import run
 from xdistil.models.hf.folder import load_model
 from xdistil.runtime.run_log import RunLog
+from xdistil.teacher.model_teacher import ModelTeacher
 from xdistil.teacher.signal_file import SignalWriter
+from xdistil.teacher.signals import Request
 from xdistil.teacher.storage import WordSignal
 
 LABELS = ("O", "B-PER", "B-LOC")
@@ -100,13 +104,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def read(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, Any, Any]:
     """A finished run with a teacher, its results, and what the teacher said: (words, by name)."""
     workdir, told = tmp_path_factory.mktemp("read") / "run", []
-    real = legs._read_cache
+    real = ModelTeacher._open
 
-    def spy(setting: Any, teacher: Any, texts: Any, key: str, wanted: Any) -> Any:
-        found = real(setting, teacher, texts, key, wanted)
+    def spy(teacher: ModelTeacher, placed: Any, request: Request, *rest: Any) -> Any:
+        found = real(teacher, placed, request, *rest)
         by_word = {n: np.array(s.values) for n, s in found.items() if isinstance(s, WordSignal)}
         first = 0
-        for example in texts[key].examples:
+        for example in request.teacher.examples:
             here = slice(first, first + len(example.inputs))
             told.append((example.inputs, {name: v[here] for name, v in by_word.items()}))
             first = here.stop
@@ -114,7 +118,7 @@ def read(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, An
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(legs, "_read_cache", spy)
+        patch.setattr(ModelTeacher, "_open", spy)
         results = run(make_experiment(data), workdir)
     return workdir, results, told
 
@@ -198,6 +202,7 @@ def test_a_file_is_scored_by_its_logits(read, learnt, data):
 def test_results_without_a_teacher_are_null_where_it_is_asked_for(learnt):
     workdir, results = learnt
     assert not (workdir / "teacher").exists()
+    check_shape(results, Results)
     assert results["compression"] is results["timing"]["speedup"] is None
     assert results["retention"] == results["student"]["test"]["macro_f1"]
     assert "student" in (workdir / "results.md").read_text()
@@ -231,12 +236,18 @@ def test_one_byte_of_the_file_changed_is_refused_by_its_name(learnt, signals, da
         run(without_teacher(data, tmp_path / "signals"), tmp_path / "run")
 
 
+def unwrap(told: str) -> str:
+    """The words of an overview, whose lines break anywhere."""
+    return " ".join(told.split())
+
+
 def test_a_dry_run_tells_where_signals_come_from_and_where_they_meet(data, signals):
-    told = describe(make_experiment(data))
+    told = unwrap(describe(make_experiment(data), verbose=True))
     assert "75 subwords of its own" in told
     assert "first subword of every word" in told
-    assert "there is no other way" in told
-    told = describe(without_teacher(data, signals))
+    assert "teacher's signals cached: of all, dev" in told
+    assert "the only option: the student's subwords are not the teacher's" in told
+    told = unwrap(describe(without_teacher(data, signals), verbose=True))
     assert f"signals from {signals}: hidden-2, logits of 84 texts" in told
     assert "2 layers x 8" in told
     assert "hidden 1 from 2" in told
@@ -245,8 +256,8 @@ def test_a_dry_run_tells_where_signals_come_from_and_where_they_meet(data, signa
 def test_word_embeddings_start_from_the_teachers_rows_unless_told_otherwise(data):
     experiment = make_experiment(data)
     experiment.student.embeddings = "svd"
-    told = describe(experiment)
-    assert "the teacher's word embeddings lend rows to" in told
+    told = unwrap(describe(experiment))
+    assert re.search(r"the teacher's word embeddings have a row for [1-9]\d* of them", told)
     assert "SVD of the fine-tuned teacher's" in told
 
 
@@ -277,8 +288,11 @@ REFUSED: dict[str, tuple[Callable[[Experiment], object], str]] = {
 }
 REFUSED_OF_A_FILE: dict[str, tuple[Callable[[Experiment], object], str]] = {
     "another data set": (forget_texts, "1 of the 1 texts of dev are not in .* 'Zoe slept'"),
-    "another layer": (lambda e: setattr(e.plan[0], "layers", "1"), r"plan\[0\] learns hidden-1"),
-    "no such layer": (lambda e: setattr(e.plan[0], "layers", "3"), "teacher layer 3"),
+    "another layer": (
+        lambda e: setattr(e.plan[0], "hidden_map", "1"),
+        r"plan\[0\] learns hidden-1",
+    ),
+    "no such layer": (lambda e: setattr(e.plan[0], "hidden_map", "3"), "teacher layer 3"),
     "a model too": (lambda e: setattr(e.teacher, "model", "there"), "are both set"),
     "no tokenizer": (
         lambda e: setattr(e.student, "tokenizer_pieces", 0),

@@ -13,6 +13,7 @@ from huggingface_hub import ModelCard
 import train
 import xdistil
 from tests.deploy.folders import CLASSES, TAGGING, make_folder, train_tokenizer
+from tests.evaluation.shapes import check_shape
 from tests.experiment.test_build import first
 from xdistil.config import Data, Experiment, Stage, Student
 from xdistil.data.examples import Task, read_file
@@ -21,8 +22,10 @@ from xdistil.deploy.preprocessing import write_preprocessing
 from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score
 from xdistil.evaluation.report import describe_outcome, render_console
-from xdistil.experiment.build import prepare
+from xdistil.evaluation.results import Results
+from xdistil.experiment.build import build
 from xdistil.experiment.dry_run import describe
+from xdistil.experiment.evaluate import open_before
 from xdistil.experiment.inputs import claim_inputs, fingerprint_inputs
 from xdistil.experiment.inspection import inspect_folder
 from xdistil.experiment.run import run
@@ -30,6 +33,7 @@ from xdistil.models.hf.folder import load_model
 from xdistil.runtime.run_log import RunLog
 from xdistil.runtime.workdir import claim_workdir
 from xdistil.student.warm_start import open_start
+from xdistil.teacher.model_teacher import ModelTeacher
 
 NEW = Task("tagging", ("B-ORG", "B-PER", "I-ORG", "I-PER", "O"))  # without LOC, with ORG
 NAMES = {"B-PER": ["Anna", "Bob", "Lee", "Clara"], "B-ORG": ["New", "York"], "O": ["went", "to"]}
@@ -154,16 +158,21 @@ def test_the_row_before_is_what_the_folder_itself_answers(tuned, student, data, 
 
 def test_table_card_and_pictures_compare_with_the_student_before(tuned, student):
     workdir, results = tuned
+    check_shape(results, Results)
     before, after = (results[name]["test"]["macro_f1"] for name in ("before", "student"))
-    told = f"{100 * after:.2f}; before, it was {100 * before:.2f} ({100 * (after - before):+.2f})"
+    change = f"{100 * before:.2f} ({100 * (after - before):+.2f})"
+    told = f"{100 * after:.2f}; before the run it was {change}"
     console = render_console(results)
     assert told in console
     assert "teacher" not in console
     card = ModelCard.load(workdir / "student" / "README.md")
     assert told in card.text
     assert "| language | before | student | gap | sentences |" in card.text
-    assert f"Tuned from `{student}`, without a teacher" in card.text
-    assert "AutoModel` refuses" in card.text  # a BiLSTM, whatever `student.kind` says
+    assert f"initialized from `{student}`, trained without a teacher." in card.text
+    assert "Its teacher" not in card.text
+    assert (
+        "`transformers.AutoModel` does not open" in card.text
+    )  # a BiLSTM, whatever `student.kind` says
     assert card.data.base_model is None  # a folder is no name on the hub
     assert {path.name for path in (workdir / "figures").iterdir()} == {
         "course.png",
@@ -174,10 +183,11 @@ def test_table_card_and_pictures_compare_with_the_student_before(tuned, student)
 
 def test_the_dry_run_tells_what_becomes_of_the_head(data, student):
     told = describe(make(data, student))
-    assert f"student: goes on from {student}; its head keeps 3 of 5 classes" in told
-    assert "without 'B-LOC', 'I-LOC', and begins at random for 'B-ORG', 'I-ORG'" in told
-    assert "teacher" not in told
     assert "transfer" not in told.splitlines()[0]
+    assert told.count("teacher") == told.count("\nteacher: none\n") == 1
+    told = " ".join(told.split())
+    assert f"student: continues from {student}; its head keeps 3 of 5 classes" in told
+    assert "without 'B-LOC', 'I-LOC', and begins at random for 'B-ORG', 'I-ORG'" in told
 
 
 def test_a_run_that_was_cut_off_ends_in_the_same_student(tmp_path, tuned, data, student):
@@ -193,7 +203,7 @@ def test_a_run_that_was_cut_off_ends_in_the_same_student(tmp_path, tuned, data, 
         with pytest.raises(KeyboardInterrupt):
             run(make(data, student), tmp_path / "run")
     run(make(data, student), tmp_path / "run")
-    assert "student: going on at labels, step 5" in (tmp_path / "run" / "train.log").read_text()
+    assert "student: resumes at labels, step 5" in (tmp_path / "run" / "train.log").read_text()
     whole, cut = (path / "student" / "model.safetensors" for path in (tuned[0], tmp_path / "run"))
     assert cut.read_bytes() == whole.read_bytes()
 
@@ -209,27 +219,28 @@ def test_a_run_that_has_not_begun_tells_what_it_begins_with(tmp_path, data, stud
         (tmp_path / "teacher").mkdir()
     claim_workdir(tmp_path, experiment)
     begins = "teacher" if way == "teacher" else "student"
-    assert f"The same command begins with the {begins}:" in inspect_folder(tmp_path)
+    assert f"The same command starts with the {begins}:" in inspect_folder(tmp_path)
 
 
 def test_another_student_under_the_same_name_is_refused(tmp_path, data, student, tokenizer):
     shutil.copytree(student, tmp_path / "student")
     experiment = make(data, tmp_path / "student")
-    inputs = fingerprint_inputs(experiment, prepare(experiment, tmp_path / "cache"), tmp_path)
+    inputs = fingerprint_inputs(build(experiment, tmp_path / "cache"), tmp_path)
     assert not any(name.startswith("transfer") for name in inputs)
     claim_inputs(tmp_path, inputs)
     shutil.rmtree(tmp_path / "student")
     make_folder(tmp_path / "student", "bert", TAGGING, tokenizer)
-    inputs = fingerprint_inputs(experiment, prepare(experiment, tmp_path / "cache"), tmp_path)
+    inputs = fingerprint_inputs(build(experiment, tmp_path / "cache"), tmp_path)
     with pytest.raises(InputError, match=r"is not the student\.checkpoint that the run"):
         claim_inputs(tmp_path, inputs)
 
 
 def test_a_head_of_no_common_labels_has_no_score_before(tmp_path, data, tokenizer, tuned):
     other = make_folder(tmp_path / "s", "bilstm", Task("tagging", ("O", "B-GENE")), tokenizer)
-    assert prepare(make(data, other), tmp_path / "cache").before is None
+    assert open_before(str(other), NEW) is None
+    assert build(make(data, other), tmp_path / "cache").student.model.classes == len(NEW.labels)
     results = {**tuned[1], "before": {**tuned[1]["before"], "dev": None, "test": None}}
-    assert describe_outcome(results)[0].endswith("before, it had no score.")
+    assert describe_outcome(results)[0].endswith("before the run it had no score.")
 
 
 def test_a_student_goes_on_with_a_teacher_too_where_their_widths_agree(
@@ -241,16 +252,16 @@ def test_a_student_goes_on_with_a_teacher_too_where_their_widths_agree(
     experiment.teacher.model = str(make_folder(tmp_path / "teacher", "bert", NEW, tokenizer))
     experiment.teacher.finetune = False
     experiment.plan = (Stage(name="logits", loss="logits"),)
-    prepared = prepare(experiment, tmp_path / "cache")
-    assert prepared.before is None
+    built = build(experiment, tmp_path / "cache")
+    assert isinstance(built.teacher, ModelTeacher)
     fitted = flatten_dict(open_start(str(student), NEW, "float32", 0).params)
-    begins = flatten_dict(first(experiment, prepared, prepared.teacher_params))
+    begins = flatten_dict(first(built, built.teacher.params))
     assert begins.keys() == fitted.keys()
     for path, leaf in begins.items():
         np.testing.assert_array_equal(leaf, fitted[path])
     experiment.plan = (Stage(name="states", loss="representation"),)
     with pytest.raises(InputError, match="projection is 7 wide and the teacher 8"):
-        prepare(experiment, tmp_path / "cache")
+        build(experiment, tmp_path / "cache")
 
 
 # --- what is refused ------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import pytest
 
 import train
 from tests.deploy.folders import make_folder
+from tests.evaluation.shapes import check_shape
 from tests.experiment.test_run import (
     CONFIG,
     FILLERS,
@@ -31,10 +32,10 @@ from xdistil.data.train_tokenizer import train_wordpiece
 from xdistil.deploy.predictor import load
 from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score
+from xdistil.evaluation.results import Results
 from xdistil.experiment import run as flow
-from xdistil.experiment.build import Prepared, prepare
+from xdistil.experiment.build import Run, build
 from xdistil.experiment.run import run
-from xdistil.experiment.setting import Setting
 from xdistil.models.hf.folder import load_model
 from xdistil.runtime.run_log import RunLog
 
@@ -94,6 +95,7 @@ def test_results_say_so_and_hold_agreement_beside_the_gold_scores(finished):
         assert 0 <= results[name]["test"]["macro_f1"] <= 1
     assert results["student"]["agreement"]["dev"] is None
     assert "agreement" not in results["teacher"]
+    check_shape(results, Results)
 
 
 @pytest.mark.parametrize("split", ["held_out", "test"])
@@ -105,7 +107,7 @@ def test_agreement_is_the_score_against_the_teachers_predictions(finished, split
     )
     again = score(TASK, teacher, [example.labels for example in student])
     assert results["student"]["agreement"][split] == json.loads(json.dumps(again))
-    answers = load(str(workdir / "teacher")).labeller.answer([each.inputs for each in teacher])
+    answers = load(str(workdir / "teacher")).predictor.predict([each.inputs for each in teacher])
     assert [answer.labels for answer in answers] == [each.labels for each in teacher]
 
 
@@ -143,7 +145,7 @@ def test_the_labels_stage_is_left_out_and_agreement_chooses(finished):
     chosen = results["student"]["agreement"]["held_out"]["macro_f1"] or 0.0
     assert chosen == max(reached) > 0
     told = (workdir / "train.log").read_text(encoding="utf-8")
-    for words in ("left out: labels in stage labels", "left out: baseline labels only", "held out"):
+    for words in ("left out: labels in stage labels", "left out: baseline labels only", "held-out"):
         assert words in told
     report = (workdir / "results.md").read_text(encoding="utf-8")
     assert report.count("agreement with the teacher") >= 3
@@ -173,13 +175,13 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(finished, base, tmp_pat
         patch.setattr(RunLog, "write", record)
         with pytest.raises(KeyboardInterrupt):
             run(experiment, tmp_path / "run")
-    scored, seen = flow.score, []
+    evaluate, seen = flow.evaluate, []
 
-    def look(setting: Setting, *rest: Any) -> dict[str, Any]:
-        seen.append(setting.prepared)
-        return scored(setting, *rest)
+    def look(run: Run, *rest: Any) -> Results:
+        seen.append(run)
+        return evaluate(run, *rest)
 
-    monkeypatch.setattr(flow, "score", look)
+    monkeypatch.setattr(flow, "evaluate", look)
     results, (whole, expected) = run(experiment, tmp_path / "run"), finished
     for name in ("student", "stages"):
         assert results[name] == expected[name]
@@ -190,10 +192,11 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(finished, base, tmp_pat
         for folder in (tmp_path / "run", whole)
     )
     assert ours == theirs
-    # Whatever reads the corpus finds the same answers there.
+    # Whatever reads the corpus finds the same labels there.
     held = read_file(whole / "predictions" / "teacher.held_out.tsv", TASK)
     assert [each.labels for each in seen[0].corpus.dev] == [each.labels for each in held]
-    assert seen[0].student_texts["dev"].examples == seen[0].corpus.dev
+    assert seen[0].texts["dev"].examples == seen[0].corpus.dev
+    assert seen[0].teacher_texts["dev"].examples == seen[0].corpus.dev
 
 
 # --- pairs, and no folder -------------------------------------------------------------------------
@@ -247,23 +250,23 @@ def test_pairs_agree_and_a_gold_dev_is_scored_but_does_not_choose(pairs):
     assert results["student"]["test"] is agreement["test"] is None
 
 
-def prepare_pairs(base: Path, *more: str, folder: str = "") -> Prepared:
+def build_pairs(base: Path, *more: str, folder: str = "") -> Run:
     command = ready(base / "tiny.py", folder, base / "new", base / "teacher", *more)
-    return prepare(parse_command(command).experiment, base / "cache")
+    return build(parse_command(command).experiment, base / "cache")
 
 
 def test_texts_alone_suffice(pairs):
     base, _ = pairs
-    prepared = prepare_pairs(base, f"--config.data.transfer={base / 'english.txt'}")
-    assert prepared.corpus.task == PAIRS
-    assert (len(prepared.corpus.dev), len(prepared.corpus.transfer)) == (4, 36)
-    assert {len(each.inputs) for each in prepared.corpus.dev} == {2}
-    assert prepared.corpus.train == []
-    assert prepared.corpus.test is prepared.corpus.gold_dev is None
-    again = prepare_pairs(base, f"--config.data.transfer={base / 'english.txt'}")
-    assert again.corpus == prepared.corpus
-    other = prepare_pairs(base, f"--config.data.transfer={base / 'english.txt'}", "--config.seed=1")
-    assert other.corpus.dev != prepared.corpus.dev
+    built = build_pairs(base, f"--config.data.transfer={base / 'english.txt'}")
+    assert built.corpus.task == PAIRS
+    assert (len(built.corpus.dev), len(built.corpus.transfer)) == (4, 36)
+    assert {len(each.inputs) for each in built.corpus.dev} == {2}
+    assert built.corpus.train == []
+    assert built.corpus.test is built.corpus.gold_dev is None
+    again = build_pairs(base, f"--config.data.transfer={base / 'english.txt'}")
+    assert again.corpus == built.corpus
+    other = build_pairs(base, f"--config.data.transfer={base / 'english.txt'}", "--config.seed=1")
+    assert other.corpus.dev != built.corpus.dev
 
 
 def test_other_classes_under_the_same_weights_are_refused_when_a_run_goes_on(
@@ -300,12 +303,12 @@ def test_teachers_of_other_schemes_answer_in_iob2(base, tmp_path, labels):
     task = Task("tagging", labels)
     make_teacher(tmp_path / "teacher", task)
     command = ready(base / "tiny.py", base / "task", tmp_path / "run", tmp_path / "teacher")
-    prepared = prepare(parse_command(command).experiment, tmp_path / "cache")
-    assert prepared.corpus.task == task
-    assert prepared.student.classes == len(labels)
-    kinds = {label for each in prepared.corpus.test for label in each.labels}
+    built = build(parse_command(command).experiment, tmp_path / "cache")
+    assert built.corpus.task == task
+    assert built.student.model.classes == len(labels)
+    kinds = {label for each in built.corpus.test for label in each.labels}
     assert kinds == set(LABELS)
-    (answer,) = load(str(tmp_path / "teacher")).labeller.answer([("Anna", "Bob", "to", "Rome")])
+    (answer,) = load(str(tmp_path / "teacher")).predictor.predict([("Anna", "Bob", "to", "Rome")])
     assert set(answer.labels) <= {"O", "B-PER", "I-PER", "B-LOC", "I-LOC"}
 
 
@@ -340,7 +343,7 @@ def test_what_does_not_fit_is_refused(base, tmp_path, name):
     teacher = make(tmp_path / "teacher")
     command = ready(base / "tiny.py", base / "task", tmp_path / "run", teacher, *more)
     with pytest.raises(InputError) as caught:
-        prepare(parse_command(command).experiment, tmp_path / "cache")
+        build(parse_command(command).experiment, tmp_path / "cache")
     assert all(word in str(caught.value) for word in words), caught.value
 
 
@@ -348,21 +351,21 @@ def test_a_plan_of_labels_alone_and_a_folder_without_texts_are_refused(base, tmp
     command = ready(base / "tiny.py", base / "task", tmp_path / "run", base / "teacher")
     experiment = parse_command(command).experiment
     experiment.plan = experiment.plan[2:]
-    with pytest.raises(InputError, match="plan learns labels alone"):
-        prepare(experiment, tmp_path / "cache")
+    with pytest.raises(InputError, match="plan has no loss but labels"):
+        build(experiment, tmp_path / "cache")
     experiment.data.folder = str(tmp_path)
     with pytest.raises(InputError, match="neither a train nor a transfer file"):
-        prepare(experiment, tmp_path / "cache")
+        build(experiment, tmp_path / "cache")
     experiment.teacher.finetune = True
     with pytest.raises(InputError, match=r"no train file.*teacher\.finetune=False does without"):
-        prepare(experiment, tmp_path / "cache")
+        build(experiment, tmp_path / "cache")
 
 
 def test_raw_text_may_have_any_white_space(base, tmp_path):
     (tmp_path / "raw.txt").write_text("  Anna   went\n\n \nto Rome \n" * 6, encoding="utf-8")
     more = f"--config.data.transfer={tmp_path / 'raw.txt'}"
     command = ready(base / "tiny.py", "", tmp_path / "run", base / "teacher", more)
-    corpus = prepare(parse_command(command).experiment, tmp_path / "cache").corpus
+    corpus = build(parse_command(command).experiment, tmp_path / "cache").corpus
     assert {each.inputs for each in corpus.dev + corpus.transfer} == {
         ("Anna", "went"),
         ("to", "Rome"),
@@ -374,7 +377,7 @@ def test_a_dry_run_tells_what_is_left_out(base, tmp_path, capsys):
     command = ready(base / "tiny.py", base / "task", tmp_path / "run", base / "teacher")
     assert train.main([*command, "--dry-run"]) == 0
     printed = capsys.readouterr().out
-    assert printed.split("\n")[0].split()[:5] == ["language", "held", "out", "test", "transfer"]
+    assert printed.split("\n")[0].split()[:4] == ["language", "held-out", "test", "transfer"]
     for words in (
         "without labels",
         "left out: labels in stage labels",
@@ -392,11 +395,11 @@ def test_the_rows_of_a_head_are_put_in_the_order_of_the_labels(base, tmp_path):
     shuffled = ("I-PER", "O", "B-LOC", "B-PER")
     make_teacher(tmp_path / "teacher", Task("tagging", shuffled))
     command = ready(base / "tiny.py", tmp_path / "task", tmp_path / "run", tmp_path / "teacher")
-    prepared = prepare(parse_command(command).experiment, tmp_path / "cache")
-    assert prepared.corpus.gold
-    assert prepared.corpus.task == TASK
+    built = build(parse_command(command).experiment, tmp_path / "cache")
+    assert built.corpus.gold
+    assert built.corpus.task == TASK
     given = load_model(str(tmp_path / "teacher")).params["classifier"]["kernel"]
-    ours = prepared.teacher_params["classifier"]["kernel"]
+    ours = built.teacher.params["classifier"]["kernel"]
     for index, label in enumerate(LABELS):
         np.testing.assert_array_equal(ours[:, index], given[:, shuffled.index(label)])
 
@@ -417,10 +420,10 @@ def test_a_teacher_of_other_labels_is_refused_unless_it_is_fine_tuned(base, tmp_
     command = ready(base / "tiny.py", tmp_path / "task", tmp_path / "run", teacher)
     experiment = parse_command(command).experiment
     with pytest.raises(InputError) as caught:
-        prepare(experiment, tmp_path / "cache")
+        build(experiment, tmp_path / "cache")
     assert all(word in str(caught.value) for word in words), caught.value
     experiment.teacher.finetune = True
-    assert prepare(experiment, tmp_path / "cache").teacher.classes == len(LABELS)
+    assert build(experiment, tmp_path / "cache").teacher.model.classes == len(LABELS)
 
 
 def test_representations_alone_need_no_head(base, tmp_path):
@@ -429,7 +432,7 @@ def test_representations_alone_need_no_head(base, tmp_path):
     command = ready(base / "tiny.py", tmp_path / "task", tmp_path / "run", teacher)
     experiment = parse_command(command).experiment
     experiment.plan = (experiment.plan[0], experiment.plan[2])
-    assert prepare(experiment, tmp_path / "cache").corpus.gold
+    assert build(experiment, tmp_path / "cache").corpus.gold
 
 
 def test_the_revision_is_of_the_model_and_not_of_another_tokenizer(base, tmp_path, monkeypatch):
@@ -439,9 +442,9 @@ def test_the_revision_is_of_the_model_and_not_of_another_tokenizer(base, tmp_pat
         asked.append((name, revision))
         return load_tokenizer(name, words=words)
 
-    monkeypatch.setattr("xdistil.experiment.build.load_tokenizer", load)
+    monkeypatch.setattr("xdistil.teacher.source.load_tokenizer", load)
     for more in ([], [f"--config.teacher.tokenizer={base / 'tokenizer'}"]):
         more.append("--config.teacher.revision=v2")
         command = ready(base / "tiny.py", base / "task", tmp_path / "run", base / "teacher", *more)
-        prepare(parse_command(command).experiment, tmp_path / "cache")
+        build(parse_command(command).experiment, tmp_path / "cache")
     assert asked == [(str(base / "teacher"), "v2"), (str(base / "tokenizer"), "main")]

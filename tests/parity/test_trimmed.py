@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 
-from tests.data.test_families import make_byte_bpe, make_unigram
+from tests.data.test_tokenizer import make_byte_bpe, make_unigram
 from tests.models.hf.test_trim_folder import SUBWORDS, TEXTS, trim
 from tests.models.samples import make_wordpiece
 from xdistil.data.tokenizer import save_tokenizer

@@ -14,7 +14,7 @@ from xdistil.data.examples import Example, Task
 from xdistil.data.packing import Batch, fill_batch, pack
 from xdistil.data.subwords import tokenize
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
-from xdistil.data.trim_tokenizer import choose_subwords, count_tokens, trim_tokenizer
+from xdistil.data.trim_tokenizer import choose_subwords, count_ids, trim_tokenizer
 from xdistil.models.families.bert import Encoder
 from xdistil.models.hf.folder import Loaded, load_model, save_model
 from xdistil.student.embeddings import svd_embeddings
@@ -101,7 +101,7 @@ def test_a_trimmed_vocabulary_cuts_the_seen_text_the_same(
     tokenizer: Tokenizer, sentences: list[Example]
 ) -> None:
     subwords = tokenize(sentences, TAGGING, tokenizer, 512)
-    kept = choose_subwords(tokenizer, count_tokens([subwords], tokenizer))
+    kept = choose_subwords(tokenizer, count_ids(sentences, TAGGING, tokenizer))
     small = trim_tokenizer(tokenizer, kept)
     again = tokenize(sentences, TAGGING, small, 512)
     assert small.vocabulary_size == len(kept) < tokenizer.vocabulary_size / 2

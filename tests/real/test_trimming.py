@@ -16,7 +16,7 @@ from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
 from xdistil.data.subwords import tokenize
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
-from xdistil.data.trim_tokenizer import choose_subwords, count_tokens, trim_tokenizer
+from xdistil.data.trim_tokenizer import choose_subwords, count_ids, trim_tokenizer
 from xdistil.models.trim import trim_model
 
 TAGGING = Task("tagging", ("O",))
@@ -71,7 +71,7 @@ def test_texts_are_cut_and_answered_the_same(
     if task is TEXTS:
         wanted = [replace(each, inputs=(" ".join(each.inputs),)) for each in wanted]
     subwords = tokenize(wanted, task, tokenizer, 1 << 30)
-    kept = choose_subwords(tokenizer, count_tokens([subwords], tokenizer))
+    kept = choose_subwords(tokenizer, count_ids(wanted, task, tokenizer))
     small = trim_tokenizer(tokenizer, kept)
     again = tokenize(wanted, task, small, 1 << 30)
     assert small.vocabulary_size == len(kept) <= tokenizer.vocabulary_size

@@ -1,7 +1,7 @@
-"""The command line of train.py: arguments -> a validated Experiment, or one sentence.
+"""The command line of train.py: arguments -> a validated Experiment, or an error in one sentence.
 
-ml_collections applies the overrides; because its own errors are tracebacks, names, indices and
-values are checked here against the dataclasses first.
+ml_collections applies the overrides. Its own errors are tracebacks, so names, indices and values
+are checked against the dataclasses first.
 """
 
 import dataclasses
@@ -34,45 +34,51 @@ xdistil distils a large encoder into a small, fast student. Three ways to start:
 These files are part of the package as well: --config=xdistil:ner:d4.2 works in any folder. Every
 field of xdistil/config.py is an option, such as --config.batch_size=32, and so is every field of a
 stage, such as --config.plan[0].lr=1e-3. --dry-run prints the data, the models and the plan, and
-exits."""
+exits. --verbose prints the details of a run too: every language, layer map and batch."""
 
 log = logging.getLogger("xdistil")
 
-_PLAIN = ("config", "workdir", "dry-run", "help")
+_SWITCHES = ("dry-run", "verbose")
+_PLAIN = ("config", "workdir", *_SWITCHES, "help")
 
 
 @dataclass(frozen=True)
 class Command:
-    """What train.py was asked to do."""
+    """What the command line of train.py asks for."""
 
     experiment: Experiment
     workdir: Path
     dry_run: bool
+    verbose: bool
 
 
 def parse_command(arguments: list[str]) -> Command:
     """Reads train.py's arguments (without the program's name).
 
     Raises:
-        InputError: any mistake in them, as one sentence with the nearest valid name.
+        InputError: any mistake in them; the sentence names the nearest valid name.
     """
     given = _split_arguments(arguments)
     values = dict(given)
     if not values.get("config"):
-        raise InputError("--config names no file: give one, such as --config=configs/ner.py:d4.2.")
+        raise InputError(
+            "--config is missing: name a config, such as --config=configs/ner.py:d4.2."
+        )
     experiment = _load(values["config"])
     overrides = [
         (name.removeprefix("config."), value) for name, value in given if name.startswith("config.")
     ]
     overrides = [(_check_override(experiment, path, value), value) for path, value in overrides]
     if not values.get("workdir"):
-        raise InputError("--workdir is missing: name the folder that this run writes to.")
-    dry_run = values.get("dry-run", "false").lower()
-    if dry_run not in ("true", "false"):
-        raise InputError(f"--dry-run is {dry_run!r}: it takes true or false.")
+        raise InputError("--workdir is missing: name a folder for the results of this run.")
+    switches = {name: values.get(name, "false").lower() for name in _SWITCHES}
+    for name, value in switches.items():
+        if value not in ("true", "false"):
+            raise InputError(f"--{name} is {value!r}: it must be true or false.")
     experiment = _apply(experiment, overrides)
     validate(experiment)
-    return Command(experiment, Path(values["workdir"]), dry_run == "true")
+    dry_run, verbose = (switches[name] == "true" for name in _SWITCHES)
+    return Command(experiment, Path(values["workdir"]), dry_run, verbose)
 
 
 def _split_arguments(arguments: list[str]) -> list[tuple[str, str]]:
@@ -83,7 +89,7 @@ def _split_arguments(arguments: list[str]) -> list[tuple[str, str]]:
         argument = rest.pop(0)
         if not argument.startswith("--"):
             raise InputError(
-                f"{argument!r} is no option: options begin with --, as in --workdir=runs/x."
+                f"{argument!r} is no option: options start with --, as in --workdir=runs/x."
             )
         name, equals, value = argument[2:].partition("=")
         name = "dry-run" if name == "dry_run" else name
@@ -92,8 +98,8 @@ def _split_arguments(arguments: list[str]) -> list[tuple[str, str]]:
                 f"--{name} is no option{suggest('--' + name, ['--' + n for n in _PLAIN])}."
             )
         if not equals:
-            takes_next = name != "dry-run" and rest and not rest[0].startswith("--")
-            value = rest.pop(0) if takes_next else "true" if name == "dry-run" else ""
+            takes_next = name not in _SWITCHES and rest and not rest[0].startswith("--")
+            value = rest.pop(0) if takes_next else "true" if name in _SWITCHES else ""
             if not value:
                 raise InputError(f"--{name} has no value: write --{name}=VALUE.")
         pairs.append((name, value))
@@ -122,7 +128,7 @@ def _load(text: str) -> Experiment:
         experiment = module.get_config(*argument)
     except InputError:
         raise
-    except Exception as error:  # a config file is a program and may raise anything
+    except Exception as error:  # a config file is a program, which may raise anything
         reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
         raise InputError(f"--config={text} cannot be read as a config: {reason}.") from error
     if not isinstance(experiment, Experiment):
@@ -167,16 +173,14 @@ def _check_override(experiment: Experiment, path: str, value: str) -> str:
         if isinstance(child, tuple):
             if index is None:
                 raise InputError(
-                    f"--config.{path}: {done}{name} is a list; write {done}{name}[0].FIELD=VALUE."
+                    f"--config.{path}: {done}{name} is a list: write {done}{name}[0].FIELD=VALUE."
                 )
             if not index.isdecimal() or int(index) >= len(child):
-                known = f"0 to {len(child) - 1}" if child else "none, it is empty"
-                raise InputError(
-                    f"--config.{path}: {done}{name} has no index {index}, only {known}."
-                )
+                known = f"it has 0 to {len(child) - 1}" if child else "it is empty"
+                raise InputError(f"--config.{path}: {done}{name} has no index {index}: {known}.")
             child = child[int(index)]
         elif index is not None:
-            raise InputError(f"--config.{path}: {done}{name} is no list; leave [{index}] out.")
+            raise InputError(f"--config.{path}: {done}{name} is not a list: remove [{index}].")
         last = depth == len(steps) - 1
         if dataclasses.is_dataclass(child):
             if last:

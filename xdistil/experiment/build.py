@@ -27,7 +27,7 @@ from xdistil.data.packing import (
 from xdistil.data.subwords import Subwords, tokenize
 from xdistil.data.synthetic_corpus import generate_corpus
 from xdistil.data.tokenizer import Tokenizer
-from xdistil.data.trim_tokenizer import choose_subwords, count_tokens, trim_tokenizer
+from xdistil.data.trim_tokenizer import choose_subwords, count_ids, trim_tokenizer
 from xdistil.data.unlabelled import lacks_labels, read_unlabelled
 from xdistil.data.word_vectors import WordVectors, read_vectors
 from xdistil.distill.stages import (
@@ -61,8 +61,6 @@ from xdistil.teacher.source import has_no_teacher, open_teacher
 log = logging.getLogger("xdistil")
 
 LEARNT = ("train", "transfer", "all")  # texts of steps, whose languages a temperature draws
-
-_WHOLE = 1 << 30  # a length in subwords that no text reaches
 
 
 @dataclass(frozen=True)
@@ -307,10 +305,10 @@ def _trim_teacher(teacher: Teacher, corpus: Corpus) -> tuple[Teacher, np.ndarray
 
 
 def _count_seen(corpus: Corpus, tokenizer: Tokenizer) -> np.ndarray:
-    # In whole texts: a subword after a cut decides how its word is cut, and so where.
-    texts = [examples for examples in (corpus.train, corpus.transfer) if examples]
-    parts = (tokenize(examples, corpus.task, tokenizer, _WHOLE) for examples in texts)
-    return count_tokens(parts, tokenizer)
+    train, transfer = (
+        count_ids(examples, corpus.task, tokenizer) for examples in (corpus.train, corpus.transfer)
+    )
+    return train + transfer
 
 
 def _open_student(

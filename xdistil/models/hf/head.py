@@ -1,7 +1,8 @@
-"""Which task a model folder's head was made for, and its classes, as its config.json tells."""
+"""The task and the classes of a model folder's head, from its config.json."""
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ from xdistil.errors import InputError, show
 
 HEADS = {"tagging": "ForTokenClassification", "classification": "ForSequenceClassification"}
 _NO_LABEL = re.compile(r"[\t\n\r\ud800-\udfff]")
-_SHOWN = 6  # labels that a sentence lists
+_SHOWN = 6  # labels that a message lists
 
 
 def read_head(raw: dict[str, Any], where: Path) -> Task | None:
-    """The task whose head the folder holds, as its config tells; None where it tells of none."""
+    """The task of the head that a config.json names; None: it names none."""
     architectures = raw.get("architectures") or [""]
     if not isinstance(architectures, list) or not isinstance(architectures[0], str):
         raise InputError(
@@ -29,7 +30,7 @@ def read_head(raw: dict[str, Any], where: Path) -> Task | None:
 
 def _read_labels(labels: Any, where: Path) -> tuple[str, ...]:
     """The classes of a head, in order, from its id2label."""
-    if labels is None:  # HF leaves its own default, two classes, out of the file
+    if labels is None:  # HF does not write its default, two classes
         return ("LABEL_0", "LABEL_1")
     if not isinstance(labels, dict) or not labels:
         raise InputError(f"{where}: id2label is {show(labels)}; it must name classes by number.")
@@ -50,23 +51,57 @@ def _read_labels(labels: Any, where: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def check_answers(task: Task | None, name: str) -> Task:
-    """The task of a head; InputError where the model `name` has none, or one of other tags."""
-    if task is None:
+def check_head(
+    own: Task | None,
+    name: str,
+    remedy: str = "name a fine-tuned model, such as the student or the teacher folder of a run",
+    kind: str = "",
+    labels: Sequence[str] = (),
+    min_classes: int = 1,
+) -> Task:
+    """The task of a model's head, which is one that can be used.
+
+    Args:
+        own: the task, as `read_head` reads it; None: the model has no head.
+        name: the model, the beginning of an error.
+        remedy: what would be right, the end of an error.
+        kind: the kind of task that the head must be for; "": any.
+        labels: what its classes must be, in any order; empty: any.
+        min_classes: the smallest number of classes.
+
+    Raises:
+        InputError: there is no head, or it is not as the arguments ask, or tags words with classes
+            that are no tags of entities.
+    """
+    if own is None:
+        raise InputError(f"{name} has no head for tagging or classification: {remedy}.")
+    if kind and own.kind != kind:
+        raise InputError(f"{name} has a head for {own.kind}, and the task is {kind}: {remedy}.")
+    differences = []
+    if labels and (missing := [label for label in labels if label not in own.labels]):
+        differences.append(f"lacks {list_labels(missing)}")
+    if labels and (unknown := [label for label in own.labels if label not in labels]):
+        differences.append(f"also has {list_labels(unknown)}")
+    if differences:
         raise InputError(
-            f"{name} has no head for tagging or classification: name a fine-tuned model, such as "
-            "the student or the teacher folder of a run."
+            f"{name} does not predict the task's labels (id2label of its config.json "
+            f"{' and '.join(differences)}): {remedy}."
         )
-    if task.kind == "tagging" and not all(map(is_tag, task.labels)):
-        odd = next(label for label in task.labels if not is_tag(label))
+    if own.kind == "tagging" and not all(map(is_tag, own.labels)):
+        odd = next(label for label in own.labels if not is_tag(label))
         raise InputError(
-            f"{name} tags words with classes such as {show(odd)}: only O, B-TYPE and I-TYPE are "
-            "tags of entities."
+            f"{name} tags words with classes such as {show(odd)}: only O and B-, I-, E- or S- with "
+            "a type are tags of entities."
         )
-    return task
+    if len(own.labels) < min_classes:
+        raise InputError(
+            f"{name} has {len(own.labels)} class, {list_labels(list(own.labels))}, and needs "
+            f"{min_classes}: {remedy}."
+        )
+    return own
 
 
 def list_labels(labels: list[str]) -> str:
-    """The first of some labels, for a sentence, and how many more there are."""
+    """The first labels, for a message, and how many more there are."""
     more = f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
     return ", ".join(map(show, labels[:_SHOWN])) + more
