@@ -49,5 +49,6 @@ setup(
         ],
         "parity": ["torch==2.13.0", "sentencepiece>=0.2", "protobuf>=5"],
         "bench": ["torch==2.13.0"],
+        "docs": ["furo>=2025.12", "myst-parser>=5,<6", "sphinx>=8.2,<10"],
     },
 )

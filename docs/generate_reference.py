@@ -7,19 +7,25 @@ import ast
 import dataclasses
 import inspect
 import io
+import sys
 import tokenize
 from pathlib import Path
 
-from xdistil import config
-from xdistil.config import Experiment
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))  # a checkout need not be installed
 
-HEADER = """# Every field of an experiment
+from xdistil import config  # noqa: E402
+from xdistil.config import Experiment  # noqa: E402
 
-Generated from xdistil/config.py by `python docs/generate_reference.py`. Each field is a flag:
-`--config.FIELD=VALUE`, a stage's `--config.plan[0].lr=1e-3`, a baseline's
-`--config.baselines[0].epochs=3`. Fields that take several values separate them by commas; an empty
-text or a zero means "not set". `plan`, `teacher.plan` and `baselines` have no entry by default: a
-config file gives them theirs.
+HEADER = """# Configuration reference
+
+This page lists every field of an experiment. It is generated from xdistil/config.py by
+`python docs/generate_reference.py`.
+
+Each field is a flag: `--config.FIELD=VALUE`. A field of a stage is written
+`--config.plan[0].lr=1e-3`, a field of a baseline `--config.baselines[0].epochs=3`. Fields that take
+several values separate them by commas. An empty text or a zero means "not set". `plan` and
+`baselines` are empty by default: the config file fills them.
 """
 
 
@@ -69,4 +75,4 @@ def render_reference() -> str:
 
 
 if __name__ == "__main__":
-    Path(__file__).with_name("config.md").write_text(render_reference(), encoding="utf-8")
+    (HERE / "config.md").write_text(render_reference(), encoding="utf-8")

@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,9 +142,11 @@ def compare(expected: Path, workdir: Path) -> list[str]:
     return found
 
 
-def _start(workdir: Path, hash_seed: int = 0) -> subprocess.Popen[bytes]:
+def _start(
+    workdir: Path, hash_seed: int = 0, config: Sequence[str] = CONFIG
+) -> subprocess.Popen[bytes]:
     # From another directory each time, which must make no difference, nor must the order of sets.
-    command = [sys.executable, str(ROOT / "train.py"), *CONFIG, f"--workdir={workdir}"]
+    command = [sys.executable, str(ROOT / "train.py"), *config, f"--workdir={workdir}"]
     folder = workdir.parent / f"directory-{hash_seed % 3}"
     folder.mkdir(exist_ok=True)
     environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": str(ROOT)}

@@ -126,10 +126,10 @@ def test_evaluation_prints_and_writes_the_scores_of_its_own_predictions(
     path, target = tmp_path / "gold.tsv", tmp_path / "scores.json"
     path.write_text(gold)
     assert type_in(f"--model={models / model}", f"--evaluate={path}", f"--output={target}") == 0
-    labeller = xdistil.load(str(models / model)).labeller
-    examples = read_file(path, labeller.task)
-    answers = labeller.answer([example.inputs for example in examples])
-    expected = score(labeller.task, examples, [answer.labels for answer in answers])
+    predictor = xdistil.load(str(models / model)).predictor
+    examples = read_file(path, predictor.task)
+    answers = predictor.predict([example.inputs for example in examples])
+    expected = score(predictor.task, examples, [answer.labels for answer in answers])
     written = json.loads(target.read_text())
     assert written == {"format": 1, "task": model, **expected}
     printed = capsys.readouterr().out.splitlines()

@@ -137,10 +137,10 @@ def test_pairs_keep_both_texts_in_order(folder):
         ({"dev_tsv": b"a\tO\n\xe9\tO\n"}, "dev.tsv:2: these bytes are not UTF-8"),
         ({"dev_tsv": ""}, "dev.tsv is empty"),
         ({"test_tsv": "a b\n"}, "test.tsv:1: no tab"),
-        ({"labels_tsv": TAGS + "O\n"}, "labels.tsv:6: label 'O' stands here a second time"),
-        ({"labels_tsv": "O\n\nB-PER\n"}, "labels.tsv:2: a line is one label"),
-        ({"labels_tsv": "0\tO\n"}, "labels.tsv:1: a line is one label"),
-        ({"labels_tsv": TAGS + "E-PER\n"}, "'E-PER' is none of iob2: data.scheme=bioes"),
+        ({"labels_tsv": TAGS + "O\n"}, "labels.tsv:6: label 'O' is repeated"),
+        ({"labels_tsv": "O\n\nB-PER\n"}, "labels.tsv:2: a line must be one label"),
+        ({"labels_tsv": "0\tO\n"}, "labels.tsv:1: a line must be one label"),
+        ({"labels_tsv": TAGS + "E-PER\n"}, "'E-PER' is not a tag of iob2: set data.scheme=bioes"),
         ({"transfer_txt": "a\tO\n"}, "transfer.txt:1: 2 columns"),
         ({"train_jsonl": "{}"}, "both train.tsv and train.jsonl"),
     ],
@@ -301,7 +301,7 @@ def test_the_training_texts_serve_as_transfer_which_is_said(folder, caplog):
     caplog.set_level(logging.INFO, "xdistil")
     corpus = read(folder(train_tsv=LANGUAGES, dev_tsv=LANGUAGES), limit=2)
     assert corpus.transfer == [Example(("a",), None, "de"), Example(("b",), None, "fr")]
-    assert "no transfer texts: the 2 training texts serve" in caplog.text
+    assert "no transfer texts: using 2 training texts" in caplog.text
 
 
 def test_transfer_takes_files_and_globs_plain_and_compressed(folder, tmp_path):

@@ -162,9 +162,9 @@ def test_conll_columns_may_be_separated_by_tabs(save):
         ("a O\nb\n", 2, "1 columns where 2"),
         ("a O\nb X O\n", 2, "3 columns where 2"),
         ("a\nb\n", 1, "1 columns where 2"),
-        ("a\tO\nb c\tO\n", 2, "is no word"),
-        ("a\tO\n\tO\n", 2, "is no word"),
-        ("a\tO\nb\t\n", 2, "is no tag"),
+        ("a\tO\nb c\tO\n", 2, "is not a word"),
+        ("a\tO\n\tO\n", 2, "is not a word"),
+        ("a\tO\nb\t\n", 2, "is not a tag"),
         ("a O\n# b c d\n", 2, "4 columns where 2"),
     ],
 )
@@ -183,7 +183,7 @@ def test_conll_columns_may_begin_with_the_number_of_the_word(save, caplog):
         (3, ("an", "dem", "See"), "O O B-LOC", None),
         (9, ("7",), "O", None),
     ]
-    assert "2 rows left out" in caplog.text
+    assert "2 rows of word ranges or empty nodes" in caplog.text
     path = save("b.conll", "0 Ann B-PER\n1 lebt O\n\n0 1 O\n")
     assert [record[1] for record in records_of(path, "tagging")] == [("Ann", "lebt"), ("1",)]
 
@@ -226,28 +226,28 @@ def test_json_lines_give_fields(save):
 @pytest.mark.parametrize(
     ("row", "words", "kind"),
     [
-        ("{", "no valid JSON", "tagging"),
-        ("[" * 100_000, "no valid JSON", "tagging"),
-        ("", "no valid JSON", "tagging"),
-        ("[]", "no JSON object", "tagging"),
+        ("{", "not valid JSON", "tagging"),
+        ("[" * 100_000, "not valid JSON", "tagging"),
+        ("", "not valid JSON", "tagging"),
+        ("[]", "not a JSON object", "tagging"),
         ('{"tags": ["O"]}', "'tokens' is missing", "tagging"),
         ('{"tokens": [], "tags": []}', "'tokens' is", "tagging"),
         ('{"tokens": ["a"]}', "'tags' is missing", "tagging"),
         ('{"tokens": "a", "tags": ["O"]}', "'tokens' is", "tagging"),
         ('{"tokens": [1], "tags": ["O"]}', "'tokens' is", "tagging"),
-        ('{"tokens": ["a b"], "tags": ["O"]}', "is no word", "tagging"),
-        ('{"tokens": [""], "tags": ["O"]}', "is no word", "tagging"),
-        ('{"tokens": ["a"], "tags": ["O O"]}', "is no tag", "tagging"),
+        ('{"tokens": ["a b"], "tags": ["O"]}', "is not a word", "tagging"),
+        ('{"tokens": [""], "tags": ["O"]}', "is not a word", "tagging"),
+        ('{"tokens": ["a"], "tags": ["O O"]}', "is not a tag", "tagging"),
         ('{"tokens": ["\\ud83d"], "tags": ["O"]}', "surrogate", "tagging"),
         ('{"text": "a"}', "'label' is missing", "classification"),
         ('{"text": "a", "label": true}', "'label' is true", "classification"),
-        ('{"text": "a", "label": "x\\ty"}', "holds a tab or a line end", "classification"),
-        ('{"text": "a", "label": "x\\n"}', "holds a tab or a line end", "classification"),
+        ('{"text": "a", "label": "x\\ty"}', "contains a tab or a line end", "classification"),
+        ('{"text": "a", "label": "x\\n"}', "contains a tab or a line end", "classification"),
         ('{"text": "a", "label": 1.0}', "'label' is 1.0", "classification"),
         ('{"text": "", "label": "1"}', "'text' is", "classification"),
         ('{"text_a": "a", "label": "1"}', "'text_b' is missing", "classification"),
         ('{"text": "a", "label": "1", "language": 3}', "'language' is 3", "classification"),
-        ('{"text": "a", "label": "1", "language": "a:b"}', "is no language", "classification"),
+        ('{"text": "a", "label": "1", "language": "a:b"}', "is not a language", "classification"),
     ],
 )
 def test_a_faulty_json_line_is_refused(save, row, words, kind):

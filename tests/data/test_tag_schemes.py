@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from xdistil.data.tag_schemes import (
     allowed_tags,
-    answerable_tags,
     convert_labels,
     is_tag,
     make_legal,
+    predictable_tags,
     to_iob2,
 )
 
@@ -41,10 +41,10 @@ def test_answers_in_any_scheme_become_iob2_with_the_same_entities(scheme):
 
 
 @pytest.mark.parametrize("labels", [("O", "I-A"), ("S-A", "O"), ("B-A", "I-A", "E-A", "S-A", "O")])
-def test_answerable_tags_are_those_that_answers_turn_into(labels):
+def test_predictable_tags_are_those_that_predictions_become(labels):
     answers = [(label, *rest) for label in labels for rest in [(), labels, labels[::-1]]]
     made = {tag for each in answers for tag in make_legal(each)}
-    assert made == set(answerable_tags(labels))
+    assert made == set(predictable_tags(labels))
 
 
 def read_spans(tags):

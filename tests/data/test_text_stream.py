@@ -35,7 +35,7 @@ def models(tmp_path_factory) -> Path:
 
 
 def _label(models: Path, sentences: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    answers = xdistil.load(str(models / "tagging")).labeller.answer(sentences)
+    answers = xdistil.load(str(models / "tagging")).predictor.predict(sentences)
     return [answer.labels for answer in answers]
 
 
@@ -100,8 +100,8 @@ def test_classes_in_json_lines_and_in_a_task_file(models, tmp_path, capfdbinary)
 @pytest.mark.parametrize(
     ("model", "content", "arguments", "sentence"),
     [
-        ("tagging", "Anna\n", ["--format=tsv"], "in:1: no tab: a line is words<TAB>tags."),
-        ("tagging", "Anna O\n", ["--format=jsonl"], "in:1: this line is no valid JSON."),
+        ("tagging", "Anna\n", ["--format=tsv"], "in:1: no tab: a line must be words<TAB>tags."),
+        ("tagging", "Anna O\n", ["--format=jsonl"], "in:1: this line is not valid JSON."),
         ("tagging", "{}", ["--format=jsonl"], "in:1: field 'text' is missing"),
         ("classes", '{"text": "a\\nb"}', ["--format=jsonl"], "in:1: a text with a tab or a line"),
         ("classes", "Anna\n", ["--output-format=conll"], "CoNLL columns hold tags of words"),
@@ -161,7 +161,7 @@ def test_the_first_sentences_of_conll_columns_tell_the_columns_of_all(monkeypatc
     numbered = "1\tAnna\tO\n2\twent\tO"
     # One row alone does not tell a number from a word.
     assert read("# c", numbered, "1\tBob\tO") == [("Anna", "went"), ("Bob",)]
-    with pytest.raises(InputError, match="file:4: 'Bob' is no number of a word"):
+    with pytest.raises(InputError, match="file:4: 'Bob' is not a word number"):
         read(numbered, "Bob\tNN\tO")
     with pytest.raises(InputError, match="file:3: 3 columns where 2 were expected"):
         read("Anna\tO", "Bob\tNN\tO")

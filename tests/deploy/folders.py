@@ -79,10 +79,10 @@ def draw_params(model: Model, seed: int = 1) -> Params:
 
 def label_lines(model: Tagger | Classifier, *lines: bytes) -> list[str]:
     """What is written for each line of plain text in a file called `texts`."""
-    labeller = model.labeller
-    texts = list(read_plain(lines, "texts", labeller.task.kind))
-    answers = labeller.answer([text.inputs for text in texts])
+    predictor = model.predictor
+    texts = list(read_plain(lines, "texts", predictor.task.kind))
+    answers = predictor.predict([text.inputs for text in texts])
     return [
-        write_tsv(text, answer.labels, labeller.task.kind, "texts")
+        write_tsv(text, answer.labels, predictor.task.kind, "texts")
         for text, answer in zip(texts, answers, strict=True)
     ]

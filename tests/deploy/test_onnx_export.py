@@ -86,7 +86,7 @@ def student(tmp_path_factory, tokenizer):
     subwords = export.cut(opened, examples)
     logits = OnnxBackend(path).compute_logits(subwords, len(TAGGING.labels))
     labels = label_subwords(subwords, logits.argmax(axis=-1), examples, TAGGING)
-    answers = load(str(folder)).labeller.answer([example.inputs for example in examples])
+    answers = load(str(folder)).predictor.predict([example.inputs for example in examples])
     assert labels == [answer.labels for answer in answers]
     # Where two classes are as good as equal, a sound quantization may choose the other.
     best = np.sort(logits, axis=1)
@@ -131,7 +131,7 @@ def test_a_pair_of_texts_is_compared_too(tmp_path, tokenizer):
     subwords = export.cut(opened, pairs)
     logits = OnnxBackend(path).compute_logits(subwords, len(CLASSES.labels))
     answers = label_subwords(subwords, logits.argmax(axis=-1), pairs, CLASSES)
-    expected = load(str(folder)).labeller.answer([example.inputs for example in pairs])
+    expected = load(str(folder)).predictor.predict([example.inputs for example in pairs])
     assert answers == [answer.labels for answer in expected]
 
 

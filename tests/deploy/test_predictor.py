@@ -126,7 +126,7 @@ def test_probabilities_are_those_of_the_logits(folders):
     opened = _open(folders, "classes", "onnx")
     (answer,) = opened.classify(["Anna went"])
     subwords = tokenize(
-        [Example(("Anna went",), None, "und")], CLASSES, opened.labeller.tokenizer, 12
+        [Example(("Anna went",), None, "und")], CLASSES, opened.predictor.tokenizer, 12
     )
     logits = open_model(str(folders / "classes")).compute_logits(subwords)[0].astype(float)
     expected = np.exp(logits) / np.exp(logits).sum()

@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
+from tests.evaluation.shapes import check_shape
 from xdistil.config import Experiment, Stage, Student, Teacher
 from xdistil.data.examples import Task, read_file
 from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score
+from xdistil.evaluation.results import Results
 from xdistil.experiment.dry_run import describe
 from xdistil.experiment.run import run
 from xdistil.models.hf.folder import load_model
@@ -200,6 +202,7 @@ def test_a_file_is_scored_by_its_logits(read, learnt, data):
 def test_results_without_a_teacher_are_null_where_it_is_asked_for(learnt):
     workdir, results = learnt
     assert not (workdir / "teacher").exists()
+    check_shape(results, Results)
     assert results["compression"] is results["timing"]["speedup"] is None
     assert results["retention"] == results["student"]["test"]["macro_f1"]
     assert "student" in (workdir / "results.md").read_text()

@@ -13,6 +13,7 @@ from huggingface_hub import ModelCard
 import train
 import xdistil
 from tests.deploy.folders import CLASSES, TAGGING, make_folder, train_tokenizer
+from tests.evaluation.shapes import check_shape
 from tests.experiment.test_build import first
 from xdistil.config import Data, Experiment, Stage, Student
 from xdistil.data.examples import Task, read_file
@@ -21,6 +22,7 @@ from xdistil.deploy.preprocessing import write_preprocessing
 from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score
 from xdistil.evaluation.report import describe_outcome, render_console
+from xdistil.evaluation.results import Results
 from xdistil.experiment.build import build
 from xdistil.experiment.dry_run import describe
 from xdistil.experiment.evaluate import open_before
@@ -156,6 +158,7 @@ def test_the_row_before_is_what_the_folder_itself_answers(tuned, student, data, 
 
 def test_table_card_and_pictures_compare_with_the_student_before(tuned, student):
     workdir, results = tuned
+    check_shape(results, Results)
     before, after = (results[name]["test"]["macro_f1"] for name in ("before", "student"))
     told = f"{100 * after:.2f}; before, it was {100 * before:.2f} ({100 * (after - before):+.2f})"
     console = render_console(results)

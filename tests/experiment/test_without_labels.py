@@ -13,6 +13,7 @@ import pytest
 
 import train
 from tests.deploy.folders import make_folder
+from tests.evaluation.shapes import check_shape
 from tests.experiment.test_run import (
     CONFIG,
     FILLERS,
@@ -94,6 +95,7 @@ def test_results_say_so_and_hold_agreement_beside_the_gold_scores(finished):
         assert 0 <= results[name]["test"]["macro_f1"] <= 1
     assert results["student"]["agreement"]["dev"] is None
     assert "agreement" not in results["teacher"]
+    check_shape(results, Results)
 
 
 @pytest.mark.parametrize("split", ["held_out", "test"])
@@ -105,7 +107,7 @@ def test_agreement_is_the_score_against_the_teachers_predictions(finished, split
     )
     again = score(TASK, teacher, [example.labels for example in student])
     assert results["student"]["agreement"][split] == json.loads(json.dumps(again))
-    answers = load(str(workdir / "teacher")).labeller.answer([each.inputs for each in teacher])
+    answers = load(str(workdir / "teacher")).predictor.predict([each.inputs for each in teacher])
     assert [answer.labels for answer in answers] == [each.labels for each in teacher]
 
 
@@ -306,7 +308,7 @@ def test_teachers_of_other_schemes_answer_in_iob2(base, tmp_path, labels):
     assert built.student.model.classes == len(labels)
     kinds = {label for each in built.corpus.test for label in each.labels}
     assert kinds == set(LABELS)
-    (answer,) = load(str(tmp_path / "teacher")).labeller.answer([("Anna", "Bob", "to", "Rome")])
+    (answer,) = load(str(tmp_path / "teacher")).predictor.predict([("Anna", "Bob", "to", "Rome")])
     assert set(answer.labels) <= {"O", "B-PER", "I-PER", "B-LOC", "I-LOC"}
 
 
@@ -355,7 +357,7 @@ def test_a_plan_of_labels_alone_and_a_folder_without_texts_are_refused(base, tmp
     with pytest.raises(InputError, match="neither a train nor a transfer file"):
         build(experiment, tmp_path / "cache")
     experiment.teacher.finetune = True
-    with pytest.raises(InputError, match=r"no train file.*teacher\.finetune=False does without"):
+    with pytest.raises(InputError, match=r"no train file.*teacher\.finetune=False needs none"):
         build(experiment, tmp_path / "cache")
 
 

@@ -102,3 +102,12 @@ def test_training_asks_and_predicting_does_not_wait(program, arguments, asks, mo
         runpy.run_path(str(Path(__file__).parents[2] / program), run_name="__main__")
     assert not ended.value.code
     assert asked == [True] * asks
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "error"), ("info", "info")])
+def test_transformers_is_silent_unless_the_user_says_otherwise(monkeypatch, given, expected):
+    monkeypatch.delenv("TRANSFORMERS_VERBOSITY", raising=False)
+    if given is not None:
+        monkeypatch.setenv("TRANSFORMERS_VERBOSITY", given)
+    process.silence_transformers()
+    assert os.environ["TRANSFORMERS_VERBOSITY"] == expected

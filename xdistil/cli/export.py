@@ -13,14 +13,14 @@ from pathlib import Path
 
 from xdistil.cli.parser import Parser
 from xdistil.errors import InputError, RefusedError
+from xdistil.runtime.process import silence_transformers
 
 
 def main(arguments: list[str], program: str = "xdistil export") -> int:
     """Runs the command line; returns the exit code. `program` names it in messages."""
     logging.basicConfig(format=f"{program}: %(message)s", level=logging.WARNING)
     logging.getLogger("xdistil").setLevel(logging.INFO)
-    # transformers would say at its import that it finds no PyTorch; it only brings tokenizers.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    silence_transformers()
     try:
         _export(_parse(arguments, program))
     except (InputError, RefusedError) as error:

@@ -34,11 +34,12 @@ xdistil distils a large encoder into a small, fast student. Three ways to start:
 These files are part of the package as well: --config=xdistil:ner:d4.2 works in any folder. Every
 field of xdistil/config.py is an option, such as --config.batch_size=32, and so is every field of a
 stage, such as --config.plan[0].lr=1e-3. --dry-run prints the data, the models and the plan, and
-exits."""
+exits. --verbose prints the details of a run too: every language, layer map and batch."""
 
 log = logging.getLogger("xdistil")
 
-_PLAIN = ("config", "workdir", "dry-run", "help")
+_SWITCHES = ("dry-run", "verbose")
+_PLAIN = ("config", "workdir", *_SWITCHES, "help")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Command:
     experiment: Experiment
     workdir: Path
     dry_run: bool
+    verbose: bool
 
 
 def parse_command(arguments: list[str]) -> Command:
@@ -69,12 +71,14 @@ def parse_command(arguments: list[str]) -> Command:
     overrides = [(_check_override(experiment, path, value), value) for path, value in overrides]
     if not values.get("workdir"):
         raise InputError("--workdir is missing: name a folder for the results of this run.")
-    dry_run = values.get("dry-run", "false").lower()
-    if dry_run not in ("true", "false"):
-        raise InputError(f"--dry-run is {dry_run!r}: it must be true or false.")
+    switches = {name: values.get(name, "false").lower() for name in _SWITCHES}
+    for name, value in switches.items():
+        if value not in ("true", "false"):
+            raise InputError(f"--{name} is {value!r}: it must be true or false.")
     experiment = _apply(experiment, overrides)
     validate(experiment)
-    return Command(experiment, Path(values["workdir"]), dry_run == "true")
+    dry_run, verbose = (switches[name] == "true" for name in _SWITCHES)
+    return Command(experiment, Path(values["workdir"]), dry_run, verbose)
 
 
 def _split_arguments(arguments: list[str]) -> list[tuple[str, str]]:
@@ -94,8 +98,8 @@ def _split_arguments(arguments: list[str]) -> list[tuple[str, str]]:
                 f"--{name} is no option{suggest('--' + name, ['--' + n for n in _PLAIN])}."
             )
         if not equals:
-            takes_next = name != "dry-run" and rest and not rest[0].startswith("--")
-            value = rest.pop(0) if takes_next else "true" if name == "dry-run" else ""
+            takes_next = name not in _SWITCHES and rest and not rest[0].startswith("--")
+            value = rest.pop(0) if takes_next else "true" if name in _SWITCHES else ""
             if not value:
                 raise InputError(f"--{name} has no value: write --{name}=VALUE.")
         pairs.append((name, value))

@@ -22,6 +22,7 @@ from xdistil.data.text_stream import FORMATS, Text, name_format, read_stream
 from xdistil.deploy.predictor import BACKENDS, Classifier, Prediction, Tagger, load
 from xdistil.deploy.writers import write_conll, write_json, write_tsv
 from xdistil.errors import InputError
+from xdistil.runtime.process import silence_transformers
 
 _CHUNK = 1024  # texts that are read, labelled and written together
 
@@ -34,8 +35,7 @@ def main(arguments: list[str], program: str = "predict.py", evaluates: bool = Fa
         evaluates: whether a file with gold labels must be given.
     """
     logging.basicConfig(format=f"{program}: %(message)s", level=logging.WARNING)
-    # transformers would say at its import that it finds no PyTorch; it only brings tokenizers.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    silence_transformers()
     try:
         options = _parse(arguments, program)
         if evaluates and not options.evaluate:
@@ -112,7 +112,7 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
 
 def _predict(options: argparse.Namespace) -> None:
     model = load(options.model, options.backend, options.revision)
-    kind = model.labeller.task.kind
+    kind = model.predictor.task.kind
     written = options.output_format or name_format(options.output or "")
     if written == "conll" and kind == "classification":
         raise InputError("CoNLL columns hold tags of words; of classes write tsv or jsonl.")
@@ -122,11 +122,11 @@ def _predict(options: argparse.Namespace) -> None:
         texts = read_stream(lines, where, form, kind)
         count = cut = 0
         while chunk := list(islice(texts, _CHUNK)):
-            answers, its_cut = model.labeller.answer_and_count([text.inputs for text in chunk])
+            answers, its_cut = model.predictor.predict_and_count([text.inputs for text in chunk])
             count, cut = count + sum(bool(text.inputs) for text in chunk), cut + its_cut
             for text, answer in zip(chunk, answers, strict=True):
                 write(_render(model, text, answer, written, where).encode())
-        model.labeller.tell_cut(cut, count)
+        model.predictor.tell_cut(cut, count)
 
 
 def _render(
@@ -135,7 +135,7 @@ def _render(
     if written == "conll":
         return write_conll(text, answer.labels)
     if written != "jsonl":
-        kind = model.labeller.task.kind
+        kind = model.predictor.task.kind
         return f"{write_tsv(text, answer.labels, kind, where)}\n"
     if isinstance(model, Tagger):
         return f"{write_json(text, model.describe(text.raw, text.inputs, answer))}\n"
@@ -147,10 +147,10 @@ def _evaluate(options: argparse.Namespace) -> None:
     from xdistil.evaluation.metrics import score
     from xdistil.evaluation.report import render_scores
 
-    labeller = load(options.model, options.backend, options.revision).labeller
-    task, scheme = labeller.task, options.scheme or labeller.scheme
-    gold = read_file(options.evaluate, gold_task(task), scheme, labeller.repair)
-    answers = labeller.answer([example.inputs for example in gold])
+    predictor = load(options.model, options.backend, options.revision).predictor
+    task, scheme = predictor.task, options.scheme or predictor.scheme
+    gold = read_file(options.evaluate, gold_task(task), scheme, predictor.repair)
+    answers = predictor.predict([example.inputs for example in gold])
     scores = score(task, gold, [answer.labels for answer in answers])
     if options.output:
         with _open_output(options.output) as write:

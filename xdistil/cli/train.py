@@ -6,12 +6,11 @@ gone; 75 stopped by SIGTERM or SIGINT, all saved: the same command goes on; 130 
 nothing saved.
 """
 
-import os
 import sys
 
 from xdistil.cli.overrides import USAGE, parse_command
 from xdistil.errors import DivergenceError, InputError, LostProcessError, StoppedError
-from xdistil.runtime.process import UNWRITTEN
+from xdistil.runtime.process import UNWRITTEN, silence_transformers
 
 
 def main(arguments: list[str], program: str = "train.py") -> int:
@@ -19,8 +18,7 @@ def main(arguments: list[str], program: str = "train.py") -> int:
     if not arguments or arguments in (["--help"], ["-h"]):
         print(USAGE)
         return 0
-    # transformers would say at its import that it finds no PyTorch; it only brings tokenizers.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    silence_transformers()
     try:
         command = parse_command(arguments)
         # Not before: JAX takes seconds to import, and the mistakes above are told at once.
@@ -28,9 +26,10 @@ def main(arguments: list[str], program: str = "train.py") -> int:
         from xdistil.experiment.run import run
 
         if command.dry_run:
-            print(describe(command.experiment))
+            print(describe(command.experiment, command.verbose))
         else:
-            run(command.experiment, command.workdir, [*program.split(), *arguments])
+            words = [*program.split(), *arguments]
+            run(command.experiment, command.workdir, words, command.verbose)
     except InputError as error:
         return _tell(program, str(error), 2)
     except DivergenceError as error:
@@ -38,14 +37,12 @@ def main(arguments: list[str], program: str = "train.py") -> int:
     except LostProcessError as error:
         return _tell(program, str(error), 4)
     except StoppedError as error:
-        return _tell(program, f"stopped by {error}; the same command goes on where it was.", 75)
+        return _tell(program, f"stopped by {error}; the same command resumes.", 75)
     except KeyboardInterrupt:  # before the run listens, as while JAX is imported
-        return _tell(program, "interrupted before anything was begun.", 130)
+        return _tell(program, "interrupted before the run started.", 130)
     except OSError as error:
         where = f"{error.filename or command.workdir}: " if error.strerror else ""
-        sentence = (
-            f"{where}{error.strerror or error}; the same command goes on when that is mended."
-        )
+        sentence = f"{where}{error.strerror or error}; the same command resumes once that is fixed."
         return _tell(program, sentence, UNWRITTEN)
     return 0
 

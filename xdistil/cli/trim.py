@@ -19,13 +19,13 @@ from xdistil.config import split_names
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task, read_file
 from xdistil.data.formats import guess_kind, read_lines
 from xdistil.errors import InputError, show
+from xdistil.runtime.process import silence_transformers
 
 
 def main(arguments: list[str], program: str = "xdistil trim") -> int:
     """Runs the command line; returns the exit code. `program` names it in messages."""
     logging.basicConfig(format=f"{program}: %(message)s", level=logging.WARNING)
-    # transformers would say at its import that it finds no PyTorch; it only brings tokenizers.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    silence_transformers()
     try:
         print(_trim(_parse(arguments, program)))
     except InputError as error:

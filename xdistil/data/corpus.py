@@ -1,4 +1,4 @@
-"""A task folder -> the sentences of a run: which files, languages and how many of each."""
+"""A task folder -> the sentences of a run: files, languages, limits, held-out dev."""
 
 import glob
 import logging
@@ -35,26 +35,26 @@ class Corpus:
     """All sentences of a run."""
 
     task: Task
-    train: list[Example]  # empty where the run has no labels to learn from
-    dev: list[Example]  # that choose; in a run without labels held-out transfer texts
-    test: list[Example] | None  # None where the task folder has none
+    train: list[Example]  # empty in a run without labels
+    dev: list[Example]  # selects models; in a run without labels held-out transfer texts
+    test: list[Example] | None  # None if the task folder has none
     transfer: list[Example]  # unlabelled
-    gold: bool = True  # false: nothing is learnt from labels, the teacher's answers are compared
-    gold_dev: list[Example] | None = None  # a dev file that chooses nothing, for its scores alone
+    gold: bool = True  # false: a run without labels, compared with the teacher's predictions
+    gold_dev: list[Example] | None = None  # a dev file of a run without labels, for scores only
 
 
 def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:
-    """Reads a task folder as the fields of `data` say; `seed` draws the held-out dev sentences.
+    """Reads a task folder with the fields of `data`; `seed` draws held-out dev sentences.
 
-    A missing test file is a warning. Without transfer texts the training texts serve, which is
-    logged: those of all languages, though only `data.train_languages` keep their labels.
+    A missing test file is a warning. Without transfer texts the training texts of all languages
+    are used, and this is logged; only those of `data.train_languages` keep their labels.
 
     Args:
-        transfer: whether unlabelled texts are wanted at all.
+        transfer: whether to read unlabelled texts.
 
     Raises:
-        InputError: no such folder, a missing or damaged file, no dev, labels or tags that are
-            unknown or illegal, a language that does not occur.
+        InputError: no such folder, a missing or damaged file, no dev, unknown or illegal labels, a
+            language that does not occur.
     """
     folder = Path(data.folder)
     if not data.folder or not folder.is_dir():
@@ -62,7 +62,7 @@ def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:
     if find_file(folder, "train") is None:
         raise InputError(
             f"{folder} has no train file: train.tsv, train.conll or train.jsonl; only a fine-tuned "
-            "teacher.model with teacher.finetune=False does without."
+            "teacher.model with teacher.finetune=False needs none."
         )
     if find_file(folder, "dev") is None and not data.dev_fraction:
         raise InputError(
@@ -77,12 +77,12 @@ def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:
         if not dev or not train:
             raise InputError(
                 f"data.dev_fraction {data.dev_fraction} leaves {len(train)} train and {len(dev)} "
-                f"dev sentences of {folder}: choose another."
+                f"dev sentences of {folder}: choose another fraction."
             )
     elif data.dev_fraction:
         _log.info("data.dev_fraction is not used: %s has a dev file", folder)
     if test is None:
-        _log.warning("%s has no test file: the results will have no test scores", folder)
+        _log.warning("%s has no test file: there will be no test scores", folder)
 
     everywhere = config.split_names(data.languages)
     in_train = config.split_names(data.train_languages)
@@ -95,8 +95,8 @@ def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:
     for name, examples in (("train", train), ("dev", dev)):
         if not examples:
             raise InputError(
-                f"No {name} sentence of {folder} is left by data.languages and "
-                "data.train_languages: name other languages."
+                f"No {name} sentence of {folder} is in data.languages and data.train_languages: "
+                "name other languages."
             )
     if test is not None:
         test = keep_languages(test, everywhere) or None
@@ -109,15 +109,15 @@ def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:
     if unlabelled is None:
         others = [each for each in train_everywhere if in_train and each.language not in in_train]
         unlabelled = [Example(each.inputs, None, each.language) for each in (*train, *others)]
-        _log.info("no transfer texts: the %d training texts serve, without labels", len(unlabelled))
+        _log.info("no transfer texts: using %d training texts without labels", len(unlabelled))
     return Corpus(task, train, dev, test, take_evenly(unlabelled, data.transfer_limit))
 
 
 def list_files(data: config.Data) -> dict[str, Path]:
-    """The files that a run reads, by what they are: train, labels, transfer[0] ...
+    """The files that a run reads, by role: train, labels, transfer[0] ...
 
     Raises:
-        InputError: two files of one name, or a pattern of data.transfer that matches none.
+        InputError: two files of one name, or a pattern of data.transfer that matches no file.
     """
     found: dict[str, Path | None] = {}
     if data.folder:
@@ -132,13 +132,13 @@ def list_files(data: config.Data) -> dict[str, Path]:
 def read_transfer(
     data: config.Data, task: Task, width: int = 0, raw: bool = False
 ) -> list[Example] | None:
-    """The unlabelled texts in `data.languages`; None where neither file nor pattern names any.
+    """The unlabelled texts in `data.languages`; None if there is no file of them.
 
-    A text's language is that of the JSON field, else what `data.transfer` says of the file.
+    The language of a text is that of its JSON field, else that of its file in `data.transfer`.
 
     Args:
         width: texts of a classification example, one or two; 0: as many as the first one.
-        raw: words of plain text are what `str.split` finds, as in prediction.
+        raw: split plain text like `str.split`, as in prediction.
 
     Raises:
         InputError: as `read_corpus`, about these files.
@@ -157,14 +157,14 @@ def read_transfer(
             inputs = tuple([words.setdefault(word, word) for word in record.inputs])
             examples.append(Example(inputs, None, record.language or said or UNKNOWN_LANGUAGE))
     if not examples:
-        raise InputError(f"{next(iter(paths))} holds no sentence.")
+        raise InputError(f"{next(iter(paths))} has no sentence.")
     languages = config.split_names(data.languages)
     if languages and any(example.language != UNKNOWN_LANGUAGE for example in examples):
         examples = keep_languages(examples, languages)
         if not examples:
             raise InputError("No transfer text has a language of data.languages: name others.")
     elif languages:
-        _log.info("transfer texts carry no language: data.languages keeps all of them")
+        _log.info("transfer texts have no language: data.languages keeps all of them")
     return examples
 
 
@@ -195,7 +195,7 @@ def read_gold(
         task = make_task(kind, names, data.scheme, folder)
     else:
         task = gold_task(predicted)
-        if names is not None:
+        if names is not None:  # labels.tsv numbers the classes of its folder
             known, task = task.labels, make_task(task.kind, names, data.scheme, source)
             for name in task.labels:
                 if name not in known:
@@ -212,7 +212,7 @@ def read_gold(
 
 
 def _find_transfer(data: config.Data) -> dict[Path, str]:
-    # The files of unlabelled texts, each with the language that data.transfer says it has, or "".
+    # The files of unlabelled texts, each with its language in data.transfer, or "".
     patterns = config.split_names(data.transfer)
     if not patterns:
         found = find_file(Path(data.folder), "transfer") if data.folder else None
@@ -239,10 +239,10 @@ def _match(pattern: str) -> list[str]:
 
 
 def find_file(folder: Path, name: str) -> Path | None:
-    """A task folder's file of a name, in any format, plain or .gz.
+    """The file of a task folder with this name, in any format, plain or .gz.
 
     Raises:
-        InputError: there are two.
+        InputError: there are two such files.
     """
     candidates = (f"{name}.{extension}{gz}" for extension in EXTENSIONS for gz in ("", ".gz"))
     found = [folder / candidate for candidate in candidates if (folder / candidate).exists()]
@@ -258,7 +258,7 @@ def hold_out(
 ) -> tuple[list[Example], list[Example]]:
     """(the rest, a share of each language), both in their order.
 
-    Copies of one sentence never stand on both sides.
+    All copies of a sentence are in the same part.
     """
     texts: dict[str, dict[tuple[str, ...], None]] = {}
     for example in examples:
@@ -279,8 +279,8 @@ def hold_out(
 def take_evenly(examples: list[Example], limit: int) -> list[Example]:
     """At most `limit` examples (0: all), in their order: the first ones of each language.
 
-    Each language gives equally many; what a short one cannot give the others share, and a rest
-    goes to the languages that occur first.
+    Each language contributes equally many. If one has too few, the others share the difference; a
+    remainder goes to the languages that occur first.
     """
     if not limit or limit >= len(examples):
         return examples
@@ -303,17 +303,17 @@ def take_evenly(examples: list[Example], limit: int) -> list[Example]:
 
 
 def check_languages(field: str, wanted: Iterable[str], known: set[str]) -> None:
-    """Raises InputError where a field names a language that is not among the known ones."""
+    """Raises InputError if a field names a language that is not among the known ones."""
     for language in wanted:
         if language not in known:
             raise InputError(
-                f"{field} names {show(language)}, which the task folder does not hold: it has "
+                f"{field} names {show(language)}, which is not in the task folder: it has "
                 f"{', '.join(sorted(known))}."
             )
 
 
 def keep_languages(examples: list[Example], wanted: Iterable[str]) -> list[Example]:
-    """The examples in the wanted languages; all of them where none is named."""
+    """The examples in the wanted languages; all of them if none is named."""
     if not wanted:
         return examples
     kept = frozenset(wanted)

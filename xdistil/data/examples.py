@@ -1,4 +1,4 @@
-"""A file -> examples: what its labels mean."""
+"""Files -> examples: labels, tag schemes and language prefixes."""
 
 import logging
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xdistil.data.formats import Record, guess_kind, read_lines, read_records
-from xdistil.data.tag_schemes import allowed_tags, answerable_tags, convert_labels, is_tag, to_iob2
+from xdistil.data.tag_schemes import allowed_tags, convert_labels, is_tag, predictable_tags, to_iob2
 from xdistil.errors import InputError, show, show_name
 from xdistil.runtime.json_io import write_atomically
 
@@ -19,11 +19,11 @@ _log = logging.getLogger("xdistil")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A sentence or a pair of texts, with its gold labels where there are any."""
+    """A sentence, a text or a pair of texts, with its gold labels if it has any."""
 
     inputs: tuple[str, ...]  # words of a sentence (tagging), or one or two texts (classification)
-    labels: tuple[str, ...] | None  # one IOB2 tag a word, or one class name; None: unlabelled
-    language: str  # "und" where no language is known
+    labels: tuple[str, ...] | None  # one IOB2 tag per word, or one class name; None: unlabelled
+    language: str  # "und" if unknown
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Task:
 
 
 def gold_task(task: Task) -> Task:
-    """The task that gold labels are read with, to be compared with a model's answers to `task`.
+    """The task to read gold labels with that are compared with a model's predictions for `task`.
 
-    A head may name fewer tags than its answers turn into (I- without B-), or those of BIOES.
+    A head may have fewer tags than its legal predictions (I- without B-), or those of BIOES.
     """
-    return replace(task, labels=answerable_tags(task.labels)) if task.kind == "tagging" else task
+    return replace(task, labels=predictable_tags(task.labels)) if task.kind == "tagging" else task
 
 
 def read_file(
@@ -49,7 +49,7 @@ def read_file(
     repair: bool = False,
     width: int = 0,
 ) -> list[Example]:
-    """The labelled examples of one file in any format; labels must be those of `task`, if given.
+    """The labelled examples of a file in any format; the labels must be those of `task`, if given.
 
     Args:
         width: texts of a classification example, one or two; 0: as many as the first one.
@@ -70,8 +70,8 @@ def write_tsv(
 ) -> None:
     """Writes examples with these labels as a task file, whole or not at all.
 
-    Tabs and line ends inside a text become spaces, except a carriage return alone, which is a
-    character. A known language is the first label's prefix.
+    Tabs and line feeds inside a text become spaces. A known language is written as the prefix of
+    the first label.
     """
     to_spaces = str.maketrans("\t\n", "  ")
     with (
@@ -88,10 +88,10 @@ def write_tsv(
 
 
 def read_labels(path: Path) -> tuple[str, ...] | None:
-    """The labels of a labels.tsv, in order; None where there is none.
+    """The labels of a labels.tsv, in order; None if the file does not exist.
 
     Raises:
-        InputError: an empty line, one with a tab, or a label that stands there twice.
+        InputError: an empty line, a line with a tab, or a repeated label.
     """
     if not path.exists():
         return None
@@ -99,16 +99,16 @@ def read_labels(path: Path) -> tuple[str, ...] | None:
     seen: set[str] = set()
     for number, name in enumerate(names, 1):
         if not name or "\t" in name:
-            raise InputError(f"{path}:{number}: a line is one label, without tabs.")
+            raise InputError(f"{path}:{number}: a line must be one label without tabs.")
         if name in seen:
-            raise InputError(f"{path}:{number}: label {show(name)} stands here a second time.")
+            raise InputError(f"{path}:{number}: label {show(name)} is repeated.")
         seen.add(name)
     return tuple(names)
 
 
 def collect_labels(lines: dict[Path, list[str]], kind: str, scheme: str) -> tuple[str, ...]:
-    """The sorted union of the labels that occur, where no labels.tsv says which there are."""
-    cells: dict[str, str] = {}  # where each stands first
+    """The sorted union of the labels that occur, for a folder without labels.tsv."""
+    cells: dict[str, str] = {}  # label column -> its first file and line
     for path, its_lines in lines.items():
         for record in read_records(path, its_lines, kind):
             cells.setdefault(record.label, f"{path}:{record.line}")
@@ -128,7 +128,7 @@ def collect_labels(lines: dict[Path, list[str]], kind: str, scheme: str) -> tupl
         odd = min(cell for cell in prefixed if cell.partition(":")[2] not in plain)
         raise InputError(
             f"{cells[odd]}: {show(odd)} may be a label, or a language and a label: add a "
-            "labels.tsv with one label a line."
+            "labels.tsv with one label per line."
         )
     names = plain or (rests if coded else prefixed)
     is_number = all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in names)
@@ -136,27 +136,27 @@ def collect_labels(lines: dict[Path, list[str]], kind: str, scheme: str) -> tupl
 
 
 def make_task(kind: str, names: tuple[str, ...], scheme: str, source: Path) -> Task:
-    """The task whose labels, written in a scheme, have these names in this order.
+    """The task with these labels, written in a scheme, in this order.
 
     Raises:
-        InputError: a tag of another scheme, or a name that is the number of another class; it
-            names `source`.
+        InputError: a tag of another scheme, or a name that is the number of another class; the
+            message names `source`.
     """
     if kind == "tagging":
         if scheme != "bioes":
             for name in names:
                 if name[0] in "ES":
                     raise InputError(
-                        f"{source}: tag {show(name)} is none of {scheme}: data.scheme=bioes reads "
-                        "it."
+                        f"{source}: tag {show(name)} is not a tag of {scheme}: set "
+                        "data.scheme=bioes."
                     )
         return Task(kind, convert_labels(names, scheme))
     indices = {str(i): name for i, name in enumerate(names)}
     for name in names:
         if indices.get(name, name) != name:
             raise InputError(
-                f"{source}: label {show(name)} is ambiguous, for it is also the number of class "
-                f"{show(indices[name])}: name the classes by words, or number them from 0."
+                f"{source}: label {show(name)} is ambiguous, because it is also the number of "
+                f"class {show(indices[name])}: use words as labels, or number them from 0."
             )
     return Task(kind, names)
 
@@ -164,19 +164,19 @@ def make_task(kind: str, names: tuple[str, ...], scheme: str, source: Path) -> T
 def decode(
     path: Path, lines: list[str], task: Task, scheme: str, repair: bool, width: int
 ) -> list[Example]:
-    """The labelled examples of a file's lines; the arguments are those of `read_file`."""
+    """The labelled examples of the lines of a file; see `read_file` for the arguments."""
     records = read_records(path, lines, task.kind)
     if task.kind == "tagging":
         examples = _decode_tags(path, records, task, scheme, repair)
     else:
         examples = _decode_classes(path, records, task, width)
     if not examples:
-        raise InputError(f"{path} holds no sentence.")
+        raise InputError(f"{path} has no sentence.")
     return examples
 
 
 def _split_prefix(cell: str, is_label: Callable[[str], bool]) -> tuple[str, str]:
-    # A language prefix is split off only if what follows is a label and the whole is not.
+    # A language prefix is split off only if the rest is a label and the whole cell is not.
     if not is_label(cell):
         language, colon, rest = cell.partition(":")
         if colon and language and is_label(rest):
@@ -188,7 +188,7 @@ def _decode_tags(
     path: Path, records: Iterable[Record], task: Task, scheme: str, repair: bool
 ) -> list[Example]:
     allowed = allowed_tags(task.labels, scheme)
-    # Equal tag columns and equal words share their objects: half the memory, and faster.
+    # Equal tag columns and equal words share one object: half the memory, and faster.
     decoded: dict[str, tuple[str, tuple[str, ...], str]] = {}
     words: dict[str, str] = {}
     examples: list[Example] = []
@@ -208,18 +208,18 @@ def _decode_tags(
     if illegal and not repair:
         raise InputError(
             f"{len(illegal)} sentences have illegal {scheme} tags, first {', '.join(illegal[:3])}: "
-            "correct them, set data.scheme (predict.py: --scheme) to how they are written, or "
+            "correct them, set data.scheme (predict.py: --scheme) to their scheme, or set "
             "data.repair=True."
         )
     if illegal:
-        _log.warning("%s: tags of %d sentences made legal", path, len(illegal))
+        _log.warning("%s: illegal tags of %d sentences repaired", path, len(illegal))
     return examples
 
 
 def _decode_cell(
     path: Path, record: Record, allowed: frozenset[str], scheme: str, task: Task
 ) -> tuple[str, tuple[str, ...], str]:
-    # (language, IOB2 tags, what is illegal about them)
+    # (language, IOB2 tags, the first illegal transition or "")
     first, *rest = record.label.split(" ")
     language, first = _split_prefix(first, allowed.__contains__)
     written = (first, *rest)
@@ -239,7 +239,7 @@ def _decode_classes(path: Path, records: Iterable[Record], task: Task, width: in
     by_name = {name: name for name in task.labels}
     by_number = {str(i): name for i, name in enumerate(task.labels)}
     values = by_number | by_name
-    first_line: dict[str, int] = {}  # of a label written by name, and of one by number
+    first_line: dict[str, int] = {}  # of a label given as a name, and of one given as a number
     examples: list[Example] = []
     for record in records:
         width = width or len(record.inputs)
@@ -253,13 +253,13 @@ def _decode_classes(path: Path, records: Iterable[Record], task: Task, width: in
     if len(first_line) == 2:
         raise InputError(
             f"{path}: labels are names (line {first_line['name']}) and numbers "
-            f"(line {first_line['number']}): write all in one way."
+            f"(line {first_line['number']}): use one or the other."
         )
     return examples
 
 
 def check_width(path: Path, record: Record, width: int) -> None:
-    """Raises InputError where a record of classification has not `width` texts, one or two."""
+    """Raises InputError if a classification record does not have `width` texts, one or two."""
     if len(record.inputs) != width or width > 2:
         raise InputError(
             f"{path}:{record.line}: {len(record.inputs)} texts where {min(width, 2)} "

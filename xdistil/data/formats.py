@@ -1,10 +1,10 @@
-"""File formats: bytes -> records, each with the line it stands in. What labels mean comes later.
+"""File formats: bytes -> records with line numbers. Labels are decoded in examples.py.
 
-Three formats. Tab-separated task files (`words<TAB>tags`, `text<TAB>label`,
-`text_a<TAB>text_b<TAB>label`), CoNLL columns (a word a line, its tag in the last column, its number
-in the sentence before it or not, an empty line after each sentence) and JSON lines (`tokens, tags,
-language`; `text` or `text_a, text_b`, `label, language`). Lines end in \\n or \\r\\n and in nothing
-else: other line separators of Unicode are characters.
+There are three formats: tab-separated task files (`words<TAB>tags`, `text<TAB>label`,
+`text_a<TAB>text_b<TAB>label`); CoNLL columns (one word per line, its tag in the last column, with
+or without its number in a first column, an empty line after each sentence); and JSON lines
+(`tokens, tags, language`; `text` or `text_a, text_b`, `label, language`). Lines end in \\n or
+\\r\\n only: other line separators of Unicode are characters.
 """
 
 import gzip
@@ -22,29 +22,29 @@ from xdistil.errors import InputError, show
 EXTENSIONS = ("tsv", "conll", "jsonl", "txt")
 _log = logging.getLogger("xdistil")
 _LANGUAGE = re.compile(r"[^\s:]+")
-_APART = re.compile(r"[0-9]+[-.][0-9]+")  # of CoNLL-U: a row of several words, or of none
+_APART = re.compile(r"[0-9]+[-.][0-9]+")  # CoNLL-U: a range of words (1-2) or an empty node (1.1)
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class Record(NamedTuple):
-    """One sentence or text as it stands in a file."""
+    """One sentence or text of a file, as written."""
 
-    line: int  # in the file, from 1; for CoNLL columns that of the first word
+    line: int  # in the file, from 1; in CoNLL columns the line of the first word
     inputs: tuple[str, ...]  # words (tagging), or one or two texts (classification)
-    label: str  # as written; tags are joined by single spaces; "" where texts are unlabelled
-    language: str | None  # of the JSON field `language`; elsewhere it may be a prefix of the label
+    label: str  # as written; tags are joined by single spaces; "" if unlabelled
+    language: str | None  # the JSON field `language`; in other formats it may prefix the label
 
 
 class Columns(NamedTuple):
-    """How the rows of CoNLL columns are cut into cells."""
+    """How rows of CoNLL columns are split into cells."""
 
-    tabbed: bool  # by tabs; else by white space of any kind
-    width: int  # cells of a row; 0: there is no row
-    word: int  # which cell is the word
+    tabbed: bool  # split at tabs; else at any white space
+    width: int  # cells in a row; 0: there is no row
+    word: int  # index of the cell with the word
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file, plain or .gz, without their ends and without a byte order mark.
+    """The lines of a UTF-8 file, plain or .gz, without line ends and byte order mark.
 
     Raises:
         InputError: a missing, empty or unreadable file, or bytes that are not UTF-8.
@@ -73,9 +73,9 @@ def read_lines(path: Path) -> list[str]:
 
 
 def find_format(path: Path, lines: list[str]) -> str:
-    """ "tsv", "conll" or "jsonl", told by the file's extension (less .gz).
+    """The format by the file extension (without .gz): "tsv", "conll" or "jsonl".
 
-    A .txt file is CoNLL columns if it has an empty line or no tab, else a task file.
+    A .txt file has CoNLL columns if it has an empty line or no tab; else it is a task file.
 
     Raises:
         InputError: another extension.
@@ -83,8 +83,8 @@ def find_format(path: Path, lines: list[str]) -> str:
     extension = Path(path.name.removesuffix(".gz")).suffix[1:]
     if extension not in EXTENSIONS:
         raise InputError(
-            f"{path} has no known extension: .tsv (task files), .conll or .txt (CoNLL columns) or "
-            ".jsonl, each also with .gz."
+            f"{path} has no known extension: use .tsv (task files), .conll or .txt (CoNLL columns) "
+            "or .jsonl, each also with .gz."
         )
     if extension != "txt":
         return extension
@@ -92,7 +92,7 @@ def find_format(path: Path, lines: list[str]) -> str:
 
 
 def guess_kind(path: Path, lines: list[str]) -> str:
-    """ "tagging" or "classification", told from the labels of a file."""
+    """The kind of task by the labels of a file: "tagging" or "classification"."""
     form = find_format(path, lines)
     if form == "conll":
         return "tagging"
@@ -107,13 +107,13 @@ def read_records(path: Path, lines: list[str], kind: str) -> Iterator[Record]:
     """The labelled sentences of a file.
 
     Raises:
-        InputError: with file and line: a missing tab, an empty word or text, a wrong number of
-            columns, no valid JSON, a field that is missing or of another type.
+        InputError: a missing tab, an empty word or text, a wrong number of columns, invalid JSON, a
+            missing field or one of another type; the message has file and line.
     """
     form = find_format(path, lines)
     if form == "conll":
         if kind != "tagging":
-            raise InputError(f"{path} holds CoNLL columns, but the labels of the task are no tags.")
+            raise InputError(f"{path} has CoNLL columns, but the labels of the task are not tags.")
         return read_conll(path, lines)
     if form == "jsonl":
         return _read_jsonl(path, lines, kind, labelled=True)
@@ -121,10 +121,10 @@ def read_records(path: Path, lines: list[str], kind: str) -> Iterator[Record]:
 
 
 def read_texts(path: Path, lines: list[str], kind: str, raw: bool = False) -> Iterator[Record]:
-    """The texts of an unlabelled file; empty lines are left out, and logged.
+    """The texts of an unlabelled file; empty lines are skipped, and their number is logged.
 
-    Task files have the columns of the labelled ones without the label, in .txt as in .tsv; labels
-    in CoNLL columns and JSON lines are ignored. With `raw`, words are what `str.split` finds.
+    Task files, .txt or .tsv, have the columns of labelled ones without the label; labels in CoNLL
+    columns and JSON lines are ignored. With `raw`, sentences are split like `str.split`.
 
     Raises:
         InputError: as `read_records`.
@@ -137,7 +137,7 @@ def read_texts(path: Path, lines: list[str], kind: str, raw: bool = False) -> It
     if raw and kind == "tagging":
         lines = [" ".join(line.split()) if "\t" not in line else line for line in lines]
     if "" in lines:
-        _log.info("%s: %d empty lines left out", path, lines.count(""))
+        _log.info("%s: %d empty lines skipped", path, lines.count(""))
     return (
         Record(number, _split_inputs(path, number, line.split("\t"), kind), "", None)
         for number, line in enumerate(lines, 1)
@@ -154,13 +154,13 @@ def _split_inputs(path: Path, number: int, cells: list[str], kind: str) -> tuple
     if kind == "tagging":
         if len(cells) > 1:
             raise InputError(
-                f"{path}:{number}: {len(cells)} columns of text where a sentence has one; "
-                "unlabelled texts stand without their tags."
+                f"{path}:{number}: {len(cells)} columns where an unlabelled sentence has one: "
+                "remove the tags."
             )
         words = tuple(cells[0].split(" "))
         if "" in words:
             raise InputError(
-                f"{path}:{number}: an empty word: words are separated by exactly one space."
+                f"{path}:{number}: an empty word: separate words by exactly one space."
             )
         return words
     if "" in cells:
@@ -169,20 +169,20 @@ def _split_inputs(path: Path, number: int, cells: list[str], kind: str) -> tuple
 
 
 def read_tsv(path: Path, lines: Iterable[str], kind: str) -> Iterator[Record]:
-    """The sentences of a task file; InputError as `read_records`."""
+    """The sentences of a task file; raises InputError as `read_records` does."""
     shape = "words<TAB>tags" if kind == "tagging" else "text<TAB>label or text<TAB>text<TAB>label"
     for number, line in enumerate(lines, 1):
         *cells, label = line.split("\t")
         if not cells:
             found = "no tab" if line else "an empty line"
-            raise InputError(f"{path}:{number}: {found}: a line is {shape}.")
+            raise InputError(f"{path}:{number}: {found}: a line must be {shape}.")
         if not label:
-            raise InputError(f"{path}:{number}: an empty label: a line is {shape}.")
+            raise InputError(f"{path}:{number}: an empty label: a line must be {shape}.")
         yield Record(number, _split_inputs(path, number, cells, kind), label, None)
 
 
 def find_columns(lines: list[str]) -> Columns:
-    """The columns of the lines of a file, or of enough of its first lines."""
+    """The columns of a file, from its lines or enough of its first ones."""
     tabbed = any("\t" in line for line in lines if not line.startswith("#"))
     rows = (line for line in lines if line.strip() and not line.startswith(("#", "-DOCSTART-")))
     row = next(rows, None)
@@ -196,14 +196,14 @@ def read_conll(
     """The sentences of CoNLL columns.
 
     Args:
-        first: the number that the first of the lines has in the file.
-        columns: those of the file, of which the lines are a part; None: they are all of it.
+        first: line number of the first of `lines` in the file.
+        columns: the columns of the file if `lines` are a part of it; None: `lines` are all of it.
 
     Raises:
         InputError: as `read_records`.
     """
     tabbed, width, column = columns or find_columns(lines)
-    apart = 0  # rows numbered as several words at once, or as none
+    apart = 0  # rows of word ranges and empty nodes
     begin = 0
     words: list[str] = []
     tags: list[str] = []
@@ -214,35 +214,35 @@ def read_conll(
                 yield Record(begin, tuple(words), " ".join(tags), None)
             words, tags = [], []
             continue
-        # A comment may stand before a sentence; a word may be "#" too, and then it has a tag.
+        # Comments come before a sentence; a row whose word is "#" has a tag.
         is_row = len(cells) == width and _is_tagged(cells[-1])
         if line.startswith("#") and not words and not is_row:
             continue
         if len(cells) != width or width < 2:
             raise InputError(
                 f"{path}:{number}: {len(cells)} columns where {max(width, 2)} were expected: "
-                "a word first, its tag last."
+                "the word first, its tag last."
             )
         if column and _APART.fullmatch(cells[0]):
             apart += 1
             continue
         if column and not cells[0].isdecimal():
             raise InputError(
-                f"{path}:{number}: {show(cells[0])} is no number of a word, which the first column "
-                "of the lines before is."
+                f"{path}:{number}: {show(cells[0])} is not a word number, which the first column "
+                "has in the lines before."
             )
         _check_word(path, number, cells[column])
         if not cells[-1] or " " in cells[-1]:
-            raise InputError(f"{path}:{number}: {show(cells[-1])} is no tag.")
+            raise InputError(f"{path}:{number}: {show(cells[-1])} is not a tag.")
         begin = begin if words else number
         words.append(cells[column])
         tags.append(cells[-1])
     if apart:
-        _log.info("%s: %d rows left out whose numbers are none of a word (1-2, 1.1)", path, apart)
+        _log.info("%s: %d rows of word ranges or empty nodes (1-2, 1.1) skipped", path, apart)
 
 
 def _is_numbered(lines: list[str], tabbed: bool) -> bool:
-    # Whether the first column counts the words of every sentence, from 1 or from 0, as CoNLL-U's.
+    # Whether the first column numbers the words of every sentence, from 1 or 0, as in CoNLL-U.
     rows, last = 0, -1
     for line in lines:
         number = _split_columns(line, tabbed)[0] if line.strip() else "-DOCSTART-"
@@ -262,19 +262,19 @@ def _split_columns(line: str, tabbed: bool) -> list[str]:
 def _check_word(path: Path, number: int, word: str) -> None:
     if not word or any(separator in word for separator in " \t\n\r"):
         raise InputError(
-            f"{path}:{number}: {show(word)} is no word: it must not be empty or hold a space or a "
-            "tab."
+            f"{path}:{number}: {show(word)} is not a word: it must not be empty or contain a space "
+            "or a tab."
         )
 
 
 def load_json(path: Path, number: int, line: str) -> dict[str, Any]:
-    """The JSON object of a line; InputError where there is none."""
+    """The JSON object of a line; raises InputError if there is none."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
-        raise InputError(f"{path}:{number}: this line is no valid JSON.") from None
+        raise InputError(f"{path}:{number}: this line is not valid JSON.") from None
     if not isinstance(row, dict):
-        raise InputError(f"{path}:{number}: this line is no JSON object.")
+        raise InputError(f"{path}:{number}: this line is not a JSON object.")
     return row
 
 
@@ -284,11 +284,11 @@ def _read_jsonl(path: Path, lines: list[str], kind: str, labelled: bool) -> Iter
 
 
 def read_row(path: Path, number: int, row: dict[str, Any], kind: str, labelled: bool) -> Record:
-    """What one of the JSON lines holds; InputError as `read_records`."""
+    """The record of one JSON line; raises InputError as `read_records` does."""
     language = read_text_field(path, number, row, "language") if row.get("language") else None
     if language is not None and not _LANGUAGE.fullmatch(language):
         raise InputError(
-            f"{path}:{number}: {show(language)} is no language: it holds a space or a colon."
+            f"{path}:{number}: {show(language)} is not a language: it contains a space or a colon."
         )
     if kind == "tagging":
         words = _read_texts_field(path, number, row, "tokens")
@@ -297,7 +297,7 @@ def read_row(path: Path, number: int, row: dict[str, Any], kind: str, labelled: 
         tags = _read_texts_field(path, number, row, "tags") if labelled else ()
         for tag in tags:
             if not tag or " " in tag:
-                raise InputError(f"{path}:{number}: {show(tag)} is no tag.")
+                raise InputError(f"{path}:{number}: {show(tag)} is not a tag.")
         return Record(number, words, " ".join(tags), language)
     names = ("text",) if "text" in row else ("text_a", "text_b")
     texts = tuple(read_text_field(path, number, row, name) for name in names)
@@ -307,17 +307,17 @@ def read_row(path: Path, number: int, row: dict[str, Any], kind: str, labelled: 
         is_number = isinstance(value, int) and not isinstance(value, bool)
         label = str(value) if is_number else read_text_field(path, number, row, "label")
         if any(separator in label for separator in "\t\n\r"):
-            raise InputError(f"{path}:{number}: label {show(label)} holds a tab or a line end.")
+            raise InputError(f"{path}:{number}: label {show(label)} contains a tab or a line end.")
     return Record(number, texts, label, language)
 
 
 def read_text_field(path: Path, number: int, row: dict[str, Any], name: str) -> str:
-    """The text under a name; InputError where it is missing, empty or no text."""
+    """The text of a field; raises InputError if it is missing, empty or not a text."""
     value = row.get(name)
     if not isinstance(value, str) or not value:
         found = "is missing" if name not in row else f"is {json.dumps(value)[:40]}"
         raise InputError(
-            f"{path}:{number}: field {show(name)} {found}: it must be a text, not empty."
+            f"{path}:{number}: field {show(name)} {found}: it must be a text that is not empty."
         )
     _check_unicode(path, number, value)
     return value
@@ -328,7 +328,7 @@ def _read_texts_field(path: Path, number: int, row: dict[str, Any], name: str) -
     if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
         found = "is missing" if name not in row else f"is {json.dumps(values)[:40]}"
         raise InputError(
-            f"{path}:{number}: field {show(name)} {found}: it must be a list of texts, not empty."
+            f"{path}:{number}: field {show(name)} {found}: it must be a non-empty list of texts."
         )
     for value in values:
         _check_unicode(path, number, value)
@@ -338,5 +338,5 @@ def _read_texts_field(path: Path, number: int, row: dict[str, Any], name: str) -
 def _check_unicode(path: Path, number: int, value: str) -> None:
     if _SURROGATE.search(value):
         raise InputError(
-            f"{path}:{number}: an escaped half of a surrogate pair, which is no character."
+            f"{path}:{number}: an escaped half of a surrogate pair, which is not a character."
         )

@@ -1,7 +1,6 @@
-"""Words and entities of a text, and where in it they stand.
+"""Words and entities of a text, with character offsets.
 
-Places are counted in characters (Unicode code points, as Python indexes them): `text[start:end]` is
-what stands there.
+Offsets count Unicode code points, as Python indexes them: `text[start:end]` is the word or entity.
 """
 
 import re
@@ -10,41 +9,41 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_WORD = re.compile(r"\S+")  # white space is what `str.split` takes for it
+_WORD = re.compile(r"\S+")  # splits where `str.split` does
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word with its answer."""
+    """A word with its predicted tag."""
 
     text: str
     start: int
     end: int
-    tag: str  # of legal IOB2
-    score: float  # probability of its class; 0 for a word without a subword, which is O
+    tag: str  # IOB2; the tags of a text are legal
+    score: float  # probability of the class; 0 for a word without a subword, whose tag is O
 
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """Words that a B- tag and its I- tags name together."""
+    """Words that form an entity: a B- tag and the I- tags after it."""
 
     type: str
-    text: str  # as it stands in the text, with whatever is between its words
+    text: str  # as written, with everything between its words
     start: int
     end: int
-    score: float  # mean of its words'
+    score: float  # mean of the scores of its words
     first: int  # index of its first word
-    last: int  # and of its last
+    last: int  # index of its last word
 
 
 def split_words(text: str) -> tuple[tuple[str, ...], list[tuple[int, int]]]:
-    """The words that `str.split` finds in a text, and (start, end) of each."""
+    """The words of a text, split like `str.split`, and (start, end) of each."""
     found = list(_WORD.finditer(text))
     return tuple(each.group() for each in found), [each.span() for each in found]
 
 
 def join_words(words: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
-    """Words with a space between every two, and (start, end) of each in this text."""
+    """The words joined by single spaces, and (start, end) of each in that text."""
     spans, at = [], 0
     for word in words:
         spans.append((at, at + len(word)))

@@ -21,6 +21,7 @@ from xdistil.errors import InputError
 if TYPE_CHECKING:  # where it is used it is imported: folders of our own open without it
     pass
 
+PREDICTION_SUBWORDS = 4096  # in a batch of predictions, its padding included
 _ENCODE_BATCH = 4096  # texts encoded at once: bounds the memory of the tokenizer's own records
 _WORDS_TOGETHER = 64  # words encoded as one text
 _log = logging.getLogger("xdistil")

@@ -1,7 +1,7 @@
-"""Tags of named entities: IOB2 inside the library; IOB1 and BIOES are converted at reading.
+"""Tags of named entities: IOB2 inside the library; IOB1 and BIOES are converted when read.
 
 A tag is `O`, or a prefix, a hyphen and an entity type: `B-PER`. In IOB2 every entity begins with
-B- and goes on with I-. In IOB1 an entity begins with I-, and with B- only right after another
+B- and continues with I-. In IOB1 an entity begins with I-, and with B- only right after another
 entity of its type. In BIOES an entity of one word is S-, a longer one ends with E-.
 """
 
@@ -20,9 +20,9 @@ def is_tag(text: str) -> bool:
 def to_iob2(tags: Sequence[str], scheme: str) -> tuple[tuple[str, ...], int | None]:
     """The same entities in IOB2, and the index of the first illegal tag (None: all are legal).
 
-    What continues no entity begins one, so that an illegal sequence is made legal without losing
-    a word of an entity. An entity of BIOES that is not closed is illegal where it breaks off, or
-    at index len(tags) when the sentence ends in it.
+    A tag that continues no entity begins one, so an illegal sequence becomes legal and no word of
+    an entity is lost. A BIOES entity that is not closed is illegal where it breaks off, or at index
+    len(tags) if the sentence ends inside it.
     """
     converted = list(tags)
     illegal = None
@@ -35,7 +35,7 @@ def to_iob2(tags: Sequence[str], scheme: str) -> tuple[tuple[str, ...], int | No
 
 
 def make_legal(tags: Sequence[str]) -> tuple[str, ...]:
-    """IOB2 tags in which every I- that continues no entity of its type has become a B-.
+    """The IOB2 tags, with every I- that continues no entity of its type replaced by B-.
 
     Legal tags of IOB1 and BIOES keep their entities.
     """
@@ -43,9 +43,9 @@ def make_legal(tags: Sequence[str]) -> tuple[str, ...]:
 
 
 def convert_labels(labels: Iterable[str], scheme: str) -> tuple[str, ...]:
-    """A tag set in a scheme -> the IOB2 tags its sentences may turn into, in the same order.
+    """A tag set in a scheme -> the IOB2 tags of its converted sentences, in the same order.
 
-    A B- tag that only its I- implies is appended.
+    A B- tag that is missing although its I- is there is appended.
     """
     to_prefix = {"S": "B", "E": "I"} if scheme == "bioes" else {}
     converted = dict.fromkeys(to_prefix.get(label[0], label[0]) + label[1:] for label in labels)
@@ -53,13 +53,13 @@ def convert_labels(labels: Iterable[str], scheme: str) -> tuple[str, ...]:
     return tuple(converted | dict.fromkeys(implied))
 
 
-def answerable_tags(labels: Iterable[str]) -> tuple[str, ...]:
-    """The IOB2 tags that answers in any scheme turn into when `make_legal` has passed over them."""
+def predictable_tags(labels: Iterable[str]) -> tuple[str, ...]:
+    """The IOB2 tags that `make_legal` can return for predictions in any scheme."""
     return convert_labels(labels, "bioes")
 
 
 def allowed_tags(labels: Iterable[str], scheme: str) -> frozenset[str]:
-    """The tags, written in a scheme, that an IOB2 tag set covers."""
+    """The tags of a scheme that express the entities of an IOB2 tag set."""
     allowed = set(labels)
     if scheme == "bioes":
         allowed |= {"S" + label[1:] for label in allowed if label.startswith("B-")}
@@ -70,22 +70,22 @@ def allowed_tags(labels: Iterable[str], scheme: str) -> frozenset[str]:
 
 
 def _walk(tags: Sequence[str], scheme: str) -> Iterator[tuple[str, bool]]:
-    # One (IOB2 tag, legal) a tag; for BIOES one more for the end of the sentence.
-    open_type = None  # of the entity that the next tag may continue
-    must_go_on = False  # BIOES: the entity has no end yet
+    # (IOB2 tag, legal) for each tag; for BIOES one more for the end of the sentence.
+    open_type = None  # type of the entity that the next tag may continue
+    is_unclosed = False  # BIOES: the entity has no E- yet
     for tag in tags:
         prefix, kind = tag[0], tag[2:]
         continues = open_type is not None and kind == open_type and prefix in "IE"
         if prefix == "O":
-            yield tag, not must_go_on
+            yield tag, not is_unclosed
         elif continues:
             yield "I-" + kind, True
         elif scheme == "iob1":
             yield "B-" + kind, prefix == "I" or open_type == kind
         else:
-            yield "B-" + kind, prefix in "BS" and not must_go_on
+            yield "B-" + kind, prefix in "BS" and not is_unclosed
         closed = prefix == "O" or (scheme == "bioes" and prefix in "ES")
         open_type = None if closed else kind
-        must_go_on = scheme == "bioes" and not closed
+        is_unclosed = scheme == "bioes" and not closed
     if scheme == "bioes":
-        yield "O", not must_go_on
+        yield "O", not is_unclosed

@@ -1,7 +1,7 @@
-"""Files of any size -> texts to be labelled, line by line.
+"""Files of any size -> texts to predict labels for, line by line.
 
-The formats of `formats.py` and plain text: a sentence a line, or two texts with a tab between.
-Labels that a file holds are ignored.
+The formats are those of `formats.py`, and plain text: one sentence per line, or two texts with a
+tab between them. Labels in a file are ignored.
 """
 
 import codecs
@@ -20,20 +20,20 @@ from xdistil.data.formats import (
 from xdistil.errors import InputError
 
 FORMATS = ("text", "tsv", "conll", "jsonl")
-_SENTENCES = 1024  # of CoNLL columns that are read together; the first of them tell the columns
+_SENTENCES = 1024  # of CoNLL columns read together; the first ones determine the columns
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One text as it stands in a file."""
+    """One text of a file."""
 
     line: int  # from 1
     inputs: tuple[str, ...]  # words (tagging), or one or two texts (classification); (): blank
-    raw: str | None  # the text that the words are of, where a file holds it
+    raw: str | None  # the text before it was split into words, if the file has it
 
 
 def name_format(name: str) -> str:
-    """The format that the ending of a file's name (less .gz) tells: plain text if nothing else."""
+    """The format by the file extension (without .gz); plain text if it is none of the others."""
     extension = Path(name.removesuffix(".gz")).suffix[1:]
     return extension if extension in FORMATS[1:] else "text"
 
@@ -43,11 +43,11 @@ def read_stream(lines: Iterable[bytes], where: str, form: str, kind: str) -> Ite
 
     Args:
         lines: UTF-8, each ending in \\n or \\r\\n (the last may lack it).
-        where: names their source in errors.
+        where: name of their source in errors.
         kind: of the task.
 
     Raises:
-        InputError: with file and line: what is not UTF-8, and what `read_records` refuses.
+        InputError: a line is not UTF-8, or as `read_records`; the message has file and line.
     """
     if form == "text":
         yield from read_plain(lines, where, kind)
@@ -62,9 +62,7 @@ def read_stream(lines: Iterable[bytes], where: str, form: str, kind: str) -> Ite
             yield _read_object(path, number, line, kind)
     else:
         if kind != "tagging":
-            raise InputError(
-                f"{where} holds CoNLL columns, but the labels of the task are no tags."
-            )
+            raise InputError(f"{where} has CoNLL columns, but the labels of the task are not tags.")
         columns = None
         for first, block in _cut_blocks(decoded):
             if columns is None or not columns.width:
@@ -74,10 +72,10 @@ def read_stream(lines: Iterable[bytes], where: str, form: str, kind: str) -> Ite
 
 
 def read_plain(lines: Iterable[bytes], where: str, kind: str) -> Iterator[Text]:
-    """One text a line: words are what `str.split` finds; blank lines are texts without inputs.
+    """One text per line, split like `str.split`; a blank line is a text without inputs.
 
     Raises:
-        InputError: a line is not UTF-8, or holds more than two texts.
+        InputError: a line is not UTF-8, or has more than two texts.
     """
     for number, text in enumerate(decode_lines(lines, where), 1):
         if kind == "tagging" or not text.strip():
@@ -86,14 +84,14 @@ def read_plain(lines: Iterable[bytes], where: str, kind: str) -> Iterator[Text]:
         texts = tuple(text.split("\t"))
         if len(texts) > 2:
             raise InputError(
-                f"{where}:{number}: {len(texts)} texts between tabs: a line is one text, or two "
-                "with one tab between them."
+                f"{where}:{number}: {len(texts)} texts between tabs: a line must be one text, or "
+                "two with a tab between them."
             )
         yield Text(number, texts, text)
 
 
 def decode_lines(lines: Iterable[bytes], where: str) -> Iterator[str]:
-    """Texts of lines without their ends, and of the first without a byte order mark."""
+    """The lines as text, without line ends and byte order mark."""
     for number, line in enumerate(lines, 1):
         line = line[:-2] if line.endswith(b"\r\n") else line.removesuffix(b"\n")
         if number == 1:
@@ -108,7 +106,7 @@ def decode_lines(lines: Iterable[bytes], where: str) -> Iterator[str]:
 
 
 def _cut_blocks(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    # Whole sentences of CoNLL columns, and the number of their first line.
+    # Blocks of whole sentences in CoNLL columns, each with the number of its first line.
     first, sentences = 1, 0
     block: list[str] = []
     for number, line in enumerate(lines, 1):

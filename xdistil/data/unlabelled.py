@@ -1,7 +1,7 @@
-"""Raw texts -> a corpus for a run without labels, whose task is the one its teacher answers.
+"""Raw texts -> the corpus of a run without labels, whose task is that of its teacher.
 
-A seeded share of the texts is held out: on it the student's answers are compared with the
-teacher's. Labelled dev and test files that stand beside the texts are there for their scores alone.
+A seeded share of the texts is held out, on which the predictions of student and teacher are
+compared. Labelled dev and test files in the same folder are used for scores only.
 """
 
 import logging
@@ -21,12 +21,12 @@ from xdistil.data.corpus import (
 from xdistil.data.examples import Task
 from xdistil.errors import InputError
 
-DEV_FRACTION = 0.1  # of the texts that are held out where data.dev_fraction says nothing
+DEV_FRACTION = 0.1  # share of the texts held out if data.dev_fraction is not set
 _log = logging.getLogger("xdistil")
 
 
 def lacks_labels(data: config.Data) -> bool:
-    """Whether nothing names labelled training sentences: no task folder, or one without train."""
+    """Whether there are no labelled training sentences: no task folder, or no train file in it."""
     if data.generate:
         return False
     folder = Path(data.folder)
@@ -37,24 +37,24 @@ def read_unlabelled(data: config.Data, task: Task, seed: int) -> Corpus:
     """The texts of `data.transfer` or of the folder's transfer file, part of them held out as dev.
 
     Args:
-        task: what the teacher answers.
+        task: the task of the teacher.
         seed: draws the held-out texts.
 
     Raises:
-        InputError: no texts, too few to hold some out, or gold files that do not fit the task.
+        InputError: no texts, too few to hold some out, or gold labels that the task does not have.
     """
     if data.folder and not Path(data.folder).is_dir():
         raise InputError(f"data.folder {data.folder!r} is not a folder.")
     if data.train_languages:
         raise InputError(
-            "data.train_languages is about labelled training sentences, and there are none: leave "
-            "it out."
+            "data.train_languages selects labelled training sentences, and there are none: remove "
+            "it."
         )
     transfer = read_transfer(data, task, raw=True)
     if transfer is None:
         raise InputError(
-            f"{data.folder} has neither a train nor a transfer file: add transfer.txt, or name "
-            "texts in data.transfer."
+            f"{data.folder} has neither a train nor a transfer file: add transfer.txt, or set "
+            "data.transfer."
         )
     gold = read_gold(data, task, len(transfer[0].inputs))[1] if data.folder else {}
     known = {each.language for examples in (transfer, *gold.values()) for each in examples}
@@ -66,8 +66,8 @@ def read_unlabelled(data: config.Data, task: Task, seed: int) -> Corpus:
     rest, held = hold_out(take_evenly(transfer, data.transfer_limit), fraction, seed)
     if not rest or not held:
         raise InputError(
-            f"data.dev_fraction {fraction:g} leaves {len(rest)} transfer texts and holds "
-            f"{len(held)} out: give more texts, or choose another."
+            f"data.dev_fraction {fraction:g} leaves {len(rest)} transfer texts and holds out "
+            f"{len(held)}: add texts, or choose another fraction."
         )
-    _log.info("no labels: the teacher's answers stand for them; %d texts held out", len(held))
+    _log.info("no labels: the teacher's predictions replace them; %d texts held out", len(held))
     return Corpus(task, [], held, gold.get("test"), rest, gold=False, gold_dev=gold.get("dev"))

@@ -12,20 +12,17 @@ import numpy as np
 
 from xdistil.data.examples import Task
 from xdistil.data.packing import Rows, pack
-from xdistil.data.subwords import Subwords
+from xdistil.data.subwords import PREDICTION_SUBWORDS, Subwords
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.deploy.preprocessing import read_preprocessing
-from xdistil.models.forward import iterate_batches
+from xdistil.models.forward import compute_logits, iterate_batches
 from xdistil.models.hf.folder import check_rows, load_model
 from xdistil.models.hf.head import check_head
 from xdistil.models.types import Model, Params
-from xdistil.teacher.signals import SignalSpec, compute_signals
 
 log = logging.getLogger("xdistil")
 
-_BATCH_SUBWORDS = 4096  # at most, in a batch of rows
 _SHORTEST = 16  # subwords in a row
-_LOGITS = SignalSpec(logits=True)
 
 
 @dataclass(frozen=True)
@@ -46,16 +43,16 @@ class JaxBackend:
         rows, batch_rows = self._lay_out(subwords)
         logits = np.zeros((len(subwords.tokens), len(self.task.labels)), np.float32)
         for indices, batch in iterate_batches(subwords, rows, batch_rows, self.tokenizer.pad):
-            signals = compute_signals(self.params, batch, model=self.model, wanted=_LOGITS)
+            found = compute_logits(self.params, batch, model=self.model)
             placed = rows.subword[indices]
             there = (placed >= 0) & (indices >= 0)[:, None]
-            logits[placed[there]] = np.asarray(signals.logits)[there]
+            logits[placed[there]] = np.asarray(found)[there]
         return logits
 
     def _lay_out(self, subwords: Subwords) -> tuple[Rows, int]:
         """Packed rows, and how many of them are a batch."""
         rows = pack(subwords, _fit_row(len(subwords.tokens), self.row_length), seed=None)
-        most = max(1, _BATCH_SUBWORDS // rows.subword.shape[1])
+        most = max(1, PREDICTION_SUBWORDS // rows.subword.shape[1])
         # Powers of two: few shapes to compile, and a single line need not fill a whole batch.
         return rows, min(most, 1 << (len(rows.subword) - 1).bit_length())
 

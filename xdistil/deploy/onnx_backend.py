@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from xdistil.data.subwords import Subwords
+from xdistil.data.subwords import PREDICTION_SUBWORDS, Subwords
 from xdistil.errors import InputError
 
-_BATCH_SUBWORDS = 4096  # at most in a batch, its padding included
 _BATCH_TEXTS = 64
 LONGEST = "max_length"  # the key of a file's metadata that says how many subwords a text may have
 
@@ -64,7 +63,9 @@ class OnnxBackend:
         logits = np.zeros((len(subwords.tokens), classes), np.float32)
         at = 0
         while at < len(order):
-            size = texts or max(1, min(_BATCH_TEXTS, _BATCH_SUBWORDS // int(lengths[order[at]])))
+            size = texts or max(
+                1, min(_BATCH_TEXTS, PREDICTION_SUBWORDS // int(lengths[order[at]]))
+            )
             chosen = order[at : at + size]
             places, there = find_places(subwords, chosen)
             answer = self.run(

@@ -12,15 +12,15 @@ _USE = """\
 ```python
 import numpy, onnxruntime, tokenizers
 
-subwords = tokenizers.Tokenizer.from_file("FOLDER/tokenizer.json").encode("Some text")
+encoding = tokenizers.Tokenizer.from_file("FOLDER/tokenizer.json").encode("Some text")
 given = {names}
 session = onnxruntime.InferenceSession("FOLDER/onnx/model.onnx")
 logits = session.run(None, {name: numpy.array([each]) for name, each in given.items()})[0]
 ```"""
 _INPUTS = {
-    "input_ids": "pieces.ids",
-    "attention_mask": "pieces.attention_mask",
-    "token_type_ids": "pieces.type_ids",
+    "input_ids": "encoding.ids",
+    "attention_mask": "encoding.attention_mask",
+    "token_type_ids": "encoding.type_ids",
 }
 
 

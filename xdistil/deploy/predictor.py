@@ -17,7 +17,7 @@ from xdistil.data.spans import Entity, Word, find_entities, join_words, split_wo
 from xdistil.data.subwords import Subwords, cut_and_count, tell_cut
 from xdistil.data.tokenizer import Tokenizer, open_tokenizer
 from xdistil.data.word_alignment import align_words, name_classes
-from xdistil.deploy.preprocessing import RECORD, read_preprocessing
+from xdistil.deploy.preprocessing import PREPROCESSING, read_preprocessing
 from xdistil.errors import InputError, show
 from xdistil.models.hf.head import check_head, read_head
 from xdistil.models.hf.hub import find_exported
@@ -72,18 +72,18 @@ class Predictor:
     repair: bool  # whether illegal ones were made legal there
     compute_logits: Callable[[Subwords], np.ndarray]  # f32[P,C], where labels stand
 
-    def answer(self, inputs: Sequence[tuple[str, ...]]) -> list[Prediction]:
+    def predict(self, inputs: Sequence[tuple[str, ...]]) -> list[Prediction]:
         """The answer to each: words of a sentence (tagging), or one or two texts (classification).
 
         An answer depends on its own input alone. Texts that lose their ends are counted in a
         warning.
         """
-        answers, cut = self.answer_and_count(inputs)
+        answers, cut = self.predict_and_count(inputs)
         self.tell_cut(cut, len(inputs))
         return answers
 
-    def answer_and_count(self, inputs: Sequence[tuple[str, ...]]) -> tuple[list[Prediction], int]:
-        """What `answer` says, and how many texts lost their ends."""
+    def predict_and_count(self, inputs: Sequence[tuple[str, ...]]) -> tuple[list[Prediction], int]:
+        """What `predict` returns, and how many texts lost their ends."""
         empty = np.zeros((0, len(self.task.labels)), np.float32)
         answers = [Prediction((), empty)] * len(inputs)
         cut = 0
@@ -91,7 +91,7 @@ class Predictor:
             chosen = [index for index, each in enumerate(inputs) if self._width(each) == width]
             for first in range(0, len(chosen), _TOGETHER):
                 part = chosen[first : first + _TOGETHER]
-                found, its_cut = self._answer_alike([inputs[index] for index in part])
+                found, its_cut = self._predict_alike([inputs[index] for index in part])
                 cut += its_cut
                 for index, answer in zip(part, found, strict=True):
                     answers[index] = answer
@@ -105,7 +105,7 @@ class Predictor:
     def _width(self, inputs: tuple[str, ...]) -> int:
         return min(len(inputs), 1) if self.task.kind == "tagging" else len(inputs)
 
-    def _answer_alike(self, inputs: Sequence[tuple[str, ...]]) -> tuple[list[Prediction], int]:
+    def _predict_alike(self, inputs: Sequence[tuple[str, ...]]) -> tuple[list[Prediction], int]:
         examples = [Example(each, None, UNKNOWN_LANGUAGE) for each in inputs]
         subwords, cut = cut_and_count(examples, self.task, self.tokenizer, self.max_length)
         logits = self.compute_logits(subwords)[subwords.label_mask]
@@ -125,7 +125,7 @@ class Predictor:
 class Tagger:
     """Finds entities in texts; `load` makes one. Threads may share it."""
 
-    labeller: Predictor
+    predictor: Predictor
 
     def tag(self, texts: Sequence[str | Sequence[str]]) -> list[Tagged]:
         """Words, tags and entities of each text, in batches of any size.
@@ -139,14 +139,14 @@ class Tagger:
         """
         _check_sequence(texts, "tag")
         found = [_find_words(text, f"Text {i}") for i, text in enumerate(texts)]
-        answers = self.labeller.answer([words for _, words, _ in found])
+        answers = self.predictor.predict([words for _, words, _ in found])
         return [
             self._describe(text, words, spans, answer)
             for (text, words, spans), answer in zip(found, answers, strict=True)
         ]
 
     def describe(self, text: str | None, words: tuple[str, ...], answer: Prediction) -> Tagged:
-        """An answer of the labeller in words; the words' text may be unknown."""
+        """An answer of the predictor in words; the words' text may be unknown."""
         raw, spans = join_words(words) if text is None else (text, split_words(text)[1])
         return self._describe(raw, words, spans, answer)
 
@@ -163,7 +163,7 @@ class Tagger:
 class Classifier:
     """Names the class of texts; `load` makes one. Threads may share it."""
 
-    labeller: Predictor
+    predictor: Predictor
 
     def classify(self, texts: Sequence[str | tuple[str, str]]) -> list[Classified]:
         """The class of each text, or pair of texts, in batches of any size.
@@ -176,11 +176,11 @@ class Classifier:
         for i, each in enumerate(inputs):
             if len(each) not in (1, 2) or not all(map(_is_text, each)):
                 raise InputError(f"Text {i} is {show(texts[i])}; it must be a text or two.")
-        return [self.describe(answer) for answer in self.labeller.answer(inputs)]
+        return [self.describe(answer) for answer in self.predictor.predict(inputs)]
 
     def describe(self, answer: Prediction) -> Classified:
-        """An answer of the labeller in words."""
-        scores = dict(zip(self.labeller.task.labels, answer.scores[0].tolist(), strict=True))
+        """An answer of the predictor in words."""
+        scores = dict(zip(self.predictor.task.labels, answer.scores[0].tolist(), strict=True))
         return Classified(answer.labels[0], scores[answer.labels[0]], scores)
 
 
@@ -199,9 +199,9 @@ def load(
     """
     if backend not in BACKENDS:
         raise InputError(f"backend is {show(backend)}; it must be {', '.join(BACKENDS)}.")
-    labeller = _open_jax(name, revision) if backend == "jax" else None
-    labeller = labeller or _open_onnx(name, revision, backend, threads)
-    return (Tagger if labeller.task.kind == "tagging" else Classifier)(labeller)
+    predictor = _open_jax(name, revision) if backend == "jax" else None
+    predictor = predictor or _open_onnx(name, revision, backend, threads)
+    return (Tagger if predictor.task.kind == "tagging" else Classifier)(predictor)
 
 
 def _open_jax(name: str, revision: str) -> Predictor:
@@ -236,7 +236,7 @@ def _open_onnx(name: str, revision: str, backend: str, threads: int) -> Predicto
     tokenizer = open_tokenizer(folder, words=task.kind == "tagging")
     _try_out(model, tokenizer, len(task.labels), path)
     longest = model.longest
-    if longest is None and RECORD not in raw:
+    if longest is None and PREPROCESSING not in raw:
         raise InputError(f"{path} does not say how long texts may be: export it anew.")
     read = read_preprocessing(raw, longest, str(config))
     # Numbers of an int8 file are scaled by the largest of a batch: neighbours would matter.

@@ -8,7 +8,7 @@ from xdistil.errors import InputError, show
 from xdistil.models.config_fields import check_size
 
 _LONGEST = 512  # subwords in a row where the folder does not say
-RECORD = "xdistil"  # the key of config.json under which the input's shape is kept
+PREPROCESSING = "xdistil"  # the key of config.json
 
 
 def write_preprocessing(data: Data) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def write_preprocessing(data: Data) -> dict[str, Any]:
     For `save_model`'s `extra`.
     """
     return {
-        RECORD: {
+        PREPROCESSING: {
             "words": "str.split",  # how raw text becomes words
             "row_length": data.row_length,
             "max_length": data.max_length or data.row_length,
@@ -38,23 +38,25 @@ def read_preprocessing(raw: dict[str, Any], longest: int | None, where: str) -> 
     Raises:
         InputError: a value that cannot be.
     """
-    recorded = raw.get(RECORD, {})
+    recorded = raw.get(PREPROCESSING, {})
     if not isinstance(recorded, dict):
-        raise InputError(f"{where}: {RECORD} is {show(recorded)}; it must be an object.")
+        raise InputError(f"{where}: {PREPROCESSING} is {show(recorded)}; it must be an object.")
     row_length = recorded.get("row_length", min(longest or _LONGEST, _LONGEST))
-    row_length = check_size(row_length, f"{RECORD}.row_length", where)
+    row_length = check_size(row_length, f"{PREPROCESSING}.row_length", where)
     most = min(row_length, longest or row_length)
-    max_length = check_size(recorded.get("max_length", most), f"{RECORD}.max_length", where)
+    max_length = check_size(recorded.get("max_length", most), f"{PREPROCESSING}.max_length", where)
     if max_length > most:
         raise InputError(
-            f"{where}: {RECORD}.max_length is {max_length}; rows and positions hold {most} "
+            f"{where}: {PREPROCESSING}.max_length is {max_length}; rows and positions hold {most} "
             "subwords."
         )
     scheme, repair = recorded.get("scheme", "iob2"), recorded.get("repair", False)
     if not isinstance(scheme, str) or scheme not in SCHEMES:
         raise InputError(
-            f"{where}: {RECORD}.scheme is {show(scheme)}; it must be {', '.join(SCHEMES)}."
+            f"{where}: {PREPROCESSING}.scheme is {show(scheme)}; it must be {', '.join(SCHEMES)}."
         )
     if not isinstance(repair, bool):
-        raise InputError(f"{where}: {RECORD}.repair is {show(repair)}; it must be true or false.")
+        raise InputError(
+            f"{where}: {PREPROCESSING}.repair is {show(repair)}; it must be true or false."
+        )
     return {"row_length": row_length, "max_length": max_length, "scheme": scheme, "repair": repair}

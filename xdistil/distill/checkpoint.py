@@ -37,7 +37,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         """Opens the folder, making it where it does not exist."""
-        # Its failures come as exceptions too, which are told once, as a sentence.
+        # Its failures are raised as exceptions too, and reported once, as a sentence.
         for name in ("absl", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._folder = folder
@@ -54,7 +54,7 @@ class Checkpoints:
             OSError: it cannot be written.
         """
         state, best, progress = checkpoint
-        # PRNG keys and empty sub-trees are no arrays that Orbax stores: the key is made anew from
+        # PRNG keys and empty sub-trees are no arrays that Orbax stores: the key is derived from
         # the seed and the sub-stage, and a frozen sub-tree without leaves is left out.
         tree = _storable(state)
         checksums = {"state": checksum(tree), "best": checksum(best)}

@@ -121,7 +121,7 @@ def attention_divergence(student: Array, teacher: Array, segment: Array) -> Tall
 def relation_divergence(student: Array, teacher: Array, segment: Array, heads: int) -> Tally:
     """KL(teacher || student) of the relations between the subwords of a segment, in nats.
 
-    MiniLMv2, Wang et al. 2021 (arXiv 2012.15828): the vectors of all heads are cut anew into
+    MiniLMv2, Wang et al. 2021 (arXiv 2012.15828): the vectors of all heads are split again into
     `heads` parts of width d, and the relation of a subword to those of its segment is
     softmax(x x^T / sqrt(d)). Widths and heads of the two models may differ.
 

@@ -1,4 +1,4 @@
-"""What a step whose loss or gradient is not finite leaves behind, to be looked into.
+"""What is kept of a step whose loss or gradient is not finite, to find the cause.
 
 The folder holds an Orbax checkpoint of the state before the step, whose progress names the stage,
 and the batch of every process with the cached signals and the learning rate (`batch-N.npz`).

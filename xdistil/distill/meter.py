@@ -1,4 +1,4 @@
-"""What the steps of a sub-stage add up to, for metrics.jsonl and the progress line."""
+"""Sums over the steps of a stage, for metrics.jsonl and the progress line."""
 
 import math
 import time
@@ -26,10 +26,10 @@ class Meter:
         run_log: RunLog,
         carried: MeterState | None = None,
     ) -> None:
-        """Of one sub-stage.
+        """The meter of one stage.
 
         Args:
-            place: of the sub-stage in its plan, such as `2/9`.
+            place: of the stage in its plan, such as `2/9`.
             steps: that it may take at most.
             log_every: steps between two lines.
             carried: what `carry` of an interrupted run's meter returned.
@@ -48,7 +48,7 @@ class Meter:
         self._first: int | None = None  # steps before the first one that this meter saw
 
     def seconds(self) -> float:
-        """Of the sub-stage, those before an interruption too."""
+        """Seconds of the stage, those before an interruption included."""
         return self._earlier + time.monotonic() - self._begin
 
     def add(self, step: int, metrics: Metrics, subwords: int, rate: float) -> None:
@@ -64,7 +64,7 @@ class Meter:
             self.flush()
 
     def carry(self) -> MeterState:
-        """What a meter needs that goes on behind this step, as JSON. Raises as `flush`."""
+        """What the meter of a resumed run needs, as JSON. Raises as `flush`."""
         self._fetch()
         return cast(MeterState, {"seconds": self.seconds(), **self._sums})
 
@@ -91,9 +91,9 @@ class Meter:
         self._run_log.write(line)
         seen = max(1, step - (step if self._first is None else self._first))
         left = (now - self._begin) / seen * (self._steps - step)
-        told = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
+        losses_text = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
         self._run_log.progress(
-            f"{self.title}: step {step}/{self._steps}, {told}, "
+            f"{self.title}: step {step}/{self._steps}, {losses_text}, "
             f"{line['tokens_per_second']:,.0f} tokens/s, "
             f"{int(left) // 60}:{int(left) % 60:02d} left"
         )

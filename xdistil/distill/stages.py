@@ -180,7 +180,7 @@ def texts_name(stage: Stage) -> str:
     """What a stage's texts are called: transfer, all, train, or a share of train."""
     if stage.data != "train" or stage.label_fraction == 1:
         return stage.data
-    return f"{stage.label_fraction:.3%} of train"
+    return f"{100 * stage.label_fraction:g}% of train"
 
 
 def request_signals(

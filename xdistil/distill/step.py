@@ -32,11 +32,11 @@ class StepConfig:
 
 
 class TrainState(NamedTuple):
-    """All that a step changes, and what it reads beside the batch."""
+    """All that a step changes, and what it reads besides the batch."""
 
-    step: Array  # i32[] steps taken in this sub-stage
+    step: Array  # i32[] steps taken in this stage
     failed: Array  # i32[] the step, from 1, whose loss or gradient was not finite; 0: none
-    key: jax.Array  # PRNG key of the sub-stage
+    key: jax.Array  # PRNG key of the stage
     trainable: Params
     frozen: Params
     optimizer: optax.OptState
@@ -51,7 +51,7 @@ class Metrics(NamedTuple):
 
 
 def make_optimizer(config: StepConfig) -> optax.GradientTransformation:
-    """AdamW behind a clipped global norm, without its learning rate; decay on matrices only."""
+    """AdamW after clipping by global norm, without its learning rate; decay on matrices only."""
     steps = [optax.clip_by_global_norm(config.clip)] if config.clip else []
     steps.append(optax.scale_by_adam())
     if config.weight_decay:
@@ -64,7 +64,7 @@ def make_optimizer(config: StepConfig) -> optax.GradientTransformation:
 
 
 def init_state(config: StepConfig, trainable: Params, frozen: Params, key: jax.Array) -> TrainState:
-    """The state before the first step of a sub-stage."""
+    """The state before the first step of a stage."""
     optimizer = make_optimizer(config).init(trainable)
     # Two zeros: a buffer cannot be donated twice.
     step, failed = (jnp.zeros((), jnp.int32) for _ in range(2))

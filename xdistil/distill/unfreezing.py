@@ -51,8 +51,8 @@ def expand_plan(
 ) -> tuple[SubStage, ...]:
     """Sub-stages in order.
 
-    What is learnt inside the encoder reaches everything but the head; other losses reach
-    everything. Gradual unfreezing (XtremeDistil section 4) begins with the head, adds the
+    Losses inside the encoder reach everything except the head; other losses reach everything.
+    Gradual unfreezing (XtremeDistil section 4) starts with the head, adds the
     projection, then the layers downwards in blocks of `unfreeze_every`, positions with the lowest
     of them, the word embeddings last; unfrozen groups stay unfrozen.
     """

@@ -7,7 +7,7 @@ from xdistil.data.examples import Example, Task
 from xdistil.data.packing import PackedTexts, collect_predictions
 from xdistil.evaluation import metrics
 from xdistil.evaluation.results import Scores
-from xdistil.models.forward import predict_rows
+from xdistil.models.forward import predict_rows, prediction_rows
 from xdistil.models.types import Model, Params
 from xdistil.runtime.session import Session
 
@@ -21,7 +21,7 @@ def predict_labels(
         params,
         texts.subwords,
         texts.rows,
-        session.prediction_rows,
+        prediction_rows(texts.rows, session.mesh.size),
         model.config.padding_id,
         session.mesh,
         session.preemption.raise_if_requested,

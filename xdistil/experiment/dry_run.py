@@ -66,7 +66,7 @@ def describe_plan(run: Run) -> str:
     lines = [_describe_teacher(run), f"student: {_describe_size(run.student.model)}"]
     lines += _describe_start(run)
     lines = [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]
-    rows = [("stage", "losses", "texts", "trains", "steps", "sentences", "rate")]
+    rows = [("stage", "losses", "texts", "trains", "steps", "batch", "learning rate")]
     for plan, stages in (("teacher", run.finetuning), ("student", run.stages)):
         for number, stage in enumerate(stages, 1):
             steps = stage.count_steps(experiment.batch_size)
@@ -100,7 +100,10 @@ def describe_plan(run: Run) -> str:
 def describe_details(run: Run) -> str:
     """All languages, layer maps, groups, batches, patience, caches and rows by temperature."""
     counts = _count(run)
-    lines = [*_tabulate_languages(run, counts, _by_size(counts)), ""]
+    languages = _by_size(counts)
+    lines = []
+    if _abridge(languages) != languages:
+        lines += [*_tabulate_languages(run, counts, languages), ""]
     for plan, stages in (("teacher", run.finetuning), ("student", run.stages)):
         for number, stage in enumerate(stages, 1):
             lines.append(f"{plan} {number}/{len(stages)} {_describe_stage(run, stage)}")
@@ -182,8 +185,10 @@ def _tabulate_languages(
 def _describe_teacher(run: Run) -> str:
     match run.teacher:
         case ModelTeacher() as teacher:
-            use = "fine-tuned here" if run.finetuning else "used without fine-tuning"
-            return f"teacher: {_describe_size(teacher.model)}; {teacher.name}, {use}"
+            use = "fine-tuned" if run.finetuning else "used without fine-tuning"
+            if not teacher.config.model:
+                use = "trained"
+            return f"teacher: {_describe_size(teacher.model)}; {use} ({teacher.name})"
         case FileTeacher() as teacher:
             file = teacher.file
             return (
@@ -226,8 +231,8 @@ def _describe_start(run: Run) -> list[str]:
         return lines
     kind = student.embeddings.kind
     if kind != "vectors":
-        told = {"svd": f"SVD of {teacher}'s", "pca": f"PCA of {teacher}'s"}.get(kind, kind)
-        return [*lines, f"student word embeddings: {told}"]
+        names = {"svd": f"SVD of {teacher}'s", "pca": f"PCA of {teacher}'s"}.get(kind, kind)
+        return [*lines, f"student word embeddings: {names}"]
     vectors, vocabulary = student.embeddings.vectors, student.tokenizer.vocabulary_size
     has_vector = np.zeros(vocabulary, bool)
     has_vector[vectors.subwords] = True
@@ -282,11 +287,11 @@ def _describe_temperature(run: Run) -> list[str]:
         if not len(rows.quota):
             continue
         languages = sorted({example.language for example in texts.examples})
-        told = [
+        shares = [
             f"{language} {count / len(rows.subword):.1%} -> {quota / len(rows.subword):.1%}"
             for language, count, quota in zip(languages, rows.languages, rows.quota, strict=True)
         ]
-        by_size = [told[i] for i in np.argsort(-rows.languages, kind="stable")]
+        by_size = [shares[i] for i in np.argsort(-rows.languages, kind="stable")]
         lines.append(
             f"rows of {name} by language at temperature {run.experiment.data.temperature:g}: "
             + ", ".join(_abridge(by_size))
@@ -333,8 +338,8 @@ def _describe_stage(run: Run, stage: StageRun) -> str:
         ("relations", losses.relation_map),
     ):
         if pairs:
-            told = ", ".join(f"{own} from {its}" for own, its in pairs)
-            maps.append(f"{what} {told}")
+            layers = ", ".join(f"{own} from {its}" for own, its in pairs)
+            maps.append(f"{what} {layers}")
     patience = (
         f"after {config.patience} evaluations without a better one" if config.patience else "never"
     )

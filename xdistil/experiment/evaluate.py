@@ -130,7 +130,7 @@ def open_before(checkpoint: str, task: Task) -> Predictor | None:
     """
     own = check_start(checkpoint, task)
     shared = set(own.labels) & set(task.labels) - {"O"}
-    return load(checkpoint).labeller if shared else None
+    return load(checkpoint).predictor if shared else None
 
 
 def measure_bytes(folder: Path) -> Sizes:
@@ -182,7 +182,7 @@ def _score_before(run: Run, session: Session) -> ModelResult:
             for first in range(0, len(examples), _TOGETHER):
                 session.preemption.raise_if_requested()
                 inputs = [example.inputs for example in examples[first : first + _TOGETHER]]
-                predicted += [each.labels for each in predictor.answer(inputs)]
+                predicted += [each.labels for each in predictor.predict(inputs)]
             result[split] = metrics.score(corpus.task, examples, predicted)
             _write_predictions(session, "before", split, examples, predicted)
     return cast(ModelResult, result)

@@ -1,8 +1,8 @@
-"""What a run was begun with, by content: data files, tokenizer, teacher, a student's checkpoint or
-text vectors.
+"""The inputs of a run by content: data files, tokenizer, teacher, a student's checkpoint or text
+vectors.
 
-The workdir keeps the fingerprints. A run that goes on with other bytes under the same names would
-end as no run: it is refused. Files may lie elsewhere than before.
+The workdir keeps their fingerprints. A run that resumes with other content under the same names
+would mix two runs: it is refused. Files may have moved.
 """
 
 import hashlib
@@ -66,7 +66,7 @@ def claim_inputs(workdir: Path, inputs: dict[str, tuple[str, str]]) -> None:
     for name in sorted(there.keys() | inputs.keys()):
         if name not in inputs:
             raise InputError(
-                f"{there[name][0]}, the {name} that the run in {workdir} was begun with, is gone: "
+                f"{there[name][0]}, the {name} with which the run in {workdir} started, is gone: "
                 "put it back, or name another --workdir."
             )
         if name not in there or there[name][1] != inputs[name][1]:

@@ -15,7 +15,7 @@ from xdistil.evaluation.figures import draw_figures
 from xdistil.evaluation.report import render_console, render_markdown
 from xdistil.evaluation.results import Results, read_results
 from xdistil.experiment.build import Run, build
-from xdistil.experiment.dry_run import describe_data, describe_plan
+from xdistil.experiment.dry_run import describe_data, describe_details, describe_plan
 from xdistil.experiment.evaluate import evaluate
 from xdistil.experiment.inputs import claim_inputs, fingerprint_inputs
 from xdistil.experiment.training import (
@@ -37,7 +37,10 @@ log = logging.getLogger("xdistil")
 
 
 def run(
-    experiment: Experiment, workdir: str | Path, command: Sequence[str] = ("xdistil.run",)
+    experiment: Experiment,
+    workdir: str | Path,
+    command: Sequence[str] = ("xdistil.run",),
+    verbose: bool = False,
 ) -> Results:
     """Runs an experiment to its end, or resumes where an earlier call in the workdir stopped.
 
@@ -49,6 +52,7 @@ def run(
         experiment: what to do; it must not be changed any more.
         workdir: folder of everything that the run writes; the same one for all processes.
         command: the command line, for environment.json.
+        verbose: print the details of the plan; train.log holds them in any case.
 
     Returns:
         The content of results.json.
@@ -62,7 +66,7 @@ def run(
     validate(experiment)
     if experiment.export:
         check_packages()
-    with open_session(experiment, Path(workdir)) as session:
+    with open_session(experiment, Path(workdir), verbose) as session:
         if (finished := read_results(session.workdir)) is not None:
             log.info("%s is finished.\n\n%s", session.workdir, render_console(finished))
             return finished
@@ -70,6 +74,7 @@ def run(
         log.info(describe_device())
         built = main_process_first(partial(build_and_claim, session, command))
         log.info("%s\n\n%s\n", describe_data(built), describe_plan(built))
+        log.debug("%s\n", describe_details(built))
         teacher = train_teacher(built, session)
         start = first_params(built, teacher)
         if not built.corpus.gold:

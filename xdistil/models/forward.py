@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from xdistil.data.packing import Array, Batch, Rows, fill_batch
-from xdistil.data.subwords import Subwords
+from xdistil.data.subwords import PREDICTION_SUBWORDS, Subwords
 from xdistil.models.layers import COLLECTION, read_vectors
 from xdistil.models.types import Model, Output, Params
 from xdistil.runtime.mesh import gather_rows, local_rows, shard_batch
@@ -52,6 +52,14 @@ def sows_qkv(model: Model) -> bool:
 
 
 @partial(jax.jit, static_argnames=("model",))
+def compute_logits(params: Params, batch: Batch, *, model: Model) -> jax.Array:
+    """f32[B,T,C] of a deterministic forward pass (meaningful where label_mask is true)."""
+    logits = apply_model(model, params, batch).logits
+    assert logits is not None  # whoever predicts has a head
+    return cast(jax.Array, logits)
+
+
+@partial(jax.jit, static_argnames=("model",))
 def predict_batch(params: Params, batch: Batch, *, model: Model) -> jax.Array:
     """i32[B,T] most probable class at every position (meaningful where label_mask is true)."""
     logits = apply_model(model, params, batch).logits
@@ -72,6 +80,12 @@ def iterate_batches(
         indices = np.arange(first, first + batch_rows)
         indices[indices >= count] = -1
         yield indices, fill_batch(subwords, rows, local_rows(indices), padding_id)
+
+
+def prediction_rows(rows: Rows, devices: int) -> int:
+    """How many rows are a batch of predictions, a multiple of the devices."""
+    fitting = PREDICTION_SUBWORDS // rows.subword.shape[1] // devices
+    return max(1, fitting) * devices
 
 
 def predict_rows(

@@ -31,6 +31,14 @@ def request_huge_pages() -> None:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
+def silence_transformers() -> None:
+    """Keeps transformers from reporting at its import that PyTorch is missing.
+
+    Only its tokenizers are used here. A verbosity that the user has set stays.
+    """
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+
 def leave(code: int) -> NoReturn:
     """Ends the program with an exit code of a command's `main`."""
     if code == UNWRITTEN:

@@ -104,21 +104,23 @@ class RunLog:
 
 
 @contextlib.contextmanager
-def open_log(workdir: Path, process: int = 0) -> Iterator[None]:
+def open_log(workdir: Path, process: int = 0, verbose: bool = False) -> Iterator[None]:
     """Sends the package's messages to the console (stderr) and to train.log.
 
-    Processes but the first send their warnings to the console alone.
+    Details are for train.log, and for the console where `verbose` asks for them. All processes
+    except the first only send warnings, to the console.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if process:
         handlers[0].setLevel(logging.WARNING)
         handlers[0].setFormatter(logging.Formatter(f"process {process}: %(message)s"))
     else:
+        handlers[0].setLevel(logging.DEBUG if verbose else logging.INFO)
         handlers[0].setFormatter(logging.Formatter("%(message)s"))
         handlers.append(logging.FileHandler(workdir / "train.log", encoding="utf-8"))
         handlers[1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level, propagate = log.level, log.propagate
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.DEBUG)
     log.propagate = False
     for handler in handlers:
         log.addHandler(handler)

@@ -16,8 +16,6 @@ from xdistil.runtime.preemption import PreemptionGuard
 from xdistil.runtime.run_log import RunLog, open_log
 from xdistil.runtime.workdir import check_workdir, lock_workdir, open_workdir
 
-PREDICTION_SUBWORDS = 4096  # in a batch of predictions or of the teacher's cache
-
 
 @dataclass(frozen=True)
 class Session:
@@ -35,16 +33,13 @@ class Session:
         """Whether this process writes the files of the workdir: the first one does."""
         return jax.process_index() == 0
 
-    @property
-    def prediction_rows(self) -> int:
-        """Rows in a batch of predictions, a multiple of the devices."""
-        rows = PREDICTION_SUBWORDS // self.experiment.data.row_length // self.mesh.size
-        return max(1, rows) * self.mesh.size
-
 
 @contextlib.contextmanager
-def open_session(experiment: Experiment, workdir: Path) -> Iterator[Session]:
+def open_session(experiment: Experiment, workdir: Path, verbose: bool = False) -> Iterator[Session]:
     """Joins the run's processes and keeps the workdir for this run until the end of the block.
+
+    Args:
+        verbose: print what is logged for train.log alone.
 
     Raises:
         InputError: the workdir belongs to another experiment, is in use, or cannot be written to;
@@ -61,7 +56,7 @@ def open_session(experiment: Experiment, workdir: Path) -> Iterator[Session]:
             if first:
                 open_workdir(workdir)
                 held.enter_context(lock_workdir(workdir))
-            held.enter_context(open_log(workdir, jax.process_index()))
+            held.enter_context(open_log(workdir, jax.process_index(), verbose))
             check_workdir(workdir, experiment)  # before anything of another run is overwritten
 
         main_process_first(open_folder)

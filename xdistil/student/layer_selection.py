@@ -1,6 +1,6 @@
 """A student made of some of its teacher's layers, with the teacher's embeddings and head.
 
-As DistilBERT begins (Sanh et al. 2019, arXiv 1910.01108). What remains is a model of the teacher's
+As DistilBERT starts (Sanh et al. 2019, arXiv 1910.01108). The student is a model of the teacher's
 family, only shallower.
 """
 
@@ -91,7 +91,7 @@ def cut_layers(teacher: Transformer, kept: tuple[int, ...]) -> Transformer:
 
 
 def keep_layers(params: Params, kept: tuple[int, ...]) -> Params:
-    """A model's parameters with the layers `kept` alone, numbered anew in their order.
+    """A model's parameters with the layers `kept` alone, renumbered in their order.
 
     The layer that a leaf belongs to is the first number in its path.
     """

@@ -20,9 +20,9 @@ _SAME = {"cls": "bos", "bos": "cls", "sep": "eos", "eos": "sep"}  # one thing, n
 def transfer_vocabulary(student: Tokenizer, teacher: Tokenizer, embedding: Array) -> np.ndarray:
     """f[V,D] of the teacher's subwords -> f32[v,D] of the student's.
 
-    Special subwords take the row of the same role. Other subwords are told apart by their text,
+    Special subwords take the row of the same role. Other subwords are identified by their text,
     once the teacher's normaliser has seen it (an uncased teacher has one row for `Oslo` and
-    `oslo`), and by whether they begin a word, however each tokenizer writes that (`##`, `▁`, `Ġ`).
+    `oslo`), and by whether they start a word, however each tokenizer writes that (`##`, `▁`, `Ġ`).
     What the teacher has no subword of gets the mean row of the subwords into which the teacher cuts
     the text; where there are none, the row of its unknown subword.
     """

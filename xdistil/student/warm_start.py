@@ -1,15 +1,14 @@
-"""A labelled model as the start of a student: its own subwords, its head fitted to the labels.
+"""A fine-tuned model as the start of a student: its own subwords, its head fitted to the labels.
 
-Without a teacher such a run tunes the student on labels alone. Classes are matched by name: those
-that the head knows keep their part of its last layer, others begin at random, and all that lies
-below stays.
+Without a teacher, such a run continues fine-tuning on labels alone. Classes are matched by name:
+those that the head knows keep their part of its last layer, others start at random, and everything
+below is kept.
 """
 
 import numpy as np
 from flax import traverse_util
 
 from xdistil.data.examples import Task
-from xdistil.errors import InputError
 from xdistil.models.hf.folder import Loaded, draw_head, is_output, load_model, read_task
 from xdistil.models.hf.head import check_head, list_labels
 
@@ -20,13 +19,8 @@ def check_start(name: str, task: Task) -> Task:
     Raises:
         InputError: there is no such folder, or no such head in it.
     """
-    own = check_head(read_task(name), f"student.checkpoint={name}")
-    if own.kind != task.kind:
-        raise InputError(
-            f"student.checkpoint={name} has a head for {own.kind}, and the labels are of "
-            f"{task.kind}: name a student of that."
-        )
-    return own
+    remedy = "name a model with a head for this kind of task"
+    return check_head(read_task(name), f"student.checkpoint={name}", remedy, task.kind)
 
 
 def open_start(name: str, task: Task, dtype: str, seed: int) -> Loaded:
@@ -54,15 +48,15 @@ def open_start(name: str, task: Task, dtype: str, seed: int) -> Loaded:
 
 
 def describe_head(name: str, task: Task) -> str:
-    """What becomes of the classes of its head."""
+    """What happens to the classes of its head, in words."""
     own = check_start(name, task)
     new = [label for label in task.labels if label not in own.labels]
     gone = [label for label in own.labels if label not in task.labels]
-    told = f"its head keeps {len(own.labels) - len(gone)} of {len(own.labels)} classes"
+    kept = f"its head keeps {len(own.labels) - len(gone)} of {len(own.labels)} classes"
     return "".join(
         [
-            told,
+            kept,
             f", without {list_labels(gone)}" if gone else "",
-            f", and begins at random for {list_labels(new)}" if new else "",
+            f", and starts at random for {list_labels(new)}" if new else "",
         ]
     )

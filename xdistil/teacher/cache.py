@@ -51,7 +51,7 @@ _SECONDS_BETWEEN_SAVES = 10.0  # of a cache that is being written
 
 @dataclass(frozen=True)
 class _Places:
-    """Which rows of the files hold what stands at the places of packed rows."""
+    """Which rows of the files hold the values of packed rows."""
 
     rows: Rows
     number: np.ndarray  # i32[R,T] of the subword or word at every place; -1: none
@@ -74,7 +74,7 @@ class _Places:
 
 
 class _Error:
-    """What rounding costs: the root of its squares' sum over that of the values'."""
+    """The relative error of rounding: root of the summed squares, over that of the values."""
 
     def __init__(self) -> None:
         self._lost, self._whole = 0.0, 0.0
@@ -105,13 +105,11 @@ def open_cache(
     words: WordAlignment | None = None,
     kind: str = "float16",
 ) -> dict[str, Values | MapSignal]:
-    """The spec signals of P subwords, read-only, computing what is not there.
+    """The signals of P subwords, read-only; missing ones are computed.
 
-    Given the `words` of the subwords they are by word, of the subword that carries it; what stands
-    there for a word without one means nothing.
-
-    Every process writes the rows that its devices computed. What an earlier call had computed when
-    it was cut off is kept. Of several runs that share the folder one writes, the others wait.
+    Given `words`, the values are those of each word's labelled subword; values of a word without
+    one have no meaning. Every process writes the rows that its devices computed. An interrupted
+    call resumes. If several runs share the folder, one writes and the others wait.
 
     Args:
         folder: the same for all processes.
@@ -225,8 +223,8 @@ def _write_signals(
     first_row = progress.read()
     arrays: dict[str, np.memmap] = {}
     errors = {name: _Error() for name in order}
-    kept_up = f", going on at row {first_row} of {len(rows.subword)}" if first_row else ""
-    log.info("computing %s of %d subwords%s", ", ".join(order), len(subwords.tokens), kept_up)
+    resumed = f", resuming at row {first_row} of {len(rows.subword)}" if first_row else ""
+    log.info("computing %s of %d subwords%s", ", ".join(order), len(subwords.tokens), resumed)
     saved = time.monotonic()
     for indices, batch in iterate_batches(subwords, rows, batch_rows, model.padding_id, first_row):
         check()
@@ -239,7 +237,7 @@ def _write_signals(
                 for name, each in values.items()
             }
             sizes = {name: (places.count_rows(name), width) for name, width in shapes.items()}
-            arrays = _open_partial(partial, sizes, stored_type(kind), anew=not first_row)
+            arrays = _open_partial(partial, sizes, stored_type(kind), create=not first_row)
         own = local_rows(indices)
         kept = own >= 0
         for name, value in values.items():
@@ -260,8 +258,8 @@ def _write_signals(
             paths[name].with_suffix(".crc32").write_text(_file_checksum(partial[name]))
             os.replace(partial[name], paths[name])
         progress.forget()
-    told = ", ".join(f"{name} {error.relative():.1e}" for name, error in errors.items())
-    log.info("rounded to %s: relative error %s", kind, told)
+    errors_text = ", ".join(f"{name} {error.relative():.1e}" for name, error in errors.items())
+    log.info("rounded to %s: relative error %s", kind, errors_text)
     wait_for_all("signals written")
 
 
@@ -289,10 +287,10 @@ def _is_first() -> bool:
 
 
 def _open_partial(
-    partial: dict[str, Path], shapes: dict[str, tuple[int, int]], dtype: type, anew: bool
+    partial: dict[str, Path], shapes: dict[str, tuple[int, int]], dtype: type, create: bool
 ) -> dict[str, np.memmap]:
-    """The files under way, writable; process 0 makes them where they are begun anew."""
-    if anew and _is_first():
+    """The unfinished files, writable; process 0 creates them where they start from nothing."""
+    if create and _is_first():
         numbers = sum(rows * width for rows, width in shapes.values())
         _require_room(next(iter(partial.values())), numbers * np.dtype(dtype).itemsize)
         for name, shape in shapes.items():
@@ -302,7 +300,7 @@ def _open_partial(
 
 
 class _Progress:
-    """How many rows of files under way are written, told by a small file beside them."""
+    """How many rows of unfinished files are written, kept in a small file next to them."""
 
     def __init__(self, partial: dict[str, Path], rows: Rows) -> None:
         self._path = next(iter(partial.values())).with_suffix(".progress")
@@ -338,7 +336,7 @@ def _packing(rows: Rows) -> str:
 
 
 def _require_room(path: Path, size: int) -> None:
-    """A memory map on a full disk dies by a signal, so the room is asked for beforehand."""
+    """A memory map on a full disk is killed by a signal, so the room is checked beforehand."""
     free = shutil.disk_usage(path.parent).free
     if size > free:
         raise InputError(

@@ -34,7 +34,7 @@ class FileTeacher:
         return f"signals{called} from {self.file.path}"
 
     def shape(self, where: str) -> EncoderConfig:
-        """What the folder says of the model behind it, which reads no row of ours."""
+        """What the folder says of the model that wrote it."""
         return EncoderConfig(
             embedding_size=self.file.width,
             hidden_size=self.file.width,

@@ -15,7 +15,7 @@ from xdistil.data.word_alignment import align_words
 from xdistil.errors import InputError
 from xdistil.models.encoder import Transformer
 from xdistil.models.encoder_config import EncoderConfig
-from xdistil.models.forward import sows_qkv
+from xdistil.models.forward import prediction_rows, sows_qkv
 from xdistil.models.types import Params
 from xdistil.runtime.mesh import shard_params
 from xdistil.runtime.session import Session
@@ -107,7 +107,7 @@ class ModelTeacher:
             texts.subwords,
             texts.rows,
             choice.spec,
-            session.prediction_rows,
+            prediction_rows(texts.rows, session.mesh.size),
             session.preemption.raise_if_requested,
             words,
             self.config.cache_type,

@@ -1,4 +1,4 @@
-"""Signals from a file: what any teacher, in any framework, says of texts, to be learnt from.
+"""A folder of signals: what a teacher, in any framework, computed of texts, to learn from.
 
 docs/signals.md describes the folder. Nothing here needs JAX, so that the program that runs the
 teacher can write one with `SignalWriter`.

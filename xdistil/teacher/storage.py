@@ -1,6 +1,6 @@
 """Signals as numbers on disk: float32, float16 or int8; by subword, or by pair of subwords.
 
-A row of int8 is a vector's numbers, each in steps of the largest of them over 127, and behind them
+A row of int8 is a vector's numbers, each in steps of the largest of them over 127, followed by
 the four bytes of that step as float32. An attention map is kept for the pairs of subwords of one
 segment alone, so that a text of n subwords takes n x n rows of as many numbers as there are heads,
 however long the rows of a batch are.
