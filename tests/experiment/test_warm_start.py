@@ -183,7 +183,7 @@ def test_the_dry_run_tells_what_becomes_of_the_head(data, student):
     assert told.count("teacher") == told.count("\nteacher: none\n") == 1
     told = " ".join(told.split())
     assert f"student: continues from {student}; its head keeps 3 of 5 classes" in told
-    assert "without 'B-LOC', 'I-LOC', and begins at random for 'B-ORG', 'I-ORG'" in told
+    assert "without 'B-LOC', 'I-LOC', and starts at random for 'B-ORG', 'I-ORG'" in told
 
 
 def test_a_run_that_was_cut_off_ends_in_the_same_student(tmp_path, tuned, data, student):
@@ -263,7 +263,7 @@ def test_a_student_goes_on_with_a_teacher_too_where_their_widths_agree(
 # --- what is refused ------------------------------------------------------------------------------
 
 REFUSED = {
-    "another task": (CLASSES, ["has a head for classification", "the labels are of tagging"]),
+    "another task": (CLASSES, ["has a head for classification", "the task is tagging"]),
     "no head": (None, ["has no head for tagging or classification"]),
     "other tags": (Task("tagging", ("NOUN", "VERB")), ["'NOUN'", "tags of entities"]),
 }
