@@ -1,4 +1,4 @@
-"""What ends a run before its end, and how a sentence about it shows what was given."""
+"""The exceptions that end a run early, and helpers for their messages."""
 
 import difflib
 import reprlib
@@ -10,36 +10,36 @@ _shortener.maxstring = _shortener.maxother = _shortener.maxlong = 80
 
 
 class InputError(ValueError):
-    """What the user gave is wrong: one sentence saying what, where, and what would be right.
+    """A mistake in the user's input: one sentence saying what is wrong, where, and what is right.
 
-    The command-line programs print it alone on stderr and exit with code 2; anything else that
-    escapes is a defect of this package.
+    The command-line programs print the sentence on stderr and exit with code 2. Any other exception
+    that they do not handle is a bug in this package.
     """
 
 
 class RefusedError(Exception):
-    """A file was made and failed its check, so that it was not written: what failed, in numbers."""
+    """A file was not written because it failed its test: the sentence holds the numbers."""
 
 
 class DivergenceError(ArithmeticError):
-    """A loss or gradient became NaN or infinite: one sentence that names the step and the loss."""
+    """A loss or gradient became NaN or infinite: one sentence with the step and the loss."""
 
 
 class LostProcessError(Exception):
-    """Another process of the run is gone: one sentence."""
+    """Another process of the run is gone."""
 
 
 class StoppedError(Exception):
-    """A signal asked the run to leave; what it had reached is saved. Holds the signal's name."""
+    """A signal stopped the run after its state was saved. Holds the name of the signal."""
 
 
 def show(value: Any) -> str:
-    """A value as Python writes it, on one line and at most a few hundred characters of it."""
+    """The repr of a value, shortened to one line of at most a few hundred characters."""
     return _shortener.repr(value)
 
 
 def show_name(name: str) -> str:
-    """A name from a file: as it stands, unless it is long, empty or would break the sentence."""
+    """A name from a file; its repr if it is empty, long or not printable."""
     return name if name.isprintable() and 0 < len(name) <= 120 else show(name)
 
 

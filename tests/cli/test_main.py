@@ -25,10 +25,13 @@ def test_each_command_is_told_and_tells_its_own_help(capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["trian"], "xdistil: 'trian' is no command (did you mean train?)."),
-        (["frobnicate"], "xdistil: 'frobnicate' is no command (there is train, predict"),
+        (["trian"], "xdistil: 'trian' is not a command (did you mean train?)."),
+        (["frobnicate"], "xdistil: 'frobnicate' is not a command (there is train, predict"),
         (["train", "--workdir=x"], "xdistil train: --config is missing"),
-        (["predict", "--modle=x"], "xdistil predict: '--modle' is no option of xdistil predict"),
+        (
+            ["predict", "--modle=x"],
+            "xdistil predict: '--modle' is not an option of xdistil predict",
+        ),
         (["evaluate", "--model=x"], "xdistil evaluate: --evaluate is missing"),
         (["export", "--dev=x"], "xdistil export: The following arguments are required: --model"),
         (["inspect", "/nowhere"], "xdistil inspect: /nowhere is neither a model folder nor a"),

@@ -83,7 +83,7 @@ def test_it_says_how_much_of_the_texts_is_cut_smaller_and_what_is_left_out(model
         (model / "vocab.txt").unlink()
     last = capsys.readouterr().out.splitlines()[-2:]
     # "the the", "yy", and "teach", which is "t" and "##each".
-    assert last == ["2 of 5 subwords in the texts are cut into smaller ones", "left out: vocab.txt"]
+    assert last == ["2 of 5 subwords in the texts are now split further", "not copied: vocab.txt"]
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,16 @@ def test_it_says_how_much_of_the_texts_is_cut_smaller_and_what_is_left_out(model
         (["--texts=T", "--output=O"], "--model is missing: name a folder."),
         (["--model=M", "--output=O"], "--texts is missing: name files."),
         (["--model=M", "--texts=T"], "--output is missing: name a new folder."),
-        (["--model=M", "--texts=T", "--ouput=O"], "'--ouput' is no option .* --output"),
-        (["--model=M", "--texts=T", "--output=O", "more"], "'more' is no option"),
+        (["--model=M", "--texts=T", "--ouput=O"], "'--ouput' is not an option .* --output"),
+        (["--model=M", "--texts=T", "--output=O", "more"], "'more' is not an option"),
         (["--limit=few"], "invalid int value: 'few'"),
-        (["--model=M", "--texts=T", "--output=O", "--limit=-1"], "--limit is -1: "),
-        (["--model=M", "--texts=T", "--output=O", "--least-count=0"], "--least-count is 0: "),
+        (["--model=M", "--texts=T", "--output=O", "--limit=-1"], "--limit is -1; "),
+        (["--model=M", "--texts=T", "--output=O", "--least-count=0"], "--least-count is 0; "),
         (["--model=M", "--texts=T", "--output=."], "--output=. exists: name a new folder."),
-        (["--model=M", "--texts=T", "--output=no/O"], "--output=no/O has no folder to stand in"),
+        (
+            ["--model=M", "--texts=T", "--output=no/O"],
+            "--output=no/O is in a folder that does not exist: create no",
+        ),
         (["--model=M", "--texts=T", "--output=O"], "--texts: no file matches 'T'."),
         (["--model=M", "--texts=,", "--output=O"], "--texts is ',': name files"),
     ],
@@ -118,11 +121,11 @@ def test_mistakes_in_the_arguments_are_told_in_a_sentence(
     ("texts", "more", "words"),
     [
         ("nothing.txt", (), "nothing.txt is empty."),
-        ("unknown.txt", (), "holds no subword that the tokenizer knows."),
+        ("unknown.txt", (), "has no subword that the tokenizer knows."),
         (
             "train.tsv",
             ("--languages=en,it",),
-            "--languages names 'it', which no text has: there is",
+            "--languages names 'it', but the texts are in",
         ),
         ("train.tsv", ("--limit=56",), "--limit is 56, but 57 subwords .* make it 57 or more."),
         ("untagged.tsv", (), "untagged.tsv:1: no tab"),

@@ -125,11 +125,11 @@ def test_what_is_pushed_comes_back_byte_by_byte(copied, hub, tmp_path):
         "pytorch_model.bin": b"k",
     }
     assert hub.files["org/fresh"]["onnx/model.onnx"] == (fresh / "onnx/model.onnx").read_bytes()
-    assert b"`onnx/model.onnx` has " in hub.files["org/fresh"]["README.md"]
+    assert b"`onnx/model.onnx` (float32) takes " in hub.files["org/fresh"]["README.md"]
     for (code, _, error), status in ((elsewhere, "403"), (stranger, "401")):
         assert code == 2
         (line,) = error.splitlines()
-        assert "could not be pushed as" in line
+        assert "could not be uploaded to" in line
         assert status in line
     assert set(hub.files) == {"org/tagger", "org/older", "org/fresh"}
 
@@ -167,13 +167,13 @@ def damage(folder: Path, what: str) -> None:
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        ("no model", "lacks model.safetensors"),
+        ("no model", "has no model.safetensors"),
         ("half a model", "model.safetensors"),
         ("no tokenizer", "tokenizer"),
         ("no card", "has no model card"),
         ("a card without YAML", "has no model card"),
         ("damaged YAML", "its metadata cannot be read"),
-        ("half an ONNX file", "is no ONNX file that can be run"),
+        ("half an ONNX file", "is not an ONNX file that can be run"),
     ],
 )
 def test_a_folder_that_is_not_whole_is_refused_before_the_hub_is_asked(
@@ -194,7 +194,7 @@ def test_a_name_that_hubs_do_not_take_is_refused_before_anything_is_opened(
     monkeypatch, tmp_path, name
 ):
     monkeypatch.setattr(huggingface_hub, "HfApi", None)
-    with pytest.raises(InputError, match="is no name of a repository"):
+    with pytest.raises(InputError, match="is not a valid repository id"):
         push_folder(tmp_path / "absent", name)
 
 
@@ -211,7 +211,7 @@ def test_without_a_network_it_ends_in_one_sentence(copied, hub, monkeypatch, off
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.address)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
-    with pytest.raises(InputError, match="could not be pushed as org/tagger to http") as error:
+    with pytest.raises(InputError, match="could not be uploaded to org/tagger at http") as error:
         push_folder(copied, "org/tagger")
     assert ("OfflineMode" in str(error.value)) == offline
     assert "\n" not in str(error.value)

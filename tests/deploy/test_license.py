@@ -35,7 +35,7 @@ def test_the_license_of_the_teachers_card_is_passed_on(which, tmp_path):
     card = read_card(tmp_path, Experiment(teacher=Teacher(model=name)), which)
     assert card.data.license == "cc-by-4.0"
     assert f"`cc-by-4.0`, as stated by the card of `{name}`." in card.text
-    assert "terms of their own" in card.text
+    assert "may have their own terms" in card.text
 
 
 def test_a_license_of_its_own_keeps_its_name_and_its_address_but_no_file(tmp_path):
@@ -58,14 +58,14 @@ def test_where_nobody_says_one_the_card_says_so(metadata, tmp_path):
     card = read_card(tmp_path, Experiment(teacher=Teacher(model=name)), "student")
     assert card.data.license is None
     assert "license:" not in card.content.partition("\n---\n")[0]
-    told = f"No license is stated: the run was given none, and no card of `{name}` states one."
+    told = f"No license is stated: the config names none, and neither does the card of `{name}`."
     assert told in card.text
 
 
 def test_a_teacher_from_scratch_has_no_license(tmp_path):
     card = read_card(tmp_path, Experiment(), "student")
     assert card.data.license is None
-    assert "it comes from no model that has a card" in card.text
+    assert "no model with a card is used" in card.text
 
 
 def test_two_models_that_a_student_comes_from_must_agree(tmp_path):
@@ -91,7 +91,7 @@ def test_what_is_said_goes_before_what_cards_say_and_may_change_when_a_run_goes_
     check_workdir(tmp_path, experiment)
     card = read_card(tmp_path, experiment, "student")
     assert card.data.license == "apache-2.0"
-    assert "`apache-2.0`, as stated by who made it." in card.text
+    assert "`apache-2.0`, as stated by the config of the run." in card.text
 
 
 def test_a_license_that_hubs_would_not_take_is_refused():

@@ -198,7 +198,7 @@ def test_where_nothing_passes_no_file_is_written_and_the_table_says_why(copied, 
     params = {**opened.params, "classifier": {"kernel": np.zeros((40, 5), np.float32)}}
     params["classifier"]["bias"] = np.arange(5, dtype=np.float32)
     object.__setattr__(opened, "params", params)
-    with pytest.raises(RefusedError, match="nothing passed") as refused:
+    with pytest.raises(RefusedError, match="no candidate passed") as refused:
         quantize_onnx(opened, folder, gold, None)
     for words in ("int8 embeddings, float16", "\nfloat16 ", "de, en"):
         assert words in str(refused.value)
@@ -215,7 +215,7 @@ def test_what_passes_on_dev_and_not_on_test_is_refused(copied):
         [example for example in gold if ("Berlin" in example.inputs) == wanted]
         for wanted in (False, True)
     )
-    with pytest.raises(RefusedError, match="nothing passed") as refused:
+    with pytest.raises(RefusedError, match="no candidate passed") as refused:
         quantize_onnx(opened, folder, dev, test)
     *_, line = (each for each in str(refused.value).splitlines() if each.startswith("float16"))
     assert line.split()[3] == "+0.00"  # on dev
@@ -240,7 +240,7 @@ def test_the_command_writes_both_files_and_tells_the_table(copied, tmp_path, cap
     names = {"model.onnx", "model_quantized.onnx", "quantization.json"}
     assert {path.name for path in (folder / "onnx").iterdir()} == names
     assert command.main([*given, "--int8", "--max-mb=0.001"]) == 1
-    assert "nothing passed in 0.0 MB" in capsys.readouterr().err
+    assert "no candidate passed in 0.0 MB" in capsys.readouterr().err
 
 
 def test_a_card_tells_of_the_files_beside_it_and_what_it_shows_runs(copied, tmp_path, capsys):
@@ -254,9 +254,9 @@ def test_a_card_tells_of_the_files_beside_it_and_what_it_shows_runs(copied, tmp_
     capsys.readouterr()
     told = card.read_text("utf-8")
     size = (folder / "onnx/model_quantized.onnx").stat().st_size
-    assert f"(int8) has {size / 1e3:.1f} kB" in told
+    assert f"(int8) takes {size / 1e3:.1f} kB" in told
     assert "+0.00 points on dev and +0.00 points on test, and no language" in told
-    assert "By script, float32 and this file: LATIN 100.00 and 100.00." in told
+    assert "Scores by script (float32, then quantized): LATIN 100.00 and 100.00." in told
     assert (told.startswith("# A student\n"), told.endswith("## Limits\n")) == (True, True)
 
     (shown,) = re.findall(r"```python\n(.*?)```", told, re.DOTALL)
@@ -271,7 +271,7 @@ def test_a_card_tells_of_the_files_beside_it_and_what_it_shows_runs(copied, tmp_
     assert command.main(given) == 0  # without --int8, whose file is of the past
     capsys.readouterr()
     told = card.read_text("utf-8")
-    assert "model.onnx` has" in told
+    assert "model.onnx` (float32) takes" in told
     assert "int8" not in told
     card.write_text("# Somebody's own card\n", "utf-8")
     assert command.main(given) == 0
@@ -323,14 +323,14 @@ def test_a_run_exports_its_student_and_survives_a_refusal(copied, tmp_path, monk
     ("arguments", "words"),
     [
         (["--dev=x.tsv"], "The following arguments are required: --model"),
-        (["--model=none", "--dev=x.tsv"], "--model=none is no folder"),
-        (["--model=.", "--dev=x.tsv", "--max-mb=5"], "ask for it with --int8"),
+        (["--model=none", "--dev=x.tsv"], "--model=none is not a folder"),
+        (["--model=.", "--dev=x.tsv", "--max-mb=5"], "add --int8"),
         (["--model=.", "--dev=x.tsv", "--int8", "--max-mb=nan"], "must be a number above 0"),
         (["--model=."], "--dev is missing"),
         (["--model=.", "--push=org/x", "--int8"], "--dev is missing"),
         (["--model=.", "--dev=x.tsv", "--private"], "name it with --push"),
-        (["--model=.", "--push=tagger"], "--push='tagger' is no name of a repository"),
-        (["--model=.", "--dev=x.tsv", "--fast"], "'--fast' is no option of xdistil export"),
+        (["--model=.", "--push=tagger"], "--push='tagger' is not a valid repository id"),
+        (["--model=.", "--dev=x.tsv", "--fast"], "'--fast' is not an option of xdistil export"),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments, words, capsys):

@@ -174,9 +174,9 @@ def test_mistakes_are_one_sentence(folders, tmp_path):
     with pytest.raises(InputError, match="`tag` takes a list of texts, not 'Anna'"):
         opened.tag("Anna")
     for wrong in (3, "\ud800", ["a", 3]):
-        with pytest.raises(InputError, match=r"^Text 1 is .*must be a text, or a list of words"):
+        with pytest.raises(InputError, match=r"^Text 1 is .*must be a text or a list of words"):
             opened.tag(["Anna", wrong])
-    with pytest.raises(InputError, match=r"^Text 0 is .*must be a text or two"):
+    with pytest.raises(InputError, match=r"^Text 0 is .*must be a text or a pair of texts"):
         _open(folders, "classes", "onnx").classify([("a", "b", "c")])
     with pytest.raises(InputError, match="backend is 'torch'; it must be jax, onnx, int8"):
         xdistil.load(str(folders / "bert"), backend="torch")
@@ -186,7 +186,7 @@ def test_mistakes_are_one_sentence(folders, tmp_path):
         (tmp_path / name).write_bytes((folders / "bert" / name).read_bytes())
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx/model.onnx").write_bytes(b"no graph")
-    with pytest.raises(InputError, match=r"model.onnx is no ONNX file that can be run"):
+    with pytest.raises(InputError, match=r"model.onnx is not an ONNX file that can be run"):
         xdistil.load(str(tmp_path), backend="onnx")
 
 

@@ -1,30 +1,38 @@
-"""Small texts, models and plans for the tests of this folder: numbers, no tokenizer, no files."""
+"""Small texts, models and plans for the tests of the core: numbers, no tokenizer, no files."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import pytest
 
-from xdistil.config import Stage
-from xdistil.data.packing import Batch, Rows, pack
+from xdistil import config
+from xdistil.config import Data, Experiment, Stage
+from xdistil.data.examples import Task
+from xdistil.data.packing import Batch, PackedTexts, Rows, pack
 from xdistil.data.subwords import Subwords
-from xdistil.distill.checkpoint import Checkpoints
-from xdistil.distill.course import Course, Leg, Source
-from xdistil.distill.loop import Outcome, run_plan
-from xdistil.distill.recipes import plan_stages, wanted_signals
+from xdistil.distill import loop
+from xdistil.distill.loop import Outcome, fit
+from xdistil.distill.stages import StageRun, plan_stages, request_signals
+from xdistil.distill.step import StepConfig, eval_step
+from xdistil.distill.trainer import Trainer
+from xdistil.models.encoder import Transformer
 from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.types import Params
 from xdistil.runtime.mesh import make_mesh, replicate
 from xdistil.runtime.preemption import PreemptionGuard
 from xdistil.runtime.run_log import RunLog
-from xdistil.teacher.cache import open_cache
-from xdistil.teacher.model_teacher import Reader, params_fingerprint
-from xdistil.teacher.signals import signal_names
+from xdistil.runtime.session import Session
+from xdistil.teacher.interface import NoTeacher, Teacher
+from xdistil.teacher.model_teacher import ModelTeacher
+from xdistil.teacher.signals import Signals
 
 VOCABULARY, CLASSES, ROW_LENGTH = 20, 3, 12
+TASK = Task("tagging", ("O", "B-PER", "I-PER"))
 TEACHER = EncoderConfig(
     vocabulary_size=VOCABULARY,
     embedding_size=8,
@@ -114,74 +122,119 @@ def make_batch(rows: int, seed: int = 0) -> Batch:
     )
 
 
-def make_teacher(model: Encoder | None = None, kept: np.ndarray | None = None, seed: int = 7):
-    """A teacher with random parameters over every device."""
-    model, mesh = model or make_encoder(), make_mesh()
-    params = init_params(model, seed)
-    return Reader(model, replicate(mesh, params), 0, kept, params_fingerprint(params), mesh)
+def make_signals(batch: Batch, hidden: int = 0, attention: int = 0, seed: int = 5) -> Signals:
+    """Random logits, and as many hidden states and attention maps of two heads as asked for."""
+    generator = np.random.default_rng(seed)
+    rows, length = batch.tokens.shape
+
+    def draw(*shape: int) -> np.ndarray:
+        return generator.normal(size=(rows, *shape)).astype(np.float32)
+
+    return Signals(
+        draw(length, CLASSES),
+        tuple(draw(length, TEACHER.hidden_size) for _ in range(hidden)),
+        tuple(draw(2, length, length) for _ in range(attention)),
+    )
 
 
-def make_course(
+def losses_of(
+    config: StepConfig, params: Params, batch: Batch, signals: Signals
+) -> dict[str, float]:
+    """The mean of each of the config's losses, without dropout."""
+    tallies = eval_step(params, batch, signals, config=config)
+    return {name: float(tally.mean()) for name, tally in tallies.items()}
+
+
+def make_teacher(
+    model: Transformer | None = None,
+    remap: np.ndarray | None = None,
+    seed: int = 7,
+    **settings: Any,
+) -> ModelTeacher:
+    """A teacher with random parameters, whose signals are cached.
+
+    Args:
+        settings: fields of the config's teacher.
+    """
+    model = model or make_encoder()
+    tokenizer: Any = None  # subwords are numbers here
+    return ModelTeacher(
+        config=config.Teacher(**{"cache": "always", **settings}),
+        model=model,
+        params=init_params(model, seed),
+        tokenizer=tokenizer,
+        task=TASK,
+        padding_id=0,
+        remap=remap,
+    )
+
+
+def make_session(folder: Path, **changes: Any) -> Session:
+    """A session whose workdir is the folder: 8 sentences a step, an evaluation every second one.
+
+    Args:
+        changes: of the mesh, the preemption guard, or fields of the experiment.
+    """
+    held = {"mesh": changes.pop("mesh", None) or make_mesh()}
+    held["preemption"] = changes.pop("preemption", None) or PreemptionGuard()
+    fields = {"batch_size": 8, "eval_every": 2, "log_every": 1, "checkpoint_minutes": 0.0}
+    experiment = Experiment(data=Data(row_length=ROW_LENGTH), **{**fields, **changes})
+    return Session(experiment, folder, run_log=RunLog(folder), **held)
+
+
+def make_texts() -> dict[str, PackedTexts]:
+    """24 transfer, 16 train and 6 dev sentences, without their words."""
+    texts = {}
+    for seed, (name, sentences) in enumerate((("transfer", 24), ("train", 16), ("dev", 6)), 1):
+        subwords = make_subwords(sentences, seed)
+        texts[name] = PackedTexts([], subwords, make_rows(subwords))
+    return texts
+
+
+class Plan(NamedTuple):
+    """A plan, ready to run."""
+
+    trainer: Trainer
+    stages: tuple[StageRun, ...]
+
+
+def make_plan(
     plan: tuple[Stage, ...],
     folder: Path,
     model: Any = None,
-    teacher: Reader | None = None,
-    evaluate: Callable[[Params], dict[str, Any]] | None = None,
+    teacher: Teacher | None = None,
+    evaluate: Callable[[Params], Any] | None = None,
     train_embeddings: bool = True,
-    cached: str = "float16",
+    place: Callable[[Any, Any], Any] = replicate,
     **changes: Any,
-) -> Course:
-    """A course over small texts: 24 transfer, 16 train and 6 dev sentences, 8 a step.
+) -> Plan:
+    """A plan over `make_texts`; what its teacher caches is in the folder.
 
     Args:
-        cached: the type in which all signals are cached; empty: the teacher runs in the steps.
+        changes: as in `make_session`.
     """
-    model = model or make_bilstm()
-    shape = None if teacher is None else teacher.model.config
-    texts = {
-        name: (subwords, make_rows(subwords))
-        for name, subwords in (
-            ("transfer", make_subwords(24, 1)),
-            ("train", make_subwords(16, 2)),
-            ("dev", make_subwords(6, 3)),
-        )
-    }
-
-    def source(name: str, wanted: Any) -> Source:
-        signals: Any = {}
-        if teacher is not None and signal_names(wanted) and cached:
-            signals = open_cache(folder / "signals", teacher, *texts[name], wanted, 4, kind=cached)
-        return Source(*texts[name], signals)
-
-    legs = []
-    for planned in plan_stages(plan, "plan", model, shape, train_embeddings):
-        wanted = wanted_signals(planned.recipe)
-        legs.append(Leg(planned, source(planned.stage.data, wanted), source("dev", wanted)))
-    settings: dict[str, Any] = {
-        "name": "student",
-        "main_score": "macro_f1",
-        "batch_size": 8,
-        "padding_id": 0,
-        "eval_every": 2,
-        "log_every": 1,
-        "seed": 0,
-        "mesh": make_mesh(),
-        "place": replicate,
-        "cache": folder / "features",
-        "diverged": folder / "diverged",
-        "stop": PreemptionGuard(),
-        "checkpoint_minutes": 0.0,
-    }
-    return Course(
-        legs=tuple(legs),
-        teacher=teacher,
-        evaluate=evaluate or (lambda params: {"macro_f1": 0.5}),
-        **{**settings, **changes},
+    model, teacher = model or make_bilstm(), teacher or NoTeacher()
+    session = make_session(folder, **changes)
+    stages = plan_stages(plan, "plan", model, teacher, make_texts(), train_embeddings)
+    experiment = session.experiment
+    requests = request_signals(stages, {}, experiment.batch_size, experiment.eval_every)
+    trainer = Trainer(
+        name="student",
+        session=session,
+        reader=teacher.reader(requests, session),
+        evaluate=evaluate or (lambda params: {"macro_f1": 0.5, "per_language": {}}),
+        metric="macro_f1",
+        place=place,
+        padding_id=0,
     )
+    return Plan(trainer, stages)
 
 
 class NoCheckpoints:
     """Stands for checkpoints where nothing is resumed: keeps none, and takes no time."""
+
+    def __init__(self, folder: Path) -> None:
+        """Opens nothing."""
 
     def save(self, *arguments: Any) -> None:
         """Does nothing."""
@@ -194,15 +247,18 @@ class NoCheckpoints:
         """Does nothing."""
 
 
-def run_course(course: Course, folder: Path, params: Params, save: bool = False) -> list[Outcome]:
-    """Every outcome of the course; its run_log, and its checkpoints if any, lie in the folder."""
-    checkpoints: Any = Checkpoints(folder / "checkpoints") if save else NoCheckpoints()
-    run_log = RunLog(folder)
-    try:
-        return list(run_plan(course, params, checkpoints, run_log))
-    finally:
-        run_log.close()
-        checkpoints.close()
+def run_plan(plan: Plan, params: Params, save: bool = False) -> list[Outcome]:
+    """Every outcome of a plan; its log, and its checkpoints if any, are in the workdir."""
+    session = plan.trainer.session
+    run_log = RunLog(session.workdir)  # a log that was closed stays closed
+    trainer = replace(plan.trainer, session=replace(session, run_log=run_log))
+    with pytest.MonkeyPatch.context() as patch:
+        if not save:
+            patch.setattr(loop, "Checkpoints", NoCheckpoints)
+        try:
+            return list(fit(trainer, plan.stages, params))
+        finally:
+            run_log.close()
 
 
 def same(left: Any, right: Any) -> bool:

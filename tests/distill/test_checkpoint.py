@@ -9,19 +9,21 @@ import numpy as np
 import pytest
 
 from tests.distill.small import init_params, make_bilstm, same
-from xdistil.distill.checkpoint import Checkpoints, checksum
-from xdistil.distill.step import Recipe, TrainState, init_state
+from xdistil.distill.checkpoint import Checkpoint, Checkpoints, checksum
+from xdistil.distill.losses import LossConfig
+from xdistil.distill.progress import Progress
+from xdistil.distill.step import StepConfig, TrainState, init_state
 from xdistil.distill.unfreezing import split_params
 
 # So many word embeddings that Orbax keeps them as plain bytes, which it does not check itself.
 MODEL = make_bilstm(vocabulary_size=3000)
-RECIPE = Recipe(MODEL, (("labels", 1.0),), clip=1.0, weight_decay=0.1)
+CONFIG = StepConfig(LossConfig(MODEL, (("labels", 1.0),)), clip=1.0, weight_decay=0.1)
 
 
 def make_state(seed: int, groups: tuple[str, ...] = ("head", "projection")) -> TrainState:
     """A state whose every number is its own, optimizer moments and counter too."""
     trainable, frozen = split_params(init_params(MODEL, seed), groups)
-    state = init_state(RECIPE, trainable, frozen, jax.random.key(0))
+    state = init_state(CONFIG, trainable, frozen, jax.random.key(0))
     generator = np.random.default_rng(seed)
     optimizer = jax.tree.map(
         lambda x: np.asarray(generator.integers(1, 9, x.shape), x.dtype), state.optimizer
@@ -36,42 +38,58 @@ def checkpoints(tmp_path) -> Any:
     opened.close()
 
 
-def save(checkpoints: Checkpoints, step: int, seed: int, **cursor: Any) -> TrainState:
+def save(checkpoints: Checkpoints, step: int, seed: int, stage: int = 0) -> TrainState:
     state = make_state(seed)
-    checkpoints.save(state, init_params(MODEL, seed + 100), {"total_step": step, **cursor})
+    progress = Progress(stage=stage, total_step=step)
+    checkpoints.save(Checkpoint(state, init_params(MODEL, seed + 100), progress))
     return state
 
 
-def restore(checkpoints: Checkpoints, step: int) -> Any:
-    cursor = checkpoints.read_cursor(step)
-    assert cursor is not None
-    best = jax.device_put(init_params(MODEL, 55))
-    return checkpoints.restore(step, cursor, make_state(56), best)
+def restore(checkpoints: Checkpoints, step: int) -> Checkpoint | None:
+    def make(stage: int) -> Any:
+        return make_state(56), jax.device_put(init_params(MODEL, 55))
+
+    return checkpoints.restore(step, make)
 
 
 def drop_key(state: TrainState) -> Any:
     return state._replace(key=None)
 
 
-def test_state_best_and_cursor_come_back(checkpoints):
-    content = {"leg": 3, "best": None, "scores": {"macro_f1": 0.25, "per_language": {"de": None}}}
-    saved = save(checkpoints, 12, 1, **content)
-    state, best = restore(checkpoints, 12)
+def test_state_best_and_progress_come_back(checkpoints):
+    """For the stage that the progress names, whose shapes may be its own."""
+    scores: Any = {"macro_f1": 0.25, "per_language": {"de": None}}
+    progress = Progress(stage=3, total_step=12, scores=scores)
+    saved = make_state(1)
+    checkpoints.save(Checkpoint(saved, init_params(MODEL, 101), progress))
+    asked = []
+
+    def make(stage: int) -> Any:
+        asked.append(stage)
+        return make_state(56), jax.device_put(init_params(MODEL, 55))
+
+    state, best, found = checkpoints.restore(12, make)
+    assert asked == [3]
     assert same(drop_key(state), drop_key(saved))
     assert same(best, init_params(MODEL, 101))
-    cursor = checkpoints.read_cursor(12)
-    assert {name: cursor[name] for name in content} == content
-    assert cursor["total_step"] == 12
+    assert found == Progress(stage=3, total_step=12, scores=scores, begun=True)
+
+
+def test_the_key_is_that_of_the_state_that_is_made(checkpoints):
+    save(checkpoints, 2, 1)
+    made = make_state(56)._replace(key=jax.random.key(17))
+    found = checkpoints.restore(2, lambda stage: (made, init_params(MODEL, 55)))
+    assert found.state.key == jax.random.key(17)
 
 
 def test_a_state_without_frozen_groups_comes_back(checkpoints):
     everything = ("head", "projection", "bilstm", "embeddings")
     saved = make_state(1, everything)
-    checkpoints.save(saved, init_params(MODEL, 2), {"total_step": 1})
+    checkpoints.save(Checkpoint(saved, init_params(MODEL, 2), Progress(stage=0, total_step=1)))
     blank = make_state(9, everything)
-    items = checkpoints.restore(1, checkpoints.read_cursor(1), blank, init_params(MODEL, 3))
-    assert same(drop_key(items[0]), drop_key(saved))
-    assert items[0].frozen == {}
+    found = checkpoints.restore(1, lambda stage: (blank, init_params(MODEL, 3)))
+    assert same(drop_key(found.state), drop_key(saved))
+    assert found.state.frozen == {}
 
 
 def test_the_newest_two_are_kept_and_listed_newest_first(checkpoints, tmp_path):
@@ -89,7 +107,7 @@ def test_a_step_is_saved_again_over_a_damaged_one(checkpoints, tmp_path):
     damage_numbers(tmp_path / "checkpoints" / "4", flip)
     assert restore(checkpoints, 4) is None
     saved = save(checkpoints, 4, 3)
-    assert same(drop_key(restore(checkpoints, 4)[0]), drop_key(saved))
+    assert same(drop_key(restore(checkpoints, 4).state), drop_key(saved))
     assert checkpoints.list_steps() == [4, 2]
 
 
@@ -126,19 +144,17 @@ def test_a_missing_file_of_numbers_gives_none(checkpoints, tmp_path):
 @pytest.mark.parametrize("damage", [flip, lambda x: x[: len(x) // 3]], ids=["flip", "cut"])
 def test_whatever_file_is_damaged_the_checkpoint_is_whole_or_none(checkpoints, tmp_path, damage):
     """Never an exception, never other numbers."""
-    saved = save(checkpoints, 2, 1, leg=3)
+    saved = save(checkpoints, 2, 1, stage=3)
     files = [path for path in (tmp_path / "checkpoints" / "2").rglob("*") if path.is_file()]
     assert len(files) > 10
     for path in files:
         content = path.read_bytes()
         path.write_bytes(damage(content) if content else b"x")
-        cursor = checkpoints.read_cursor(2)
-        best = jax.device_put(init_params(MODEL, 55))
-        items = cursor and checkpoints.restore(2, cursor, make_state(56), best)
-        if items is not None:
-            assert cursor["leg"] == 3
-            assert same(drop_key(items[0]), drop_key(saved)), path
-            assert same(items[1], init_params(MODEL, 101)), path
+        found = restore(checkpoints, 2)
+        if found is not None:
+            assert found.progress == Progress(stage=3, total_step=2, begun=True)
+            assert same(drop_key(found.state), drop_key(saved)), path
+            assert same(found.best, init_params(MODEL, 101)), path
         path.write_bytes(content)
 
 
@@ -147,13 +163,13 @@ def test_whatever_file_is_damaged_the_checkpoint_is_whole_or_none(checkpoints, t
 )
 def test_a_damaged_cursor_gives_none(checkpoints, tmp_path, old, new):
     """A digit that changed is as bad as text that cannot be read."""
-    save(checkpoints, 2, 1, leg=3)
+    save(checkpoints, 2, 1, stage=3)
     files = [p for p in (tmp_path / "checkpoints/2/cursor").rglob("*") if p.is_file()]
     (path,) = (p for p in files if b'"leg"' in p.read_bytes())
     content = path.read_bytes()
     assert re.sub(old, new, content) != content
     path.write_bytes(re.sub(old, new, content))
-    assert checkpoints.read_cursor(2) is None
+    assert restore(checkpoints, 2) is None
 
 
 def test_the_checksum_sees_every_bit_and_the_order():

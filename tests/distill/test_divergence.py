@@ -8,9 +8,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from xdistil.distill.course import Course, count_steps
 
-from tests.distill.small import init_params, make_bilstm, make_course, make_teacher, run_course
+from tests.distill.small import Plan, init_params, make_bilstm, make_plan, make_teacher, run_plan
 from xdistil.config import Stage
 from xdistil.data.batches import make_batches
 from xdistil.distill.checkpoint import Checkpoints
@@ -24,62 +23,58 @@ from xdistil.teacher.storage import gather_signals
 STAGE = Stage(name="logits", loss="logits", epochs=4.0, lr=1e-2)
 
 
-def make(folder: Path) -> tuple[Course, int]:
-    """A course whose teacher has one infinite logit, and the step, from 1, that meets it first."""
-    course = make_course((STAGE,), folder, make_bilstm(), make_teacher(), log_every=3)
-    (leg,) = course.legs
-    logits = np.array(leg.train.signals["logits"])
-    logits[leg.train.subwords.start[17] + 1] = np.inf
-    leg = replace(leg, train=replace(leg.train, signals={"logits": logits}))
-    batch_rows, _, _ = count_steps(
-        leg.planned, leg.train.subwords, leg.train.rows, course.batch_size
-    )
+def make(folder: Path) -> tuple[Plan, int]:
+    """A plan whose teacher has one infinite logit, and the step, from 1, that meets it first."""
+    plan = make_plan((STAGE,), folder, make_bilstm(), make_teacher(), log_every=3)
+    (stage,) = plan.stages
+    reader = plan.trainer.reader
+    logits = np.array(reader.stored["transfer"]["logits"])
+    logits[stage.train.subwords.start[17] + 1] = np.inf
+    stored = {**reader.stored, "transfer": {"logits": logits}}
+    experiment = plan.trainer.session.experiment
     feed = make_batches(
-        leg.train.subwords,
-        leg.train.rows,
-        partial(gather_signals, leg.train.signals, leg.train.rows),
-        batch_rows,
+        stage.train.subwords,
+        stage.train.rows,
+        partial(gather_signals, stored["transfer"], stage.train.rows),
+        stage.count_steps(experiment.batch_size).rows,
         1.0,
-        course.seed,
+        experiment.seed,
         0,
     )
     step = next(
-        i for i, (_, cached) in enumerate(feed, 1) if not np.isfinite(cached["logits"]).all()
+        i for i, (_, loaded) in enumerate(feed, 1) if not np.isfinite(loaded["logits"]).all()
     )
-    return replace(course, legs=(leg,)), step
+    trainer = replace(plan.trainer, reader=replace(reader, stored=stored))
+    return Plan(trainer, plan.stages), step
 
 
 def test_the_step_and_the_loss_are_named_and_can_be_reproduced(tmp_path):
-    course, bad = make(tmp_path)
+    plan, bad = make(tmp_path)
     assert bad > 2  # so that a checkpoint precedes it
     with pytest.raises(DivergenceError) as caught:
-        run_course(course, tmp_path, init_params(make_bilstm()), save=True)
+        run_plan(plan, init_params(make_bilstm()), save=True)
     assert f"at step {bad} of logits the loss logits is not finite" in str(caught.value)
     assert str(tmp_path / "diverged") in str(caught.value)
 
-    steps = [int(path.name) for path in (tmp_path / "checkpoints").iterdir()]
+    steps = [int(path.name) for path in (tmp_path / "checkpoints/student").iterdir()]
     assert max(steps) == (bad - 1) // 2 * 2
     text = (tmp_path / "metrics.jsonl").read_text()
     for line in text.splitlines():
         json.loads(line, parse_constant=pytest.fail)
         assert json.loads(line)["step"] < bad
 
-    planned = course.legs[0].planned
-    params = init_params(planned.recipe.model)
-    state = init_state(
-        planned.recipe, *split_params(params, planned.substage.trainable), jax.random.key(0)
-    )
+    (stage,) = plan.stages
+    params = init_params(stage.step.losses.model)
+    state = init_state(stage.step, *split_params(params, stage.trainable), jax.random.key(0))
     left = Checkpoints(tmp_path / "diverged")
     (step,) = left.list_steps()
-    cursor = left.read_cursor(step)
-    assert cursor is not None
-    assert cursor["step"] == bad - 1
-    items = left.restore(step, cursor, state, params)
+    found = left.restore(step, lambda index: (state, params))
     left.close()
-    assert items is not None
+    assert found is not None
+    assert found.progress.step == bad - 1
     batch, signals, lr = read_divergence(tmp_path / "diverged")
     _, metrics = train_step(
-        items[0], batch, Signals(signals["logits"], (), ()), lr, recipe=planned.recipe
+        found.state, batch, Signals(signals["logits"], (), ()), lr, config=stage.step
     )
     assert int(metrics.failed) == bad
     assert not np.isfinite(metrics.losses["logits"].sum)

@@ -1,12 +1,12 @@
 """One small student learns from a teacher of every family: hidden states, attention, logits."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
-from xdistil.distill.recipes import plan_stages, wanted_signals
 
 from tests.distill.small import (
     CLASSES,
@@ -14,10 +14,13 @@ from tests.distill.small import (
     init_params,
     make_batch,
     make_encoder,
+    make_session,
     make_teacher,
+    make_texts,
 )
 from tests.models.samples import BERT, CONFIGS, ELECTRA, ROBERTA
 from xdistil.config import Stage
+from xdistil.distill.stages import plan_stages
 from xdistil.distill.step import init_state, train_step
 from xdistil.distill.unfreezing import merge_params, split_params
 from xdistil.models.encoder_config import EncoderConfig
@@ -49,7 +52,7 @@ def make_shape(config: EncoderConfig) -> EncoderConfig:
 
 
 @pytest.mark.parametrize("config", TEACHERS, ids=lambda config: config.model_type)
-def test_a_student_learns_from_every_family(config: EncoderConfig) -> None:
+def test_a_student_learns_from_every_family(config: EncoderConfig, tmp_path: Path) -> None:
     shape = make_shape(config)
     build: Any = FAMILIES[shape.model_type].build
     teacher = make_teacher(build(shape, "tagging", CLASSES))
@@ -58,18 +61,15 @@ def test_a_student_learns_from_every_family(config: EncoderConfig) -> None:
     words = np.asarray(teacher.params["embeddings"]["word_embeddings"]["embedding"])
     params["embeddings"]["word_embeddings"] = {"embedding": svd_embeddings(words, 6)}
     batch = make_batch(2)
-    stages = plan_stages(PLAN, "plan", student, shape)
-    inside, answers = (wanted_signals(planned.recipe) for planned in stages)
-    signals = teacher.compute(batch, inside.union(answers))
+    stages = plan_stages(PLAN, "plan", student, teacher, make_texts())
+    inside, answers = (stage.spec for stage in stages)
+    signals = teacher.place(make_session(tmp_path)).compute(batch, inside.union(answers))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(signals))
-    for planned in stages:
-        recipe = planned.recipe
-        state = init_state(
-            recipe, *split_params(params, planned.substage.trainable), jax.random.key(0)
-        )
+    for stage in stages:
+        state = init_state(stage.step, *split_params(params, stage.trainable), jax.random.key(0))
         totals = []
         for _ in range(5):
-            state, metrics = train_step(state, batch, signals, np.float32(1e-2), recipe=recipe)
+            state, metrics = train_step(state, batch, signals, np.float32(1e-2), config=stage.step)
             totals.append(sum(float(tally.mean()) for tally in metrics.losses.values()))
         assert totals[-1] < totals[0]
         params = jax.device_get(merge_params(state.trainable, state.frozen))

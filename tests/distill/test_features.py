@@ -5,22 +5,23 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from xdistil.distill.recipes import plan_stages
 
 from tests.distill.small import (
     init_params,
     make_batch,
     make_bilstm,
-    make_course,
     make_encoder,
+    make_plan,
     make_teacher,
-    run_course,
+    make_texts,
+    run_plan,
 )
 from xdistil.config import Stage
 from xdistil.distill import trainer as training
-from xdistil.distill.plan import PROJECTION
-from xdistil.distill.step import Recipe, init_state, train_step
-from xdistil.distill.unfreezing import HEAD, list_groups, split_params
+from xdistil.distill.losses import LossConfig
+from xdistil.distill.stages import plan_stages
+from xdistil.distill.step import StepConfig, init_state, train_step
+from xdistil.distill.unfreezing import HEAD, PROJECTION, list_groups, split_params
 from xdistil.models.forward import apply_model
 from xdistil.teacher import cache
 from xdistil.teacher.signals import Signals, SignalSpec
@@ -29,8 +30,9 @@ LABELS = Signals(None, (), ())
 FEATURES = SignalSpec(hidden=(1,))  # what a BiLSTM's head reads
 
 
-def start(recipe: Recipe, groups: tuple[str, ...]):
-    return init_state(recipe, *split_params(init_params(recipe.model), groups), jax.random.key(3))
+def start(config: StepConfig, groups: tuple[str, ...]):
+    params = init_params(config.losses.model)
+    return init_state(config, *split_params(params, groups), jax.random.key(3))
 
 
 @pytest.mark.parametrize(
@@ -38,30 +40,30 @@ def start(recipe: Recipe, groups: tuple[str, ...]):
 )
 def test_features_given_or_computed_make_the_same_step(make, groups):
     """With dropout above the features, none below them."""
-    recipe = Recipe(make(), (("labels", 1.0),), clip=1.0, encoder_frozen=True)
-    batch = make_batch(4)
-    hidden = apply_model(recipe.model, init_params(recipe.model), batch).hidden
-    features = np.asarray(hidden[recipe.model.features])
+    model, batch = make(), make_batch(4)
+    config = StepConfig(LossConfig(model, (("labels", 1.0),)), clip=1.0, encoder_frozen=True)
+    hidden = apply_model(model, init_params(model), batch).hidden
+    features = np.asarray(hidden[model.features])
     found = [
-        train_step(start(recipe, groups), batch, signals, np.float32(1e-2), recipe=recipe)
+        train_step(start(config, groups), batch, signals, np.float32(1e-2), config=config)
         for signals in (LABELS, LABELS._replace(features=features))
     ]
     for left, right in zip(*map(jax.tree.leaves, found), strict=True):
         if not jax.numpy.issubdtype(left.dtype, jax.dtypes.prng_key):
             np.testing.assert_allclose(left, right, atol=1e-6)
     other = LABELS._replace(features=np.zeros_like(features))
-    _, metrics = train_step(start(recipe, groups), batch, other, np.float32(1e-2), recipe=recipe)
+    _, metrics = train_step(start(config, groups), batch, other, np.float32(1e-2), config=config)
     assert abs(metrics.losses["labels"].sum - found[0][1].losses["labels"].sum) > 1e-3
 
 
 def test_a_step_on_features_leaves_the_encoder_out():
     model = make_encoder(hidden_size=64, intermediate_size=256, layers=4)
-    recipe = Recipe(model, (("labels", 1.0),), encoder_frozen=True)
+    config = StepConfig(LossConfig(model, (("labels", 1.0),)), encoder_frozen=True)
     batch = make_batch(8)
 
     def count_flops(signals: Signals) -> float:
         lowered = train_step.lower(
-            start(recipe, (HEAD,)), batch, signals, np.float32(1), recipe=recipe
+            start(config, (HEAD,)), batch, signals, np.float32(1), config=config
         )
         return lowered.compile().cost_analysis()["flops"]
 
@@ -74,8 +76,8 @@ def test_only_stages_of_logits_and_labels_can_have_a_frozen_encoder():
         Stage(name="representation", loss="representation", hidden_map="2"),
         Stage(name="logits", loss="logits", unfreeze="gradual"),
     )
-    stages = plan_stages(plan, "plan", make_bilstm(), make_encoder().config)
-    assert [planned.recipe.encoder_frozen for planned in stages] == [
+    stages = plan_stages(plan, "plan", make_bilstm(), make_teacher(), make_texts())
+    assert [stage.step.encoder_frozen for stage in stages] == [
         False, True, True, False, False,
     ]  # fmt: skip
     assert len(list_groups(init_params(make_bilstm()))) == 4
@@ -87,9 +89,9 @@ def written(monkeypatch) -> list[SignalSpec]:
     passes: list[SignalSpec] = []
     real = cache._write_signals
 
-    def write(paths, wanted, *rest):
-        passes.append(wanted)
-        real(paths, wanted, *rest)
+    def write(paths, spec, *rest):
+        passes.append(spec)
+        real(paths, spec, *rest)
 
     monkeypatch.setattr(cache, "_write_signals", write)
     return passes
@@ -97,17 +99,17 @@ def written(monkeypatch) -> list[SignalSpec]:
 
 def run_gradual(folder: Path, epochs: float):
     folder.mkdir()
-    plan = (Stage(name="logits", loss="logits", unfreeze="gradual", epochs=epochs, lr=1e-2),)
-    course = make_course(plan, folder, teacher=make_teacher(), batch_size=8)
-    (*_, outcome) = run_course(course, folder, init_params(make_bilstm()))
-    return course, outcome
+    stage = Stage(name="logits", loss="logits", unfreeze="gradual", epochs=epochs, lr=1e-2)
+    plan = make_plan((stage,), folder, teacher=make_teacher())
+    (*_, outcome) = run_plan(plan, init_params(make_bilstm()))
+    return outcome
 
 
 def test_stages_with_one_frozen_encoder_share_one_pass(tmp_path, written):
-    course, _ = run_gradual(tmp_path / "run", 2.0)
+    run_gradual(tmp_path / "run", 2.0)
     # Of transfer and dev, for the head alone as for head and projection.
     assert written.count(FEATURES) == 2
-    assert not course.cache.exists()  # what no later stage reads is gone
+    assert not (tmp_path / "run/cache/features").exists()  # what no later stage reads is gone
 
 
 def test_a_single_epoch_is_no_reason_to_write(tmp_path, written):
@@ -117,21 +119,20 @@ def test_a_single_epoch_is_no_reason_to_write(tmp_path, written):
 
 
 def test_the_outcome_is_that_of_computing_in_every_step(tmp_path, monkeypatch):
-    _, kept = run_gradual(tmp_path / "kept", 2.0)
-    monkeypatch.setattr(training, "_keep_features", lambda course, leg, state, batch_rows: leg)
-    _, computed = run_gradual(tmp_path / "computed", 2.0)
-    for one, other in zip(kept.records, computed.records, strict=True):
+    kept = run_gradual(tmp_path / "kept", 2.0)
+    monkeypatch.setattr(training._StageLoop, "_cache_features", lambda loop: None)
+    computed = run_gradual(tmp_path / "computed", 2.0)
+    for one, other in zip(kept.stages, computed.stages, strict=True):
         assert one["best"] == pytest.approx(other["best"], rel=2e-3)
-    assert kept.records[0]["best"] != computed.records[0]["best"]  # rounded to float16
+    assert kept.stages[0]["best"] != computed.stages[0]["best"]  # rounded to float16
     for one, other in zip(*(jax.tree.leaves(o.params) for o in (kept, computed)), strict=True):
         np.testing.assert_allclose(one, other, atol=5e-3)
 
 
 def test_a_full_disk_costs_time_and_not_the_run(tmp_path, monkeypatch):
-    (tmp_path / "signals").mkdir()
-    plan = (Stage(name="labels", loss="labels", data="train", unfreeze="gradual", epochs=2.0),)
-    course = make_course(plan, tmp_path)
+    stage = Stage(name="labels", loss="labels", data="train", unfreeze="gradual", epochs=2.0)
+    plan = make_plan((stage,), tmp_path)
     usage = type("Usage", (), {"free": 10})
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: usage)
-    *_, outcome = run_course(course, tmp_path, init_params(make_bilstm()))
-    assert len(outcome.records) == 4
+    *_, outcome = run_plan(plan, init_params(make_bilstm()))
+    assert len(outcome.stages) == 4

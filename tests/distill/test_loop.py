@@ -7,26 +7,31 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from xdistil.distill.course import count_steps, schedule_rates
 
 from tests.distill.small import (
     init_params,
     make_bilstm,
-    make_course,
     make_encoder,
+    make_plan,
     make_teacher,
-    run_course,
+    make_texts,
+    run_plan,
     same,
 )
 from xdistil.config import Stage
 from xdistil.distill import trainer as training
-from xdistil.distill.unfreezing import SIDE_PROJECTIONS, split_params
+from xdistil.distill.losses import SIDE_PROJECTIONS
+from xdistil.distill.stages import plan_stages
+from xdistil.distill.unfreezing import split_params
+from xdistil.teacher.interface import NoTeacher
 
 # --- rates ----------------------------------------------------------------------------------------
 
 
 def rates_of(steps: int, **fields: Any) -> np.ndarray:
-    return schedule_rates(Stage(lr=1.0, **fields), steps)
+    stage = Stage(name="labels", loss="labels", data="train", lr=1.0, **fields)
+    (run,) = plan_stages((stage,), "plan", make_bilstm(), NoTeacher(), make_texts())
+    return run.schedule_rates(steps)
 
 
 def test_linear_with_warm_up_begins_at_zero_and_ends_one_step_before_it():
@@ -81,8 +86,8 @@ def run_labels(folder: Any, script: Iterable[float], **fields: Any):
     """Nine steps at most, judged before the first and after every step."""
     stage = Stage(**{**LABELS.__dict__, **fields})
     judge = Judge(script)
-    course = make_course((stage,), folder, evaluate=judge, eval_every=1)
-    (outcome,) = run_course(course, folder, init_params(make_bilstm()))
+    plan = make_plan((stage,), folder, evaluate=judge, eval_every=1)
+    (outcome,) = run_plan(plan, init_params(make_bilstm()))
     return outcome, judge
 
 
@@ -90,7 +95,7 @@ def test_the_best_parameters_are_handed_on(tmp_path):
     outcome, judge = run_labels(tmp_path, [0.1, 0.2, 0.5, 0.3, 0.5, 0.4, 0.1, 0.1, 0.1, 0.1])
     assert same(outcome.params, judge.shown[2])
     assert not same(outcome.params, judge.shown[-1])
-    (record,) = outcome.records
+    (record,) = outcome.stages
     assert (record["best"], record["best_step"]) == (0.5, 2)
     assert record["dev"]["macro_f1"] == 0.5
     assert record["monitor"] == "dev macro_f1"
@@ -100,14 +105,14 @@ def test_what_a_stage_starts_from_counts_as_its_first_best(tmp_path):
     outcome, judge = run_labels(tmp_path, [0.9, *[0.1] * 9])
     assert same(outcome.params, init_params(make_bilstm()))
     assert same(outcome.params, judge.shown[0])
-    assert outcome.records[0]["best_step"] == 0
-    assert outcome.records[0]["dev"]["macro_f1"] == 0.9
+    assert outcome.stages[0]["best_step"] == 0
+    assert outcome.stages[0]["dev"]["macro_f1"] == 0.9
 
 
 def test_the_last_parameters_are_handed_on_where_the_stage_says_so(tmp_path):
     outcome, judge = run_labels(tmp_path, [0.9, *[0.1] * 20], keep="last")
     assert same(outcome.params, judge.shown[-1])
-    (record,) = outcome.records
+    (record,) = outcome.stages
     assert record["best_step"] == record["steps"] == record["limit"] == len(judge.shown)
     assert record["dev"]["macro_f1"] == 0.1
 
@@ -117,27 +122,27 @@ def test_patience_counts_evaluations_without_a_better_one(tmp_path, patience, st
     """Better at steps 1 and 3; an equal score is no better one."""
     script = [0.1, 0.3, 0.3, 0.4, 0.4, 0.2, 0.1, 0.1, 0.1, 0.1]
     outcome, judge = run_labels(tmp_path, script, patience=patience)
-    assert outcome.records[0]["steps"] == steps
-    assert outcome.records[0]["limit"] == 9
-    assert outcome.records[0]["best_step"] == (1 if patience == 1 else 3)
+    assert outcome.stages[0]["steps"] == steps
+    assert outcome.stages[0]["limit"] == 9
+    assert outcome.stages[0]["best_step"] == (1 if patience == 1 else 3)
     assert len(judge.shown) == steps + 1
 
 
 def test_an_undefined_score_is_the_worst(tmp_path):
     """Dev without an entity: the score is None."""
     judge = Judge([None, None, 0.2, *[None] * 7])
-    course = make_course((LABELS,), tmp_path, evaluate=judge, eval_every=1)
-    (outcome,) = run_course(course, tmp_path, init_params(make_bilstm()))
-    assert outcome.records[0]["best_step"] == 2
+    plan = make_plan((LABELS,), tmp_path, evaluate=judge, eval_every=1)
+    (outcome,) = run_plan(plan, init_params(make_bilstm()))
+    assert outcome.stages[0]["best_step"] == 2
 
 
 def test_stages_without_labels_watch_their_own_loss(tmp_path):
     """And are scored on dev once, at their end, for the table."""
     stage = Stage(name="logits", loss="logits", epochs=2.0, lr=3e-2)
     judge = Judge([0.25])
-    course = make_course((stage,), tmp_path, teacher=make_teacher(), evaluate=judge)
-    (outcome,) = run_course(course, tmp_path, init_params(make_bilstm()))
-    (record,) = outcome.records
+    plan = make_plan((stage,), tmp_path, teacher=make_teacher(), evaluate=judge)
+    (outcome,) = run_plan(plan, init_params(make_bilstm()))
+    (record,) = outcome.stages
     assert record["monitor"] == "dev loss"
     assert record["dev"]["macro_f1"] == 0.25
     assert same(judge.shown[0], outcome.params)
@@ -148,9 +153,9 @@ def test_stages_without_labels_watch_their_own_loss(tmp_path):
 
 def test_a_rate_that_diverges_hands_on_what_it_started_from(tmp_path):
     stage = Stage(name="logits", loss="logits", epochs=1.0, lr=100.0, schedule="constant")
-    course = make_course((stage,), tmp_path, teacher=make_teacher())
+    plan = make_plan((stage,), tmp_path, teacher=make_teacher())
     params = init_params(make_bilstm())
-    (outcome,) = run_course(course, tmp_path, params)
+    (outcome,) = run_plan(plan, params)
     assert same(outcome.params, params)
 
 
@@ -160,11 +165,11 @@ def test_a_rate_that_diverges_hands_on_what_it_started_from(tmp_path):
 def test_each_sub_stage_starts_from_the_best_of_the_one_before(tmp_path):
     stage = Stage(**{**LABELS.__dict__, "unfreeze": "gradual", "epochs": 1.0})
     judge = Judge([0.1, 0.9, 0.2, 0.3] + [0.5, 0.1, 0.1, 0.1] + [0.1] * 8)
-    course = make_course((stage,), tmp_path, evaluate=judge, eval_every=1)
-    outcomes = run_course(course, tmp_path, init_params(make_bilstm()))
-    names = [record["name"] for record in outcomes[-1].records]
+    plan = make_plan((stage,), tmp_path, evaluate=judge, eval_every=1)
+    outcomes = run_plan(plan, init_params(make_bilstm()))
+    names = [record["name"] for record in outcomes[-1].stages]
     assert names == [f"labels/{g}" for g in ("head", "projection", "bilstm", "embeddings")]
-    assert [len(outcome.records) for outcome in outcomes] == [1, 2, 3, 4]
+    assert [len(outcome.stages) for outcome in outcomes] == [1, 2, 3, 4]
     assert same(outcomes[0].params, judge.shown[1])
     assert same(judge.shown[4], judge.shown[1])  # the second one's start
     assert same(outcomes[1].params, judge.shown[4])
@@ -172,13 +177,13 @@ def test_each_sub_stage_starts_from_the_best_of_the_one_before(tmp_path):
 
 def test_a_sub_stage_changes_nothing_that_it_does_not_train(tmp_path):
     stage = Stage(**{**LABELS.__dict__, "unfreeze": "gradual", "epochs": 1.0, "keep": "last"})
-    course = make_course((stage,), tmp_path, train_embeddings=False)
+    plan = make_plan((stage,), tmp_path, train_embeddings=False)
     before = init_params(make_bilstm())
-    for outcome, leg in zip(run_course(course, tmp_path, before), course.legs, strict=True):
-        trainable = leg.planned.substage.trainable
+    for outcome, stage_run in zip(run_plan(plan, before), plan.stages, strict=True):
+        trainable = stage_run.trainable
         assert same(*(split_params(p, trainable)[1] for p in (before, outcome.params)))
         assert not same(*(split_params(p, trainable)[0] for p in (before, outcome.params)))
-        assert outcome.records[-1]["groups"] == list(trainable)
+        assert outcome.stages[-1]["groups"] == list(trainable)
         before = outcome.params
 
 
@@ -195,7 +200,7 @@ def test_side_projections_learn_and_are_not_handed_on(tmp_path, monkeypatch):
         ),
     )
     student = make_encoder(hidden_size=4, intermediate_size=8, layers=1)
-    course = make_course(stages, tmp_path, student, make_teacher())
+    plan = make_plan(stages, tmp_path, student, make_teacher())
     states = []
     real = training.train_step
 
@@ -206,7 +211,7 @@ def test_side_projections_learn_and_are_not_handed_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(training, "train_step", spy)
     params = init_params(student)
-    (outcome,) = run_course(course, tmp_path, params)
+    (outcome,) = run_plan(plan, params)
     assert set(outcome.params) == set(params)
     assert outcome.params["encoder"].keys() == params["encoder"].keys()
     assert set(states[0]) == {"0", "1"}
@@ -220,8 +225,8 @@ def run_seed(folder: Any, name: str, seed: int, dropout: float, batch_size: int)
     (folder / name).mkdir()
     stage = Stage(**{**LABELS.__dict__, "keep": "last"})
     model = make_bilstm(dropout=dropout)
-    course = make_course((stage,), folder / name, model, seed=seed, batch_size=batch_size)
-    params = run_course(course, folder / name, init_params(model))[0].params
+    plan = make_plan((stage,), folder / name, model, seed=seed, batch_size=batch_size)
+    params = run_plan(plan, init_params(model))[0].params
     return np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(params)])
 
 
@@ -249,18 +254,16 @@ def read_lines(folder: Any) -> list[dict[str, Any]]:
 
 def test_steps_follow_from_sentences_a_batch(tmp_path):
     """24 sentences; a batch of 8 is as many rows as hold their mean length."""
-    course = make_course((Stage(name="l", loss="logits", epochs=2.5),), tmp_path, None,
-                         make_teacher())  # fmt: skip
-    leg = course.legs[0]
-    subwords, rows = leg.train.subwords, leg.train.rows
-    batch_rows, epoch, steps = count_steps(leg.planned, subwords, rows, 8)
-    assert batch_rows == round(8 * len(subwords.tokens) / 24 / 12)
-    assert epoch == -(-len(rows.subword) // batch_rows)
-    assert steps == -(-5 * epoch // 2)
-    leg.planned.stage.batch_size = 4
-    assert count_steps(leg.planned, subwords, rows, 8)[0] == round(
-        4 * len(subwords.tokens) / 24 / 12
-    )
+    stage = Stage(name="logits", loss="logits", epochs=2.5)
+    plan = make_plan((stage,), tmp_path, teacher=make_teacher())
+    (run,) = plan.stages
+    subwords, rows = run.train.subwords, run.train.rows
+    steps = run.count_steps(8)
+    assert steps.rows == round(8 * len(subwords.tokens) / 24 / 12)
+    assert steps.epoch == -(-len(rows.subword) // steps.rows)
+    assert steps.total == -(-5 * steps.epoch // 2)
+    run.config.batch_size = 4
+    assert run.count_steps(8).rows == round(4 * len(subwords.tokens) / 24 / 12)
 
 
 def test_metrics_have_a_line_an_interval_and_an_evaluation(tmp_path):
@@ -268,11 +271,11 @@ def test_metrics_have_a_line_an_interval_and_an_evaluation(tmp_path):
         name="sum", loss="logits+labels", data="train", epochs=3.0, lr=1e-2, schedule="linear",
         warmup=0.3, keep="last",
     )  # fmt: skip
-    course = make_course(
+    plan = make_plan(
         (stage,), tmp_path, teacher=make_teacher(), eval_every=4, log_every=3,
         evaluate=lambda params: {"macro_f1": 0.5, "micro_f1": 0.6, "per_language": {}},
     )  # fmt: skip
-    run_course(course, tmp_path, init_params(make_bilstm()))
+    run_plan(plan, init_params(make_bilstm()))
     lines = read_lines(tmp_path)
     assert [(line["event"], line["step"]) for line in lines] == [
         ("train", 3),
@@ -284,7 +287,7 @@ def test_metrics_have_a_line_an_interval_and_an_evaluation(tmp_path):
         ("train", 9),
         ("evaluation", 9),
     ]
-    rates = schedule_rates(stage, 9)
+    rates = plan.stages[0].schedule_rates(9)
     for line in lines:
         assert (line["plan"], line["stage"]) == ("student", "sum")
         if line["event"] == "train":
@@ -303,7 +306,7 @@ def test_an_interval_averages_over_what_was_counted(tmp_path):
     tallies = []
     real = training.train_step
     stage = Stage(**{**LABELS.__dict__, "epochs": 1.0, "lr": 1e-6, "keep": "last"})
-    course = make_course((stage,), tmp_path, log_every=1000, eval_every=1000)
+    plan = make_plan((stage,), tmp_path, log_every=1000, eval_every=1000)
     with pytest.MonkeyPatch.context() as patch:
 
         def spy(*arguments, **settings):
@@ -312,10 +315,10 @@ def test_an_interval_averages_over_what_was_counted(tmp_path):
             return result
 
         patch.setattr(training, "train_step", spy)
-        run_course(course, tmp_path, init_params(make_bilstm()))
+        run_plan(plan, init_params(make_bilstm()))
     assert len({float(tally.count) for tally in tallies}) > 1
     expected = sum(t.sum for t in tallies) / sum(t.count for t in tallies)
     (line,) = (line for line in read_lines(tmp_path) if line["event"] == "train")
     assert line["loss_labels"] == pytest.approx(float(expected), rel=1e-5)
-    subwords = course.legs[0].train.subwords
+    subwords = plan.stages[0].train.subwords
     assert sum(t.count for t in tallies) == subwords.label_mask.sum()

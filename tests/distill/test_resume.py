@@ -13,21 +13,19 @@ import numpy as np
 import pytest
 
 from tests.distill.small import (
+    Plan,
     init_params,
     make_bilstm,
-    make_course,
+    make_plan,
     make_teacher,
-    run_course,
+    run_plan,
     same,
 )
 from xdistil.config import Stage
 from xdistil.distill import trainer as training
-from xdistil.distill.checkpoint import Checkpoints
-from xdistil.distill.course import Course
-from xdistil.distill.loop import Outcome, run_plan
+from xdistil.distill.loop import Outcome, fit
 from xdistil.errors import StoppedError
 from xdistil.runtime.preemption import PreemptionGuard
-from xdistil.runtime.run_log import RunLog
 
 PLAN = (
     Stage(name="representation", loss="representation", epochs=2.0, lr=1e-2, warmup=0.2),
@@ -49,9 +47,8 @@ def judge(params: Any) -> dict[str, Any]:
     return {"macro_f1": total % 1.0}
 
 
-def make(folder: Path, **changes: Any) -> Course:
-    teacher = make_teacher()
-    return make_course(PLAN, folder, STUDENT, teacher, **{"evaluate": judge, **changes})
+def make(folder: Path, **changes: Any) -> Plan:
+    return make_plan(PLAN, folder, STUDENT, make_teacher(), **{"evaluate": judge, **changes})
 
 
 def cut_batches(patch: pytest.MonkeyPatch, after: int) -> None:
@@ -74,7 +71,7 @@ def read_run(folder: Path, outcomes: list[Outcome]) -> dict[str, Any]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
         line.pop("tokens_per_second", None)
-    records = [{**record, "seconds": None} for record in outcomes[-1].records]
+    records = [{**record, "seconds": None} for record in outcomes[-1].stages]
     return {"params": outcomes[-1].params, "records": records, "lines": lines}
 
 
@@ -84,11 +81,17 @@ def check(found: dict[str, Any], expected: dict[str, Any]) -> None:
     assert same(found["params"], expected["params"])
 
 
+def list_checkpoints(folder: Path) -> list[int]:
+    """The steps of the plan that have a checkpoint, in order."""
+    names = [path.name for path in (folder / "checkpoints/student").iterdir()]
+    return sorted(int(name) for name in names if name.isdigit())
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> dict[str, Any]:
     """The run that nothing disturbs: 8 steps, then 6 at most, evaluated every second step."""
     folder = tmp_path_factory.mktemp("whole")
-    return read_run(folder, run_course(make(folder), folder, init_params(STUDENT), save=True))
+    return read_run(folder, run_plan(make(folder), init_params(STUDENT), save=True))
 
 
 def test_the_undisturbed_run_is_as_long_as_the_cuts_suppose(whole):
@@ -104,8 +107,8 @@ def test_cut_off_at_a_step(tmp_path, monkeypatch, whole, after):
     with monkeypatch.context() as patch:
         cut_batches(patch, after)
         with pytest.raises(CutError):
-            run_course(make(tmp_path), tmp_path, params, save=True)
-    check(read_run(tmp_path, run_course(make(tmp_path), tmp_path, params, save=True)), whole)
+            run_plan(make(tmp_path), params, save=True)
+    check(read_run(tmp_path, run_plan(make(tmp_path), params, save=True)), whole)
 
 
 @pytest.mark.parametrize("call", [2, 4])
@@ -121,8 +124,8 @@ def test_cut_off_in_an_evaluation(tmp_path, whole, call):
 
     params = init_params(STUDENT)
     with pytest.raises(CutError):
-        run_course(make(tmp_path, evaluate=failing), tmp_path, params, save=True)
-    check(read_run(tmp_path, run_course(make(tmp_path), tmp_path, params, save=True)), whole)
+        run_plan(make(tmp_path, evaluate=failing), params, save=True)
+    check(read_run(tmp_path, run_plan(make(tmp_path), params, save=True)), whole)
 
 
 def test_cut_off_many_times(tmp_path, monkeypatch, whole):
@@ -132,7 +135,7 @@ def test_cut_off_many_times(tmp_path, monkeypatch, whole):
         with monkeypatch.context() as patch:
             cut_batches(patch, 3)
             try:
-                outcomes = run_course(make(tmp_path), tmp_path, params, save=True)
+                outcomes = run_plan(make(tmp_path), params, save=True)
                 break
             except CutError:
                 continue
@@ -143,25 +146,23 @@ def test_cut_off_many_times(tmp_path, monkeypatch, whole):
 def sparse(tmp_path_factory) -> dict[str, Any]:
     """The same with lines of metrics and evaluations far apart: 5 and 4 steps."""
     folder = tmp_path_factory.mktemp("sparse")
-    course = make(folder, log_every=5, eval_every=4)
-    return read_run(folder, run_course(course, folder, init_params(STUDENT), save=True))
+    plan = make(folder, log_every=5, eval_every=4)
+    return read_run(folder, run_plan(plan, init_params(STUDENT), save=True))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("after", [1, 3, 4, 7, 8, 10])
 def test_a_signal_saves_the_step_that_it_meets(tmp_path, monkeypatch, sparse, number, after):
     """Before the first evaluation, at one, at a stage's end, in the next stage: none is lost."""
-    params, stop = init_params(STUDENT), PreemptionGuard()
+    params, preemption = init_params(STUDENT), PreemptionGuard()
     with monkeypatch.context() as patch:
         signal_at_batch(patch, after, number)
-        with stop.listening(), pytest.raises(StoppedError, match=number.name):
-            run_course(
-                make(tmp_path, log_every=5, eval_every=4, stop=stop), tmp_path, params, save=True
-            )
-    newest = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
-    assert newest == after
-    course = make(tmp_path, log_every=5, eval_every=4)
-    check(read_run(tmp_path, run_course(course, tmp_path, params, save=True)), sparse)
+        plan = make(tmp_path, log_every=5, eval_every=4, preemption=preemption)
+        with preemption.listening(), pytest.raises(StoppedError, match=number.name):
+            run_plan(plan, params, save=True)
+    assert list_checkpoints(tmp_path)[-1] == after
+    plan = make(tmp_path, log_every=5, eval_every=4)
+    check(read_run(tmp_path, run_plan(plan, params, save=True)), sparse)
 
 
 def signal_at_batch(patch: pytest.MonkeyPatch, count: int, number: int) -> None:
@@ -182,22 +183,21 @@ def signal_at_batch(patch: pytest.MonkeyPatch, count: int, number: int) -> None:
 @pytest.mark.parametrize("call", [2, 3])
 def test_a_signal_in_an_evaluation_saves_the_step_before_it(tmp_path, sparse, call):
     """Which is the stage's first (call 2; call 1 scores the stage before) or a later one."""
-    params, stop, calls = init_params(STUDENT), PreemptionGuard(), []
+    params, preemption, calls = init_params(STUDENT), PreemptionGuard(), []
 
     def stopping(params: Any) -> dict[str, Any]:
         calls.append(params)
         if len(calls) == call:
             os.kill(os.getpid(), signal.SIGTERM)
-        stop.raise_if_requested()
+        preemption.raise_if_requested()
         return judge(params)
 
-    course = make(tmp_path, log_every=5, eval_every=4, stop=stop, evaluate=stopping)
-    with stop.listening(), pytest.raises(StoppedError):
-        run_course(course, tmp_path, params, save=True)
-    newest = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
-    assert newest == {2: 8, 3: 12}[call]
-    course = make(tmp_path, log_every=5, eval_every=4)
-    check(read_run(tmp_path, run_course(course, tmp_path, params, save=True)), sparse)
+    plan = make(tmp_path, log_every=5, eval_every=4, preemption=preemption, evaluate=stopping)
+    with preemption.listening(), pytest.raises(StoppedError):
+        run_plan(plan, params, save=True)
+    assert list_checkpoints(tmp_path)[-1] == {2: 8, 3: 12}[call]
+    plan = make(tmp_path, log_every=5, eval_every=4)
+    check(read_run(tmp_path, run_plan(plan, params, save=True)), sparse)
 
 
 def test_the_clock_asks_for_checkpoints_between_evaluations(tmp_path, monkeypatch, sparse):
@@ -205,34 +205,32 @@ def test_the_clock_asks_for_checkpoints_between_evaluations(tmp_path, monkeypatc
     params = init_params(STUDENT)
     with monkeypatch.context() as patch:
         cut_batches(patch, 3)
-        course = make(tmp_path, log_every=5, eval_every=4, checkpoint_minutes=1e-9)
+        plan = make(tmp_path, log_every=5, eval_every=4, checkpoint_minutes=1e-9)
         with pytest.raises(CutError):
-            run_course(course, tmp_path, params, save=True)
-    steps = {int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()}
-    assert steps == {2, 3}
-    course = make(tmp_path, log_every=5, eval_every=4)
-    check(read_run(tmp_path, run_course(course, tmp_path, params, save=True)), sparse)
+            run_plan(plan, params, save=True)
+    assert list_checkpoints(tmp_path) == [2, 3]
+    plan = make(tmp_path, log_every=5, eval_every=4)
+    check(read_run(tmp_path, run_plan(plan, params, save=True)), sparse)
 
 
 def test_cut_off_between_stages_the_outcome_is_given_again(tmp_path, whole):
     params = init_params(STUDENT)
-    checkpoints, run_log = Checkpoints(tmp_path / "checkpoints"), RunLog(tmp_path)
-    plan = run_plan(make(tmp_path), params, checkpoints, run_log)
-    first = next(plan)
-    plan.close()
-    run_log.close()
-    checkpoints.close()
-    outcomes = run_course(make(tmp_path), tmp_path, params, save=True)
-    assert [len(outcome.records) for outcome in outcomes] == [1, 2]
+    plan = make(tmp_path)
+    running = fit(plan.trainer, plan.stages, params)
+    first = next(running)
+    running.close()
+    plan.trainer.session.run_log.close()
+    outcomes = run_plan(make(tmp_path), params, save=True)
+    assert [len(outcome.stages) for outcome in outcomes] == [1, 2]
     assert same(outcomes[0].params, first.params)
     check(read_run(tmp_path, outcomes), whole)
 
 
 def test_a_finished_plan_trains_nothing_and_gives_its_last_outcome(tmp_path, monkeypatch, whole):
     params = init_params(STUDENT)
-    run_course(make(tmp_path), tmp_path, params, save=True)
+    run_plan(make(tmp_path), params, save=True)
     monkeypatch.setattr(training, "train_step", None)
-    outcomes = run_course(make(tmp_path), tmp_path, params, save=True)
+    outcomes = run_plan(make(tmp_path), params, save=True)
     assert len(outcomes) == 1
     check(read_run(tmp_path, outcomes), whole)
 
@@ -240,13 +238,13 @@ def test_a_finished_plan_trains_nothing_and_gives_its_last_outcome(tmp_path, mon
 def test_a_stage_that_ran_out_of_patience_stays_ended(tmp_path, monkeypatch):
     """It has steps left, and takes none of them in its next life."""
     stage = Stage(name="labels", loss="labels", data="train", epochs=4.0, lr=1e-2, patience=1)
-    course = make_course((stage,), tmp_path, evaluate=lambda params: {"macro_f1": 0.5})
+    plan = make_plan((stage,), tmp_path, evaluate=lambda params: {"macro_f1": 0.5})
     params = init_params(make_bilstm())
-    (first,) = run_course(course, tmp_path, params, save=True)
-    assert (first.records[0]["steps"], first.records[0]["limit"]) == (2, 12)
+    (first,) = run_plan(plan, params, save=True)
+    assert (first.stages[0]["steps"], first.stages[0]["limit"]) == (2, 12)
     monkeypatch.setattr(training, "train_step", None)
-    (again,) = run_course(course, tmp_path, params, save=True)
-    assert again.records == first.records
+    (again,) = run_plan(plan, params, save=True)
+    assert again.stages == first.stages
     assert same(again.params, first.params)
 
 
@@ -259,13 +257,13 @@ def test_a_flipped_bit_in_the_newest_checkpoint_is_noticed(
     with monkeypatch.context() as patch:
         cut_batches(patch, after)
         with pytest.raises(CutError):
-            run_course(make(tmp_path), tmp_path, params, save=True)
-    steps = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
+            run_plan(make(tmp_path), params, save=True)
+    steps = list_checkpoints(tmp_path)
     assert steps == {7: [4, 6], 13: [10, 12]}[after]
-    flip_a_bit(tmp_path / "checkpoints" / str(steps[-1]))
+    flip_a_bit(tmp_path / "checkpoints/student" / str(steps[-1]))
     monkeypatch.setattr(logging.getLogger("xdistil"), "propagate", True)
     with caplog.at_level(logging.WARNING, "xdistil"):
-        outcomes = run_course(make(tmp_path), tmp_path, params, save=True)
+        outcomes = run_plan(make(tmp_path), params, save=True)
     assert f"checkpoint {steps[-1]} " in caplog.text
     check(read_run(tmp_path, outcomes), whole)
 
@@ -275,10 +273,10 @@ def test_without_a_sound_checkpoint_the_plan_begins_anew(tmp_path, monkeypatch, 
     with monkeypatch.context() as patch:
         cut_batches(patch, 7)
         with pytest.raises(CutError):
-            run_course(make(tmp_path), tmp_path, params, save=True)
-    for folder in (tmp_path / "checkpoints").iterdir():
+            run_plan(make(tmp_path), params, save=True)
+    for folder in (tmp_path / "checkpoints/student").iterdir():
         flip_a_bit(folder)
-    check(read_run(tmp_path, run_course(make(tmp_path), tmp_path, params, save=True)), whole)
+    check(read_run(tmp_path, run_plan(make(tmp_path), params, save=True)), whole)
 
 
 def flip_a_bit(checkpoint: Path) -> None:
@@ -298,8 +296,8 @@ def test_lines_of_other_plans_stay(tmp_path, monkeypatch, whole):
     with monkeypatch.context() as patch:
         cut_batches(patch, 1)
         with pytest.raises(CutError):
-            run_course(make(tmp_path), tmp_path, params, save=True)
-    run = read_run(tmp_path, run_course(make(tmp_path), tmp_path, params, save=True))
+            run_plan(make(tmp_path), params, save=True)
+    run = read_run(tmp_path, run_plan(make(tmp_path), params, save=True))
     assert run["lines"][0]["plan"] == "teacher"
     assert run["lines"][1:] == whole["lines"]
 
@@ -307,11 +305,11 @@ def test_lines_of_other_plans_stay(tmp_path, monkeypatch, whole):
 def test_lines_behind_those_of_a_finished_plan_stay(tmp_path):
     """They are a later plan's, which may have ended as well."""
     params = init_params(STUDENT)
-    run_course(make(tmp_path), tmp_path, params, save=True)
+    run_plan(make(tmp_path), params, save=True)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"plan": "baseline", "stage": "labels", "step": 1}\n')
     before = (tmp_path / "metrics.jsonl").read_bytes()
-    run_course(make(tmp_path), tmp_path, params, save=True)
+    run_plan(make(tmp_path), params, save=True)
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
@@ -321,9 +319,9 @@ def test_a_plan_whose_lines_are_gone_begins_anew(tmp_path, monkeypatch, whole):
     with monkeypatch.context() as patch:
         cut_batches(patch, 7)
         with pytest.raises(CutError):
-            run_course(make(tmp_path), tmp_path, params, save=True)
+            run_plan(make(tmp_path), params, save=True)
     os.truncate(tmp_path / "metrics.jsonl", 0)
-    check(read_run(tmp_path, run_course(make(tmp_path), tmp_path, params, save=True)), whole)
+    check(read_run(tmp_path, run_plan(make(tmp_path), params, save=True)), whole)
 
 
 def test_a_half_written_last_line_is_cut_away(tmp_path, monkeypatch, whole):
@@ -332,10 +330,10 @@ def test_a_half_written_last_line_is_cut_away(tmp_path, monkeypatch, whole):
     with monkeypatch.context() as patch:
         cut_batches(patch, 1)
         with pytest.raises(CutError):
-            run_course(make(tmp_path), tmp_path, params, save=True)
+            run_plan(make(tmp_path), params, save=True)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"plan": "student", "stage": "rep')
-    check(read_run(tmp_path, run_course(make(tmp_path), tmp_path, params, save=True)), whole)
+    check(read_run(tmp_path, run_plan(make(tmp_path), params, save=True)), whole)
 
 
 def test_resuming_does_not_need_the_cache_of_signals(tmp_path, monkeypatch, whole):
@@ -343,6 +341,6 @@ def test_resuming_does_not_need_the_cache_of_signals(tmp_path, monkeypatch, whol
     with monkeypatch.context() as patch:
         cut_batches(patch, 5)
         with pytest.raises(CutError):
-            run_course(make(tmp_path), tmp_path, params, save=True)
-    shutil.rmtree(tmp_path / "signals")
-    check(read_run(tmp_path, run_course(make(tmp_path), tmp_path, params, save=True)), whole)
+            run_plan(make(tmp_path), params, save=True)
+    shutil.rmtree(tmp_path / "cache/signals")
+    check(read_run(tmp_path, run_plan(make(tmp_path), params, save=True)), whole)

@@ -389,15 +389,15 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(finished, resumed):
 def test_a_folder_that_was_cut_off_tells_how_far_it_is(resumed):
     _, results, seen = resumed
     teacher, student, baseline = seen.values()
-    assert "a run is at work in it" in teacher
-    assert "goes on behind teacher 1/1 train, step 8: checkpoint 8 was saved" in teacher
+    assert "a run is active" in teacher
+    assert "resumes after teacher 1/1 train, step 8: checkpoint 8 was saved" in teacher
     before = results["stages"][1]
-    assert "goes on behind student 2/5 logits/head, which is done:" in student
+    assert "resumes after student 2/5 logits/head, which is done:" in student
     reached = f"{100 * before['dev']['macro_f1']:.2f}"
     assert re.search(rf"student logits/head +{before['steps']} .* {reached} ", student)
     assert "logits/projection  " not in student  # it has not ended
     assert "student labels" in baseline
-    assert "goes on behind student 5/5 labels, which is done" in baseline
+    assert "resumes after student 5/5 labels, which is done" in baseline
 
 
 def test_the_test_set_never_influences_the_student(finished, resumed):
@@ -501,7 +501,7 @@ def test_a_second_run_in_a_workdir_is_refused(config, data, tmp_path, capsys):
     with lock_workdir(tmp_path):
         assert train.main(arguments(config, data, tmp_path)) == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith(f"train.py: Another run is at work in {tmp_path}")
+    assert last.startswith(f"train.py: Another run uses {tmp_path}")
 
 
 # --- what is refused ------------------------------------------------------------------------------

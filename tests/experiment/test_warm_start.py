@@ -160,14 +160,16 @@ def test_table_card_and_pictures_compare_with_the_student_before(tuned, student)
     workdir, results = tuned
     check_shape(results, Results)
     before, after = (results[name]["test"]["macro_f1"] for name in ("before", "student"))
-    told = f"{100 * after:.2f}; before, it was {100 * before:.2f} ({100 * (after - before):+.2f})"
+    change = f"{100 * before:.2f} ({100 * (after - before):+.2f})"
+    told = f"{100 * after:.2f}; before the run it was {change}"
     console = render_console(results)
     assert told in console
     assert "teacher" not in console
     card = ModelCard.load(workdir / "student" / "README.md")
     assert told in card.text
     assert "| language | before | student | gap | sentences |" in card.text
-    assert f"Tuned from `{student}`, without a teacher" in card.text
+    assert f"initialized from `{student}`, trained without a teacher." in card.text
+    assert "Its teacher" not in card.text
     assert "AutoModel` refuses" in card.text  # a BiLSTM, whatever `student.kind` says
     assert card.data.base_model is None  # a folder is no name on the hub
     assert {path.name for path in (workdir / "figures").iterdir()} == {
@@ -215,7 +217,7 @@ def test_a_run_that_has_not_begun_tells_what_it_begins_with(tmp_path, data, stud
         (tmp_path / "teacher").mkdir()
     claim_workdir(tmp_path, experiment)
     begins = "teacher" if way == "teacher" else "student"
-    assert f"The same command begins with the {begins}:" in inspect_folder(tmp_path)
+    assert f"The same command starts with the {begins}:" in inspect_folder(tmp_path)
 
 
 def test_another_student_under_the_same_name_is_refused(tmp_path, data, student, tokenizer):

@@ -87,4 +87,4 @@ with stop.listening(), stop.deferring():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 130
     assert done.stdout == "saving\n"
-    assert "SIGINT: saving, then leaving" in done.stderr
+    assert "SIGINT: saving, then exiting" in done.stderr

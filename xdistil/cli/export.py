@@ -1,7 +1,7 @@
-"""`xdistil export`: a model folder's ONNX files, checked on labelled sentences; and its upload.
+"""`xdistil export`: writes and tests a model folder's ONNX files, and uploads the folder.
 
-Exit codes: 0 done, 1 a file failed its check and was not written, 2 a mistake in the arguments or
-files, or a hub that refuses or cannot be reached.
+Exit codes: 0 success, 1 a file failed its test and was not written, 2 a mistake in the arguments or
+files, or a hub that cannot be reached or refuses the upload.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from xdistil.runtime.process import silence_transformers
 
 
 def main(arguments: list[str], program: str = "xdistil export") -> int:
-    """Runs the command line; returns the exit code. `program` names it in messages."""
+    """Runs the command line; returns the exit code. `program` is its name in messages."""
     logging.basicConfig(format=f"{program}: %(message)s", level=logging.WARNING)
     logging.getLogger("xdistil").setLevel(logging.INFO)
     silence_transformers()
@@ -38,38 +38,38 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
     parser.add_argument("--model", required=True, help="folder of a student or teacher")
     parser.add_argument(
         "--dev",
-        help="file with gold labels that the files are checked on; where --push is given it may be "
-        "left out, and no file is written",
+        help="file with gold labels that the ONNX files are tested on; optional with --push, which "
+        "then uploads the folder as it is",
     )
-    parser.add_argument("--test", help="another, on which an int8 file must hold as well")
-    parser.add_argument("--int8", action="store_true", help="write model_quantized.onnx too")
+    parser.add_argument("--test", help="another file with gold labels, for the int8 file")
+    parser.add_argument("--int8", action="store_true", help="also write model_quantized.onnx")
     parser.add_argument(
         "--max-mb",
         type=float,
         default=0.0,
-        help="megabytes that model_quantized.onnx, tokenizer and config.json may have together",
+        help="limit in megabytes for model_quantized.onnx, tokenizer and config.json together",
     )
     parser.add_argument(
         "--push",
         metavar="ORG/NAME",
-        help="upload the whole folder, at the end, to this model repository of the hub",
+        help="finally upload the whole folder to this model repository of the Hugging Face hub",
     )
     parser.add_argument(
-        "--private", action="store_true", help="make that repository private, if it is new"
+        "--private", action="store_true", help="create the repository as private, if it is new"
     )
     options = parser.parse(arguments)
     if not os.path.isdir(options.model):
-        raise InputError(f"--model={options.model} is no folder: the files are written into it.")
+        raise InputError(f"--model={options.model} is not a folder: name the folder of a model.")
     if not math.isfinite(options.max_mb) or options.max_mb < 0:
-        raise InputError(f"--max-mb={options.max_mb} must be a number above 0.")
+        raise InputError(f"--max-mb is {options.max_mb}; it must be a number above 0.")
     if not options.int8 and (options.max_mb or options.test):
-        raise InputError("--max-mb and --test are about the int8 file: ask for it with --int8.")
+        raise InputError("--max-mb and --test are for the int8 file: add --int8.")
     if not options.dev and (options.int8 or options.push is None):
         raise InputError(
-            "--dev is missing: name a file with gold labels that the files are checked on."
+            "--dev is missing: name a file with gold labels to test the ONNX files on."
         )
     if options.private and options.push is None:
-        raise InputError("--private is about a repository of the hub: name it with --push.")
+        raise InputError("--private is for a repository of the hub: name it with --push.")
     return options
 
 
@@ -83,7 +83,7 @@ def _export(options: argparse.Namespace) -> None:
     check_name(options.push)
     check_token()
     if options.dev:
-        check_folder(folder)  # before the minutes that the files may take
+        check_folder(folder)  # before the export, which may take minutes
         _write_files(options, folder)
     print(push_folder(folder, options.push, options.private))
 
@@ -91,7 +91,7 @@ def _export(options: argparse.Namespace) -> None:
 def _write_files(options: argparse.Namespace, folder: Path) -> None:
     from xdistil.data.examples import read_file
     from xdistil.deploy.jax_backend import open_model
-    from xdistil.deploy.onnx_card import tell_files
+    from xdistil.deploy.onnx_card import update_card
     from xdistil.deploy.onnx_export import check_packages, export_onnx
 
     check_packages()
@@ -110,4 +110,4 @@ def _write_files(options: argparse.Namespace, folder: Path) -> None:
             print(f"{outcome.path}: {outcome.trials[-1].bytes / 1e6:.2f} MB\n")
             print(render_outcome(outcome))
     finally:
-        tell_files(folder)  # those that are gone too
+        update_card(folder)  # also where files were removed

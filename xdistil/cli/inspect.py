@@ -1,6 +1,6 @@
-"""`xdistil inspect FOLDER`: what a model folder holds, or how far a run is in its workdir.
+"""`xdistil inspect FOLDER`: what a model folder holds, or the state of a run in its workdir.
 
-Exit codes: 0 done, 2 a mistake in the arguments or the folder.
+Exit codes: 0 success, 2 a mistake in the arguments or the folder.
 """
 
 import sys
@@ -11,8 +11,8 @@ from xdistil.errors import InputError
 USAGE = """\
 xdistil inspect FOLDER
 
-FOLDER is a model folder: its sizes, labels and languages are told; or the workdir of a run, also
-while it is at work: how far it is, what was reached, and what the same command would do next."""
+FOLDER is a model folder: prints its sizes, labels and scores. Or it is the workdir of a run, which
+may be active: prints how far the run is, its scores, and what the same command would do next."""
 
 
 def main(arguments: list[str], program: str = "xdistil inspect") -> int:
@@ -20,7 +20,7 @@ def main(arguments: list[str], program: str = "xdistil inspect") -> int:
     if not arguments or arguments[0] in ("--help", "-h"):
         print(USAGE)
         return 0
-    # Not before: the help needs none of it.
+    # Imported late: the help does not need it.
     from xdistil.experiment.inspection import inspect_folder
 
     try:

@@ -1,4 +1,4 @@
-"""The `xdistil` command: what train.py and predict.py do, and what else is done with folders."""
+"""The `xdistil` command and its subcommands."""
 
 import difflib
 import sys
@@ -12,24 +12,24 @@ xdistil COMMAND ...
   train      distils a student, as train.py does
   predict    labels texts with a model folder, as predict.py does
   evaluate   scores a model folder on a file with gold labels (--evaluate=FILE)
-  export     writes a model folder's ONNX file, and a small one in int8
-  trim       drops what texts never need from a model folder's vocabulary
-  inspect    tells what a model folder holds, or how far a run is in its workdir
+  export     writes a model folder's ONNX files, in float32 and int8, and uploads the folder
+  trim       reduces the vocabulary of a model folder to the subwords of given texts
+  inspect    shows what a model folder holds, or the state of a run in its workdir
 
-xdistil COMMAND --help tells the options of a command."""
+xdistil COMMAND --help shows the options of a command."""
 
 COMMANDS = ("train", "predict", "evaluate", "export", "trim", "inspect")
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the command line; returns the exit code: that of the command, 2 if there is no such."""
+    """Runs the command line; returns the exit code, which is 2 for an unknown command."""
     if not arguments or arguments[0] in ("--help", "-h"):
         print(USAGE)
         return 0
     command, *rest = arguments
     program = f"xdistil {command}"
     try:
-        # Each when it is asked for: where JAX is not installed, some work without it.
+        # Imported one by one: some commands work where JAX is not installed.
         if command == "train":
             from xdistil.cli import train
 
@@ -52,19 +52,19 @@ def main(arguments: list[str]) -> int:
             return inspect.main(rest, program)
     except ModuleNotFoundError as error:
         print(
-            f"{program}: it needs {error.name}, which is not installed: install xdistil with what "
-            "it depends on (without JAX, predict works with --backend=onnx).",
+            f"{program}: it needs {error.name}, which is not installed: install xdistil with its "
+            "dependencies (without JAX, predict works with --backend=onnx).",
             file=sys.stderr,
         )
         return 2
     near = difflib.get_close_matches(command, COMMANDS, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(COMMANDS)}"
-    print(f"xdistil: {command!r} is no command ({hint}).", file=sys.stderr)
+    print(f"xdistil: {command!r} is not a command ({hint}).", file=sys.stderr)
     return 2
 
 
 def run() -> NoReturn:
     """The console script."""
-    if sys.argv[1:2] == ["train"]:  # the others gain nothing, and would start later
+    if sys.argv[1:2] == ["train"]:  # the other commands gain nothing by it
         request_huge_pages()
     leave(main(sys.argv[1:]))

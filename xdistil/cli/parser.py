@@ -1,4 +1,4 @@
-"""Options of a command, whose mistakes are sentences."""
+"""A parser of command-line options that reports mistakes as InputErrors."""
 
 import argparse
 import difflib
@@ -8,17 +8,17 @@ from xdistil.errors import InputError
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes whole names of options only; its mistakes are InputErrors."""
+    """An argparse parser that takes no abbreviated options and raises InputError."""
 
     def __init__(self, program: str, description: str) -> None:
-        """`program` names the command in its help and in messages."""
+        """`program` is the name of the command in its help and messages."""
         super().__init__(prog=program, description=description, allow_abbrev=False)
 
     def parse(self, arguments: list[str]) -> argparse.Namespace:
-        """The options' values.
+        """The values of the options.
 
         Raises:
-            InputError: an unknown option, with the nearest one, or a value that it cannot have.
+            InputError: an option is unknown, or its value is invalid.
         """
         options, unknown = self.parse_known_args(arguments)
         if unknown:
@@ -26,9 +26,9 @@ class Parser(argparse.ArgumentParser):
             known = sorted(self._option_string_actions.keys() - {"-h"})
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(known)}"
-            raise InputError(f"{name!r} is no option of {self.prog} ({hint}).")
+            raise InputError(f"{name!r} is not an option of {self.prog} ({hint}).")
         return options
 
     def error(self, message: str) -> NoReturn:
-        """Raises argparse's own complaints as ours."""
+        """Raises argparse's errors as InputErrors."""
         raise InputError(f"{message[0].upper()}{message[1:]}.")

@@ -1,6 +1,6 @@
-"""predict.py, and `xdistil predict` and `evaluate`: labels texts with a model folder, or scores it.
+"""predict.py, `xdistil predict` and `xdistil evaluate`: labels texts, or scores a model folder.
 
-Exit codes: 0 done, 2 a mistake in the arguments, files or texts.
+Exit codes: 0 success, 2 a mistake in the arguments, files or texts.
 """
 
 import argparse
@@ -24,15 +24,15 @@ from xdistil.deploy.writers import write_conll, write_json, write_tsv
 from xdistil.errors import InputError
 from xdistil.runtime.process import silence_transformers
 
-_CHUNK = 1024  # texts that are read, labelled and written together
+_CHUNK = 1024  # texts read, labelled and written together
 
 
 def main(arguments: list[str], program: str = "predict.py", evaluates: bool = False) -> int:
     """Runs the command line; returns the exit code.
 
     Args:
-        program: names it in messages.
-        evaluates: whether a file with gold labels must be given.
+        program: the name of the program in messages.
+        evaluates: whether a file with gold labels is required.
     """
     logging.basicConfig(format=f"{program}: %(message)s", level=logging.WARNING)
     silence_transformers()
@@ -47,7 +47,7 @@ def main(arguments: list[str], program: str = "predict.py", evaluates: bool = Fa
     except InputError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+    except BrokenPipeError:  # the reader of the output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return 0
@@ -56,8 +56,7 @@ def main(arguments: list[str], program: str = "predict.py", evaluates: bool = Fa
 def _parse(arguments: list[str], program: str) -> argparse.Namespace:
     parser = Parser(
         program,
-        "One labelled line for each line of text, or an answer for each text of a file in another "
-        "format.",
+        "Labels texts with a trained model, or scores the model on a file with gold labels.",
     )
     parser.add_argument("--model", help="folder of a student or teacher, or a hub id")
     parser.add_argument("--revision", default="main", help="branch, tag or commit of a hub id")
@@ -65,36 +64,40 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
         "--backend",
         choices=BACKENDS,
         default="jax",
-        help="what computes: jax, or ONNX Runtime with the folder's ONNX file, float or int8",
+        help="jax (default), or ONNX Runtime with the folder's float32 (onnx) or int8 file",
     )
-    parser.add_argument("--input", help="file of texts; standard input by default")
+    parser.add_argument("--input", help="file of texts (default: standard input)")
     parser.add_argument(
         "--format",
         choices=FORMATS,
-        help="of the input: text (one a line), a task file, CoNLL columns or JSON lines; by "
-        "default as its ending says (.tsv, .conll, .jsonl, each also with .gz), else text",
+        help="format of the input: text (one per line), tsv (a task file), conll or jsonl; by "
+        "default from its extension (.tsv, .conll, .jsonl, each also with .gz), else text",
     )
-    parser.add_argument("--output", help="file to write; standard output by default")
+    parser.add_argument("--output", help="file to write (default: standard output)")
     parser.add_argument(
         "--output-format",
         choices=FORMATS[1:],
-        help="by default as its ending says, else tsv; jsonl has offsets and scores",
+        help="by default from the extension of --output, else tsv; jsonl has offsets and scores",
     )
-    parser.add_argument("--evaluate", help="file with gold labels: print scores instead")
+    parser.add_argument("--evaluate", help="file with gold labels to score the model on")
     parser.add_argument(
         "--scheme",
         choices=CHOICES["data.scheme"],
-        help="how the gold tags are written; by default as in the model's training",
+        help="tag scheme of the gold labels (default: that of the model's training data)",
     )
     options = parser.parse(arguments)
     if not options.model:
         raise InputError("--model is missing: name a folder such as runs/quickstart/student.")
     if options.evaluate and options.input:
-        raise InputError("--input and --evaluate were both given: the gold file holds the texts.")
+        raise InputError(
+            "--input and --evaluate are both given: the gold file of --evaluate holds the texts."
+        )
     if options.scheme and not options.evaluate:
-        raise InputError("--scheme says how gold tags are written: give their file in --evaluate.")
+        raise InputError("--scheme is the scheme of gold tags: name their file with --evaluate.")
     if options.evaluate and (options.format or options.output_format):
-        raise InputError("--format and --output-format are about texts to label, not --evaluate.")
+        raise InputError(
+            "--format and --output-format are for texts to label: leave them out with --evaluate."
+        )
     for name in ("--input", "--evaluate"):
         path = getattr(options, name[2:])
         if path and not os.path.exists(path):
@@ -106,7 +109,9 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
         if path.is_dir():
             raise InputError(f"--output={path} is a folder: name a file.")
         if not path.parent.is_dir():
-            raise InputError(f"--output={path} has no folder to stand in: make {path.parent}.")
+            raise InputError(
+                f"--output={path} is in a folder that does not exist: create {path.parent}."
+            )
     return options
 
 
@@ -115,31 +120,33 @@ def _predict(options: argparse.Namespace) -> None:
     kind = model.predictor.task.kind
     written = options.output_format or name_format(options.output or "")
     if written == "conll" and kind == "classification":
-        raise InputError("CoNLL columns hold tags of words; of classes write tsv or jsonl.")
+        raise InputError("CoNLL columns hold tags of words: for classes write tsv or jsonl.")
     form = options.format or name_format(options.input or "")
     where = options.input or "standard input"
     with _read_lines(options) as lines, _open_output(options.output) as write:
         texts = read_stream(lines, where, form, kind)
         count = cut = 0
         while chunk := list(islice(texts, _CHUNK)):
-            answers, its_cut = model.predictor.predict_and_count([text.inputs for text in chunk])
-            count, cut = count + sum(bool(text.inputs) for text in chunk), cut + its_cut
-            for text, answer in zip(chunk, answers, strict=True):
-                write(_render(model, text, answer, written, where).encode())
-        model.predictor.tell_cut(cut, count)
+            predictions, chunk_cut = model.predictor.predict_and_count(
+                [text.inputs for text in chunk]
+            )
+            count, cut = count + sum(bool(text.inputs) for text in chunk), cut + chunk_cut
+            for text, prediction in zip(chunk, predictions, strict=True):
+                write(_render(model, text, prediction, written, where).encode())
+        model.predictor.warn_if_cut(cut, count)
 
 
 def _render(
-    model: Tagger | Classifier, text: Text, answer: Prediction, written: str, where: str
+    model: Tagger | Classifier, text: Text, prediction: Prediction, written: str, where: str
 ) -> str:
     if written == "conll":
-        return write_conll(text, answer.labels)
+        return write_conll(text, prediction.labels)
     if written != "jsonl":
         kind = model.predictor.task.kind
-        return f"{write_tsv(text, answer.labels, kind, where)}\n"
+        return f"{write_tsv(text, prediction.labels, kind, where)}\n"
     if isinstance(model, Tagger):
-        return f"{write_json(text, model.describe(text.raw, text.inputs, answer))}\n"
-    return f"{write_json(text, model.describe(answer) if answer.labels else None)}\n"
+        return f"{write_json(text, model.describe(text.raw, text.inputs, prediction))}\n"
+    return f"{write_json(text, model.describe(prediction) if prediction.labels else None)}\n"
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -150,8 +157,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     predictor = load(options.model, options.backend, options.revision).predictor
     task, scheme = predictor.task, options.scheme or predictor.scheme
     gold = read_file(options.evaluate, gold_task(task), scheme, predictor.repair)
-    answers = predictor.predict([example.inputs for example in gold])
-    scores = score(task, gold, [answer.labels for answer in answers])
+    predictions = predictor.predict([example.inputs for example in gold])
+    scores = score(task, gold, [prediction.labels for prediction in predictions])
     if options.output:
         with _open_output(options.output) as write:
             content = {"format": 1, "task": task.kind, **scores}
@@ -162,9 +169,9 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def _read_lines(options: argparse.Namespace) -> Iterator[Iterator[bytes]]:
-    """The lines of a file, plain or .gz, or of standard input; a bar tells how far they are read.
+    """The lines of a file, plain or .gz, or of standard input, with a progress bar.
 
-    The bar is for people who wait: it is drawn where they see it and nothing else.
+    The bar is hidden if standard error is not a terminal or if the output goes to it.
     """
     from tqdm import tqdm
 
@@ -184,7 +191,7 @@ def _read_lines(options: argparse.Namespace) -> Iterator[Iterator[bytes]]:
                 )
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise InputError(f"{name} is not a whole gzip file: compress it again.") from None
-    except BrokenPipeError:  # of the output
+    except BrokenPipeError:  # that of the output
         raise
     except OSError as error:
         raise InputError(f"{name} cannot be read ({error.strerror}).") from error
@@ -198,18 +205,18 @@ def _follow(lines: Iterable[bytes], file: BinaryIO, bar: Any) -> Iterator[bytes]
 
 @contextlib.contextmanager
 def _open_output(path: str | None) -> Iterator[Callable[[bytes], object]]:
-    """A function that writes bytes; a file appears under its name when all of them are written."""
+    """A function that writes bytes; a file gets its name when it is complete."""
     if path is None:
-        with _tell_write_errors("standard output"):
+        with _report_write_errors("standard output"):
             yield sys.stdout.buffer.write
             sys.stdout.buffer.flush()
         return
     final = os.path.realpath(path)
-    # A pipe or a device is written as it is: there is nothing to put in its place.
+    # A pipe or device is written directly: it cannot be replaced by a file.
     replaces = os.path.isfile(final) or not os.path.exists(final)
     place = f"{final}.{os.getpid()}.partial" if replaces else final
     try:
-        with _tell_write_errors(f"--output={path}"):
+        with _report_write_errors(f"--output={path}"):
             with open(place, "wb") as file:
                 yield file.write
             if replaces:
@@ -221,7 +228,7 @@ def _open_output(path: str | None) -> Iterator[Callable[[bytes], object]]:
 
 
 @contextlib.contextmanager
-def _tell_write_errors(name: str) -> Iterator[None]:
+def _report_write_errors(name: str) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:

@@ -1,6 +1,6 @@
-"""`xdistil trim`: a model folder with the subwords of its vocabulary that texts hold.
+"""`xdistil trim`: reduces the vocabulary of a model folder to the subwords of given texts.
 
-Exit codes: 0 done, 2 a mistake in the arguments, files or texts.
+Exit codes: 0 success, 2 a mistake in the arguments, files or texts.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from xdistil.runtime.process import silence_transformers
 
 
 def main(arguments: list[str], program: str = "xdistil trim") -> int:
-    """Runs the command line; returns the exit code. `program` names it in messages."""
+    """Runs the command line; returns the exit code. `program` is its name in messages."""
     logging.basicConfig(format=f"{program}: %(message)s", level=logging.WARNING)
     silence_transformers()
     try:
@@ -35,38 +35,47 @@ def main(arguments: list[str], program: str = "xdistil trim") -> int:
 
 
 def _parse(arguments: list[str], program: str) -> argparse.Namespace:
-    parser = Parser(program, "A model folder with the subwords of its vocabulary that texts hold.")
-    parser.add_argument("--model", help="HF folder or hub id")
+    parser = Parser(
+        program, "Writes a copy of a model folder with a smaller vocabulary, chosen by given texts."
+    )
+    parser.add_argument("--model", help="Hugging Face folder or hub id")
     parser.add_argument("--revision", default="main", help="branch, tag or commit of a hub id")
     parser.add_argument(
         "--texts",
-        help="files or globs, separated by commas: .txt (a text a line), .tsv, .conll or .jsonl, "
-        "each also with .gz",
+        help="files or globs, separated by commas: .txt (one text per line), .tsv, .conll or "
+        ".jsonl, each also with .gz",
     )
-    parser.add_argument("--languages", default="", help="only texts of these; by default all")
-    parser.add_argument("--output", help="folder to write; it must not exist yet")
     parser.add_argument(
-        "--least-count", type=int, default=1, help="subwords that occur less often go (1)"
+        "--languages", default="", help="use only texts in these languages (default: all)"
+    )
+    parser.add_argument("--output", help="folder to write, which must not exist")
+    parser.add_argument(
+        "--least-count",
+        type=int,
+        default=1,
+        help="drop subwords that occur less often (default: 1)",
     )
     parser.add_argument(
         "--limit",
         type=int,
         default=0,
-        help="subwords that stay at most, the most frequent (0: all)",
+        help="keep at most this number of subwords, the most frequent (default: 0, all)",
     )
     options = parser.parse(arguments)
     for name, example in (("model", "a folder"), ("texts", "files"), ("output", "a new folder")):
         if not getattr(options, name):
             raise InputError(f"--{name} is missing: name {example}.")
     if options.least_count < 1:
-        raise InputError(f"--least-count is {options.least_count}: it must be 1 or more.")
+        raise InputError(f"--least-count is {options.least_count}; it must be 1 or more.")
     if options.limit < 0:
-        raise InputError(f"--limit is {options.limit}: it must be 1 or more, or 0 for all.")
+        raise InputError(f"--limit is {options.limit}; it must be 1 or more, or 0 for all.")
     output = Path(options.output)
     if os.path.lexists(output):
         raise InputError(f"--output={output} exists: name a new folder.")
     if not output.absolute().parent.is_dir():
-        raise InputError(f"--output={output} has no folder to stand in: make {output.parent}.")
+        raise InputError(
+            f"--output={output} is in a folder that does not exist: create {output.parent}."
+        )
     return options
 
 
@@ -84,9 +93,9 @@ def _find_files(patterns: str) -> list[Path]:
 
 
 def _trim(options: argparse.Namespace) -> str:
-    # Writes the folder; returns a table of what it was and what it is.
+    # Writes the folder; returns a table of its sizes before and after.
     texts = _read_texts(_find_files(options.texts), split_names(options.languages))
-    # What is imported here takes a second: mistakes come before.
+    # Imported late: it takes a second, and mistakes are reported before.
     from xdistil.data.tokenizer import load_tokenizer
     from xdistil.data.trim_tokenizer import choose_subwords
     from xdistil.models.hf.hub import find_folder
@@ -96,7 +105,7 @@ def _trim(options: argparse.Namespace) -> str:
     whole = open_whole(folder, load_tokenizer(str(folder)))
     counts = _count_subwords(folder, texts, whole.tokenizer.vocabulary_size)
     if not counts.any():
-        raise InputError(f"--texts={options.texts} holds no subword that the tokenizer knows.")
+        raise InputError(f"--texts={options.texts} has no subword that the tokenizer knows.")
     kept = choose_subwords(
         whole.tokenizer, counts, options.least_count, options.limit, whole.special, "--limit"
     )
@@ -106,16 +115,16 @@ def _trim(options: argparse.Namespace) -> str:
     for name, number in before.items():
         lines.append(f"{name.replace('_', ' '):16}{number:>15,}{after[name]:>15,}")
     lost = counts.sum() - counts[kept].sum()
-    lines.append(f"{lost:,} of {counts.sum():,} subwords in the texts are cut into smaller ones")
+    lines.append(f"{lost:,} of {counts.sum():,} subwords in the texts are now split further")
     written = {path.name for path in output.iterdir()}
     left = sorted(path.name for path in folder.iterdir() if path.name not in written)
     if left:
-        lines.append(f"left out: {', '.join(left)}")
+        lines.append(f"not copied: {', '.join(left)}")
     return "\n".join(lines)
 
 
 def _read_texts(files: Sequence[Path], languages: Sequence[str]) -> dict[str, list[Example]]:
-    # Without labels, by the kind of the task: sentences of words, and texts one by one.
+    # By the kind of task, without labels: sentences of words, and single texts.
     texts: dict[str, list[Example]] = {"tagging": [], "classification": []}
     known: set[str] = set()
     for path in files:
@@ -135,7 +144,7 @@ def _read_texts(files: Sequence[Path], languages: Sequence[str]) -> dict[str, li
     for language in languages:
         if language not in known:
             raise InputError(
-                f"--languages names {show(language)}, which no text has: there is "
+                f"--languages names {show(language)}, but the texts are in "
                 f"{', '.join(sorted(known))}."
             )
     return texts

@@ -1,4 +1,4 @@
-"""A finished model folder -> a model repository of the Hugging Face hub."""
+"""Uploads a finished model folder to a model repository of the Hugging Face hub."""
 
 import re
 from pathlib import Path
@@ -9,15 +9,15 @@ from xdistil.deploy.predictor import load
 from xdistil.errors import InputError, show
 from xdistil.models.hf.tensor_files import WHOLE as MODEL
 
-# Hidden files are what a write that was cut off left behind, or other programs' own.
+# Hidden files are leftovers of interrupted writes, or belong to other programs.
 _HIDDEN = [".*", "*/.*"]
-# Of an earlier push, where this one brings none: they would be another model's.
+# Files of an earlier upload, which may be of another model: deleted if this one has none.
 _STALE = [f"{FOLDER}/*", "*.safetensors", "*.safetensors.index.json"]
 _NAME = re.compile(r"[^/\s]+/[^/\s]+")
 
 
 def check_name(name: str) -> None:
-    """Raises InputError where a name is not of the form that a hub takes, org/name."""
+    """Raises InputError if a name is not a valid repository id, ORG/NAME."""
     import huggingface_hub
     from huggingface_hub.errors import HFValidationError
 
@@ -25,39 +25,39 @@ def check_name(name: str) -> None:
         huggingface_hub.utils.validate_repo_id(name)
     except HFValidationError as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise InputError(f"--push={show(name)} is no name of a repository: {reason}.") from None
+        raise InputError(f"--push={show(name)} is not a valid repository id: {reason}.") from None
     if not _NAME.fullmatch(name):
         raise InputError(
-            f"--push={show(name)} is no name of a repository: it must be ORG/NAME, the user or "
-            "organization and the model's own name."
+            f"--push={show(name)} is not a valid repository id: it must be ORG/NAME, the user or "
+            "organization and the name of the model."
         )
 
 
 def check_token() -> None:
-    """Raises InputError where this machine has no token of the hub."""
+    """Raises InputError if this machine has no token for the hub."""
     import huggingface_hub
 
     if not huggingface_hub.get_token():
         raise InputError(
-            "--push needs a token that may write to the hub: set HF_TOKEN, or log in with "
+            "--push needs a hub token with write access: set HF_TOKEN, or log in with "
             "`hf auth login`."
         )
 
 
 def check_folder(folder: Path) -> None:
-    """Whether all that a hub's visitors need is there and opens.
+    """Checks that a folder can be uploaded: its files are complete and can be opened.
 
     Raises:
-        InputError: model, tokenizer, config or card are missing or damaged, or an ONNX file cannot
-            be run with them.
+        InputError: the model, tokenizer, config or card is missing or damaged, or an ONNX file does
+            not run with them.
     """
     if not (folder / MODEL).is_file():
-        raise InputError(f"{folder} lacks {MODEL}: name the folder of a finished model.")
+        raise InputError(f"{folder} has no {MODEL}: name the folder of a finished model.")
     card = folder / "README.md"
     if not card.is_file() or not card.read_bytes().startswith(b"---\n"):
         raise InputError(
-            f"{folder} has no model card (README.md that begins with YAML between lines of ---): "
-            "a run writes one at its end."
+            f"{folder} has no model card: it needs a README.md that begins with YAML between lines "
+            "of ---, which a run writes at its end."
         )
     read_card(folder)
     load(str(folder))
@@ -69,18 +69,18 @@ def check_folder(folder: Path) -> None:
 
 
 def push_folder(folder: Path, name: str, private: bool = False) -> str:
-    """Uploads a model folder, in one commit, and returns the repository's address.
+    """Uploads a model folder in one commit and returns the URL of the repository.
 
-    The repository is made where there is none. Files that hubs keep beside the model stay; an
-    earlier push's weights and ONNX files that this folder lacks go. Hidden files are not uploaded.
+    The repository is created if it does not exist. Its other files stay, except weights and ONNX
+    files of an earlier upload that this folder does not have. Hidden files are not uploaded.
 
     Args:
-        name: org/name.
-        private: of a repository that is made here.
+        name: ORG/NAME.
+        private: whether a repository that is created here is private.
 
     Raises:
-        InputError: as `check_name`, `check_token` and `check_folder`, all before the hub is asked
-            anything; or the hub cannot be reached or refuses.
+        InputError: as `check_name`, `check_token` and `check_folder`, before any request to the
+            hub; or the hub cannot be reached or refuses the upload.
     """
     import huggingface_hub
 
@@ -97,10 +97,10 @@ def push_folder(folder: Path, name: str, private: bool = False) -> str:
             ignore_patterns=list(_HIDDEN),
             delete_patterns=list(_STALE),
         )
-    except Exception as error:  # The client raises a dozen unrelated types, its transport's too.
+    except Exception as error:  # the client raises a dozen unrelated types
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise InputError(
-            f"{folder} could not be pushed as {name} to {hub.endpoint} ({type(error).__name__}: "
-            f"{reason}); check the connection, and that the token may write there."
+            f"{folder} could not be uploaded to {name} at {hub.endpoint} ({type(error).__name__}: "
+            f"{reason}): check the connection and the write access of the token."
         ) from error
     return str(address)

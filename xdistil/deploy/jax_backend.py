@@ -1,7 +1,7 @@
-"""A trained model in JAX, with its tokenizer and its task: what serving, export and checks open.
+"""A trained model in JAX with its tokenizer and task, for prediction, export and checks.
 
-Any folder that `load_model` opens will do, as long as it has a head: a student, a teacher, or a
-fine-tuned BERT or ELECTRA from elsewhere.
+It opens any folder that `load_model` opens and that has a head: a student, a teacher, or a model
+fine-tuned elsewhere.
 """
 
 import logging
@@ -22,24 +22,24 @@ from xdistil.models.types import Model, Params
 
 log = logging.getLogger("xdistil")
 
-_SHORTEST = 16  # subwords in a row
+_SHORTEST = 16  # subwords in the shortest row
 
 
 @dataclass(frozen=True)
 class JaxBackend:
-    """A model with its tokenizer and classes; `open_model` makes one."""
+    """A model with its tokenizer and task; `open_model` creates one."""
 
     model: Model
     params: Params
     tokenizer: Tokenizer
     task: Task
     row_length: int  # subwords in a packed row
-    max_length: int  # subwords in a segment: longer sentences are windows, longer texts are cut
-    scheme: str  # how the gold tags of its training were written
-    repair: bool  # whether illegal ones were made legal there
+    max_length: int  # subwords in a segment; longer sentences become windows, longer texts are cut
+    scheme: str  # the tag scheme of its training data
+    repair: bool  # whether illegal tags in its training data were repaired
 
     def compute_logits(self, subwords: Subwords) -> np.ndarray:
-        """f32[P,C] at every subword; of classification those at a segment's first subword count."""
+        """f32[P,C] at every subword; in classification only a segment's first subword counts."""
         rows, batch_rows = self._lay_out(subwords)
         logits = np.zeros((len(subwords.tokens), len(self.task.labels)), np.float32)
         for indices, batch in iterate_batches(subwords, rows, batch_rows, self.tokenizer.pad):
@@ -50,24 +50,26 @@ class JaxBackend:
         return logits
 
     def _lay_out(self, subwords: Subwords) -> tuple[Rows, int]:
-        """Packed rows, and how many of them are a batch."""
+        """Packed rows, and the number of rows in a batch."""
         rows = pack(subwords, _fit_row(len(subwords.tokens), self.row_length), seed=None)
         most = max(1, PREDICTION_SUBWORDS // rows.subword.shape[1])
-        # Powers of two: few shapes to compile, and a single line need not fill a whole batch.
+        # Powers of two: few shapes are compiled, and a single line does not need a whole batch.
         return rows, min(most, 1 << (len(rows.subword) - 1).bit_length())
 
 
 def _fit_row(subwords: int, row_length: int) -> int:
-    """The row for so many subwords: where they fit into one, a power of two, so that a single short
-    text is answered soon and few shapes are ever compiled."""
+    """The row length for a number of subwords: the power of two that holds them, if it is shorter.
+
+    So a single short text is predicted fast, and few shapes are compiled.
+    """
     return min(row_length, max(_SHORTEST, 1 << (subwords - 1).bit_length()))
 
 
 def open_model(name: str, revision: str = "main") -> JaxBackend:
-    """Opens a model folder, or a hub id, whose head tags words or classifies texts.
+    """Opens a model folder or hub id with a head for tagging or classification.
 
     Raises:
-        InputError: there is no such model, it is damaged, or it has no such head.
+        InputError: the model does not exist, is damaged, or has no such head.
     """
     loaded = load_model(name, revision)
     task = check_head(loaded.task, name)

@@ -1,6 +1,6 @@
-"""Under which license a run's models stand: what was said for them, or for what they come from.
+"""The license of a run's models: that of the config, or that of the models they start from.
 
-Nothing is guessed: where nobody says it, it stays open.
+Nothing is guessed: without such a statement there is no license.
 """
 
 import re
@@ -14,49 +14,49 @@ _KEYS = ("license", "license_name", "license_link")  # of a card's YAML
 
 
 def find_license(experiment: Experiment, which: str) -> dict[str, str]:
-    """The license of a run's "teacher" or "student", as environment.json keeps it.
+    """The license of a run's "teacher" or "student", as environment.json stores it.
 
-    It is that of the config; else that of the models it comes from, the teacher and a student's
-    checkpoint, if their cards agree.
+    It is the license of the config, or else the one that the cards of the teacher and of the
+    student's checkpoint agree on.
 
     Returns:
-        `said_by` and the keys of a card's YAML; or `unknown`, which says why there is none.
+        `said_by` and the license keys of a card's YAML; or `unknown`, the reason why there is none.
     """
     if experiment.license:
-        return {"license": experiment.license, "said_by": "who made it"}
+        return {"license": experiment.license, "said_by": "the config of the run"}
     models = [(experiment.teacher.model, experiment.teacher.revision)]
     if which == "student":
         models.append((experiment.student.checkpoint, "main"))
     found = {name: read_license(name, revision) for name, revision in models if name}
     if not found or experiment.teacher.signals:
-        return {"unknown": "the run was given none, and it comes from no model that has a card"}
+        return {"unknown": "the config names none, and no model with a card is used"}
     silent = [name for name, license in found.items() if not license]
     if silent:
-        return {"unknown": f"the run was given none, and no card of {_list(silent)} states one"}
+        return {"unknown": f"the config names none, and neither does the card of {_list(silent)}"}
     first, *others = found.values()
     if any(other != first for other in others):
-        told = f"the cards of {_list(list(found))} state different ones"
-        return {"unknown": f"the run was given none, and {told}"}
+        cards = f"the cards of {_list(list(found))}"
+        return {"unknown": f"the config names none, and {cards} state different ones"}
     return {**first, "said_by": f"the card of {_list(list(found))}"}
 
 
 def read_license(name: str, revision: str) -> dict[str, str]:
-    """What the card of a folder or hub id states under `license` and the keys that belong to it.
+    """The `license` keys in the card of a folder or hub id.
 
-    Empty where it has no card, or one that states no single license.
+    Empty if there is no card, or the card does not state exactly one license.
     """
     card = find_card(name, revision)
     if card is None:
         return {}
     try:
         metadata = huggingface_hub.metadata_load(card) or {}
-    except Exception:  # YAML's own errors: a card that cannot be read states nothing
+    except Exception:  # of YAML: an unreadable card states nothing
         return {}
     stated = {key: metadata[key] for key in _KEYS if isinstance(metadata.get(key), str)}
     if not re.fullmatch(LICENSE, stated.get("license", "")):
         return {}
     if not stated.get("license_link", "https:").startswith("https:"):
-        del stated["license_link"]  # a file of that folder
+        del stated["license_link"]  # a file in that folder
     return stated
 
 

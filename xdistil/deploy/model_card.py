@@ -1,7 +1,7 @@
-"""A model folder's README.md: a model card with metadata that hubs read, and how it was made.
+"""The model card: a model folder's README.md, with metadata for the hub.
 
-Everything in it comes from results.json, config.json and environment.json of its run, and from the
-ONNX files that stand beside it.
+Its content comes from results.json, config.json and environment.json of the run, and from the ONNX
+files in the folder.
 """
 
 import re
@@ -63,12 +63,11 @@ def write_card(
     experiment: Experiment,
     environment: dict[str, Any],
 ) -> None:
-    """Writes README.md into a model folder, whole or not at all.
+    """Writes README.md into a model folder, atomically.
 
     Args:
         which: "student" or "teacher".
-        results: the content of results.json.
-        environment: that of environment.json.
+        environment: the content of environment.json.
     """
     text = render_card(folder, which, results, experiment, environment)
     write_text(folder / "README.md", text)
@@ -78,14 +77,14 @@ def read_card(folder: Path) -> list[tuple[str, str, str, str]]:
     """(language, split, score, percent) of every score in a folder's card; empty without a card.
 
     Raises:
-        InputError: its metadata cannot be read.
+        InputError: the card's metadata cannot be read.
     """
     path = folder / "README.md"
-    if not path.exists() or not path.read_bytes().startswith(b"---\n"):  # one without metadata
+    if not path.exists() or not path.read_bytes().startswith(b"---\n"):  # no metadata
         return []
     try:
         found = ModelCard.load(path).data.eval_results or []
-    except Exception as error:  # YAML's own errors, and those of what it holds
+    except Exception as error:  # of YAML, or of its content
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"{path}: its metadata cannot be read ({reason}).") from error
     return [
@@ -106,31 +105,32 @@ def render_card(
     experiment: Experiment,
     environment: dict[str, Any],
 ) -> str:
-    """The card's text: YAML, then Markdown. Arguments as those of `write_card`."""
+    """The card's text: YAML, then Markdown. The arguments are those of `write_card`."""
     split = scored_split(results)
     license = environment["licenses"][which]
     metadata = _describe_metadata(which, results, experiment, split, license)
     kind = results["task"]
     scores = find_scores(results, which, split)
-    score = "fine-tuned elsewhere"
+    reached = "It was fine-tuned before this run, which does not score it."
     if scores is not None:
-        score = f"{name_score(results, split)} {format_score(scores[MAIN_SCORE[kind]])}"
+        reached = f"{name_score(results, split)}: {format_score(scores[MAIN_SCORE[kind]])}."
+        reached = reached[0].upper() + reached[1:]
     parts = [
         f"---\n{metadata.to_yaml()}\n---",
         f"# {metadata.model_name}",
-        f"A {which} for {_name_task(kind)}: {score}. {_describe_size(results[which])}",
+        f"A {which} model for {_name_task(kind)}. {reached} {_describe_size(results[which])}",
         "## Use",
         _describe_use(folder, kind),
         render_files(folder),
         *_render_languages(results, split),
     ]
     if which == "student":
-        beside = "its teacher" if name_other(results) == "teacher" else "what it was tuned from"
-        parts += [f"## Beside {beside}", " ".join(describe_outcome(results))]
+        other = "its teacher" if name_other(results) == "teacher" else "its checkpoint"
+        parts += [f"## Compared with {other}", " ".join(describe_outcome(results))]
         parts += [_describe_speed(results, environment)]
     parts += [
-        "## How it was made",
-        _describe_making(which, results, experiment, environment),
+        "## Training",
+        _describe_training(which, results, experiment, environment),
         "## Limits",
         _describe_limits(results, which, split),
         "## License",
@@ -143,12 +143,12 @@ def render_card(
 
 def _describe_size(model: ModelResult) -> str:
     parameters, sizes = model["parameters"], model["bytes"]
-    if parameters is None or sizes is None:  # it is known by its signals alone
+    if parameters is None or sizes is None:  # a teacher known by its signals alone
         return ""
     return (
-        f"{format_count(parameters['total'])} parameters, "
-        f"{format_count(parameters['embeddings'])} of them word embeddings; model file "
-        f"{format_bytes(sizes['model'])}, tokenizer {format_bytes(sizes['tokenizer'])}."
+        f"It has {format_count(parameters['total'])} parameters "
+        f"({format_count(parameters['embeddings'])} in the word embeddings). The model file takes "
+        f"{format_bytes(sizes['model'])}, the tokenizer {format_bytes(sizes['tokenizer'])}."
     )
 
 
@@ -201,28 +201,28 @@ def _describe_metadata(
 
 
 def _name_base(results: Results, experiment: Experiment) -> str:
-    """The model that the run began with, where it has a name."""
+    """The name of the pretrained model that the run starts from; empty without one."""
     if name_other(results) == "before":
         return experiment.student.checkpoint
     return experiment.teacher.model
 
 
 def _name_task(kind: str) -> str:
-    return "named-entity tagging" if kind == "tagging" else "text classification"
+    return "named-entity recognition" if kind == "tagging" else "text classification"
 
 
 def _describe_use(folder: Path, kind: str) -> str:
-    texts = "FILE" if kind == "tagging" else "FILE  # one text a line, or two with a tab between"
+    texts = "FILE" if kind == "tagging" else "FILE  # one text per line, or two separated by a tab"
     answer = 'tag(["Some text"])[0].entities' if kind == "tagging" else 'classify(["Some text"])[0]'
     blocks = [
-        "FOLDER is this folder, or its name on the hub where it lies there:",
+        "FOLDER is the path of this folder, or the model's id on the Hugging Face hub:",
         f"```bash\nxdistil predict --model=FOLDER --input={texts}\n```",
         f'```python\nimport xdistil\n\nprint(xdistil.load("FOLDER").{answer})\n```',
     ]
     if read_json(folder / "config.json").get("model_type") == MODEL_TYPE:
         blocks.append(
-            "`transformers.AutoTokenizer` opens the tokenizer; `AutoModel` refuses the folder, for "
-            "the model type `xdistil_bilstm` is not one of that library's."
+            "`transformers.AutoTokenizer` opens the tokenizer. `transformers.AutoModel` does not "
+            "open the model: the library has no model type `xdistil_bilstm`."
         )
     else:
         pipeline = _PIPELINES[kind]
@@ -237,7 +237,7 @@ def _describe_use(folder: Path, kind: str) -> str:
 def _render_languages(results: Results, split: Split) -> list[str]:
     kind = results["task"]
     if split == HELD_OUT:
-        return []  # the teacher has no score there, and the student's stands above
+        return []  # the teacher has no score there
     other = name_other(results)
     teacher, student = results[other][split], results["student"][split]
     if teacher is None or student is None:  # signals of other texts, or a head of other labels
@@ -249,10 +249,11 @@ def _render_languages(results: Results, split: Split) -> list[str]:
     rows.append(("all", format_score(before), format_score(after), gap, f"{sentences:,}"))
     lines = [f"| language | {other} | student | gap | sentences |", "|---|---:|---:|---:|---:|"]
     table = "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
-    return [f"## Scores on {split}", table]
+    score = "F1" if kind == "tagging" else "Accuracy"
+    return [f"## Scores on {split}", f"{score} in percent, largest loss first.", table]
 
 
-def _describe_making(
+def _describe_training(
     which: ModelName, results: Results, experiment: Experiment, environment: dict[str, Any]
 ) -> str:
     plan = experiment.teacher.plan if which == "teacher" else experiment.plan
@@ -261,35 +262,35 @@ def _describe_making(
     stages: list[str] = []
     if which == "student" or experiment.teacher.finetune:
         stages = [f"- {_describe_stage(stage)}" for stage in plan]
-    if name_other(results) == "before":
-        stages = [f"Tuned from `{experiment.student.checkpoint}`, without a teacher:\n", *stages]
     versions = ", ".join(
         f"{name} {environment['packages'][name]}" for name in ("jax", "flax", "optax")
     )
     data = [f"- {name}: `{digest[:16]}`" for name, digest in environment["data"].items()]
     return "\n\n".join(
         [
-            _describe_origin(which, experiment),
-            *(["\n".join(stages)] if stages else []),
-            f"Seed {results['seed']}; chosen on {results['selected_on']}; {versions}, "
-            f"{_name_machine(environment)}, {', '.join(environment['devices'])}.",
+            _describe_origin(which, results, experiment),
+            *(["\n".join(["Stages:\n", *stages])] if stages else []),
+            f"Seed {results['seed']}, selected on {results['selected_on']}. {versions} on "
+            f"{', '.join(environment['devices'])}, {_name_machine(environment)}. Command:",
             f"```bash\n{environment['command']}\n```",
-            "SHA-256 of what it was made from (first digits):\n\n" + "\n".join(data),
+            "First digits of the SHA-256 of the inputs:\n\n" + "\n".join(data),
         ]
     )
 
 
-def _describe_origin(which: ModelName, experiment: Experiment) -> str:
+def _describe_origin(which: ModelName, results: Results, experiment: Experiment) -> str:
     teacher = experiment.teacher
+    if name_other(results) == "before":
+        return f"It is {_name_student(experiment.student)}, trained without a teacher."
     if teacher.signals:
-        origin = f"a file of signals, `{teacher.signals}`"
+        origin = f"known by its signals in `{teacher.signals}`"
     elif teacher.model:
-        how = "fine-tuned on the labels" if teacher.finetune else "as it was"
+        how = "fine-tuned on the labels" if teacher.finetune else "used as it is"
         origin = f"`{teacher.model}`, {how}"
     else:
         origin = (
-            f"a transformer of {teacher.layers} layers of {teacher.hidden_size}, trained from "
-            "scratch on the labels"
+            f"a transformer with {teacher.layers} layers of width {teacher.hidden_size}, trained "
+            "from scratch on the labels"
         )
     if which == "teacher":
         return f"It is {origin}."
@@ -298,15 +299,15 @@ def _describe_origin(which: ModelName, experiment: Experiment) -> str:
 
 def _name_student(student: Student) -> str:
     if student.keep_layers:
-        return f"made of layers of its teacher ({student.keep_layers})"
+        return f"a transformer made of layers of its teacher ({student.keep_layers})"
     if student.checkpoint:
-        return f"a transformer that began as `{student.checkpoint}`"
+        return f"a transformer initialized from `{student.checkpoint}`"
     if student.kind == "bilstm":
         return (
-            f"a BiLSTM of {student.hidden_size} units each way over word embeddings of "
+            f"a BiLSTM with {student.hidden_size} units per direction and word embeddings of size "
             f"{student.embedding_size}"
         )
-    return f"a transformer of {student.layers} layers of {student.hidden_size}"
+    return f"a transformer with {student.layers} layers of width {student.hidden_size}"
 
 
 def _name_machine(environment: dict[str, Any]) -> str:
@@ -314,11 +315,12 @@ def _name_machine(environment: dict[str, Any]) -> str:
 
 
 def _describe_stage(stage: Stage) -> str:
-    thaw = ", thawing from the head downwards" if stage.unfreeze == "gradual" else ""
+    unfreezing = ", gradual unfreezing from the head down" if stage.unfreeze == "gradual" else ""
+    epochs = "1 epoch" if stage.epochs == 1 else f"{stage.epochs:g} epochs"
     share = f"{100 * stage.label_fraction:g}% of " if stage.label_fraction < 1 else ""
     return (
-        f"{stage.name}: {stage.loss} on {share}{stage.data} texts, at most {stage.epochs:g} "
-        f"epochs, learning rate {stage.lr:g}{thaw}"
+        f"{stage.name}: {stage.loss} loss on {share}the {stage.data} texts, at most {epochs}, "
+        f"learning rate {stage.lr:g}{unfreezing}"
     )
 
 
@@ -330,9 +332,9 @@ def _describe_speed(results: Results, environment: dict[str, Any]) -> str:
         each["student_seconds"]["median"] for each in (speedup["single"], speedup["batch_32"])
     )
     return (
-        f"Measured in JAX on {speedup['device']} in {speedup['dtype']}, "
-        f"{_name_machine(environment)}: {format_duration(single)} for one sentence and "
-        f"{format_duration(many)} for 32 at once, tokenisation apart."
+        f"It takes {format_duration(single)} for a single sentence and {format_duration(many)} for "
+        f"a batch of 32, without tokenization (JAX in {speedup['dtype']} on {speedup['device']}, "
+        f"{_name_machine(environment)})."
     )
 
 
@@ -345,23 +347,24 @@ def _describe_limits(results: Results, which: ModelName, split: Split) -> str:
         if (value := each[score]) is not None
     }
     worst = sorted(languages, key=lambda language: (languages[language], language))[:_WORST]
-    other = name_other(results)
-    source = "the teacher" if other == "teacher" else "the model that it was tuned from"
+    source = "of its training data"
+    if which == "student":
+        source += " and of its " + ("teacher" if name_other(results) == "teacher" else "checkpoint")
     lines = []
     if len(languages) > 1:
-        told = ", ".join(f"{language} {format_score(languages[language])}" for language in worst)
-        where = "held-out texts" if split == HELD_OUT else split
-        lines.append(f"Its worst languages on {where}: {told}.")
+        scored = ", ".join(f"{language} {format_score(languages[language])}" for language in worst)
+        where = "held-out transfer texts" if split == HELD_OUT else split
+        lines.append(f"Its worst languages on {where}: {scored}.")
     lines.append(
-        "Scores are those of the data it was tested on; on other domains and languages they may be "
-        f"far lower, and biases of the labels and of {source} are passed on."
+        "Scores may be far lower on other domains and languages than on the data it was tested on. "
+        f"It inherits the biases {source}."
     )
     return " ".join(lines)
 
 
 def _describe_license(license: dict[str, str]) -> str:
-    told = f"No license is stated: {license.get('unknown')}."
+    stated = f"No license is stated: {license.get('unknown')}."
     if "license" in license:
-        named = " ".join(license[key] for key in ("license", "license_name") if key in license)
-        told = f"`{named}`, as stated by {license['said_by']}."
-    return f"{told} The texts and labels that it learnt from may have terms of their own."
+        name = " ".join(license[key] for key in ("license", "license_name") if key in license)
+        stated = f"`{name}`, as stated by {license['said_by']}."
+    return f"{stated} The training texts and labels may have their own terms."

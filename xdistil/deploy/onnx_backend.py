@@ -1,4 +1,4 @@
-"""An ONNX file in use: subwords in, logits or labels out, through ONNX Runtime on the CPU."""
+"""Prediction with an ONNX file: subwords -> logits, by ONNX Runtime on the CPU."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ from xdistil.data.subwords import PREDICTION_SUBWORDS, Subwords
 from xdistil.errors import InputError
 
 _BATCH_TEXTS = 64
-LONGEST = "max_length"  # the key of a file's metadata that says how many subwords a text may have
+LONGEST = "max_length"  # the key of a file's metadata for the largest number of subwords of a text
 
 
 class OnnxBackend:
-    """An opened file; what `onnx_export.build_graph` builds, quantized or not."""
+    """An opened ONNX file of `xdistil export`, quantized or not."""
 
     def __init__(self, path: str | Path, threads: int = 0) -> None:
-        """Opens it, to compute with so many threads; 0: as many as there are cores.
+        """Opens a file; `threads` 0 means one thread per core.
 
-        Raises InputError where it is no ONNX file that can be run.
+        Raises InputError if the file cannot be run.
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -26,14 +26,14 @@ class OnnxBackend:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # of a dozen types without a common one
+        except Exception as error:  # ONNX Runtime's types have no common base
             reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{path} is no ONNX file that can be run: {reason}.") from None
+            raise InputError(f"{path} is not an ONNX file that can be run: {reason}.") from None
         self._inputs = [each.name for each in self._session.get_inputs()]
 
     @property
     def longest(self) -> int | None:
-        """Subwords that a text may have, where the file says it."""
+        """The largest number of subwords of a text; None if the file does not say it."""
         said = self._session.get_modelmeta().custom_metadata_map.get(LONGEST, "")
         return int(said) if said.isdecimal() else None
 
@@ -52,11 +52,11 @@ class OnnxBackend:
     def compute_logits(
         self, subwords: Subwords, classes: int, order: np.ndarray | None = None, texts: int = 0
     ) -> np.ndarray:
-        """f32[P,C] at every subword (tagging), or at every segment's first (classification).
+        """f32[P,C] at every subword (tagging) or every segment's first subword (classification).
 
         Args:
-            order: i64[S] in which segments join batches; by length where it is None.
-            texts: segments in a batch; 0: as many as suit their length.
+            order: i64[S], the order of segments in batches; None: by length.
+            texts: segments in a batch; 0: as many as fit.
         """
         lengths = np.diff(subwords.start)
         order = np.argsort(lengths, kind="stable") if order is None else order
@@ -82,8 +82,7 @@ class OnnxBackend:
 
 
 def find_places(subwords: Subwords, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Indices i64[B,T] of the subwords of segments i64[B], padded at their ends, and bool[B,T]
-    which of them are there."""
+    """Subword indices i64[B,T] of segments i64[B], padded at the end, and their mask bool[B,T]."""
     first = subwords.start[segments]
     lengths = subwords.start[segments + 1] - first
     within = np.arange(lengths.max())

@@ -1,4 +1,4 @@
-"""What a model card tells of the ONNX files beside it: a part of its own, renewed with them."""
+"""The part of a model card about the ONNX files in its folder; it is updated with the files."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ from xdistil.deploy.onnx_export import FOLDER, QUANTIZED, RECORD, WHOLE
 from xdistil.evaluation.formatting import format_bytes, format_score
 from xdistil.runtime.json_io import read_json, write_text
 
-_BEGIN, _END = "<!-- onnx -->", "<!-- end of onnx -->"  # where the part lies, be it empty
+_BEGIN, _END = "<!-- onnx -->", "<!-- end of onnx -->"  # enclose the part, which may be empty
 _USE = """\
 ```python
 import numpy, onnxruntime, tokenizers
@@ -24,8 +24,8 @@ _INPUTS = {
 }
 
 
-def tell_files(folder: Path) -> None:
-    """Renews the part about ONNX in a folder's card, if it has a card with such a part."""
+def update_card(folder: Path) -> None:
+    """Updates the ONNX part of a folder's card, if there is a card with such a part."""
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     before, begun, rest = text.partition(_BEGIN)
@@ -35,7 +35,7 @@ def tell_files(folder: Path) -> None:
 
 
 def render_files(folder: Path) -> str:
-    """The part of a card, between its marks: sizes, the outcome of the gate, lines to copy."""
+    """The ONNX part of a card: sizes, the result of the quality gate, and code to copy."""
     whole = folder / FOLDER / WHOLE
     parts = [_BEGIN]
     if whole.exists():
@@ -46,17 +46,20 @@ def render_files(folder: Path) -> str:
         parts += [
             "## ONNX",
             " ".join(
-                [f"`{FOLDER}/{WHOLE}` has {format_bytes(whole.stat().st_size)}.", *_judge(folder)]
+                [
+                    f"`{FOLDER}/{WHOLE}` (float32) takes {format_bytes(whole.stat().st_size)}.",
+                    *_describe_quantized(folder),
+                ]
             ),
-            'With ONNX Runtime alone, or as `xdistil.load("FOLDER", backend="onnx")`; config.json '
-            "names the classes:",
+            'Load it with `xdistil.load("FOLDER", backend="onnx")`, or run it with ONNX Runtime '
+            "alone (config.json names the classes of the logits):",
             _USE.replace("{names}", f"{{{named}}}"),
         ]
     return "\n\n".join([*parts, _END])
 
 
-def _judge(folder: Path) -> list[str]:
-    """The file in int8, and how it did at the gate."""
+def _describe_quantized(folder: Path) -> list[str]:
+    """The quantized file and its result at the quality gate, if there is one."""
     path = folder / FOLDER / QUANTIZED
     if not path.exists():
         return []
@@ -67,10 +70,10 @@ def _judge(folder: Path) -> list[str]:
         for split, verdict in verdicts.items()
     )
     return [
-        f"`{FOLDER}/{QUANTIZED}` ({trial['name']}) has {format_bytes(trial['bytes'])}, with "
-        f"tokenizer and config {format_bytes(trial['loaded'])}. Against float32 it scores "
-        f"{changes}, and no language is significantly worse. By script, float32 and this file: "
-        f"{_list_scripts(list(verdicts.values())[-1])}."
+        f"`{FOLDER}/{QUANTIZED}` ({trial['name']}) takes {format_bytes(trial['bytes'])}, or "
+        f"{format_bytes(trial['loaded'])} with tokenizer and config.json. Its score differs from "
+        f"float32 by {changes}, and no language is significantly worse. Scores by script (float32, "
+        f"then quantized): {_list_scripts(list(verdicts.values())[-1])}."
     ]
 
 

@@ -1,7 +1,7 @@
-"""A model folder in people's hands: texts or words in; words, entities, labels and scores out.
+"""Prediction with a model folder: texts -> words, entities, classes and scores.
 
-`xdistil.load` opens one. With ONNX Runtime as backend neither this file nor what it imports needs
-more than numpy, tokenizers and onnxruntime.
+`xdistil.load` opens a folder. With an ONNX backend, this module and its imports need numpy,
+tokenizers and onnxruntime alone.
 """
 
 import logging
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 
 BACKENDS = ("jax", "onnx", "int8")
 _FILES = {"onnx": "onnx/model.onnx", "int8": "onnx/model_quantized.onnx"}
-_TOGETHER = 1024  # texts that are cut and computed together: bounds memory
+_TOGETHER = 1024  # texts that are cut and computed together, to limit memory
 _log = logging.getLogger("xdistil")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one input."""
+    """A model's prediction for one input."""
 
-    labels: tuple[str, ...]  # one legal IOB2 tag a word, or one class name
-    scores: np.ndarray  # f32[N,C] probabilities of the classes; zeros for a word without a subword
+    labels: tuple[str, ...]  # one legal IOB2 tag per word, or one class name
+    scores: np.ndarray  # f32[N,C], probabilities of the classes; zero for a word without subwords
 
 
 @dataclass(frozen=True)
 class Tagged:
-    """A text with its words and entities."""
+    """A text with its tagged words and entities."""
 
     text: str
     words: tuple[Word, ...]
@@ -51,7 +51,7 @@ class Tagged:
 
 @dataclass(frozen=True)
 class Classified:
-    """The class of a text, or of two."""
+    """The class of a text or of a pair of texts."""
 
     label: str
     score: float  # its probability
@@ -60,52 +60,54 @@ class Classified:
 
 @dataclass(frozen=True)
 class Predictor:
-    """What surrounds a forward pass: inputs -> subwords, logits -> legal labels and scores.
+    """Inputs -> subwords -> logits -> legal labels and scores.
 
-    It keeps nothing between calls, so that threads may share it.
+    It has no state, so threads may share it.
     """
 
     task: Task
     tokenizer: Tokenizer
-    max_length: int  # subwords in a segment: longer sentences are windows, longer texts are cut
-    scheme: str  # how the gold tags of its training were written
-    repair: bool  # whether illegal ones were made legal there
-    compute_logits: Callable[[Subwords], np.ndarray]  # f32[P,C], where labels stand
+    max_length: int  # subwords in a segment; longer sentences become windows, longer texts are cut
+    scheme: str  # the tag scheme of its training data
+    repair: bool  # whether illegal tags in its training data were repaired
+    compute_logits: Callable[[Subwords], np.ndarray]  # f32[P,C], valid where the label mask is set
 
     def predict(self, inputs: Sequence[tuple[str, ...]]) -> list[Prediction]:
-        """The answer to each: words of a sentence (tagging), or one or two texts (classification).
+        """A prediction for each input, which does not depend on the other inputs.
 
-        An answer depends on its own input alone. Texts that lose their ends are counted in a
-        warning.
+        A warning says how many texts were cut to `max_length`.
+
+        Args:
+            inputs: the words of a sentence (tagging), or one text or two (classification).
         """
-        answers, cut = self.predict_and_count(inputs)
-        self.tell_cut(cut, len(inputs))
-        return answers
+        predictions, cut = self.predict_and_count(inputs)
+        self.warn_if_cut(cut, len(inputs))
+        return predictions
 
     def predict_and_count(self, inputs: Sequence[tuple[str, ...]]) -> tuple[list[Prediction], int]:
-        """What `predict` returns, and how many texts lost their ends."""
+        """The predictions of `predict`, and the number of texts that were cut."""
         empty = np.zeros((0, len(self.task.labels)), np.float32)
-        answers = [Prediction((), empty)] * len(inputs)
+        predictions = [Prediction((), empty)] * len(inputs)
         cut = 0
-        for width in (1, 2):  # of one shape within a call: `cut_and_count` asks for it
+        for width in (1, 2):  # `cut_and_count` takes inputs of one shape
             chosen = [index for index, each in enumerate(inputs) if self._width(each) == width]
             for first in range(0, len(chosen), _TOGETHER):
                 part = chosen[first : first + _TOGETHER]
-                found, its_cut = self._predict_alike([inputs[index] for index in part])
-                cut += its_cut
-                for index, answer in zip(part, found, strict=True):
-                    answers[index] = answer
-        return answers, cut
+                found, part_cut = self._predict_part([inputs[index] for index in part])
+                cut += part_cut
+                for index, prediction in zip(part, found, strict=True):
+                    predictions[index] = prediction
+        return predictions, cut
 
-    def tell_cut(self, cut: int, texts: int) -> None:
-        """Warns where so many of the texts lost their ends."""
+    def warn_if_cut(self, cut: int, texts: int) -> None:
+        """Warns if some of the texts were cut."""
         if cut:
             _log.warning(tell_cut(cut, texts, self.max_length))
 
     def _width(self, inputs: tuple[str, ...]) -> int:
         return min(len(inputs), 1) if self.task.kind == "tagging" else len(inputs)
 
-    def _predict_alike(self, inputs: Sequence[tuple[str, ...]]) -> tuple[list[Prediction], int]:
+    def _predict_part(self, inputs: Sequence[tuple[str, ...]]) -> tuple[list[Prediction], int]:
         examples = [Example(each, None, UNKNOWN_LANGUAGE) for each in inputs]
         subwords, cut = cut_and_count(examples, self.task, self.tokenizer, self.max_length)
         logits = self.compute_logits(subwords)[subwords.label_mask]
@@ -123,79 +125,81 @@ class Predictor:
 
 @dataclass(frozen=True)
 class Tagger:
-    """Finds entities in texts; `load` makes one. Threads may share it."""
+    """Finds entities in texts; `load` creates one. Threads may share it."""
 
     predictor: Predictor
 
     def tag(self, texts: Sequence[str | Sequence[str]]) -> list[Tagged]:
-        """Words, tags and entities of each text, in batches of any size.
+        """The words, tags and entities of each text.
 
         Args:
-            texts: each one text, whose words are what `str.split` finds, or a sequence of words;
-                the text of words is they with a space between every two.
+            texts: any number of texts. Each is a string, which `str.split` splits into words, or a
+                sequence of words, which are joined by spaces.
 
         Raises:
-            InputError: something else than texts or words.
+            InputError: an item is neither a text nor a sequence of words.
         """
         _check_sequence(texts, "tag")
         found = [_find_words(text, f"Text {i}") for i, text in enumerate(texts)]
-        answers = self.predictor.predict([words for _, words, _ in found])
+        predictions = self.predictor.predict([words for _, words, _ in found])
         return [
-            self._describe(text, words, spans, answer)
-            for (text, words, spans), answer in zip(found, answers, strict=True)
+            self._describe(text, words, spans, prediction)
+            for (text, words, spans), prediction in zip(found, predictions, strict=True)
         ]
 
-    def describe(self, text: str | None, words: tuple[str, ...], answer: Prediction) -> Tagged:
-        """An answer of the predictor in words; the words' text may be unknown."""
+    def describe(self, text: str | None, words: tuple[str, ...], prediction: Prediction) -> Tagged:
+        """A prediction with its words and entities; without a text the words are joined."""
         raw, spans = join_words(words) if text is None else (text, split_words(text)[1])
-        return self._describe(raw, words, spans, answer)
+        return self._describe(raw, words, spans, prediction)
 
     def _describe(
-        self, text: str, words: Sequence[str], spans: list[tuple[int, int]], answer: Prediction
+        self, text: str, words: Sequence[str], spans: list[tuple[int, int]], prediction: Prediction
     ) -> Tagged:
-        scores = answer.scores.max(axis=-1, initial=0).tolist()
-        parts = zip(words, spans, answer.labels, scores, strict=True)
+        scores = prediction.scores.max(axis=-1, initial=0).tolist()
+        parts = zip(words, spans, prediction.labels, scores, strict=True)
         described = tuple(Word(word, *span, tag, score) for word, span, tag, score in parts)
         return Tagged(text, described, find_entities(text, described))
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """Names the class of texts; `load` makes one. Threads may share it."""
+    """Classifies texts; `load` creates one. Threads may share it."""
 
     predictor: Predictor
 
     def classify(self, texts: Sequence[str | tuple[str, str]]) -> list[Classified]:
-        """The class of each text, or pair of texts, in batches of any size.
+        """The class of each text or pair of texts, any number of them.
 
         Raises:
-            InputError: something else than texts or pairs of them.
+            InputError: an item is neither a text nor a pair of texts.
         """
         _check_sequence(texts, "classify")
         inputs = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
         for i, each in enumerate(inputs):
             if len(each) not in (1, 2) or not all(map(_is_text, each)):
-                raise InputError(f"Text {i} is {show(texts[i])}; it must be a text or two.")
-        return [self.describe(answer) for answer in self.predictor.predict(inputs)]
+                raise InputError(
+                    f"Text {i} is {show(texts[i])}; it must be a text or a pair of texts."
+                )
+        return [self.describe(prediction) for prediction in self.predictor.predict(inputs)]
 
-    def describe(self, answer: Prediction) -> Classified:
-        """An answer of the predictor in words."""
-        scores = dict(zip(self.predictor.task.labels, answer.scores[0].tolist(), strict=True))
-        return Classified(answer.labels[0], scores[answer.labels[0]], scores)
+    def describe(self, prediction: Prediction) -> Classified:
+        """A prediction with the name and score of its class."""
+        scores = dict(zip(self.predictor.task.labels, prediction.scores[0].tolist(), strict=True))
+        return Classified(prediction.labels[0], scores[prediction.labels[0]], scores)
 
 
 def load(
     name: str, backend: str = "jax", revision: str = "main", threads: int = 0
 ) -> Tagger | Classifier:
-    """Opens a model folder, or a hub id, whose head tags words or classifies texts.
+    """Opens a model folder or hub id with a head for tagging or classification.
 
     Args:
-        backend: "jax", or with ONNX Runtime on the CPU "onnx" (onnx/model.onnx of the folder) or
-            "int8" (onnx/model_quantized.onnx).
-        threads: of ONNX Runtime; 0: as many as there are cores.
+        backend: "jax"; or, with ONNX Runtime on the CPU, "onnx" (the folder's onnx/model.onnx) or
+            "int8" (its onnx/model_quantized.onnx).
+        threads: of ONNX Runtime; 0: one per core.
 
     Raises:
-        InputError: there is no such model or file, it is damaged, or it has no such head.
+        InputError: the model or file does not exist, is damaged, or has no such head.
     """
     if backend not in BACKENDS:
         raise InputError(f"backend is {show(backend)}; it must be {', '.join(BACKENDS)}.")
@@ -224,7 +228,9 @@ def _open_onnx(name: str, revision: str, backend: str, threads: int) -> Predicto
     except ModuleNotFoundError as error:
         if error.name != "onnxruntime":
             raise
-        raise InputError(f"Backend {backend!r} needs onnxruntime: pip install it.") from None
+        raise InputError(
+            f"Backend {backend!r} needs onnxruntime: pip install onnxruntime."
+        ) from None
     folder = find_exported(name, revision, _FILES[backend])
     config = folder / "config.json"
     raw = read_json(config)
@@ -237,9 +243,9 @@ def _open_onnx(name: str, revision: str, backend: str, threads: int) -> Predicto
     _try_out(model, tokenizer, len(task.labels), path)
     longest = model.longest
     if longest is None and PREPROCESSING not in raw:
-        raise InputError(f"{path} does not say how long texts may be: export it anew.")
+        raise InputError(f"{path} does not say how long texts may be: export it again.")
     read = read_preprocessing(raw, longest, str(config))
-    # Numbers of an int8 file are scaled by the largest of a batch: neighbours would matter.
+    # An int8 file scales numbers by the largest of the batch, so other texts would change them.
     texts = 1 if backend == "int8" else 0
     return Predictor(
         task=task,
@@ -254,19 +260,19 @@ def _open_onnx(name: str, revision: str, backend: str, threads: int) -> Predicto
 
 
 def _try_out(model: "OnnxBackend", tokenizer: Tokenizer, classes: int, path: Path) -> None:
-    # Whether it knows the tokenizer's last subword and answers the classes of config.json.
+    # The file must have a row for the tokenizer's last subword, and the classes of config.json.
     last = np.array([[tokenizer.vocabulary_size - 1]])
     try:
         answered = model.run(last, np.ones_like(last), np.zeros_like(last)).shape[-1]
-    except Exception as error:  # ONNX Runtime's have no common type
+    except Exception as error:  # ONNX Runtime's types have no common base
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{path} cannot read all {tokenizer.vocabulary_size} subwords of the tokenizer beside "
-            f"it: put the model's own tokenizer there ({reason})."
+            f"{path} does not take all {tokenizer.vocabulary_size} subwords of the tokenizer in "
+            f"its folder: put the model's own tokenizer there ({reason})."
         ) from None
     if answered != classes:
         raise InputError(
-            f"{path} answers {answered} classes and config.json names {classes}: export it anew."
+            f"{path} has {answered} classes and config.json names {classes}: export it again."
         )
 
 
@@ -276,7 +282,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def _is_text(value: Any) -> bool:
-    # A text that UTF-8 can hold: tokenizers take no halves of surrogate pairs.
+    # A string that UTF-8 can encode: tokenizers do not take lone surrogates.
     if not isinstance(value, str):
         return False
     try:
@@ -295,6 +301,6 @@ def _find_words(text: Any, where: str) -> tuple[str, tuple[str, ...], list[tuple
     if _is_text(text):
         return text, *split_words(text)
     if isinstance(text, str) or not isinstance(text, Sequence) or not all(map(_is_text, text)):
-        raise InputError(f"{where} is {show(text)}; it must be a text, or a list of words.")
+        raise InputError(f"{where} is {show(text)}; it must be a text or a list of words.")
     raw, spans = join_words(text)
     return raw, tuple(text), spans

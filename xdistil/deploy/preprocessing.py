@@ -1,4 +1,4 @@
-"""How the texts of a training were cut: kept in config.json, so that a folder labels alike."""
+"""The preprocessing of the training texts, in config.json: prediction cuts texts the same way."""
 
 from typing import Any
 
@@ -7,36 +7,34 @@ from xdistil.data.tag_schemes import SCHEMES
 from xdistil.errors import InputError, show
 from xdistil.models.config_fields import check_size
 
-_LONGEST = 512  # subwords in a row where the folder does not say
+_LONGEST = 512  # subwords in a row if the folder does not say it
 PREPROCESSING = "xdistil"  # the key of config.json
 
 
 def write_preprocessing(data: Data) -> dict[str, Any]:
-    """What config.json keeps so that a folder labels texts as its training labelled them.
-
-    For `save_model`'s `extra`.
-    """
+    """The preprocessing as config.json stores it, for the `extra` of `save_model`."""
     return {
         PREPROCESSING: {
-            "words": "str.split",  # how raw text becomes words
+            "words": "str.split",  # splits raw text into words
             "row_length": data.row_length,
             "max_length": data.max_length or data.row_length,
-            "scheme": data.scheme,  # how gold tags are written
+            "scheme": data.scheme,  # of the gold tags
             "repair": data.repair,
         }
     }
 
 
 def read_preprocessing(raw: dict[str, Any], longest: int | None, where: str) -> dict[str, Any]:
-    """What `write_preprocessing` wrote, by the names of the fields of JaxModel, or what stands for
-    it.
+    """The preprocessing of a config.json, by the names of the fields of JaxBackend.
+
+    Values that are missing get defaults, as in folders from elsewhere.
 
     Args:
-        raw: a config.json.
-        longest: subwords that the model has positions for; None: any number.
+        raw: the content of config.json.
+        longest: the number of positions of the model; None: no limit.
 
     Raises:
-        InputError: a value that cannot be.
+        InputError: a value is invalid.
     """
     recorded = raw.get(PREPROCESSING, {})
     if not isinstance(recorded, dict):

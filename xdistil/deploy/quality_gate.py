@@ -1,4 +1,4 @@
-"""What a smaller file must show before it stands in for the model it was made of."""
+"""The quality gate: whether a smaller file scores well enough to replace its model."""
 
 import unicodedata
 from collections import Counter
@@ -11,18 +11,18 @@ from xdistil.data.examples import Example, Task
 from xdistil.evaluation.metrics import MAIN_SCORE, compute_f1, count_matches, score
 from xdistil.evaluation.significance import paired_bootstrap
 
-ALLOWED = 0.005  # of the main score, a fraction
-SIGNIFICANCE = 0.05  # of all languages together: each gets its share (Bonferroni)
-ENTITIES = 100  # gold entities (texts, in classification) from which a language stands alone
-OTHERS = "others"  # the languages with fewer, pooled
+ALLOWED = 0.005  # loss of the main score, as a fraction
+SIGNIFICANCE = 0.05  # over all languages; each gets an equal share (Bonferroni)
+ENTITIES = 100  # gold entities (texts in classification) that a language needs to be tested alone
+OTHERS = "others"  # the other languages, pooled
 
 
 @dataclass(frozen=True)
 class Group:
-    """A language, or those too small to stand alone."""
+    """A language, or the pooled small languages."""
 
-    whole: float  # F1 (accuracy) of the model in float32
-    small: float  # and of the file
+    whole: float  # F1 (accuracy) of the float32 model
+    small: float  # F1 (accuracy) of the file
     wanted: int  # gold entities, or texts
     p: float  # share of resamples in which the model is not better than the file
     worse: bool  # whether the file is significantly worse
@@ -30,16 +30,16 @@ class Group:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a file compares with the model on one set of sentences."""
+    """The comparison of a file with its model on one set of sentences."""
 
-    whole: float  # macro-F1 (accuracy) of the model in float32
-    small: float  # and of the file
+    whole: float  # macro-F1 (accuracy) of the float32 model
+    small: float  # macro-F1 (accuracy) of the file
     groups: dict[str, Group]
     scripts: dict[str, tuple[float, float, int]]  # F1 of the model, of the file, gold entities
 
     @property
     def passed(self) -> bool:
-        """Whether the file loses no more than ALLOWED and no language is significantly worse."""
+        """Whether the file loses at most ALLOWED and no language is significantly worse."""
         return self.whole - self.small <= ALLOWED and not self.worse
 
     @property
@@ -54,7 +54,7 @@ def judge(
     whole: Sequence[tuple[str, ...]],
     small: Sequence[tuple[str, ...]],
 ) -> Verdict:
-    """Compares the answers of a model and of a file made of it, on the same labelled examples."""
+    """Compares the predictions of a model and of its smaller file on the same labelled examples."""
     name = MAIN_SCORE[task.kind]
     ours, theirs = (count_matches(task, gold, answers) for answers in (whole, small))
     groups = _group(gold, ours[:, 2])
@@ -71,7 +71,7 @@ def judge(
 
 
 def _group(gold: Sequence[Example], wanted: np.ndarray) -> dict[str, np.ndarray]:
-    """The places of each language's examples; small languages are one."""
+    """The indices of each language's examples; small languages form one group."""
     languages = np.array([example.language for example in gold])
     places = {name: np.flatnonzero(languages == name) for name in sorted(set(languages.tolist()))}
     groups = {name: at for name, at in places.items() if wanted[at].sum() >= ENTITIES}
@@ -89,7 +89,7 @@ def _pool_f1(counts: np.ndarray) -> float:
 
 
 def _find_scripts(gold: Sequence[Example]) -> dict[str, np.ndarray]:
-    """The places of each script's examples; a language has the script of most of its letters."""
+    """The indices of each script's examples; a language has the script of most of its letters."""
     letters: dict[str, Counter[str]] = {}
     for example in gold:
         letters.setdefault(example.language, Counter()).update("".join(example.inputs))

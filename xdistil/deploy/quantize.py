@@ -1,9 +1,9 @@
-"""A checked ONNX file -> a smaller one in int8 that passes the gate, or none.
+"""An exported ONNX file -> a smaller one, in int8 if possible, that passes the quality gate.
 
-Kernels of dense layers and of an LSTM are ONNX Runtime's to quantize, with a scale for each unit:
-it multiplies in int8 too. It would give a whole embedding one scale, so embeddings are ours, with a
-scale for each row, and only the rows that are looked up are widened. Biases, norms, small tables
-and the last layer stay in float32.
+ONNX Runtime quantizes the kernels of dense layers and LSTMs with one scale per unit, and multiplies
+in int8. It would quantize an embedding with a single scale, so embeddings are quantized here with
+one scale per row, and only the rows of a batch are converted back. Biases, norms, small tables and
+the last layer stay in float32.
 """
 
 import dataclasses
@@ -42,22 +42,22 @@ from xdistil.runtime.json_io import write_json
 
 log = logging.getLogger("xdistil")
 
-_SMALLEST = 1024  # numbers in a weight that is worth a smaller type
-_KERNELS = {"MatMul": slice(1, 2), "LSTM": slice(1, 3)}  # operator -> its inputs that are kernels
+_SMALLEST = 1024  # numbers in the smallest weight that is quantized
+_KERNELS = {"MatMul": slice(1, 2), "LSTM": slice(1, 3)}  # operator -> those inputs that are kernels
 
 
 @dataclass(frozen=True)
 class Weight:
-    """A weight that may be stored smaller."""
+    """A weight that may be stored in a smaller type."""
 
     name: str
     part: str  # of the model: embeddings, lstm, encoder.layer.3 ...
-    products: tuple[str, ...]  # the nodes it is a kernel of; none: it is looked up
+    products: tuple[str, ...]  # the nodes whose kernel it is; empty for an embedding
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """How a file's weights are stored."""
+    """One option of storing a file's weights."""
 
     name: str
     storage: dict[str, str]  # by weight, as `Graph` takes it
@@ -66,22 +66,22 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Trial:
-    """A candidate and what became of it."""
+    """A candidate and its result."""
 
     name: str
     bytes: int  # of the file
-    loaded: int  # bytes of all that a runtime loads: file, tokenizer, config
+    loaded: int  # bytes of file, tokenizer and config.json together
     dev: Verdict | None  # None: too large to be tried
-    test: Verdict | None  # None: failed before, or there is no test
+    test: Verdict | None  # None: it failed on dev, or there is no test
     passed: bool
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What `quantize_onnx` did."""
+    """The result of `quantize_onnx`."""
 
     path: Path
-    whole_bytes: int  # of the file in float32
+    whole_bytes: int  # of the float32 file
     trials: list[Trial]  # in order; the last one passed
 
 
@@ -92,26 +92,26 @@ def quantize_onnx(
     test: Sequence[Example] | None,
     max_bytes: int = 0,
 ) -> Outcome:
-    """Writes `onnx/model_quantized.onnx` beside `onnx/model.onnx`, and what was tried.
+    """Writes `onnx/model_quantized.onnx` and `onnx/quantization.json` into a model folder.
 
-    Candidates are tried from the smallest: all in int8; the parts that harm most left in float32,
-    one, two, four ... of them; embeddings in int8 and the rest in float16; all in float16. The
-    first that passes `gate.judge` on dev, and on test where there is one, is written.
+    Candidates are tried from the smallest to the largest: all weights in int8; all but the one,
+    two, four ... most sensitive parts in int8; embeddings in int8 and the rest in float16; all in
+    float16. The first that passes `quality_gate.judge` on dev, and on test if given, is written.
 
     Args:
         opened: the model in the folder.
         dev, test: labelled examples.
-        max_bytes: that a runtime may load: file, tokenizer and config.json; 0: any number.
+        max_bytes: limit for the file, tokenizer and config.json together; 0: no limit.
 
     Raises:
         InputError: there are no examples, or the folder cannot be written.
-        RefusedError: no candidate passed; its text has the table.
+        RefusedError: no candidate passed; the message holds the table of results.
     """
     folder = Path(folder)
     path = folder / FOLDER / QUANTIZED
     whole = folder / FOLDER / WHOLE
     if not dev:
-        raise InputError("There are no dev sentences to judge a quantized file by: give some.")
+        raise InputError("A quantized file is tested on dev sentences: give some.")
     splits = {"dev": _Split(opened, whole, dev), "test": _Split(opened, whole, test or ())}
     besides = sum(size for name, size in count_loaded(folder).items() if name != WHOLE)
     trials: list[Trial] = []
@@ -132,7 +132,7 @@ def quantize_onnx(
         if not trials[-1].passed:
             limit = f" in {max_bytes / 1e6:.1f} MB" if max_bytes else ""
             raise RefusedError(
-                f"{path} was not written: nothing passed{limit}.\n{render_outcome(outcome)}"
+                f"{path} was not written: no candidate passed{limit}.\n{render_outcome(outcome)}"
             )
     with write_beside(path.with_name(RECORD)) as place:
         write_json(place, record_outcome(outcome))
@@ -140,13 +140,13 @@ def quantize_onnx(
 
 
 def count_loaded(folder: Path) -> dict[str, int]:
-    """Bytes by name of what a runtime loads: the ONNX file in float32, tokenizer and config."""
+    """Bytes by name of the files that prediction loads: float32 ONNX file, tokenizer, config."""
     files = [folder / FOLDER / WHOLE, folder / "config.json", *folder.glob("tokenizer*")]
     return {path.name: path.stat().st_size for path in files}
 
 
 def record_outcome(outcome: Outcome) -> QuantizationResult:
-    """The outcome as JSON holds it; scores are fractions."""
+    """The outcome as JSON; scores are fractions."""
     return {
         "format": 1,
         "float32_bytes": outcome.whole_bytes,
@@ -156,14 +156,14 @@ def record_outcome(outcome: Outcome) -> QuantizationResult:
 
 
 def render_outcome(outcome: Outcome) -> str:
-    """Tables of what was tried, and of languages and scripts as the last one tried has them."""
+    """Tables of the candidates, and of the last one's scores by language and by script."""
     rows = []
     for trial in outcome.trials:
         cells = [trial.name, _megabytes(trial.bytes), _megabytes(trial.loaded)]
         for verdict in (trial.dev, trial.test):
             cells += [_change(verdict), ", ".join(verdict.worse) if verdict else ""]
-        rows.append((*cells, "passed" if trial.passed else "too large" if not trial.dev else "no"))
-    header = ("weights", "MB", "MB loaded", "dev", "worse", "test", "worse", "gate")
+        rows.append((*cells, "passed" if trial.passed else "failed" if trial.dev else "too large"))
+    header = ("weights", "MB", "MB loaded", "dev", "worse on dev", "test", "worse on test", "gate")
     tables = [align([header, *rows], (0, 4, 6, 7))]
     last = outcome.trials[-1].test or outcome.trials[-1].dev
     if last is not None:
@@ -171,18 +171,17 @@ def render_outcome(outcome: Outcome) -> str:
             (name, _percent(each.whole), _percent(each.small), str(each.wanted), f"{each.p:.4f}")
             for name, each in last.groups.items()
         ]
-        tables.append(align([("language", "float32", "this file", "gold", "p"), *languages], (0,)))
+        tables.append(align([("language", "float32", "quantized", "gold", "p"), *languages], (0,)))
         scripts = [
             (name, _percent(whole), _percent(small), str(wanted))
             for name, (whole, small, wanted) in last.scripts.items()
         ]
-        tables.append(align([("script", "float32", "this file", "gold"), *scripts], (0,)))
+        tables.append(align([("script", "float32", "quantized", "gold"), *scripts], (0,)))
     return "\n\n".join("\n".join(lines) for lines in tables)
 
 
 class _Split:
-    """Examples, their subwords and the answers of the model in float32, made when they are
-    needed."""
+    """Examples, with their subwords and the float32 model's predictions, computed on first use."""
 
     def __init__(self, opened: JaxBackend, whole: Path, examples: Sequence[Example]) -> None:
         self.opened, self.examples = opened, examples
@@ -190,7 +189,7 @@ class _Split:
         self._read: tuple[Subwords, list[tuple[str, ...]]] | None = None
 
     def judge(self, path: Path) -> Verdict:
-        """The file against the model."""
+        """Compares a file with the model."""
         if self._read is None:
             subwords = cut(self.opened, self.examples)
             self._read = subwords, self._label(self._whole, subwords)
@@ -215,12 +214,12 @@ def _propose(
 ) -> Iterator[Candidate]:
     weights = list_weights(onnx.load(str(whole)))
     yield choose_int8("int8", weights)
-    guilty = _order_by_harm(opened, whole, weights, dev, place)
-    spared = 1
-    while spared < len(guilty):
-        kept = [weight for weight in weights if weight.part not in guilty[:spared]]
-        yield choose_int8(f"int8, but {', '.join(guilty[:spared])}", kept)
-        spared *= 2
+    sensitive = _order_by_sensitivity(opened, whole, weights, dev, place)
+    excluded = 1
+    while excluded < len(sensitive):
+        kept = [weight for weight in weights if weight.part not in sensitive[:excluded]]
+        yield choose_int8(f"int8, but {', '.join(sensitive[:excluded])}", kept)
+        excluded *= 2
     embeddings = {weight.name: INT8 for weight in weights if weight.part == "embeddings"}
     half = {weight.name: FLOAT16 for weight in weights}
     yield Candidate("int8 embeddings, float16", {**half, **embeddings})
@@ -228,7 +227,7 @@ def _propose(
 
 
 def list_weights(graph: onnx.ModelProto) -> list[Weight]:
-    """The weights of a graph in float32 that may be stored smaller."""
+    """The float32 weights of a graph that may be stored in a smaller type."""
     products: dict[str, list[str]] = {}
     for node in graph.graph.node:
         for kernel in node.input[_KERNELS.get(node.op_type, slice(0))]:
@@ -245,13 +244,13 @@ def list_weights(graph: onnx.ModelProto) -> list[Weight]:
 
 
 def _find_part(name: str) -> str:
-    """The layer of an encoder, or else what the name begins with."""
+    """The layer of the encoder, or the first part of the name."""
     first, *rest = name.split(".")
     return ".".join([first, *rest[:2]]) if first == "encoder" and rest[0] == "layer" else first
 
 
 def choose_int8(name: str, weights: Sequence[Weight]) -> Candidate:
-    """The candidate with these weights in int8 and all others in float32."""
+    """The candidate with these weights in int8 and the others in float32."""
     return Candidate(
         name,
         {weight.name: INT8 for weight in weights if not weight.products},
@@ -260,11 +259,11 @@ def choose_int8(name: str, weights: Sequence[Weight]) -> Candidate:
 
 
 def write_candidate(graph: onnx.ModelProto, candidate: Candidate, place: Path) -> None:
-    """Writes a graph built with the candidate's storage, its products in int8 where it says so."""
+    """Writes a graph built with the candidate's storage, its products in int8 if it has any."""
     if not candidate.products:
         onnx.save_model(graph, str(place))
         return
-    add_pre_process_metadata(graph)  # it would advise to fold constants, of which there are few
+    add_pre_process_metadata(graph)  # silences the advice to fold constants; there are few
     quantize_dynamic(
         graph,
         str(place),
@@ -272,41 +271,41 @@ def write_candidate(graph: onnx.ModelProto, candidate: Candidate, place: Path) -
         nodes_to_quantize=list(candidate.products),
         per_channel=True,
         weight_type=QuantType.QInt8,
-        # Seven bits: processors without VNNI add two products up in 16 bits, which would overflow
-        # there, and not on the machine that judges the file.
+        # Seven bits: processors without VNNI add two products in 16 bits, which eight bits would
+        # overflow, but not on every machine that runs the quality gate.
         reduce_range=True,
     )
 
 
-def _order_by_harm(
+def _order_by_sensitivity(
     opened: JaxBackend,
     whole: Path,
     weights: Sequence[Weight],
     dev: Sequence[Example],
     place: Path,
 ) -> list[str]:
-    """The model's parts, first the one whose weights in int8 move the logits most."""
+    """The model's parts, first the one whose int8 weights change the logits most."""
     subwords, classes = choose_subwords(opened, dev), len(opened.task.labels)
     expected = OnnxBackend(whole).compute_logits(subwords, classes)[subwords.label_mask]
-    harm: dict[str, float] = {}
+    changes: dict[str, float] = {}
     for part in dict.fromkeys(weight.part for weight in weights):
         own = [weight for weight in weights if weight.part == part]
         candidate = choose_int8(part, own)
         write_candidate(build_file(opened, candidate.storage), candidate, place)
         logits = OnnxBackend(place).compute_logits(subwords, classes)[subwords.label_mask]
-        harm[part] = float(np.abs(logits - expected).mean())
-    return sorted(harm, key=lambda part: -harm[part])
+        changes[part] = float(np.abs(logits - expected).mean())
+    return sorted(changes, key=lambda part: -changes[part])
 
 
 def _describe(trial: Trial) -> str:
-    told = f"{trial.name}: {_megabytes(trial.bytes)} MB"
+    text = f"{trial.name}: {_megabytes(trial.bytes)} MB"
     if trial.dev is None:
-        return f"{told}, with tokenizer and config {_megabytes(trial.loaded)} MB: too large"
+        return f"{text}, with tokenizer and config {_megabytes(trial.loaded)} MB: too large"
     for name, verdict in (("dev", trial.dev), ("test", trial.test)):
         if verdict is not None:
             worse = f", worse in {', '.join(verdict.worse)}" if verdict.worse else ""
-            told += f", {name} {_change(verdict)}{worse}"
-    return f"{told}: {'passed' if trial.passed else 'failed'}"
+            text += f", {name} {_change(verdict)}{worse}"
+    return f"{text}: {'passed' if trial.passed else 'failed'}"
 
 
 def _change(verdict: Verdict | None) -> str:

@@ -1,4 +1,4 @@
-"""Texts and their answers -> lines of a file: tab-separated, CoNLL columns or JSON."""
+"""Texts and their predictions -> lines of a file: tab-separated, CoNLL columns or JSON."""
 
 import json
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ from xdistil.data.text_stream import Text
 from xdistil.deploy.predictor import Classified, Tagged
 from xdistil.errors import InputError
 
-_DIGITS = 6  # of a score behind the point
+_DIGITS = 6  # decimals of a score
 
 
 def write_tsv(text: Text, labels: Sequence[str], kind: str, where: str) -> str:
-    """The words or texts, a tab, their labels; an empty line for a blank text.
+    """The words or texts, a tab, and the labels; an empty line for a blank text.
 
     Raises:
-        InputError: a text that a line cannot hold.
+        InputError: a text contains a tab or a line end.
     """
     if not text.inputs:
         return ""
@@ -23,22 +23,22 @@ def write_tsv(text: Text, labels: Sequence[str], kind: str, where: str) -> str:
         return f"{' '.join(text.inputs)}\t{' '.join(labels)}"
     if any(separator in each for each in text.inputs for separator in "\t\n"):
         raise InputError(
-            f"{where}:{text.line}: a text with a tab or a line end fits into no line: write JSON "
-            "lines (.jsonl)."
+            f"{where}:{text.line}: tab-separated output cannot hold a text with a tab or line end: "
+            "write JSON lines (.jsonl)."
         )
     return "\t".join([*text.inputs, *labels])
 
 
 def write_conll(text: Text, labels: Sequence[str]) -> str:
-    """A line for each word with its tag, and an empty one after them; nothing for a blank text."""
+    """One line per word with its tag, then an empty line; nothing for a blank text."""
     rows = [f"{word}\t{tag}\n" for word, tag in zip(text.inputs, labels, strict=True)]
     return "".join([*rows, "\n"]) if rows else ""
 
 
 def write_json(text: Text, answer: Tagged | Classified | None) -> str:
-    """One object: the text or texts, and with their scores the label, or tags and entities.
+    """One object: the text or texts, with the label, or the tags and entities, and their scores.
 
-    Without an answer, which a blank text to be classified lacks, the label is null.
+    Without a prediction, as for a blank text in classification, the label is null.
     """
     content: dict[str, Any]
     if isinstance(answer, Tagged):

@@ -1,4 +1,4 @@
-"""What a run did, as pictures: the student's course, its languages, its score for its size."""
+"""The figures of a run: training curves, languages, and score against size and speed."""
 
 import itertools
 import json
@@ -26,14 +26,14 @@ from xdistil.evaluation.results import (
 )
 
 _TEACHER, _STUDENT, _BASELINE = "#444444", "#c8442c", "#7f9bb3"
-_MOST_LANGUAGES = 80  # in one picture: those that lose most
+_MOST_LANGUAGES = 80  # in one figure: those with the largest loss
 
 
 def draw_figures(folder: Path, metrics: Path, results: Results) -> None:
-    """Writes course.png, languages.png (of several languages) and trade-off.png.
+    """Writes course.png, and languages.png and trade-off.png where they apply.
 
     Args:
-        folder: is made where it does not exist.
+        folder: is created if it does not exist.
         metrics: the metrics.jsonl of the run.
         results: the content of results.json.
     """
@@ -50,12 +50,12 @@ def draw_figures(folder: Path, metrics: Path, results: Results) -> None:
 
 
 def draw_course(lines: list[dict[str, Any]], results: Results) -> Figure:
-    """Losses of the student's stages on a logarithmic axis, its scores on dev below.
+    """The student's losses on a logarithmic axis, and its scores on dev below.
 
-    Stages are as wide as one another, however many steps they took.
+    All stages have the same width, whatever their number of steps.
 
     Args:
-        lines: of metrics.jsonl, the student's.
+        lines: those of metrics.jsonl that belong to the student.
     """
     main = MAIN_SCORE[results["task"]]
     figure = Figure(figsize=(10, 6), layout="constrained")
@@ -95,7 +95,7 @@ def draw_course(lines: list[dict[str, Any]], results: Results) -> Figure:
     above.set_xlim(0, len(stages) + 0.1)
     above.set_yscale("log")
     above.set_ylabel("loss")
-    above.set_title("The student's course, a column a stage", loc="left")
+    above.set_title("Training of the student, one column per stage", loc="left")
     if colours:
         above.legend(frameon=False)
     if during:
@@ -119,8 +119,10 @@ def draw_course(lines: list[dict[str, Any]], results: Results) -> Figure:
 
 
 def draw_languages(results: Results) -> Figure | None:
-    """The student and what it stands beside on every language, the largest loss at the top; None
-    for one language."""
+    """The scores of the student and of its teacher by language, largest loss at the top.
+
+    None for a single language.
+    """
     split, score = scored_split(results), LANGUAGE_SCORE[results["task"]]
     other = name_other(results)
     teacher, student = find_scores(results, other, split), find_scores(results, "student", split)
@@ -140,15 +142,17 @@ def draw_languages(results: Results) -> Figure | None:
     axes.set_yticks(places, names)
     axes.invert_yaxis()
     axes.set_xlabel(f"{SCORE_NAMES.get(score, 'F1')} on {split}, %")
-    axes.set_title("Languages, the largest loss first", loc="left")
+    axes.set_title("Languages, largest loss first", loc="left")
     axes.legend(frameon=False)
     return figure
 
 
 def draw_trade_off(results: Results) -> Figure | None:
-    """Score against parameters, and against the time that a sentence takes where it was measured;
-    baselines have the student's shape, and so its size and speed. None where there is no teacher,
-    or its size is not known."""
+    """Score against parameters and, if it was measured, against the time per sentence.
+
+    Baselines have the student's shape, and so its size and speed. None where there is no teacher or
+    its size is unknown.
+    """
     teacher, student = (
         results[name]["parameters"] if name in results else None for name in ("teacher", "student")
     )
@@ -165,13 +169,13 @@ def draw_trade_off(results: Results) -> Figure | None:
             1000 * seconds["median"] / 32
             for seconds in (batch["teacher_seconds"], batch["student_seconds"])
         ]
-        what = f"ms a sentence, 32 at once ({speedup['device']}, {speedup['threads']} threads)"
+        what = f"ms per sentence, batch of 32 ({speedup['device']}, {speedup['threads']} threads)"
         _draw_models(panels[1], results, times, what)
     return figure
 
 
 def _draw_models(axes: Axes, results: Results, places: list[float], what: str) -> None:
-    """One panel: teacher and student at their places, the baselines at the student's."""
+    """One panel: `places` are the x values of teacher and student; baselines have the student's."""
     split, main = scored_split(results), MAIN_SCORE[results["task"]]
     points = [
         ("teacher", places[0], find_scores(results, "teacher", split), _TEACHER),

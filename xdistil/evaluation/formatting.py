@@ -1,4 +1,4 @@
-"""Numbers as people read them, and rows of cells as aligned lines."""
+"""Numbers as text, and rows of cells as aligned lines."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,7 +6,7 @@ UNKNOWN = "-"
 
 
 def align(rows: Sequence[Sequence[str]], texts: Iterable[int]) -> list[str]:
-    """Rows as lines of equal columns: those in `texts` to the left, the others to the right."""
+    """Rows as lines with aligned columns: those in `texts` to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     left = set(texts)
     return [
@@ -19,14 +19,14 @@ def align(rows: Sequence[Sequence[str]], texts: Iterable[int]) -> list[str]:
 
 
 def format_score(value: float | int | None) -> str:
-    """Fractions as percent, counts as they are."""
+    """A fraction in percent with two decimals, an integer with thousands separators."""
     if value is None:
         return UNKNOWN
     return f"{value:,}" if isinstance(value, int) else f"{100 * value:.2f}"
 
 
 def format_count(value: int | None) -> str:
-    """Three digits and k, M or G."""
+    """Three digits, and k, M or G."""
     if value is None:
         return UNKNOWN
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -36,7 +36,7 @@ def format_count(value: int | None) -> str:
 
 
 def format_bytes(value: int | None) -> str:
-    """Bytes in powers of ten."""
+    """Bytes in B, kB, MB or GB (powers of ten)."""
     if value is None:
         return UNKNOWN
     for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):

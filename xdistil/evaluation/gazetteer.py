@@ -1,6 +1,6 @@
-"""A floor for every tagging run: look the training data's names up, with no model at all.
+"""The gazetteer baseline: tags the names of the training data wherever they occur, without a model.
 
-What a tagger scores above this it owes to context and to parts of words, not to having seen a name.
+A tagger's gain over it comes from context and from subwords, not from names it has seen.
 """
 
 from collections import Counter
@@ -15,13 +15,14 @@ _Name = tuple[str, ...]  # the words of an entity, as written
 def tag_with_names(train: Sequence[Example], texts: Sequence[Example]) -> list[tuple[str, ...]]:
     """IOB2 tags for each text, from the names in the labelled training sentences.
 
-    A name gets the type it has most often in training (of equals, the alphabetically first); one
-    that stands there more often outside any entity than as one is left out. Texts are read from the
-    left, and where several names begin the longest is taken. Languages are not told apart.
+    A name gets its most frequent type in training; of equally frequent types, the alphabetically
+    first. A name that occurs there more often outside an entity than as one is left out. Texts are
+    read from left to right, and the longest name at a position wins. Languages are not
+    distinguished.
 
     Args:
         train: tagging examples with legal IOB2 tags.
-        texts: tagging examples; their labels are not looked at.
+        texts: tagging examples; their labels are not used.
     """
     names = _learn_names(train)
     lengths = _group_lengths(names)
@@ -40,7 +41,7 @@ def _learn_names(train: Sequence[Example]) -> dict[_Name, str]:
         for first, word in enumerate(example.inputs):
             for length in lengths.get(word, ()):
                 name = example.inputs[first : first + length]
-                if len(name) < length:  # the sentence ends within; its own length comes later
+                if len(name) < length:  # cut off by the end; that length is tried by itself
                     continue
                 if name in types and all(tag == "O" for tag in tags[first : first + length]):
                     outside[name] += 1
@@ -52,7 +53,7 @@ def _learn_names(train: Sequence[Example]) -> dict[_Name, str]:
 
 
 def _group_lengths(names: Mapping[_Name, object]) -> dict[str, list[int]]:
-    """Lengths of the names that begin with a word, the longest first."""
+    """The lengths of the names by their first word, longest first."""
     lengths: dict[str, set[int]] = {}
     for name in names:
         lengths.setdefault(name[0], set()).add(len(name))
@@ -67,7 +68,7 @@ def _tag(
     while first < len(words):
         for length in lengths.get(words[first], ()):
             name = tuple(words[first : first + length])
-            if name in names:  # near the end it may be a shorter one, which is as good
+            if name in names:  # the end may have cut it to a shorter name, which is valid too
                 tags[first : first + len(name)] = ["B-" + names[name]] + ["I-" + names[name]] * (
                     len(name) - 1
                 )

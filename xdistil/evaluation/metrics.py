@@ -1,9 +1,9 @@
-"""Gold and predicted labels -> scores, as fractions; what is undefined is None, never NaN.
+"""Gold and predicted labels -> scores, as fractions; an undefined score is None, never NaN.
 
-Protocol of tagging: words, not subwords; the whole sentence, however long; strict IOB2 like seqeval
-(an entity counts when its type, first and last word all agree); predictions made legal first. Macro
-is the unweighted mean over languages, as in XtremeDistil's Table 3; micro pools all sentences.
-Published scores on subwords, or on sentences cut at a length, do not compare with these.
+Tagging is scored on whole words and whole sentences, by strict IOB2 as in seqeval: an entity counts
+if its type, first word and last word are right. Illegal predictions are repaired first. Macro-F1 is
+the unweighted mean over languages, as in Table 3 of XtremeDistil; micro-F1 pools all sentences.
+Published scores on subwords, or on sentences cut to a maximum length, are not comparable.
 """
 
 from collections import Counter
@@ -16,25 +16,23 @@ from xdistil.data.examples import Example, Task
 from xdistil.data.tag_schemes import make_legal
 from xdistil.evaluation.results import LanguageScores, ScoreName, Scores
 
-# What dev chooses by.
+# The score that the best model on dev is selected by.
 MAIN_SCORE: dict[str, ScoreName] = {"tagging": "macro_f1", "classification": "accuracy"}
 
 
 def score(task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ...]]) -> Scores:
-    """Scores of predictions against gold labels, in all and by language.
+    """Scores of predictions against gold labels, overall and by language.
 
     Args:
         gold: labelled examples.
-        predicted: for each of them one tag a word, or one class name.
+        predicted: for each example one tag per word, or one class name.
 
     Returns:
-        Tagging: `macro_f1`, `micro_f1` and `per_language`, for each language `f1`, `precision`,
-        `recall`, `entities` and `sentences`. A language without gold entities has `f1` None and is
-        left out of the macro. Classification: `accuracy`, `macro_f1` over the classes that occur in
-        gold or predictions, and `per_language` with the same and `sentences`.
+        The scores. In tagging, a language without gold entities has `f1` None and does not count in
+        `macro_f1`. In classification, `macro_f1` is over the classes in gold or predictions.
 
     Raises:
-        ValueError: the numbers of examples or of labels differ, or an example is unlabelled.
+        ValueError: the numbers of examples or of labels differ, or an example has no labels.
     """
     if len(gold) != len(predicted):
         raise ValueError(f"{len(predicted)} predictions for {len(gold)} examples")
@@ -54,10 +52,10 @@ def score(task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ..
 def count_matches(
     task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ...]]
 ) -> np.ndarray:
-    """i64[N,3] of each example the entities that are right, found and wanted.
+    """i64[N,3]: for each example the numbers of right, found and wanted entities.
 
-    Classification has one of each: right where the class is. Either way F1 over any examples, in
-    classification their accuracy, is 2 right / (found + wanted) of the sums.
+    In classification each example has one found and one wanted class. With the sums over any
+    examples, 2 right / (found + wanted) is their F1, or their accuracy in classification.
     """
     expected = [example.labels or () for example in gold]
     if task.kind == "classification":
@@ -108,7 +106,7 @@ def _score_tags(
 
 
 def _find_entities(tags: Sequence[tuple[str, ...]]) -> list[set[tuple[str, int, int]]]:
-    """For each sentence its (type, first word, word after the last)."""
+    """The entities of each sentence as (type, first word, word after the last)."""
     parsed = Entities(tags, IOB2).entities
     return [{(entity.tag, entity.start, entity.end) for entity in each} for each in parsed]
 
@@ -140,7 +138,7 @@ def _measure_accuracy(pairs: Sequence[tuple[str, str]]) -> float | None:
 
 
 def _average_classes(pairs: Sequence[tuple[str, str]]) -> float | None:
-    """The mean F1 of the classes that occur in gold or predictions."""
+    """The mean F1 over the classes that occur in gold or predictions."""
     right = Counter(gold for gold, answer in pairs if gold == answer)
     wanted = Counter(gold for gold, _ in pairs)
     found = Counter(answer for _, answer in pairs)

@@ -1,7 +1,4 @@
-"""results.json -> tables for people: results.md, and the console at the end of a run.
-
-Tables show percent, as papers do.
-"""
+"""results.json -> the tables of results.md and of the console. Scores are in percent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,24 +33,26 @@ SCORE_NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "accuracy": "accu
 _SECOND_SCORE: dict[str, ScoreName] = {"tagging": "micro_f1", "classification": "macro_f1"}
 LANGUAGE_SCORE: dict[str, LanguageScoreName] = {"tagging": "f1", "classification": "accuracy"}
 _SETTINGS: dict[Literal["batch_32", "single"], str] = {
-    "batch_32": "32 sentences at once",
-    "single": "one sentence",
+    "batch_32": "batch of 32",
+    "single": "single sentence",
 }
-AGREEMENT = "agreement with the teacher"  # stands for a score where there are no labels
+AGREEMENT = "agreement with the teacher"  # the name of the score of a run without labels
+
+_SIZES = ("parameters", "embeddings", "model file")
 
 
 @dataclass(frozen=True)
 class _Table:
-    """Cells as text; the first column is words, the others are numbers unless named in `texts`."""
+    """Rows of cells, all strings."""
 
     title: str
     header: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
-    texts: tuple[int, ...] = (0,)  # columns aligned to the left
+    texts: tuple[int, ...] = (0,)  # columns aligned to the left; the others hold numbers
 
 
 def render_markdown(results: Results) -> str:
-    """The whole report: every language and every stage."""
+    """The whole report in Markdown, with all languages."""
     parts = [f"# {_describe_run(results)}", " ".join(describe_outcome(results))]
     for table in _list_tables(results, languages=None):
         align = ["---" if i in table.texts else "---:" for i in range(len(table.header))]
@@ -64,7 +63,7 @@ def render_markdown(results: Results) -> str:
 
 
 def render_console(results: Results) -> str:
-    """The report for a terminal: the same tables, of the languages only the five worst."""
+    """The report for a terminal: the same tables, with the five worst languages."""
     parts = [_describe_run(results)]
     for table in _list_tables(results, languages=5):
         lines = align([table.header, *table.rows], table.texts)
@@ -74,11 +73,11 @@ def render_console(results: Results) -> str:
 
 
 def render_scores(kind: str, scores: Scores) -> str:
-    """One table of one model's scores, by language where there are several.
+    """A table of one model's scores by language, and a line with the averages.
 
     Args:
         kind: "tagging" or "classification".
-        scores: as `scores.score` returns them.
+        scores: as `metrics.score` returns them.
     """
     columns: tuple[LanguageScoreName | Literal["entities", "sentences"], ...]
     columns = ("f1", "precision", "recall", "entities", "sentences")
@@ -103,14 +102,14 @@ def _list_tables(results: Results, languages: int | None) -> list[_Table]:
 
 
 def _describe_run(results: Results) -> str:
-    chosen = f"chosen on {results['selected_on']}"
+    selected = f"selected on {results['selected_on']}"
     if not has_gold(results):
-        chosen = "without labels, chosen by agreement with the teacher on held-out texts"
-    return f"{results['task'].capitalize()}, seed {results['seed']}, {chosen}"
+        selected = f"without labels, selected by {AGREEMENT} on held-out transfer texts"
+    return f"{results['task'].capitalize()}, seed {results['seed']}, {selected}"
 
 
 def describe_outcome(results: Results) -> list[str]:
-    """What the student keeps and what it saves, in sentences."""
+    """Sentences about the student's score, size and speed, compared with its teacher's."""
     kind, split = results["task"], scored_split(results)
     if "before" in results:
         return [_describe_change(results, split), *_describe_split(results, split)]
@@ -119,13 +118,13 @@ def describe_outcome(results: Results) -> list[str]:
         scores = results["student"]["agreement"][HELD_OUT]
         agreement = format_score(_get_score(scores, MAIN_SCORE[kind]))
         lines.append(
-            f"The student's agreement with the teacher on held-out texts is {agreement} "
-            f"({SCORE_NAMES[MAIN_SCORE[kind]]} with the teacher's answers as gold)."
+            f"The student's {AGREEMENT} on held-out transfer texts is {agreement} "
+            f"({SCORE_NAMES[MAIN_SCORE[kind]]} with the teacher's predictions as gold labels)."
         )
     retention = results["retention"]
     if retention is not None:
         lines.append(
-            f"The student keeps {100 * retention:.1f}% of the teacher's "
+            f"The student retains {100 * retention:.1f}% of the teacher's "
             f"{SCORE_NAMES[MAIN_SCORE[kind]]} on {split}."
         )
     savings = []
@@ -134,33 +133,34 @@ def describe_outcome(results: Results) -> list[str]:
         savings.append(f"{compression:.1f} times fewer parameters")
     teacher, student = results["teacher"]["bytes"], results["student"]["bytes"]
     if teacher and student:
-        savings.append(f"a model file {teacher['model'] / student['model']:.1f} times smaller")
+        savings.append(f"a {teacher['model'] / student['model']:.1f} times smaller model file")
+    if savings:
+        lines.append(f"It has {' and '.join(savings)}.")
     speedup = results["timing"]["speedup"]
     if speedup is not None:
-        for setting, words in _SETTINGS.items():
-            savings.append(f"{speedup[setting]['median']:.1f} times the speed ({words})")
-    if savings:
-        lines.append(f"It has {_join(savings)}.")
+        lines.append(
+            f"It is {speedup['batch_32']['median']:.1f} times faster in a batch of 32 and "
+            f"{speedup['single']['median']:.1f} times faster on a single sentence."
+        )
     return [*lines, *_describe_split(results, split)]
 
 
 def _describe_change(results: Results, split: Split) -> str:
-    """What became of the student in a run without a teacher."""
+    """The student's score before and after a run without a teacher."""
     main = MAIN_SCORE[results["task"]]
     before = _get_score(find_scores(results, "before", split), main)
     after = _get_score(find_scores(results, "student", split), main)
-    told = f"{name_score(results, split)} is {format_score(after)}"
+    reached = f"The student's {name_score(results, split)} is {format_score(after)}"
     if before is None or after is None:
-        return f"The student's {told}; before, it had no score."
+        return f"{reached}; before the run it had no score."
     return (
-        f"The student's {told}; before, it was {format_score(before)} "
-        f"({100 * (after - before):+.2f})."
+        f"{reached}; before the run it was {format_score(before)} ({100 * (after - before):+.2f})."
     )
 
 
 def _describe_split(results: Results, split: Split) -> list[str]:
     if split == "dev" and has_gold(results):
-        return ["There is no test set: every score is of dev, which also chose."]
+        return ["There is no test set: all scores are on dev, which also selected the student."]
     return []
 
 
@@ -171,13 +171,11 @@ def _tabulate_models(results: Results) -> _Table:
     main, second = MAIN_SCORE[kind], _SECOND_SCORE[kind]
     header = (
         "model",
-        "labels",
+        "labelled sentences",
         f"{SCORE_NAMES[main]} dev",
         f"{SCORE_NAMES[main]} test",
         f"{SCORE_NAMES[second]} test",
-        "parameters",
-        "of them embeddings",
-        "model file",
+        *_SIZES,
     )
 
     def describe(
@@ -199,13 +197,13 @@ def _tabulate_models(results: Results) -> _Table:
         rows.append((*cells, *_format_sizes(results["student"])))
     gazetteer = results["gazetteer"]
     if gazetteer is not None:
-        cells = describe("training names looked up", None, gazetteer["dev"], gazetteer["test"])
+        cells = describe("gazetteer", None, gazetteer["dev"], gazetteer["test"])
         rows.append((*cells, UNKNOWN, UNKNOWN, UNKNOWN))
     return _Table("Models", header, rows)
 
 
 def _format_sizes(model: ModelResult) -> tuple[str, str, str]:
-    """The cells of parameters, those of them in embeddings, and the model file."""
+    """The cells of the columns _SIZES."""
     parameters, sizes = model["parameters"], model["bytes"]
     return (
         format_count(parameters and parameters["total"]),
@@ -215,11 +213,11 @@ def _format_sizes(model: ModelResult) -> tuple[str, str, str]:
 
 
 def _tabulate_agreement(results: Results) -> _Table:
-    """Of a run without labels: agreement with the teacher, and scores of the gold files there."""
+    """The models of a run without labels: agreement, and scores on gold files if there are any."""
     main = MAIN_SCORE[results["task"]]
     teacher, student = results["teacher"], results["student"]
     agreement = student["agreement"]
-    header = ["model", f"{AGREEMENT}, held out"]
+    header = ["model", f"{AGREEMENT}, held-out transfer"]
     rows = [["teacher", UNKNOWN], ["student", format_score(_get_score(agreement[HELD_OUT], main))]]
     splits: tuple[Literal["dev", "test"], ...] = ("dev", "test")
     for split in splits:
@@ -232,7 +230,7 @@ def _tabulate_agreement(results: Results) -> _Table:
             ]
     return _Table(
         "Models",
-        (*header, "parameters", "of them embeddings", "model file"),
+        (*header, *_SIZES),
         [(*rows[0], *_format_sizes(teacher)), (*rows[1], *_format_sizes(student))],
     )
 
@@ -242,10 +240,10 @@ def _tabulate_speed(results: Results) -> _Table | None:
     if speedup is None:
         return None
     title = (
-        f"Speed ({speedup['dtype']}, {speedup['threads']} threads, {speedup['device']};"
-        " medians, and times faster as lowest / median / highest)"
+        f"Speed ({speedup['dtype']}, {speedup['threads']} threads, {speedup['device']}; "
+        "median times, and the speedup as lowest / median / highest)"
     )
-    header = ("at a time", "row length", "teacher", "student", "times faster")
+    header = ("batch", "row length", "teacher", "student", "speedup")
     rows = []
     for setting, words in _SETTINGS.items():
         each = speedup[setting]
@@ -275,7 +273,7 @@ def list_gaps(
 def tabulate_gaps(
     teacher: dict[str, LanguageScores], student: dict[str, LanguageScores], score: LanguageScoreName
 ) -> list[tuple[str, ...]]:
-    """Rows of language, teacher, student, gap, sentences: as `list_gaps`, written out."""
+    """The cells language, teacher, student, gap and sentences, in the order of `list_gaps`."""
     return [
         (
             language,
@@ -289,7 +287,7 @@ def tabulate_gaps(
 
 
 def _tabulate_languages(results: Results, limit: int | None) -> _Table | None:
-    """Languages by how much the student loses on them, the most first."""
+    """The languages, largest loss of the student first."""
     split, score = scored_split(results), LANGUAGE_SCORE[results["task"]]
     if split == HELD_OUT:
         return _tabulate_agreement_languages(results, limit)
@@ -300,15 +298,15 @@ def _tabulate_languages(results: Results, limit: int | None) -> _Table | None:
     rows = tabulate_gaps(teacher["per_language"], student["per_language"], score)
     if len(rows) < 2:
         return None
-    title = "Languages, the largest loss first"
+    title = "Languages, largest loss first"
     if limit is not None and len(rows) > limit:
-        title = f"The {limit} languages of {len(rows)} that lose most"
+        title = f"The {limit} of {len(rows)} languages with the largest loss"
     header = ("language", other, "student", "gap", "sentences")
     return _Table(f"{title} ({split})", header, rows[:limit])
 
 
 def _tabulate_agreement_languages(results: Results, limit: int | None) -> _Table | None:
-    """Languages of the held-out texts by how little the student agrees with the teacher."""
+    """The languages of the held-out transfer texts, lowest agreement first."""
     score = LANGUAGE_SCORE[results["task"]]
     scores = results["student"]["agreement"][HELD_OUT]
     per_language = scores["per_language"] if scores is not None else {}
@@ -321,17 +319,17 @@ def _tabulate_agreement_languages(results: Results, limit: int | None) -> _Table
         (name, format_score(known[name]), f"{per_language[name]['sentences']:,}")
         for name in sorted(known, key=lambda name: (known[name], name))[:limit]
     ]
-    title = "Languages, the least agreement first"
+    title = "Languages, lowest agreement first"
     if limit is not None and len(known) > limit:
-        title = f"The {limit} languages of {len(known)} that agree least"
-    return _Table(f"{title} (held out)", ("language", AGREEMENT, "sentences"), rows)
+        title = f"The {limit} of {len(known)} languages with the lowest agreement"
+    return _Table(f"{title} (held-out transfer)", ("language", AGREEMENT, "sentences"), rows)
 
 
 def _tabulate_stages(results: Results) -> _Table:
-    """The dev score after every sub-stage, as XtremeDistil's Table 4 has it."""
+    """The score on dev after each stage, as in Table 4 of XtremeDistil."""
     main = MAIN_SCORE[results["task"]]
     score = f"{SCORE_NAMES[main]} dev" if has_gold(results) else AGREEMENT
-    header = ("stage", "trains", "steps", "monitor", "its best", score, "time")
+    header = ("stage", "trained groups", "steps", "monitor", "best", score, "time")
     seconds = results["timing"]["stages"]
     rows = [
         (
@@ -345,13 +343,13 @@ def _tabulate_stages(results: Results) -> _Table:
         )
         for stage in results["stages"]
     ]
-    return _Table("The student after every stage", header, rows, texts=(0, 1, 3))
+    return _Table("The student after each stage", header, rows, texts=(0, 1, 3))
 
 
 def name_score(results: Results, split: Split) -> str:
-    """What models are compared by, in words: macro-F1 on test, agreement ... on held-out texts."""
+    """The score that models are compared by, such as "macro-F1 on test"."""
     if split == HELD_OUT:
-        return f"{AGREEMENT} on held-out texts"
+        return f"{AGREEMENT} on held-out transfer texts"
     return f"{SCORE_NAMES[MAIN_SCORE[results['task']]]} on {split}"
 
 
@@ -361,7 +359,3 @@ def _get_score(scores: Scores | None, name: ScoreName) -> float | None:
 
 def _escape(cell: str) -> str:
     return cell.replace("|", "\\|")
-
-
-def _join(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,9 +1,9 @@
-"""How much faster the student answers than the teacher, measured side by side in one run.
+"""How much faster the student is than the teacher, measured in turns in one process.
 
-The setting of XtremeDistil's Table 16: real sentences, each in a row of its own, 32 at once or one
-at a time. Both models get the same sentences in rows of the same length and take turns, so that
-whatever else the machine does meets both. What is timed is a forward pass up to the class of every
-subword; tokenisation is not.
+The setting is that of Table 16 of XtremeDistil: real sentences, each in its own row, in batches of
+32 or one by one. Both models get the same sentences in rows of the same length and take turns, so
+that other load on the machine affects both. The time is that of a forward pass to the class of
+every subword, without tokenization.
 """
 
 import os
@@ -21,14 +21,14 @@ from xdistil.evaluation.results import SpeedResult, Speedup, Spread
 from xdistil.models.forward import predict_batch
 from xdistil.models.types import Model, Params
 
-BATCH = 32  # sentences, and the shortest row in subwords: the paper's setting
-_BATCHES = 8  # that the rounds go through
-_FEWEST_ROUNDS = 5  # however short the time
+BATCH = 32  # sentences in a batch, and subwords in the shortest row, as in the paper
+_BATCHES = 8  # different batches, which the rounds repeat
+_FEWEST_ROUNDS = 5  # whatever the time
 
 
 @dataclass(frozen=True)
 class Runner:
-    """A model with the same sentences as its rival, cut by its own tokenizer."""
+    """A model, and the sentences as its own tokenizer cuts them."""
 
     model: Model
     params: Params  # host arrays
@@ -39,21 +39,18 @@ class Runner:
 def measure_speed(
     teacher: Runner, student: Runner, row_length: int, seconds: float, seed: int = 0
 ) -> Speedup | None:
-    """Seconds of a forward pass of both models, and how many times faster the student is.
+    """The seconds of a forward pass of both models, and how many times faster the student is.
 
     Args:
-        teacher, student: with subwords of the same examples.
-        row_length: subwords in the row of a single sentence; rows of 32 sentences hold 32 subwords,
-        or
-            the next multiple of 16 where the longest needs more.
-        seconds: time to spend, half on each setting, compilation aside; 0 measures nothing.
-        seed: chooses the sentences, among those that both tokenizers leave in one window.
+        teacher, student: both with the subwords of the same examples.
+        row_length: subwords in the row of a single sentence. The rows of a batch hold 32 subwords,
+            or the next multiple of 16 if the longest sentence needs more.
+        seconds: time to spend without compilation, half for each setting; 0 measures nothing.
+        seed: of the choice of sentences, among those that both tokenizers leave in one window.
 
     Returns:
-        `batch_32` and `single`, each with `min`, `median` and `max` of the teacher's time over the
-        student's in one round, `teacher_seconds` and `student_seconds` with their own min, median
-        and max, `row_length` and `rounds`; and `dtype`, `threads`, `device`. None when there is
-        nothing to measure: no time or no sentence.
+        The speedup, which is the teacher's time over the student's in the same round. None if there
+        is no time or no sentence.
     """
     runners = (teacher, student)
     segments = _choose_sentences(runners, seed)
@@ -74,7 +71,7 @@ def measure_speed(
 
 
 def _choose_sentences(runners: Sequence[Runner], seed: int) -> np.ndarray:
-    """i64[N, models] segments of N sentences, N a multiple of the batch; sentences may recur."""
+    """i64[N, models]: segments of N sentences; N is a multiple of BATCH, sentences may repeat."""
     segments = [_find_whole(runner.subwords) for runner in runners]
     both = np.array(sorted(set(segments[0]).intersection(*segments)), np.int64)
     if not len(both):
@@ -86,7 +83,7 @@ def _choose_sentences(runners: Sequence[Runner], seed: int) -> np.ndarray:
 
 
 def _find_whole(subwords: Subwords) -> dict[int, int]:
-    """Segment of each example that is not cut into windows."""
+    """The segment of each example that is not cut into windows."""
     found, first, count = np.unique(subwords.example, return_index=True, return_counts=True)
     return dict(zip(found[count == 1].tolist(), first[count == 1].tolist(), strict=True))
 
@@ -127,7 +124,7 @@ def _compare(
 
 
 def _pad_sentences(runner: Runner, segments: np.ndarray, length: int) -> Batch:
-    """One segment a row, padded to the length."""
+    """One segment per row, padded to the length."""
     subwords, shape = runner.subwords, (len(segments), length)
     tokens = np.full(shape, runner.padding_id, np.int32)
     token_type = np.zeros(shape, np.int32)
@@ -149,7 +146,7 @@ def _summarise(values: Sequence[float]) -> Spread:
 
 
 def _count_threads() -> int:
-    """CPU cores this process may use, where the system tells."""
+    """The number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,6 +1,6 @@
-"""What a folder holds, in words: a model's parts and scores, or how far a run is.
+"""What a folder holds: a model with its sizes and scores, or a run and its state.
 
-A run is looked at from outside, through the files that it leaves, so that it may be at work.
+The state of a run is read from the files in its workdir alone, so the run may be active.
 """
 
 import json
@@ -27,12 +27,12 @@ from xdistil.experiment.evaluate import measure_bytes
 from xdistil.models.hf.folder import load_model
 from xdistil.models.types import count_parameters
 
-_WORST = 5  # languages shown
+_WORST = 5  # languages in the table
 _BEGUN = re.compile(r"INFO ((?:teacher|student|baseline-\S+) \d+/\d+ \S+) from step")
 
 
 def inspect_folder(folder: Path) -> str:
-    """Lines about a model folder, or about the workdir of a run.
+    """A description of a model folder, or of the workdir of a run.
 
     Raises:
         InputError: the folder is neither, or is damaged.
@@ -51,18 +51,18 @@ def inspect_folder(folder: Path) -> str:
 
 
 def inspect_model(folder: Path) -> str:
-    """Kind, parameters, bytes, labels, and the scores that the model card holds."""
+    """Model type, parameters, sizes, labels, and the scores of the model card."""
     loaded = load_model(str(folder))
     counted, sizes = count_parameters(loaded.params), measure_bytes(folder)
     rows = [
         ("model", str(loaded.config["model_type"])),
         (
             "parameters",
-            f"{format_count(counted['total'])}, {format_count(counted['embeddings'])} of them word "
-            "embeddings",
+            f"{format_count(counted['total'])} ({format_count(counted['embeddings'])} in the word "
+            "embeddings)",
         ),
         *((f"bytes: {name}", format_bytes(cast(int, size))) for name, size in sizes.items()),
-        ("task", loaded.task.kind if loaded.task else "none: an encoder without a head"),
+        ("task", loaded.task.kind if loaded.task else "none (an encoder without a head)"),
         ("labels", ", ".join(loaded.task.labels) if loaded.task else "none"),
     ]
     lines = align(rows, (0, 1))
@@ -73,13 +73,13 @@ def inspect_model(folder: Path) -> str:
 
 
 def inspect_workdir(workdir: Path) -> str:
-    """How far a run is, what it reached, and what its command would do next."""
+    """How far a run is, its scores, and what the same command would do next."""
     results = read_results(workdir)
     if results is not None:
-        return f"{workdir} is finished: its command prints this again.\n\n{render_console(results)}"
+        return f"{workdir} holds a finished run.\n\n{render_console(results)}"
     cursors = _read_cursors(workdir)
     lines = [f"{workdir}: {_tell_place(workdir)}", _tell_next(workdir, cursors), ""]
-    rows = [("stage", "steps", "monitor", "its best", "score on dev", "time")]
+    rows = [("stage", "steps", "monitor", "best", "score on dev", "time")]
     for course, (_, cursor) in cursors.items():
         for record in cursor["records"]:
             rows.append(
@@ -96,12 +96,12 @@ def inspect_workdir(workdir: Path) -> str:
         lines += align(rows, (0, 2))
     gaps = _tabulate_gaps(cursors)
     if gaps:
-        lines += ["", f"Dev, the largest loss of the student first (at most {_WORST})", *gaps]
+        lines += ["", f"Languages on dev, largest loss first (at most {_WORST})", *gaps]
     return "\n".join(lines)
 
 
 def _read_cursors(workdir: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
-    """The newest readable cursor of every course with its folder, the oldest course first."""
+    """The newest readable cursor of every plan with its folder, oldest plan first."""
     newest = {}
     for folder in sorted((workdir / "checkpoints").glob("*")):
         steps = sorted((s for s in folder.glob("*") if s.name.isdigit()), key=lambda s: int(s.name))
@@ -116,40 +116,39 @@ def _read_cursors(workdir: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
 
 
 def _tell_place(workdir: Path) -> str:
-    """Whether a run is at work in the folder, and the last line of its log."""
+    """Whether a run is active in the folder, and the last line of its log."""
     try:
         with filelock.FileLock(workdir / ".lock", timeout=0):
-            state = "nothing is at work in it"
+            state = "no run is active"
     except filelock.Timeout:
-        state = "a run is at work in it"
-    except OSError:  # a folder that may be read only
-        state = "whether a run is at work in it cannot be told"
+        state = "a run is active"
+    except OSError:  # the lock file cannot be opened
+        state = "it is unknown whether a run is active"
     log = workdir / "train.log"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    told = [line.split(" ", 3)[-1] for line in lines if " INFO " in line or " WARNING " in line]
-    return f"{state}; its last line: {told[-1]}" if told else f"{state}; it has said nothing yet"
+    logged = [line.split(" ", 3)[-1] for line in lines if " INFO " in line or " WARNING " in line]
+    return f"{state}; {f'last log line: {logged[-1]}' if logged else 'nothing is logged yet'}"
 
 
 def _tell_next(workdir: Path, cursors: dict[str, tuple[Path, dict[str, Any]]]) -> str:
-    """What the same command would begin with."""
+    """Where the same command starts or resumes."""
     if not cursors:
-        begins = _name_first(workdir)
-        return f"The same command begins with the {begins}: no checkpoint is there."
+        return f"The same command starts with the {_name_first(workdir)}: there is no checkpoint."
     course, (folder, cursor) = list(cursors.items())[-1]
     age = format_duration(time.time() - folder.stat().st_mtime)
     log = (workdir / "train.log").read_text(encoding="utf-8", errors="replace")
     place = f"{course} {cursor['leg'] + 1}"
     begun = [name for name in _BEGUN.findall(log) if name.startswith(f"{place}/")]
     stage = begun[-1] if begun else place
-    what = "which is done" if cursor["done"] else f"step {cursor['step']}"
+    step = "which is done" if cursor["done"] else f"step {cursor['step']}"
     return (
-        f"The same command goes on behind {stage}, {what}: checkpoint {folder.name} was saved "
+        f"The same command resumes after {stage}, {step}: checkpoint {folder.name} was saved "
         f"{age} ago."
     )
 
 
 def _name_first(workdir: Path) -> str:
-    """What a run begins with: its student where there is no teacher, or that one is done."""
+    """What a run trains first: the student if there is no teacher or the teacher is done."""
     experiment = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
     teacher, student = experiment["teacher"], experiment["student"]
     absent = teacher.get("signals") or (
@@ -159,7 +158,7 @@ def _name_first(workdir: Path) -> str:
 
 
 def _tabulate_gaps(cursors: dict[str, tuple[Path, dict[str, Any]]]) -> list[str]:
-    """The languages of dev on which the student's last scored stage loses most."""
+    """The languages on dev where the student loses most, after its last finished stage."""
     dev = {}
     for course in ("teacher", "student"):
         records = cursors[course][1]["records"] if course in cursors else []
@@ -173,7 +172,7 @@ def _tabulate_gaps(cursors: dict[str, tuple[Path, dict[str, Any]]]) -> list[str]
 
 
 def _main(dev: Scores | None) -> float | None:
-    """The score that chooses."""
+    """The score that models are selected by."""
     if not dev:
         return None
     kind = "tagging" if "micro_f1" in dev else "classification"

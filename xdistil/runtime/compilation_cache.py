@@ -1,4 +1,4 @@
-"""Compiled programs kept on disk: a run that goes on, or another like it, compiles less."""
+"""The compilation cache on disk: a run that resumes, or a similar one, compiles less."""
 
 import hashlib
 import os
@@ -7,26 +7,25 @@ from pathlib import Path
 
 import jax
 
-_LEAST_SECONDS = 0.3  # of a compilation worth keeping
+_LEAST_SECONDS = 0.3  # shorter compilations are not stored
 _MOST_BYTES = 1 << 30
 
 
 def enable_compilation_cache() -> None:
-    """Lets JAX keep what it compiles in the user's cache folder, XDG_CACHE_HOME or ~/.cache.
+    """Makes JAX store compiled programs in the user's cache folder, XDG_CACHE_HOME or ~/.cache.
 
-    Whoever has chosen a folder (JAX_COMPILATION_CACHE_DIR) keeps it. A home folder may be shared by
-    unlike machines, and code compiled for one CPU may not run on another: each kind of CPU has a
-    folder of its own. Where no folder can be written, nothing is kept. Results do not change by a
-    bit.
+    A folder that the user has set (JAX_COMPILATION_CACHE_DIR) stays. Each type of CPU has its own
+    subfolder, because machines may share a home folder, and code compiled for one CPU may not run
+    on another. If no folder can be written, nothing is stored. Results are bit for bit the same.
     """
-    # Options of JAX are attributes that it adds while it runs, which no type checker sees.
+    # JAX adds its options as attributes at run time, where a type checker does not see them.
     if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
         return
     try:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         folder = Path(home) / "xdistil" / f"compiled-{_cpu_digest()}"
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # a read-only home, or none
+    except (OSError, RuntimeError):  # a read-only home folder, or none
         return
     if not os.access(folder, os.W_OK):
         return
@@ -36,7 +35,7 @@ def enable_compilation_cache() -> None:
 
 
 def _cpu_digest() -> str:
-    """Eight hexadecimal digits that tell kinds of CPU apart."""
+    """Eight hexadecimal digits that identify the type of CPU."""
     text = platform.machine() + platform.processor()
     information = Path("/proc/cpuinfo")
     if information.exists():

@@ -1,4 +1,4 @@
-"""What a run runs on: packages, devices, processor, for environment.json."""
+"""Packages, devices and processor of a run, for environment.json."""
 
 import os
 import platform
@@ -13,15 +13,15 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tran
 
 
 def describe_device() -> str:
-    """What the computation runs on, in words; tells how to use a GPU that JAX does not see."""
+    """A sentence about JAX and its devices; it says how to use a GPU that JAX does not see."""
     devices = jax.devices()
     kind = devices[0].device_kind
     text = f"JAX {jax.__version__} on {len(devices)} x {kind}, {os.cpu_count()} CPU cores"
     gpu = Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidia0").exists()
     if gpu and devices[0].platform == "cpu":
         text = (
-            "A GPU is in this machine, but JAX runs on the CPU: pip install 'xdistil[cuda]' "
-            f"would use it. {text}"
+            "This machine has a GPU, but JAX runs on the CPU: pip install 'xdistil[cuda]' to use "
+            f"the GPU. {text}"
         )
     return text
 
@@ -42,8 +42,9 @@ def describe_environment(command: list[str], fingerprints: dict[str, str]) -> di
 
 
 def _name_cpu() -> str:
-    """The processor as its maker calls it, where the system tells; its architecture elsewhere."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text(errors="replace").splitlines() if told.exists() else []
+    """The model name of the processor on Linux; its architecture elsewhere."""
+    information = Path("/proc/cpuinfo")
+    text = information.read_text(errors="replace") if information.exists() else ""
+    lines = text.splitlines()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())

@@ -1,11 +1,11 @@
-"""How a program starts, with huge pages where Linux has them, and how it ends."""
+"""The start of a program, with huge pages where Linux offers them, and its exit."""
 
 import os
 import sys
 from pathlib import Path
 from typing import NoReturn
 
-UNWRITTEN = 1  # the exit code where a file cannot be written
+UNWRITTEN = 1  # the exit code for a file that cannot be written
 
 _MODE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _TUNABLES = "GLIBC_TUNABLES"
@@ -13,16 +13,16 @@ _HUGE_PAGES = "glibc.malloc.hugetlb"
 
 
 def request_huge_pages() -> None:
-    """Begins the program anew with huge pages for large arrays, where Linux gives them if asked.
+    """Restarts the program with huge pages for large arrays, if Linux gives them on request.
 
-    On a CPU the arrays of every training step are new memory, and to be handed it in pages of 4 KiB
-    takes about as long as a sixth of the step (README, Speed). glibc (2.35 and later) reads the
-    wish when a program starts and not after, so the program is replaced by itself: the process, its
-    arguments and its streams stay. Whoever has set the tunable keeps it.
+    On a CPU every training step allocates its arrays, and getting that memory in pages of 4 KiB
+    takes about a sixth of the step (README, Speed). glibc (2.35 and later) reads the setting only
+    when a program starts, so the program replaces itself; the process id, arguments and streams
+    stay the same. A value that the user has set stays.
     """
     try:
         on_request = "[madvise]" in _MODE.read_text()
-    except OSError:  # not Linux, or a kernel without them
+    except OSError:  # not Linux, or a kernel without huge pages
         return
     tunables = os.environ.get(_TUNABLES, "")
     if not on_request or not sys.executable or _HUGE_PAGES in tunables:
@@ -40,9 +40,9 @@ def silence_transformers() -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """Ends the program with an exit code of a command's `main`."""
+    """Exits the program with the exit code of a command's `main`."""
     if code == UNWRITTEN:
-        # What libraries left half written would complain, object by object, while Python ends.
+        # At a normal exit libraries would report each of their half-written files.
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)

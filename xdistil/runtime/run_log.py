@@ -1,6 +1,6 @@
-"""What a run leaves behind to read: config, environment, log, metrics, and the line on the console.
+"""The log of a run: metrics.jsonl, TensorBoard files, train.log, and the progress line.
 
-The only module that prints. Every JSON number is finite; what is undefined is null.
+Every JSON number is finite; an undefined value is null.
 """
 
 import contextlib
@@ -26,9 +26,9 @@ class RunLog:
     """metrics.jsonl, TensorBoard files and the progress line of one workdir."""
 
     def __init__(self, workdir: Path, writes: bool = True) -> None:
-        """Files are opened when they are first used; a log that does not write keeps nothing.
+        """Opens files at their first use; with `writes` False nothing is written.
 
-        Of several processes one writes: the others go through the same motions.
+        Of several processes one writes, and the others make the same calls.
         """
         self._path = workdir / "metrics.jsonl" if writes else Path(os.devnull)
         self._tensorboard, self._writes = workdir / "tensorboard", writes
@@ -44,23 +44,23 @@ class RunLog:
         return tensorboardX.SummaryWriter(str(self._tensorboard), write_to_disk=self._writes)
 
     def position(self) -> int:
-        """Byte offset of the end of metrics.jsonl, for a cursor."""
+        """The size of metrics.jsonl in bytes, which a checkpoint stores."""
         self._file.flush()
         return self._file.tell()
 
     def holds(self, position: int) -> bool:
-        """Whether metrics.jsonl reaches to a position; one that does not write says yes."""
+        """Whether metrics.jsonl is at least `position` bytes long; True if nothing is written."""
         return not self._writes or position <= self.position()
 
     def truncate(self, position: int) -> None:
-        """Cuts metrics.jsonl to an earlier position: what came after it will come again."""
+        """Cuts metrics.jsonl at a position; the lines after it will be written again."""
         self._file.flush()
         if position < self._file.tell():
             self._file.truncate(position)
             self._file.seek(position)
 
     def drop_plan(self, plan: str) -> None:
-        """Cuts metrics.jsonl before the lines of a plan that begins anew; none comes after it."""
+        """Removes the lines of a plan that restarts, which are the last of metrics.jsonl."""
         position = 0
         self._file.flush()
         with self._path.open("rb") as file:
@@ -71,7 +71,7 @@ class RunLog:
         self.truncate(position)
 
     def write(self, line: dict[str, Any]) -> None:
-        """One line of metrics.jsonl; its numbers go to TensorBoard as well."""
+        """Writes a line to metrics.jsonl, and its numbers to TensorBoard."""
         self._file.write(json.dumps(finite(line), ensure_ascii=False, allow_nan=False) + "\n")
         self._file.flush()
         for name, value in line.items():
@@ -81,7 +81,7 @@ class RunLog:
                 )
 
     def progress(self, text: str) -> None:
-        """A line that overwrites itself on a terminal; elsewhere a plain one, twice a minute."""
+        """Replaces the progress line on a terminal; elsewhere logs a line twice a minute."""
         now = time.monotonic()
         if self._terminal:
             sys.stderr.write(f"\r\x1b[2K{text}")
@@ -91,7 +91,7 @@ class RunLog:
             self._shown = now
 
     def end_progress(self) -> None:
-        """Leaves the progress line behind."""
+        """Clears the progress line."""
         if self._terminal:
             sys.stderr.write("\r\x1b[2K")
             sys.stderr.flush()
@@ -107,8 +107,8 @@ class RunLog:
 def open_log(workdir: Path, process: int = 0, verbose: bool = False) -> Iterator[None]:
     """Sends the package's messages to the console (stderr) and to train.log.
 
-    Details are for train.log, and for the console where `verbose` asks for them. All processes
-    except the first only send warnings, to the console.
+    Details go to train.log, and to the console if `verbose`. Processes other than the first send
+    only warnings, and only to the console.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if process:

@@ -1,4 +1,4 @@
-"""The workdir: one run's folder, which belongs to one config for good and to one run at a time."""
+"""The workdir of a run: its config never changes, and only one run at a time uses it."""
 
 import contextlib
 import dataclasses
@@ -13,7 +13,8 @@ from xdistil.config import RENAMED, Experiment
 from xdistil.errors import InputError
 from xdistil.runtime.json_io import write_json
 
-# What may differ when a run goes on: it changes no result, or what it names is compared by content.
+# Fields that may differ when a run resumes: they change no result, or name files whose content is
+# compared.
 FREE = (
     "license",
     "log_every",
@@ -33,7 +34,7 @@ FREE = (
 
 
 def claim_workdir(workdir: Path, experiment: Experiment) -> None:
-    """Writes config.json, unless it is there and says the same.
+    """Writes config.json, or checks the one that exists.
 
     Raises:
         InputError: as `check_workdir`.
@@ -45,14 +46,14 @@ def claim_workdir(workdir: Path, experiment: Experiment) -> None:
 
 
 def check_workdir(workdir: Path, experiment: Experiment) -> None:
-    """Compares with the config.json that is there, if any.
+    """Compares an experiment with the config.json of the workdir, if there is one.
 
     An earlier version may have written it: a field that is not in it has its default, and one that
     was renamed counts under its new name.
 
     Raises:
-        InputError: the workdir is another experiment's; the sentence names the first field that
-            differs.
+        InputError: the workdir belongs to another experiment; the message names the first field
+            that differs.
     """
     path = workdir / "config.json"
     if not path.exists():
@@ -68,15 +69,15 @@ def check_workdir(workdir: Path, experiment: Experiment) -> None:
             continue
         raise InputError(
             f"{workdir} holds a run with {name}={there.get(name)!r}, and this one has "
-            f"{here.get(name)!r}: name another --workdir, or set --config.{name} as it was."
+            f"{here.get(name)!r}: name another --workdir, or set --config.{name} to the old value."
         )
 
 
 def open_workdir(workdir: Path) -> None:
-    """Makes the folder.
+    """Creates the folder.
 
     Raises:
-        InputError: it cannot be made or written to.
+        InputError: it cannot be created or written to.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -91,17 +92,17 @@ def open_workdir(workdir: Path) -> None:
 
 @contextlib.contextmanager
 def lock_workdir(workdir: Path) -> Iterator[None]:
-    """Holds the workdir until the end of the block, or of the process, however it ends.
+    """Locks the workdir until the end of the block or of the process.
 
     Raises:
-        InputError: another run holds it.
+        InputError: another run has locked it.
     """
     try:
         with filelock.FileLock(workdir / ".lock", timeout=0):
             yield
     except filelock.Timeout:
         raise InputError(
-            f"Another run is at work in {workdir}: wait for its end, or name another --workdir."
+            f"Another run uses {workdir}: wait until it ends, or name another --workdir."
         ) from None
 
 
