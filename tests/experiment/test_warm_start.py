@@ -170,7 +170,7 @@ def test_table_card_and_pictures_compare_with_the_student_before(tuned, student)
     assert "| language | before | student | gap | sentences |" in card.text
     assert f"initialized from `{student}`, trained without a teacher." in card.text
     assert "Its teacher" not in card.text
-    assert "AutoModel` refuses" in card.text  # a BiLSTM, whatever `student.kind` says
+    assert "AutoModel` does not open the model" in card.text  # a BiLSTM, whatever `student.kind` says
     assert card.data.base_model is None  # a folder is no name on the hub
     assert {path.name for path in (workdir / "figures").iterdir()} == {
         "course.png",
@@ -238,7 +238,7 @@ def test_a_head_of_no_common_labels_has_no_score_before(tmp_path, data, tokenize
     assert open_before(str(other), NEW) is None
     assert build(make(data, other), tmp_path / "cache").student.model.classes == len(NEW.labels)
     results = {**tuned[1], "before": {**tuned[1]["before"], "dev": None, "test": None}}
-    assert describe_outcome(results)[0].endswith("before, it had no score.")
+    assert describe_outcome(results)[0].endswith("; before the run it had no score.")
 
 
 def test_a_student_goes_on_with_a_teacher_too_where_their_widths_agree(
