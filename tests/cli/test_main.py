@@ -11,7 +11,7 @@ import pytest
 from xdistil.cli.main import COMMANDS, main
 
 
-def test_each_command_is_told_and_tells_its_own_help(capsys):
+def test_each_command_is_listed_and_has_its_own_help(capsys):
     assert main([]) == 0
     told = capsys.readouterr().out
     for command in COMMANDS:
@@ -38,7 +38,7 @@ def test_each_command_is_told_and_tells_its_own_help(capsys):
         (["inspect", "a", "b"], "xdistil inspect: 'b' is one argument too many"),
     ],
 )
-def test_a_mistake_is_told_in_the_name_of_its_command(arguments, sentence, capsys):
+def test_a_mistake_is_reported_in_the_name_of_its_command(arguments, sentence, capsys):
     assert main(arguments) == 2
     printed = capsys.readouterr()
     assert printed.err.startswith(sentence)
@@ -46,7 +46,7 @@ def test_a_mistake_is_told_in_the_name_of_its_command(arguments, sentence, capsy
     assert printed.out == ""
 
 
-def test_a_damaged_config_is_told_in_one_sentence(tmp_path, capsys):
+def test_a_damaged_config_is_reported_in_one_sentence(tmp_path, capsys):
     (tmp_path / "config.json").write_text('{"plan": [')
     assert main(["inspect", str(tmp_path)]) == 2
     assert "config.json is damaged" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""predict.py as it is typed: files and pipes, scores, and every mistake as one sentence."""
+"""predict.py: files and pipes, scores, and every mistake as one sentence."""
 
 import io
 import json
@@ -61,7 +61,7 @@ def test_standard_input_becomes_standard_output_line_by_line(models, type_in, ca
     assert third.startswith(b"Bob\t")
 
 
-def test_files_hold_what_pipes_would(models, type_in, tmp_path, capfdbinary):
+def test_files_get_the_same_output_as_pipes(models, type_in, tmp_path, capfdbinary):
     model, source, target = f"{models}/classification", tmp_path / "in", tmp_path / "out"
     source.write_bytes(TEXTS)
     target.write_text("an older answer")
@@ -81,7 +81,7 @@ def test_a_mistake_in_the_texts_leaves_the_output_as_it_was(models, type_in, tmp
     assert _files(tmp_path) == {"out"}
 
 
-def test_texts_are_read_no_further_than_they_are_labelled_together(models, tmp_path, monkeypatch):
+def test_texts_are_read_in_the_chunks_that_are_labelled_together(models, tmp_path, monkeypatch):
     taken, written = [], []
 
     def read():
@@ -106,7 +106,7 @@ def test_an_output_that_is_a_device_stays_one(models, type_in):
     assert Path("/dev/null").is_char_device()
 
 
-def test_a_full_disk_is_told(models, type_in, capsys):
+def test_a_full_disk_is_reported(models, type_in, capsys):
     assert type_in(f"--model={models}/tagging", "--output=/dev/full", texts=TEXTS) == 2
     assert capsys.readouterr().err == (
         "predict.py: --output=/dev/full cannot be written (No space left on device).\n"
@@ -164,7 +164,7 @@ def test_gold_tags_are_read_in_the_scheme_of_training_or_the_one_given(
     assert "predict.py: --scheme" in capsys.readouterr().err
 
 
-def test_illegal_gold_tags_are_made_legal_where_training_made_them_so(
+def test_illegal_gold_tags_are_repaired_if_those_of_training_were(
     models, type_in, tmp_path, capsys
 ):
     folder, path = tmp_path / "model", tmp_path / "gold.tsv"
@@ -177,17 +177,17 @@ def test_illegal_gold_tags_are_made_legal_where_training_made_them_so(
     assert type_in(f"--model={folder}", f"--evaluate={path}") == 0
 
 
-def test_how_many_texts_were_cut_is_told_once(models, type_in, tmp_path, caplog, monkeypatch):
+def test_the_number_of_cut_texts_is_reported_once(models, type_in, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr("xdistil.cli.predict._CHUNK", 2)
     long = b"Anna went to Berlin with Bob " * 6 + b"\n"
     lines = long + b"Bob\n" + long + b"\n" + b"Bob\t" + long
     assert type_in(f"--model={models}/classification", texts=lines) == 0
-    assert caplog.messages == ["3 of 4 texts are longer than 24 subwords and lose their ends"]
+    assert caplog.messages == ["3 of 4 texts are longer than 24 subwords and are truncated"]
     caplog.clear()
     path = tmp_path / "gold.tsv"
     path.write_bytes(b"Bob\tgood\n" + long.rstrip() + b"\tbad\n")
     assert type_in(f"--model={models}/classification", f"--evaluate={path}") == 0
-    assert caplog.messages == ["1 of 2 texts are longer than 24 subwords and lose their ends"]
+    assert caplog.messages == ["1 of 2 texts are longer than 24 subwords and are truncated"]
     caplog.clear()
     assert type_in(f"--model={models}/tagging", texts=long) == 0  # windows lose nothing
     assert not caplog.messages
@@ -242,7 +242,7 @@ def test_the_program_exits_with_what_main_returns():
     assert done.stderr.startswith("predict.py: --model is missing")
 
 
-def test_a_reader_that_goes_away_is_no_error(models, tmp_path):
+def test_a_closed_output_pipe_is_no_error(models, tmp_path):
     source = tmp_path / "texts"
     source.write_bytes(b"Anna\n" * 20_000)
     program = [sys.executable, predict.__file__, f"--model={models}/tagging", f"--input={source}"]

@@ -185,7 +185,7 @@ def test_a_mistake_is_one_sentence_with_the_nearest_name(config, argument, words
         (["--workdir", "--dry-run"], ["--workdir has no value"]),
     ],
 )
-def test_a_missing_workdir_is_told(config, arguments, words, capsys):
+def test_a_missing_workdir_is_reported(config, arguments, words, capsys):
     assert train.main([config, *arguments]) == 2
     for word in words:
         assert word in capsys.readouterr().err
@@ -215,7 +215,7 @@ def test_a_missing_workdir_is_told(config, arguments, words, capsys):
         ("--config=xdistil:manylang:x", ["manylang has no variant 'x' (there is smoke)"]),
     ],
 )
-def test_a_bad_config_is_told(config, tmp_path, argument, words, capsys):
+def test_a_bad_config_is_reported(config, tmp_path, argument, words, capsys):
     (tmp_path / "broken.py").write_text("def get_config(:\n")
     (tmp_path / "undefined.py").write_text("def get_config():\n    return Experiment()\n")
     (tmp_path / "failing.py").write_text("def get_config():\n    return {}['x']\n")
@@ -235,7 +235,7 @@ def test_a_bad_config_is_told(config, tmp_path, argument, words, capsys):
     assert not Path("never-made").exists()
 
 
-def test_a_configs_own_refusal_is_told_as_it_is(config, capsys):
+def test_an_input_error_of_a_config_is_reported_unchanged(config, capsys):
     assert train.main([f"{config}:d9", "--workdir=never-made"]) == 2
     assert capsys.readouterr().err == "train.py: no variant 'd9': it takes d4.2.\n"
 
@@ -358,7 +358,7 @@ def test_every_config_opens_with_its_launch_line(path):
     assert "python train.py --config=configs/" + path.name in text.split('"""')[1]
 
 
-def test_the_plan_of_the_page_on_plans_is_one_that_a_run_takes(tmp_path):
+def test_the_plan_in_the_docs_is_valid(tmp_path):
     page = (ROOT / "docs" / "plans.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (tmp_path / "my_plan.py").write_text(shown, encoding="utf-8")
@@ -369,7 +369,7 @@ def test_the_plan_of_the_page_on_plans_is_one_that_a_run_takes(tmp_path):
     assert (second.unfreeze, second.unfreeze_epochs) == ("gradual", 1.0)
 
 
-def test_the_page_on_plans_names_every_field_of_a_stage():
+def test_the_docs_name_every_field_of_a_stage():
     page = (ROOT / "docs" / "plans.md").read_text(encoding="utf-8")
     told = set(re.findall(r"`(\w+)`", page.partition("## The fields")[2]))
     named = {field.name for field in fields(Stage)} - {"name", "projections", "relation_heads"}
@@ -379,7 +379,7 @@ def test_the_page_on_plans_names_every_field_of_a_stage():
 @pytest.mark.parametrize(
     ("program", "told"), [("train.py", ["train.py"]), ("xdistil train", ["xdistil", "train"])]
 )
-def test_a_run_records_the_command_that_began_it(config, monkeypatch, program, told):
+def test_a_run_records_the_command_that_started_it(config, monkeypatch, program, told):
     given = [config, "--workdir=x"]
     begun = []
     monkeypatch.setattr(

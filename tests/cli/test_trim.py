@@ -64,7 +64,7 @@ def test_subwords_of_the_texts_stay(model, folder, texts, more, words, capsys):
     table = capsys.readouterr().out.splitlines()
     numbers = {line[:16].strip(): line[16:].split() for line in table[1:5]}
     assert table[0].split() == ["before", "after"]
-    assert numbers["pieces"] == ["61", str(57 + len(words))]
+    assert numbers["subwords"] == ["61", str(57 + len(words))]
     before, after = (int(each.replace(",", "")) for each in numbers["parameters"])
     assert before - after == (4 - len(words)) * 18
     for name, file in (("model bytes", "model.safetensors"), ("tokenizer bytes", "tokenizer*")):
@@ -75,7 +75,7 @@ def test_subwords_of_the_texts_stay(model, folder, texts, more, words, capsys):
         assert numbers[name] == sizes
 
 
-def test_it_says_how_much_of_the_texts_is_cut_smaller_and_what_is_left_out(model, folder, capsys):
+def test_it_reports_the_share_of_split_subwords_and_the_files_not_copied(model, folder, capsys):
     (model / "vocab.txt").write_text("the\n")
     try:
         assert trim(model, folder, "plain.txt", "--least-count=2") == 0
@@ -106,7 +106,7 @@ def test_it_says_how_much_of_the_texts_is_cut_smaller_and_what_is_left_out(model
         (["--model=M", "--texts=,", "--output=O"], "--texts is ',': name files"),
     ],
 )
-def test_mistakes_in_the_arguments_are_told_in_a_sentence(
+def test_mistakes_in_the_arguments_are_reported_in_a_sentence(
     arguments, words, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -133,7 +133,7 @@ def test_mistakes_in_the_arguments_are_told_in_a_sentence(
         ("folder.txt", (), "folder.txt cannot be read"),
     ],
 )
-def test_texts_that_are_no_good_leave_nothing_behind(model, folder, texts, more, words, capsys):
+def test_unusable_texts_leave_nothing_behind(model, folder, texts, more, words, capsys):
     (folder / "nothing.txt").write_text(" \n")
     (folder / "unknown.txt").write_text("中文 ÷\n")
     (folder / "untagged.tsv").write_text("the zz\n")
@@ -147,7 +147,7 @@ def test_texts_that_are_no_good_leave_nothing_behind(model, folder, texts, more,
     assert set(folder.iterdir()) == before
 
 
-def test_what_stands_where_the_output_should_stays(model, folder, capsys):
+def test_an_existing_output_stays(model, folder, capsys):
     (folder / "small").mkdir()
     assert trim(model, folder, "plain.txt") == 2
     assert "small exists: name a new folder." in capsys.readouterr().err
@@ -165,7 +165,7 @@ def test_a_model_without_its_tokenizers_unknown_subword_is_refused(folder, capsy
     assert not (folder / "small").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_told_and_cleared_away(
+def test_a_folder_that_cannot_be_written_is_reported_and_removed(
     model, folder, capsys, monkeypatch
 ):
     monkeypatch.setattr("xdistil.models.hf.trim_folder.os.rename", _fail)

@@ -1,4 +1,4 @@
-"""Tiny model folders with random weights, for tests of what uses a folder."""
+"""Tiny model folders with random weights, for tests."""
 
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from xdistil.deploy.writers import write_tsv
 from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.families.deberta import Deberta, DebertaConfig
-from xdistil.models.hf.folder import Model, save_model
-from xdistil.models.types import Params
+from xdistil.models.hf.folder import save_model
+from xdistil.models.types import Model, Params
 
 TAGGING = Task("tagging", ("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))
 CLASSES = Task("classification", ("bad", "fine", "good"))
@@ -34,7 +34,7 @@ def train_tokenizer(folder: Path) -> Tokenizer:
 
 
 def make_model(kind: str, task: Task | None, vocabulary_size: int) -> Model:
-    """A model of kind bilstm, deberta-v2, or one that a bert.Encoder is of."""
+    """A model of kind bilstm or deberta-v2, or of a kind that bert.Encoder implements."""
     classes = len(task.labels) if task else 0
     if kind == "bilstm":
         return BiLSTM(BiLSTMConfig(vocabulary_size, 5, 6, 7), classes)
@@ -65,7 +65,7 @@ def make_folder(
 
 
 def draw_params(model: Model, seed: int = 1) -> Params:
-    """Wide normal matrices, plain norms and biases: unlike fresh parameters they vary answers."""
+    """Normal matrices of large variance, plain norms and biases: predictions vary."""
     generator = np.random.default_rng(seed)
     shapes = flatten_dict(jax.eval_shape(model.init_params, jax.random.key(0)))
     drawn = {}
@@ -78,7 +78,7 @@ def draw_params(model: Model, seed: int = 1) -> Params:
 
 
 def label_lines(model: Tagger | Classifier, *lines: bytes) -> list[str]:
-    """What is written for each line of plain text in a file called `texts`."""
+    """The output line for each line of plain text in a file called `texts`."""
     predictor = model.predictor
     texts = list(read_plain(lines, "texts", predictor.task.kind))
     answers = predictor.predict([text.inputs for text in texts])

@@ -1,4 +1,4 @@
-"""A folder on a hub: what is pushed comes back byte by byte, and mistakes are told before."""
+"""Uploads to a hub: files come back byte by byte, and mistakes are reported before."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from xdistil.errors import InputError
 
 TEXT = "Anna went to New York while Bob slept"
 
-# The hub's client reads its environment when it is imported: hence a process of its own.
+# The hub's client reads its environment at import: the test needs its own process.
 PROGRAM = """
 import contextlib, io, json, os, sys
 import xdistil
@@ -54,7 +54,7 @@ print(json.dumps(told))
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    """A folder as a run leaves it: model, tokenizer, ONNX file and card."""
+    """The folder of a finished run: model, tokenizer, ONNX file and card."""
     place = tmp_path_factory.mktemp("models")
     folder = make_folder(place / "tagger", "bert", TAGGING, train_tokenizer(place / "tokenizer"))
     shown = [Example(tuple(WORDS[:size]), None, "en") for size in range(1, 5)]
@@ -83,7 +83,7 @@ def read_all(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_what_is_pushed_comes_back_byte_by_byte(copied, hub, tmp_path):
+def test_uploaded_files_come_back_byte_by_byte(copied, hub, tmp_path):
     whole = read_all(copied)
     bare = shutil.copytree(copied, tmp_path / "bare")
     shutil.rmtree(bare / "onnx")
@@ -176,9 +176,7 @@ def damage(folder: Path, what: str) -> None:
         ("half an ONNX file", "is not an ONNX file that can be run"),
     ],
 )
-def test_a_folder_that_is_not_whole_is_refused_before_the_hub_is_asked(
-    copied, monkeypatch, what, words
-):
+def test_an_incomplete_folder_is_refused_before_any_request(copied, monkeypatch, what, words):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr(huggingface_hub, "HfApi", None)
     damage(copied, what)
@@ -190,15 +188,13 @@ def test_a_folder_that_is_not_whole_is_refused_before_the_hub_is_asked(
 @pytest.mark.parametrize(
     "name", ["tagger", "a/b/c", "org/ta gger", "org/-x", "/x", "org/", "a--b/c"]
 )
-def test_a_name_that_hubs_do_not_take_is_refused_before_anything_is_opened(
-    monkeypatch, tmp_path, name
-):
+def test_an_invalid_repository_id_is_refused_before_anything_is_opened(monkeypatch, tmp_path, name):
     monkeypatch.setattr(huggingface_hub, "HfApi", None)
     with pytest.raises(InputError, match="is not a valid repository id"):
         push_folder(tmp_path / "absent", name)
 
 
-def test_without_a_token_it_is_told_where_one_comes_from(monkeypatch, tmp_path):
+def test_without_a_token_the_error_says_how_to_set_one(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub, "HfApi", None)
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
     with pytest.raises(InputError, match="set HF_TOKEN, or log in"):
@@ -206,7 +202,7 @@ def test_without_a_token_it_is_told_where_one_comes_from(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("offline", [False, True])
-def test_without_a_network_it_ends_in_one_sentence(copied, hub, monkeypatch, offline):
+def test_without_a_network_the_error_is_one_sentence(copied, hub, monkeypatch, offline):
     hub.close()
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.address)

@@ -1,4 +1,4 @@
-"""Texts in, labels out: shapes, blank lines, independence of neighbours, mistakes."""
+"""Labels of plain texts: shapes, blank lines, independence of other texts, mistakes."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ def tokenizer(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def taggers(tmp_path_factory, tokenizer):
-    """Models in use by their kind and task, with rows of 24 subwords and windows of 12."""
+    """Opened models by kind and task, with rows of 24 subwords and windows of 12."""
     folder = tmp_path_factory.mktemp("models")
     return {
         (kind, task.kind): xdistil.load(
@@ -72,7 +72,7 @@ def test_every_word_gets_one_legal_tag(taggers, kind):
         ("electra", "classification"),
     ],
 )
-def test_an_answer_does_not_depend_on_its_neighbours(taggers, kind, task):
+def test_a_prediction_does_not_depend_on_other_texts(taggers, kind, task):
     opened = taggers[kind, task]
     lines = _sentences(30)
     together = label_lines(opened, *lines)
@@ -81,7 +81,7 @@ def test_an_answer_does_not_depend_on_its_neighbours(taggers, kind, task):
     assert len({answer.partition("\t")[2] for answer in together}) > 1
 
 
-def test_how_many_are_computed_together_does_not_change_answers(taggers, monkeypatch):
+def test_the_batch_size_does_not_change_predictions(taggers, monkeypatch):
     lines = [*_sentences(9), b"\n", *_sentences(3)]
     whole = label_lines(taggers["bilstm", "tagging"], *lines)
     monkeypatch.setattr(serving, "_TOGETHER", 4)
@@ -94,7 +94,7 @@ def test_blank_lines_stay_blank_and_in_place(taggers):
         assert [bool(answer) for answer in answers] == [False, True, False, False, True]
 
 
-def test_words_are_what_white_space_of_any_kind_separates(taggers):
+def test_any_white_space_separates_words(taggers):
     (answer,) = label_lines(
         taggers["bert", "tagging"], " Anna\u3000went\u00a0to \u2028 Berlin \n".encode()
     )
@@ -125,7 +125,7 @@ def test_words_without_a_subword_are_outside_and_shift_nothing(taggers):
     answers = label_lines(taggers["bert", "tagging"], *lines)
     with_hole, plain = (answer.split("\t")[1].split(" ") for answer in answers)
     assert with_hole[1] == "O"
-    # After O an entity begins anew: the types must agree, the prefixes need not.
+    # After O a new entity begins: the types must agree, the prefixes need not.
     assert [with_hole[0][2:], with_hole[2][2:]] == [tag[2:] for tag in plain]
 
 
@@ -161,14 +161,14 @@ def test_a_folder_whose_classes_are_no_tags_is_refused(tmp_path, tokenizer):
         open_model(str(folder))
 
 
-def test_the_folder_tells_how_long_rows_and_windows_are(tmp_path, tokenizer):
+def test_the_folder_sets_the_length_of_rows_and_windows(tmp_path, tokenizer):
     recorded = open_model(str(make_folder(tmp_path / "a", "bilstm", TAGGING, tokenizer, SHORT)))
     assert (recorded.row_length, recorded.max_length) == (24, 12)
     foreign = open_model(str(make_folder(tmp_path / "b", "bert", TAGGING, tokenizer)))
     assert (foreign.row_length, foreign.max_length) == (48, 48)  # as many as it has positions
 
 
-def test_a_head_that_had_to_be_made_anew_is_a_warning(tmp_path, tokenizer, caplog):
+def test_a_head_that_is_initialized_again_is_a_warning(tmp_path, tokenizer, caplog):
     folder = make_folder(tmp_path / "model", "bert", None, tokenizer)
     config = json.loads((folder / "config.json").read_text())
     config["architectures"] = ["BertForTokenClassification"]
@@ -176,7 +176,7 @@ def test_a_head_that_had_to_be_made_anew_is_a_warning(tmp_path, tokenizer, caplo
     (folder / "config.json").write_text(json.dumps(config))
     with caplog.at_level(logging.WARNING, "xdistil"):
         open_model(str(folder))
-    assert "newly made, not trained" in caplog.text
+    assert "is new and not trained" in caplog.text
 
 
 def test_a_short_text_takes_a_short_row_and_few_shapes_are_compiled(taggers, monkeypatch):

@@ -1,4 +1,4 @@
-"""A license is passed on from cards, or said, and never made up."""
+"""A license comes from the config or from model cards, and is never guessed."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def test_the_license_of_the_teachers_card_is_passed_on(which, tmp_path):
     assert "may have their own terms" in card.text
 
 
-def test_a_license_of_its_own_keeps_its_name_and_its_address_but_no_file(tmp_path):
+def test_a_custom_license_keeps_its_name_and_link_but_no_file(tmp_path):
     link = "https://example.org/license"
     stated = f"license: other\nlicense_name: gemma\nlicense_link: {link}"
     experiment = Experiment(teacher=Teacher(model=make_model(tmp_path / "a", stated)))
@@ -53,7 +53,7 @@ def test_a_license_of_its_own_keeps_its_name_and_its_address_but_no_file(tmp_pat
 @pytest.mark.parametrize(
     "metadata", [None, "language: en", "license: [mit, apache-2.0]", "license: [mit", "license: ''"]
 )
-def test_where_nobody_says_one_the_card_says_so(metadata, tmp_path):
+def test_a_card_says_that_no_license_is_stated(metadata, tmp_path):
     name = make_model(tmp_path / "silent", metadata)
     card = read_card(tmp_path, Experiment(teacher=Teacher(model=name)), "student")
     assert card.data.license is None
@@ -84,7 +84,7 @@ def test_two_models_that_a_student_comes_from_must_agree(tmp_path):
     assert find_license(experiment, "student")["license"] == "mit"
 
 
-def test_what_is_said_goes_before_what_cards_say_and_may_change_when_a_run_goes_on(tmp_path):
+def test_the_configs_license_precedes_that_of_cards_and_may_change_when_a_run_resumes(tmp_path):
     experiment = Experiment(teacher=Teacher(model=make_model(tmp_path / "mono", "license: mit")))
     claim_workdir(tmp_path, experiment)
     experiment.license = "apache-2.0"
@@ -94,7 +94,7 @@ def test_what_is_said_goes_before_what_cards_say_and_may_change_when_a_run_goes_
     assert "`apache-2.0`, as stated by the config of the run." in card.text
 
 
-def test_a_license_that_hubs_would_not_take_is_refused():
+def test_a_license_that_is_not_an_identifier_of_the_hub_is_refused():
     experiment = Experiment(plan=(Stage(name="labels", loss="labels", data="train"),))
     experiment.data.generate, experiment.student.embedding_size = 10, 8
     experiment.license = "mit"

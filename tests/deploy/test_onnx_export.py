@@ -1,4 +1,4 @@
-"""Files are written when they hold what they promise, and not otherwise; `xdistil export`."""
+"""`xdistil export`: ONNX files are written only if they pass their tests."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def tokenizer(tmp_path_factory):
 
 
 def _draw_bilstm(vocabulary_size: int) -> tuple[BiLSTM, dict]:
-    """A student whose looked-up and recurrent weights a byte and a scale a row hold exactly."""
+    """A student whose embeddings and recurrent weights are exact in int8 with one scale per row."""
     generator = np.random.default_rng(5)
     model = BiLSTM(BiLSTMConfig(vocabulary_size, 24, 16, 40), len(TAGGING.labels))
 
@@ -69,14 +69,14 @@ def _draw_bilstm(vocabulary_size: int) -> tuple[BiLSTM, dict]:
         "projection": {"kernel": draw(32, 40, 1.0), "bias": np.zeros(40, np.float32)},
         "classifier": {"kernel": draw(40, 5, 1.0), "bias": np.zeros(5, np.float32)},
     }
-    # A row that no text has, a thousand times as large: one scale for all would be set by it.
+    # An unused row, a thousand times as large, which would determine a common scale.
     params["embeddings"]["word_embeddings"]["embedding"][4] *= 1000
     return model, params
 
 
 @pytest.fixture(scope="module")
 def student(tmp_path_factory, tokenizer):
-    """A tagging student's folder with onnx/model.onnx, and sentences that it labels surely."""
+    """The folder of a tagging student with onnx/model.onnx, and sentences with clear labels."""
     folder = tmp_path_factory.mktemp("models") / "student"
     model, params = _draw_bilstm(tokenizer.vocabulary_size)
     save_model(folder, model, params, TAGGING, tokenizer, SHORT)
@@ -88,7 +88,7 @@ def student(tmp_path_factory, tokenizer):
     labels = label_subwords(subwords, logits.argmax(axis=-1), examples, TAGGING)
     answers = load(str(folder)).predictor.predict([example.inputs for example in examples])
     assert labels == [answer.labels for answer in answers]
-    # Where two classes are as good as equal, a sound quantization may choose the other.
+    # If two classes are nearly equal, a correct quantization may choose the other.
     best = np.sort(logits, axis=1)
     unsure = subwords.label_mask & (best[:, -1] - best[:, -2] < 0.3)
     left_out = set(np.repeat(subwords.example, np.diff(subwords.start))[unsure].tolist())
@@ -107,7 +107,7 @@ def copied(student, tmp_path):
     return folder, open_model(str(folder)), student[1]
 
 
-def test_texts_of_all_lengths_are_compared_and_the_difference_told(copied, caplog):
+def test_texts_of_all_lengths_are_compared_and_the_difference_is_logged(copied, caplog):
     folder, opened, gold = copied
     subwords = export.choose_subwords(opened, gold)
     chosen, all_of_them = (
@@ -150,7 +150,7 @@ def test_a_file_that_differs_is_not_written_and_the_one_before_is_gone(copied, m
     assert list((folder / "onnx").iterdir()) == []
 
 
-def test_a_sound_int8_file_passes_and_is_smaller(copied):
+def test_a_correct_int8_file_passes_and_is_smaller(copied):
     folder, opened, gold = copied
     outcome = quantize_onnx(opened, folder, gold, gold[::2])
     (trial,) = outcome.trials
@@ -192,7 +192,7 @@ def test_one_scale_for_all_embeddings_is_caught_and_embeddings_stay_float(copied
     assert "lstm.recurrent_kernel" not in kinds
 
 
-def test_where_nothing_passes_no_file_is_written_and_the_table_says_why(copied, monkeypatch):
+def test_if_no_candidate_passes_no_file_is_written_and_the_table_says_why(copied, monkeypatch):
     folder, opened, gold = copied
     quantize_onnx(opened, folder, gold, None)
     params = {**opened.params, "classifier": {"kernel": np.zeros((40, 5), np.float32)}}
@@ -205,7 +205,7 @@ def test_where_nothing_passes_no_file_is_written_and_the_table_says_why(copied, 
     assert {path.name for path in (folder / "onnx").iterdir()} == {"model.onnx"}
 
 
-def test_what_passes_on_dev_and_not_on_test_is_refused(copied):
+def test_a_file_that_fails_on_test_is_refused(copied):
     folder, opened, gold = copied
     (subword,) = opened.tokenizer.backend.encode("Berlin", add_special_tokens=False).ids
     table = opened.params["embeddings"]["word_embeddings"]["embedding"].at[subword].multiply(-1)
@@ -221,7 +221,7 @@ def test_what_passes_on_dev_and_not_on_test_is_refused(copied):
     assert line.split()[3] == "+0.00"  # on dev
 
 
-def test_a_bound_on_what_is_loaded_counts_tokenizer_and_config(copied):
+def test_the_size_limit_counts_tokenizer_and_config(copied):
     folder, opened, gold = copied
     loaded = quantize_onnx(opened, folder, gold, None).trials[0].loaded
     assert quantize_onnx(opened, folder, gold, None, loaded).trials[0].passed
@@ -229,7 +229,7 @@ def test_a_bound_on_what_is_loaded_counts_tokenizer_and_config(copied):
         quantize_onnx(opened, folder, gold, None, loaded - 1)
 
 
-def test_the_command_writes_both_files_and_tells_the_table(copied, tmp_path, capsys):
+def test_the_command_writes_both_files_and_prints_the_table(copied, tmp_path, capsys):
     folder, _, gold = copied
     shutil.rmtree(folder / "onnx")
     write_tsv(tmp_path / "dev.tsv", gold, [example.labels for example in gold])
@@ -243,7 +243,7 @@ def test_the_command_writes_both_files_and_tells_the_table(copied, tmp_path, cap
     assert "no candidate passed in 0.0 MB" in capsys.readouterr().err
 
 
-def test_a_card_tells_of_the_files_beside_it_and_what_it_shows_runs(copied, tmp_path, capsys):
+def test_a_card_describes_the_onnx_files_and_its_code_runs(copied, tmp_path, capsys):
     folder, opened, gold = copied
     card = folder / "README.md"
     shutil.rmtree(folder / "onnx")
@@ -268,7 +268,7 @@ def test_a_card_tells_of_the_files_beside_it_and_what_it_shows_runs(copied, tmp_
         given_names["logits"][0], opened.compute_logits(subwords), rtol=0, atol=1e-4
     )
 
-    assert command.main(given) == 0  # without --int8, whose file is of the past
+    assert command.main(given) == 0  # without --int8: the quantized file is removed
     capsys.readouterr()
     told = card.read_text("utf-8")
     assert "model.onnx` (float32) takes" in told
@@ -279,7 +279,7 @@ def test_a_card_tells_of_the_files_beside_it_and_what_it_shows_runs(copied, tmp_
 
 
 @pytest.mark.parametrize("kind", ["bert", "classes", "roberta"])
-def test_the_card_feeds_the_inputs_that_a_file_has(kind, tmp_path, tokenizer):
+def test_the_code_in_a_card_gives_a_file_its_inputs(kind, tmp_path, tokenizer):
     task = CLASSES if kind == "classes" else TAGGING
     folder = make_folder(tmp_path / kind, kind.replace("classes", "bert"), task, tokenizer)
     opened = open_model(str(folder))
@@ -339,13 +339,13 @@ def test_a_mistake_is_one_sentence(arguments, words, capsys):
     assert words in line
 
 
-def test_missing_packages_are_named_with_what_brings_them(monkeypatch):
+def test_missing_packages_are_named_with_the_command_to_install_them(monkeypatch):
     monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"onnx and onnxruntime: pip install 'xdistil\[onnx\]'"):
         export.check_packages()
 
 
-def test_a_file_in_the_place_of_the_folder_is_told(copied):
+def test_a_file_in_place_of_the_folder_is_reported(copied):
     folder, opened, gold = copied
     shutil.rmtree(folder / "onnx")
     (folder / "onnx").write_text("")

@@ -1,4 +1,4 @@
-"""A folder in use: places in texts, backends that agree, and an environment without JAX."""
+"""Prediction: offsets, backends that agree, and an environment without JAX."""
 
 import contextlib
 import dataclasses
@@ -33,7 +33,7 @@ from xdistil.models.forward import predict_rows
 
 KINDS = ("bilstm", "bert", "classes")
 
-# Runs where nothing of JAX, Flax or transformers can be imported.
+# A program that cannot import JAX, Flax or transformers.
 WITHOUT = """
 import json, sys
 class Refuse:
@@ -57,7 +57,7 @@ def folders(tmp_path_factory) -> Path:
     for name in KINDS:
         task = CLASSES if name == "classes" else TAGGING
         kind = "bilstm" if name == "bilstm" else "bert"
-        # Without a record of its training the ONNX file alone says how long texts may be.
+        # Without the preprocessing in config.json only the ONNX file says how long texts may be.
         extra = {} if name == "bert" else write_preprocessing(Data(row_length=24, max_length=12))
         path = make_folder(folder / name, kind, task, tokenizer, extra)
         shown = [tuple(WORDS[:size]) for size in range(1, 9)]
@@ -92,7 +92,7 @@ def _labels(answers) -> list[str]:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_backends_agree_and_with_the_model_on_packed_rows(folders, name):
+def test_backends_agree_with_each_other_and_with_the_model_on_packed_rows(folders, name):
     texts = _draw(40)
     ours, theirs = (_ask(_open(folders, name, backend), texts) for backend in ("jax", "onnx"))
     assert _labels(ours) == _labels(theirs)
@@ -109,7 +109,7 @@ def test_backends_agree_and_with_the_model_on_packed_rows(folders, name):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_neighbours_and_threads_change_nothing(folders, name):
+def test_other_texts_and_threads_change_nothing(folders, name):
     texts = _draw(30)
     for backend in ("jax", "onnx"):
         opened = _open(folders, name, backend)
@@ -190,7 +190,7 @@ def test_mistakes_are_one_sentence(folders, tmp_path):
         xdistil.load(str(tmp_path), backend="onnx")
 
 
-def test_the_service_of_the_page_answers_as_the_model_does(folders, tmp_path):
+def test_the_service_of_the_docs_returns_the_models_predictions(folders, tmp_path):
     page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"<!-- service -->\n```python\n(.*?)```", page, re.DOTALL)
     with socket.socket() as free:

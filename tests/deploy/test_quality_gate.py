@@ -1,4 +1,4 @@
-"""What a quantized file may lose, in numbers counted by hand."""
+"""The loss that the quality gate allows, with numbers computed by hand."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def _miss(gold: Sequence[Example], *missed: int) -> list[tuple[str, ...]]:
     return [("O",) if index in missed else ("B-PER",) for index in range(len(gold))]
 
 
-def test_what_loses_nothing_passes():
+def test_a_file_without_loss_passes():
     gold = _people("en", 120)
     verdict = judge(TASK, gold, _miss(gold), _miss(gold))
     assert verdict.passed
@@ -47,7 +47,7 @@ def test_a_language_that_is_significantly_worse_is_refused_though_the_macro_hard
 
 
 def test_each_language_has_its_share_of_the_level():
-    # e^-3 = 0.05 to be at least as good by chance: too little of a difference where five are tried.
+    # The probability e^-3 = 0.05 is not significant where five languages are tested.
     alone = _people("en", 1000)
     verdict = judge(TASK, alone, _miss(alone), _miss(alone, 0, 1, 2, 3))
     assert verdict.worse == ["en"]  # e^-4 = 0.018
@@ -66,7 +66,7 @@ def test_languages_with_few_entities_are_pooled():
     assert verdict.worse == [OTHERS]
 
 
-def test_scores_are_told_by_script():
+def test_scores_are_given_by_script():
     gold = _people("en", 4) + _people("de", 4) + _people("el", 5, "Άννα") + _people("zh", 1, "安娜")
     verdict = judge(TASK, gold, _miss(gold), _miss(gold, 0, 8))
     assert verdict.scripts == {

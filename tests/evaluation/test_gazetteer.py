@@ -1,4 +1,4 @@
-"""The gazetteer against answers worked out by hand."""
+"""The gazetteer against predictions worked out by hand."""
 
 from xdistil.data.examples import Example
 from xdistil.evaluation.gazetteer import tag_with_names

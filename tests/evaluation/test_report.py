@@ -102,7 +102,7 @@ RESULTS = {
 
 
 def _line(text: str, start: str) -> list[str]:
-    """The cells of the only line that begins so."""
+    """The cells of the only line that begins with `start`."""
     (line,) = [line for line in text.splitlines() if line.strip().startswith(start)]
     return [cell for cell in line.strip().split("  ") if cell]
 
@@ -133,7 +133,7 @@ def test_the_outcome_is_in_words():
     )
 
 
-def test_languages_stand_by_their_loss_and_one_without_entities_is_left_out():
+def test_languages_are_sorted_by_loss_and_one_without_entities_is_left_out():
     text = render_console(RESULTS)
     rows = [line.split() for line in text.splitlines() if line.strip()[:3] in ("de ", "en ", "fr ")]
     assert rows == [
@@ -177,14 +177,14 @@ def test_columns_of_a_console_table_line_up():
     assert len(ends) == 1
 
 
-def test_markdown_tables_have_as_many_cells_in_every_row():
+def test_rows_of_a_markdown_table_have_the_same_number_of_cells():
     blocks = [b for b in render_markdown(RESULTS).split("\n\n") if b.startswith("| ")]
     assert len(blocks) == 4
     for block in blocks:
         assert len({line.count("|") for line in block.splitlines()}) == 1
 
 
-def test_without_test_speed_and_baselines_the_report_speaks_of_dev():
+def test_without_test_speed_and_baselines_the_report_is_about_dev():
     results = copy.deepcopy(RESULTS)
     for model in ("teacher", "student"):
         results[model]["test"] = None
@@ -199,7 +199,7 @@ def test_without_test_speed_and_baselines_the_report_speaks_of_dev():
     assert [cell.strip() for cell in _line(text, "student ")][3:5] == ["-", "-"]
 
 
-def test_classification_is_told_in_accuracy():
+def test_classification_is_reported_by_accuracy():
     scores = {
         "accuracy": 0.75,
         "macro_f1": 0.7,
@@ -215,11 +215,11 @@ def test_classification_is_told_in_accuracy():
     assert "retains 92.3% of the teacher's accuracy" in text
 
 
-def test_the_report_is_the_same_of_results_read_back_from_json():
+def test_results_read_back_from_json_give_the_same_report():
     assert render_markdown(json.loads(json.dumps(RESULTS))) == render_markdown(RESULTS)
 
 
-def test_a_score_table_has_a_line_a_language_and_the_averages():
+def test_a_score_table_has_one_line_per_language_and_the_averages():
     text = render_scores("tagging", RESULTS["teacher"]["test"])
     assert _line(text, "my")[0] == "my"
     assert text.splitlines()[2].split() == ["en", "80.00", "80.00", "80.00", "12", "1,500"]
@@ -227,7 +227,7 @@ def test_a_score_table_has_a_line_a_language_and_the_averages():
 
 
 def without_labels(test: bool) -> dict:
-    """The results of a run without labels, of tags, with a gold test file or none."""
+    """The results of a tagging run without labels, with or without a gold test file."""
     results = copy.deepcopy(RESULTS)
     results.update(gold=False, selected_on="agreement", baselines=[], gazetteer=None)
     results["teacher"]["dev"] = results["student"]["dev"] = None
@@ -239,7 +239,7 @@ def without_labels(test: bool) -> dict:
     return results
 
 
-def test_without_labels_agreement_stands_beside_the_gold_scores():
+def test_without_labels_agreement_is_shown_with_the_gold_scores():
     text = render_console(without_labels(test=True))
     assert (
         "without labels, selected by agreement with the teacher on held-out transfer texts" in text
@@ -262,7 +262,7 @@ def test_without_labels_agreement_stands_beside_the_gold_scores():
     assert "labels only" not in text
 
 
-def test_without_labels_and_gold_no_table_speaks_of_f1():
+def test_without_labels_and_gold_no_table_mentions_f1():
     results = without_labels(test=False)
     page = render_markdown(results)
     tables = [line for line in page.splitlines() if line.startswith(("|", "#"))]
@@ -274,7 +274,7 @@ def test_without_labels_and_gold_no_table_speaks_of_f1():
 
 
 @pytest.mark.parametrize("which", ["teacher", "student"])
-def test_a_card_without_labels_and_gold_speaks_of_agreement(which, tmp_path):
+def test_a_card_without_labels_and_gold_reports_agreement(which, tmp_path):
     experiment = Experiment(plan=d42())
     experiment.data.transfer, experiment.teacher.finetune = "texts.txt", False
     (tmp_path / "config.json").write_text("{}")
@@ -293,7 +293,7 @@ def test_a_card_without_labels_and_gold_speaks_of_agreement(which, tmp_path):
     ] in card
 
 
-def test_pictures_without_labels_and_gold_show_agreement_alone():
+def test_figures_without_labels_and_gold_show_only_agreement():
     results = without_labels(test=False)
     below = draw_course([], results).axes[1]
     assert below.get_ylabel() == "agreement with the teacher, %"

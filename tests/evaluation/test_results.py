@@ -56,7 +56,7 @@ def test_results_have_the_shape_of_their_type(results):
         ),
     ],
 )
-def test_another_shape_is_noticed(damage):
+def test_another_shape_fails(damage):
     results = copy.deepcopy(RESULTS)
     damage(results)
     with pytest.raises(AssertionError):

@@ -1,4 +1,4 @@
-"""Speed with a clock that the models themselves move, and once with real ones."""
+"""Speed with a clock that the models advance, and once with real models."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -70,13 +70,13 @@ def test_speedup_is_the_ratio_within_each_round_of_an_interleaved_run(calls):
     assert names == ["teacher", "student"] * (len(names) // 2)
 
 
-def test_there_are_enough_rounds_however_short_the_time(calls):
+def test_there_is_a_minimum_of_rounds(calls):
     subwords = _subwords([5] * 3, [0, 1, 2], 0)
     measured = measure_speed(_runner("teacher", subwords), _runner("student", subwords), 64, 1e-9)
     assert measured["single"]["rounds"] == 5
 
 
-def test_both_models_get_the_same_sentences_a_row_each(calls):
+def test_both_models_get_the_same_sentences_one_per_row(calls):
     # The second tokenizer cuts example 2 into two windows: it is left out for both.
     teacher = _runner("teacher", _subwords([5, 9, 4, 6], [0, 1, 2, 3], 1000))
     student = _runner("student", _subwords([7, 18, 3, 3, 8], [0, 1, 2, 2, 3], 5000))

@@ -1,4 +1,4 @@
-"""Compiled programs are kept between processes, and where the user says."""
+"""Compiled programs are stored between processes, in the folder that the user sets."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 PROGRAM = """
 import jax, jax.monitoring
-from xdistil.compilation import enable_compilation_cache
+from xdistil.runtime.compilation_cache import enable_compilation_cache
 seen = []
 jax.monitoring.register_event_listener(lambda event, **_: seen.append(event))
 enable_compilation_cache()
@@ -40,13 +40,13 @@ def test_the_second_process_compiles_nothing(tmp_path: Path) -> None:
     assert folder.name.startswith("compiled-")
 
 
-def test_where_nothing_can_be_written_nothing_is_kept(tmp_path: Path) -> None:
+def test_without_a_writable_folder_nothing_is_stored(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     assert run(XDG_CACHE_HOME=str(tmp_path / "file")) == ["12.0", "0"]
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-def test_a_folder_of_ones_own_is_respected(tmp_path: Path) -> None:
+def test_the_users_folder_is_used(tmp_path: Path) -> None:
     run(XDG_CACHE_HOME=str(tmp_path / "home"), JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own"))
     assert any((tmp_path / "own").iterdir())
     assert not (tmp_path / "home").exists()

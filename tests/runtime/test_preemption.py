@@ -1,4 +1,4 @@
-"""Signals: noted where work is deferred, felt at once elsewhere; a second Ctrl-C leaves."""
+"""Signals: deferred where work would be lost, immediate elsewhere; a second Ctrl-C exits."""
 
 import os
 import signal
@@ -13,12 +13,12 @@ from xdistil.runtime.preemption import PreemptionGuard
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_outside_of_deferred_work_a_signal_ends_the_run_at_once(number):
+def test_outside_deferred_work_a_signal_ends_the_run_at_once(number):
     with PreemptionGuard().listening(), pytest.raises(StoppedError, match=number.name):
         os.kill(os.getpid(), number)
 
 
-def test_deferred_work_learns_of_it_when_it_asks():
+def test_deferred_work_gets_the_signal_when_it_asks():
     stop = PreemptionGuard()
     with stop.listening(), stop.deferred():
         stop.raise_if_requested()
@@ -28,7 +28,7 @@ def test_deferred_work_learns_of_it_when_it_asks():
             stop.raise_if_requested()
 
 
-def test_a_signal_that_comes_while_processes_agree_is_not_lost(monkeypatch):
+def test_a_signal_during_the_exchange_of_processes_is_not_lost(monkeypatch):
     stop = PreemptionGuard()
 
     def global_max(value: int) -> int:
@@ -37,7 +37,7 @@ def test_a_signal_that_comes_while_processes_agree_is_not_lost(monkeypatch):
 
     with stop.listening(), stop.deferred():
         with monkeypatch.context() as patch:
-            patch.setattr("xdistil.runtime.preemption.agree", global_max)
+            patch.setattr("xdistil.runtime.preemption.global_max", global_max)
             assert not stop.requested()
         assert stop.requested()
 
@@ -53,14 +53,14 @@ def test_deferring_ends_with_the_outermost_block():
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_the_handlers_before_are_put_back():
+def test_the_earlier_handlers_are_restored():
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     with PreemptionGuard().listening():
         assert signal.getsignal(signal.SIGTERM) != before[0]
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
-def test_other_threads_than_the_main_one_leave_the_handlers_alone():
+def test_only_the_main_thread_sets_handlers():
     seen = []
 
     def work() -> None:
@@ -73,12 +73,12 @@ def test_other_threads_than_the_main_one_leave_the_handlers_alone():
     assert seen == [signal.getsignal(signal.SIGTERM)]
 
 
-def test_a_second_ctrl_c_leaves_without_saving():
+def test_a_second_ctrl_c_exits_without_saving():
     program = """
 import os, signal
-from xdistil.stopping import Stop
-stop = Stop()
-with stop.listening(), stop.deferring():
+from xdistil.runtime.preemption import PreemptionGuard
+stop = PreemptionGuard()
+with stop.listening(), stop.deferred():
     os.kill(os.getpid(), signal.SIGINT)
     print("saving", flush=True)
     os.kill(os.getpid(), signal.SIGINT)

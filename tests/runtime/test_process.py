@@ -1,4 +1,4 @@
-"""How a program begins: large arrays lie in huge pages, and nothing else of the program changes."""
+"""The start of a program: large arrays use huge pages, and nothing else changes."""
 
 import os
 import runpy

@@ -1,4 +1,4 @@
-"""What a run leaves behind to read is whole, and holds no number that is none."""
+"""The files of the run log are complete, and every number in them is finite."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import pytest
 
-from xdistil.runtime import run_log as journal_module
+from xdistil.runtime import run_log as run_log_module
 from xdistil.runtime.environment import describe_device, describe_environment
 from xdistil.runtime.run_log import RunLog, open_log
 
@@ -38,12 +38,12 @@ def test_lines_are_appended_by_the_next_process(run_log, tmp_path):
     run_log.write(LINE)
     run_log.close()
     again = RunLog(tmp_path)
-    again.record({**LINE, "step": 2})
+    again.write({**LINE, "step": 2})
     again.close()
     assert [line["step"] for line in read(tmp_path)] == [1, 2]
 
 
-def test_rewinding_cuts_what_came_after(run_log, tmp_path):
+def test_truncating_removes_later_lines(run_log, tmp_path):
     run_log.write({**LINE, "text": "übermäßig"})
     position = run_log.position()
     assert position == (tmp_path / "metrics.jsonl").stat().st_size
@@ -57,19 +57,19 @@ def test_rewinding_cuts_what_came_after(run_log, tmp_path):
     assert [line["step"] for line in read(tmp_path)] == [1, 4]
 
 
-def test_rewinding_works_in_the_next_process(run_log, tmp_path):
+def test_truncating_works_in_the_next_process(run_log, tmp_path):
     run_log.write(LINE)
     position = run_log.position()
     run_log.write({**LINE, "step": 2})
     run_log.close()
     again = RunLog(tmp_path)
-    again.rewind(position)
-    again.record({**LINE, "step": 3})
+    again.truncate(position)
+    again.write({**LINE, "step": 3})
     again.close()
     assert [line["step"] for line in read(tmp_path)] == [1, 3]
 
 
-def test_a_plan_that_begins_anew_loses_its_lines_and_no_others(run_log, tmp_path):
+def test_a_plan_that_restarts_loses_its_lines_and_no_others(run_log, tmp_path):
     run_log.write({**LINE, "plan": "teacher"})
     run_log.write(LINE)
     run_log.write({**LINE, "step": 2})
@@ -87,7 +87,7 @@ def test_a_last_line_that_was_cut_off_goes_with_them(run_log, tmp_path):
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"plan": "stu')
     again = RunLog(tmp_path)
-    again.forget("student")
+    again.drop_plan("student")
     again.close()
     assert [line["plan"] for line in read(tmp_path)] == ["teacher"]
 
@@ -106,7 +106,7 @@ def test_progress_is_one_line_on_a_terminal_and_rare_lines_elsewhere(
     monkeypatch.setattr(logging.getLogger("xdistil"), "propagate", True)
     clock = iter([100.0, 110.0, 131.0, 132.0, 133.0])
     # In place of the module: TensorBoard's thread reads the real clock.
-    monkeypatch.setattr(journal_module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(run_log_module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with caplog.at_level(logging.INFO, "xdistil"):
         for text in ("first", "second", "third"):
             run_log.progress(text)
@@ -131,8 +131,8 @@ def test_messages_go_to_console_and_file_while_the_log_is_open(tmp_path, capsys,
 
 
 @pytest.mark.parametrize(("gpu", "told"), [(True, True), (False, False)])
-def test_a_gpu_that_is_not_used_is_told_with_what_to_install(monkeypatch, gpu, told):
-    monkeypatch.setattr(journal_module.Path, "exists", lambda path: gpu and "nvidia" in str(path))
+def test_an_unused_gpu_is_reported_with_the_command_to_install(monkeypatch, gpu, told):
+    monkeypatch.setattr(run_log_module.Path, "exists", lambda path: gpu and "nvidia" in str(path))
     text = describe_device()
     assert ("pip install 'xdistil[cuda]'" in text) == told
     assert f"{jax.device_count()} x" in text

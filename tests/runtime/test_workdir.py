@@ -1,4 +1,4 @@
-"""A workdir belongs to one config: another is refused by the name of the field that differs."""
+"""A workdir belongs to one config: another is refused, with the field that differs."""
 
 import copy
 import json
@@ -51,7 +51,7 @@ def change(experiment: Experiment, path: str, value: object) -> None:
         ("baselines[0].lrs", "5e-4,1e-3,2e-3", "1e-3"),
     ],
 )
-def test_another_value_is_refused_by_its_field(tmp_path, path, old, new):
+def test_another_value_is_refused_with_the_name_of_its_field(tmp_path, path, old, new):
     claim_workdir(tmp_path, make())
     other = make()
     change(other, path, new)
@@ -178,14 +178,14 @@ def test_whole_numbers_and_numbers_of_the_same_value_are_the_same(tmp_path):
     claim_workdir(tmp_path, theirs)
 
 
-def test_a_folder_is_made_with_its_parents_and_left_empty(tmp_path):
+def test_a_folder_is_created_with_its_parents_and_left_empty(tmp_path):
     open_workdir(tmp_path / "a" / "b")
     open_workdir(tmp_path / "a" / "b")
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["file", "file/below"])
-def test_a_folder_that_cannot_be_made_is_told(tmp_path, name):
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path, name):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"--workdir=.*file.* cannot be written to"):
         open_workdir(tmp_path / name)

@@ -301,7 +301,7 @@ def _name_student(student: Student) -> str:
     if student.keep_layers:
         return f"a transformer made of layers of its teacher ({student.keep_layers})"
     if student.checkpoint:
-        return f"a transformer initialized from `{student.checkpoint}`"
+        return f"a model initialized from `{student.checkpoint}`"
     if student.kind == "bilstm":
         return (
             f"a BiLSTM with {student.hidden_size} units per direction and word embeddings of size "
