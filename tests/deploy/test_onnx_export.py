@@ -298,27 +298,25 @@ def test_the_code_in_a_card_gives_a_file_its_inputs(kind, tmp_path, tokenizer):
 def test_a_run_exports_its_student_and_survives_a_refusal(copied, tmp_path, monkeypatch, caplog):
     folder, _, gold = copied
     shutil.rmtree(folder / "onnx")
-    texts = {"dev": SimpleNamespace(examples=gold)}
-    prepared = SimpleNamespace(corpus=SimpleNamespace(test=gold[::2]), student_texts=texts)
-    setting: Any = SimpleNamespace(
+    built: Any = SimpleNamespace(
         experiment=Experiment(export="int8"),
-        prepared=prepared,
-        workdir=folder.parent,
-        writes=True,
+        corpus=SimpleNamespace(test=gold[::2]),
+        texts={"dev": SimpleNamespace(examples=gold)},
     )
-    record = export_student(setting)
+    session: Any = SimpleNamespace(workdir=folder.parent, writes=True)
+    record = export_student(built, session)
     assert record["bytes"] == (folder / "onnx/model.onnx").stat().st_size
     assert (record["chosen"], record["refused"]) == ("int8", None)
     assert (folder / "onnx/model_quantized.onnx").exists()
     json.dumps(record, allow_nan=False)
 
     monkeypatch.setattr(export, "TOLERANCE", 0.0)
-    record = export_student(setting)
+    record = export_student(built, session)
     assert record["bytes"] is None
     assert "was not written" in record["refused"]
     assert record["refused"] in caplog.text
-    setting.writes = False
-    assert export_student(setting) is None
+    session.writes = False
+    assert export_student(built, session) is None
 
 
 @pytest.mark.parametrize(
