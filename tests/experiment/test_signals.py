@@ -22,6 +22,7 @@ from xdistil.config import Experiment, Stage, Student, Teacher
 from xdistil.data.examples import Task, read_file
 from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score
+from xdistil.evaluation.results import Results
 from xdistil.experiment.dry_run import describe
 from xdistil.experiment.run import run
 from xdistil.models.hf.folder import load_model

@@ -22,6 +22,7 @@ from xdistil.deploy.preprocessing import write_preprocessing
 from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score
 from xdistil.evaluation.report import describe_outcome, render_console
+from xdistil.evaluation.results import Results
 from xdistil.experiment.build import build
 from xdistil.experiment.dry_run import describe
 from xdistil.experiment.evaluate import open_before
