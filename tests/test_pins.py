@@ -13,24 +13,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from xdistil.data.pieces import Pieces
-from xdistil.data.words import Words
-from xdistil.distill.cache import open_cache
-from xdistil.distill.teacher import Reader, params_fingerprint
 
 import train
 from tests.distill.small import (
     init_params,
     make_bilstm,
-    make_course,
     make_encoder,
+    make_plan,
+    make_session,
     make_teacher,
-    run_course,
+    run_plan,
 )
 from tests.models import samples
 from xdistil.config import Stage
 from xdistil.data.packing import pack
-from xdistil.models.forward import Wanted
+from xdistil.data.subwords import Subwords
+from xdistil.data.word_alignment import WordAlignment
+from xdistil.teacher.cache import open_cache
+from xdistil.teacher.signals import PlacedModel, SignalSpec, params_fingerprint
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("compile_quickly")
 # --- names of cached signals ----------------------------------------------------------------------
 
 # Two sentences, written out: the numbers of a random generator may change between versions.
-TEXTS = Pieces(
+TEXTS = Subwords(
     tokens=np.array([2, 5, 9, 3, 2, 7, 3], np.int32),
     token_type=np.zeros(7, np.int8),
     labels=np.array([0, 1, 2, 0, 0, 1, 0], np.int32),
@@ -49,18 +49,19 @@ TEXTS = Pieces(
     start=np.array([0, 4, 7], np.int64),
     example=np.array([0, 1], np.int32),
 )
-WORDS = Words(np.array([-1, 0, 1, -1, -1, 2, -1], np.int32), 3)
-EVERYTHING = Wanted(logits=True, hidden=(0, 2), attention=(1,), vectors=(0,))
-LOGITS = Wanted(logits=True)
+WORDS = WordAlignment(np.array([-1, 0, 1, -1, -1, 2, -1], np.int32), 3)
+EVERYTHING = SignalSpec(logits=True, hidden=(0, 2), attention=(1,), vectors=(0,))
+LOGITS = SignalSpec(logits=True)
 
 
 @pytest.fixture(scope="module")
-def reader() -> Reader:
-    return replace(make_teacher(), fingerprint="f" * 64)
+def teacher(tmp_path_factory) -> PlacedModel:
+    session = make_session(tmp_path_factory.mktemp("session"))
+    return replace(make_teacher().place(session), fingerprint="f" * 64)
 
 
 @pytest.mark.parametrize(
-    ("changes", "settings", "wanted", "names"),
+    ("changes", "settings", "spec", "names"),
     [
         (
             {},
@@ -72,7 +73,7 @@ def reader() -> Reader:
         ),
         ({}, {"words": WORDS}, LOGITS, "logits-469cb630df6ab6f9"),
         ({}, {"kind": "int8"}, LOGITS, "logits-532e0216be4a0746"),
-        ({"kept": np.arange(20, dtype=np.int32)}, {}, LOGITS, "logits-fc486bc5ff8c5065"),
+        ({"remap": np.arange(20, dtype=np.int32)}, {}, LOGITS, "logits-fc486bc5ff8c5065"),
         (
             {"model": make_bilstm(), "params": init_params(make_bilstm())},
             {},
@@ -82,9 +83,9 @@ def reader() -> Reader:
     ],
     ids=["every signal", "by word", "int8", "a vocabulary of its own", "a BiLSTM"],
 )
-def test_names_of_cached_signals(tmp_path, reader, changes, settings, wanted, names):
-    reader, rows = replace(reader, **changes), pack(TEXTS, 12, 0)
-    open_cache(tmp_path, reader, TEXTS, rows, wanted, 4, **settings)
+def test_names_of_cached_signals(tmp_path, teacher, changes, settings, spec, names):
+    placed, rows = replace(teacher, **changes), pack(TEXTS, 12, 0)
+    open_cache(tmp_path, placed, TEXTS, rows, spec, 4, **settings)
     assert sorted(path.stem for path in tmp_path.glob("*.npy")) == names.split()
 
 
@@ -137,7 +138,7 @@ TOP = (
 MODEL = "README.md config.json model.safetensors tokenizer.json tokenizer_config.json"
 # Arrays of packed texts in the cache.
 PACKED = (
-    "example label_mask labels row_languages row_piece row_position row_quota row_segment start "
+    "example label_mask labels row_languages row_subword row_position row_quota row_segment start "
     "token_type tokens word"
 )
 FILES = {
@@ -256,9 +257,9 @@ def test_side_projections_in_a_checkpoint(tmp_path):
     """Of a student with another width than its teacher, after a representation stage."""
     stage = Stage(name="representation", loss="representation", epochs=1.0)
     student = make_encoder(hidden_size=4)
-    course = make_course((stage,), tmp_path, student, make_teacher(), cached="")
-    run_course(course, tmp_path, init_params(student), save=True)
-    folder = find_checkpoint(tmp_path / "checkpoints")
+    plan = make_plan((stage,), tmp_path, student, make_teacher(cache="never"))
+    run_plan(plan, init_params(student), save=True)
+    folder = find_checkpoint(tmp_path / "checkpoints" / "student")
     sides = {"side_projections/0/kernel", "side_projections/0/bias"}
     assert sides <= read_paths(folder / "best")
     assert {f"{tree}/{path}" for tree in TREES for path in sides} <= read_paths(folder / "state")

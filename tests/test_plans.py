@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from xdistil.config import Stage
+from xdistil.distill import plan
 from xdistil.errors import InputError
 from xdistil.plans import classify, d42, labels_only, ner, v3, without_labels
 
@@ -18,6 +19,10 @@ def test_d42_is_representation_then_logits_then_labels():
     assert [stage.loss for stage in stages] == ["representation", "logits", "labels"]
     assert [stage.data for stage in stages] == ["transfer", "transfer", "train"]
     assert [stage.unfreeze for stage in stages] == ["all", "gradual", "gradual"]
+
+
+def test_configs_of_earlier_versions_find_the_named_plans_where_they_were():
+    assert (plan.d42(), plan.v3(), plan.labels_only()) == (d42(), v3(), labels_only())
 
 
 @pytest.mark.parametrize("make", [d42, v3, labels_only])

@@ -182,12 +182,12 @@ def test_the_number_of_cut_texts_is_reported_once(models, type_in, tmp_path, cap
     long = b"Anna went to Berlin with Bob " * 6 + b"\n"
     lines = long + b"Bob\n" + long + b"\n" + b"Bob\t" + long
     assert type_in(f"--model={models}/classification", texts=lines) == 0
-    assert caplog.messages == ["3 of 4 texts are longer than 24 subwords and lose their ends"]
+    assert caplog.messages == ["3 of 4 texts are longer than 24 subwords and are truncated"]
     caplog.clear()
     path = tmp_path / "gold.tsv"
     path.write_bytes(b"Bob\tgood\n" + long.rstrip() + b"\tbad\n")
     assert type_in(f"--model={models}/classification", f"--evaluate={path}") == 0
-    assert caplog.messages == ["1 of 2 texts are longer than 24 subwords and lose their ends"]
+    assert caplog.messages == ["1 of 2 texts are longer than 24 subwords and are truncated"]
     caplog.clear()
     assert type_in(f"--model={models}/tagging", texts=long) == 0  # windows lose nothing
     assert not caplog.messages

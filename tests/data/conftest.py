@@ -1,4 +1,4 @@
-"""Small tokenizers of three makes, each with its special subwords, trained on a line of text."""
+"""Small tokenizers of three kinds, each with its special subwords."""
 
 import pytest
 from hypothesis import settings
@@ -21,7 +21,7 @@ TEXT = "the tiny student reads what the large teacher read, and learns: unlabell
 
 
 def build_wordpiece() -> Tokenizer:
-    """Lower case, no accents, CJK characters alone; whole words, letters, and nothing else."""
+    """Lower case, no accents, CJK characters alone; some whole words, and letters."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789.,:;!?-'中文字"
     words = ["berlin", "ber", "##lin", "##in", "new", "york", "teacher", "reads"]
     subwords = dict.fromkeys([*SPECIAL, *letters, *("##" + letter for letter in letters), *words])
@@ -58,7 +58,7 @@ def build_byte_bpe() -> Tokenizer:
 
 
 def build_plain_unigram() -> Tokenizer:
-    """Words by spaces, one score a letter; no special subwords around a text."""
+    """Words by spaces, one score for every letter; no special subwords around a text."""
     subwords = [("[UNK]", 0.0), ("▁", -1.0), ("he", -1.5), ("▁the", -2.0)]
     subwords += [(letter, -3.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
     backend = Tokenizer(models.Unigram(subwords, unk_id=0))

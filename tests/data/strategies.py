@@ -27,7 +27,7 @@ texts = st.lists(st.one_of(characters, st.sampled_from(" \r")), min_size=1, max_
 
 
 def tag(inputs: tuple[str, ...]) -> tuple[str, ...]:
-    """Legal tags of every kind, told by place and word."""
+    """Legal tags of every kind, by index and word."""
     return make_legal([TAGGING.labels[(i + len(word)) % 5] for i, word in enumerate(inputs)])
 
 

@@ -1,4 +1,4 @@
-"""The order of batches: a permutation an epoch, equal for any share-out and any start."""
+"""The order of batches: a permutation per epoch, the same on any processes and from any step."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def collect(count=10, batch_rows=4, epochs=2, **options):
     return np.array(numbers)
 
 
-def test_every_epoch_holds_every_row_once_and_empty_rows_at_its_end():
+def test_every_epoch_has_every_row_once_and_empty_rows_at_its_end():
     steps = collect()
     assert steps.shape == (6, 4)
     for epoch in (steps[:3].ravel(), steps[3:].ravel()):
@@ -47,7 +47,7 @@ def test_the_seed_decides_the_order():
 
 @settings(max_examples=20)
 @given(st.integers(1, 30), st.integers(1, 3), st.data())
-def test_a_start_at_any_step_goes_on_with_the_same_batches(count, batch_rows, data):
+def test_batches_resume_at_any_step(count, batch_rows, data):
     whole = collect(count, batch_rows)
     first = data.draw(st.integers(0, len(whole)))
     rest = collect(count, batch_rows, first_step=first)
@@ -55,12 +55,12 @@ def test_a_start_at_any_step_goes_on_with_the_same_batches(count, batch_rows, da
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4])
-def test_processes_hold_contiguous_blocks_of_the_same_global_batches(processes):
+def test_processes_get_contiguous_blocks_of_the_same_global_batches(processes):
     shares = [collect(process_index=p, process_count=processes) for p in range(processes)]
     assert np.concatenate(shares, axis=1).tolist() == collect().tolist()
 
 
-def test_devices_that_do_not_divide_among_processes_are_a_mistake():
+def test_devices_that_do_not_divide_among_processes_are_refused():
     with pytest.raises(ValueError, match="1 devices do not divide among 3"):
         collect(process_count=3)
 
@@ -70,7 +70,7 @@ def test_a_part_of_an_epoch_is_rounded_up(epochs, steps):
     assert len(collect(epochs=epochs)) == steps
 
 
-def test_rows_a_batch_hold_about_as_many_sentences_as_asked():
+def test_a_batch_has_about_batch_size_sentences():
     subwords = make_subwords([6, 2, 4])  # four subwords a sentence on average
     assert rows_per_batch(subwords, 8, 32) == 16
     assert rows_per_batch(subwords, 8, 3) == 2  # 1.5, to even
@@ -78,7 +78,7 @@ def test_rows_a_batch_hold_about_as_many_sentences_as_asked():
 
 
 def test_devices_and_processes_change_neither_the_order_nor_the_steps():
-    """Empty rows fill a batch up; put together again, the processes' shares are the same rows."""
+    """Empty rows fill up a batch; the blocks of all processes together are the same rows."""
     subwords = make_subwords([4] * 23)
     rows = pack(subwords, 8, 0)
     alone = [

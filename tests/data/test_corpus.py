@@ -1,4 +1,4 @@
-"""Task folders: what labels and prefixes mean, who is chosen, and what is refused."""
+"""Task folders: labels, prefixes, selection of sentences, and errors."""
 
 import gzip
 import logging
@@ -53,7 +53,7 @@ def refuses(words, action, *arguments, **fields):
     assert str(caught.value).endswith(".")
 
 
-def test_a_tagging_folder_reads_whole(folder):
+def test_a_tagging_folder_is_read(folder):
     path = folder(
         train_tsv=TAGGED, dev_tsv=TAGGED, test_tsv=TAGGED, labels_tsv=TAGS, transfer_txt="a b\nc\n"
     )
@@ -85,7 +85,7 @@ def test_a_prefix_is_split_off_only_before_a_label_and_never_within_one(folder):
     refuses("':pos' is not among", read_labels, folder, "pos :pos", names)
 
 
-def test_a_prefix_needs_no_label_file_where_its_meaning_is_plain(folder):
+def test_an_unambiguous_prefix_needs_no_label_file(folder):
     assert read_labels(folder, "en:pos zh-Hans:neg") == (
         ("neg", "pos"),
         [("pos", "en"), ("neg", "zh-Hans")],
@@ -116,7 +116,7 @@ def test_numbers_without_names_count_from_zero(folder):
     refuses("label '1' is ambiguous.*class '2'", read_labels, folder, "1 2")
 
 
-def test_words_with_colons_and_tags_in_the_text_are_just_words(folder):
+def test_colons_and_tags_in_the_text_are_words(folder):
     corpus = read(folder(train_tsv="de:O 12:30 O\tfr:O O O\n", dev_tsv=TAGGED, labels_tsv=TAGS))
     assert corpus.train == [Example(("de:O", "12:30", "O"), ("O", "O", "O"), "fr")]
 
@@ -145,7 +145,7 @@ def test_pairs_keep_both_texts_in_order(folder):
         ({"train_jsonl": "{}"}, "both train.tsv and train.jsonl"),
     ],
 )
-def test_a_fault_of_a_tagging_folder_is_refused_with_its_place(folder, files, words):
+def test_a_damaged_tagging_folder_is_refused_with_file_and_line(folder, files, words):
     path = folder(**{"train_tsv": TAGGED, "dev_tsv": TAGGED, "labels_tsv": TAGS} | files)
     refuses(words, read, path)
 
@@ -219,7 +219,7 @@ def test_no_test_is_a_warning(folder, caplog):
     assert "no test file" in warning.getMessage()
 
 
-def test_a_share_of_each_language_is_held_out_where_there_is_no_dev(folder):
+def test_without_dev_a_share_of_each_language_is_held_out(folder):
     rows = "".join(f"w{i // 2}\t{'de' if i < 40 else 'fr'}:O\n" for i in range(60))
     path = folder(train_tsv=rows)
     corpus = read(path, dev_fraction=0.2)
@@ -237,7 +237,7 @@ def test_a_share_of_each_language_is_held_out_where_there_is_no_dev(folder):
 LANGUAGES = "a\tde:O\nb\tfr:O\nc\tnl:O\n"
 
 
-def test_languages_are_chosen_everywhere_and_train_languages_in_train_and_dev(folder):
+def test_languages_select_in_all_splits_and_train_languages_in_train_and_dev(folder):
     transfer = "".join(
         f'{{"tokens": ["{word}"], "language": "{language}"}}\n'
         for word, language in [("x", "de"), ("y", "fr"), ("z", "en")]
@@ -255,7 +255,7 @@ def test_languages_are_chosen_everywhere_and_train_languages_in_train_and_dev(fo
     refuses("No transfer text", read, path, languages="nl")
 
 
-def test_texts_of_languages_that_are_not_trained_on_serve_without_their_labels(folder):
+def test_texts_of_other_languages_are_used_without_their_labels(folder):
     path = folder(train_tsv=LANGUAGES, dev_tsv=LANGUAGES, test_tsv=LANGUAGES)
     corpus = read(path, languages="de,fr", train_languages="fr")
     assert [e.language for e in corpus.train] == [e.language for e in corpus.dev] == ["fr"]
@@ -263,7 +263,7 @@ def test_texts_of_languages_that_are_not_trained_on_serve_without_their_labels(f
     assert [e.language for e in corpus.test] == ["de", "fr"]
 
 
-def test_a_transfer_file_may_be_said_to_be_of_a_language(folder, tmp_path):
+def test_a_transfer_file_may_be_given_a_language(folder, tmp_path):
     path = folder(train_tsv=LANGUAGES, dev_tsv=LANGUAGES)
     for name in ("x1.txt", "x2.txt", "de:y.txt", "z.txt"):
         (tmp_path / name).write_text(f"{name[0]}\n")
@@ -297,7 +297,7 @@ def test_transfer_texts_without_a_language_are_all_kept(folder):
     assert len(read(path, languages="de").transfer) == 2
 
 
-def test_the_training_texts_serve_as_transfer_which_is_said(folder, caplog):
+def test_without_transfer_texts_the_training_texts_are_used_and_this_is_logged(folder, caplog):
     caplog.set_level(logging.INFO, "xdistil")
     corpus = read(folder(train_tsv=LANGUAGES, dev_tsv=LANGUAGES), limit=2)
     assert corpus.transfer == [Example(("a",), None, "de"), Example(("b",), None, "fr")]

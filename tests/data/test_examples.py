@@ -1,4 +1,4 @@
-"""What is written is read again, whatever its characters; bytes that make no file are refused."""
+"""Written files are read again, with any characters; invalid files are refused."""
 
 import codecs
 import gzip
@@ -15,7 +15,7 @@ from xdistil.data.examples import Example, Task, read_file, write_tsv
 from xdistil.errors import InputError
 
 
-def test_what_is_written_reads_back(tmp_path):
+def test_written_examples_are_read_again(tmp_path):
     examples = [
         Example(("a\u2028b", "B-PER"), ("B-LOC", "O"), "fr"),
         Example(("c",), ("O",), "und"),
@@ -30,7 +30,7 @@ def test_what_is_written_reads_back(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["out.tsv"]
 
 
-def test_an_interrupted_writing_leaves_the_old_file_and_nothing_beside(tmp_path):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "out.tsv"
     path.write_text("old")
     examples = [Example(("a",), None, "und"), Example(("b",), None, "und")]
@@ -69,7 +69,7 @@ FIRST = Example(("a", "b"), ("B-PER", "O"), "und")
 
 @hostile
 @given(tagged, st.sampled_from(sorted(WRITERS)), st.booleans(), st.booleans(), st.booleans())
-def test_words_of_any_characters_are_read_as_they_stand_in_every_format(
+def test_words_of_any_characters_are_read_unchanged_in_every_format(
     tmp_path_factory, examples, form, marked, returned, zipped
 ):
     examples = [FIRST, *examples]
@@ -84,7 +84,7 @@ def test_words_of_any_characters_are_read_as_they_stand_in_every_format(
 @hostile
 @given(tagged.filter(bool), st.sampled_from(["und", "fr", "zh-Hans"]))
 @example([Example(("\ufeffa", "b\rc"), ("O", "B-LOC"), "und")], "fr")
-def test_what_is_written_is_read_again(tmp_path_factory, examples, language):
+def test_written_sentences_of_any_characters_are_read_again(tmp_path_factory, examples, language):
     path = tmp_path_factory.mktemp("written") / "a.tsv"
     examples = [Example(each.inputs, each.labels, language) for each in examples]
     write_tsv(path, examples, [each.labels for each in examples])
@@ -94,7 +94,7 @@ def test_what_is_written_is_read_again(tmp_path_factory, examples, language):
 @hostile
 @given(st.lists(st.tuples(texts, texts, st.sampled_from(CLASSES.labels)), min_size=1, max_size=4))
 @example([("\ufeff \r", "\r", "neg")])
-def test_texts_that_are_written_are_read_again(tmp_path_factory, rows):
+def test_written_texts_of_any_characters_are_read_again(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("written") / "a.tsv"
     for width in (1, 2):
         examples = [Example(row[:width], row[2:], "und") for row in rows]

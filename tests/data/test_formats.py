@@ -1,4 +1,4 @@
-"""What each file format means, byte by byte, and the sentence each fault ends in."""
+"""Each file format, byte by byte, and the error for each fault."""
 
 import gzip
 import json
@@ -43,7 +43,7 @@ def test_lines_end_in_newline_or_carriage_return_and_newline_only(save):
     assert read_lines(save("a.tsv", f"{odd}\r\n\n{odd}")) == [odd, "", odd]
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_word(save):
+def test_a_byte_order_mark_is_not_part_of_the_first_word(save):
     assert read_lines(save("a.tsv", b"\xef\xbb\xbfa\tO\n")) == ["a\tO"]
 
 
@@ -76,7 +76,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
         read_lines(tmp_path)
 
 
-def test_the_format_is_told_by_the_extension_and_txt_by_its_content(save):
+def test_the_extension_gives_the_format_and_the_content_that_of_txt(save):
     def form(name, content):
         path = save(name, content)
         return find_format(path, read_lines(path))
@@ -91,7 +91,7 @@ def test_the_format_is_told_by_the_extension_and_txt_by_its_content(save):
         form("a.csv", "a,O\n")
 
 
-def test_the_kind_of_task_is_told_from_most_labels(save):
+def test_the_majority_of_labels_gives_the_kind_of_task(save):
     def kind(name, content):
         path = save(name, content)
         return guess_kind(path, read_lines(path))
@@ -269,7 +269,7 @@ words = st.lists(st.text(characters, min_size=1), min_size=1, max_size=5)
 
 
 @given(st.lists(words, min_size=1, max_size=4))
-def test_any_words_of_unicode_come_back_whole(tmp_path_factory, sentences):
+def test_any_unicode_words_are_read_unchanged(tmp_path_factory, sentences):
     path = tmp_path_factory.mktemp("words") / "a.tsv"
     lines = [" ".join(found) + "\t" + " ".join("O" * len(found)) + "\n" for found in sentences]
     path.write_bytes(("x\tO\n" + "".join(lines)).encode())

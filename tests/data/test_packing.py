@@ -1,4 +1,4 @@
-"""Packing against a naive first-fit; predictions find their words again, whatever the packing."""
+"""Packing against a naive first-fit; predictions belong to their words in any packing."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ lengths_of_segments = st.lists(st.integers(1, 9), min_size=1, max_size=40)
 
 
 def make_subwords(lengths):
-    """Subwords of segments of these lengths whose arrays tell one subword from another."""
+    """Subwords of segments of these lengths; the values of every subword are different."""
     start = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     count = int(start[-1])
     first = np.isin(np.arange(count), start[:-1])
@@ -50,7 +50,7 @@ def pack_naively(lengths, row_length):
 
 
 def segments_of(subwords, rows):
-    """The segments that lie in each row, told from their first subwords."""
+    """The segments in each row, by their first subwords."""
     owner = np.repeat(subwords.example, np.diff(subwords.start))
     starts = (rows.subword >= 0) & (rows.position == 0)
     return [owner[row[first]].tolist() for row, first in zip(rows.subword, starts, strict=True)]
@@ -64,7 +64,7 @@ def test_each_segment_goes_into_the_first_row_with_room(lengths, row_length):
 
 
 @given(lengths_of_segments, st.integers(9, 24), st.integers(0, 5) | st.none())
-def test_a_row_holds_whole_segments_end_to_end(lengths, row_length, seed):
+def test_a_row_has_whole_segments_end_to_end(lengths, row_length, seed):
     subwords = make_subwords(lengths)
     rows = pack(subwords, row_length, seed)
     placed = segments_of(subwords, rows)
@@ -196,7 +196,7 @@ def test_stored_rows_open_memory_mapped_and_equal(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"\x93NUMPY")])
-def test_a_damaged_store_is_refused_by_name(tmp_path, damage):
+def test_a_damaged_folder_is_refused_with_the_file(tmp_path, damage):
     subwords = make_subwords([3])
     save_packed(tmp_path / "packed", subwords, pack(subwords, 6, None))
     damage(tmp_path / "packed" / "row_subword.npy")
@@ -214,7 +214,7 @@ def test_many_segments_are_packed_tightly():
 
 
 def predict(subwords, rows, task: Task) -> np.ndarray:
-    """A fake model, i32[R,T]: it tags a subword by itself alone, a text by all of its subwords."""
+    """A fake model, i32[R,T]: it tags each subword by its id, a text by all of its subwords."""
     tokens = np.where(rows.subword >= 0, subwords.tokens[rows.subword], 0)
     if task.kind == "classification":
         segment = rows.segment + np.arange(len(rows.segment))[:, None] * (rows.segment.max() + 1)
@@ -222,7 +222,7 @@ def predict(subwords, rows, task: Task) -> np.ndarray:
     return (tokens * 7 // 3 % len(task.labels)).astype(np.int32)
 
 
-def answer(inputs, tokenizer, task, seed, max_length=12, row_length=16):
+def predict_labels(inputs, tokenizer, task, seed, max_length=12, row_length=16):
     unlabelled = [Example(each, None, "und") for each in inputs]
     subwords = tokenize(unlabelled, task, tokenizer, max_length)
     rows = pack(subwords, row_length, seed)
@@ -231,7 +231,7 @@ def answer(inputs, tokenizer, task, seed, max_length=12, row_length=16):
 
 
 def expect(inputs, tokenizer) -> tuple[str, ...]:
-    """What `predict` says of each word, from the tokenizer's answer to that word alone."""
+    """The predictions of `predict`, from the subwords of each word alone."""
     tags = []
     for word in inputs:
         ids = tokenizer.backend.encode([word], is_pretokenized=True, add_special_tokens=False).ids
@@ -242,22 +242,22 @@ def expect(inputs, tokenizer) -> tuple[str, ...]:
 @pytest.mark.parametrize("name", BUILDERS)
 @hostile
 @given(found=st.lists(sentences, min_size=1, max_size=6), seed=st.none() | st.integers(0, 9))
-def test_a_prediction_belongs_to_its_word_whatever_stands_beside(name, found, seed):
+def test_a_prediction_belongs_to_its_word_with_any_neighbours(name, found, seed):
     tokenizer = TOKENIZERS[name]
-    together = answer(found, tokenizer, TAGS, seed)
+    together = predict_labels(found, tokenizer, TAGS, seed)
     assert together == [expect(inputs, tokenizer) for inputs in found]
-    assert together == [answer([inputs], tokenizer, TAGS, None)[0] for inputs in found]
+    assert together == [predict_labels([inputs], tokenizer, TAGS, None)[0] for inputs in found]
 
 
 @pytest.mark.parametrize("name", BUILDERS)
 @hostile
 @given(found=st.lists(texts, min_size=1, max_size=6), seed=st.none() | st.integers(0, 9))
-def test_a_text_is_answered_alike_alone_and_among_others(name, found, seed):
+def test_a_text_has_the_same_prediction_alone_and_among_others(name, found, seed):
     tokenizer = TOKENIZERS[name]
     for inputs in ([(text,) for text in found], [(text, text[::-1]) for text in found]):
-        together = answer(inputs, tokenizer, CLASSES, seed)
+        together = predict_labels(inputs, tokenizer, CLASSES, seed)
         assert [len(labels) for labels in together] == [1] * len(inputs)
-        assert together == [answer([each], tokenizer, CLASSES, None)[0] for each in inputs]
+        assert together == [predict_labels([each], tokenizer, CLASSES, None)[0] for each in inputs]
 
 
 @pytest.mark.parametrize("name", BUILDERS)
@@ -290,4 +290,4 @@ def test_a_word_of_a_hundred_thousand_characters_shifts_nothing(name, character)
     tokenizer = TOKENIZERS[name]
     long = character * 100_000
     inputs = ("the", long, "ab", "the")
-    assert answer([inputs], tokenizer, TAGS, None)[0] == expect(inputs, tokenizer)
+    assert predict_labels([inputs], tokenizer, TAGS, None)[0] == expect(inputs, tokenizer)

@@ -1,4 +1,4 @@
-"""Sampling of languages: shares by the formula, sizes kept, every row in its turn."""
+"""Sampling of languages: shares by the formula, sizes kept, rows without repetition."""
 
 from collections import Counter
 
@@ -48,7 +48,7 @@ def test_an_epoch_keeps_its_size_and_no_language_is_left_out(sizes, temperature)
     assert quota.min() >= 1
 
 
-def test_no_row_comes_again_before_all_others_of_its_language():
+def test_no_row_is_repeated_before_all_others_of_its_language():
     rows, quota = np.array([7, 3]), np.array([3, 7])
     drawn = [draw_rows(rows, quota, 5, epoch) for epoch in range(7)]
     for epoch, indices in enumerate(drawn):
@@ -70,7 +70,7 @@ def make_rows(temperature: float):
     return subwords, examples, pack_languages(subwords, 4, 0, examples, temperature)
 
 
-def test_a_row_holds_one_language_and_every_segment_is_in_one():
+def test_a_row_has_one_language_and_every_segment_is_in_a_row():
     subwords, examples, rows = make_rows(3.0)
     owner = np.repeat(subwords.example, np.diff(subwords.start))
     assert rows.languages.tolist() == [6, 2]

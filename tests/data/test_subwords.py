@@ -1,4 +1,4 @@
-"""Subwords against the tokenizer's own answer for each whole sentence, and a greedy cutter."""
+"""Subwords against the tokenizer's output for whole sentences, and greedy windows."""
 
 import json
 import logging
@@ -70,7 +70,7 @@ def cut_greedily(inputs, tokenizer, max_length):
 
 
 @given(found=sentences)
-def test_a_sentence_is_cut_into_what_the_tokenizer_makes_of_it_whole(any_tokenizer, found):
+def test_a_sentence_has_the_subwords_of_the_tokenizer(any_tokenizer, found):
     subwords = tokenize(tag_words(found), TAGGING, any_tokenizer, 512)
     for inputs, (_, tokens, types, own, _) in zip(found, segments_of(subwords), strict=True):
         encoding = any_tokenizer.backend.encode(inputs, is_pretokenized=True)
@@ -86,7 +86,7 @@ def test_a_sentence_is_cut_into_what_the_tokenizer_makes_of_it_whole(any_tokeniz
 
 
 @given(found=sentences, max_length=st.integers(3, 12))
-def test_windows_hold_whole_words_and_as_many_as_fit(any_tokenizer, found, max_length):
+def test_windows_have_whole_words_and_as_many_as_fit(any_tokenizer, found, max_length):
     segments = segments_of(tokenize(tag_words(found), TAGGING, any_tokenizer, max_length))
     expected = [
         (example, *window)
@@ -150,7 +150,7 @@ def truncating(tokenizer, max_length):
 
 
 @given(found=st.lists(texts, min_size=1, max_size=4), max_length=st.integers(5, 14))
-def test_a_text_is_cut_as_the_tokenizer_truncates_it(any_tokenizer, found, max_length):
+def test_a_text_is_truncated_as_the_tokenizer_does(any_tokenizer, found, max_length):
     examples = [Example((text,), ("pos",), "xx") for text in found]
     subwords = tokenize(examples, CLASSES, any_tokenizer, max_length)
     backend = truncating(any_tokenizer, max_length)
@@ -175,7 +175,7 @@ def test_pairs_lose_the_end_of_the_longer_text_first(any_tokenizer, found, room)
             assert types == encoding.type_ids
 
 
-def test_how_many_texts_are_cut_is_logged(wordpiece, caplog):
+def test_the_number_of_truncated_texts_is_logged(wordpiece, caplog):
     caplog.set_level(logging.INFO, "xdistil")
     examples = [Example((text,), None, "xx") for text in ("a b c d", "a b", "a b c d e")]
     tokenize(examples, CLASSES, wordpiece, 5)
@@ -227,7 +227,7 @@ def test_a_tokenizer_without_unknown_subword_knows_every_word(any_tokenizer):
         assert (count.unknown > 0) == (any_tokenizer.unk in subwords.tokens)
 
 
-def test_the_fingerprint_tells_any_changed_subword(wordpiece):
+def test_the_fingerprint_changes_with_any_subword(wordpiece):
     def fingerprint(word, tag):
         example = Example(("new", word), ("O", tag), "xx")
         return subwords_fingerprint(tokenize([example], TAGGING, wordpiece, 8))
@@ -238,7 +238,7 @@ def test_the_fingerprint_tells_any_changed_subword(wordpiece):
     assert len(prints[0]) == 64
 
 
-def test_a_saved_tokenizer_opens_and_neither_cuts_nor_pads(any_tokenizer, tmp_path):
+def test_a_saved_tokenizer_opens_and_neither_truncates_nor_pads(any_tokenizer, tmp_path):
     text = "berlin reads what the teacher reads in the town"
     expected = any_tokenizer.backend.encode(text).ids
     any_tokenizer.backend.enable_truncation(4)
@@ -271,7 +271,7 @@ def test_a_truncating_and_padding_tokenizer_is_cleared_at_loading(wordpiece, tmp
     assert len(loaded.backend.encode("a").ids) == 3
 
 
-def test_a_folder_without_a_sound_tokenizer_is_refused(wordpiece, tmp_path):
+def test_a_folder_without_a_valid_tokenizer_is_refused(wordpiece, tmp_path):
     with pytest.raises(InputError, match="has no tokenizer that can be used"):
         load_tokenizer(str(tmp_path))
     with pytest.raises(InputError, match="has no tokenizer that can be used"):
@@ -284,7 +284,7 @@ def test_a_folder_without_a_sound_tokenizer_is_refused(wordpiece, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_arrays_have_the_types_they_are_said_to_have(wordpiece):
+def test_arrays_have_the_documented_types(wordpiece):
     for task, labels in ((TAGGING, ("O",)), (CLASSES, ("neg",))):
         subwords = tokenize([Example(("a",), labels, "xx")], task, wordpiece, 8)
         types = {name: values.dtype for name, values in vars(subwords).items()}

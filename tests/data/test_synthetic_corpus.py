@@ -1,4 +1,4 @@
-"""The generated corpus: reproducible, legal, in many scripts, and no look-up solves it."""
+"""The generated corpus: reproducible, legal, in many scripts, not solved by a gazetteer."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def lines(folder) -> Lines:
-    """Read with nothing of the library, so that a fault of reader and writer cannot cancel out."""
+    """Read without the library, so that faults of reader and writer cannot cancel out."""
     found: Lines = {}
     for split in ("train", "dev", "test"):
         found[split] = []
@@ -57,7 +57,7 @@ def entities(words: list[str], tags: list[str]) -> list[tuple[str, str]]:
     return found
 
 
-def test_same_seed_gives_the_same_bytes_whatever_the_hash_seed_and_folder(tmp_path):
+def test_same_seed_gives_the_same_bytes_with_any_hash_seed_and_folder(tmp_path):
     program = (
         "import sys; from pathlib import Path; "
         "from xdistil.data.synthetic_corpus import generate_corpus; "
@@ -78,7 +78,7 @@ def test_same_seed_gives_the_same_bytes_whatever_the_hash_seed_and_folder(tmp_pa
         assert (one == other) == (name == "labels.tsv"), name
 
 
-def test_sizes_are_those_asked_for_and_skewed_eight_to_one(folder, lines):
+def test_sizes_are_as_requested_and_skewed_eight_to_one(folder, lines):
     assert len(lines["train"]) == SENTENCES
     assert len(lines["dev"]) >= 400
     assert len(lines["test"]) >= 800
@@ -94,7 +94,7 @@ def test_sizes_are_those_asked_for_and_skewed_eight_to_one(folder, lines):
         assert min(counts[split].values()) >= 60
 
 
-def test_tags_are_legal_iob2_one_a_word(folder, lines):
+def test_tags_are_legal_iob2_one_per_word(folder, lines):
     known = set((folder / "labels.tsv").read_text(encoding="utf-8").split())
     assert known == {"O"} | {
         f"{prefix}-{kind}" for prefix in "BI" for kind in ("PER", "LOC", "ORG")
@@ -180,7 +180,7 @@ def test_a_name_alone_does_not_tell_its_type(lines):
     assert sum(mentions) / len(mentions) < 0.8
 
 
-def test_too_small_a_corpus_is_refused_in_a_sentence(tmp_path):
+def test_too_small_a_corpus_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"data\.generate=99 .* 100 sentences or more"):
         generate_corpus(tmp_path / "corpus", 99, seed=0)
     assert not (tmp_path / "corpus").exists()

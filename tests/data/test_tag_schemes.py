@@ -35,7 +35,7 @@ def write_spans(spans, length, scheme):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_answers_in_any_scheme_become_iob2_with_the_same_entities(scheme):
+def test_predictions_in_any_scheme_become_iob2_with_the_same_entities(scheme):
     spans = [(0, 1, "PER"), (1, 3, "PER"), (3, 4, "LOC"), (5, 8, "LOC"), (8, 9, "LOC")]
     assert make_legal(write_spans(spans, 10, scheme)) == write_spans(spans, 10, "iob2")
 
@@ -134,5 +134,5 @@ def test_tag_sets_turn_into_those_of_iob2_in_their_order():
 
 
 @pytest.mark.parametrize("text", ["o", "B-", "B", "PER", "fr:O", "B-PER x", "", "OO", "1"])
-def test_what_is_no_tag_is_not_taken_for_one(text):
+def test_other_texts_are_not_tags(text):
     assert not is_tag(text)

@@ -1,4 +1,4 @@
-"""predict with files of every format: what is read, what is written, and what is refused."""
+"""Prediction with files of every format: input, output and errors."""
 
 import gzip
 import json
@@ -58,7 +58,7 @@ def test_every_format_is_read_by_its_ending_and_by_name(models, tmp_path, capfdb
         assert capfdbinary.readouterr().out.decode() == expected
 
 
-def test_json_lines_hold_places_in_the_text_and_scores(models, tmp_path):
+def test_json_lines_have_offsets_and_scores(models, tmp_path):
     source, target = tmp_path / "in", tmp_path / "out.jsonl"
     source.write_bytes("Anna\u3000went to  Berlin\r\n\nBob\n".encode())
     assert main([f"--model={models}/tagging", f"--input={source}", f"--output={target}"]) == 0
@@ -109,7 +109,7 @@ def test_classes_in_json_lines_and_in_a_task_file(models, tmp_path, capfdbinary)
         ("tagging", "Anna\n", ["--format=xml"], "Argument --format: invalid choice: 'xml'"),
     ],
 )
-def test_what_a_format_does_not_hold_is_one_sentence(
+def test_an_invalid_line_is_refused_in_one_sentence(
     models, tmp_path, capsys, model, content, arguments, sentence
 ):
     source, target = tmp_path / "in", tmp_path / "out"
@@ -122,7 +122,7 @@ def test_what_a_format_does_not_hold_is_one_sentence(
     assert not target.exists()
 
 
-def test_a_cut_gzip_file_is_refused(models, tmp_path, capsys):
+def test_a_truncated_gzip_file_is_refused(models, tmp_path, capsys):
     source = tmp_path / "in.txt.gz"
     source.write_bytes(gzip.compress(b"Anna went\n" * 99)[:-12])
     assert main([f"--model={models}/tagging", f"--input={source}"]) == 2
@@ -152,7 +152,7 @@ def test_a_file_is_read_no_further_than_needed_and_its_lines_are_counted(form):
         list(read_stream(bad, "file", form, "tagging"))
 
 
-def test_the_first_sentences_of_conll_columns_tell_the_columns_of_all(monkeypatch):
+def test_the_first_sentences_of_conll_columns_determine_the_columns(monkeypatch):
     def read(*sentences: str) -> list[tuple[str, ...]]:
         lines = "\n\n".join(sentences).encode().splitlines(keepends=True)
         return [text.inputs for text in read_stream(lines, "file", "conll", "tagging")]

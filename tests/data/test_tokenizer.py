@@ -1,4 +1,4 @@
-"""Subwords of the tokenizers of families against AutoTokenizer's answer."""
+"""Tokenizers of all families against AutoTokenizer."""
 
 import json
 from pathlib import Path
@@ -55,7 +55,7 @@ def make_byte_bpe(kind: str) -> transformers.PreTrainedTokenizerBase:
 
 
 def make_gemma() -> transformers.PreTrainedTokenizerBase:
-    """Gemma's make: spaces are characters of the text, and no word has one put before it."""
+    """Gemma's kind: spaces are characters of the text, and none is put before a word."""
     vocabulary = ["<pad>", "<eos>", "<bos>", "<unk>", "▁", *LETTERS, "th", "he", "the", "▁the"]
     merges = [("t", "h"), ("h", "e"), ("th", "e"), ("▁", "the")]
     ids = {subword: index for index, subword in enumerate(vocabulary)}
@@ -116,23 +116,23 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def name_kind(folder: Path) -> str:
-    """The make of a folder's tokenizer: the folder's name without the number at its end."""
+    """The kind of a folder's tokenizer: the folder's name without the number at its end."""
     return folder.name[:-1]
 
 
-def cannot_be_told(folder: Path) -> bool:
+def cannot_prefix_spaces(folder: Path) -> bool:
     """Whether AutoTokenizer cannot put a space before each word, but only read it in a text."""
     return name_kind(folder) in ("modernbert", "gemma")
 
 
-def assert_cut_as_auto(tokenizer: Tokenizer, folder: Path, words: bool) -> None:
-    """Sentences of words, or texts and pairs, are cut as AutoTokenizer cuts them."""
+def assert_equal_to_auto(tokenizer: Tokenizer, folder: Path, words: bool) -> None:
+    """Sentences of words, or texts and pairs, have the subwords of AutoTokenizer."""
     # Told to, RoBERTa's puts a space before each word; the others always do.
     auto = AutoTokenizer.from_pretrained(folder, **({"add_prefix_space": True} if words else {}))
     sentences = [("the", "teacher", "read", "中", "thé"), ("new", "york.")]
     if words:
         found = sentences
-        if cannot_be_told(folder):
+        if cannot_prefix_spaces(folder):
             expected = [auto(" " + " ".join(each)) for each in sentences]
         else:
             expected = [auto(list(each), is_split_into_words=True) for each in sentences]
@@ -151,15 +151,17 @@ def assert_cut_as_auto(tokenizer: Tokenizer, folder: Path, words: bool) -> None:
 
 @pytest.mark.parametrize("words", [True, False])
 def test_subwords_are_those_of_autotokenizer(folder: Path, words: bool) -> None:
-    assert_cut_as_auto(load_tokenizer(str(folder), words=words), folder, words)
+    assert_equal_to_auto(load_tokenizer(str(folder), words=words), folder, words)
 
 
 @pytest.mark.parametrize("words", [True, False])
-def test_a_saved_tokenizer_cuts_as_it_did(folder: Path, words: bool, tmp_path: Path) -> None:
+def test_a_saved_tokenizer_gives_the_same_subwords(
+    folder: Path, words: bool, tmp_path: Path
+) -> None:
     save_tokenizer(load_tokenizer(str(folder), words=words), tmp_path)
     # A student is a BERT whatever its tokenizer.
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    assert_cut_as_auto(load_tokenizer(str(tmp_path), words=words), folder, words)
+    assert_equal_to_auto(load_tokenizer(str(tmp_path), words=words), folder, words)
     text = "the teacher reads"
     ours, theirs = (
         AutoTokenizer.from_pretrained(path, **settings)(text)["input_ids"]
@@ -168,7 +170,7 @@ def test_a_saved_tokenizer_cuts_as_it_did(folder: Path, words: bool, tmp_path: P
             (folder, {"add_prefix_space": True} if words else {}),
         )
     )
-    if words and cannot_be_told(folder):
+    if words and cannot_prefix_spaces(folder):
         theirs = AutoTokenizer.from_pretrained(folder)(f" {text}")["input_ids"]
     assert ours == theirs
 

@@ -1,4 +1,4 @@
-"""Vocabularies with fewer subwords, of all three kinds, against the whole ones."""
+"""Trimmed vocabularies of all three kinds against the whole ones."""
 
 import json
 import string
@@ -75,7 +75,7 @@ TEXTS = st.lists(st.text("abcde ", min_size=1, max_size=25), min_size=1, max_siz
 
 
 def assert_one_to_one(tokenizer: Tokenizer, texts: list[str]) -> None:
-    """Texts whose subwords are kept are cut into the same ones, with new numbers."""
+    """Texts whose subwords are kept have the same subwords, with new ids."""
     kept, small = keep(tokenizer, *texts)
     assert small.vocabulary_size == len(kept) == len(set(kept.tolist()))
     for text in texts:
@@ -225,7 +225,7 @@ def test_special_ids_without_room_follow_and_pairs_keep_their_template() -> None
         ),
     ],
 )
-def test_every_way_to_put_specials_around_is_renumbered(template) -> None:
+def test_every_template_is_renumbered(template) -> None:
     words = [*"abcd", *(f"##{letter}" for letter in "abcd"), "ab", "bb", "cc", "dd", "da", "ca"]
     tokenizer = make_wordpiece([*words, *SPECIAL])
     assert tokenizer.backend.token_to_id("[SEP]") == 17
@@ -235,7 +235,7 @@ def test_every_way_to_put_specials_around_is_renumbered(template) -> None:
     assert kept[small.backend.encode("ab").ids].tolist() == [16, 8, 17]
 
 
-def test_added_tokens_behind_the_vocabulary_stay_behind_it() -> None:
+def test_added_tokens_after_the_vocabulary_stay_after_it() -> None:
     # As [MASK] of DeBERTa-v3. "bc" is special too, and its old id 10 is one of those behind.
     tokenizer = make_bpe_of([("a", "b"), ("a", "c"), ("a", "d"), ("b", "b"), ("b", "c")])
     tokenizer.backend.add_special_tokens(["bc", "<mask>", "<more>"])
@@ -248,7 +248,7 @@ def test_added_tokens_behind_the_vocabulary_stay_behind_it() -> None:
     assert_one_to_one(tokenizer, ["cddddd<mask>abc"])
 
 
-def test_rare_subwords_go(wordpiece: Tokenizer) -> None:
+def test_rare_subwords_are_removed(wordpiece: Tokenizer) -> None:
     texts = ["dab"] * 3 + ["bad"] * 2 + ["cab"]
     assert {"dab", "bad"} <= list_subwords(keep(wordpiece, *texts, least_count=2)[1])
     assert "cab" not in list_subwords(keep(wordpiece, *texts, least_count=2)[1])
@@ -265,7 +265,7 @@ def test_a_limit_takes_the_most_frequent(wordpiece: Tokenizer) -> None:
         } == {*words}
 
 
-def test_where_a_limit_has_no_room_for_the_parts_of_a_subword_the_next_one_is_taken() -> None:
+def test_a_subword_whose_parts_exceed_the_limit_is_skipped() -> None:
     merges = [("a", "b"), ("c", "d"), ("ab", "cd"), ("d", "d")]
     tokenizer = make_bpe_of(merges)
     texts = ["abcd"] * 3 + ["dd"]
@@ -274,7 +274,7 @@ def test_where_a_limit_has_no_room_for_the_parts_of_a_subword_the_next_one_is_ta
         assert list_subwords(small) == {"[PAD]", "[UNK]", *"abcd", *subwords}
 
 
-def test_a_limit_below_what_stays_is_refused(wordpiece: Tokenizer) -> None:
+def test_a_limit_below_the_subwords_always_kept_is_refused(wordpiece: Tokenizer) -> None:
     counts = count(wordpiece, "abc")
     with pytest.raises(
         InputError, match=r"^student\.limit is 12, but 13 subwords .* 13 or more\.$"
@@ -282,7 +282,7 @@ def test_a_limit_below_what_stays_is_refused(wordpiece: Tokenizer) -> None:
         choose_subwords(wordpiece, counts, limit=12, field="student.limit")
 
 
-def test_an_id_of_a_model_that_is_no_subword_is_refused(wordpiece: Tokenizer) -> None:
+def test_an_id_of_a_model_without_a_subword_is_refused(wordpiece: Tokenizer) -> None:
     with pytest.raises(InputError, match=r"names 99 as the id of a special subword"):
         choose_subwords(wordpiece, count(wordpiece, "abc"), also=(99,))
 
@@ -308,7 +308,7 @@ def make_other(kind: str) -> Tokenizer:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("words", "is WordLevel: a vocabulary of WordPiece, Unigram or BPE can be trimmed"),
+        ("words", "is WordLevel: only a vocabulary of WordPiece, Unigram or BPE can be trimmed"),
         ("marks", r"is BPE with marks inside or at the end of a word \('</w>'\)"),
         ("wordpiece", "has no subword for unknown text"),
         ("unigram", "has no subword for unknown text"),
@@ -320,7 +320,7 @@ def test_a_tokenizer_that_cannot_be_trimmed_is_refused(kind: str, words: str) ->
         choose_subwords(other, np.ones(other.vocabulary_size, np.int64))
 
 
-def test_trimming_leaves_the_tokenizer_it_was_given_alone(wordpiece: Tokenizer) -> None:
+def test_trimming_does_not_change_its_input(wordpiece: Tokenizer) -> None:
     before = wordpiece.backend.to_str()
     keep(wordpiece, "abc")
     assert wordpiece.backend.to_str() == before
@@ -354,6 +354,6 @@ def test_autotokenizer_opens_what_is_left(kind: str, words: bool, tmp_path: Path
     assert opened.model_input_names == whole.wrapper.model_input_names
 
 
-def test_the_length_that_a_tokenizer_cuts_at_is_kept(wordpiece: Tokenizer) -> None:
+def test_the_maximum_length_of_a_tokenizer_is_kept(wordpiece: Tokenizer) -> None:
     tokenizer = make_tokenizer(wordpiece.backend, UNKNOWN, model_max_length=77)
     assert keep(tokenizer, "abc")[1].wrapper.model_max_length == 77

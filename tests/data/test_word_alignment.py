@@ -1,4 +1,4 @@
-"""Values of words meet the subwords of any tokenizer, in whatever windows and rows they fall."""
+"""Values of words on the subwords of any tokenizer, in any windows and rows."""
 
 import hashlib
 import random
@@ -18,7 +18,7 @@ MARK = "\u0301"  # a lone accent: no subword where accents are stripped
 
 
 def tell(text: str) -> list[int]:
-    """Two numbers from a text, unlike those of any other."""
+    """Two numbers from a text, different for every text."""
     digest = hashlib.sha256(text.encode()).digest()
     return [digest[0] * 256 + digest[1], digest[2] * 256 + digest[3]]
 
@@ -46,8 +46,8 @@ def read_by_word(subwords: Subwords, examples: list[Example], task: Task) -> tup
     return values, np.where(words.spoken, np.arange(words.count), -1)
 
 
-def test_every_word_finds_its_value_whatever_the_subwords(sentences, any_tokenizer):
-    """The teacher reads windows of 20 WordPieces, the student of 9 subwords of any make."""
+def test_every_word_has_its_value_with_any_subwords(sentences, any_tokenizer):
+    """The teacher reads windows of 20 WordPiece subwords, the student 9 subwords of any kind."""
     values, place = read_by_word(
         tokenize(sentences, TAGGING, wrap("wordpiece"), 20), sentences, TAGGING
     )
@@ -74,7 +74,7 @@ def test_every_word_finds_its_value_whatever_the_subwords(sentences, any_tokeniz
     assert seen == told
 
 
-def test_every_text_finds_its_value_whatever_the_subwords(any_tokenizer):
+def test_every_text_has_its_value_with_any_subwords(any_tokenizer):
     texts = [Example((f"the text {i}", f"reads {i}"), None, "und") for i in range(12)]
     values, place = read_by_word(tokenize(texts, CLASSES, wrap("wordpiece"), 12), texts, CLASSES)
     if any_tokenizer.cls is None:

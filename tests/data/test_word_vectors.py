@@ -1,4 +1,4 @@
-"""Text vectors: three formats, the subwords that take them, and what is refused by its line."""
+"""Word vectors: three formats, the subwords that get them, and errors with their line."""
 
 import gzip
 from pathlib import Path
@@ -44,16 +44,16 @@ EXPECTED = {"york": [1, 2], "berlin": [5, np.float32(-0.65)], "new": [9, 10]}
         ("glove.txt.gz", LINES, "\n"),
     ],
 )
-def test_a_word_that_is_one_subword_lends_it_its_vector(
+def test_a_word_that_is_one_subword_provides_its_vector(
     name: str, lines: list[str], end: str, tmp_path: Path, wordpiece: Tokenizer
 ) -> None:
-    """The first of two spellings wins, as in files that go by frequency."""
+    """The first of two spellings wins, as in files sorted by frequency."""
     path = write(tmp_path / name, lines, end)
     assert read(path, wordpiece) == EXPECTED
     assert read_vectors(path, 2, wordpiece).words == 6
 
 
-def test_words_may_hold_spaces_of_any_kind_and_bytes_that_are_no_text(
+def test_words_may_contain_any_spaces_and_bytes_that_are_not_text(
     tmp_path: Path, wordpiece: Tokenizer
 ) -> None:
     path = tmp_path / "vectors.txt"
@@ -72,7 +72,7 @@ def test_more_lines_than_are_read_at_once_are_all_read(
         read_vectors(path, 2, wordpiece)
 
 
-def test_subwords_of_a_unigram_take_vectors_where_a_word_begins(tmp_path: Path) -> None:
+def test_subwords_of_a_unigram_get_vectors_at_the_start_of_a_word(tmp_path: Path) -> None:
     make_unigram("xlm-roberta").save_pretrained(tmp_path)
     tokenizer = load_tokenizer(str(tmp_path))
     path = write(tmp_path / "v.vec", ["the 1 2", "he 3 4", "</s> 5 6"])
@@ -80,7 +80,7 @@ def test_subwords_of_a_unigram_take_vectors_where_a_word_begins(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("words", [True, False])
-def test_byte_level_subwords_take_vectors_within_a_text_and_at_its_start(
+def test_byte_level_subwords_get_vectors_within_a_text_and_at_its_start(
     words: bool, tmp_path: Path
 ) -> None:
     make_byte_bpe("roberta").save_pretrained(tmp_path)
@@ -105,14 +105,14 @@ def test_byte_level_subwords_take_vectors_within_a_text_and_at_its_start(
         (["york 1 2", "new 1e39 4"], 2, "v.txt:2: .* finite numbers"),
         (["york 1 2", "new 1  4"], 2, "v.txt:2: "),
         (["york 1 2", "", "new 3 4"], 2, "v.txt:2: this line is damaged"),
-        (["7 2", *LINES], 2, "v.txt holds 6 vectors where its first line promises 7"),
+        (["7 2", *LINES], 2, "v.txt has 6 vectors, but its first line says 7"),
         (["newark 1 2", "☃ 3 4"], 2, "None of the 2 words of .*v.txt is a subword"),
         (["0 2"], 2, "None of the 0 words"),
-        (["york"], 2, "v.txt:1: this is no line of text vectors"),
-        ([], 2, "v.txt:1: this is no line of text vectors"),
+        (["york"], 2, "v.txt:1: this is not a line of word vectors"),
+        ([], 2, "v.txt:1: this is not a line of word vectors"),
     ],
 )
-def test_a_damaged_file_is_refused_by_its_line(
+def test_a_damaged_file_is_refused_with_its_line(
     lines: list[str], width: int, words: str, tmp_path: Path, wordpiece: Tokenizer
 ) -> None:
     with pytest.raises(InputError, match=words) as caught:
@@ -121,9 +121,7 @@ def test_a_damaged_file_is_refused_by_its_line(
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_are_not_there_or_not_whole_are_refused(
-    tmp_path: Path, wordpiece: Tokenizer
-) -> None:
+def test_missing_and_truncated_files_are_refused(tmp_path: Path, wordpiece: Tokenizer) -> None:
     with pytest.raises(InputError, match=r"student\.vectors=.*none\.vec does not exist"):
         read_vectors(tmp_path / "none.vec", 2, wordpiece)
     with pytest.raises(InputError, match="cannot be read"):

@@ -16,8 +16,8 @@ from xdistil.deploy.writers import write_tsv
 from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.families.deberta import Deberta, DebertaConfig
-from xdistil.models.hf.folder import Model, save_model
-from xdistil.models.types import Params
+from xdistil.models.hf.folder import save_model
+from xdistil.models.types import Model, Params
 
 TAGGING = Task("tagging", ("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))
 CLASSES = Task("classification", ("bad", "fine", "good"))

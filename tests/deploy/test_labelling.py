@@ -176,7 +176,7 @@ def test_a_head_that_is_initialized_again_is_a_warning(tmp_path, tokenizer, capl
     (folder / "config.json").write_text(json.dumps(config))
     with caplog.at_level(logging.WARNING, "xdistil"):
         open_model(str(folder))
-    assert "newly made, not trained" in caplog.text
+    assert "is new and not trained" in caplog.text
 
 
 def test_a_short_text_takes_a_short_row_and_few_shapes_are_compiled(taggers, monkeypatch):

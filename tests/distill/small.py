@@ -16,13 +16,14 @@ from xdistil.data.packing import Batch, PackedTexts, Rows, pack
 from xdistil.data.subwords import Subwords
 from xdistil.distill import loop
 from xdistil.distill.loop import Outcome, fit
+from xdistil.distill.losses import LossConfig
 from xdistil.distill.stages import StageRun, plan_stages, request_signals
 from xdistil.distill.step import StepConfig, eval_step
 from xdistil.distill.trainer import Trainer
 from xdistil.models.encoder import Transformer
 from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
-from xdistil.models.types import Params
+from xdistil.models.types import QKV, Params
 from xdistil.runtime.mesh import make_mesh, replicate
 from xdistil.runtime.preemption import PreemptionGuard
 from xdistil.runtime.run_log import RunLog
@@ -137,11 +138,18 @@ def make_signals(batch: Batch, hidden: int = 0, attention: int = 0, seed: int = 
     )
 
 
+def make_vectors(batch: Batch, width: int, count: int, seed: int = 6) -> tuple[QKV, ...]:
+    """Random queries, keys and values of a number of layers."""
+    generator = np.random.default_rng(seed)
+    shape = (3, *batch.tokens.shape, width)
+    return tuple(QKV(*generator.normal(size=shape).astype(np.float32)) for _ in range(count))
+
+
 def losses_of(
-    config: StepConfig, params: Params, batch: Batch, signals: Signals
+    losses: LossConfig, params: Params, batch: Batch, signals: Signals
 ) -> dict[str, float]:
-    """The mean of each of the config's losses, without dropout."""
-    tallies = eval_step(params, batch, signals, config=config)
+    """The mean of each of the losses, without dropout."""
+    tallies = eval_step(params, batch, signals, config=StepConfig(losses))
     return {name: float(tally.mean()) for name, tally in tallies.items()}
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from xdistil.distill.course import Course, count_steps
 
 from tests.distill.small import Plan, init_params, make_bilstm, make_plan, make_teacher, run_plan
 from xdistil.config import Stage

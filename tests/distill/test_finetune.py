@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
+from xdistil.experiment.setting import Setting
 
 from tests.experiment.test_run import arguments, read_lines, write_run
 from tests.models.samples import ROBERTA, make_encoder
 from xdistil.cli.overrides import parse_command
 from xdistil.distill.finetune import find_subwords
 from xdistil.experiment.run import run
-from xdistil.experiment.setting import Setting
 from xdistil.experiment.training import train_teacher
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")

@@ -1,349 +1,262 @@
-"""Losses against numbers computed by hand and against NumPy in float64."""
+"""The losses of a stage: what each compares, what it reads of the teacher, what it trains."""
+
+from dataclasses import replace
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xdistil.distill import losses
-from xdistil.distill.losses import Tally
+from tests.distill.small import (
+    CLASSES,
+    TEACHER,
+    init_params,
+    losses_of,
+    make_batch,
+    make_bilstm,
+    make_encoder,
+    make_signals,
+    make_vectors,
+)
+from xdistil import config
+from xdistil.distill import distances
+from xdistil.distill.losses import LOSSES, SIDE_PROJECTIONS, LossConfig, read_spec
+from xdistil.distill.step import StepConfig, eval_step
+from xdistil.models.forward import apply_model
+from xdistil.teacher.signals import Signals, SignalSpec
 
-ELEMENTWISE = {
-    "mse": losses.mean_squared_error,
-    "cosine": losses.cosine_distance,
-    "kl": losses.kl_divergence,
-}
-
-
-def softmax(x: np.ndarray) -> np.ndarray:
-    x = np.exp(x - x.max(axis=-1, keepdims=True))
-    return x / x.sum(axis=-1, keepdims=True)
-
-
-def twin(name: str, student: np.ndarray, teacher: np.ndarray, temperature: float = 1.0):
-    """f64[B,T] the loss at every position."""
-    student, teacher = student.astype(np.float64), teacher.astype(np.float64)
-    if name == "mse":
-        return ((student - teacher) ** 2).mean(axis=-1)
-    if name == "cosine":
-        lengths = np.linalg.norm(student, axis=-1) * np.linalg.norm(teacher, axis=-1)
-        return 1 - (student * teacher).sum(axis=-1) / lengths
-    p, q = softmax(teacher / temperature), softmax(student / temperature)
-    return temperature**2 * (p * np.log(p / q)).sum(axis=-1)
+WIDTH = TEACHER.hidden_size
 
 
-def draw(shape: tuple[int, ...], seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32) * 2
+def test_every_loss_that_a_config_may_name_has_a_row():
+    assert tuple(LOSSES) == config.LOSSES
 
 
-MASK = np.array([[True, True, False, True], [False, True, False, False]])
+def test_logits_and_labels_alone_train_the_head():
+    trained = {name for name, loss in LOSSES.items() if loss.trains_head}
+    assert trained == {"logits", "labels"}
 
 
-def test_mean_squared_error_by_hand():
-    student = np.array([[[1.0, 2.0], [0.0, 0.0], [9.0, 9.0]]])
-    teacher = np.array([[[0.0, 4.0], [3.0, 1.0], [0.0, 0.0]]])
-    tally = losses.mean_squared_error(student, teacher, np.array([[True, True, False]]))
-    assert tally.sum == pytest.approx((1 + 4) / 2 + (9 + 1) / 2)
-    assert tally.count == 2
-    assert tally.mean() == pytest.approx(3.75)
+# Layers are counted from 1; the hidden state 0 is the embeddings.
+MAPS = {"hidden_map": ((1, 0), (2, 5)), "attention_map": ((1, 2),), "relation_map": ((2, 5),)}
 
 
-def test_cosine_distance_by_hand():
-    student = np.array([[[1.0, 0.0], [1.0, 1.0], [0.0, 2.0]]])
-    teacher = np.array([[[0.0, 5.0], [3.0, 3.0], [0.0, -1.0]]])
-    mask = np.ones((1, 3), bool)
-    assert losses.cosine_distance(student, teacher, mask).sum == pytest.approx(1 + 0 + 2, abs=1e-6)
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [
+        ("representation", SignalSpec(hidden=(0, 5))),
+        ("attention", SignalSpec(attention=(1,))),
+        ("relations", SignalSpec(vectors=(4,))),
+        ("logits", SignalSpec(logits=True)),
+        ("labels", SignalSpec()),
+    ],
+)
+def test_each_loss_reads_its_own_signals(name, spec):
+    """Whatever maps stand in the config for other losses."""
+    losses = LossConfig(make_bilstm(), ((name, 1.0),), **MAPS)
+    assert LOSSES[name].spec(losses) == read_spec(losses) == spec
 
 
-def test_kl_by_hand_at_two_temperatures():
-    """Teacher (3/4, 1/4), student (1/2, 1/2): 3/4 ln(3/2) + 1/4 ln(1/2) nats."""
-    teacher, student = np.array([[[np.log(3.0), 0.0]]]), np.zeros((1, 1, 2))
-    mask = np.ones((1, 1), bool)
-    expected = 0.75 * np.log(1.5) + 0.25 * np.log(0.5)
-    assert losses.kl_divergence(student, teacher, mask).sum == pytest.approx(expected, rel=1e-5)
-    # Logits twice as far apart at temperature 2 are the same distributions; the factor is 4.
-    doubled = losses.kl_divergence(student, 2 * teacher, mask, temperature=2.0)
-    assert doubled.sum == pytest.approx(4 * expected, rel=1e-5)
+def test_a_sum_reads_the_signals_of_all_its_losses_in_the_order_of_the_maps():
+    """A map may fall: its layers are not sorted, for signals come in its order."""
+    weights = (("labels", 1.0), ("representation", 1.0), ("logits", 0.5))
+    losses = LossConfig(make_bilstm(), weights, hidden_map=((2, 5), (1, 3)))
+    assert read_spec(losses) == SignalSpec(logits=True, hidden=(5, 3))
 
 
-def test_kl_is_of_the_teacher_from_the_student():
-    """It is not symmetric: the other direction is 1/2 ln(2/3) + 1/2 ln 2."""
-    teacher, student = np.zeros((1, 1, 2)), np.array([[[np.log(3.0), 0.0]]])
-    tally = losses.kl_divergence(student, teacher, np.ones((1, 1), bool))
-    assert tally.sum == pytest.approx(0.5 * np.log(2 / 3) + 0.5 * np.log(2), rel=1e-5)
-
-
-def test_cross_entropy_by_hand():
-    logits = np.log(np.array([[[0.5, 0.25, 0.25], [0.1, 0.1, 0.8], [1.0, 1.0, 1.0]]]))
-    labels, mask = np.array([[1, 2, 0]]), np.array([[True, True, False]])
-    tally = losses.cross_entropy(logits, labels, mask)
-    assert tally.sum == pytest.approx(-np.log(0.25) - np.log(0.8), rel=1e-5)
-    assert tally.count == 2
-
-
-def test_attention_error_by_hand():
-    """Only pairs within a segment of real subwords are summed, in every head."""
-    segment = np.array([[1, 1, 2, 0]])
-    difference = np.arange(1.0, 17.0).reshape(1, 1, 4, 4)
-    tally = losses.attention_error(np.zeros((1, 1, 4, 4)), difference, segment)
-    assert tally.sum == 1**2 + 2**2 + 5**2 + 6**2 + 11**2
-    assert tally.count == 2 * 2 + 1 * 1
-
-
-def test_attention_count_is_heads_times_squared_lengths():
-    segment = np.array([[1, 1, 1, 2, 2, 0], [1, 1, 1, 1, 1, 1]])
-    maps = draw((2, 3, 6, 6), 0)
-    tally = losses.attention_error(maps, maps + 1, segment)
-    assert tally.count == 3 * (3**2 + 2**2 + 6**2)
-    assert tally.mean() == pytest.approx(1.0, rel=1e-5)
-
-
-def test_attention_error_equals_numpy():
-    segment = np.array([[1, 1, 2, 2, 2, 0], [1, 2, 3, 3, 0, 0]])
-    student, teacher = draw((2, 2, 6, 6), 1), draw((2, 2, 6, 6), 2)
-    expected = 0.0
-    for row in range(2):
-        for query in range(6):
-            for key in range(6):
-                if segment[row, query] == segment[row, key] > 0:
-                    expected += ((student - teacher)[row, :, query, key] ** 2).sum()
-    tally = losses.attention_error(student, teacher, segment)
-    assert tally.sum == pytest.approx(expected, rel=1e-5)
-
-
-def test_attention_divergence_by_hand():
-    """Two queries of a segment of two, one that has itself alone; the fourth is padding."""
-    teacher = np.array([[0.75, 0.25, 0, 0], [0.5, 0.5, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-    student = np.array([[0.5, 0.5, 0, 0], [0.1, 0.9, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0]])
-    tally = losses.attention_divergence(
-        student[None, None], teacher[None, None], np.array([[1, 1, 2, 0]])
+def test_logits_and_labels_count_labelled_subwords_and_states_all_real_ones():
+    model, batch = make_bilstm(), make_batch(3)
+    losses = LossConfig(
+        model, (("representation", 1.0), ("logits", 1.0), ("labels", 1.0)), hidden_map=((1, 2),)
     )
-    first = 0.75 * np.log(1.5) + 0.25 * np.log(0.5)
-    second = 0.5 * np.log(5) + 0.5 * np.log(5 / 9)
-    assert tally.sum == pytest.approx(first + second, rel=1e-5)
-    assert tally.count == 3
-
-
-def test_a_probability_of_zero_is_a_small_one():
-    """The student's certainty against the teacher's doubt costs much, but no infinity."""
-    teacher = np.array([[[[0.5, 0.5], [0.0, 1.0]]]])
-    student = np.array([[[[1.0, 0.0], [0.0, 1.0]]]])
-    value, gradient = jax.value_and_grad(
-        lambda x: losses.attention_divergence(x, teacher, np.array([[1, 1]])).sum
-    )(student)
-    assert value == pytest.approx(-np.log(2) - 0.5 * np.log(1e-37), rel=1e-5)
-    assert np.isfinite(gradient).all()
-
-
-def test_relation_divergence_by_hand():
-    """Vectors 1 and -1 relate as softmax(1, -1), and zeros all alike; a subword alone as 1."""
-    teacher = np.array([[[1.0], [-1.0], [5.0], [7.0]]])
-    student = np.zeros((1, 4, 3))  # another width
-    tally = losses.relation_divergence(student, teacher, np.array([[1, 1, 2, 0]]), 1)
-    p = 1 / (1 + np.exp(-2.0))
-    assert tally.sum == pytest.approx(2 * (p * np.log(2 * p) + (1 - p) * np.log(2 - 2 * p)))
-    assert tally.count == 3
-
-
-def relation_twin(student: np.ndarray, teacher: np.ndarray, segment: np.ndarray, heads: int):
-    """(sum, count), segment by segment and head by head, in float64."""
-
-    def relate(vectors: np.ndarray) -> list[np.ndarray]:
-        parts = np.split(vectors.astype(np.float64), heads, axis=1)
-        return [softmax(part @ part.T / np.sqrt(part.shape[1])) for part in parts]
-
-    total, count = 0.0, 0
-    for row in range(len(segment)):
-        for number in set(segment[row]) - {0}:
-            own = segment[row] == number
-            for p, q in zip(relate(teacher[row, own]), relate(student[row, own]), strict=True):
-                total += (p * np.log(p / q)).sum()
-                count += len(p)
-    return total, count
-
-
-RELATED = np.array([[1, 1, 1, 2, 2, 0], [1, 2, 2, 2, 2, 3]])
-
-
-@pytest.mark.parametrize("heads", [1, 2, 6])
-def test_relation_divergence_equals_numpy(heads):
-    """Of 6 against 12 numbers a subword, in as many parts."""
-    student, teacher = draw((2, 6, 6), 23), draw((2, 6, 12), 24)
-    tally = losses.relation_divergence(student, teacher, RELATED, heads)
-    total, count = relation_twin(student, teacher, RELATED, heads)
-    assert tally.sum == pytest.approx(total, rel=1e-4)
-    assert tally.count == count == heads * 11
-
-
-def divide(maps: np.ndarray, segment: np.ndarray) -> np.ndarray:
-    """Scores -> probabilities within segments."""
-    same = segment[:, None, :, None] == segment[:, None, None, :]
-    return softmax(np.where(same, maps, -1e9)).astype(np.float32)
-
-
-BETWEEN_SUBWORDS = {
-    "attention": lambda x, y, segment: losses.attention_divergence(
-        divide(x, segment) if isinstance(x, np.ndarray) else x, divide(y, segment), segment
-    ),
-    "relations": lambda x, y, segment: losses.relation_divergence(
-        x.reshape(len(x), 6, -1), y.reshape(len(x), 6, -1), segment, 4
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BETWEEN_SUBWORDS)
-def test_divergences_between_subwords_add_up_over_rows_and_are_zero_of_equals(name):
-    compare = BETWEEN_SUBWORDS[name]
-    student, teacher = draw((2, 2, 6, 6), 25), draw((2, 2, 6, 6), 26)
-    whole = compare(student, teacher, RELATED)
-    rows = [compare(student[[i]], teacher[[i]], RELATED[[i]]) for i in (0, 1)]
-    assert sum(float(row.sum) for row in rows) == pytest.approx(float(whole.sum), rel=1e-5)
-    assert sum(row.count for row in rows) == whole.count
-    assert compare(teacher, teacher, RELATED).sum == pytest.approx(0.0, abs=1e-4)
-    assert whole.sum > 0.1
-
-
-@pytest.mark.parametrize("garbage", [np.inf, np.nan, 1e30])
-def test_padding_and_other_segments_leak_into_no_divergence_between_subwords(garbage):
-    student, teacher = draw((2, 6, 8), 27), draw((2, 6, 8), 28)
-    maps = divide(draw((2, 2, 6, 6), 29), RELATED), divide(draw((2, 2, 6, 6), 30), RELATED)
-    same = (RELATED[:, None, :, None] == RELATED[:, None, None, :]) & (
-        RELATED[:, None, :, None] > 0
+    tallies = eval_step(
+        init_params(model), batch, make_signals(batch, 1), config=StepConfig(losses)
     )
-    checks = [
-        (lambda x, y: losses.relation_divergence(x, y, RELATED, 2).sum, student, teacher,
-         (RELATED > 0)[..., None]),
-        (lambda x, y: losses.attention_divergence(x, y, RELATED).sum, *maps, same),
-    ]  # fmt: skip
-    for loss, ours, theirs, where in checks:
-        value, gradient = jax.value_and_grad(loss)(ours, theirs)
-        spoilt = [np.where(where, x, garbage).astype(np.float32) for x in (ours, theirs)]
-        again = jax.value_and_grad(loss)(*spoilt)
-        assert again[0] == value
-        np.testing.assert_array_equal(again[1], gradient)
-        assert np.isfinite(gradient).all()
-        assert np.any(gradient)
-        assert not np.any(np.where(where, 0.0, gradient))
+    assert tallies["representation"].count == 3 * 9
+    assert tallies["logits"].count == tallies["labels"].count == 3 * 7
 
 
-@pytest.mark.parametrize("name", ELEMENTWISE)
-def test_losses_equal_numpy(name):
-    student, teacher = draw((2, 4, 7), 3), draw((2, 4, 7), 4)
-    tally = ELEMENTWISE[name](student, teacher, MASK)
-    assert tally.sum == pytest.approx(twin(name, student, teacher)[MASK].sum(), rel=1e-5)
-    assert tally.count == 4
+@pytest.mark.parametrize(("kind", "which"), [("mse", 2), ("cosine", 2), ("kl", 3)])
+def test_a_bilstm_shows_its_projection_before_gelu_and_to_kl_after_it(kind, which):
+    model, batch = make_bilstm(), make_batch(2)
+    params = init_params(model)
+    losses = LossConfig(model, (("representation", 1.0),), hidden_map=((1, 2),), hidden_loss=kind)
+    states = model.apply({"params": params}, batch).hidden
+    expected = {
+        index: losses_of(losses, params, batch, Signals(None, (np.asarray(states[index]),), ()))[
+            "representation"
+        ]
+        for index in (2, 3)
+    }
+    assert expected[which] == pytest.approx(0.0, abs=1e-6)
+    assert expected[5 - which] > 1e-4
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_kl_equals_numpy_at_a_temperature(temperature):
-    student, teacher = draw((2, 4, 7), 5), draw((2, 4, 7), 6)
-    expected = twin("kl", student, teacher, temperature)[MASK].sum()
-    tally = losses.kl_divergence(student, teacher, MASK, temperature)
-    assert tally.sum == pytest.approx(expected, rel=1e-5)
-
-
-def test_cross_entropy_equals_numpy():
-    logits, labels = draw((2, 4, 5), 7), np.array([[0, 4, 2, 1], [3, 3, 0, 2]])
-    rows, columns = np.indices(labels.shape)
-    expected = -np.log(softmax(logits.astype(np.float64)))[rows, columns, labels][MASK].sum()
-    assert losses.cross_entropy(logits, labels, MASK).sum == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("name", ELEMENTWISE)
-def test_a_loss_of_equals_is_zero_and_otherwise_positive(name):
-    states = draw((2, 4, 7), 8)
-    compare = ELEMENTWISE[name]
-    assert compare(states, states, MASK).sum == pytest.approx(0.0, abs=1e-5)
-    assert compare(states, draw((2, 4, 7), 9), MASK).sum > 0.1
-
-
-@pytest.mark.parametrize("garbage", [np.inf, -np.inf, np.nan, 1e30])
-@pytest.mark.parametrize("name", ELEMENTWISE)
-def test_padding_leaks_into_neither_a_loss_nor_its_gradient(name, garbage):
-    student, teacher = draw((2, 4, 7), 10), draw((2, 4, 7), 11)
-    compare = ELEMENTWISE[name]
-    value, gradient = jax.value_and_grad(lambda x: compare(x, teacher, MASK).sum)(student)
-    spoilt = [np.where(MASK[..., None], x, garbage) for x in (student, teacher)]
-    for ours, theirs in ((spoilt[0], teacher), (student, spoilt[1]), spoilt):
-        again = jax.value_and_grad(lambda x, y: compare(x, y, MASK).sum)(ours, theirs)
-        assert again[0] == value
-        np.testing.assert_array_equal(again[1], gradient)
-    assert not np.any(np.asarray(gradient)[~MASK])
-
-
-@pytest.mark.parametrize("garbage", [np.inf, np.nan])
-def test_padding_leaks_into_neither_cross_entropy_nor_attention(garbage):
-    labels, segment = np.ones((2, 4), np.int32), MASK.astype(np.int32)
-    logits, maps = draw((2, 4, 3), 12), draw((2, 2, 4, 4), 13)
-    teacher = draw((2, 2, 4, 4), 14)
-    pairs = (segment[:, None, :, None] > 0) & (segment[:, None, None, :] > 0)
-    checks = [
-        (lambda x: losses.cross_entropy(x, labels, MASK).sum, logits, MASK[..., None]),
-        (lambda x: losses.attention_error(x, teacher, segment).sum, maps, pairs),
+def test_several_hidden_states_count_equally():
+    model, batch = make_encoder(), make_batch(2)
+    params, signals = init_params(model), make_signals(batch, 2)
+    pairs = ((0, 1), (2, 2))
+    both = LossConfig(model, (("representation", 1.0),), hidden_map=pairs)
+    each = [
+        losses_of(
+            LossConfig(model, (("representation", 1.0),), hidden_map=(pair,)),
+            params,
+            batch,
+            Signals(None, (signals.hidden[i],), ()),
+        )["representation"]
+        for i, pair in enumerate(pairs)
     ]
-    for loss, clean, where in checks:
-        value, gradient = jax.value_and_grad(loss)(clean)
-        again = jax.value_and_grad(loss)(np.where(where, clean, garbage).astype(np.float32))
-        assert again[0] == value
-        np.testing.assert_array_equal(again[1], gradient)
-        assert np.isfinite(gradient).all()
+    found = losses_of(both, params, batch, signals)["representation"]
+    assert found == pytest.approx(sum(each) / 2, rel=1e-5)
+    assert each[0] != pytest.approx(each[1], rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ELEMENTWISE)
-@pytest.mark.parametrize("zero", ["student", "teacher", "both"])
-def test_gradients_at_zero_vectors_are_finite(name, zero):
-    student, teacher = draw((1, 2, 5), 15), draw((1, 2, 5), 16)
-    student = student * (zero == "teacher")
-    teacher = teacher * (zero == "student")
-    mask = np.ones((1, 2), bool)
-    value, gradient = jax.value_and_grad(lambda x: ELEMENTWISE[name](x, teacher, mask).sum)(student)
-    assert np.isfinite(value)
-    assert np.isfinite(gradient).all()
+def test_a_narrow_student_is_compared_through_its_side_projection():
+    model, batch = make_encoder(hidden_size=4), make_batch(2)
+    generator = np.random.default_rng(0)
+    side = {
+        "kernel": generator.normal(size=(4, WIDTH)),
+        "bias": generator.normal(size=WIDTH),
+    }
+    params = {**init_params(model), SIDE_PROJECTIONS: {"0": jax.tree.map(np.float32, side)}}
+    signals = make_signals(batch, 1)
+    losses = LossConfig(model, (("representation", 1.0),), hidden_map=((2, 2),))
+    model_params = {name: tree for name, tree in params.items() if name != SIDE_PROJECTIONS}
+    states = np.asarray(model.apply({"params": model_params}, batch).hidden[2], np.float64)
+    error = states @ side["kernel"] + side["bias"] - signals.hidden[0]
+    expected = (error**2).mean(axis=-1)[batch.segment > 0].mean()
+    found = losses_of(losses, params, batch, signals)["representation"]
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
-def test_far_logits_stay_finite():
-    """A softmax that underflows is the teacher's certainty, not a missing number."""
-    far = np.array([[[200.0, -200.0, 0.0]]])
-    near, mask = np.array([[[-200.0, 200.0, 0.0]]]), np.ones((1, 1), bool)
-    value, gradient = jax.value_and_grad(lambda x: losses.kl_divergence(x, near, mask).sum)(far)
-    assert value == pytest.approx(400.0)
-    assert np.isfinite(gradient).all()
-    assert losses.cross_entropy(far, np.array([[1]]), mask).sum == pytest.approx(400.0)
+def test_attention_compares_the_mapped_layers():
+    """The student's second layer against the first signal, and within segments only."""
+    model, batch = make_encoder(), make_batch(2)
+    params, signals = init_params(model), make_signals(batch, 0, 1)
+    maps = model.apply({"params": params}, batch, attention=True).attention
+    segment = batch.segment[:, None]
+    pairs = (segment[..., :, None] == segment[..., None, :]) & (segment[..., None] > 0)
+    squares = (np.asarray(maps[1]) - signals.attention[0]) ** 2
+    expected = squares[np.broadcast_to(pairs, squares.shape)].mean()
+    losses = LossConfig(model, (("attention", 1.0),), attention_map=((2, 1),))
+    found = losses_of(losses, params, batch, signals)["attention"]
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", [*ELEMENTWISE, "attention", "labels"])
-def test_bfloat16_is_computed_in_float32(name):
-    """The tally of rounded inputs is that of their exact values, to float32's precision."""
-    student = jnp.asarray(draw((2, 2, 4, 4), 17), jnp.bfloat16)
-    teacher = jnp.asarray(draw((2, 2, 4, 4), 18), jnp.bfloat16)
-    exact = np.asarray(student, np.float32), np.asarray(teacher, np.float32)
-    if name == "attention":
-        tally = losses.attention_error(student, teacher, np.ones((2, 4), np.int32))
-        expected = ((exact[0] - exact[1]) ** 2).sum()
-    elif name == "labels":
-        labels, mask = np.zeros((2, 4), np.int32), np.ones((2, 4), bool)
-        tally = losses.cross_entropy(student[:, 0], labels, mask)
-        expected = -np.log(softmax(exact[0][:, 0].astype(np.float64)))[..., 0].sum()
-    else:
-        tally = ELEMENTWISE[name](student[:, 0], teacher[:, 0], np.ones((2, 4), bool))
-        expected = twin(name, exact[0][:, 0], exact[1][:, 0]).sum()
-    assert tally.sum.dtype == tally.count.dtype == jnp.float32
-    assert tally.sum == pytest.approx(expected, rel=1e-5)
-
-
-def test_nothing_counted_means_zero():
-    assert Tally(jnp.float32(0.0), jnp.float32(0.0)).mean() == 0.0
-    nothing = losses.mean_squared_error(
-        draw((1, 2, 3), 19), draw((1, 2, 3), 20), np.zeros((1, 2), bool)
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+def test_attention_is_compared_as_the_config_says(kind):
+    """Against the student's own maps nothing is lost; against those of another layer, by kind."""
+    model, batch = make_encoder(), make_batch(2)
+    params = init_params(model)
+    maps = jax.device_get(model.apply({"params": params}, batch, attention=True).attention)
+    losses = LossConfig(model, (("attention", 1.0),), attention_map=((1, 1),), attention_loss=kind)
+    own, other = (
+        losses_of(losses, params, batch, Signals(None, (), (each,)))["attention"] for each in maps
     )
-    assert (nothing.sum, nothing.count) == (0.0, 0.0)
+    assert own == pytest.approx(0.0, abs=1e-6)
+    compare = {"mse": distances.attention_error, "kl": distances.attention_divergence}[kind]
+    assert other == pytest.approx(float(compare(*maps, batch.segment).mean()), rel=1e-5)
+    assert other > 1e-3
 
 
-@pytest.mark.parametrize("name", ELEMENTWISE)
-def test_tallies_of_parts_add_up(name):
-    student, teacher = draw((4, 4, 6), 21), draw((4, 4, 6), 22)
-    mask = np.random.default_rng(0).random((4, 4)) < 0.6
-    whole = ELEMENTWISE[name](student, teacher, mask)
-    halves = [ELEMENTWISE[name](student[p], teacher[p], mask[p]) for p in (slice(1), slice(1, 4))]
-    assert sum(float(h.sum) for h in halves) == pytest.approx(float(whole.sum), rel=1e-5)
-    assert sum(h.count for h in halves) == whole.count
+def test_one_projection_is_read_by_all_layers_when_shared():
+    model, batch = make_encoder(hidden_size=4), make_batch(2)
+    generator = np.random.default_rng(0)
+
+    def draw_side() -> dict[str, np.ndarray]:
+        shapes = {"kernel": (4, WIDTH), "bias": (WIDTH,)}
+        drawn = {name: generator.normal(size=shape) for name, shape in shapes.items()}
+        return {name: values.astype(np.float32) for name, values in drawn.items()}
+
+    first, second = draw_side(), draw_side()
+    params, signals = init_params(model), make_signals(batch, 2)
+    losses = LossConfig(model, (("representation", 1.0),), hidden_map=((0, 1), (2, 2)))
+    shared = replace(losses, shared_projection=True)
+
+    def loss(losses: LossConfig, *sides: Any) -> float:
+        named = {str(index): side for index, side in enumerate(sides)}
+        return losses_of(losses, {**params, SIDE_PROJECTIONS: named}, batch, signals)[
+            "representation"
+        ]
+
+    assert loss(shared, first) == pytest.approx(loss(losses, first, first), rel=1e-6)
+    assert loss(losses, first, second) != pytest.approx(loss(shared, first), rel=1e-3)
+
+
+def test_relations_of_the_mapped_layers_are_summed_over_queries_keys_and_values():
+    """Student of 2 heads and width 8 against vectors of width 12, in 4 parts."""
+    model, batch = make_encoder(), make_batch(2)
+    params = init_params(model)
+    own = jax.device_get(apply_model(model, params, batch, vectors=True).vectors)
+    theirs = make_vectors(batch, 12, 2)
+    losses = LossConfig(
+        model, (("relations", 1.0),), relation_map=((2, 5), (1, 3)), relation_heads=4
+    )
+    expected = np.mean(
+        [
+            sum(
+                float(distances.relation_divergence(ours, target, batch.segment, 4).mean())
+                for ours, target in zip(own[layer - 1], targets, strict=True)
+            )
+            for layer, targets in zip((2, 1), theirs, strict=True)
+        ]
+    )
+    tally = eval_step(params, batch, Signals(None, (), (), None, theirs), config=StepConfig(losses))
+    assert tally["relations"].mean() == pytest.approx(expected, rel=1e-5)
+    assert tally["relations"].count == 4 * 18
+    same_as_own = Signals(None, (), (), None, (own[1], own[0]))
+    assert losses_of(losses, params, batch, same_as_own)["relations"] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+def test_equal_logits_cost_nothing(kind):
+    model, batch = make_encoder(), make_batch(2)
+    params = init_params(model)
+    logits = np.array(model.apply({"params": params}, batch).logits)
+    losses = LossConfig(model, (("logits", 1.0),), logits_loss=kind, temperature=2.0)
+    assert losses_of(losses, params, batch, Signals(logits, (), ()))["logits"] < 1e-6
+    logits[..., 0] += 1.0
+    expected = 1 / CLASSES if kind == "mse" else None
+    found = losses_of(losses, params, batch, Signals(logits, (), ()))["logits"]
+    assert found == pytest.approx(expected, rel=1e-4) if expected else found > 1e-3
+
+
+def test_what_padding_holds_changes_no_loss():
+    model, batch = make_encoder(), make_batch(2)
+    weights = (("representation", 1.0), ("attention", 1.0), ("logits", 1.0), ("labels", 1.0))
+    losses = LossConfig(model, weights, hidden_map=((2, 2),), attention_map=((1, 1),))
+    params, signals = init_params(model), make_signals(batch, 1, 1)
+    padding = batch.segment == 0
+    spoilt = Signals(
+        np.where(padding[..., None], np.nan, signals.logits),
+        tuple(np.where(padding[..., None], np.inf, x) for x in signals.hidden),
+        tuple(np.where(padding[:, None, :, None], np.nan, x) for x in signals.attention),
+    )
+    other = batch._replace(
+        tokens=np.where(padding, 9, batch.tokens),
+        labels=np.where(batch.label_mask, batch.labels, 2),
+    )
+    expected = losses_of(losses, params, batch, signals)
+    assert losses_of(losses, params, other, spoilt) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_subword_without_values_of_the_teacher_teaches_nothing():
+    """Where they are those of words, some places have none; all others are as NumPy has them."""
+    model, batch = make_encoder(), make_batch(2)
+    weights = (("representation", 1.0), ("logits", 1.0))
+    losses = LossConfig(model, weights, hidden_map=((2, 2),))
+    params, signals = init_params(model), make_signals(batch, 1)
+    present = batch.label_mask & (np.arange(12) % 3 == 1)
+    absent = ~present[..., None]
+    partial_ = Signals(
+        np.where(absent, np.nan, signals.logits),
+        (np.where(absent, np.inf, signals.hidden[0]),),
+        (),
+        present=present,
+    )
+    output = model.apply({"params": params}, batch)
+    expected = {
+        "representation": np.square(output.hidden[2] - signals.hidden[0])[present].mean(),
+        "logits": np.square(output.logits - signals.logits)[present].mean(),
+    }
+    assert losses_of(losses, params, batch, partial_) == pytest.approx(expected, rel=1e-5)

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from xdistil.distill.recipes import check_teacher, make_recipe, plan_stages, wanted_signals
 
 from tests.distill.small import TEACHER, make_bilstm, make_encoder
 from xdistil.config import Stage
-from xdistil.distill.recipes import check_teacher, make_recipe, plan_stages, wanted_signals
 from xdistil.errors import InputError
 from xdistil.models.families import bert
 from xdistil.plans import d42, v3

@@ -172,7 +172,7 @@ PAIR = 2
 
 
 def make_encoder(config: EncoderConfig, kind: str, classes: int) -> Transformer:
-    """An encoder of the family that its config is of."""
+    """An encoder of its config's family."""
     encoder = FAMILIES[config.model_type].build(config, kind, classes)
     assert isinstance(encoder, Transformer)
     return encoder
@@ -195,7 +195,7 @@ def _apply(model: Model, params: Params, batch: Batch, attention: bool) -> Outpu
 
 
 def run(model: Model, params: Params, batch: Batch, attention: bool = False) -> Output:
-    """The model's answer without dropout, compiled once for each model and shape of the batch."""
+    """The model's output without dropout, compiled once for each model and shape of the batch."""
     return jax.device_get(_apply(model, params, batch, attention))
 
 
@@ -207,7 +207,7 @@ def _drop(model: Model, params: Params, batch: Batch, key: jax.Array) -> Output:
 
 
 def run_with_dropout(model: Model, params: Params, batch: Batch) -> Output:
-    """The model's answer with dropout drawn from a fixed key."""
+    """The model's output with dropout drawn from a fixed key."""
     return jax.device_get(_drop(model, params, batch, jax.random.key(1)))
 
 

@@ -1,4 +1,4 @@
-"""The BiLSTM student against a NumPy twin, on packed rows, and its hand-written gradient."""
+"""The BiLSTM student against a NumPy reference, on packed rows, and its hand-written gradient."""
 
 import dataclasses
 import math
@@ -49,7 +49,7 @@ def walk(inputs: np.ndarray, direction: dict) -> np.ndarray:
     return np.array(states)
 
 
-def twin(params: Params, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def reference(params: Params, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Projection before its GELU, after it, and logits of one segment i32[T], in float64."""
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
     embedded = params["embeddings"]["word_embeddings"]["embedding"][tokens]
@@ -67,19 +67,20 @@ def twin(params: Params, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
 
 
 def largest_difference(params: Params, batch: Batch) -> float:
-    """How far a row of the five segments is from the twin on each segment, of the largest value."""
+    """The largest difference of a row of the five segments from the reference on each segment, as a
+    share of the largest value."""
     output = run(MODEL, params, batch)
     worst, first = 0.0, 0
     for segment, length in zip(make_segments(), LENGTHS, strict=True):
         places = slice(first, first + length)
         ours = (output.hidden[2], output.hidden[3], output.logits)
-        for mine, expected in zip(ours, twin(params, segment.tokens[0]), strict=True):
+        for mine, expected in zip(ours, reference(params, segment.tokens[0]), strict=True):
             worst = max(worst, np.abs(mine[0, places] - expected).max() / np.abs(expected).max())
         first += length
     return worst
 
 
-def test_packed_segments_equal_the_twin_on_each_alone(params: Params) -> None:
+def test_packed_segments_equal_the_reference_on_each_alone(params: Params) -> None:
     assert largest_difference(params, pack_row(make_segments(), 4)) < 1e-5
 
 
@@ -109,7 +110,7 @@ def test_every_padding_subword_starts_from_zero(params: Params) -> None:
     row = pack_row(make_segments(), 4)
     output = run(MODEL, params, row)
     padding = output.hidden[2][row.segment == 0]
-    single = twin(params, np.array([4]))[0]
+    single = reference(params, np.array([4]))[0]
     np.testing.assert_allclose(padding, np.repeat(single, 4, axis=0), atol=1e-5)
 
 
@@ -215,7 +216,7 @@ def test_dropout_falls_after_the_embeddings_and_after_the_bilstm(params: Params)
     dropped = embedded == 0
     assert 0.3 < dropped.mean() < 0.7
     np.testing.assert_allclose(embedded[~dropped], 2 * table[row.tokens][~dropped], rtol=1e-6)
-    # With embeddings of zero only the second dropout can make two equal subwords differ.
+    # With zero embeddings only the second dropout can make two equal subwords differ.
     silent = {**params, "embeddings": {"word_embeddings": {"embedding": 0 * table}}}
     padding = apply(0.5, silent)[2][row.segment == 0]
     assert np.abs(padding[0] - padding[1]).max() > 1e-2

@@ -1,4 +1,4 @@
-"""DeBERTa: what its config may say, its parameter groups, and distances against a loop."""
+"""DeBERTa: its config, its parameter groups, and its attention against a loop."""
 
 import dataclasses
 
@@ -87,7 +87,7 @@ def test_near_distances_have_rows_of_their_own_and_far_ones_share() -> None:
     assert (rows.min(), rows.max()) == (0, 15)
 
 
-def test_embeddings_of_distances_thaw_with_the_lowest_layer() -> None:
+def test_embeddings_of_distances_are_unfrozen_with_the_lowest_layer() -> None:
     model = Deberta(DEBERTA, "tagging", 3)
     groups = list_groups(jax.eval_shape(model.init_params, jax.random.key(0)))
     assert groups == ("head", "layer 1", "layer 0", "positions", "embeddings")
@@ -96,7 +96,7 @@ def test_embeddings_of_distances_thaw_with_the_lowest_layer() -> None:
     assert thawed == [groups[:1], groups[:2], groups[:4], groups]
 
 
-def test_dropout_needs_its_key_and_changes_the_answer() -> None:
+def test_dropout_needs_its_key_and_changes_the_output() -> None:
     model = Deberta(DEBERTA, "tagging", 3)
     params = model.init_params(jax.random.key(0))
     batch = make_segments()[2]

@@ -1,4 +1,4 @@
-"""The encoder against PyTorch's recorded answers, and on packed rows against each segment alone."""
+"""Encoders against recorded outputs of PyTorch, and packed rows against each segment alone."""
 
 import dataclasses
 
@@ -27,8 +27,9 @@ from tests.models.samples import (
 )
 from xdistil.data.packing import Batch
 from xdistil.errors import InputError
+from xdistil.models.encoder import Transformer
 from xdistil.models.families.bert import Encoder, EncoderConfig, read_config, write_config
-from xdistil.models.hf.folder import Transformer, load_model
+from xdistil.models.hf.folder import load_model
 from xdistil.models.types import Output, Params
 
 RECORDED = [
@@ -91,10 +92,10 @@ def test_every_hidden_state_attention_map_and_logit_is_the_recorded_one(name: st
 
 @pytest.fixture(scope="module", params=MODELS, ids=lambda m: f"{m.config.model_type}-{m.task_kind}")
 def packed(request: pytest.FixtureRequest) -> tuple[Transformer, Params, Batch, list[Output]]:
-    """A model, five segments in one row, and what the model says of each segment alone."""
+    """A model, five segments in one row, and the model's output for each segment alone."""
     model = request.param
     params = make_params(model)
-    # One length for all that stand alone keeps it to one compilation; the rest is padding.
+    # Segments alone are padded to one length, so that there is one compilation.
     alone = [run(model, params, pack_row([part], 0), attention=True) for part in make_segments()]
     return model, params, pack_row(make_segments(), model.config.padding_id), alone
 
@@ -134,7 +135,7 @@ def test_positions_that_run_on_through_the_row_are_seen(packed: tuple) -> None:
     row = packed[2]
     running = np.arange(row.tokens.shape[1], dtype=np.int32)[None] % packed[0].config.positions
     difference = largest_difference(packed, row._replace(position=running))
-    # Where there are no absolute positions nothing runs on.
+    # Without absolute positions there is nothing that could continue.
     relative = packed[0].config in (DEBERTA, MODERNBERT)
     assert difference < 1e-5 if relative else difference > 1e-2
 
@@ -185,7 +186,7 @@ def test_attention_and_head_are_there_only_where_asked_for() -> None:
     assert set(params) == {"embeddings", "encoder"}
 
 
-def test_dropout_falls_on_probabilities_but_not_on_the_maps_returned() -> None:
+def test_dropout_is_applied_to_probabilities_but_not_to_the_maps_returned() -> None:
     config = dataclasses.replace(BERT, layers=1, dropout=0.0, attention_dropout=0.5)
     model = Encoder(config, "tagging", 4)
     params = make_params(model)
@@ -290,7 +291,7 @@ def test_missing_keys_take_the_defaults_of_the_family() -> None:
     assert (bert.embedding_size, bert.hidden_size, bert.layers) == (768, 768, 12)
 
 
-def test_robertas_have_as_many_positions_as_stand_behind_that_of_padding() -> None:
+def test_robertas_have_as_many_positions_as_follow_that_of_padding() -> None:
     assert write_config(ROBERTA)["max_position_embeddings"] == 16 + 4 + 1
     base = read_config({"model_type": "xlm-roberta", "max_position_embeddings": 514}, "here")
     assert (base.positions, base.first_position, base.padding_id) == (512, 2, 1)

@@ -1,4 +1,4 @@
-"""Families beside BERT's and DeBERTa's: their configs, old spellings, refusals and groups."""
+"""The configs, old spellings, refusals and parameter groups of the other families."""
 
 import dataclasses
 import json
@@ -70,7 +70,7 @@ def test_transformers_reads_the_shape_that_is_written(config: EncoderConfig) -> 
     assert read(theirs.to_dict()) == config
 
 
-def test_older_modernberts_say_otherwise_what_is_local_and_how_it_turns() -> None:
+def test_older_modernberts_have_other_keys_for_local_layers_and_rotary_bases() -> None:
     raw = {
         key: value
         for key, value in write(MODERNBERT).items()
@@ -79,17 +79,17 @@ def test_older_modernberts_say_otherwise_what_is_local_and_how_it_turns() -> Non
     config = read(raw)
     assert config.local == (False, True, False, True, False)
     assert (config.global_base, config.local_base) == (160_000.0, 10_000.0)
-    told = read(raw | {"global_rope_theta": 70_000, "local_rope_theta": 60_000})
-    assert (told.global_base, told.local_base) == (70_000.0, 60_000.0)
+    read_again = read(raw | {"global_rope_theta": 70_000, "local_rope_theta": 60_000})
+    assert (read_again.global_base, read_again.local_base) == (70_000.0, 60_000.0)
     assert read(raw | {"local_rope_theta": None}).local_base == 160_000.0
 
 
-def test_mmbert_may_say_what_its_positions_were_called_in_training() -> None:
+def test_mmbert_may_name_another_type_of_positions() -> None:
     raw = write(MODERNBERT) | {"position_embedding_type": "sans_pos"}
     assert read(raw) == MODERNBERT
 
 
-def test_gpt2_takes_the_end_of_texts_for_padding_where_it_has_none() -> None:
+def test_gpt2_without_padding_uses_the_subword_that_ends_texts() -> None:
     raw = {"model_type": "gpt2", "pad_token_id": None}
     assert read(raw).padding_id == 50256
     assert read(raw | {"vocab_size": 99}).padding_id == 0
@@ -107,7 +107,7 @@ def test_gpt2_takes_the_end_of_texts_for_padding_where_it_has_none() -> None:
         (DISTILBERT, {"pad_token_id": 53}, "pad_token_id is 53; it must be less than vocab_size"),
         (MPNET, {"relative_attention_num_buckets": 64}, "num_buckets is 64; only 32"),
         (MPNET, {"max_position_embeddings": 2}, "is 2; it must be more than 2"),
-        (MODERNBERT, {"num_attention_heads": 2}, "of 9 each cannot be turned in pairs"),
+        (MODERNBERT, {"num_attention_heads": 2}, "of 9 each cannot be rotated in pairs"),
         (MODERNBERT, {"classifier_pooling": "max"}, "classifier_pooling is 'max'; known are cls"),
         (MODERNBERT, {"classifier_activation": "mish"}, "classifier_activation is 'mish'"),
         (MODERNBERT, {"layer_types": ["full_attention"]}, "layer_types is"),
@@ -183,7 +183,9 @@ def test_flax_checkpoints_of_families_that_had_them_are_read(
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.model_type)
-def test_every_family_thaws_from_the_head_down_to_its_words(config: EncoderConfig) -> None:
+def test_every_family_is_unfrozen_from_the_head_to_the_embeddings(
+    config: EncoderConfig,
+) -> None:
     model = make_encoder(config, "classification", 3)
     groups = list_groups(jax.eval_shape(model.init_params, jax.random.key(0)))
     layers = [f"layer {index}" for index in reversed(range(config.own_layers))]

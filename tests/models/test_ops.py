@@ -1,5 +1,4 @@
-"""Dropout by its statistics, GELU against its definition in double precision, and how products of
-batches with matrices reach the compiler."""
+"""Dropout by its statistics, GELU against its definition in float64, gradients of products."""
 
 import math
 import re
@@ -116,7 +115,7 @@ def test_bfloat16_is_as_exact_as_its_digits_allow():
 @pytest.mark.parametrize("kind", ["tagging", "classification"])
 @pytest.mark.parametrize("config", samples.CONFIGS, ids=lambda config: config.model_type)
 def test_the_gradient_of_a_kernel_adds_up_over_one_axis(config: EncoderConfig, kind: str) -> None:
-    """Over rows and positions at once it would need a transposed copy on a CPU."""
+    """A sum over rows and positions at once needs a transposed copy on a CPU."""
     model = samples.make_encoder(config, kind, 3)
     batch = samples.pack_row(samples.make_segments(), config.padding_id)
     batch = jax.tree.map(lambda x: np.concatenate([x, x]), batch)

@@ -1,4 +1,4 @@
-"""The table of names is one to one, and knows the spellings of old checkpoints."""
+"""The table of names is one to one, and reads the names of old checkpoints."""
 
 import jax
 import pytest
@@ -132,7 +132,7 @@ def test_flax_paths_lose_the_prefix_of_their_family_and_are_renamed() -> None:
     assert read_flax("gpt2", "transformer/h/0/ln_1/scale") == "encoder/layer/0/ln_1/scale"
 
 
-def test_kernels_are_turned_but_for_those_that_gpt2_stores_the_other_way() -> None:
+def test_kernels_are_transposed_but_for_those_of_gpt2() -> None:
     table = FAMILIES["gpt2"].names
     joint, head = ("encoder", "layer", "0", "attn", "c_attn", "kernel"), ("classifier", "kernel")
     assert [table.is_transposed(path, flax=False) for path in (joint, head)] == [False, True]
@@ -153,12 +153,12 @@ def test_kernels_are_turned_but_for_those_that_gpt2_stores_the_other_way() -> No
         "decoder.bias",
     ],
 )
-def test_pretraining_heads_are_told_from_the_classifier(name: str) -> None:
+def test_pretraining_heads_are_distinguished_from_the_classifier(name: str) -> None:
     assert PRETRAINING.match(name)
     assert not PRETRAINING.match("classifier.weight")
 
 
-def test_buffers_are_told_from_parameters() -> None:
+def test_buffers_are_distinguished_from_parameters() -> None:
     assert BUFFERS.fullmatch("bert.embeddings.position_ids")
     assert BUFFERS.fullmatch("embeddings.token_type_ids")
     assert BUFFERS.fullmatch("deberta.embeddings.word_embeddings._weight")

@@ -1,4 +1,4 @@
-"""What a model says of itself, against what it computes."""
+"""The properties of models, compared with their outputs."""
 
 import dataclasses
 
@@ -24,7 +24,7 @@ KINDS = ("mse", "cosine", "kl")
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.model_type)
-def test_an_encoder_has_the_layers_and_heads_that_it_says(config: EncoderConfig) -> None:
+def test_the_properties_of_an_encoder_are_those_of_its_output(config: EncoderConfig) -> None:
     model = make_encoder(config, "tagging", 3)
     output = run(model, make_params(model), make_segments()[0], attention=True)
     assert model.depth == len(output.hidden) - 1 == len(output.attention)
@@ -37,7 +37,7 @@ def test_an_encoder_has_the_layers_and_heads_that_it_says(config: EncoderConfig)
             assert model.compared_state(output, layer, kind) is expected
 
 
-def test_a_bilstm_compares_its_projection_and_for_the_kl_what_comes_after_its_gelu() -> None:
+def test_a_bilstm_compares_its_projection_before_its_gelu_and_for_the_kl_after_it() -> None:
     model = BiLSTM(BILSTM, 3)
     output = run(model, make_params(model), make_segments()[2], attention=True)
     assert (model.depth, model.attention_heads, model.max_positions) == (1, 0, None)
@@ -45,7 +45,7 @@ def test_a_bilstm_compares_its_projection_and_for_the_kl_what_comes_after_its_ge
     before, same, after = (model.compared_state(output, 1, kind) for kind in KINDS)
     assert same is before
     assert before.shape[-1] == model.projection_size == BILSTM.projection_size
-    assert before.min() < -0.5  # where no GELU reaches
+    assert before.min() < -0.5  # below any GELU
     np.testing.assert_allclose(after, jax.nn.gelu(before, approximate=False), atol=1e-6)
 
 
@@ -63,8 +63,8 @@ def test_every_family_is_built_by_its_row(config: EncoderConfig) -> None:
     assert family.read_config(family.write_config(config), "here") == config
 
 
-def test_the_text_of_a_model_that_cached_signals_are_named_by_stays() -> None:
-    # Properties are not part of it: a shared cache would be computed again where it changes.
+def test_the_text_of_a_model_which_names_cached_signals_stays() -> None:
+    # If it changes, every shared cache is computed again.
     assert " ".join(str(BiLSTM(BILSTM, 3)).split()) == (
         "BiLSTM( # attributes config = BiLSTMConfig(vocabulary_size=53, embedding_size=7, "
         "hidden_size=9, projection_size=12, dropout=0.2, padding_id=4) classes = 3 "

@@ -1,4 +1,4 @@
-"""Queries, keys and values that encoders hand out when asked."""
+"""Queries, keys and values that encoders provide on request."""
 
 import functools
 
@@ -51,7 +51,7 @@ def test_vectors_are_the_projections_of_what_a_layer_reads(config: EncoderConfig
             assert np.abs(ours - expected).max() < 1e-5 * np.abs(expected).max()
 
 
-def test_modernbert_hands_out_its_vectors_before_they_are_turned() -> None:
+def test_modernbert_provides_its_vectors_before_rotation() -> None:
     model = make_encoder(MODERNBERT, "tagging", 3)
     params, batch = make_params(model), pack_row(make_segments(), MODERNBERT.padding_id)
     wanted = SignalSpec(hidden=(0,), vectors=(0,))
@@ -87,7 +87,7 @@ def test_who_hands_out_nothing_is_known_without_computing() -> None:
 
 
 def test_layers_are_ordered_by_their_numbers() -> None:
-    """The tenth does not stand between the first and the second."""
+    """The tenth is not between the first and the second."""
 
     def hand(number: int) -> dict:
         vectors = QKV(*(np.full(1, number) for _ in range(3)))
@@ -110,14 +110,14 @@ class Shared(nn.Module):
 
 
 class Layer(nn.Module):
-    """Hands out what it is given."""
+    """Stores its input as vectors."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> None:
         sow_qkv(self, x, 2 * x, 3 * x)
 
 
-def test_a_module_that_is_called_for_several_layers_hands_out_in_their_order() -> None:
+def test_a_module_that_several_layers_share_stores_vectors_in_their_order() -> None:
     _, collections = Shared().apply({}, np.zeros(1), mutable=[COLLECTION])
     expected = [QKV(*(np.full(1, factor * step) for factor in (1, 2, 3))) for step in range(3)]
     assert list(read_vectors(collections)) == expected

@@ -19,8 +19,8 @@ from tests.models.samples import (
 )
 from xdistil.errors import InputError
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
-from xdistil.models.hf.folder import Model
 from xdistil.models.trim import trim_model
+from xdistil.models.types import Model
 from xdistil.student.embeddings import pca_embeddings, svd_embeddings
 
 
@@ -110,5 +110,5 @@ def test_only_the_word_embeddings_are_cut() -> None:
 
 def test_a_model_without_its_padding_subword_is_refused() -> None:
     model = make_model(BERT)
-    with pytest.raises(InputError, match=r"padding id 4 is none of the subwords .* pad_token_id"):
+    with pytest.raises(InputError, match=r"padding id 4 is not among the subwords .* pad_token_id"):
         trim_model(model, make_params(model), np.array([1, 2], np.int32))

@@ -14,39 +14,50 @@ import pytest
 
 from tests.distill.small import (
     init_params,
-    make_course,
     make_encoder,
+    make_plan,
     make_rows,
+    make_session,
     make_subwords,
     make_teacher,
-    run_course,
+    run_plan,
 )
 from xdistil.config import Stage
 from xdistil.data.packing import fill_batch, pack
 from xdistil.data.word_alignment import WordAlignment
 from xdistil.teacher import cache as cache_module
-from xdistil.teacher import model_teacher as teacher_module
+from xdistil.teacher import signals as signals_module
 from xdistil.teacher.cache import open_cache
-from xdistil.teacher.model_teacher import params_fingerprint
-from xdistil.teacher.signals import SignalSpec, name_signals, signal_names
+from xdistil.teacher.signals import (
+    PlacedModel,
+    SignalSpec,
+    name_signals,
+    params_fingerprint,
+    signal_names,
+)
 from xdistil.teacher.storage import gather_signal, read_stored, store
 
 SUBWORDS = make_subwords(20, 1)
 ROWS = make_rows(SUBWORDS)
-WANTED = SignalSpec(logits=True, hidden=(0, 2))
+SPEC = SignalSpec(logits=True, hidden=(0, 2))
 INDICES = np.arange(len(ROWS.subword))
 
 
+def place_teacher(*arguments: Any, **settings: Any) -> PlacedModel:
+    """A small teacher on the devices."""
+    return make_teacher(*arguments, **settings).place(make_session(Path()))
+
+
 @pytest.fixture(scope="module")
-def teacher() -> Any:
-    return make_teacher()
+def teacher() -> PlacedModel:
+    return place_teacher()
 
 
-def direct(teacher: Any, rows: Any = ROWS) -> dict[str, np.ndarray]:
+def direct(teacher: PlacedModel, rows: Any = ROWS) -> dict[str, np.ndarray]:
     """float32[R,T, width] by name, straight from the model."""
     batch = fill_batch(SUBWORDS, rows, np.arange(len(rows.subword)), 0)
-    if teacher.kept is not None:
-        batch = batch._replace(tokens=teacher.kept[batch.tokens])
+    if teacher.remap is not None:
+        batch = batch._replace(tokens=teacher.remap[batch.tokens])
     output = teacher.model.apply({"params": jax.device_get(teacher.params)}, batch)
     return {
         "logits": np.asarray(output.logits),
@@ -66,8 +77,8 @@ def refuse(*arguments: Any) -> Any:
 @pytest.mark.parametrize("batch_rows", [1, 3, 64])
 def test_cached_signals_equal_the_forward_pass_to_float16(tmp_path, teacher, batch_rows):
     """Relative to float16's 2^-11, with the last batch full, in parts or nearly empty."""
-    cached = open_cache(tmp_path, teacher, SUBWORDS, ROWS, WANTED, batch_rows)
-    assert set(cached) == set(signal_names(WANTED)) == {"logits", "hidden-0", "hidden-2"}
+    cached = open_cache(tmp_path, teacher, SUBWORDS, ROWS, SPEC, batch_rows)
+    assert set(cached) == set(signal_names(SPEC)) == {"logits", "hidden-0", "hidden-2"}
     filled = ROWS.subword >= 0
     for name, expected in direct(teacher).items():
         assert cached[name].dtype == np.float16
@@ -79,7 +90,7 @@ def test_cached_signals_equal_the_forward_pass_to_float16(tmp_path, teacher, bat
 
 
 def test_another_packing_reads_the_same_signals(tmp_path, teacher):
-    cached = open_cache(tmp_path, teacher, SUBWORDS, ROWS, WANTED, 4)
+    cached = open_cache(tmp_path, teacher, SUBWORDS, ROWS, SPEC, 4)
     other = pack(SUBWORDS, 9, seed=5)
     filled = other.subword >= 0
     for name, expected in direct(teacher, other).items():
@@ -93,10 +104,10 @@ def test_a_cache_of_words_holds_what_stands_on_their_first_subwords(tmp_path, te
     number = np.full(len(SUBWORDS.tokens), -1, np.int32)
     number[SUBWORDS.label_mask] = np.random.default_rng(0).permutation(count + 2)[:count]
     words = WordAlignment(number, count + 2)
-    by_subword = open_cache(tmp_path, teacher, SUBWORDS, ROWS, WANTED, 2)
+    by_subword = open_cache(tmp_path, teacher, SUBWORDS, ROWS, SPEC, 2)
     with pytest.raises(CutError):
-        open_cache(tmp_path, teacher, SUBWORDS, ROWS, WANTED, 2, cut_after(3), words)
-    by_word = open_cache(tmp_path, teacher, SUBWORDS, ROWS, WANTED, 2, words=words)
+        open_cache(tmp_path, teacher, SUBWORDS, ROWS, SPEC, 2, cut_after(3), words)
+    by_word = open_cache(tmp_path, teacher, SUBWORDS, ROWS, SPEC, 2, words=words)
     assert count_files(tmp_path) == 6
     for name, values in by_word.items():
         assert values.shape == (count + 2, by_subword[name].shape[1])
@@ -105,9 +116,9 @@ def test_a_cache_of_words_holds_what_stands_on_their_first_subwords(tmp_path, te
 
 
 def test_a_second_opening_computes_nothing(tmp_path, teacher, monkeypatch):
-    first = open_cache(tmp_path, teacher, SUBWORDS, ROWS, WANTED, 4)
-    monkeypatch.setattr(teacher_module, "compute_signals", refuse)
-    again = open_cache(tmp_path, teacher, SUBWORDS, pack(SUBWORDS, 9, seed=5), WANTED, 2)
+    first = open_cache(tmp_path, teacher, SUBWORDS, ROWS, SPEC, 4)
+    monkeypatch.setattr(signals_module, "compute_signals", refuse)
+    again = open_cache(tmp_path, teacher, SUBWORDS, pack(SUBWORDS, 9, seed=5), SPEC, 2)
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert not again["logits"].flags.writeable
 
@@ -136,19 +147,19 @@ def test_a_cache_that_was_cut_off_goes_on_where_it_was(
     """After two batches of two rows; with rows of another packing it begins anew."""
     monkeypatch.setattr(cache_module, "_SECONDS_BETWEEN_SAVES", 0.0)
     with pytest.raises(CutError):
-        open_cache(tmp_path, teacher, SUBWORDS, ROWS, WANTED, 2, cut_after(2))
+        open_cache(tmp_path, teacher, SUBWORDS, ROWS, SPEC, 2, cut_after(2))
     assert not list(tmp_path.glob("*.npy"))
     rows_read = []
-    real = teacher_module.compute_signals
+    real = signals_module.compute_signals
 
     def spy(params: Any, batch: Any, **settings: Any) -> Any:
         rows_read.append(int((np.asarray(batch.segment) > 0).any(axis=1).sum()))
         return real(params, batch, **settings)
 
-    monkeypatch.setattr(teacher_module, "compute_signals", spy)
-    found = open_cache(tmp_path, teacher, SUBWORDS, packing, WANTED, 2)
+    monkeypatch.setattr(signals_module, "compute_signals", spy)
+    found = open_cache(tmp_path, teacher, SUBWORDS, packing, SPEC, 2)
     assert sum(rows_read) == (len(packing.subword) if computed is None else computed)
-    expected = open_cache(tmp_path / "whole", teacher, SUBWORDS, ROWS, WANTED, 2)
+    expected = open_cache(tmp_path / "whole", teacher, SUBWORDS, ROWS, SPEC, 2)
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], rtol=2**-9, atol=1e-4)
         assert computed is None or np.array_equal(found[name], expected[name])
@@ -158,35 +169,35 @@ def test_a_cache_that_was_cut_off_goes_on_where_it_was(
 def test_only_what_is_missing_is_computed(tmp_path, teacher, monkeypatch):
     open_cache(tmp_path, teacher, SUBWORDS, ROWS, SignalSpec(logits=True), 4)
     asked = []
-    real = teacher_module.compute_signals
+    real = signals_module.compute_signals
 
-    def spy(*arguments: Any, wanted: SignalSpec, **settings: Any) -> Any:
-        asked.append(wanted)
-        return real(*arguments, wanted=wanted, **settings)
+    def spy(*arguments: Any, spec: SignalSpec, **settings: Any) -> Any:
+        asked.append(spec)
+        return real(*arguments, spec=spec, **settings)
 
-    monkeypatch.setattr(teacher_module, "compute_signals", spy)
-    open_cache(tmp_path, teacher, SUBWORDS, ROWS, WANTED, 64)
+    monkeypatch.setattr(signals_module, "compute_signals", spy)
+    open_cache(tmp_path, teacher, SUBWORDS, ROWS, SPEC, 64)
     assert asked == [SignalSpec(hidden=(0, 2))]
     assert count_files(tmp_path) == 3
 
 
 def test_another_teacher_text_or_vocabulary_never_shares_a_file(tmp_path, teacher):
-    wanted = SignalSpec(logits=True)
+    spec = SignalSpec(logits=True)
     identity = np.arange(20, dtype=np.int32)
     kept = identity.copy()
     kept[[5, 6]] = 6, 5
     cases = [
         (teacher, SUBWORDS),
-        (make_teacher(seed=8), SUBWORDS),
-        (make_teacher(make_encoder(activation="relu")), SUBWORDS),
-        (make_teacher(make_encoder(dtype="bfloat16")), SUBWORDS),
-        (make_teacher(kept=identity), SUBWORDS),
-        (make_teacher(kept=kept), SUBWORDS),
+        (place_teacher(seed=8), SUBWORDS),
+        (place_teacher(make_encoder(activation="relu")), SUBWORDS),
+        (place_teacher(make_encoder(dtype="bfloat16")), SUBWORDS),
+        (place_teacher(remap=identity), SUBWORDS),
+        (place_teacher(remap=kept), SUBWORDS),
         (teacher, make_subwords(20, 2)),
         (teacher, make_subwords(21, 1)),
     ]
     for number, (its, subwords) in enumerate(cases, 1):
-        open_cache(tmp_path, its, subwords, make_rows(subwords), wanted, 64)
+        open_cache(tmp_path, its, subwords, make_rows(subwords), spec, 64)
         assert count_files(tmp_path) == number
 
 
@@ -201,9 +212,9 @@ def test_the_fingerprint_sees_the_last_bit_of_a_parameter(teacher):
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "no seal", "no file"])
 def test_a_damaged_file_is_computed_again(tmp_path, teacher, damage):
-    wanted = SignalSpec(logits=True, hidden=(2,))
+    spec = SignalSpec(logits=True, hidden=(2,))
     first = {
-        k: np.array(v) for k, v in open_cache(tmp_path, teacher, SUBWORDS, ROWS, wanted, 4).items()
+        k: np.array(v) for k, v in open_cache(tmp_path, teacher, SUBWORDS, ROWS, spec, 4).items()
     }
     (path,) = tmp_path.glob("logits-*.npy")
     content = bytearray(path.read_bytes())
@@ -216,14 +227,14 @@ def test_a_damaged_file_is_computed_again(tmp_path, teacher, damage):
         path.with_suffix(".crc32").unlink()
     (other,) = tmp_path.glob("hidden-2-*.npy")
     untouched = other.stat().st_mtime_ns
-    again = open_cache(tmp_path, teacher, SUBWORDS, ROWS, wanted, 4)
+    again = open_cache(tmp_path, teacher, SUBWORDS, ROWS, spec, 4)
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert other.stat().st_mtime_ns == untouched
     assert not list(tmp_path.glob("*.partial"))
 
 
 def test_a_run_that_dies_while_it_writes_leaves_no_file_that_counts(tmp_path, teacher, monkeypatch):
-    real = teacher_module.compute_signals
+    real = signals_module.compute_signals
     calls = []
 
     def dying(*arguments: Any, **settings: Any) -> Any:
@@ -233,7 +244,7 @@ def test_a_run_that_dies_while_it_writes_leaves_no_file_that_counts(tmp_path, te
         return real(*arguments, **settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr(teacher_module, "compute_signals", dying)
+        patch.setattr(signals_module, "compute_signals", dying)
         with pytest.raises(KeyboardInterrupt):
             open_cache(tmp_path, teacher, SUBWORDS, ROWS, SignalSpec(logits=True), 2)
     assert count_files(tmp_path) == 0
@@ -246,7 +257,7 @@ def test_a_run_that_dies_while_it_writes_leaves_no_file_that_counts(tmp_path, te
 def test_a_trimmed_students_subwords_are_read_as_the_teachers(tmp_path):
     """The teacher sees its own ids, cached or on the fly."""
     kept = np.random.default_rng(3).permutation(20).astype(np.int32)
-    trimmed = make_teacher(kept=kept)
+    trimmed = place_teacher(remap=kept)
     cached = open_cache(tmp_path, trimmed, SUBWORDS, ROWS, SignalSpec(logits=True), 64)
     filled = ROWS.subword >= 0
     expected = direct(trimmed)["logits"][filled]
@@ -328,10 +339,10 @@ def test_a_padding_row_reads_no_map(tmp_path, teacher):
 def test_the_error_of_rounding_is_told(tmp_path, teacher, kind, caplog):
     """The root of the sum of squares of what is lost, over that of the values."""
     caplog.set_level("INFO")
-    wanted = SignalSpec(hidden=(1,))
-    exact = open_cache(tmp_path, teacher, SUBWORDS, ROWS, wanted, 4, kind="float32")["hidden-1"]
+    spec = SignalSpec(hidden=(1,))
+    exact = open_cache(tmp_path, teacher, SUBWORDS, ROWS, spec, 4, kind="float32")["hidden-1"]
     assert "relative error hidden-1 0.0e+00" in caplog.text
-    rounded = open_cache(tmp_path, teacher, SUBWORDS, ROWS, wanted, 4, kind=kind)["hidden-1"]
+    rounded = open_cache(tmp_path, teacher, SUBWORDS, ROWS, spec, 4, kind=kind)["hidden-1"]
     lost = rounded[np.arange(len(exact))].astype(np.float64) - exact
     error = np.linalg.norm(lost) / np.linalg.norm(exact)
     assert f"rounded to {kind}: relative error hidden-1 {error:.1e}" in caplog.text
@@ -362,17 +373,17 @@ def test_maps_that_were_cut_off_go_on_where_they_were(tmp_path, teacher, monkeyp
 def test_runs_that_share_a_folder_compute_signals_once(tmp_path, teacher, monkeypatch):
     """Three at the same time: one writes, the others wait and read."""
     passes = []
-    real = teacher_module.compute_signals
+    real = signals_module.compute_signals
 
     def spy(*arguments: Any, **settings: Any) -> Any:
         passes.append(threading.get_ident())
         return real(*arguments, **settings)
 
-    monkeypatch.setattr(teacher_module, "compute_signals", spy)
-    wanted = SignalSpec(logits=True)
+    monkeypatch.setattr(signals_module, "compute_signals", spy)
+    spec = SignalSpec(logits=True)
     with ThreadPoolExecutor(3) as pool:
         runs = [
-            pool.submit(open_cache, tmp_path, teacher, SUBWORDS, ROWS, wanted, 4) for _ in range(3)
+            pool.submit(open_cache, tmp_path, teacher, SUBWORDS, ROWS, spec, 4) for _ in range(3)
         ]
     first, *others = [run.result()["logits"] for run in runs]
     assert all(np.array_equal(first, other) for other in others)
@@ -389,17 +400,17 @@ PLANS = {
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_fifty_steps_from_the_cache_lose_what_steps_with_the_teacher_lose(tmp_path, teacher, name):
+def test_fifty_steps_from_the_cache_lose_what_steps_with_the_teacher_lose(tmp_path, name):
     """A student of one layer, dropout on; to 1e-4 with numbers in float32."""
     stage = replace(PLANS[name], hidden_loss="mse", epochs=17.0, lr=1e-3)
     losses = []
-    for kind in ("float32", ""):
-        student = make_encoder(layers=1)
-        course = make_course((stage,), tmp_path, student, teacher, cached=kind, eval_every=100)
-        assert bool(course.legs[0].train.signals) == bool(kind)
-        folder = tmp_path / (kind or "fly")
+    for cache in ("always", "never"):
+        student, teacher = make_encoder(layers=1), make_teacher(cache=cache, cache_type="float32")
+        folder = tmp_path / cache
         folder.mkdir()
-        run_course(course, folder, init_params(student, 3))
+        plan = make_plan((stage,), folder, student, teacher, eval_every=100)
+        assert bool(plan.trainer.reader.stored) == (cache == "always")
+        run_plan(plan, init_params(student, 3))
         lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
         names = [f"loss_{part}" for part in stage.loss.split("+")]
         steps = [line for line in lines if line["event"] == "train"]

@@ -1,15 +1,16 @@
-"""Which way the teacher's signals take, against estimates by hand."""
+"""Which of the teacher's signals are cached, against estimates by hand."""
 
 import pytest
 
 from xdistil.models.families.bert import Encoder, EncoderConfig
+from xdistil.teacher import cache_policy
 from xdistil.teacher.cache import count_bytes
 from xdistil.teacher.cache_policy import (
     DISK_RATE,
     MOST_BYTES,
-    describe_route,
-    estimate_route,
-    settle_routes,
+    CacheChoice,
+    describe_choice,
+    settle,
 )
 from xdistil.teacher.signals import SignalSpec
 
@@ -18,25 +19,25 @@ SIZE = 200_000_000  # of 7 + 93 numbers a subword in float16
 SUBWORDS = 1_000_000
 
 
-def estimate(readings: float, rate: float, choice: str = "auto", size: int = SIZE):
-    return estimate_route("transfer", SIGNALS, size, SUBWORDS, readings, rate, choice)
+def estimate(readings: float, rate: float, choice: str = "auto", size: int = SIZE) -> CacheChoice:
+    return cache_policy.estimate("transfer", SIGNALS, size, SUBWORDS, readings, rate, choice)
 
 
 def test_seconds_are_those_worked_out_by_hand():
-    route = estimate(4.0, 10_000.0)
-    assert route.computed_seconds == pytest.approx(400.0)
-    assert route.cached_seconds == pytest.approx(100.0 + 5 * 200_000_000 / DISK_RATE)
+    found = estimate(4.0, 10_000.0)
+    assert found.computed_seconds == pytest.approx(400.0)
+    assert found.cached_seconds == pytest.approx(100.0 + 5 * 200_000_000 / DISK_RATE)
 
 
 @pytest.mark.parametrize(
     ("readings", "rate", "cached"),
     [
         (4.0, 10_000.0, True),  # 102 s against 400
-        (1.0, 10_000.0, False),  # one reading is one pass either way
+        (1.0, 10_000.0, False),  # one reading is one pass with either option
         (4.0, 10_000_000.0, False),  # a teacher faster than the disk: 0.4 s against 2.1
     ],
 )
-def test_the_faster_way_is_taken(readings, rate, cached):
+def test_the_faster_option_is_chosen(readings, rate, cached):
     assert estimate(readings, rate).cached is cached
 
 
@@ -45,18 +46,18 @@ def test_the_config_has_the_last_word():
     assert not estimate(4.0, 10_000.0, "never").cached
 
 
-def test_a_student_with_other_subwords_has_one_way():
+def test_a_student_with_other_subwords_has_one_option():
     """However fast the teacher, and however large the cache."""
-    route = estimate_route("dev", SIGNALS, 2 * MOST_BYTES, SUBWORDS, 1.0, 1e9, "never", True)
-    assert route.cached
-    assert "no other way" in describe_route(route)
+    found = cache_policy.estimate("dev", SIGNALS, 2 * MOST_BYTES, SUBWORDS, 1.0, 1e9, "never", True)
+    assert found.cached
+    assert "the only option" in describe_choice(found)
 
 
-def test_both_ways_are_told_and_the_one_taken_first():
-    told = describe_route(estimate(4.0, 10_000.0))
+def test_both_options_are_described_and_the_chosen_one_first():
+    told = describe_choice(estimate(4.0, 10_000.0))
     assert told.index("cached: about 2 min") < told.index("computed in the steps: about 7 min")
     assert "191 MiB" in told
-    told = describe_route(estimate(4.0, 10_000.0, "never"))
+    told = describe_choice(estimate(4.0, 10_000.0, "never"))
     assert told.index("computed in the steps") < told.index("cached: about")
 
 
@@ -72,7 +73,7 @@ WHOLE = SignalSpec(logits=True, hidden=(4,), attention=(3,))
 
 
 @pytest.mark.parametrize(
-    ("map_bytes", "choice", "ways"),
+    ("map_bytes", "choice", "expected"),
     [
         (1_000_000_000, "auto", [(WHOLE, True)]),  # 100 s + 7 x 1.2 GB: 116.8 s, apart 302 s
         (20_000_000_000, "auto", [(MAPS, False), (SIGNALS, True)]),  # beyond the bound
@@ -80,18 +81,18 @@ WHOLE = SignalSpec(logits=True, hidden=(4,), attention=(3,))
         (1_000_000_000, "never", [(WHOLE, False)]),
     ],
 )
-def test_maps_too_large_for_a_cache_leave_the_other_signals_in_theirs(map_bytes, choice, ways):
+def test_maps_too_large_for_a_cache_leave_the_other_signals_in_theirs(map_bytes, choice, expected):
     """Maps read twice, the others four times, by a teacher of 10,000 subwords a second."""
     whole, plain, others = (
-        estimate_route("transfer", wanted, size, SUBWORDS, readings, 10_000.0, choice)
-        for wanted, size, readings in (
+        cache_policy.estimate("transfer", spec, size, SUBWORDS, readings, 10_000.0, choice)
+        for spec, size, readings in (
             (WHOLE, SIZE + map_bytes, 6.0),
             (SIGNALS, SIZE, 4.0),
             (MAPS, map_bytes, 2.0),
         )
     )
-    settled = settle_routes(whole, plain, others, choice)
-    assert [(route.wanted, route.cached) for route in settled] == ways
+    settled = settle(whole, plain, others, choice)
+    assert [(each.spec, each.cached) for each in settled] == expected
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""Packed rows -> batches in a seeded order: shuffled, shared out by process, resumable.
+"""Packed rows -> batches in a seeded order: shuffled, divided among processes, resumable.
 
-The element of the grain dataset is a whole batch, told by its step in the stage, so that the
-position of the data is the step and nothing else.
+An element of the grain dataset is a whole batch, indexed by its step in the stage, so the position
+in the data is the step.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,26 +19,26 @@ _PREFETCHED = 4  # batches made ahead of the step
 
 
 def rows_per_batch(subwords: Subwords, row_length: int, batch_size: int) -> int:
-    """Rows that hold about `batch_size` sentences, at least one.
+    """Rows with about `batch_size` sentences, at least one.
 
-    Whatever the devices: the order of the data is the same on any number of them.
+    It does not depend on the number of devices, and so neither does the order of the data.
     """
     sentences = int(subwords.example[-1]) + 1
     return max(1, round(batch_size * (len(subwords.tokens) / sentences) / row_length))
 
 
 def fill_up(batch_rows: int, devices: int) -> int:
-    """Rows of a batch with the empty ones behind that give every device as many as the others."""
+    """Rows of a batch with the empty rows at its end that make it divisible among devices."""
     return devices * ceil(batch_rows / devices)
 
 
 def steps_per_epoch(rows: Rows, batch_rows: int) -> int:
-    """Batches that see every row once; the last one may hold empty rows."""
+    """Batches with every row once; the last one may have empty rows."""
     return ceil(len(rows.subword) / batch_rows)
 
 
 def count_steps(rows: Rows, batch_rows: int, epochs: float) -> int:
-    """Batches of that many epochs, at least one; a part of an epoch is rounded up."""
+    """Batches in this many epochs, at least one; a part of an epoch is rounded up."""
     return max(1, ceil(round(epochs * steps_per_epoch(rows, batch_rows), 6)))
 
 
@@ -55,16 +55,15 @@ def make_batches(
     process_count: int = 1,
     first_step: int = 0,
 ) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
-    """The batches of a stage from `first_step` on, made ahead in a thread of their own.
+    """The batches of a stage from `first_step` up to its `count_steps`, prefetched in a thread.
 
-    They end after `count_steps` of them. Rows are shuffled anew in each epoch by (seed, epoch), or
-    drawn anew by language where these have quotas.
-    A batch is filled up for `devices`, those of all processes together; process p of n gets the
+    Rows are shuffled in each epoch by (seed, epoch), or drawn by language if `rows` has quotas.
+    A batch is filled up for `devices`, which counts those of all processes; process p of n gets the
     p-th contiguous block of it.
 
     Args:
-        columns: what each batch brings along, by name, of the rows with these indices i64[B]
-            (-1: an empty row), as arrays whose first axis is B.
+        columns: further arrays of a batch, by name, for the rows with these indices i64[B] (-1: an
+            empty row); their first axis is B.
     """
     filled = fill_up(batch_rows, devices)
     share, rest = divmod(filled, process_count)

@@ -1,7 +1,7 @@
-"""Subwords -> packed rows, and predictions in rows -> labels of words again.
+"""Subwords -> packed rows, and predictions in rows -> labels of words.
 
-Segments are packed end to end into rows of one length, first-fit: each goes into the first row
-that has room for it.
+Segments are packed end to end into rows of one length by first-fit: each goes into the first row
+with enough room.
 """
 
 import os
@@ -38,21 +38,19 @@ class Batch(NamedTuple):
     position: Array  # i32[B,T] 0, 1, ... restarting in every segment
     token_type: Array  # i32[B,T] 0, and 1 in the second text of a pair
     labels: Array  # i32[B,T] class where label_mask is true, elsewhere 0
-    label_mask: (
-        Array  # bool[B,T] first subword of a word (tagging) or of a segment (classification)
-    )
+    label_mask: Array  # bool[B,T] first subword of a word (tagging) or segment (classification)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """R rows of T places: which subword went where."""
+    """R rows of T places: the subword at each place."""
 
     subword: np.ndarray  # i32[R,T] index into the arrays of Subwords; -1 is padding
     segment: np.ndarray  # i32[R,T] 1, 2, ... within the row; 0 is padding
     position: np.ndarray  # i32[R,T] 0, 1, ... restarting in every segment; 0 at padding
-    # Where languages are drawn by temperature each row holds one, and they lie one behind another:
-    languages: np.ndarray = field(default_factory=_none)  # i64[L] rows of each; else L is 0
-    quota: np.ndarray = field(default_factory=_none)  # i64[L] rows of each that an epoch reads
+    # With languages drawn by temperature a row has one language, and rows are grouped by language:
+    languages: np.ndarray = field(default_factory=_none)  # i64[L] rows of each; otherwise L is 0
+    quota: np.ndarray = field(default_factory=_none)  # i64[L] rows of each in an epoch
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class PackedTexts:
 
 
 def pack(subwords: Subwords, row_length: int, seed: int | None) -> Rows:
-    """Packs all segments into rows; `seed` shuffles them first (None: they keep their order).
+    """Packs all segments into rows, shuffled with `seed` before (None: in their order).
 
     Raises:
         InputError: a segment longer than a row.
@@ -79,7 +77,7 @@ def pack(subwords: Subwords, row_length: int, seed: int | None) -> Rows:
 def pack_languages(
     subwords: Subwords, row_length: int, seed: int, examples: Sequence[Example], temperature: float
 ) -> Rows:
-    """Packs each language into rows of its own, for epochs that draw them by temperature.
+    """Packs each language into its own rows, for epochs that draw them by temperature.
 
     Texts without a language are read once an epoch, as without a temperature.
 
@@ -129,7 +127,7 @@ def collect_predictions(
 ) -> list[tuple[str, ...]]:
     """Classes i32[R,T] predicted in rows -> the labels of each example.
 
-    Tagging: one legal IOB2 tag a word, O for a word without a subword. Classification: one name.
+    Tagging: one legal IOB2 tag per word, O for a word without a subword. Classification: one name.
     """
     filled = rows.subword >= 0
     by_subword = np.zeros(len(subwords.tokens), np.int64)
@@ -138,7 +136,7 @@ def collect_predictions(
 
 
 def save_packed(folder: str | Path, subwords: Subwords, rows: Rows) -> None:
-    """Writes subwords and rows as .npy files: a temporary folder beside, then renamed."""
+    """Writes subwords and rows as .npy files to a temporary folder, which then becomes `folder`."""
     folder = Path(folder)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -150,7 +148,7 @@ def save_packed(folder: str | Path, subwords: Subwords, rows: Rows) -> None:
 
 
 def load_packed(folder: str | Path) -> tuple[Subwords, Rows]:
-    """Opens what `save_packed` wrote, memory-mapped and read-only.
+    """Opens the files of `save_packed`, memory-mapped and read-only.
 
     Raises:
         InputError: a missing or damaged file.
@@ -186,7 +184,7 @@ def _lay_out(
     number: np.ndarray,
     rows: int,
 ) -> Rows:
-    # Segments in an order, each at a row and an offset in it, as the number-th of the row.
+    # Places segments, in this order, each at a row and an offset in it, as number-th of the row.
     lengths = np.diff(subwords.start)[order]
     within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     places = np.repeat(row * row_length + offset, lengths) + within
@@ -205,8 +203,7 @@ def _row_arrays(rows: Rows) -> dict[str, np.ndarray]:
 
 
 def gather_indices(rows: Rows, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(i64[B,T] the subword at every place of rows i64[B], 0 at padding; bool[B,T] where one
-    is)."""
+    """For rows i64[B]: (i64[B,T] subword at each place, 0 at padding; bool[B,T] not padding)."""
     subword = np.asarray(rows.subword[indices])
     filled = (subword >= 0) & (np.asarray(indices)[:, None] >= 0)
     return np.where(filled, subword, 0), filled
@@ -215,9 +212,9 @@ def gather_indices(rows: Rows, indices: np.ndarray) -> tuple[np.ndarray, np.ndar
 def _first_fit(
     lengths: np.ndarray, row_length: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    # Row, offset in it and number in it (from 1) of each segment; how many rows.
-    # Rows are kept by the room they have left; the first of each kind stands in `first`, so that
-    # finding the first row with enough room is one minimum over at most row_length numbers.
+    # (row of each segment, its offset and number in the row, from 1; how many rows).
+    # `by_room` has the rows by the room they have left, and `first` the first row of each room:
+    # the first row with enough room is one minimum over at most row_length numbers.
     by_room: list[list[int]] = [[] for _ in range(row_length + 1)]
     first = np.full(row_length + 1, _FREE)
     shortest = int(lengths.min()) if len(lengths) else 0

@@ -1,9 +1,9 @@
-"""Languages by temperature: which rows an epoch reads where large languages shall read less.
+"""Sampling languages by temperature: the rows of an epoch in which large languages are read less.
 
 Language l with n_l sentences is drawn in proportion to n_l^(1/T): T = 1 leaves languages as they
-are, a large T makes them equal (XLM-R, https://arxiv.org/abs/1911.02116, section 3.1, has
-1/T = 0.3; mBERT 0.7). An epoch keeps its number of rows. What is read depends on (seed, epoch)
-alone, so that a run goes on anywhere.
+are, a large T makes them equal (XLM-R, https://arxiv.org/abs/1911.02116, section 3.1, uses
+1/T = 0.3; mBERT 0.7). An epoch keeps its number of rows. The rows depend only on (seed, epoch), so
+a run resumes at any step.
 """
 
 import numpy as np
@@ -12,12 +12,12 @@ import numpy as np
 def share_rows(
     rows: np.ndarray, sentences: np.ndarray, temperature: float, fixed: np.ndarray
 ) -> np.ndarray:
-    """Rows i64[L] of each language in an epoch, as many in all as there are.
+    """Rows i64[L] of each language in an epoch; their sum is the number of rows.
 
     Args:
         rows: i64[L] rows of each language, at least one.
         sentences: i64[L] sentences in them.
-        fixed: bool[L] languages whose rows are read once each, whatever the temperature.
+        fixed: bool[L] languages whose rows are read once each, at any temperature.
     """
     free = ~fixed
     quota = np.where(fixed, rows, 0)
@@ -26,7 +26,7 @@ def share_rows(
     weight = sentences[free] ** (1 / temperature) * rows[free] / sentences[free]
     exact = rows[free].sum() * weight / weight.sum()
     whole = np.maximum(np.floor(exact), 1).astype(np.int64)
-    # The largest remainders get the rows that are left; who got one too many gives it back.
+    # The largest remainders get the rows that are left; surplus rows are taken from the largest.
     left = int(rows[free].sum() - whole.sum())
     order = np.argsort(whole - exact, kind="stable")
     while left > 0:
@@ -43,19 +43,19 @@ def share_rows(
 def draw_rows(rows: np.ndarray, quota: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     """Indices i64[sum of quota] of an epoch's rows, shuffled.
 
-    Each language's rows come in permutations one behind the other, from which every epoch takes
-    the next ones: no row comes again before all others of its language have come.
+    The rows of a language form a sequence of permutations, from which every epoch takes the next
+    ones: no row is repeated before all others of its language are read.
 
     Args:
-        rows: i64[L] rows of each language; they lie one language behind the other.
-        quota: i64[L] as `share_rows` gives it.
+        rows: i64[L] rows of each language; they are grouped by language.
+        quota: i64[L] as `share_rows` returns it.
     """
     first = np.cumsum(rows) - rows
     drawn = []
     for language, (count, taken) in enumerate(zip(rows.tolist(), quota.tolist(), strict=True)):
         begin = epoch * taken
         for lap in range(begin // count, -(-(begin + taken) // count)):
-            # No zero at the end, which NumPy takes for none: (seed, epoch) below stays apart.
+            # NumPy drops zeros at the end of a seed: without +1 it could equal (seed, epoch) below.
             order = np.random.default_rng([seed, language + 1, lap + 1]).permutation(count)
             part = order[max(begin - lap * count, 0) : begin + taken - lap * count]
             drawn.append(first[language] + part)

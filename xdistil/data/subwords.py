@@ -1,8 +1,7 @@
-"""Examples -> subwords: flat arrays of vocabulary ids with labels on the first subword of each
-word.
+"""Examples -> subwords: flat arrays of ids, labels on the first subword of each word.
 
-Words of a sentence are tokenised one by one, as fast tokenizers do with pre-split text, so each
-distinct word is tokenised once and sentences are put together from the results.
+Words of a sentence are tokenised one by one, as fast tokenizers do with pre-split text: each
+distinct word is tokenised once, and sentences are assembled from the results.
 """
 
 import hashlib
@@ -10,7 +9,6 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,11 +16,8 @@ from xdistil.data.examples import Example, Task
 from xdistil.data.tokenizer import Template, Tokenizer, read_template, tell_damage
 from xdistil.errors import InputError
 
-if TYPE_CHECKING:  # where it is used it is imported: folders of our own open without it
-    pass
-
 PREDICTION_SUBWORDS = 4096  # in a batch of predictions, its padding included
-_ENCODE_BATCH = 4096  # texts encoded at once: bounds the memory of the tokenizer's own records
+_ENCODE_BATCH = 4096  # texts encoded at once: bounds the memory of the tokenizer's encodings
 _WORDS_TOGETHER = 64  # words encoded as one text
 _log = logging.getLogger("xdistil")
 
@@ -42,18 +37,18 @@ class Subwords:
 
 @dataclass(frozen=True)
 class LanguageCount:
-    """What a tokenizer makes of the texts of one language."""
+    """Counts of the texts of one language under a tokenizer."""
 
     sentences: int
-    words: int  # those that tags stand for; in classification those of the tokenizer
-    subwords: int  # with the special ones
-    unknown: float  # share of words that hold the subword for unknown text
+    words: int  # the words that have tags; in classification the words of the tokenizer
+    subwords: int  # special ones included
+    unknown: float  # share of words with the unknown subword
 
 
 def tokenize(
     examples: Sequence[Example], task: Task, tokenizer: Tokenizer, max_length: int
 ) -> Subwords:
-    """Tokenises examples as `cut_and_count` does; how many texts lost subwords is logged."""
+    """Tokenises examples as `cut_and_count` does and logs how many texts are truncated."""
     subwords, cut = cut_and_count(examples, task, tokenizer, max_length)
     if cut:
         _log.info(tell_cut(cut, len(examples), max_length))
@@ -61,30 +56,30 @@ def tokenize(
 
 
 def tell_cut(cut: int, texts: int, max_length: int) -> str:
-    """What is said where `cut` of so many texts lost subwords."""
-    return f"{cut} of {texts} texts are longer than {max_length} subwords and lose their ends"
+    """The log message for `cut` truncated texts out of `texts`."""
+    return f"{cut} of {texts} texts are longer than {max_length} subwords and are truncated"
 
 
 def cut_and_count(
     examples: Sequence[Example], task: Task, tokenizer: Tokenizer, max_length: int
 ) -> tuple[Subwords, int]:
-    """Segments of at most `max_length` subwords, special ones included; how many texts lost
-    subwords.
+    """(segments of at most `max_length` subwords, special ones included; truncated texts).
 
-    A long sentence is cut into windows at word borders, without overlap; a word longer than a
-    window keeps its first subwords. Long texts of a classification lose subwords at their ends, the
+    A long sentence is split into windows at word boundaries, without overlap; a word longer than a
+    window keeps its first subwords. Long texts in classification are truncated at their ends, the
     longer of two first.
 
     Raises:
-        InputError: no room beside the special subwords, or a label the task does not have.
+        InputError: no room for text next to the special subwords, or a label that the task does not
+            have.
     """
     pair = task.kind == "classification" and bool(examples) and len(examples[0].inputs) == 2
     template = read_template(tokenizer, pair)
     room = max_length - template.count
     if room < 1 + pair:
         raise InputError(
-            f"data.max_length {max_length} leaves no room beside the {template.count} special "
-            f"subwords of the tokenizer of {tokenizer.source!r}: make it larger."
+            f"data.max_length {max_length} leaves no room for text next to the {template.count} "
+            f"special subwords of the tokenizer of {tokenizer.source!r}: make it larger."
         )
     with tell_damage(tokenizer.source):
         if task.kind == "tagging":
@@ -95,16 +90,14 @@ def cut_and_count(
 def count_subwords(
     examples: Sequence[Example], task: Task, subwords: Subwords, tokenizer: Tokenizer
 ) -> dict[str, LanguageCount]:
-    """Counts per language, in the order of their names.
+    """Counts by language, in alphabetical order.
 
-    A word of a classification text is what the tokenizer splits it into before it looks for
-    subwords, so that texts written without spaces are counted in words too.
+    The words of a classification text are those of the tokenizer's pre-tokenizer, so that texts
+    without spaces are counted in words too.
     """
     if task.kind == "tagging":
         words = np.array([len(example.inputs) for example in examples], np.int64)
-        ordinal = np.cumsum(
-            subwords.label_mask
-        )  # of the word a subword belongs to, over all examples
+        ordinal = np.cumsum(subwords.label_mask)  # the word of each subword, over all examples
         holding = np.unique(ordinal[subwords.tokens == tokenizer.unk])
         owner = np.repeat(subwords.example, np.diff(subwords.start))[subwords.label_mask]
         unknown = np.bincount(owner[holding - 1], minlength=len(examples))
@@ -127,7 +120,7 @@ def count_subwords(
 def _count_unknown(
     tokenizer: Tokenizer, examples: Sequence[Example]
 ) -> tuple[np.ndarray, np.ndarray]:
-    # Words of each example, and those of them that hold the unknown subword: i64[examples] each.
+    # Words of each example, and those of them with the unknown subword: i64[examples] each.
     found = [[word for text in example.inputs for word in text.split()] for example in examples]
     number: dict[str, int] = {}
     numbers = [number.setdefault(word, len(number)) for words in found for word in words]
@@ -171,9 +164,9 @@ def _encode(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[np.ndarray, np.
 
 
 def _encode_words(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    # Ragged ids of each word alone: (i32[N], start i64[words+1]). Many go into one call, which
-    # tells them apart again: to hand back an answer takes longer than to cut a word. The faster
-    # encode_batch_fast does not say which word a subword is of.
+    # Ragged ids of each word alone: (i32[N], start i64[words+1]). Many words go into one encoding,
+    # which is split by its word ids, because making an encoding takes longer than tokenising a
+    # word. The faster encode_batch_fast returns no word ids.
     ids = [np.zeros(0, np.int32)]
     lengths = np.zeros(len(words), np.int64)
     for begin in range(0, len(words), _ENCODE_BATCH):
@@ -205,9 +198,9 @@ def _assemble(
     texts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
     fallback: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    # Segments of special subwords and texts, each text as (ids, first[S], length[S]).
+    # Joins special subwords and texts, each text as (ids, first[S], length[S]), into S segments.
     # Returns tokens i32[P], token_type i8[P], start i64[S+1].
-    if not template.count:  # a segment is never empty: it has at least the fallback subword
+    if not template.count:  # a segment is never empty: it gets the fallback subword
         ids, first, length = texts[0]
         empty = np.sum([text[2] for text in texts], axis=0) == 0
         texts = [
@@ -234,7 +227,7 @@ def _assemble(
 
 
 def _label_indices(examples: Sequence[Example], task: Task) -> list[int]:
-    # One class a word, or an example; 0 where there is no gold.
+    # One class per word, or per example; 0 if it has no label.
     index = {label: i for i, label in enumerate(task.labels)}
     size = len if task.kind == "tagging" else lambda inputs: 1
     indices: list[int] = []
@@ -269,7 +262,7 @@ def _cut_sentences(
         template, [(body, subword_start[window_first], body_length)], tokenizer.unk or tokenizer.pad
     )
 
-    # Where the first subword of each word went, for words that have one.
+    # The place of the first subword of each word that has one.
     words_in_window = window_end - window_first
     shift = start[:-1] + len(template.special[0]) - subword_start[window_first]
     spoken = length > 0
@@ -285,7 +278,7 @@ def _cut_sentences(
 def _cut_windows(
     first_word: np.ndarray, subword_start: np.ndarray, room: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    # The first word of each window and its example: as many whole words as there is room for.
+    # The first word of each window and its example: a window takes as many whole words as fit.
     total = subword_start[first_word[1:]] - subword_start[first_word[:-1]]
     firsts, owners = [first_word[:-1]], [np.arange(len(total), dtype=np.int32)]
     for example in np.flatnonzero(total > room):
@@ -320,8 +313,8 @@ def _cut_texts(
 
 
 def _truncate(lengths: list[np.ndarray], room: int) -> list[np.ndarray]:
-    # Longest first: the shorter of two texts is cut only where it exceeds half of the room, and
-    # the odd subword goes to the longer, or to the second of equals.
+    # Longest first: the shorter of two texts is cut only if it exceeds half of the room. The odd
+    # subword goes to the longer one, or to the second if they are equal.
     if len(lengths) == 1:
         return [np.minimum(lengths[0], room)]
     first, second = lengths

@@ -1,8 +1,8 @@
-"""The quickstart's task folder: a generated multilingual NER corpus.
+"""The task folder of the quickstart: a generated multilingual NER corpus.
 
-What a name is called does not say what it is: most names are new in every split, and one core may
-be a person, a place, an organisation or an ordinary noun. The words around it decide (a verb at the
-other end of the clause, a marker, a title), in eight grammars that share nothing but their plan.
+The type of a name cannot be told from the name: most names are new in every split, and the same
+name may be a person, a place, an organisation or an ordinary noun. The context decides: a verb at
+the other end of the clause, a marker, a title. The eight grammars share only their outline.
 """
 
 import logging
@@ -15,10 +15,10 @@ from xdistil.errors import InputError
 from xdistil.runtime.json_io import write_text
 
 TYPES = ("PER", "LOC", "ORG")
-SKEW = 8  # times as many sentences in the largest language as in the smallest
-LEAST = 60  # sentences of a language in dev and in test
+SKEW = 8  # ratio of sentences in the largest language to those in the smallest
+LEAST = 60  # smallest number of sentences of a language in dev and in test
 SHORTEST, LONGEST = 5, 25  # words of a sentence, punctuation included
-FEWEST = 100  # labelled sentences that can be asked for
+FEWEST = 100  # smallest number of labelled sentences
 
 Phrase = list[tuple[str, str]]  # words with their tags
 
@@ -27,13 +27,13 @@ _log = logging.getLogger("xdistil")
 
 @dataclass(frozen=True)
 class _Frame:
-    """What a kind of clause is made of: verbs, and who or what may stand beside them."""
+    """A kind of clause: its verbs and their possible arguments."""
 
     weight: int
-    verbs: str  # a list of the language
+    verbs: str  # name of a list of the language
     subjects: tuple[str, ...]  # a type of name, people or noun
     objects: tuple[str, ...] = ()
-    obliques: tuple[tuple[str, str], ...] = ()  # marker, and what it marks
+    obliques: tuple[tuple[str, str], ...] = ()  # (marker, what it marks)
 
 
 _FRAMES = (
@@ -52,16 +52,18 @@ _DISTRACTOR = _Frame(1, "happens", ("noun", "people"), (), (("here", "noun"), ("
 
 
 def generate_corpus(folder: Path, sentences: int, seed: int) -> None:
-    """Write a task folder: train.tsv, dev.tsv, test.tsv, labels.tsv and transfer.txt.
+    """Writes a task folder: train.tsv, dev.tsv, test.tsv, labels.tsv and transfer.txt.
 
-    `sentences` are the labelled ones of train; dev has an eighth as many (at least 400), test a
-    quarter (at least 800), and both at least 60 a language; transfer has two and a half times as
-    many, unlabelled. No sentence occurs twice. The bytes depend on `sentences` and `seed` alone.
-    Raises InputError when fewer than 100 sentences are asked for.
+    Train has `sentences` labelled sentences; dev has an eighth as many (at least 400), test a
+    quarter (at least 800), and both at least 60 per language; transfer has two and a half times as
+    many, unlabelled. No sentence is repeated. The bytes depend only on `sentences` and `seed`.
+
+    Raises:
+        InputError: fewer than 100 sentences.
     """
     if sentences < FEWEST:
         raise InputError(
-            f"data.generate={sentences} is too small a corpus: ask for {FEWEST} sentences or more"
+            f"data.generate={sentences} is too few: ask for {FEWEST} sentences or more."
         )
     folder.mkdir(parents=True, exist_ok=True)
     sizes = {
@@ -93,7 +95,7 @@ def generate_corpus(folder: Path, sentences: int, seed: int) -> None:
 
 
 def _share_out(total: int, least: int) -> dict[str, int]:
-    """Sentences a language, falling geometrically by SKEW in all, none below `least`."""
+    """Sentences by language, decreasing geometrically by SKEW in total, at least `least`."""
     last = len(LANGUAGES) - 1
     weights = [SKEW ** (1 - rank / last) for rank in range(last + 1)]
     counts = [max(least, int(total * weight / sum(weights))) for weight in weights]
@@ -106,7 +108,7 @@ def _write_lines(path: Path, lines: list[str]) -> None:
 
 
 class _Writer:
-    """Writes sentences of one language; the names in fashion are the same in every split."""
+    """Writes sentences of one language; the frequent names are the same in every split."""
 
     def __init__(self, language: Language, seed: int, split: str):
         self.language = language
@@ -118,7 +120,7 @@ class _Writer:
         self.random = random.Random(f"{seed} {language.code} {split}")
 
     def write_new(self, count: int, seen: set[str]) -> list[Phrase]:
-        """`count` sentences whose words are not in `seen`, to which they are added."""
+        """`count` sentences that are not in `seen`, to which they are added."""
         sentences: list[Phrase] = []
         while len(sentences) < count:
             sentence = self._write_sentence()
@@ -149,7 +151,7 @@ class _Writer:
 
     def _write_clause(self, frame: _Frame) -> Phrase:
         subject = self._mark("subject", self._write_phrase(self.random.choice(frame.subjects)))
-        if frame is not _DISTRACTOR and self._happens(0.1):  # an aside keeps the verb away
+        if frame is not _DISTRACTOR and self._happens(0.1):  # an aside separates the verb from it
             aside = self._link() + self._write_clause(_DISTRACTOR)
             subject += [*aside, (self.language.comma, "O")]
         parts = {"S": subject, "V": _outside(self._choose(frame.verbs)), "O": [], "I": [], "T": []}
@@ -172,7 +174,7 @@ class _Writer:
         return _outside(self._choose("times").replace("#", str(self.random.randint(1900, 2026))))
 
     def _write_phrase(self, kind: str) -> Phrase:
-        """A name of a type (or, now and then, common words in its stead), people or a noun."""
+        """A name of a type (or, sometimes, common words instead), people or a noun."""
         if kind in TYPES and self._happens(0.85):
             phrase = self._write_name(kind)
             if self._happens(0.08):
@@ -190,7 +192,7 @@ class _Writer:
         return self._mark("noun_phrase", phrase)
 
     def _write_name(self, kind: str) -> Phrase:
-        """A tagged name with, now and then, a word that tells what it is."""
+        """A tagged name, sometimes with a word that says what it is."""
         words = self._make_name(kind).split(" ")
         if self.language.cased:
             words = [self._capitalise(word) for word in words]
@@ -215,7 +217,7 @@ class _Writer:
         return name
 
     def _pick_core(self, kind: str) -> str:
-        """One that any type may have, one in fashion, or a new one."""
+        """A stem that any type may have, a frequent one, or a new one."""
         source = self.random.random()
         if source < 0.22:
             return self.random.choice(self.shared)

@@ -1,10 +1,10 @@
 """The eight small languages of the generated corpus: words, markers and the syllables of names.
 
-The function words are borrowed from the languages the codes name, the grammars are simplified, and
-every name is made of syllables. Lists are separated by ", ". In a pattern `_` stands for a phrase,
-so that one notation covers prepositions ("in _"), postpositions ("_ में"), prefixes ("ب_"),
-suffixes ("_에서") and titles ("Dr. _"). In a suffix, A and I are vowels chosen by the last vowel
-before it (vowel harmony) and V is that vowel again; # in a time is a year.
+The function words are those of real languages, the grammars are simplified, and every name is made
+of syllables. Lists are separated by ", ". In a pattern `_` stands for a phrase: prepositions
+("in _"), postpositions ("_ में"), prefixes ("ب_"), suffixes ("_에서") and titles ("Dr. _"). In a
+suffix, A and I are vowels chosen by the last vowel before it (vowel harmony) and V is that vowel
+again; # in a time is a year.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A fast tokenizer: opened, made, saved, and what it puts around texts."""
+"""Fast tokenizers: opened, made and saved, and the template of special subwords around texts."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,12 +13,12 @@ from tokenizers import normalizers, pre_tokenizers, processors
 from xdistil.errors import InputError
 from xdistil.runtime.json_io import read_json, write_json, write_text
 
-if TYPE_CHECKING:  # where it is used it is imported: folders of our own open without it
+if TYPE_CHECKING:  # imported where it is used: folders with a tokenizer.json open without it
     from transformers import PreTrainedTokenizerBase
 
 _TYPES = "token_type_ids"
 _ROLES = ("cls", "sep", "pad", "unk")
-_UNKNOWN = "\u2603\U000e0fff \U000f1234\U000f1235"  # nothing that a vocabulary is likely to hold
+_UNKNOWN = "\u2603\U000e0fff \U000f1234\U000f1235"  # not likely to be in a vocabulary
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,20 @@ class Tokenizer:
     """A fast tokenizer that neither truncates nor pads."""
 
     backend: tokenizers.Tokenizer
-    # transformers' object around the backend, which knows how to save; None: opened without it
+    # transformers' object around the backend, which can save it; None: opened without it
     wrapper: Any
     source: str  # folder or hub id it came from
-    cls: int | None  # ids of the special subwords, None where the tokenizer has none
+    cls: int | None  # ids of the special subwords; None if the tokenizer has none
     sep: int | None
-    pad: int  # 0 where the tokenizer has no padding subword
+    pad: int  # 0 if the tokenizer has no padding subword
     unk: int | None
     vocabulary_size: int  # ids lie in 0..vocabulary_size-1
-    typed: bool  # whether models behind it are given the types of its subwords
+    typed: bool  # whether its models read token types
 
 
 @dataclass(frozen=True)
 class Template:
-    """The special subwords around one text or two: before the first, (between,) after the last."""
+    """The special subwords of one text or two: before the first, (between,) after the last."""
 
     special: tuple[np.ndarray, ...]  # i32, possibly empty
     special_type: tuple[np.ndarray, ...]  # i8
@@ -54,47 +54,47 @@ class Template:
 def load_tokenizer(name: str, revision: str = "main", words: bool = False) -> Tokenizer:
     """Opens the fast tokenizer of an HF folder or hub id.
 
-    With `words`, what it will cut is words, not texts: byte-level subwords (RoBERTa's, GPT-2's) and
-    those of Gemma (mmBERT's) differ behind a space, so that one is put before every word, as
-    `add_prefix_space=True` of HF does for the former.
+    With `words` it is used on single words, not texts. Byte-level subwords (RoBERTa, GPT-2) and
+    those of Gemma (mmBERT) are different after a space, so a space is put before every word, as
+    `add_prefix_space=True` of HF does for the byte-level ones.
 
-    A folder with a SentencePiece model alone has it converted; what is saved later has its
+    If the folder has only a SentencePiece model, it is converted; `save_tokenizer` then writes a
     tokenizer.json.
 
     Raises:
-        InputError: no such folder or hub id, one without a fast tokenizer, a SentencePiece model
-            without the packages that convert it, or a tokenizer that cannot cut every text.
+        InputError: no such folder or hub id, no fast tokenizer, a SentencePiece model without the
+            packages that convert it, or a tokenizer that fails on some texts.
     """
     from transformers.utils import logging as transformers_log
 
-    told = transformers_log.get_verbosity()
-    transformers_log.set_verbosity_error()  # it would warn that a student's model is not its own
+    verbosity = transformers_log.get_verbosity()
+    transformers_log.set_verbosity_error()  # no warning about a student's model type
     try:
         with tell_damage(name):
             wrapper = _open_wrapper(name, revision)
     finally:
-        transformers_log.set_verbosity(told)
+        transformers_log.set_verbosity(verbosity)
     if not wrapper.is_fast:
         raise InputError(
-            f"{name!r} has no fast tokenizer: teacher.tokenizer must name a folder or hub id with "
-            "a tokenizer.json."
+            f"{name!r} has no fast tokenizer: name a folder or hub id with a tokenizer.json in "
+            "teacher.tokenizer."
         )
     with tell_damage(name):
         _surround_texts(wrapper)
         if words and _prefix_spaces(wrapper.backend_tokenizer):
-            # Where a folder is opened some classes build their backend anew, from this.
+            # Some classes rebuild their backend from this when the saved folder is opened.
             wrapper.add_prefix_space = True
-        # transformers makes a tokenizer up where a folder has no file of one.
+        # transformers invents a tokenizer if a folder has no file of one.
         return _check(_wrap(wrapper, name), wrapper.all_special_tokens)
 
 
 def open_tokenizer(folder: Path, words: bool = False) -> Tokenizer:
-    """Opens the tokenizer.json of a folder without transformers; it cannot be saved again.
+    """Opens the tokenizer.json of a folder without transformers; it cannot be saved.
 
-    What it says of itself is what `save_tokenizer` wrote; `words` is that of `load_tokenizer`.
+    The folder is one that `save_tokenizer` wrote; see `load_tokenizer` for `words`.
 
     Raises:
-        InputError: no such file, a damaged one, or a tokenizer that cannot cut every text.
+        InputError: no such file, a damaged one, or a tokenizer that fails on some texts.
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
@@ -127,11 +127,12 @@ def make_tokenizer(
     inputs: Sequence[str] = ("input_ids", _TYPES, "attention_mask"),
     **settings: Any,
 ) -> Tokenizer:
-    """A tokenizer around a backend of one's own.
+    """A tokenizer from a backend.
 
-    `special` gives the special subwords by role, such as {"unk_token": "[UNK]", "pad_token": ...};
-    `inputs` what models are given of its answer; `settings` what else transformers' tokenizers
-    are told, such as model_max_length.
+    Args:
+        special: special subwords by role, such as {"unk_token": "[UNK]", "pad_token": ...}.
+        inputs: the names of the model inputs.
+        settings: further arguments of transformers' tokenizers, such as model_max_length.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -148,41 +149,41 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
     path = Path(folder) / "tokenizer_config.json"
     settings = read_json(path)
     for name in ("is_local", "local_files_only", "max_length", "pad_to_multiple_of"):
-        settings.pop(name, None)  # of where and how it was opened, not of what it is
+        settings.pop(name, None)  # they depend on where and how it was opened
     if settings.get("tokenizer_class") == "TokenizersBackend":
         settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # the name every release knows
     write_json(path, settings)
-    # On one line: a quarter of what the library writes is white space.
+    # On one line: a quarter of the file that the library writes is white space.
     write_text(path.with_name("tokenizer.json"), tokenizer.backend.to_str())
 
 
 def read_template(tokenizer: Tokenizer, pair: bool) -> Template:
-    """What a tokenizer puts around a text, or around two.
+    """The special subwords that a tokenizer puts around one text, or around two.
 
     Raises:
-        InputError: it does not give each text once, in its subwords.
+        InputError: its output does not have each text once.
     """
 
     def candidates() -> Iterator[str]:
         yield from "a1"
-        yield from tokenizer.backend.get_vocab()  # takes longer than to cut a text: asked for last
+        yield from tokenizer.backend.get_vocab()  # slower than tokenising a text, so only if needed
 
     encode = tokenizer.backend.encode
     probe = next((text for text in candidates() if encode(text, add_special_tokens=False).ids), "")
     encoding = tokenizer.backend.encode(probe, probe if pair else None)
     ids, types = np.array(encoding.ids, np.int32), np.array(encoding.type_ids, np.int8)
     if not tokenizer.typed:
-        types = np.zeros_like(types)  # models behind such a tokenizer never see its types
+        types = np.zeros_like(types)  # its models do not read them
     is_text = np.array(encoding.special_tokens_mask) == 0
-    # Runs of text subwords, each as [first, end): what lies around them is special.
+    # Runs of text subwords, each as [first, end); the subwords around them are special.
     edges = np.flatnonzero(np.diff(np.concatenate([[False], is_text, [False]]).astype(np.int8)))
     if pair and len(edges) == 2:  # nothing between the texts
         middle = edges.sum() // 2
         edges = np.array([edges[0], middle, middle, edges[1]])
     if len(edges) != 2 + 2 * pair:
         raise InputError(
-            f"The tokenizer of {tokenizer.source!r} does not give each text once, in its subwords: "
-            "correct its normalizer and its post_processor."
+            f"The tokenizer of {tokenizer.source!r} does not give each text once: correct its "
+            "normalizer and its post_processor."
         )
     borders = [0, *edges.tolist(), len(ids)]
     spans = [slice(borders[i], borders[i + 1]) for i in range(0, len(borders), 2)]
@@ -195,9 +196,9 @@ def read_template(tokenizer: Tokenizer, pair: bool) -> Template:
 
 @contextlib.contextmanager
 def tell_damage(source: str) -> Iterator[None]:
-    """Raises InputError for whatever a tokenizer raises in the block.
+    """Raises InputError for any error of a tokenizer in the block.
 
-    Damaged files surface anywhere in two libraries, one of which panics in Rust.
+    Damaged files cause errors anywhere in two libraries, one of which panics in Rust.
     """
     try:
         yield
@@ -211,7 +212,7 @@ def tell_damage(source: str) -> Iterator[None]:
 
 
 def _read_special(settings: dict[str, Any], name: str) -> Any:
-    # A subword stands there as a text, or as an object that says how it is found in texts.
+    # A special subword is a string, or an object with its string under `content`.
     value = settings.get(name)
     return value.get("content") if isinstance(value, dict) else value
 
@@ -220,10 +221,10 @@ def _open_wrapper(name: str, revision: str) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     try:
-        # Said aloud, for it would otherwise ask on the terminal whether to run a folder's code.
+        # Explicit, because otherwise it may ask on the terminal whether to run a folder's code.
         return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        # What it tries last where SentencePiece failed.
+        # transformers tries tiktoken last, after SentencePiece failed.
         if "tiktoken" in str(error).split("\n")[0][:200]:
             raise InputError(_explain_sentencepiece(name)) from None
         raise
@@ -232,10 +233,10 @@ def _open_wrapper(name: str, revision: str) -> "PreTrainedTokenizerBase":
 def _explain_sentencepiece(name: str) -> str:
     from transformers.utils import is_protobuf_available, is_sentencepiece_available
 
-    told = f"{name!r} has its tokenizer as a SentencePiece model alone, which"
+    subject = f"{name!r} has its tokenizer as a SentencePiece model only, which"
     if is_sentencepiece_available() and is_protobuf_available():
-        return f"{told} is damaged."
-    return f"{told} must be converted: pip install 'xdistil[sentencepiece]'."
+        return f"{subject} is damaged."
+    return f"{subject} must be converted: pip install 'xdistil[sentencepiece]'."
 
 
 def _surround_texts(wrapper: "PreTrainedTokenizerBase") -> None:
@@ -243,8 +244,8 @@ def _surround_texts(wrapper: "PreTrainedTokenizerBase") -> None:
 
     backend = wrapper.backend_tokenizer
     if isinstance(wrapper, RemBertTokenizer) and not backend.num_special_tokens_to_add(False):
-        # Of a SentencePiece model transformers 5.23 makes one that puts nothing around texts,
-        # though it says what; with what it then saves it does.
+        # Converted from a SentencePiece model, transformers 5.23's tokenizer puts nothing around
+        # texts, although it names the subwords; after it is saved and opened again it does.
         begin, end = wrapper.cls_token, wrapper.sep_token
         backend.post_processor = processors.TemplateProcessing(
             single=f"{begin} $A {end}",
@@ -254,17 +255,17 @@ def _surround_texts(wrapper: "PreTrainedTokenizerBase") -> None:
 
 
 def _prefix_spaces(backend: tokenizers.Tokenizer) -> bool:
-    # Whether a step that asks for it now puts spaces before words.
+    # Puts a space before every word in steps that can; returns whether an option of one changed.
     changed = False
     step = backend.pre_tokenizer
     steps: Any = step if isinstance(step, pre_tokenizers.Sequence) else (step,)
     for each in steps:
         if isinstance(each, pre_tokenizers.ByteLevel) and not each.add_prefix_space:
             each.add_prefix_space = changed = True
-    told = backend.normalizer
-    if told is not None and [told.normalize_str(text) for text in ("a", " a")] == ["a", "▁a"]:
-        # Gemma's, and mmBERT's after it, know spaces in texts, and put none before a word alone.
-        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), told])
+    own = backend.normalizer
+    if own is not None and [own.normalize_str(text) for text in ("a", " a")] == ["a", "▁a"]:
+        # Gemma and mmBERT mark the spaces of a text, and put none before a single word.
+        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), own])
     return changed
 
 
@@ -274,17 +275,17 @@ def _clear(backend: tokenizers.Tokenizer) -> None:
 
 
 def _check(tokenizer: Tokenizer, special: Iterable[Any]) -> Tokenizer:
-    # A tokenizer from a file: it knows some text, and has an answer to any.
+    # A tokenizer from a file must have subwords and tokenise any text.
     backend, source = tokenizer.backend, tokenizer.source
     if not set(backend.get_vocab()) - set(special):
-        raise InputError(f"{source!r} has no tokenizer: no subword but special ones.")
+        raise InputError(f"{source!r} has no tokenizer: it has no subword but special ones.")
     backend.encode(_UNKNOWN)
     for pair in (False, True):
         for ids in read_template(tokenizer, pair).special:
             if len(ids) and ids.max() >= tokenizer.vocabulary_size:
                 raise InputError(
-                    f"The tokenizer of {source!r} puts subword {ids.max()} around texts, which is "
-                    f"not among its {tokenizer.vocabulary_size}: correct its post_processor."
+                    f"The tokenizer of {source!r} puts subword {ids.max()} around texts, but its "
+                    f"vocabulary has {tokenizer.vocabulary_size}: correct its post_processor."
                 )
     return tokenizer
 

@@ -1,5 +1,4 @@
-"""A WordPiece tokenizer trained on the texts at hand: of a teacher that starts from nothing, or of
-a student with subwords of its own."""
+"""Trains a WordPiece tokenizer, for a teacher from scratch or a student with its own subwords."""
 
 from pathlib import Path
 
@@ -17,31 +16,37 @@ from xdistil.data.examples import Example
 from xdistil.errors import InputError
 from xdistil.runtime.json_io import write_json, write_text
 
-SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # their ids are their places
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0 to 4
 PREFIX = "##"
 
 
 def train_wordpiece(
     examples: list[Example], size: int, folder: Path, field: str = "teacher.vocabulary_size"
 ) -> None:
-    """Train at most `size` subwords and write a folder that AutoTokenizer opens.
+    """Trains at most `size` subwords and writes a folder that AutoTokenizer opens.
 
-    Letters keep their case and accents; CJK characters stand alone. The files depend on the texts
-    and the size alone. Raises InputError, naming the config's `field`, when `size` has no room for
-    the specials and every character, alone and inside a word.
+    Letters keep their case and accents; every CJK character is a word. The files depend only on the
+    texts and the size.
+
+    Args:
+        field: the config field of `size`, for errors.
+
+    Raises:
+        InputError: `size` is too small for the special subwords and every character, alone and
+            inside a word.
     """
     shell = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     shell.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
     shell.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     texts = [text for example in examples for text in example.inputs]
     # The trainer numbers continuation characters in the order of a randomly seeded hash map, and
-    # its ties follow the numbers. Numbering them beforehand, as if they were special, fixes both.
+    # breaks ties by these numbers. Numbering them before, as special subwords, makes both fixed.
     characters = _find_characters(shell, texts)
     fixed = [*SPECIALS, *characters, *(PREFIX + character for character in characters)]
     if size < len(fixed):
         raise InputError(
-            f"{field}={size} has no room for the {len(characters)} characters of "
-            f"the texts: make it {2 * len(fixed)} or more"
+            f"{field}={size} is too small for the {len(characters)} characters of the texts: make "
+            f"it {2 * len(fixed)} or more."
         )
     trainer = trainers.WordPieceTrainer(
         vocab_size=size,
@@ -73,7 +78,7 @@ def train_wordpiece(
 
 
 def _find_characters(shell: Tokenizer, texts: list[str]) -> list[str]:
-    """Every character of the normalised texts but white space, sorted."""
+    """The characters of the normalised texts except white space, sorted."""
     characters: set[str] = set()
     for text in texts:
         characters.update(shell.normalizer.normalize_str(text))

@@ -1,19 +1,17 @@
-"""Fewer subwords: which ones a vocabulary keeps, and the tokenizer that is left.
+"""Trims a tokenizer: chooses the subwords that a vocabulary keeps, and removes the others.
 
-A text whose subwords are all kept is cut as before, into the same subwords:
+A text whose subwords are all kept is still split into the same subwords:
 
-- WordPiece takes the longest subword that fits, and the longest is still there. A word stays
-unknown
-  for the character that made it so, as long as the characters of all subwords are subwords
-  themselves, which trainers see to.
-- Unigram takes the way through a text with the best sum of scores. Fewer subwords leave fewer ways,
-  none of them new, so that the best is still the best. What an unknown character costs hangs on the
-  lowest score of all: a subword that has it stays.
-- BPE joins neighbours in the order of its merges. Inside of a subword it joins the same ones
-whatever
-  stands around it, so that these merges and what they build on the way stay with it.
+- WordPiece takes the longest subword that matches, and it is still there. An unknown word stays
+  unknown because of the same character, provided that every character of a subword is a subword
+  itself, which trainers ensure.
+- Unigram takes the segmentation of a text with the best sum of scores. Fewer subwords allow fewer
+  segmentations and no new ones, so the best one is still the best. The cost of an unknown character
+  depends on the lowest score of all, so a subword with that score is kept.
+- BPE merges neighbours in the order of its merges. Inside a subword these do not depend on the
+  text around it, so they are kept together with the subwords that they build on the way.
 
-Other texts fall back to shorter subwords, down to characters or bytes.
+Other texts are split into shorter subwords, down to characters or bytes.
 """
 
 import copy
@@ -34,18 +32,18 @@ from xdistil.data.tokenizer import Tokenizer, make_tokenizer
 from xdistil.errors import InputError, show
 
 _UNLIMITED = 1 << 30  # subwords: longer than any text
-_BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # what stands for a byte of a character that is no subword
-# What transformers' object around a tokenizer knows beside its special subwords.
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a byte of a character that is not a subword
+# Settings of transformers' object around a tokenizer, besides its special subwords.
 _SETTINGS = ("model_max_length", "padding_side", "truncation_side", "clean_up_tokenization_spaces")
 
 
 @dataclass(frozen=True)
 class _Vocabulary:
-    # What a tokenizer.json says of its subwords.
+    # The subwords of a tokenizer.json.
     spec: dict[str, Any]
-    ids: dict[str, int]  # of the model; added tokens may stand behind
-    special: frozenset[int]  # added tokens, the subword for unknown text, those around texts
-    characters: frozenset[int]  # every character alone, and what stands for a byte
+    ids: dict[str, int]  # of the model; added tokens may follow it
+    special: frozenset[int]  # added tokens, the unknown subword, the subwords around texts
+    characters: frozenset[int]  # single characters and bytes
 
 
 def count_ids(examples: Sequence[Example], task: Task, tokenizer: Tokenizer) -> np.ndarray:
@@ -59,8 +57,7 @@ def count_ids(examples: Sequence[Example], task: Task, tokenizer: Tokenizer) -> 
 
 
 def renumber(subwords: Subwords, kept: np.ndarray) -> Subwords:
-    """The same subwords, each by its place among `kept` i32[v], ascending ids that hold them
-    all."""
+    """The same subwords by their index in `kept` i32[v], ascending ids that include them all."""
     return replace(subwords, tokens=np.searchsorted(kept, subwords.tokens).astype(np.int32))
 
 
@@ -72,33 +69,32 @@ def choose_subwords(
     also: Sequence[int] = (),
     field: str = "the limit",
 ) -> np.ndarray:
-    """The ids that a trimmed vocabulary keeps, the place of each being its new id: i32[v].
+    """The ids that a trimmed vocabulary keeps, in the order of their new ids: i32[v].
 
-    Always kept are special subwords and single characters (WordPiece: at the start and within a
+    Special subwords and single characters are always kept (WordPiece: at the start of and within a
     word; byte-level BPE: the symbols of the 256 bytes). Special subwords keep their ids if these
     are below v; the others follow in their old order.
 
     Args:
         counts: i64[vocabulary_size] how often each subword occurs.
         least_count: subwords that occur less often are not kept.
-        limit: how many subwords are kept at most, the most frequent ones; 0: any number. A subword
-        of
-            BPE for which there is no room with all that it is built of gives way to the next.
-        also: ids that are kept as special subwords are.
-        field: the name of the limit in an error.
+        limit: the largest number of subwords, the most frequent ones; 0: no limit. A BPE subword
+            that does not fit together with the subwords it is built of is skipped.
+        also: ids to keep like special subwords.
+        field: name of the limit in errors.
 
     Raises:
-        InputError: a tokenizer of another kind than WordPiece, Unigram and BPE, one without its
-            unknown subword, an id of `also` that is none of a subword, or a limit below what always
-            stays.
+        InputError: a tokenizer that is not WordPiece, Unigram or BPE, one without its unknown
+            subword, an id in `also` without a subword, or a limit below the number that is always
+            kept.
     """
     vocabulary = _read_vocabulary(tokenizer)
     known = set(tokenizer.backend.get_vocab(with_added_tokens=True).values())
     for id in also:
         if id not in known:
             raise InputError(
-                f"The model of {tokenizer.source!r} names {id} as the id of a special subword, "
-                "which is none of its tokenizer: correct its config.json."
+                f"The model of {tokenizer.source!r} names {id} as the id of a special subword, but "
+                "its tokenizer has no such id: correct its config.json."
             )
     special = vocabulary.special | set(also)
     find_needed = _find_needed(vocabulary)
@@ -108,8 +104,8 @@ def choose_subwords(
     if limit and limit < len(kept):
         raise InputError(
             f"{field} is {limit}, but {len(kept)} subwords of the tokenizer of "
-            f"{tokenizer.source!r} always stay, the special ones and single characters: "
-            f"make it {len(kept)} or more."
+            f"{tokenizer.source!r} are always kept, special ones and single characters: make it "
+            f"{len(kept)} or more."
         )
     for id in np.argsort(-counts, kind="stable").tolist():
         if counts[id] < max(1, least_count) or len(kept) == limit:
@@ -122,10 +118,10 @@ def choose_subwords(
 
 
 def trim_tokenizer(tokenizer: Tokenizer, kept: np.ndarray) -> Tokenizer:
-    """The same tokenizer with the subwords `kept` i32[v] alone, numbered 0 to v-1 in that order.
+    """The tokenizer with only the subwords `kept` i32[v], numbered 0 to v-1 in this order.
 
     Raises:
-        InputError: ids under which the library does not open its added tokens again.
+        InputError: added tokens with ids that the library cannot represent after trimming.
     """
     spec = copy.deepcopy(_read_vocabulary(tokenizer).spec)
     new = {int(old): place for place, old in enumerate(kept)}
@@ -140,7 +136,7 @@ def trim_tokenizer(tokenizer: Tokenizer, kept: np.ndarray) -> Tokenizer:
     if backend.get_vocab(with_added_tokens=True) != expected:
         raise InputError(
             f"The tokenizer of {tokenizer.source!r} numbers its added tokens in a way that cannot "
-            "be kept when subwords are dropped: give them the ids behind its other subwords."
+            "be kept when subwords are removed: give them the ids after its other subwords."
         )
     wrapper = tokenizer.wrapper
     special = {
@@ -164,20 +160,20 @@ def _read_vocabulary(tokenizer: Tokenizer) -> _Vocabulary:
         ids, unknown = model["vocab"], model["vocab"].get(model["unk_token"])
     else:
         raise InputError(
-            f"The tokenizer of {tokenizer.source!r} is {kind}: a vocabulary of WordPiece, Unigram "
-            "or BPE can be trimmed; keep all of it."
+            f"The tokenizer of {tokenizer.source!r} is {kind}: only a vocabulary of WordPiece, "
+            "Unigram or BPE can be trimmed; keep all of it."
         )
     affixes = ("continuing_subword_prefix", "end_of_word_suffix")
     if kind == "BPE" and any(model[name] for name in affixes):
         raise InputError(
             f"The tokenizer of {tokenizer.source!r} is BPE with marks inside or at the end of a "
-            f"word ({', '.join(show(model[name]) for name in affixes if model[name])}), of which a "
+            f"word ({', '.join(show(model[name]) for name in affixes if model[name])}): such a "
             "vocabulary cannot be trimmed; keep all of it."
         )
-    if unknown is None and kind != "BPE":  # a BPE of bytes needs none
+    if unknown is None and kind != "BPE":  # byte-level BPE needs none
         raise InputError(
-            f"The tokenizer of {tokenizer.source!r} has no subword for unknown text: name one "
-            "in its tokenizer.json that is in its vocabulary."
+            f"The tokenizer of {tokenizer.source!r} has no subword for unknown text: name a "
+            "subword of its vocabulary in its tokenizer.json."
         )
     special = {token["id"] for token in spec["added_tokens"]} | _list_around(spec["post_processor"])
     special |= set(tokenizer.wrapper.all_special_ids)
@@ -196,7 +192,7 @@ def _read_vocabulary(tokenizer: Tokenizer) -> _Vocabulary:
 
 
 def _find_needed(vocabulary: _Vocabulary) -> Callable[[int], set[int]]:
-    # A function from a subword to the subwords that it cannot be without, itself among them.
+    # A function from a subword to the subwords that must be kept with it, including itself.
     model, ids = vocabulary.spec["model"], vocabulary.ids
     if model["type"] != "BPE":
         return lambda id: {id}
@@ -213,8 +209,8 @@ def _find_needed(vocabulary: _Vocabulary) -> Callable[[int], set[int]]:
 
 
 def _build(subword: str, ranks: dict[tuple[str, str], int], ids: dict[str, int]) -> list[str]:
-    # What the merges build of a subword's characters, in that order; the subword itself at the end,
-    # unless no way leads to it: then it stands only for itself, as added tokens do.
+    # The subwords that the merges build from a subword's characters, in this order. The last one is
+    # the subword itself, unless no merges lead to it: then it needs no others, like an added token.
     parts: list[str] = []
     for character in subword:
         in_bytes = [f"<0x{byte:02X}>" for byte in character.encode("utf-8", "surrogatepass")]
@@ -230,8 +226,8 @@ def _build(subword: str, ranks: dict[tuple[str, str], int], ids: dict[str, int])
 
 
 def _arrange(kept: set[int], special: frozenset[int] | set[int], own: set[int]) -> np.ndarray:
-    # Special ids stay where there is room, and added tokens behind the model's own subwords, for
-    # the library numbers them so.
+    # Special ids below the new size stay. Added tokens follow the subwords of the model, as the
+    # library numbers them.
     inside, behind = sorted(kept & own), sorted(kept - own)
     pinned = {id for id in inside if id in special and id < len(inside)}
     others = (id for id in inside if id not in pinned)

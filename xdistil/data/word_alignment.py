@@ -1,8 +1,8 @@
-"""Values that belong to words, found in the rows of any tokenizer.
+"""Which subword carries the value of which word, for any tokenizer.
 
-Two tokenizers cut a text into different subwords and windows, but its words are the same. A value
-belongs to a word of a sentence (tagging) or to a whole example (classification), and stands in the
-rows where labels stand: on the first subword of the word, or of the segment.
+Two tokenizers split a text into different subwords and windows, but its words are the same. A value
+belongs to a word of a sentence (tagging) or to a whole example (classification). It is placed where
+labels are: on the first subword of the word, or of the segment.
 """
 
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ import numpy as np
 from xdistil.data.examples import Example, Task
 from xdistil.data.tag_schemes import make_legal
 
-if TYPE_CHECKING:  # a program that writes signals should not wait for tokenizers
+if TYPE_CHECKING:  # programs that write signals start faster without tokenizers
     from xdistil.data.subwords import Subwords
 
 
 @dataclass(frozen=True)
 class WordAlignment:
-    """The words of examples one after another, and which of them each subword carries."""
+    """The words of all examples, numbered consecutively, and the word that each subword carries."""
 
-    number: np.ndarray  # i32[P] of the word whose label stands at the subword; -1: none does
-    count: int  # of all words, those without a subword too
+    number: np.ndarray  # i32[P] the word whose label is on the subword; -1: none
+    count: int  # all words, with those that have no subword
 
     @property
     def spoken(self) -> np.ndarray:
@@ -34,7 +34,7 @@ class WordAlignment:
 
 
 def count_words(examples: Sequence[Example], task: Task) -> np.ndarray:
-    """i64[E] values that belong to each example: one a word (tagging), or one (classification)."""
+    """i64[E] values of each example: one per word (tagging), or one (classification)."""
     is_tagging = task.kind == "tagging"
     return np.array([len(e.inputs) if is_tagging else 1 for e in examples], np.int64)
 
@@ -51,9 +51,9 @@ def align_words(subwords: "Subwords", examples: Sequence[Example], task: Task) -
 def name_classes(
     classes: np.ndarray, examples: Sequence[Example], task: Task
 ) -> list[tuple[str, ...]]:
-    """A class for every word (of classification: example), -1: none -> labels of each example.
+    """The class of every word (classification: of every example), -1: none -> labels by example.
 
-    Tagging: one legal IOB2 tag a word, O for a word without a class. Classification: one name.
+    Tagging: one legal IOB2 tag per word, O for a word without a class. Classification: one name.
     """
     names = np.array([*task.labels, "O"], object)[classes]  # -1 is the last
     sizes = count_words(examples, task)
@@ -68,8 +68,7 @@ def name_classes(
 def label_subwords(
     subwords: "Subwords", classes: np.ndarray, examples: Sequence[Example], task: Task
 ) -> list[tuple[str, ...]]:
-    """Classes i64[P], those that stand where labels do, -> labels of each example, as
-    `name_classes` has them."""
+    """Classes i64[P], read where labels are -> labels by example, as from `name_classes`."""
     words = align_words(subwords, examples, task)
     by_word = np.full(words.count, -1)
     by_word[words.number[subwords.label_mask]] = classes[subwords.label_mask]

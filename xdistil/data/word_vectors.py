@@ -1,9 +1,9 @@
-"""Text vectors of words (fastText's .vec, GloVe, MUSE) -> vectors of a tokenizer's subwords.
+"""Word vectors in text files (fastText's .vec, GloVe, MUSE) -> vectors of a tokenizer's subwords.
 
-A line holds a word and its numbers, separated by single spaces; the first line may say how many
-words and numbers there are. The tokenizer is asked about every word: one that it leaves whole
-lends its vector to that subword, the first of several that share a subword (files go by frequency).
-Words that it cuts, and subwords that are no word, go without.
+A line has a word and its numbers, separated by single spaces; the first line may have the number of
+words and of numbers. A word that the tokenizer does not split provides the vector of its subword;
+if several words share a subword, it is the first of them (files are sorted by frequency). Other
+words are ignored, and other subwords get no vector.
 """
 
 import gzip
@@ -21,39 +21,39 @@ import numpy as np
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.errors import InputError
 
-_TOGETHER = 4096  # lines read and cut at once
-_LONGEST = 1 << 20  # bytes in a line, at most
+_TOGETHER = 4096  # lines read and tokenised at once
+_LONGEST = 1 << 20  # most bytes in a line
 
 log = logging.getLogger("xdistil")
 
 
 @dataclass(frozen=True)
 class WordVectors:
-    """The subwords that are words of a file, with their vectors of width E."""
+    """The subwords that are words of a file, with vectors of width E."""
 
     subwords: np.ndarray  # i32[N] ids, ascending
     values: np.ndarray  # f32[N,E]
-    words: int  # that the file holds
+    words: int  # number of words in the file
 
 
 def read_vectors(path: Path, width: int, tokenizer: Tokenizer) -> WordVectors:
-    """Reads a file of text vectors, plain or .gz, for the subwords of a tokenizer.
+    """Reads a file of word vectors, plain or .gz, for the subwords of a tokenizer.
 
-    Bytes of a word that are not UTF-8 are replaced, so that such a word matches nothing.
+    Bytes of a word that are not UTF-8 are replaced, so such a word matches no subword.
 
     Args:
-        width: numbers that a vector must have.
+        width: numbers in a vector.
 
     Raises:
-        InputError: a missing or cut-off file, vectors of another width, a damaged line, or no word
-            that is a subword.
+        InputError: a missing or truncated file, vectors of another width, a damaged line, or no
+            word that is a subword.
     """
     log.info("reading the vectors of %s", path)
     taken: dict[int, np.ndarray] = {}
     words = 0
     try:
         with cast(BinaryIO, gzip.open(path) if path.suffix == ".gz" else path.open("rb")) as file:
-            first, promised = _read_header(path, file, width)
+            first, announced = _read_header(path, file, width)
             lines = iter(lambda: file.readline(_LONGEST), b"")
             while chunk := list(islice(lines, _TOGETHER)):
                 if not words and not first:
@@ -68,15 +68,15 @@ def read_vectors(path: Path, width: int, tokenizer: Tokenizer) -> WordVectors:
         raise InputError(f"{path} is not a whole gzip file: compress it again.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
-    if promised is not None and words != promised:
+    if announced is not None and words != announced:
         raise InputError(
-            f"{path} holds {words} vectors where its first line promises {promised}: fetch it "
-            "again, or correct that line."
+            f"{path} has {words} vectors, but its first line says {announced}: download it again, "
+            "or correct that line."
         )
     if not taken:
         raise InputError(
-            f"None of the {words} words of {path} is a subword of the student's tokenizer: name "
-            "vectors of the texts' languages in student.vectors."
+            f"None of the {words} words of {path} is a subword of the student's tokenizer: set "
+            "student.vectors to vectors of the languages of the texts."
         )
     subwords = np.array(sorted(taken), np.int32)
     return WordVectors(subwords, np.stack([taken[int(subword)] for subword in subwords]), words)
@@ -86,17 +86,17 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def _read_header(path: Path, file: BinaryIO, width: int) -> tuple[int, int | None]:
-    """(lines it takes, words it promises); leaves the file where the vectors begin."""
+    """(lines of the header, words it announces); leaves the file where the vectors begin."""
     first = file.readline(_LONGEST)
     fields = first.removeprefix(_BYTE_ORDER_MARK).split()
     if len(fields) < 2:
-        raise InputError(f"{path}:1: this is no line of text vectors: a word and its numbers.")
+        raise InputError(f"{path}:1: this is not a line of word vectors: a word and its numbers.")
     is_header = len(fields) == 2 and all(field.isdigit() for field in fields)
     held = int(fields[1]) if is_header else first.rstrip(b" \r\n").count(b" ")
     if held != width:
         raise InputError(
             f"{path}:1: the vectors are {held} wide and the student's word embeddings {width}: set "
-            f"student.embedding_size={held}, or name other vectors."
+            f"student.embedding_size={held}, or use other vectors."
         )
     if is_header:
         return 1, int(fields[0])
@@ -107,15 +107,15 @@ def _read_header(path: Path, file: BinaryIO, width: int) -> tuple[int, int | Non
 def _read_lines(
     path: Path, number: int, lines: list[bytes], width: int
 ) -> tuple[list[str], np.ndarray]:
-    """Words and vectors f32[N,width] of lines, of which the first has that number in the file."""
+    """Words and vectors f32[N,width] of lines; `number` is the line number of the first."""
     words, numbers = [], []
     for offset, line in enumerate(lines):
-        # From the right: some of GloVe's words hold spaces.
+        # Split from the right: some words of GloVe contain spaces.
         word, *rest = line.rstrip(b" \r\n").rsplit(b" ", width)
         if len(rest) < width or (b" " in word and _is_number(word.rpartition(b" ")[2])):
             raise InputError(
-                f"{path}:{number + offset}: this line is damaged: a word and {width} numbers, "
-                "separated by single spaces, are expected."
+                f"{path}:{number + offset}: this line is damaged: it must have a word and {width} "
+                "numbers, separated by single spaces."
             )
         words.append(word.decode("utf-8", "replace"))
         numbers.append(b" ".join(rest))
@@ -126,7 +126,7 @@ def _read_lines(
             if own.size != width or not np.isfinite(own).all():
                 raise InputError(
                     f"{path}:{number + offset}: this line is damaged: not all of the {width} "
-                    "fields behind the word are finite numbers."
+                    "fields after the word are finite numbers."
                 )
     return words, values.reshape(len(lines), width)
 
@@ -140,24 +140,24 @@ def _is_number(text: bytes) -> bool:
 
 
 def _parse(text: bytes) -> np.ndarray:
-    """f32[N] of the numbers in a text; none where something else stands among them."""
+    """The numbers in a text, f32[N]; empty if anything else is among them."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)
         try:
             return np.fromstring(text, np.float32, sep=" ")
-        except (ValueError, DeprecationWarning):  # of later and of earlier releases
+        except (ValueError, DeprecationWarning):  # of later and earlier releases of NumPy
             return np.zeros(0, np.float32)
 
 
 def _find_subwords(tokenizer: Tokenizer, words: list[str]) -> Iterator[tuple[int, int]]:
-    """(place, subword) of every word that is one subword, alone or behind a space, in order."""
-    alone, behind = (_cut(tokenizer, [before + word for word in words]) for before in ("", " "))
-    for place, answers in enumerate(zip(alone, behind, strict=True)):
-        for subword in dict.fromkeys(answer[0] for answer in answers if len(answer) == 1):
+    """(place, subword) of every word that is one subword, alone or after a space, in order."""
+    alone, spaced = (_encode(tokenizer, [before + word for word in words]) for before in ("", " "))
+    for place, encoded in enumerate(zip(alone, spaced, strict=True)):
+        for subword in dict.fromkeys(ids[0] for ids in encoded if len(ids) == 1):
             if subword != tokenizer.unk:
                 yield place, subword
 
 
-def _cut(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
+def _encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
     encodings = tokenizer.backend.encode_batch_fast(texts, add_special_tokens=False)
     return [encoding.ids for encoding in encodings]

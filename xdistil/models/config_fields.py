@@ -1,16 +1,16 @@
-"""Values of a config.json from anywhere: of the right type and within bounds."""
+"""Checks of the values in a config.json, which may come from anywhere: types and bounds."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from xdistil.errors import InputError, show
 
-LARGEST = 2**24  # the largest size there can be: no vocabulary, width or row comes near it
+LARGEST = 2**24  # far above any vocabulary, width or row
 
 
 def check_size(value: Any, key: str, where: str, least: int = 1) -> int:
     """The value, a whole number; InputError unless `least` <= value <= LARGEST."""
-    if type(value) is not int or not least <= value <= LARGEST:  # a bool is no number here
+    if type(value) is not int or not least <= value <= LARGEST:  # refuses bool too
         raise InputError(
             f"{where}: {key} is {show(value)}; it must be a whole number from {least} to {LARGEST}."
         )
@@ -25,10 +25,10 @@ def check_rate(value: Any, key: str, where: str) -> float:
 
 
 def read_field(raw: Mapping[str, Any], key: str, default: Any, where: str) -> Any:
-    """The value under a key, or the default where there is none; of the default's type.
+    """The value of a key, or else the default; of the default's type.
 
-    Raises InputError for a value of another type, a whole number that is no size and not -1, and a
-    number that is no rate.
+    Raises InputError for a value of another type, a whole number that is neither a size nor -1, and
+    a float that is not a rate.
     """
     value = default if raw.get(key) is None else raw[key]
     if type(default) is int:
@@ -42,7 +42,7 @@ def read_field(raw: Mapping[str, Any], key: str, default: Any, where: str) -> An
 
 
 def check_fixed(raw: Mapping[str, Any], fixed: Mapping[str, Any], where: str) -> None:
-    """Raises InputError where a key asks for something else than the only value supported."""
+    """Raises InputError where a key has another value than the only one supported."""
     for key, only in fixed.items():
         if raw.get(key) not in (None, only):
             raise InputError(f"{where}: {key} is {show(raw[key])}; only {only!r} is supported.")

@@ -1,4 +1,4 @@
-"""The way that all encoders go, from a batch to logits.
+"""What all encoders share: from a batch to logits.
 
 Letters: B rows, T row length in subwords, C classes, L layers, D width, H heads.
 """
@@ -22,8 +22,8 @@ Maps = tuple[jax.Array | None, ...]
 class Transformer(nn.Module):
     """A model of packed rows with the head of a task; hashable, so a jit static argument.
 
-    `task_kind` is "tagging", "classification" or "" (no head: Output.logits is None). A family says
-    how it encodes, how it classifies a segment and, if not by one dense layer, how it tags.
+    `task_kind` is "tagging", "classification" or "" (no head: Output.logits is None). A family
+    implements `encode` and `classify`, and `tag` if that is more than one dense layer.
     """
 
     config: EncoderConfig
@@ -43,20 +43,22 @@ class Transformer(nn.Module):
 
         With `features` f[B,T,D], the last hidden state, only the head is computed.
 
-        A position attends to those of its own segment. Padding is a segment of its own, so that
-        no row of the softmax is empty; what comes out there is finite and means nothing. The maps
+        A position attends to the positions of its own segment. Padding is a segment of its own, so
+        that no row of the softmax is empty; its outputs are finite and have no meaning. The maps
         are probabilities before dropout, and None unless `attention`. `deterministic=False` needs
         the rng "dropout".
         """
         if features is not None:
             hidden = features.astype(self.dtype)
-            return Output(self._answer(hidden, batch, deterministic), (hidden,), None)
+            return Output(self._compute_logits(hidden, batch, deterministic), (hidden,), None)
         same_segment = batch.segment[:, :, None] == batch.segment[:, None, :]
         states, maps = self.encode(batch, same_segment, attention, deterministic)
         wanted = tuple(each for each in maps if each is not None) if attention else None
-        return Output(self._answer(states[-1], batch, deterministic), states, wanted)
+        return Output(self._compute_logits(states[-1], batch, deterministic), states, wanted)
 
-    def _answer(self, hidden: jax.Array, batch: Batch, deterministic: bool) -> jax.Array | None:
+    def _compute_logits(
+        self, hidden: jax.Array, batch: Batch, deterministic: bool
+    ) -> jax.Array | None:
         if not self.task_kind:
             return None
         if self.task_kind == "classification":
@@ -68,19 +70,18 @@ class Transformer(nn.Module):
     def encode(
         self, batch: Batch, same_segment: jax.Array, attention: bool, deterministic: bool
     ) -> tuple[States, Maps]:
-        """L+1 hidden states f[B,T,D] and L maps f[B,H,T,T], or None each where nobody asked.
+        """L+1 hidden states f[B,T,D] and L maps f[B,H,T,T], which may be None unless `attention`.
 
-        `same_segment` bool[B,T,T] says which pairs of positions are of one segment.
+        `same_segment` bool[B,T,T] is true for pairs of positions of one segment.
         """
-        raise NotImplementedError  # every family has its own
+        raise NotImplementedError  # every family implements it
 
     def classify(self, hidden: jax.Array, batch: Batch, deterministic: bool) -> jax.Array:
-        """The last hidden state f[B,T,D] -> logits f[B,T,C] of segments, at each one's first
-        subword.
+        """The last hidden state f[B,T,D] -> logits f[B,T,C], of each segment at its first subword.
 
-        What stands elsewhere is never read.
+        Other positions are never read.
         """
-        raise NotImplementedError  # every family has its own
+        raise NotImplementedError  # every family implements it
 
     def tag(self, hidden: jax.Array, deterministic: bool) -> jax.Array:
         """The last hidden state f[B,T,D] -> logits f[B,T,C] of subwords."""
@@ -128,15 +129,15 @@ class Transformer(nn.Module):
 
     @nn.nowrap
     def init_params(self, key: jax.Array) -> Params:
-        """Fresh float32 parameters, drawn with `key`: normal weights, zero biases."""
+        """New float32 parameters, drawn with `key`: normal weights, zero biases."""
         return draw_params(self, key)
 
 
 class Stack(nn.Module):
-    """Layers one after another, under the path `layer/N`; L+1 hidden states and L maps.
+    """A sequence of layers under the path `layer/N` -> L+1 hidden states and L maps.
 
-    `layer` is a family's module of config, dtype and index. It takes the hidden states and what
-    else this one is called with, and returns the next ones and their attention map.
+    `layer` is a family's module, built from config, dtype and index. It gets the hidden states and
+    the other arguments of the call, and returns the next hidden states and the attention map.
     """
 
     layer: type[nn.Module]
@@ -153,7 +154,7 @@ class Stack(nn.Module):
 
 
 class Layers(nn.Module):
-    """The layers of a Stack; a module of its own because its name is one step of the path."""
+    """The layers of a Stack; a module of its own because its name is part of the path."""
 
     layer: type[nn.Module]
     config: EncoderConfig

@@ -29,12 +29,12 @@ ROBERTAS = ("roberta", "xlm-roberta", "camembert")  # one encoder, three vocabul
 class EncoderConfig:
     """The shape of an encoder; the defaults are those of HF's BertConfig.
 
-    Families that have more to say extend it.
+    Families with more options extend it.
     """
 
-    model_type: str = "bert"  # a key of families.FAMILIES
+    model_type: str = "bert"  # a key of registry.FAMILIES
     vocabulary_size: int = 30522
-    embedding_size: int = 768  # width of the word embeddings; some differ from hidden_size
+    embedding_size: int = 768  # width of the word embeddings; may differ from hidden_size
     hidden_size: int = 768
     layers: int = 12
     heads: int = 12
@@ -50,21 +50,21 @@ class EncoderConfig:
 
     @property
     def first_position(self) -> int:
-        """The row of the position embeddings for a segment's first subword; RoBERTa's stand after
-        that of padding."""
+        """The row of the position embeddings for a segment's first subword; RoBERTa's positions
+        begin after the padding id."""
         return self.padding_id + 1 if self.model_type in ROBERTAS else 0
 
     @property
     def own_layers(self) -> int:
-        """Layers with parameters of their own."""
+        """The number of layers with parameters of their own."""
         return self.layers
 
     def with_layers(self, kept: tuple[int, ...]) -> Self:
-        """The shape of a model of the layers `kept`, counted from 0, alone."""
+        """The shape of a model with only the layers `kept`, counted from 0."""
         return dataclasses.replace(self, layers=len(kept))
 
 
-# Our field -> the key in an HF config.json, as most families call it.
+# Our field -> the key in an HF config.json, in most families.
 KEYS = {
     "model_type": "model_type",
     "vocabulary_size": "vocab_size",
@@ -81,7 +81,7 @@ KEYS = {
     "padding_id": "pad_token_id",
     "initializer_range": "initializer_range",
 }
-# What a config.json may ask for beyond the encoders built here, and the only value accepted.
+# Keys of a config.json for variants that are not supported, and the only value accepted.
 _FIXED = {
     "position_embedding_type": "absolute",
     "is_decoder": False,
@@ -95,10 +95,11 @@ def read_shape(
     where: str,
     keys: Mapping[str, str] = KEYS,
 ) -> dict[str, Any]:
-    """The fields of EncoderConfig as config.json has them, or else `defaults`, or else BERT's.
+    """The fields of EncoderConfig from a config.json, else from `defaults`, else BERT's.
 
-    A field without a key is not read; word embeddings without one are as wide as the hidden states.
-    Raises InputError for a value of another type or out of its bounds, and for cross-attention.
+    A field without a key gets its default; word embeddings without a key have the width of the
+    hidden states. Raises InputError for a value of another type or out of bounds, and for
+    cross-attention.
     """
     check_fixed(raw, _FIXED, where)
     values: dict[str, Any] = {}
@@ -110,7 +111,7 @@ def read_shape(
             continue
         value: Any = default if raw.get(key) is None else raw[key]
         if field.type is int:
-            # None has no layers or no width; some families have no token types.
+            # No encoder has 0 layers or width 0; some families have 0 token types.
             may_lack = field.name == "padding_id" or default == 0
             value = check_size(value, key, where, least=int(not may_lack))
         elif field.type is float:
@@ -124,7 +125,7 @@ def read_shape(
 
 
 def check_shape(config: EncoderConfig, where: str) -> None:
-    """Raises InputError when no encoder can have this shape; `where` begins the sentence."""
+    """Raises InputError where no encoder can have this shape; `where` begins the message."""
     if config.positions < 1:
         raise InputError(
             f"{where}: max_position_embeddings is {config.positions + config.first_position}; it"

@@ -1,4 +1,4 @@
-"""A model over packed rows, batch by batch: for predictions and for a teacher's signals."""
+"""Forward passes over packed rows, batch by batch, for predictions and for a teacher's signals."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -27,8 +27,8 @@ def apply_model(
 ) -> Output:
     """A forward pass; deterministic unless there is a PRNG key for `dropout`.
 
-    With `features`, its hidden state of index `model.features`, what lies below is left out. With
-    `vectors`, the output holds those of every layer.
+    With `features`, the hidden state of index `model.features`, nothing below it is computed. With
+    `vectors`, the output has the queries, keys and values of every layer.
     """
     output, collections = model.apply(
         {"params": params},
@@ -43,7 +43,7 @@ def apply_model(
 
 
 def sows_qkv(model: Model) -> bool:
-    """Whether a model's layers hand out their queries, keys and values; nothing is computed."""
+    """Whether a model's layers provide their queries, keys and values; nothing is computed."""
     row = np.zeros((1, 1), np.int32)
     batch = Batch(row, row, row, row, row, row > 0)
     params = jax.eval_shape(model.init_params, jax.random.key(0))
@@ -63,7 +63,7 @@ def compute_logits(params: Params, batch: Batch, *, model: Model) -> jax.Array:
 def predict_batch(params: Params, batch: Batch, *, model: Model) -> jax.Array:
     """i32[B,T] most probable class at every position (meaningful where label_mask is true)."""
     logits = apply_model(model, params, batch).logits
-    assert logits is not None  # whoever predicts has a head
+    assert logits is not None  # models that predict have a head
     return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
 
@@ -72,8 +72,8 @@ def iterate_batches(
 ) -> Iterator[tuple[np.ndarray, Batch]]:
     """(row indices i64[batch_rows], batch) in order; the last batch is filled with index -1.
 
-    The indices are those of all processes, the batch holds the rows of this one. Rows before
-    `first_row` are left out.
+    The indices are those of all processes, the batch has the rows of this one. Rows before
+    `first_row` are skipped.
     """
     count = len(rows.subword)
     for first in range(first_row, count, batch_rows):
@@ -101,7 +101,7 @@ def predict_rows(
     """i32[R,T] most probable class at every position of every row.
 
     Args:
-        check: called before every batch; what it raises ends the prediction.
+        check: called before every batch; an exception that it raises ends the prediction.
     """
     predicted = np.zeros(rows.subword.shape, np.int32)
     pending: list[tuple[np.ndarray, jax.Array]] = []
@@ -116,7 +116,7 @@ def predict_rows(
         if mesh is not None:
             batch = shard_batch(mesh, batch)
         pending.append((indices, predict_batch(params, batch, model=model)))
-        if len(pending) > 1:  # one batch stays in flight while its predecessor is fetched
+        if len(pending) > 1:  # a batch is computed while the one before is fetched
             write_back()
     while pending:
         write_back()

@@ -1,7 +1,7 @@
-"""Task heads of encoders: how a segment's hidden states become one vector, and then logits.
+"""Task heads of encoders for sequence classification.
 
-A head runs at every position of a packed row; what it says counts where `label_mask` is true. A
-tagging head is one dense layer named `classifier` and needs nothing from here.
+A head runs at every position of a packed row; its output is used where `label_mask` is true. A
+tagging head is one dense layer named `classifier` and needs no module.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from xdistil.models.ops import Dense, Dropout
 class Pooler(nn.Module):
     """The pooler of BERT (tanh) and DeBERTa (GELU), at every position: activation(dense), f[B,T,D].
 
-    It belongs to sequence classification alone, where its value on [CLS] enters the classifier.
+    Only sequence classification uses it: the classifier reads its value on [CLS].
     """
 
     activation: Callable[[jax.Array], jax.Array]

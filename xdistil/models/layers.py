@@ -16,7 +16,7 @@ from xdistil.models.encoder_config import ACTIVATIONS, EncoderConfig
 from xdistil.models.ops import Dense, Dropout, multiply
 from xdistil.models.types import QKV, Params
 
-COLLECTION = "intermediates"  # which Flax leaves out of what it initializes
+COLLECTION = "intermediates"  # Flax does not initialize it with the parameters
 _NAME = "vectors"
 
 
@@ -33,10 +33,10 @@ def attend(
 ) -> tuple[jax.Array, jax.Array | None]:
     """softmax(scale Q K + bias) V by heads: three f[B,T,H,D/H] -> f[B,T,D] and f[B,H,T,T].
 
-    The maps are None where nobody asked for them and the context could be had without.
+    The maps are None if they are not asked for and a fused attention computes the context.
 
     Args:
-        mask: bool[B,T,T] which key (last) a query attends to; each at least to one.
+        mask: bool[B,T,T] which key (last) a query attends to, at least one for each query.
         rate: of the dropout on probabilities.
         attention: whether the maps are wanted.
         bias: f32[H,T,T] added to the scores.
@@ -72,7 +72,7 @@ def weigh(
 
 
 def _has_fused_attention(query: jax.Array) -> bool:
-    """Whether cuDNN's attention, which never writes the maps down, takes such arrays."""
+    """Whether cuDNN's attention, which does not store the maps, accepts such arrays."""
     width = query.shape[-1]
     return (
         jax.default_backend() == "gpu"
@@ -90,14 +90,14 @@ def project(
     kernels, biases = zip(
         *(_Projection(config, name=name)(hidden.shape[-1]) for name in names), strict=True
     )
-    # One product for all keeps a GPU busier than several of a part of the width.
+    # One product for all uses a GPU better than several narrower ones.
     kernel = jnp.concatenate(kernels, axis=1).astype(dtype)
     projected = multiply(hidden, kernel) + jnp.concatenate(biases).astype(dtype)
     return split_heads(config, projected, len(names))
 
 
 def split_heads(config: EncoderConfig, projected: jax.Array, parts: int) -> list[jax.Array]:
-    """Parts side by side, f[B,T,parts D], one by one and by heads: f[B,T,H,D/H] each."""
+    """Concatenated parts f[B,T,parts D] -> each part by heads: f[B,T,H,D/H]."""
     by_head = projected.reshape(*projected.shape[:2], parts, config.heads, -1)
     return [by_head[:, :, index] for index in range(parts)]
 
@@ -117,7 +117,7 @@ class _Projection(nn.Module):
 
 
 def normal(config: EncoderConfig) -> jax.nn.initializers.Initializer:
-    """How encoders draw their weights."""
+    """The initializer of an encoder's weights."""
     return nn.initializers.normal(config.initializer_range)
 
 
@@ -161,7 +161,7 @@ class Embeddings(nn.Module):
         config = self.config
 
         def look_up(rows: int, indices: Any, name: str) -> jax.Array:
-            # A table of one row answers every index with that row.
+            # A table of one row returns that row for every index.
             return embed(config, rows, self.dtype, name)(indices)
 
         total = look_up(config.vocabulary_size, batch.tokens, "word_embeddings") + look_up(
@@ -190,14 +190,14 @@ class Intermediate(nn.Module):
 def activate(name: str, wide: jax.Array) -> jax.Array:
     """The activation of a feed-forward part."""
     if name == "gelu" and wide.dtype == jnp.bfloat16:
-        # The tanh form is off by 5e-4 at most, an eighth of what bfloat16 rounds away at 1,
-        # and cuBLAS computes it inside the product.
+        # The error of the tanh form is at most 5e-4, an eighth of bfloat16's rounding error at 1,
+        # and cuBLAS fuses it into the product.
         name = "gelu_new"
     return ACTIVATIONS[name](wide)
 
 
 class FeedForward(nn.Module):
-    """dropout(dense(activation(dense))), in layers of the names `wide` and `narrow`."""
+    """dropout(dense(activation(dense))); the layers are named `wide` and `narrow`."""
 
     config: EncoderConfig
     dtype: str
@@ -229,7 +229,7 @@ class ResidualNorm(nn.Module):
 class SelfOutput(nn.Module):
     """Self-attention, a module of `self_attention`, with its output projection, residual and norm.
 
-    The module of config and dtype takes what this one is called with.
+    `self_attention` is built from config and dtype and gets the arguments of the call.
     """
 
     self_attention: type[nn.Module]
@@ -249,7 +249,7 @@ class SelfOutput(nn.Module):
 
 
 class PostNormLayer(nn.Module):
-    """Self-attention, then the feed-forward part, each with its residual and its norm after."""
+    """Self-attention, then the feed-forward part, each followed by its residual and norm."""
 
     config: EncoderConfig
     dtype: str
@@ -269,38 +269,39 @@ class PostNormLayer(nn.Module):
     def attend(
         self, hidden: jax.Array, mask: jax.Array, *more: Any, attention: bool, deterministic: bool
     ) -> tuple[jax.Array, jax.Array | None]:
-        """The family's self-attention, normed: f[B,T,D] -> f[B,T,D], and its maps f[B,H,T,T]."""
-        raise NotImplementedError  # every family has its own
+        """Self-attention with residual and norm: f[B,T,D] -> f[B,T,D] and maps f[B,H,T,T]."""
+        raise NotImplementedError  # every family implements it
 
 
 def draw_params(model: nn.Module, key: jax.Array) -> Params:
-    """Fresh float32 parameters, drawn with `key` by the initializers of the model's parts."""
+    """New float32 parameters, drawn with `key` by the initializers of the modules."""
     row = jnp.zeros((1, 1), jnp.int32)
     batch = Batch(row, row, row, row, row, row > 0)
     return jax.jit(model.init)(key, batch)["params"]
 
 
 def sow_qkv(attention: nn.Module, queries: jax.Array, keys: jax.Array, values: jax.Array) -> None:
-    """Hands out a layer's vectors, f[B,T,D] or by heads f[B,T,H,D/H], before any scaling.
+    """Stores a layer's vectors, f[B,T,D] or by heads f[B,T,H,D/H], for `read_vectors`.
 
     Args:
-        attention: the module that calls. Where it is one of several, the first number in its path
-            is the layer's; one module that is called for several layers hands out in their order.
+        attention: the calling module. The first number in its path is the layer's number; a module
+            that several layers share stores their vectors in order.
+        queries, keys, values: before any scaling or rotation.
     """
     each = (vectors.reshape(*vectors.shape[:2], -1) for vectors in (queries, keys, values))
     attention.sow(COLLECTION, _NAME, QKV(*each))
 
 
 def read_vectors(collections: Mapping[str, Any]) -> tuple[QKV, ...]:
-    """What the layers handed out, in their order; empty for a model that hands out nothing.
+    """The vectors that `sow_qkv` stored, by layer; empty for a model that does not call it.
 
     Args:
-        collections: the mutable collections that the model was applied with, as it left them.
+        collections: the mutable collections after the model was applied.
     """
     found = traverse_util.flatten_dict(collections.get(COLLECTION, {}))
     by_layer = {
-        tuple(int(part) for part in path if part.isdecimal()): handed
-        for path, handed in found.items()
+        tuple(int(part) for part in path if part.isdecimal()): stored
+        for path, stored in found.items()
         if path[-1] == _NAME
     }
     return tuple(vectors for layer in sorted(by_layer) for vectors in by_layer[layer])

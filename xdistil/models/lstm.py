@@ -1,7 +1,7 @@
-"""A bidirectional LSTM over packed rows, and its gradient, in one scan for both directions.
+"""A bidirectional LSTM over packed rows and its gradient, with one scan for both directions.
 
 Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000 and one bias vector a gate:
-8((E+H)H + H) parameters for inputs of E and H units each way.
+8((E+H)H + H) parameters for inputs of width E and H units in each direction.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ class LSTM(nn.Module):
     def __call__(self, inputs: jax.Array, segment: Any) -> jax.Array:
         forward = _Direction(self.hidden_size, name="forward")(inputs.shape[-1])
         backward = _Direction(self.hidden_size, name="backward")(inputs.shape[-1])
-        # One product over all steps and both directions leaves to the scan only what must wait.
+        # One product over all steps and both directions; the scan has only the recurrent part.
         kernel = jnp.concatenate([forward[0], backward[0]], axis=1).astype(self.dtype)
         bias = jnp.concatenate([forward[2], backward[2]])
         times = jnp.swapaxes(inputs, 0, 1)
@@ -71,8 +71,7 @@ def _orthogonal_gates(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
 def _draw_orthogonal(key: jax.Array, size: int) -> jax.Array:
     """f32[size,size], uniform over orthogonal matrices: a product of reflections (Stewart 1980).
 
-    Not by QR, as Flax does it: two QRs of jaxlib 0.10.2 at once on a CPU with two threads wait for
-    each other forever.
+    Flax uses QR, but two concurrent QRs of jaxlib 0.10.2 deadlock on a CPU with two threads.
     """
     vectors = jax.random.normal(key, (size, size))
     places = jnp.arange(size)
@@ -89,7 +88,7 @@ def _draw_orthogonal(key: jax.Array, size: int) -> jax.Array:
 
 
 def _forget_bias(key: jax.Array, shape: tuple[int]) -> jax.Array:
-    """Zero, but one at the forget gates: a fresh LSTM remembers (Jozefowicz et al. 2015)."""
+    """One at the forget gates, so that a new LSTM remembers (Jozefowicz et al. 2015); else zero."""
     return jnp.repeat(jnp.array([0.0, 1.0, 0.0, 0.0]), shape[0] // 4)
 
 
@@ -97,8 +96,8 @@ def _forget_bias(key: jax.Array, shape: tuple[int]) -> jax.Array:
 def _recur(gates: Both, keep: Both, kernels: Both) -> Both:
     """Two independent LSTM recurrences in one scan: states f32[T,B,H] of each.
 
-    `gates` f32[T,B,4H] are the inputs' share of the gates, `keep` f32[T,B,1] is 0 where the state
-    starts from zero and 1 elsewhere, `kernels` f[H,4H] are the recurrent weights.
+    `gates` f32[T,B,4H] are the inputs' part of the gates' sums, `keep` f32[T,B,1] is 0 where the
+    state starts from zero and 1 elsewhere, `kernels` f[H,4H] are the recurrent weights.
     """
     return _recur_forward(gates, keep, kernels)[0]
 
@@ -122,15 +121,15 @@ def _recur_forward(gates: Both, keep: Both, kernels: Both) -> tuple[Both, Any]:
 def _cell(
     state: tuple[jax.Array, jax.Array], inputs: tuple[jax.Array, jax.Array], kernel: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """One step of one direction: cell, hidden f32[B,H] and the open gates f32[B,4H].
+    """One step of one direction: cell, hidden f32[B,H] and the activated gates f32[B,4H].
 
-    `inputs` are the gates' share and `keep` of the step, as in `_recur`.
+    `inputs` are `gates` and `keep` of the step, as in `_recur`.
     """
     (cell, hidden), (given, keep) = state, inputs
     product = jnp.matmul(
         (hidden * keep).astype(kernel.dtype), kernel, preferred_element_type=jnp.float32
     )
-    # sigmoid(x) = tanh(x / 2) / 2 + 1 / 2, so that one tanh over all gates does, which is faster.
+    # sigmoid(x) = tanh(x / 2) / 2 + 1 / 2, so one tanh for all gates is enough, which is faster.
     scale = jnp.repeat(jnp.array([0.5, 0.5, 1.0, 0.5]), kernel.shape[0])
     opened = jnp.tanh((given + product) * scale) * scale + (1 - scale)
     enter, forget, new, leave = jnp.split(opened, 4, axis=-1)
@@ -139,8 +138,8 @@ def _cell(
 
 
 def _recur_backward(residuals: Any, output_gradients: Both) -> tuple[Both, None, Both]:
-    # Written by hand because the transposed scan would add up the gradient of the recurrent
-    # weights step by step; here it is one product after the scan, which is a third faster.
+    # Written by hand: the transposed scan would accumulate the gradient of the recurrent weights
+    # step by step; here it is one product after the scan, which is a third faster.
     trace, keep, kernels = residuals
 
     def step(carried: Any, inputs: Any) -> tuple[Any, Any]:
@@ -171,7 +170,7 @@ def _recur_backward(residuals: Any, output_gradients: Both) -> tuple[Both, None,
 
 
 def _previous(states: jax.Array) -> jax.Array:
-    """The state before each step: f32[T,B,H] moved one step later, zero first."""
+    """The state before each step: f32[T,B,H] shifted by one step, zero first."""
     return jnp.pad(states[:-1], ((1, 0), (0, 0), (0, 0)))
 
 
@@ -181,7 +180,7 @@ def _cell_backward(
     """One step back: gradients of the earlier cell and hidden state, and of the gates' sums.
 
     `gradients` are those of the cell and hidden state from later steps; `inputs` the gradient of
-    the output, the cell, the earlier cell, the open gates and `keep`.
+    the output, the cell, the earlier cell, the activated gates and `keep`.
     """
     cell_gradient, hidden_gradient = gradients
     output_gradient, cell, previous_cell, opened, keep = inputs

@@ -1,6 +1,6 @@
-"""A builder of ONNX graphs: nodes, weights, and what every family's graph is made of.
+"""A builder of ONNX graphs: nodes, weights and the operations that families use.
 
-It needs the package `onnx`: families import it for type checkers alone.
+It needs the package `onnx`, so families import it only for type checking.
 """
 
 from collections.abc import Mapping
@@ -15,20 +15,19 @@ from xdistil.models.types import Params
 
 IDS, MASK, TYPES, LOGITS = "input_ids", "attention_mask", "token_type_ids", "logits"
 OPSET = 20  # with Gelu; ONNX Runtime knows it since 1.17
-_IR_VERSION = 9  # the one that came with this opset: a later one would shut out older runtimes
-_FAR_BELOW = -1e30  # what a masked score is lowered by; finite, so that an empty row is no NaN
-# How a weight may be stored; all are computed with in float32.
+_IR_VERSION = 9  # of this opset's release: older runtimes refuse a later one
+_FAR_BELOW = -1e30  # added to a masked score; finite, so that an empty row gives no NaN
+# How a weight may be stored; arithmetic is in float32.
 FLOAT32, FLOAT16, INT8 = "float32", "float16", "int8"
 
 
 class Graph:
-    """A graph that is being built. Values are known by their names, as the inputs are: `ids`,
-    `mask` and `types`, each i64[B,T].
+    """A graph that is being built. Values have names; those of the inputs, i64[B,T] each, are
+    `ids`, `mask` and `types`.
 
-    `storage` says of weights, by name, how they are stored: FLOAT32 (those it does not name),
-    FLOAT16, or INT8 with a scale for each row (the last axis). What is stored smaller is widened by
-    nodes of its own, which a runtime folds when it opens the file; of an embedding only the rows
-    that are looked up are.
+    `storage` maps names of weights to how they are stored: FLOAT32 (the default), FLOAT16, or INT8
+    with a scale for each row (the last axis). Nodes convert smaller types to float32; a runtime
+    folds them when it opens the file. Of an embedding only the rows looked up are converted.
     """
 
     ids, mask, types = IDS, MASK, TYPES
@@ -46,13 +45,13 @@ class Graph:
         return self._leaves[name]
 
     def add(self, operator: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        """Adds a node with one output; returns the name of that."""
+        """Adds a node with one output and returns its name."""
         return self.add_split(operator, *inputs, outputs=1, name=name, **attributes)[0]
 
     def add_split(
         self, operator: str, *inputs: str, outputs: int, name: str = "", **attributes: Any
     ) -> list[str]:
-        """Adds a node with several outputs; returns their names."""
+        """Adds a node with several outputs and returns their names."""
         name = self._name(name or operator)
         results = [name] if outputs == 1 else [f"{name}.{index}" for index in range(outputs)]
         self._nodes.append(helper.make_node(operator, inputs, results, name=name, **attributes))
@@ -67,7 +66,7 @@ class Graph:
         return self._store(self._name("constant"), np.asarray(value, dtype))
 
     def weight(self, name: str, value: np.ndarray) -> str:
-        """A float32 weight, stored as `storage` says."""
+        """A float32 weight, stored as `storage` asks."""
         storage = self._storage.get(name, FLOAT32)
         if storage == FLOAT32:
             return self._store(name, value)
@@ -93,19 +92,19 @@ class Graph:
         return self.add("Mul", self.cast(rows, np.float32), factors)
 
     def dense(self, x: str, name: str) -> str:
-        """x @ kernel + bias of the layer with that name; without a bias where it has none."""
+        """x @ kernel + bias of the layer with this name; its bias may be missing."""
         bias = self.leaf(f"{name}.bias") if f"{name}.bias" in self._leaves else None
         return self.affine(x, name, self.leaf(f"{name}.kernel"), bias)
 
     def affine(self, x: str, name: str, kernel: np.ndarray, bias: np.ndarray | None) -> str:
-        """x @ kernel + bias, for weights that are no leaves as they stand."""
+        """x @ kernel + bias, for weights that are computed from the parameters."""
         product = self.add("MatMul", x, self.weight(f"{name}.kernel", kernel), name=name)
         if bias is None:
             return product
         return self.add("Add", product, self._store(f"{name}.bias", bias))
 
     def layer_norm(self, x: str, name: str, epsilon: float) -> str:
-        """A norm over the last axis; without a bias where it has none."""
+        """A norm over the last axis; its bias may be missing."""
         leaves = [leaf for leaf in (f"{name}.scale", f"{name}.bias") if leaf in self._leaves]
         parts = [self._store(leaf, self.leaf(leaf)) for leaf in leaves]
         return self.add("LayerNormalization", x, *parts, axis=-1, epsilon=epsilon, name=name)
@@ -132,15 +131,15 @@ class Graph:
         return self.add("Range", start, end, self.constant(1))
 
     def subtract_places(self) -> str:
-        """i64[T,T]: how far each key (last) stands behind each query, less than 0 before it."""
+        """i64[T,T]: the position of each key (last) less that of each query."""
         places = self.count_up(0, self.length(IDS))
         keys, queries = (self.add("Unsqueeze", places, self.constant([axis])) for axis in (0, 1))
         return self.add("Sub", keys, queries)
 
     def mask_scores(self, seen: str = "") -> str:
-        """What is added to scores f32[B,H,T,T]: nothing at a key that is there, else far below.
+        """What is added to scores f32[B,H,T,T]: 0 at keys (last) that are not padding, else -1e30.
 
-        With `seen` bool[T,T], only at keys (last) that a query may see.
+        With `seen` bool[T,T], 0 only at keys that a query may attend to.
         """
         mask = self.add("Unsqueeze", MASK, self.constant([1, 2]))
         there = self.cast(mask, np.bool_)
@@ -150,7 +149,7 @@ class Graph:
         return self.add("Where", there, zero, far)
 
     def take_first(self, hidden: str) -> str:
-        """f32[B,T,D] -> f32[B,D], where a text's first subword stands."""
+        """f32[B,T,D] -> f32[B,D], at a text's first subword."""
         return self.add("Gather", hidden, self.constant(0), axis=1)
 
     def split_heads(self, x: str, heads: int, keys: bool = False) -> str:
@@ -165,7 +164,7 @@ class Graph:
         )
 
     def finish(self, logits: str, shape: tuple[str | int, ...]) -> onnx.ModelProto:
-        """The model: those inputs that a node reads, and the float32 output `logits`."""
+        """The model, with the inputs that nodes read and the float32 output `logits`."""
         read = {name for node in self._nodes for name in node.input}
         self._nodes.append(helper.make_node("Identity", [logits], [LOGITS], name=LOGITS))
         graph = helper.make_graph(
@@ -201,9 +200,9 @@ class Graph:
 
 
 def quantize_rows(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """f32[..., N] -> i8[..., N] and f32[..., 1], whose product is nearest: 127 is a row's largest.
+    """f32[..., N] -> i8[..., N] and scales f32[..., 1]: the largest number of a row becomes 127.
 
-    One scale for a whole embedding would be set by its largest row, and drown the small ones.
+    A single scale for an embedding would be that of its largest row and lose the small ones.
     """
     scales = np.abs(values).max(axis=-1, keepdims=True) / np.float32(127)
     scales = np.where(scales > 0, scales, np.float32(1)).astype(np.float32)

@@ -1,6 +1,6 @@
 """Layers that encoders share, as nodes of an ONNX graph; `layers.py` has them as modules.
 
-Values are known by their names. The package `onnx` is needed to make a graph, not to import this.
+Values are strings, their names in the graph. Importing this file does not need `onnx`.
 
 Letters: B texts, T subwords of the longest, D width, H heads.
 """

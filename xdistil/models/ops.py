@@ -1,4 +1,4 @@
-"""Operations that training on a CPU spends time in: dropout, GELU, products, dense layers."""
+"""Operations that take much of the time of training on a CPU: dropout, GELU, dense layers."""
 
 import math
 from functools import partial
@@ -14,10 +14,10 @@ _BITS = 16
 
 
 class Dropout(nn.Module):
-    """Values are zero with probability `rate`, and divided by the probability of the others.
+    """Sets values to zero with probability `rate` and divides the others by 1 - rate.
 
-    The rate is rounded to a multiple of 2**-16. One random word of 32 bits serves two values, since
-    drawing the words is what dropout costs on a CPU.
+    The rate is rounded to a multiple of 2**-16. Two values share a random word of 32 bits, since
+    drawing the words takes most of the time of dropout on a CPU.
     """
 
     rate: float
@@ -40,10 +40,10 @@ class Dropout(nn.Module):
 def gelu(x: jax.Array) -> jax.Array:
     """x Phi(x), Phi the normal distribution function; f[...] -> f[...] of the same precision.
 
-    What the gradient needs of it is computed anew from `x`: on a CPU that takes less time than to
-    write down intermediate arrays as wide as a feed-forward part and to read them again.
+    The gradient computes what it needs again from `x`: on a CPU this takes less time than storing
+    and reading intermediate arrays as wide as a feed-forward part.
     """
-    wide = x.astype(jnp.float32)  # 1 + erf keeps no digit of a small Phi in bfloat16
+    wide = x.astype(jnp.float32)  # in bfloat16 1 + erf loses a small Phi
     return (wide * _phi(wide)).astype(x.dtype)
 
 
@@ -67,11 +67,11 @@ gelu.defvjp(_forward, _backward)
 def multiply(x: Array, kernel: Array, element_type: Any = None) -> jax.Array:
     """f[...,D] @ f[D,E] -> f[...,E].
 
-    Of more axes than two XLA's CPU backend makes the gradient of the kernel from a transposed copy
-    of the gradient that comes in, which is slower.
+    The product has two axes: with more, XLA's CPU backend computes the gradient of the kernel from
+    a transposed copy of the incoming gradient, which is slower.
 
     Args:
-        element_type: of the result; None: that of the arguments.
+        element_type: the type of the result; None: that of the arguments.
     """
     flat = jnp.matmul(x.reshape(-1, x.shape[-1]), kernel, preferred_element_type=element_type)
     return flat.reshape(*x.shape[:-1], kernel.shape[-1])

@@ -2,10 +2,9 @@
 
 The table is a rule, not a list. A path such as ("encoder", "layer", "0", "output", "dense",
 "kernel") is the PyTorch name `bert.encoder.layer.0.output.dense.weight`: joined by dots, the last
-part renamed, the family's prefix before everything but the classifier. Four parts are called the
-same in every family, because the library asks for them: `embeddings/word_embeddings`,
-`encoder/layer/N`, `pooler` and `classifier`. A family whose checkpoints call them otherwise says
-how.
+part renamed, with the family's prefix except for the classifier. Four parts have the same name in
+every family, because other code uses them: `embeddings/word_embeddings`, `encoder/layer/N`,
+`pooler` and `classifier`. A family whose checkpoints use other names lists them.
 """
 
 import re
@@ -13,14 +12,13 @@ from dataclasses import dataclass
 
 Path = tuple[str, ...]
 
-# Parts of a checkpoint that are no part of an encoder for tagging or classification.
+# Parts of a checkpoint that do not belong to an encoder for tagging or classification.
 PRETRAINING = re.compile(
     r"(cls|qa_outputs|lm_head|generator_lm_head|generator_predictions|discriminator_predictions"
     r"|lm_predictions|mask_predictions|predictions|sop_classifier|decoder|multiple_choice_head"
     r"|vocab_transform|vocab_layer_norm|vocab_projector)[./]"
 )
-# Indices and masks that older releases saved, and what DeBERTa-v3's discriminator added to its
-# embeddings.
+# Indices and masks that older releases saved, and embeddings of DeBERTa-v3's discriminator.
 BUFFERS = re.compile(
     r"(\w+\.)?embeddings\.(position_ids|token_type_ids|\w+_embeddings\._weight)"
     r"|(\w+\.)?h\.\d+\.attn\.(bias|masked_bias)"
@@ -35,10 +33,10 @@ class Names:
     """How a family's checkpoints name the leaves of a model."""
 
     prefix: str  # of the encoder's tensors in a model with a head
-    outside: tuple[str, ...] = ("classifier",)  # what stands beside the encoder, without prefix
-    # Ours -> theirs, of beginnings of dotted names that differ.
+    outside: tuple[str, ...] = ("classifier",)  # first parts of names without the prefix
+    # Beginnings of dotted names that differ: ours -> theirs.
     renamed: tuple[tuple[str, str], ...] = ()
-    turned: tuple[str, ...] = ()  # layers whose weights lie the other way round than others'
+    turned: tuple[str, ...] = ()  # layers whose kernels PyTorch stores as [in, out]
 
     def write(self, path: Path, headed: bool) -> str:
         """The PyTorch name of a leaf of a model, with a head or without."""
@@ -54,7 +52,7 @@ class Names:
         return name if outside or not headed else f"{self.prefix}.{name}"
 
     def read(self, name: str) -> Path:
-        """The path that a PyTorch name stands for, with or without the family's prefix."""
+        """The path of the leaf with a PyTorch name, with or without the family's prefix."""
         *parents, leaf = self._rename(name.removeprefix(f"{self.prefix}.")).split(".")
         leaf = _SPELLINGS.get(leaf, leaf)
         parent = parents[-1] if parents else ""
@@ -72,9 +70,9 @@ class Names:
         )
 
     def is_transposed(self, path: Path, flax: bool) -> bool:
-        """Whether a leaf of ours is stored the other way round, here or in an HF Flax checkpoint.
+        """Whether a leaf is stored transposed, in a PyTorch or (`flax`) an HF Flax checkpoint.
 
-        PyTorch's linear layers are [out, in], Flax's [in, out]; a turned layer swaps the two.
+        PyTorch's linear layers are [out, in], Flax's [in, out]; for a turned layer it is reversed.
         """
         return path[-1] == "kernel" and (path[-2] in self.turned) == flax
 

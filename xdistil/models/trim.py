@@ -1,4 +1,4 @@
-"""A model with some of the rows of its word embeddings alone, and the way back."""
+"""A model with only some rows of its word embeddings, and its parameters with all rows again."""
 
 import dataclasses
 from typing import Any, TypeVar
@@ -12,16 +12,16 @@ _Model = TypeVar("_Model", bound=Model)
 
 
 def trim_model(model: _Model, params: Params, kept: np.ndarray) -> tuple[_Model, Params]:
-    """The same model with the word embeddings' rows `kept` i32[v] alone, in that order.
+    """The same model with only the rows `kept` i32[v] of its word embeddings, in that order.
 
-    The padding id is that of the same subword. Where it becomes smaller, RoBERTa's positions, which
-    are counted from it, begin earlier: the rows before them go. Raises InputError where the padding
-    subword is not kept.
+    The padding subword stays the same and its id changes. RoBERTa counts positions from that id:
+    where it becomes smaller, the first rows of the position embeddings are removed. Raises
+    InputError where the padding subword is not kept.
     """
     config: Any = model.config
     if config.padding_id not in kept:
         raise InputError(
-            f"The model's padding id {config.padding_id} is none of the subwords that are kept: "
+            f"The model's padding id {config.padding_id} is not among the subwords that are kept: "
             "correct pad_token_id in its config.json."
         )
     places = {"vocabulary_size": len(kept), "padding_id": kept.tolist().index(config.padding_id)}
@@ -37,11 +37,12 @@ def trim_model(model: _Model, params: Params, kept: np.ndarray) -> tuple[_Model,
 
 
 def put_back(params: Params, trained: Params, kept: np.ndarray) -> Params:
-    """Parameters of the whole vocabulary where those with the subwords `kept` alone were trained.
+    """Trained parameters with the whole vocabulary.
 
     Args:
-        params: of the whole vocabulary, before; the word embeddings of other subwords are these.
-        trained: what `trim_model` made of them, host arrays, after training.
+        params: of the whole vocabulary, before training; subwords that are not kept keep theirs.
+        trained: the parameters of the trimmed model after training, host arrays.
+        kept: i32[v] the rows that `trim_model` kept.
     """
     table = np.array(params["embeddings"]["word_embeddings"]["embedding"])
     table[kept] = trained["embeddings"]["word_embeddings"]["embedding"]

@@ -1,4 +1,4 @@
-"""What all models have in common: their output, their parameters and what they say of themselves.
+"""The interface of all models: their properties, output and parameters.
 
 Letters: B rows, T row length in subwords, C classes, L layers, D width, H heads.
 """
@@ -14,7 +14,7 @@ Params = dict  # nested dicts of arrays, in the names of HF Flax checkpoints
 
 
 class QKV(NamedTuple):
-    """What a layer's self-attention compares and mixes, all heads side by side."""
+    """Queries, keys and values of a layer's self-attention, all heads concatenated."""
 
     queries: Array  # f[B,T,D], before any scaling
     keys: Array  # f[B,T,D]
@@ -22,16 +22,16 @@ class QKV(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What a model makes of a batch."""
+    """What a model computes from a batch."""
 
     logits: Array | None  # f[B,T,C]; meaningful at label_mask; None for a model without head
     hidden: tuple[Array, ...]  # L+1 arrays f[B,T,D]; the first are the embeddings
-    attention: tuple[Array, ...] | None  # L arrays f[B,H,T,T] of probabilities, where asked for
-    vectors: tuple[QKV, ...] | None = None  # of L layers, where asked for
+    attention: tuple[Array, ...] | None  # L arrays f[B,H,T,T] of probabilities, if asked for
+    vectors: tuple[QKV, ...] | None = None  # of L layers, if asked for
 
 
 class ModelConfig(Protocol):
-    """What the config of every model says; a frozen dataclass."""
+    """The config of a model: a frozen dataclass with at least these fields or properties."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -49,7 +49,7 @@ class ModelConfig(Protocol):
 
     @property
     def hidden_size(self) -> int:
-        """The width of a layer; of a BiLSTM the units in each direction."""
+        """The width of a layer; for a BiLSTM the units in each direction."""
 
     @property
     def padding_id(self) -> int:
@@ -113,10 +113,10 @@ class Model(Protocol):
         of a `kind` (mse, cosine or kl) reads."""
 
     def summary(self) -> str:
-        """The model's kind and sizes, in words on one line."""
+        """The model's kind and sizes on one line."""
 
     def init_params(self, key: jax.Array) -> Params:
-        """Fresh float32 parameters, drawn with `key`."""
+        """New float32 parameters, drawn with `key`."""
 
     def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
         """Flax's: a forward pass."""
@@ -126,7 +126,7 @@ class Model(Protocol):
 
 
 def count_parameters(params: Params) -> dict[str, int]:
-    """`total` numbers in the parameters, and those of the word `embeddings` among them."""
+    """The `total` number of parameters, and the number in the word `embeddings` among them."""
     total = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params))
     embeddings = int(np.size(params["embeddings"]["word_embeddings"]["embedding"]))
     return {"total": total, "embeddings": embeddings}

@@ -9,7 +9,7 @@ from xdistil.data.tokenizer import Tokenizer
 from xdistil.errors import InputError
 from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
-from xdistil.models.hf.folder import Model
+from xdistil.models.types import Model
 
 
 def design_student(

@@ -7,8 +7,7 @@ import numpy as np
 
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.models.encoder import Transformer
-from xdistil.models.hf.folder import Model
-from xdistil.models.types import Params
+from xdistil.models.types import Model, Params
 from xdistil.student.embeddings import EmbeddingInit, start_embeddings
 from xdistil.student.layer_selection import select_layers
 

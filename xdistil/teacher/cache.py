@@ -28,8 +28,8 @@ from xdistil.data.packing import Rows
 from xdistil.data.subwords import Subwords, subwords_fingerprint
 from xdistil.data.word_alignment import WordAlignment
 from xdistil.errors import InputError
+from xdistil.models.encoder import Transformer
 from xdistil.models.forward import iterate_batches
-from xdistil.models.hf.folder import Transformer
 from xdistil.models.types import QKV
 from xdistil.runtime.mesh import fetch_local_rows, global_max, local_rows, shard_batch, wait_for_all
 from xdistil.teacher.signals import PlacedModel, SignalSpec, name_signals, signal_names

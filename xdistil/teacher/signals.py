@@ -16,8 +16,7 @@ from jax.sharding import Mesh
 
 from xdistil.data.packing import Array, Batch, PackedTexts
 from xdistil.models.forward import apply_model
-from xdistil.models.hf.folder import Model
-from xdistil.models.types import QKV, Params
+from xdistil.models.types import QKV, Model, Params
 
 
 @dataclass(frozen=True)

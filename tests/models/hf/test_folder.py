@@ -1,4 +1,4 @@
-"""Model folders: what goes out comes back, known variants are read, everything else is refused."""
+"""Model folders: what is written is read back, known variants are read, all else is refused."""
 
 import json
 import os
@@ -285,7 +285,7 @@ def head_of(params: Params) -> Params:
     return params["classifier"]
 
 
-def test_a_head_of_other_labels_is_made_anew_and_said(tagger: Loaded) -> None:
+def test_a_head_of_other_labels_is_replaced_and_noted(tagger: Loaded) -> None:
     task = Task("tagging", ("O", "B-ORG", "I-ORG"))
     loaded = load_model(str(TAGGER), task=task)
     assert head_of(loaded.params)["kernel"].shape == (21, 3)
@@ -293,7 +293,7 @@ def test_a_head_of_other_labels_is_made_anew_and_said(tagger: Loaded) -> None:
     assert loaded.model.classes == 3
     assert loaded.notes == [
         "Left out the classification head, which was made for other labels.",
-        "The classifier is newly made, not trained yet.",
+        "The classifier is new and not trained yet.",
     ]
     assert_same(loaded.params["encoder"], tagger.params["encoder"])
     again = load_model(str(TAGGER), task=task)
@@ -322,7 +322,7 @@ def test_a_tagger_asked_to_classify_gets_a_new_pooler_and_head() -> None:
     loaded = load_model(str(TAGGER), task=TOPICS)
     assert loaded.params["pooler"]["dense"]["kernel"].shape == (21, 21)
     assert 0 < loaded.params["pooler"]["dense"]["kernel"].std() < 0.03
-    assert any("pooler is newly made" in note for note in loaded.notes)
+    assert any("pooler is new" in note for note in loaded.notes)
 
 
 def test_a_model_that_is_no_classifier_has_no_task(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Model folders broken by chance or by will: each ends in one sentence, before memory is taken."""
+"""Model folders damaged by accident or on purpose: each is refused in one sentence, early."""
 
 import json
 import math
@@ -152,7 +152,7 @@ def test_a_size_that_none_can_have_is_refused(kind, key, least, sound, tmp_path)
     ],
 )
 def test_a_size_far_beyond_the_tensors_costs_nothing(kind: str, key: str, write) -> None:
-    # Ten million layers would be traced for hours, a pooler of this width takes terabytes.
+    # Ten million layers would be traced for hours, a pooler of this width needs terabytes.
     change = edit("config.json", lambda raw: raw.update({key: 10_000_000}))
     words = {
         "num_hidden_layers": "tensors; config.json asks for",
@@ -291,7 +291,7 @@ def with_tensors(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]
 
 @pytest.mark.parametrize("dtype", ["int8", "int64", "bool", "complex64", jnp.float8_e4m3fn])
 def test_weights_of_other_types_than_common_floats_are_refused(dtype: Any, write) -> None:
-    # A quantised checkpoint holds such numbers: without their scales they mean nothing.
+    # A quantised checkpoint has such numbers, which have no meaning without their scales.
     change = with_tensors(lambda tensors: tensors | {KERNEL: tensors[KERNEL].astype(dtype)})
     refuse(write(change), "weights must be floats of 16 to 64 bits")
 
@@ -343,7 +343,7 @@ def test_a_header_that_cannot_be_is_refused(change: Change, write) -> None:
 
 
 def test_terabytes_are_refused_before_memory_is_taken(write) -> None:
-    # A file with holes: it is as long as its header says, and takes no place on the disk.
+    # A file with holes: it has the length of its header, and needs no space on the disk.
     def change(folder: Path) -> None:
         with (folder / "model.safetensors").open("r+b") as file:
             length = struct.unpack("<Q", file.read(8))[0]
@@ -407,7 +407,7 @@ def write_tuple(numbers: tuple[int, ...]) -> str:
 
 
 def list_tensor(name: str, record: int, dtype: str, shape: tuple[int, ...]) -> str:
-    """What stands for a contiguous tensor in a pickle of the oldest and legible spelling."""
+    """A contiguous tensor in a pickle of the oldest, readable protocol."""
     count = math.prod(shape)
     strides = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
     storage = f"(Vstorage\nctorch\n{STORAGES[dtype]}Storage\nV{record}\nVcpu\nI{count}\ntQ"
@@ -422,7 +422,7 @@ def with_pickle(
     change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] = dict,
     huge: tuple[int, ...] = (),
 ) -> Change:
-    """The tensors as PyTorch lays them out; `huge` is what the file says of the shape of KERNEL."""
+    """The tensors in PyTorch's layout; `huge` is the shape of KERNEL in the file."""
 
     def apply(folder: Path) -> None:
         tensors = change(safetensors.numpy.load_file(folder / "model.safetensors"))

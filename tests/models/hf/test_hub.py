@@ -1,4 +1,4 @@
-"""Hub ids, offline, against a hub cache made by hand."""
+"""Hub ids, offline, with a hub cache written by hand."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from tests.models.samples import FIXTURES
 from xdistil.errors import InputError
 from xdistil.models.hf.hub import find_folder
 
-# The hub's client reads its environment when it is imported: hence a process of its own.
+# The hub's client reads its environment at import, so this runs in another process.
 PROGRAM = """
 import json, sys
 from xdistil.errors import InputError
@@ -29,7 +29,7 @@ print(json.dumps(answers))
 
 
 def add_to_cache(cache: Path, name: str, branch: str, commit: str, source: Path) -> Path:
-    """Lay a model into a hub cache as the client would; returns its snapshot."""
+    """Write a model into a hub cache as the client would; returns its snapshot."""
     repository = cache / f"models--{name.replace('/', '--')}"
     (repository / "refs").mkdir(parents=True, exist_ok=True)
     (repository / "refs" / branch).write_text(commit)
@@ -39,7 +39,7 @@ def add_to_cache(cache: Path, name: str, branch: str, commit: str, source: Path)
 
 
 def ask(cache: Path, *questions: tuple[str, str]) -> list[str]:
-    """What `find_folder` says offline to each (name, revision)."""
+    """The result of `find_folder`, offline, for each (name, revision)."""
     environment = os.environ | {"HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(questions)],

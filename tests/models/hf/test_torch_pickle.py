@@ -1,4 +1,4 @@
-"""PyTorch's own files: what they hold is read, and whatever else they ask for is refused, unrun."""
+"""PyTorch's own files: tensors are read, and everything else is refused and never called."""
 
 import pickle
 import shutil
@@ -20,7 +20,7 @@ NUMBERS = np.arange(12, dtype=np.float32)
 def write_archive(
     path: Path, listing: str | bytes, data: bytes = NUMBERS.tobytes(), **others: bytes
 ) -> Path:
-    """A file as PyTorch lays it out, with one storage."""
+    """A file in PyTorch's layout with one storage."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(
             "model/data.pkl", listing.encode() if isinstance(listing, str) else listing
@@ -38,7 +38,7 @@ def name_tensor(
     numbers: object = 12,
     kind: str = "torch\nFloatStorage",
 ) -> str:
-    """A pickle, in its oldest and legible spelling, of one tensor named `w`."""
+    """A pickle of the oldest, readable protocol, of one tensor named `w`."""
 
     def write_tuple(values: tuple) -> str:
         return "(" + "".join(f"I{value}\n" for value in values) + "t"
@@ -129,7 +129,7 @@ def test_no_protocol_smuggles_a_function_in(protocol: int, tmp_path: Path) -> No
     with pytest.raises(InputError, match="eval, which could run any program"):
         read_pickle(write_archive(tmp_path / "evil.bin", listing))
     assert not proof.exists()
-    pickle.loads(listing)  # The same pickle does run where anything may be named.
+    pickle.loads(listing)  # The same pickle does run in the standard reader.
     assert proof.exists()
 
 

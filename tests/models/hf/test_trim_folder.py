@@ -1,4 +1,4 @@
-"""Model folders with fewer subwords, tensor by tensor and by what the models answer."""
+"""Model folders with fewer subwords, compared tensor by tensor and by their outputs."""
 
 import dataclasses
 import json
@@ -41,7 +41,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 WORDS = ["the", "##each", "zz", "yy", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
 SUBWORDS = [*SPECIAL, *WORDS]
 PLAIN = dataclasses.replace(BERT, vocabulary_size=len(SUBWORDS), padding_id=0)
-# Padding behind everything else: RoBERTa's positions, which begin there, must move.
+# The padding id is the last one: RoBERTa's positions, which begin after it, must move.
 FAR_SUBWORDS = [*WORDS, *SPECIAL[1:], "[PAD]"]
 FAR = dataclasses.replace(PLAIN, model_type="roberta", padding_id=FAR_SUBWORDS.index("[PAD]"))
 CASES = {
@@ -92,7 +92,7 @@ def trim(folder: Path, output: Path, texts: list[str] | None = None) -> np.ndarr
 
 
 def answer(folder: Path) -> tuple[np.ndarray, Output]:
-    """The subwords of TEXTS and what the folder's model makes of them."""
+    """The subwords of TEXTS and the output of the folder's model."""
     loaded, tokenizer = load_model(str(folder)), load_tokenizer(str(folder))
     subwords = cut(tokenizer, TEXTS)
     rows = pack(subwords, 16, None)
@@ -101,7 +101,7 @@ def answer(folder: Path) -> tuple[np.ndarray, Output]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_trimmed_folder_answers_the_same(case: str, tmp_path: Path) -> None:
+def test_a_trimmed_folder_has_the_same_output(case: str, tmp_path: Path) -> None:
     whole = write_folder(case, tmp_path / "whole")
     kept = trim(whole, tmp_path / "small")
     (tokens, expected), (small_tokens, got) = answer(whole), answer(tmp_path / "small")
@@ -141,7 +141,7 @@ def test_outputs_over_all_subwords_are_trimmed_and_types_stay(tmp_path: Path) ->
     before = rewrite(whole, {**heads, **numbers, "step": np.array([3])})
     kept = trim(whole, tmp_path / "small")
     after = safetensors.numpy.load_file(tmp_path / "small" / "model.safetensors")
-    assert set(before) - set(after) == {"embeddings.position_ids"}  # every library makes its own
+    assert set(before) - set(after) == {"embeddings.position_ids"}  # every library creates them
     trimmed = {*heads, "embeddings.word_embeddings.weight"} - {*list(heads)[-1:]}
     for name, value in after.items():
         expected = before[name][kept] if name in trimmed else before[name]
@@ -244,7 +244,9 @@ def test_a_folder_that_cannot_be_trimmed_is_refused(change, words: str, tmp_path
 def test_a_model_type_that_is_no_name_is_refused(tmp_path: Path) -> None:
     whole = write_folder("wordpiece", tmp_path / "whole")
     rewrite(whole, {}, model_type=["bert"])
-    with pytest.raises(InputError, match=r"config\.json: model_type is \['bert'\], no name"):
+    with pytest.raises(
+        InputError, match=r"config\.json: model_type is \['bert'\]; it must be a name"
+    ):
         open_whole(whole, make_wordpiece(SUBWORDS))
 
 

@@ -1,7 +1,7 @@
-"""ALBERT: layers that share their parameters in groups, and factorised embeddings, packed.
+"""ALBERT on packed rows: groups of layers share their parameters, and embeddings are factorised.
 
-Lan et al. 2020 (arXiv 1909.11942). Parameters bear the names of HF Flax checkpoints, but for the
-groups, which stand in `encoder/layer`; so one group is what freezes and thaws at once.
+Lan et al. 2020 (arXiv 1909.11942). Parameters have the names of HF Flax checkpoints, except that
+the groups are in `encoder/layer`: the layers of a group are frozen and unfrozen together.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ class AlbertConfig(EncoderConfig):
 
     @property
     def own_layers(self) -> int:
-        """Layers with parameters of their own."""
+        """The number of layers with parameters of their own."""
         return self.groups
 
 
@@ -68,14 +68,13 @@ _DEFAULTS = {
 }
 _KEYS = KEYS | {"embedding_size": "embedding_size"}
 _FIXED = {"inner_group_num": 1}
-_MOST_LAYERS = 1024  # that one set of parameters may stand for
+_MOST_LAYERS = 1024  # a bound, since layers need no parameters of their own
 
 
 def read_config(raw: Mapping[str, Any], where: str) -> AlbertConfig:
     """The ALBERT that an HF config.json describes.
 
-    Raises InputError as `bert.read_config` does, and for groups of several layers each or more
-    groups than layers.
+    Raises InputError as `bert.read_config` does, for inner groups, and for more groups than layers.
     """
     check_fixed(raw, _FIXED, where)
     values = read_shape(raw, _DEFAULTS, where, _KEYS)
@@ -85,8 +84,8 @@ def read_config(raw: Mapping[str, Any], where: str) -> AlbertConfig:
     check_shape(config, where)
     if not 1 <= config.groups <= config.layers <= _MOST_LAYERS:
         raise InputError(
-            f"{where}: {config.layers} layers in {config.groups} groups; there must be a layer a"
-            f" group, and {_MOST_LAYERS} layers at most."
+            f"{where}: {config.layers} layers in {config.groups} groups; there must be at "
+            f"least a layer in each group, and {_MOST_LAYERS} layers at most."
         )
     return config
 
@@ -123,7 +122,7 @@ class Albert(Transformer):
 
 
 class _Stack(nn.Module):
-    """The way from the width of the embeddings to that of the layers, and these."""
+    """The projection of the embeddings to the width of the layers, and the layers."""
 
     config: AlbertConfig
     dtype: str
@@ -140,7 +139,7 @@ class _Stack(nn.Module):
 
 
 class _Groups(nn.Module):
-    """All layers, each of its group; a module of its own because its name is a step of the path."""
+    """All layers, by group; a module of its own because its name is part of the path."""
 
     config: AlbertConfig
     dtype: str
@@ -161,7 +160,7 @@ class _Groups(nn.Module):
 
 
 def _find_group(config: AlbertConfig, layer: int) -> int:
-    # In PyTorch's own arithmetic: layers need not divide evenly.
+    # As PyTorch computes it: layers need not divide evenly.
     return int(layer / (config.layers / config.groups))
 
 
@@ -181,7 +180,7 @@ class _Group(nn.Module):
 
 
 class _GroupLayers(nn.Module):
-    """A step of the path alone."""
+    """Only a part of the path."""
 
     config: AlbertConfig
     dtype: str
@@ -194,7 +193,7 @@ class _GroupLayers(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Self-attention, then the feed-forward part, each with its residual and its norm after."""
+    """Self-attention, then the feed-forward part, each followed by its residual and norm."""
 
     config: AlbertConfig
     dtype: str
@@ -233,7 +232,7 @@ class _Attention(nn.Module):
 
 
 def add_graph(graph: "Graph", config: AlbertConfig, task_kind: str) -> str:
-    """Logits as `bert.add_graph` has them; layers share their weights in the file as well."""
+    """Logits as `bert.add_graph` has them; layers share their weights in the file too."""
     hidden = onnx_layers.add_embeddings(graph, config)
     hidden = graph.dense(hidden, "encoder.embedding_hidden_mapping_in")
     far_below = graph.mask_scores()

@@ -1,8 +1,8 @@
-"""The post-layer-norm encoder: BERT (mBERT and MiniLM are BERTs), ELECTRA and RoBERTa, packed.
+"""BERT (also mBERT and MiniLM), ELECTRA and RoBERTa: post-layer-norm encoders on packed rows.
 
 Devlin et al. 2019 (arXiv 1810.04805), Clark et al. 2020 (arXiv 2003.10555), Liu et al. 2019
-(arXiv 1907.11692); XLM-RoBERTa and CamemBERT are RoBERTas. Parameters bear the names of HF Flax
-checkpoints, without the prefix of the family.
+(arXiv 1907.11692); XLM-RoBERTa and CamemBERT are RoBERTas. Parameters have the names of HF Flax
+checkpoints, without the family's prefix.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ from xdistil.models.layers import (
 if TYPE_CHECKING:
     from xdistil.models.onnx_graph import Graph
 
-# The model types read here -> where HF's config of that type differs from its BertConfig.
+# Model type -> the defaults of HF's config that differ from BertConfig.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "bert": {},
     "electra": {"embedding_size": 128, "hidden_size": 256, "heads": 4, "intermediate_size": 1024},
@@ -55,8 +55,8 @@ def _keys(model_type: str) -> dict[str, str]:
 def read_config(raw: Mapping[str, Any], where: str) -> EncoderConfig:
     """The encoder that an HF config.json describes; `where` names the file in errors.
 
-    Raises InputError for a mistyped or impossible size, an unknown activation, heads that do not
-    divide the width, or a variant (decoder, relative positions) that is not this encoder.
+    Raises InputError for a size of another type or out of bounds, an unknown activation, heads that
+    do not divide the width, or a variant (decoder, relative positions) that is not supported.
     """
     model_type = raw["model_type"]
     config = EncoderConfig(**read_shape(raw, DEFAULTS[model_type], where, _keys(model_type)))
@@ -100,7 +100,7 @@ class Encoder(Transformer):
 
 
 class BertLayer(PostNormLayer):
-    """A layer whose self-attention looks at contents alone."""
+    """A layer with content-only self-attention."""
 
     def attend(
         self, hidden: jax.Array, mask: jax.Array, *more: Any, attention: bool, deterministic: bool

@@ -1,7 +1,7 @@
 """The paper's student: embeddings, one BiLSTM, a GELU projection to the teacher's width, a head.
 
 Mukherjee & Hassan Awadallah 2020 (arXiv 2004.05686), section 3. With a vocabulary of V, embeddings
-of E, H units each way, a projection to D and C classes it has
+of width E, H units in each direction, a projection to width D and C classes it has
 V*E + 8((E+H)H + H) + (2H*D + D) + (D*C + C) parameters: a gate has one bias vector.
 """
 
@@ -57,7 +57,7 @@ class BiLSTMConfig:
 
 
 def read_config(raw: Mapping[str, Any], where: str) -> BiLSTMConfig:
-    """The student that a config.json describes; InputError where a number is none it can have."""
+    """The student that a config.json describes; InputError for a number out of bounds."""
     values: dict[str, Any] = {}
     for field in dataclasses.fields(BiLSTMConfig):
         name, value = field.name, raw.get(field.name)
@@ -74,7 +74,7 @@ def write_config(config: BiLSTMConfig) -> dict[str, Any]:
 
 
 def build(config: BiLSTMConfig, task_kind: str, classes: int, dtype: str = "float32") -> "BiLSTM":
-    """The student with a head of so many classes, which is the same for every kind of task."""
+    """The student; its head is the same for every kind of task."""
     return BiLSTM(config, classes, dtype)
 
 
@@ -118,9 +118,8 @@ class BiLSTM(nn.Module):
         """Batch i32[B,T] -> Output with logits f32[B,T,C].
 
         Hidden states: embeddings f[B,T,E], the BiLSTM's f[B,T,2H], the projection before its GELU
-        f[B,T,D], and after it f[B,T,D]. There are no attention maps: `attention` is accepted and
-        answered with None. With `features`, the BiLSTM's hidden states, only what follows them is
-        computed.
+        f[B,T,D], and after it f[B,T,D]. There are no attention maps, whatever `attention` is. With
+        `features`, the BiLSTM's hidden states, only what follows them is computed.
         """
         config = self.config
         embedded: tuple[jax.Array, ...] = ()
@@ -181,7 +180,7 @@ class BiLSTM(nn.Module):
 
     @nn.nowrap
     def init_params(self, key: jax.Array) -> Params:
-        """Fresh float32 parameters, drawn with `key`."""
+        """New float32 parameters, drawn with `key`."""
         return draw_params(self, key)
 
 
@@ -204,7 +203,7 @@ class _Embeddings(nn.Module):
 
 
 def add_graph(graph: "Graph", config: BiLSTMConfig, task_kind: str) -> str:
-    """The student as nodes of a graph: ONNX's own LSTM, which reads each text's length of the mask.
+    """The student as nodes of a graph; ONNX's LSTM gets each text's length from the mask.
 
     Returns:
         Logits f32[B,T,C] of subwords (tagging), or f32[B,C] of texts (classification).

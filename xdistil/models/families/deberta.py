@@ -1,9 +1,9 @@
-"""DeBERTa-v2 (v3 and mDeBERTa are of its make): disentangled attention, on packed rows.
+"""DeBERTa-v2 (also v3 and mDeBERTa): disentangled attention, on packed rows.
 
-He et al. 2021 (arXiv 2006.03654 and 2111.09543). A subword has a content and, for each other
-subword, a distance; the score of a query i and a key j sums content with content (Q_i K_j), content
-with position (Q_i by the key of distance i - j) and position with content (K_j by the query of that
-distance), over sqrt(d times the number of terms). Parameters bear PyTorch's names.
+He et al. 2021 (arXiv 2006.03654 and 2111.09543). The score of a query i and a key j is the sum of
+content to content (Q_i K_j), content to position (Q_i by the key of distance i - j) and position to
+content (K_j by the query of that distance), divided by sqrt(d times the number of terms).
+Parameters have PyTorch's names.
 """
 
 from collections.abc import Mapping
@@ -51,16 +51,16 @@ NAMES = Names("deberta", outside=("classifier", "pooler"))
 
 @dataclass(frozen=True)
 class DebertaConfig(EncoderConfig):
-    """The shape of a DeBERTa: an encoder's and what its attention knows of distances."""
+    """The shape of a DeBERTa: that of an encoder, and the options of attention to distances."""
 
     model_type: str = MODEL_TYPE
     token_types: int = 0  # with none, the batch's token types are ignored
     absolute_positions: bool = True  # whether positions are added to the embeddings
-    relative: bool = False  # whether attention looks at distances at all
-    terms: tuple[str, ...] = ()  # of the scores, beside content with content: c2p, p2c
-    shared_projections: bool = False  # whether distances pass through the projections of content
-    buckets: int = 0  # distances are told apart up to half of it, then logarithmically; 0: always
-    distances: int = 512  # from which on distances are one
+    relative: bool = False  # whether attention uses distances
+    terms: tuple[str, ...] = ()  # of the scores, besides content to content: c2p, p2c
+    shared_projections: bool = False  # whether distances use the projections of content
+    buckets: int = 0  # half of them for single distances, then logarithmic; 0: none
+    distances: int = 512  # longer ones count as this one
     norm_distances: bool = False  # whether the embeddings of distances are normed
     pooler_dropout: float = 0.0
     pooler_activation: str = "gelu"
@@ -82,7 +82,7 @@ _DEFAULTS = {
     "norm_epsilon": 1e-7,
 }
 _TERMS = ("c2p", "p2c")
-# Our field -> the key in an HF config.json, of those that are read as they are.
+# Our field -> the key in an HF config.json, for fields read as they are.
 _SWITCHES = {
     "absolute_positions": "position_biased_input",
     "relative": "relative_attention",
@@ -93,8 +93,8 @@ _SWITCHES = {
 def read_config(raw: Mapping[str, Any], where: str) -> DebertaConfig:
     """The DeBERTa that an HF config.json describes; `where` names the file in errors.
 
-    Raises InputError as `bert.read_config` does, and for a convolution beside the first layer or
-    heads and poolers of another width.
+    Raises InputError as `bert.read_config` does, and for a convolution or for heads or poolers of
+    another width.
     """
     values = read_shape(raw, _DEFAULTS, where, KEYS | {"embedding_size": "embedding_size"})
     hidden_size = values["hidden_size"]
@@ -174,7 +174,7 @@ class Deberta(Transformer):
 
 
 class _Embeddings(nn.Module):
-    """Subwords, with positions and token types where the model has them -> f[B,T,D]."""
+    """Subwords, and positions and token types if the model has them -> f[B,T,D]."""
 
     config: DebertaConfig
     dtype: str
@@ -200,7 +200,7 @@ class _Embeddings(nn.Module):
 
 
 class _Stack(nn.Module):
-    """All layers and the embeddings of distances they share; L+1 hidden states, L maps."""
+    """All layers and the embeddings of distances that they share; L+1 hidden states, L maps."""
 
     config: DebertaConfig
     dtype: str
@@ -227,7 +227,7 @@ class _Stack(nn.Module):
 
 
 class _Layer(PostNormLayer):
-    """A layer whose self-attention looks at contents and distances."""
+    """A layer with disentangled self-attention."""
 
     def attend(
         self, hidden: jax.Array, mask: jax.Array, *more: Any, attention: bool, deterministic: bool
@@ -240,9 +240,9 @@ class _Layer(PostNormLayer):
 class _SelfAttention(nn.Module):
     """Disentangled attention inside segments; f[B,T,D] -> f[B,T,D], probabilities f[B,H,T,T].
 
-    `distances` f[2 span,D] are the embeddings of distances, None for a model without. Subwords of
-    one segment stand side by side, so that two of them are as far apart in the row as in their
-    text: one table of distances serves the whole batch.
+    `distances` f[2 span,D] are the embeddings of distances, or None. The subwords of a segment are
+    contiguous, so that a distance in the row is one in the text: one table is enough for the whole
+    batch.
     """
 
     config: DebertaConfig
@@ -289,10 +289,10 @@ class _SelfAttention(nn.Module):
 
 
 def _align(scores: jax.Array) -> jax.Array:
-    """f[...,T,2T] -> f[...,T,T] with [a,b] from [a,T+b-a]: every row one step further left.
+    """f[...,T,2T] -> f[...,T,T] with [a,b] from [a,T+b-a]: row a is shifted left by a.
 
-    Read on through the ends of the rows, a row of 2T is one of 2T-1 that begins a step later; this
-    moves memory in order, where a gather would pick it number by number.
+    Rows of 2T numbers are reshaped to rows of 2T-1, which copies memory in order; a gather would
+    pick single numbers.
     """
     length = scores.shape[-2]
     flat = scores.reshape(*scores.shape[:-2], -1)[..., length:]
@@ -300,10 +300,10 @@ def _align(scores: jax.Array) -> jax.Array:
 
 
 def find_rows(config: DebertaConfig, distances: np.ndarray) -> np.ndarray:
-    """The row of the embeddings that each distance i64[N] has.
+    """The row of the embeddings for each distance i64[N].
 
-    With buckets, distances up to half of them have their own, and further ones share theirs with
-    what is logarithmically near, in the float32 that PyTorch computes them in.
+    With buckets, distances up to half of them have a row each; longer ones share logarithmic
+    buckets, computed in float32 as in PyTorch.
     """
     if config.buckets:
         half = config.buckets // 2
@@ -405,7 +405,7 @@ def _add_projection(
     """f32[H,D/H,2T]: what a term is multiplied with, for every distance of the batch."""
     part = {"c2p": "key", "p2c": "query"}[term]
     layer = f"{name}.{part}_proj" if config.shared_projections else f"{name}.pos_{part}_proj"
-    projected = graph.dense(distances.table, layer)  # of weights alone: folded by the runtime
+    projected = graph.dense(distances.table, layer)  # constant: folded by the runtime
     split = graph.add("Reshape", projected, graph.constant([0, config.heads, -1]))
     by_head = graph.add("Transpose", split, perm=[1, 2, 0])
     return graph.add("Gather", by_head, distances.rows[term], axis=2)

@@ -1,7 +1,7 @@
-"""DistilBERT: a BERT without token types and pooler, under names of its own, on packed rows.
+"""DistilBERT: a BERT without token types and pooler, with names of its own, on packed rows.
 
-Sanh et al. 2019 (arXiv 1910.01108). Parameters bear the names of HF Flax checkpoints, but for the
-layers, which stand in `encoder/layer`, and `pre_classifier`, which is the pooler.
+Sanh et al. 2019 (arXiv 1910.01108). Parameters have the names of HF Flax checkpoints, except that
+the layers are in `encoder/layer` and `pre_classifier` is the pooler.
 """
 
 from collections.abc import Mapping
@@ -70,7 +70,7 @@ _KEYS = {
 def read_config(raw: Mapping[str, Any], where: str) -> DistilBertConfig:
     """The DistilBERT that an HF config.json describes; raises as `bert.read_config` does.
 
-    Whether its positions are sines makes no difference: they are stored either way.
+    Sinusoidal positions need no switch: they are stored as others are.
     """
     values = read_shape(raw, _DEFAULTS, where, _KEYS)
     values["classifier_dropout"] = read_field(raw, "seq_classif_dropout", 0.2, where)
@@ -105,7 +105,7 @@ class DistilBert(Transformer):
 
 
 class _Layer(nn.Module):
-    """Self-attention, then the feed-forward part, each with its residual and its norm after."""
+    """Self-attention, then the feed-forward part, each followed by its residual and norm."""
 
     config: DistilBertConfig
     dtype: str

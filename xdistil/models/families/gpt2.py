@@ -1,8 +1,8 @@
-"""GPT-2: a decoder, whose subwords look back alone, as a teacher on packed rows.
+"""GPT-2, a decoder with causal attention, as a teacher on packed rows.
 
-Radford et al. 2019. Norms stand before what they norm, and after the last layer. Parameters bear
-the names of HF Flax checkpoints, but for `wte`, `wpe`, `h`, `ln_f` and `score`, which stand where
-other families have such things.
+Radford et al. 2019. It is pre-layer-norm, with a norm after the last layer. Parameters have the
+names of HF Flax checkpoints, except that `wte`, `wpe`, `h`, `ln_f` and `score` are where other
+families have these parts.
 """
 
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ NAMES = Names(
 
 @dataclass(frozen=True)
 class GPT2Config(EncoderConfig):
-    """The shape of a GPT-2; `dropout` is that of what residuals are added to."""
+    """The shape of a GPT-2; `dropout` is that before residuals are added."""
 
     model_type: str = MODEL_TYPE
     token_types: int = 0
@@ -78,7 +78,7 @@ _KEYS = {
     "padding_id": "pad_token_id",
     "initializer_range": "initializer_range",
 }
-# Our field -> the key in an HF config.json, of those that are read as they are.
+# Our field -> the key in an HF config.json, for fields read as they are.
 _MORE = {
     "embedding_dropout": "embd_pdrop",
     "classifier_dropout": "classifier_dropout",
@@ -90,7 +90,7 @@ _MORE = {
 def read_config(raw: Mapping[str, Any], where: str) -> GPT2Config:
     """The GPT-2 that an HF config.json describes; raises as `bert.read_config` does.
 
-    Without a padding subword, as OpenAI's have none, it is the one that ends texts.
+    OpenAI's models have no padding subword: it is the one that ends texts.
     """
     values = read_shape(raw, _DEFAULTS, where, _KEYS)
     end = raw.get("eos_token_id", _END)
@@ -108,7 +108,7 @@ def write_config(config: GPT2Config) -> dict[str, Any]:
     """The keys of an HF config.json for this decoder; the inverse of `read_config`."""
     return write_shape(config, _KEYS) | {
         **{key: getattr(config, name) for name, key in _MORE.items()},
-        "bos_token_id": None,  # HF's own, where none is given, may lie beyond a small vocabulary
+        "bos_token_id": None,  # HF's defaults may be outside a small vocabulary
         "eos_token_id": None,
     }
 
@@ -116,7 +116,7 @@ def write_config(config: GPT2Config) -> dict[str, Any]:
 class GPT2(Transformer):
     """A GPT-2 with the head of a task; its last hidden state is after the final norm.
 
-    A sequence head reads a segment's last subword, the only one that has seen them all.
+    A sequence head reads a segment's last subword, the only one that attends to all others.
     """
 
     config: GPT2Config
@@ -125,7 +125,7 @@ class GPT2(Transformer):
         self, batch: Batch, same_segment: jax.Array, attention: bool, deterministic: bool
     ) -> tuple[States, Maps]:
         hidden = _Embeddings(self.config, self.dtype, name="embeddings")(batch, deterministic)
-        # Subwords of one segment stand in order in their row.
+        # The subwords of a segment are in order in their row.
         places = np.arange(hidden.shape[1])
         looks_back = same_segment & (places[:, None] >= places[None, :])
         return _Stack(self.config, self.dtype, name="encoder")(
@@ -142,7 +142,7 @@ class GPT2(Transformer):
 
 
 def _find_last(segment: Any) -> jax.Array:
-    """The place in the row of the last subword of each position's segment: i32[B,T] -> i32[B,T]."""
+    """The index in the row of the last subword of each position's segment: i32[B,T] -> i32[B,T]."""
     same = segment[:, :, None] == segment[:, None, :]
     return jnp.where(same, np.arange(segment.shape[1], dtype=np.int32), 0).max(-1)
 
@@ -191,7 +191,7 @@ class _Stack(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Self-attention, then the feed-forward part, each normed before and with its residual."""
+    """Self-attention, then the feed-forward part, each after a norm and with its residual."""
 
     config: GPT2Config
     dtype: str

@@ -1,10 +1,9 @@
-"""ModernBERT (mmBERT is of its make): rotary positions, local and global attention, packed.
+"""ModernBERT (also mmBERT): rotary positions, local and global attention, on packed rows.
 
-Warner et al. 2024 (arXiv 2412.13663), Marone et al. 2025 (arXiv 2509.06888). Norms stand before
-what they norm, and after the last layer; some layers look no further than half a window each way,
-within their segment, and turn their queries and keys by a base of their own. Parameters bear
-PyTorch's names, but for `word_embeddings`, the layers in `encoder/layer` and the head, which is the
-pooler.
+Warner et al. 2024 (arXiv 2412.13663), Marone et al. 2025 (arXiv 2509.06888). It is pre-layer-norm,
+with a norm after the last layer. Local layers attend to half a window on each side, within their
+segment, and have a rotary base of their own. Parameters have PyTorch's names, except for
+`word_embeddings`, the layers in `encoder/layer` and the head, which is the pooler.
 """
 
 import dataclasses
@@ -60,21 +59,21 @@ class ModernBertConfig(EncoderConfig):
 
     model_type: str = MODEL_TYPE
     token_types: int = 0
-    local: tuple[bool, ...] = ()  # of each layer whether it looks at a window alone
+    local: tuple[bool, ...] = ()  # for each layer, whether its attention is local
     window: int = 128  # subwords, of which half lie on each side
-    global_base: float = 160_000.0  # of rotary positions, in layers that look at everything
-    local_base: float = 10_000.0  # in the others
-    attention_bias: bool = False  # whether these layers have biases
+    global_base: float = 160_000.0  # of rotary positions, in global layers
+    local_base: float = 10_000.0  # in local layers
+    attention_bias: bool = False  # whether these parts have biases
     feed_forward_bias: bool = False
     norm_bias: bool = False
     pooler_bias: bool = False
     embedding_dropout: float = 0.0
     classifier_dropout: float = 0.0
-    pooling: str = "cls"  # of a sequence head: the first subword, or the mean over the segment
+    pooling: str = "cls"  # of a sequence head: cls (the first subword) or mean (over the segment)
     pooler_activation: str = "gelu"
 
     def with_layers(self, kept: tuple[int, ...]) -> Self:
-        """The shape of a model of the layers `kept`, each as local as it was."""
+        """The shape of a model with only the layers `kept`, each local or global as before."""
         local = tuple(self.local[layer] for layer in kept)
         return dataclasses.replace(super().with_layers(kept), local=local)
 
@@ -106,7 +105,7 @@ _KEYS = {
     "padding_id": "pad_token_id",
     "initializer_range": "initializer_range",
 }
-# Our field -> the key in an HF config.json, of those that are read as they are.
+# Our field -> the key in an HF config.json, for fields read as they are.
 _MORE = {
     "attention_bias": "attention_bias",
     "feed_forward_bias": "mlp_bias",
@@ -123,12 +122,12 @@ _MOST_LAYERS = 1024  # of which a config.json may list the kinds
 
 
 def read_config(raw: Mapping[str, Any], where: str) -> ModernBertConfig:
-    """The ModernBERT that an HF config.json describes, of this or of an older release.
+    """The ModernBERT that an HF config.json of this or an older release describes.
 
-    Raises InputError as `bert.read_config` does, and for rotary positions that are scaled, an odd
-    width of heads, and kinds of layers that are neither local nor global or not one a layer.
+    Raises InputError as `bert.read_config` does, and for scaled rotary positions, an odd width of
+    heads, and layer types that are unknown or not one for each layer.
     """
-    # mmBERT's is sans_pos, a word of the code that trained it, which changes nothing here.
+    # mmBERT's is sans_pos, which has no effect.
     raw = {key: value for key, value in raw.items() if key != "position_embedding_type"}
     values = read_shape(raw, _DEFAULTS, where, _KEYS)
     for name, key in _MORE.items():
@@ -147,7 +146,7 @@ def read_config(raw: Mapping[str, Any], where: str) -> ModernBertConfig:
     if config.hidden_size // config.heads % 2:
         raise InputError(
             f"{where}: {config.heads} attention heads of {config.hidden_size // config.heads} each"
-            " cannot be turned in pairs; their width must be even."
+            " cannot be rotated in pairs; their width must be even."
         )
     return config
 
@@ -158,7 +157,7 @@ def _read_kinds(raw: Mapping[str, Any], layers: int, where: str) -> tuple[bool, 
             f"{where}: num_hidden_layers is {layers}; it must be at most {_MOST_LAYERS}."
         )
     kinds = raw.get("layer_types")
-    if kinds is None:  # as older releases told it
+    if kinds is None:  # older releases
         every = raw.get("global_attn_every_n_layers", 3)
         every = check_size(every, "global_attn_every_n_layers", where)
         return tuple(index % every > 0 for index in range(layers))
@@ -176,12 +175,12 @@ def _read_kinds(raw: Mapping[str, Any], layers: int, where: str) -> tuple[bool, 
 
 def _read_bases(raw: Mapping[str, Any], where: str) -> tuple[float, float]:
     """The bases of rotary positions in global and local layers."""
-    told = raw.get("rope_parameters") or {}
-    if not isinstance(told, dict) or raw.get("rope_scaling"):
+    rope = raw.get("rope_parameters") or {}
+    if not isinstance(rope, dict) or raw.get("rope_scaling"):
         raise InputError(f"{where}: scaled rotary positions are not supported.")
     bases: list[float] = []
     for kind, key in ((_GLOBAL, "global_rope_theta"), (_LOCAL, "local_rope_theta")):
-        own = told.get(kind) or {}
+        own = rope.get(kind) or {}
         if not isinstance(own, dict) or own.get("rope_type", "default") != "default":
             raise InputError(
                 f"{where}: rope_parameters.{kind} is {show(own)}; only rope_type 'default' is"
@@ -189,7 +188,7 @@ def _read_bases(raw: Mapping[str, Any], where: str) -> tuple[float, float]:
             )
         standard = {_GLOBAL: ModernBertConfig.global_base, _LOCAL: ModernBertConfig.local_base}
         base = own.get("rope_theta", raw.get(key, standard[kind]))
-        base = bases[0] if base is None and bases else base  # an older way to say: the global one
+        base = bases[0] if base is None and bases else base  # in older releases: the global one
         if type(base) not in (int, float) or not 1 < base < 1e12:
             raise InputError(f"{where}: {key} is {show(base)}; it must be a number above 1.")
         bases.append(float(base))
@@ -206,7 +205,7 @@ def write_config(config: ModernBertConfig) -> dict[str, Any]:
             _GLOBAL: {"rope_type": "default", "rope_theta": config.global_base},
             _LOCAL: {"rope_type": "default", "rope_theta": config.local_base},
         },
-        # HF's own ids, where none are given, may lie beyond a small vocabulary.
+        # HF's default ids may be outside a small vocabulary.
         **dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")),
     }
 
@@ -236,7 +235,7 @@ class ModernBert(Transformer):
 
 
 def _average(hidden: jax.Array, segment: Any) -> jax.Array:
-    """The mean over its segment at every position, f[B,T,D]."""
+    """At every position the mean over its segment, f[B,T,D]."""
     same = (segment[:, :, None] == segment[:, None, :]).astype(jnp.float32)
     return (same @ hidden / same.sum(-1, keepdims=True)).astype(hidden.dtype)
 
@@ -259,7 +258,7 @@ class _Pooler(nn.Module):
 
 
 class _Embeddings(nn.Module):
-    """Subwords alone, normed: f[B,T,D]."""
+    """Normed word embeddings: f[B,T,D]."""
 
     config: ModernBertConfig
     dtype: str
@@ -289,40 +288,40 @@ class _Stack(nn.Module):
     ) -> tuple[States, Maps]:
         config = self.config
         apart = np.abs(np.subtract.outer(*2 * [np.arange(hidden.shape[1])]))
-        # Subwords of one segment stand side by side in their row.
+        # The subwords of a segment are contiguous in their row.
         masks = {True: mask & (apart <= config.window // 2), False: mask}
-        turns = {
-            True: _find_turns(config, config.local_base, position),
-            False: _find_turns(config, config.global_base, position),
+        rotations = {
+            True: _find_rotations(config, config.local_base, position),
+            False: _find_rotations(config, config.global_base, position),
         }
         states, maps = Layers(_Layer, config, self.dtype, name="layer")(
-            hidden, masks, turns, attention=attention, deterministic=deterministic
+            hidden, masks, rotations, attention=attention, deterministic=deterministic
         )
         return (*states[:-1], _norm(config, self.dtype, "final_norm")(states[-1])), maps
 
 
-def _find_turns(
+def _find_rotations(
     config: ModernBertConfig, base: float, position: Any
 ) -> tuple[jax.Array, jax.Array]:
-    """Cosines and sines by which a subword at a position is turned: f32[B,T,1,D/H/2] each."""
+    """Cosines and sines of the angles of rotary positions: f32[B,T,1,D/H/2] each."""
     width = config.hidden_size // config.heads
     steps = np.arange(0, width, 2, dtype=np.float32) / np.float32(width)
     angles = position[..., None, None] * (1 / np.float32(base) ** steps)
     return jnp.cos(angles), jnp.sin(angles)
 
 
-def _turn(by_head: jax.Array, turns: tuple[jax.Array, jax.Array]) -> jax.Array:
-    """Rotary positions of queries or keys f[B,T,H,D/H]: a number turns with that half way on."""
-    cosine, sine = turns
+def _rotate(by_head: jax.Array, rotations: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """Rotary positions of queries or keys f[B,T,H,D/H]: the halves are rotated in pairs."""
+    cosine, sine = rotations
     left, right = jnp.split(by_head.astype(jnp.float32), 2, axis=-1)
-    turned = [left * cosine - right * sine, right * cosine + left * sine]
-    return jnp.concatenate(turned, axis=-1).astype(by_head.dtype)
+    rotated = [left * cosine - right * sine, right * cosine + left * sine]
+    return jnp.concatenate(rotated, axis=-1).astype(by_head.dtype)
 
 
 class _Layer(nn.Module):
-    """Self-attention, then the gated feed-forward part, each normed before and with its residual.
+    """Self-attention, then the gated feed-forward part, each after a norm and with its residual.
 
-    `masks` and `turns` are those of local layers under True, of global ones under False.
+    `masks` and `rotations` are those of local layers under True and of global layers under False.
     """
 
     config: ModernBertConfig
@@ -334,16 +333,16 @@ class _Layer(nn.Module):
         self,
         hidden: jax.Array,
         masks: dict[bool, jax.Array],
-        turns: dict[bool, tuple[jax.Array, jax.Array]],
+        rotations: dict[bool, tuple[jax.Array, jax.Array]],
         attention: bool,
         deterministic: bool,
     ) -> tuple[jax.Array, jax.Array | None]:
         config, dtype = self.config, self.dtype
         local = config.local[self.index]
-        # What the first layer would norm is normed already.
+        # The input of the first layer is normed already.
         normed = _norm(config, dtype, "attn_norm")(hidden) if self.index else hidden
         attended, probabilities = _Attention(config, dtype, name="attn")(
-            normed, masks[local], turns[local], attention, deterministic
+            normed, masks[local], rotations[local], attention, deterministic
         )
         hidden += attended
         normed = _norm(config, dtype, "mlp_norm")(hidden)
@@ -363,16 +362,16 @@ class _Attention(nn.Module):
         self,
         hidden: jax.Array,
         mask: jax.Array,
-        turns: tuple[jax.Array, jax.Array],
+        rotations: tuple[jax.Array, jax.Array],
         attention: bool,
         deterministic: bool,
     ) -> tuple[jax.Array, jax.Array | None]:
         config, rate, bias = self.config, self.config.attention_dropout, self.config.attention_bias
         joint = dense(config, 3 * config.hidden_size, self.dtype, "Wqkv", bias)(hidden)
         query, key, value = split_heads(config, joint, 3)
-        # Before they are turned: a relation is between contents.
+        # Before rotation: relations compare contents.
         sow_qkv(self, query, key, value)
-        query, key = _turn(query, turns), _turn(key, turns)
+        query, key = _rotate(query, rotations), _rotate(key, rotations)
         context, probabilities = attend(query, key, value, mask, rate, attention, deterministic)
         out = dense(config, config.hidden_size, self.dtype, "Wo", bias)(context)
         return Dropout(rate)(out, deterministic), probabilities

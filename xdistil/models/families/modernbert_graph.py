@@ -17,9 +17,9 @@ def add_graph(graph: "Graph", config: ModernBertConfig, task_kind: str) -> str:
     hidden = graph.look_up("embeddings.word_embeddings.embedding", graph.ids)
     hidden = graph.layer_norm(hidden, "embeddings.norm", epsilon)
     biases = {False: graph.mask_scores(), True: graph.mask_scores(_find_near(graph, config))}
-    turns = {
-        False: _find_turns(graph, config, config.global_base),
-        True: _find_turns(graph, config, config.local_base),
+    rotations = {
+        False: _find_rotations(graph, config, config.global_base),
+        True: _find_rotations(graph, config, config.local_base),
     }
     scale = (config.hidden_size // config.heads) ** -0.5
     for index, local in enumerate(config.local):
@@ -29,7 +29,7 @@ def add_graph(graph: "Graph", config: ModernBertConfig, task_kind: str) -> str:
         joint = graph.dense(normed, f"{layer}.attn.Wqkv")
         parts = graph.add_split("Split", joint, outputs=3, axis=-1, num_outputs=3)
         query, key, value = (graph.split_heads(part, config.heads) for part in parts)
-        query, key = _turn(graph, query, turns[local]), _turn(graph, key, turns[local])
+        query, key = _rotate(graph, query, rotations[local]), _rotate(graph, key, rotations[local])
         key = graph.add("Transpose", key, perm=[0, 1, 3, 2])
         context = onnx_layers.attend(graph, query, key, value, biases[local], scale)
         hidden = graph.add("Add", hidden, graph.dense(context, f"{layer}.attn.Wo"))
@@ -48,7 +48,7 @@ def _find_near(graph: "Graph", config: ModernBertConfig) -> str:
     return graph.add("LessOrEqual", apart, graph.constant(config.window // 2))
 
 
-def _find_turns(graph: "Graph", config: ModernBertConfig, base: float) -> tuple[str, str]:
+def _find_rotations(graph: "Graph", config: ModernBertConfig, base: float) -> tuple[str, str]:
     """Cosines and sines of the angles of rotary positions: f32[T,D/H/2] each."""
     width = config.hidden_size // config.heads
     steps = np.arange(0, width, 2, dtype=np.float32) / np.float32(width)
@@ -58,15 +58,15 @@ def _find_turns(graph: "Graph", config: ModernBertConfig, base: float) -> tuple[
     return graph.add("Cos", angles), graph.add("Sin", angles)
 
 
-def _turn(graph: "Graph", by_head: str, turns: tuple[str, str]) -> str:
+def _rotate(graph: "Graph", by_head: str, rotations: tuple[str, str]) -> str:
     """Rotary positions of queries or keys f32[B,H,T,D/H]: the halves are rotated in pairs."""
-    cosine, sine = turns
+    cosine, sine = rotations
     left, right = graph.add_split("Split", by_head, outputs=2, axis=-1, num_outputs=2)
-    turned = (
+    rotated = (
         graph.add("Sub", graph.add("Mul", left, cosine), graph.add("Mul", right, sine)),
         graph.add("Add", graph.add("Mul", right, cosine), graph.add("Mul", left, sine)),
     )
-    return graph.add("Concat", *turned, axis=-1)
+    return graph.add("Concat", *rotated, axis=-1)
 
 
 def _gate(graph: "Graph", config: ModernBertConfig, hidden: str, name: str) -> str:

@@ -1,6 +1,6 @@
-"""MPNet: a post-layer-norm encoder that also adds a bias by distance to its scores, packed.
+"""MPNet on packed rows: a post-layer-norm encoder with a bias by distance in its scores.
 
-Song et al. 2020 (arXiv 2004.09297). Parameters bear PyTorch's names.
+Song et al. 2020 (arXiv 2004.09297). Parameters have PyTorch's names.
 """
 
 import dataclasses
@@ -38,8 +38,8 @@ MODEL_TYPE = "mpnet"
 NAMES = Names("mpnet")
 
 _BUCKETS = 32  # of distances, half of them for each direction
-_FARTHEST = 128  # subwords, from which on distances are one
-_FIXED = {"relative_attention_num_buckets": _BUCKETS}  # PyTorch's code knows no other number
+_FARTHEST = 128  # subwords; longer distances share a bucket
+_FIXED = {"relative_attention_num_buckets": _BUCKETS}  # PyTorch's code has no other number
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class MPNetConfig(EncoderConfig):
 
     @property
     def first_position(self) -> int:
-        """The row of the position embeddings for a segment's first subword: behind that of padding,
-        which is 1 whatever the padding subword."""
+        """The row of the position embeddings for a segment's first subword: after that of padding,
+        which is always 1."""
         return 2
 
 
@@ -62,8 +62,8 @@ _KEYS = {name: key for name, key in KEYS.items() if name != "token_types"}
 
 
 def read_config(raw: Mapping[str, Any], where: str) -> MPNetConfig:
-    """The MPNet that an HF config.json describes; raises as `bert.read_config` does, and for
-    another number of buckets than 32."""
+    """The MPNet that an HF config.json describes; raises as `bert.read_config` does, and if there
+    are not 32 buckets."""
     check_fixed(raw, _FIXED, where)
     config = MPNetConfig(**read_shape(raw, _DEFAULTS, where, _KEYS))
     config = dataclasses.replace(config, positions=config.positions - config.first_position)
@@ -97,10 +97,10 @@ class MPNet(Transformer):
 
 
 class _Stack(nn.Module):
-    """All layers and the bias by distance they share; L+1 hidden states, L maps.
+    """All layers and the bias by distance that they share; L+1 hidden states, L maps.
 
-    Subwords of one segment stand side by side, so that two of them are as far apart in the row as
-    in their text: one bias serves the whole batch.
+    The subwords of a segment are contiguous, so that a distance in the row is one in the text: one
+    bias is enough for the whole batch.
     """
 
     config: MPNetConfig
@@ -125,7 +125,7 @@ class _Stack(nn.Module):
 
 
 class _Layer(PostNormLayer):
-    """A layer whose self-attention looks at contents and the bias by distance."""
+    """A layer whose self-attention adds the bias by distance to its scores."""
 
     def attend(
         self, hidden: jax.Array, mask: jax.Array, *more: Any, attention: bool, deterministic: bool
@@ -187,8 +187,8 @@ class _SelfAttention(nn.Module):
 def find_buckets(distances: np.ndarray) -> np.ndarray:
     """The bucket i64 of each distance i64, key less query.
 
-    Up to 7 each distance has its own; further ones share theirs with what is logarithmically near,
-    in the float32 that PyTorch computes them in. Keys behind the query have the upper half.
+    Distances up to 7 have a bucket each; longer ones share logarithmic buckets, computed in float32
+    as in PyTorch. Keys after the query have the upper half.
     """
     half = _BUCKETS // 2
     near = half // 2
@@ -220,7 +220,7 @@ def add_graph(graph: "Graph", config: MPNetConfig, task_kind: str) -> str:
 
 def _add_distances(graph: "Graph") -> str:
     """f32[H,T,T]: what is added to the score of a query and a key for their distance."""
-    widest = 2 * _FARTHEST  # of the table; from half of it on all distances have one bucket
+    widest = 2 * _FARTHEST  # of the table; from half of it on distances share a bucket
     low, high = graph.constant(-widest), graph.constant(widest)
     apart = graph.add("Clip", graph.subtract_places(), low, high)
     buckets = graph.constant(find_buckets(np.arange(-widest, widest + 1)))

@@ -1,6 +1,6 @@
-"""The families of encoders: which file of this folder reads a model type, and what it is called.
+"""The families of models: for each model type of a config.json the functions that handle it.
 
-docs/add_a_family.md tells how to add one.
+docs/add_a_family.md explains how to add one.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Family:
-    """How models of one type are read, built and written."""
+    """How models of one type are read, built, written and exported."""
 
-    class_name: str  # how the names of HF's classes begin
+    class_name: str  # the beginning of HF's class names
     build: Callable[..., Model]  # of config, kind of task, classes and dtype
     read_config: Callable[[Mapping[str, Any], str], ModelConfig]
     write_config: Callable[[Any], dict[str, Any]]
     names: Names
-    # Adds the nodes of a model with a head for a kind of task to an ONNX graph -> the logits' name.
+    # (graph, config, kind of task) -> the name of the logits, after adding the model's nodes.
     add_graph: Callable[["Graph", Any, str], str]
 
 

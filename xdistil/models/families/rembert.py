@@ -1,7 +1,7 @@
-"""RemBERT: a BERT whose word embeddings are narrow and not those it was pre-trained to predict.
+"""RemBERT on packed rows: a BERT with narrow word embeddings, separate from its output embeddings.
 
-Chung et al. 2021 (arXiv 2010.12821). Parameters bear PyTorch's names, but for the way from the
-width of the embeddings to that of the layers, which is called as ELECTRA's.
+Chung et al. 2021 (arXiv 2010.12821). Parameters have PyTorch's names, except that the projection of
+the embeddings to the width of the layers has ELECTRA's.
 """
 
 from collections.abc import Mapping
@@ -63,7 +63,7 @@ def write_config(config: RemBertConfig) -> dict[str, Any]:
     """The keys of an HF config.json for this encoder; the inverse of `read_config`."""
     return write_shape(config, _KEYS) | {
         "classifier_dropout_prob": config.classifier_dropout,
-        "bos_token_id": None,  # HF's own, where none is given, may lie beyond a small vocabulary
+        "bos_token_id": None,  # HF's defaults may be outside a small vocabulary
         "eos_token_id": None,
     }
 

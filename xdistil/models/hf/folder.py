@@ -1,7 +1,8 @@
-"""A model folder <-> model and parameters: config.json, tensors and tokenizer, strict both ways.
+"""A model folder <-> model and parameters: config.json, tensors and tokenizer.
 
-Folders of encoders are ordinary Hugging Face folders, which PyTorch `transformers` opens; a BiLSTM
-student's has the same files under a model type of its own.
+Reading and writing refuse missing and unknown tensors. Folders of encoders are Hugging Face
+folders, which PyTorch `transformers` opens; a BiLSTM student's has the same files and a model type
+of its own.
 """
 
 import dataclasses
@@ -21,7 +22,6 @@ from xdistil.data.tokenizer import Tokenizer, save_tokenizer
 from xdistil.errors import InputError, show, show_name
 from xdistil.models import tensor_names
 from xdistil.models.config_fields import LARGEST
-from xdistil.models.encoder import Transformer as Transformer
 from xdistil.models.families.registry import FAMILIES
 from xdistil.models.hf import tensor_files
 from xdistil.models.hf.head import HEADS, read_head
@@ -30,10 +30,10 @@ from xdistil.models.tensor_names import Path as LeafPath
 from xdistil.models.types import Model, Params
 from xdistil.runtime.json_io import write_json
 
-_HEAD_PARTS = ("pooler", "classifier")  # the parts of the parameters that a task may make anew
+_HEAD_PARTS = ("pooler", "classifier")  # parts of the parameters that may be new for a task
 _WORD_EMBEDDINGS = ("embeddings", "word_embeddings", "embedding")
 _POSITIONS = ("embeddings", "position_embeddings", "embedding")
-_SHOWN = 3  # names of tensors that an error lists
+_SHOWN = 3  # names of tensors that a message lists
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,16 @@ class Loaded:
 
     model: Model
     params: Params  # float32 NumPy arrays
-    config: dict[str, Any]  # config.json as it stands
-    notes: list[str]  # sentences on what was left out, newly made or reordered
+    config: dict[str, Any]  # config.json as read
+    notes: list[str]  # sentences on what was left out, initialized or reordered
     task: Task | None = None  # the task of the head; None: the model has no head
 
 
 def check_rows(tokenizer: Tokenizer, loaded: Loaded, remedy: str) -> None:
-    """Raises InputError where a model's embeddings have no row for some of a tokenizer's subwords.
+    """Raises InputError where a model's embeddings have fewer rows than a tokenizer has subwords.
 
     Args:
-        remedy: what would be right, the end of the sentence.
+        remedy: what would be right, the end of the message.
     """
     rows = loaded.model.config.vocabulary_size
     if tokenizer.vocabulary_size > rows:
@@ -70,11 +70,11 @@ def load_model(
 ) -> Loaded:
     """Read an encoder or a BiLSTM student from a folder or a hub id.
 
-    With a `task` the model gets its head: the folder's own where kind and labels agree (classes in
-    another order are put into the task's), otherwise a fresh one drawn with `seed`. Without, the
-    model keeps the head that it has, if any. `dtype` is that of the arithmetic; parameters are
-    float32. Raises InputError for a folder without a model, an unsupported model type, and a
-    missing, unknown, misshapen or damaged tensor.
+    With a `task` the model has a head for it: the folder's own if kind and labels agree (its
+    classes are put in the task's order), otherwise a new one drawn with `seed`. Without a task the
+    model keeps its head, if any. `dtype` is the type of the arithmetic; parameters are float32.
+    Raises InputError for a folder without a model, an unsupported model type, and a tensor that is
+    missing, unknown, damaged or of another shape.
     """
     folder = find_folder(name, revision)
     config_file = folder / "config.json"
@@ -97,16 +97,16 @@ def load_model(
 def read_task(name: str, revision: str = "main") -> Task | None:
     """The task of the head in a folder or hub id, by its config.json; None: it has no head.
 
-    Raises InputError where the config cannot be read, or the head answers something else than one
-    class for each word or text.
+    Raises InputError where the config cannot be read, or the head predicts anything but one class
+    for each word or text.
     """
     config_file = find_folder(name, revision) / "config.json"
     raw = tensor_files.read_json(config_file)
     problem = raw.get("problem_type")
     if problem not in (None, "single_label_classification"):
         raise InputError(
-            f"{config_file}: problem_type is {show(problem)}; only heads that answer one class are "
-            "supported."
+            f"{config_file}: problem_type is {show(problem)}; only heads that predict one class "
+            "are supported."
         )
     return read_head(raw, config_file)
 
@@ -121,9 +121,9 @@ def save_model(
 ) -> None:
     """Write a folder that `load_model` reads, and PyTorch `transformers` too if it is an encoder.
 
-    `extra` joins config.json under its own keys. The folder appears, or is replaced, only when it
-    is complete. Raises InputError when it cannot be written or would replace something else than a
-    model folder.
+    `extra` are more keys of config.json. The folder appears, or is replaced, only when it is
+    complete. Raises InputError if it cannot be written or would replace anything but a model
+    folder.
     """
     folder = Path(folder)
     if folder.is_file() or (
@@ -139,7 +139,7 @@ def save_model(
         save_tokenizer(tokenizer, new)
         # After the tokenizer, so that nothing it writes can replace the model's own config.
         write_json(new / "config.json", {**_write_config(model, task), **extra})
-        # safetensors lets nobody but the owner read what it writes.
+        # safetensors makes its files readable only by the owner.
         shutil.copymode(new / "config.json", new / tensor_files.WHOLE)
         if folder.exists():
             os.rename(folder, old)
@@ -151,7 +151,7 @@ def save_model(
 
 
 def _settle(folder: Path, new: Path, old: Path) -> None:
-    """Clear away what a replacement left that ended, or was cut short between its two renames."""
+    """Remove what a replacement left, finished or interrupted between its two renames."""
     if old.exists() and not folder.exists():
         os.rename(old, folder)
     for left_over in (new, old):
@@ -167,14 +167,14 @@ def _build_model(raw: dict[str, Any], where: str, task: Task | None, dtype: str)
     known = ", ".join(FAMILIES)
     raise InputError(
         f"{where}: the model type {show(model_type)} is not supported; supported are {known}"
-        " (docs/add_a_family.md tells how to add another)."
+        " (docs/add_a_family.md explains how to add one)."
     )
 
 
 def _sort_tensors(
     tensors: tensor_files.Tensors, model_type: str
 ) -> tuple[dict[LeafPath, tensor_files.Stored], list[str]]:
-    """Tensors by the path of their leaf, in our layout; notes on pre-training heads left out."""
+    """Tensors by the path of their leaf, in its layout; notes on pre-training heads left out."""
     table = FAMILIES[model_type].names
     found: dict[LeafPath, tensor_files.Stored] = {}
     heads: set[str] = set()
@@ -198,7 +198,7 @@ def _sort_tensors(
 def _fit_vocabulary(
     model: Model, found: dict[LeafPath, tensor_files.Stored]
 ) -> tuple[Model, list[str]]:
-    """Widen the model to word embeddings that have more rows than its config says."""
+    """The model with all rows of word embeddings that have more than its config says."""
     table = found.get(_WORD_EMBEDDINGS)
     said = model.config.vocabulary_size
     if table is None or len(table.shape) != 2 or not said < table.shape[0] <= LARGEST:
@@ -206,14 +206,14 @@ def _fit_vocabulary(
     rows = table.shape[0]
     config: Any = model.config
     model = model.clone(config=dataclasses.replace(config, vocabulary_size=rows))
-    note = f"The word embeddings have {rows} rows where config.json says {said}; all stay."
+    note = f"The word embeddings have {rows} rows where config.json says {said}; all are kept."
     return model, [note]
 
 
 def _adapt_head(
     found: dict[LeafPath, tensor_files.Stored], own: Task | None, task: Task
 ) -> tuple[dict[LeafPath, tensor_files.Stored], list[str]]:
-    """Put the classes of the folder's head in the task's order, or leave another task's head."""
+    """Put the classes of the folder's head in the task's order, or leave out a head of others."""
     if own and own.kind == task.kind and set(own.labels) == set(task.labels):
         order = [own.labels.index(label) for label in task.labels]
 
@@ -231,7 +231,7 @@ def _adapt_head(
 def _fill(
     model: Model, found: dict[LeafPath, tensor_files.Stored], where: Path, seed: int
 ) -> tuple[Params, list[str]]:
-    """Parameters with every leaf of the model, from what was found; a missing head is made anew."""
+    """Parameters with every leaf of the model, from what was found; a missing head is drawn."""
     if model.config.own_layers > len(found):
         raise InputError(
             f"{where} holds {len(found)} tensors; config.json asks for {model.config.own_layers}"
@@ -251,7 +251,7 @@ def _fill(
             notes.append(f"Left out the {part}, which this task does not use.")
         if wanted and not held:
             new |= {path for path in expected if path[0] == part}
-            notes.append(f"The {part} is newly made, not trained yet.")
+            notes.append(f"The {part} is new and not trained yet.")
     _refuse(where, "lacks", set(expected) - set(found) - new)
     _refuse(where, "holds tensors this model does not know:", set(found) - set(expected))
     for path, stored in found.items():
@@ -260,8 +260,8 @@ def _fill(
                 f"{where}: {'/'.join(path)} has the shape {_by(stored.shape)}; config.json"
                 f" makes it {_by(expected[path])}."
             )
-    # Memory is taken from here on, when every shape is known to be right. A transposed kernel
-    # would otherwise keep its layout, which is slower to read.
+    # Values are read only here, when every shape is known to be right. Without a copy a transposed
+    # kernel would keep its layout, which is slower to read.
     leaves = {path: np.ascontiguousarray(stored.read()) for path, stored in found.items()}
     if new:
         leaves |= {path: leaf for path, leaf in draw_head(model, seed).items() if path in new}
@@ -274,12 +274,12 @@ def _shapes(model: Model) -> dict[LeafPath, tuple[int, ...]]:
 
 
 def is_output(path: LeafPath) -> bool:
-    """Whether the leaf at a path has a last axis of classes."""
+    """Whether the leaf at a path belongs to the last layer of a head: its last axis is classes."""
     return path[0] == "classifier" and path[1:2] != ("dense",)
 
 
 def draw_head(model: Model, seed: int) -> dict[LeafPath, np.ndarray]:
-    """A new pooler and classifier; compiled, so that the rest of the model is not drawn."""
+    """A new pooler and classifier; compiled, so that no other parameters are drawn."""
 
     def draw(key: jax.Array) -> dict[LeafPath, jax.Array]:
         flat = traverse_util.flatten_dict(model.init_params(key))
@@ -300,7 +300,7 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def _name_tensors(model: Model, params: Params) -> dict[str, np.ndarray]:
-    """The tensors of a checkpoint; ValueError where the parameters are not the model's."""
+    """The tensors of a checkpoint; ValueError if the parameters are not the model's."""
     flat = {path: np.asarray(leaf) for path, leaf in traverse_util.flatten_dict(params).items()}
     if {path: leaf.shape for path, leaf in flat.items()} != _shapes(model):
         raise ValueError("the parameters to be saved are not those of the model")

@@ -1,4 +1,4 @@
-"""Which task a model folder's head was made for, and its classes, as its config.json tells."""
+"""The task and the classes of a model folder's head, from its config.json."""
 
 import re
 from collections import Counter
@@ -12,11 +12,11 @@ from xdistil.errors import InputError, show
 
 HEADS = {"tagging": "ForTokenClassification", "classification": "ForSequenceClassification"}
 _NO_LABEL = re.compile(r"[\t\n\r\ud800-\udfff]")
-_SHOWN = 6  # labels that a sentence lists
+_SHOWN = 6  # labels that a message lists
 
 
 def read_head(raw: dict[str, Any], where: Path) -> Task | None:
-    """The task whose head the folder holds, as its config tells; None where it tells of none."""
+    """The task of the head that a config.json names; None: it names none."""
     architectures = raw.get("architectures") or [""]
     if not isinstance(architectures, list) or not isinstance(architectures[0], str):
         raise InputError(
@@ -30,7 +30,7 @@ def read_head(raw: dict[str, Any], where: Path) -> Task | None:
 
 def _read_labels(labels: Any, where: Path) -> tuple[str, ...]:
     """The classes of a head, in order, from its id2label."""
-    if labels is None:  # HF leaves its own default, two classes, out of the file
+    if labels is None:  # HF does not write its default, two classes
         return ("LABEL_0", "LABEL_1")
     if not isinstance(labels, dict) or not labels:
         raise InputError(f"{where}: id2label is {show(labels)}; it must name classes by number.")
@@ -102,6 +102,6 @@ def check_head(
 
 
 def list_labels(labels: list[str]) -> str:
-    """The first of some labels, for a sentence, and how many more there are."""
+    """The first labels, for a message, and how many more there are."""
     more = f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
     return ", ".join(map(show, labels[:_SHOWN])) + more

@@ -1,11 +1,11 @@
-"""A model's name -> the local folder that holds it: a folder, or an id on the Hugging Face hub."""
+"""A model's name, which is a folder or an id on the Hugging Face hub -> its local folder."""
 
 import os
 from pathlib import Path
 
 from xdistil.errors import InputError
 
-# Large files of other frameworks stay on the hub, and pickles where there is anything else.
+# Other frameworks' large files are not downloaded, and pickles only if there is nothing else.
 _FILES = ["config.json", "model*.safetensors", "model.safetensors.index.json"]
 _TOKENIZER = ["*token*.json", "vocab.*", "merges.txt", "*.model"]
 _CARD = "README.md"
@@ -30,14 +30,14 @@ def find_folder(name: str, revision: str = "main") -> Path:
 
 
 def find_exported(name: str, revision: str, file: str) -> Path:
-    """As `find_folder`, of a model that is there as an exported file, such as onnx/model.onnx."""
+    """As `find_folder`, for a model that is an exported file, such as onnx/model.onnx."""
     if _is_folder(name):
         return Path(name)
     return _download(name, revision, ["config.json", *_TOKENIZER, file])
 
 
 def find_card(name: str, revision: str = "main") -> Path | None:
-    """The README.md of a folder or hub id; None where there is none, or none can be reached."""
+    """The README.md of a folder or hub id; None if there is none or it cannot be downloaded."""
     try:
         folder = Path(name) if _is_folder(name) else _download(name, revision, [_CARD])
     except InputError:
@@ -54,7 +54,7 @@ def _is_folder(name: str) -> bool:
 
 
 def _download(name: str, revision: str, patterns: list[str]) -> Path:
-    import huggingface_hub  # a folder needs none of it
+    import huggingface_hub  # not needed for a folder
 
     try:
         return Path(

@@ -1,4 +1,4 @@
-"""Tensors on disk: safetensors and PyTorch's own, whole or in shards, and HF Flax's msgpack."""
+"""Tensor files: safetensors and PyTorch's, whole or in shards, and HF Flax's msgpack."""
 
 import contextlib
 import re
@@ -21,31 +21,31 @@ FLAX = "flax_model.msgpack"
 PICKLE = "pytorch_model.bin"
 PICKLE_INDEX = "pytorch_model.bin.index.json"
 
-_SHARD = re.compile(r"[\w .-]{1,200}", re.ASCII)  # a name without ending, and no way elsewhere
-_FLOATS = ("F16", "BF16", "F32", "F64")  # safetensors' names; smaller ones lack their scales
+_SHARD = re.compile(r"[\w .-]{1,200}", re.ASCII)  # a file name without its ending, not a path
+_FLOATS = ("F16", "BF16", "F32", "F64")  # in safetensors; smaller types come without their scales
 
 
 class Stored(NamedTuple):
-    """A tensor in a file: what is not wanted, or has another shape than expected, is not read."""
+    """A tensor in a file, which is read only when `read` or `read_raw` is called."""
 
     shape: tuple[int, ...]
-    read: Callable[[], np.ndarray]  # float32, of this shape; InputError for what is no finite float
-    read_raw: Callable[[], np.ndarray]  # of the type that it is stored in; InputError likewise,
-    # but for whole numbers and truth values
+    read: Callable[[], np.ndarray]  # float32, of this shape; InputError unless finite floats
+    read_raw: Callable[[], np.ndarray]  # of its stored type; InputError likewise, except for
+    # whole numbers and booleans
 
     def transposed(self) -> "Stored":
-        """The same with its axes in reverse."""
+        """The tensor with its axes reversed."""
         return Stored(self.shape[::-1], lambda: self.read().T, lambda: self.read_raw().T)
 
     def take_last(self, order: list[int]) -> "Stored":
-        """The same with these places of its last axis, as many as it has."""
+        """The tensor with its last axis in another order."""
         return Stored(
             self.shape, lambda: self.read()[..., order], lambda: self.read_raw()[..., order]
         )
 
 
 class Tensors(NamedTuple):
-    """What a checkpoint holds."""
+    """The tensors of a checkpoint."""
 
     values: dict[str, Stored]
     flax: bool  # names are HF Flax paths joined by "/" and kernels are [in, out]; else PyTorch's
@@ -55,8 +55,8 @@ class Tensors(NamedTuple):
 def read_tensors(folder: Path) -> Tensors:
     """All tensors of a model folder: safetensors, or else Flax's msgpack, or else PyTorch's.
 
-    Shapes come from the files' headers; numbers are read when they are asked for. Raises InputError
-    when there is no such file, or one that is damaged, cut short or points outside the folder.
+    Shapes come from the files' headers; values are read on demand. Raises InputError if there is no
+    such file, or one that is damaged, cut short or names files outside the folder.
     """
     if (folder / WHOLE).exists():
         return Tensors(_read_safetensors(folder / WHOLE, None), False, folder / WHOLE)
@@ -76,7 +76,7 @@ def read_tensors(folder: Path) -> Tensors:
 
 
 def _read_safetensors(path: Path, names: list[str] | None) -> dict[str, Stored]:
-    with _tell_damage(path):
+    with _report_damage(path):
         file = safetensors.safe_open(path, framework="numpy")
         held = list(file.keys())
         _check_held(held, names, path)
@@ -90,20 +90,20 @@ def _find_stored(path: Path, file: Any, name: str) -> Stored:
     def read_raw() -> np.ndarray:
         if dtype.startswith("F") and dtype not in _FLOATS:
             raise _not_floats(path, name, dtype)
-        with _tell_damage(path):
+        with _report_damage(path):
             return _check_finite(file.get_tensor(name), name, path)
 
     def read() -> np.ndarray:
         if dtype not in _FLOATS:
             raise _not_floats(path, name, dtype)
-        with _tell_damage(path):
+        with _report_damage(path):
             return _to_float32(file.get_tensor(name), name, path)
 
     return Stored(tuple(header.get_shape()), read, read_raw)
 
 
 @contextlib.contextmanager
-def _tell_damage(path: Path) -> Iterator[None]:
+def _report_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except (safetensors.SafetensorError, OSError, TypeError) as error:
@@ -150,7 +150,7 @@ def _read_shards(
         files.setdefault(file, []).append(name)
     values: dict[str, Stored] = {}
     for file, names in files.items():
-        # A downloaded index must not make us read files elsewhere.
+        # A downloaded index must not name files outside its folder.
         if not (file.endswith(ending) and _SHARD.fullmatch(file.removesuffix(ending))):
             raise InputError(
                 f"{index}: {show(file)} is no {ending} file in the same folder; shards must be."
@@ -163,7 +163,7 @@ def _read_msgpack(path: Path) -> dict[str, Stored]:
     try:
         tree = serialization.msgpack_restore(path.read_bytes())
         flat = traverse_util.flatten_dict(tree, sep="/")
-    except Exception as error:  # A cut or flipped byte surfaces anywhere in the decoder.
+    except Exception as error:  # A damaged file can fail anywhere in the decoder.
         raise InputError(f"{path} is damaged or cut short ({type(error).__name__}).") from error
 
     def store(name: str, value: np.ndarray) -> Stored:
@@ -189,7 +189,7 @@ def _not_floats(path: Path, name: str, dtype: str) -> InputError:
 
 
 def _to_float32(value: np.ndarray, name: str, path: Path) -> np.ndarray:
-    with np.errstate(over="ignore"):  # what overflows is told as not finite
+    with np.errstate(over="ignore"):  # overflows are reported as not finite
         return _check_finite(value.astype(np.float32, copy=False), name, path)
 
 

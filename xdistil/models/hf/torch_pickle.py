@@ -1,10 +1,9 @@
-"""PyTorch's checkpoints, `pytorch_model.bin`, read without PyTorch and without running their code.
+"""Reads PyTorch's checkpoints, `pytorch_model.bin`, without PyTorch and without running their code.
 
-Such a file is a zip archive. `data.pkl` says which storage holds each tensor, of what size and with
-which strides; `data/N` are the bytes of the storages. A pickle may name any function and have it
-called with anything. Here names are looked up in a short table instead of being imported, and what
-the table hands out can be called, if at all, only to be written down: tensors are cut out of their
-storages afterwards, when everything that was written down has been checked.
+Such a file is a zip archive. `data.pkl` names the storage, size and strides of each tensor;
+`data/N` are the bytes of the storages. A pickle can call any function with any arguments. Here
+names are looked up in a short table and never imported, and calls only record their arguments:
+tensors are taken out of their storages afterwards, when all that is recorded has been checked.
 """
 
 import collections
@@ -23,7 +22,7 @@ import numpy as np
 
 from xdistil.errors import InputError, show, show_name
 
-# The types of storages, and of their numbers.
+# The type of a storage -> the type of its numbers.
 _STORAGES: dict[str, Any] = {
     "torch.DoubleStorage": np.float64,
     "torch.FloatStorage": np.float32,
@@ -39,13 +38,13 @@ _STORAGES: dict[str, Any] = {
     "torch.ComplexDoubleStorage": np.complex128,
 }
 _MOST_AXES = 32
-_MOST_NUMBERS = 2**48  # of a storage or a step: more than any memory holds
-_MOST_LISTED = 2**22  # bytes of data.pkl; a tensor takes about two hundred
-_MOST_TUPLES = 30_000  # in data.pkl; a tensor takes five
+_MOST_NUMBERS = 2**48  # of a storage or a stride: more than any memory has
+_MOST_LISTED = 2**22  # bytes of data.pkl; a tensor needs about two hundred
+_MOST_TUPLES = 30_000  # in data.pkl; a tensor needs five
 
 
 class Pickled(NamedTuple):
-    """A tensor in a file, checked to lie within its storage; its numbers are not read yet."""
+    """A tensor in a file, within its storage; its numbers are not read yet."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -66,7 +65,7 @@ class _Tensor(NamedTuple):
 
 
 class _MakeTensor:
-    # What stands for torch._utils._rebuild_tensor_v2. Without a field a pickle cannot change it.
+    # In place of torch._utils._rebuild_tensor_v2. Without fields a pickle cannot change it.
     __slots__ = ()
 
     def __call__(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> _Tensor:
@@ -74,14 +73,14 @@ class _MakeTensor:
 
 
 class _KeepTensor:
-    # What stands for torch._utils._rebuild_parameter.
+    # In place of torch._utils._rebuild_parameter.
     __slots__ = ()
 
     def __call__(self, tensor: Any, *_: Any) -> Any:
         return tensor
 
 
-# What a pickle may name; strings are the names of what is never called.
+# What a pickle may name; strings are never called.
 _KNOWN: dict[str, Any] = {
     "collections.OrderedDict": collections.OrderedDict,
     "torch._utils._rebuild_tensor_v2": _MakeTensor(),
@@ -92,7 +91,7 @@ _KNOWN: dict[str, Any] = {
 
 
 class _Reader(pickle.Unpickler):
-    # Every name in a pickle, however it is spelt there, passes through find_class.
+    # Every name in a pickle, however it is spelt, goes through find_class.
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
         super().__init__(file)
@@ -103,7 +102,7 @@ class _Reader(pickle.Unpickler):
         if symbol not in _KNOWN:
             shown = show_name(symbol)
             raise InputError(
-                f"{self._path} is not read: beside tensors its pickle asks for {shown}, which"
+                f"{self._path} is not read: its pickle also asks for {shown}, which"
                 " could run any program; look for a copy of the model as safetensors."
             )
         return _KNOWN[symbol]
@@ -116,12 +115,12 @@ class _Reader(pickle.Unpickler):
 
 
 def read_pickle(path: Path) -> dict[str, Pickled]:
-    """The tensors that `torch.save` wrote of a model's state, by name, in their own types.
+    """The tensors of a model's state that `torch.save` wrote, by name, in their own types.
 
-    Raises InputError when the file is damaged, of PyTorch's format before 1.6, or holds anything
+    Raises InputError if the file is damaged, in the format of PyTorch before 1.6, or has anything
     but named tensors; no function named in it is called, and nothing is imported.
     """
-    with _tell_damage(path):
+    with _report_damage(path):
         with path.open("rb") as file:
             begin = file.read(2)
         if begin != b"PK":
@@ -135,14 +134,14 @@ def read_pickle(path: Path) -> dict[str, Pickled]:
 
 
 @contextlib.contextmanager
-def _tell_damage(path: Path) -> Iterator[None]:
+def _report_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except InputError:
         raise
     except MemoryError as error:
         raise InputError(f"{path} does not fit into memory: give a smaller model.") from error
-    except Exception as error:  # A cut or flipped byte surfaces anywhere in zip and pickle.
+    except Exception as error:  # A damaged file can fail anywhere in zip and pickle.
         reason = show_name((" ".join(str(error).split())[:120] or type(error).__name__).rstrip("."))
         raise InputError(f"{path} is damaged or no checkpoint of PyTorch ({reason}).") from error
 
@@ -161,7 +160,7 @@ def _read_archive(archive: zipfile.ZipFile, path: Path) -> dict[str, Pickled]:
     if not isinstance(state, dict):
         raise ValueError(f"it holds no tensors by name but one {type(state).__name__}")
     tensors = {}
-    # dict.items, for the pickle may have set an attribute of this name.
+    # dict.items, because the pickle may have set an attribute of this name.
     for name, tensor in dict.items(state):
         if type(name) is not str or type(tensor) is not _Tensor:
             raise ValueError(f"{show(name)} is no tensor")
@@ -173,7 +172,7 @@ def _read_archive(archive: zipfile.ZipFile, path: Path) -> dict[str, Pickled]:
 
 
 def _read_short(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
-    # What is packed may be a thousand times as long as the file it is in.
+    # Unpacked, it may be a thousand times as long as the file.
     with archive.open(name) as file:
         content = file.read(most + 1)
     if len(content) > most:
@@ -182,8 +181,8 @@ def _read_short(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
 
 
 def _check_listing(listing: bytes) -> None:
-    # Python's reader reserves memory up to the highest number that a value is kept under, and its
-    # stack overflows where tuples stand in tuples without end.
+    # Python's reader reserves memory up to the highest number of its memo, and its stack overflows
+    # on deeply nested tuples.
     tuples = 0
     for opcode, argument, _ in pickletools.genops(listing):
         if opcode.name.endswith("PUT") and int(argument or 0) > len(listing):
@@ -212,16 +211,16 @@ def _find_tensor(archive: zipfile.ZipFile, root: str, tensor: _Tensor, path: Pat
     if record.file_size != length:
         raise ValueError(f"its storage has {record.file_size} bytes and not {length}")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    # More numbers than the storage has: the same ones over and over, to fill the memory.
+    # More numbers than the storage has would repeat them to fill the memory.
     if 0 not in size and (last >= storage.numbers or math.prod(size) > storage.numbers):
         raise ValueError("it reaches beyond its storage")
 
     def read() -> np.ndarray:
         if 0 in size:
             return np.zeros(size, kind)
-        with _tell_damage(path):
+        with _report_damage(path):
             content = archive.read(record)
-            if len(content) != length:  # the archive's own list may lie about a length
+            if len(content) != length:  # the archive's index may give a wrong length
                 raise ValueError(f"a storage has {len(content)} bytes and not {length}")
             numbers = np.frombuffer(content, kind)[offset:]
             strides = [step * kind.itemsize for step in stride]

@@ -1,8 +1,8 @@
-"""An HF folder with fewer subwords: rows of its tensors, numbers of its config.json, its tokenizer.
+"""An HF folder with fewer subwords: rows of its tensors, ids in its config.json, its tokenizer.
 
-Unlike `folders`, this knows nothing of a model but where its vocabulary shows: in its word
-embeddings and, where it was kept for pre-training, in the output over all subwords. So it takes
-families that have no modules here, and leaves every other tensor as it is, in name and type.
+Unlike `folder`, this only knows which tensors have a row for each subword: the word embeddings and
+the output layer of pre-training. So it accepts families that have no modules here, and keeps every
+other tensor as it is, in name and type.
 """
 
 import math
@@ -27,7 +27,7 @@ from xdistil.models.families.registry import FAMILIES
 from xdistil.models.hf import tensor_files
 from xdistil.runtime.json_io import write_json
 
-# Word embeddings [V,E] in the families' names, and what has a row for each subword at their output.
+# Word embeddings [V,E] in the families' names, and outputs with a row for each subword.
 _TABLE = re.compile(
     r"(.+\.)?(word_embeddings|tok_embeddings|embed_tokens|wte|shared)\.(weight|embedding)"
 )
@@ -37,7 +37,7 @@ _OUTPUT = re.compile(
 _POSITIONS = re.compile(r"(.+\.)?position_embeddings\.weight")
 _SUBWORD_ID = re.compile(r"\w+_token_id|padding_id")  # keys of config.json
 _TOKENIZER_FILES = ("*token*.json", "vocab.*", "merges.txt", "*.model")
-_ACCOMPANYING = ("README.md", "LICENSE*")  # what a trimmed folder takes over as it is
+_ACCOMPANYING = ("README.md", "LICENSE*")  # files copied to a trimmed folder
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Whole:
     config: dict[str, Any]
     tensors: dict[str, tensor_files.Stored]
     rows: int  # of the word embeddings
-    special: tuple[int, ...]  # the ids of subwords that config.json names
+    special: tuple[int, ...]  # ids of subwords in config.json
 
 
 @dataclass(frozen=True)
 class Size:
-    """How large a model folder is."""
+    """The size of a model folder."""
 
     subwords: int  # rows of the word embeddings
     parameters: int
@@ -63,22 +63,24 @@ class Size:
 
 
 def open_whole(folder: Path, tokenizer: Tokenizer) -> Whole:
-    """A folder in safetensors or PyTorch's own format; numbers are not read yet.
+    """A folder in safetensors or PyTorch's own format; values are not read yet.
 
     Raises:
-        InputError: no model, one in Flax's format, no word embeddings under a name that is known,
-            or fewer of them than the tokenizer has subwords.
+        InputError: no model, one in Flax's format, no word embeddings under a known name, or fewer
+            of them than the tokenizer has subwords.
     """
     config = tensor_files.read_json(folder / "config.json")
     model_type = config.get("model_type")
     if not isinstance(model_type, str):
-        raise InputError(f"{folder / 'config.json'}: model_type is {show(model_type)}, no name.")
+        raise InputError(
+            f"{folder / 'config.json'}: model_type is {show(model_type)}; it must be a name."
+        )
     config = _fill_ids(config, tokenizer.vocabulary_size)
     read = tensor_files.read_tensors(folder)
     if read.flax:
         raise InputError(
-            f"{read.where} is in Flax's format: a vocabulary is trimmed in safetensors or "
-            "PyTorch's; save the model so first."
+            f"{read.where} is in Flax's format: only safetensors and PyTorch's format can be "
+            "trimmed; convert the model first."
         )
     tensors = {
         name: stored
@@ -88,8 +90,8 @@ def open_whole(folder: Path, tokenizer: Tokenizer) -> Whole:
     tables = [stored.shape for name, stored in tensors.items() if _TABLE.fullmatch(name)]
     if not tables or any(shape != tables[0] or len(shape) != 2 for shape in tables):
         raise InputError(
-            f"{read.where} holds no word embeddings, one row a subword, under a name that is known "
-            "(word_embeddings, tok_embeddings, embed_tokens, wte, shared)."
+            f"{read.where} holds no word embeddings, one row for each subword, under a known "
+            "name (word_embeddings, tok_embeddings, embed_tokens, wte, shared)."
         )
     rows = tables[0][0]
     if tokenizer.vocabulary_size > rows:
@@ -108,10 +110,10 @@ def open_whole(folder: Path, tokenizer: Tokenizer) -> Whole:
 
 
 def save_trimmed(whole: Whole, kept: np.ndarray, output: Path) -> None:
-    """Write the folder with the subwords `kept` i32[v] alone, `whole.special` among them.
+    """Write the folder with only the subwords `kept` i32[v], `whole.special` among them.
 
-    It appears under its name when it is complete. Raises InputError where it cannot be written, or
-    what is read is damaged.
+    It appears when it is complete. Raises InputError if it cannot be written or a tensor is
+    damaged.
     """
     new = output.with_name(f".{output.name}.{os.getpid()}.partial")
     try:
@@ -125,7 +127,7 @@ def save_trimmed(whole: Whole, kept: np.ndarray, output: Path) -> None:
             for path in whole.folder.glob(pattern):
                 shutil.copyfile(path, new / path.name)
         write_json(new / "config.json", config)
-        # safetensors lets nobody but the owner read what it writes.
+        # safetensors makes its files readable only by the owner.
         shutil.copymode(new / "config.json", new / tensor_files.WHOLE)
         os.rename(new, output)
     except (OSError, safetensors.SafetensorError) as error:
@@ -135,7 +137,7 @@ def save_trimmed(whole: Whole, kept: np.ndarray, output: Path) -> None:
 
 
 def measure_folder(folder: Path) -> Size:
-    """How large a folder in safetensors or PyTorch's own format is."""
+    """The size of a folder in safetensors or PyTorch's own format."""
     read = tensor_files.read_tensors(folder)
     shapes = {
         name: stored.shape
@@ -160,12 +162,12 @@ def _has_rows(name: str, stored: tensor_files.Stored, rows: int) -> bool:
 
 
 def _fill_ids(config: dict[str, Any], subwords: int) -> dict[str, Any]:
-    """The config.json and the ids of subwords that it leaves to the library's defaults."""
+    """The config.json with the ids of subwords that it leaves to the library's defaults."""
     if config["model_type"] not in CONFIG_MAPPING:
         return config
     defaults = AutoConfig.for_model(config["model_type"]).to_dict()
     ids = {key: value for key, value in defaults.items() if _SUBWORD_ID.fullmatch(key)}
-    # Those of another tokenizer name nothing here.
+    # Larger ids are those of another tokenizer.
     ids = {key: id for key, id in ids.items() if type(id) is int and id < subwords}
     return {**config, **{key: id for key, id in ids.items() if key not in config}}
 
@@ -179,11 +181,11 @@ def _list_ids(config: dict[str, Any]) -> Iterator[int]:
 
 
 def _trim_config(whole: Whole, kept: np.ndarray) -> tuple[dict[str, Any], int]:
-    """The new config.json, and by how many rows RoBERTa's positions begin earlier."""
+    """The new config.json, and how many rows earlier RoBERTa's positions begin."""
     config, new = dict(whole.config), {int(old): place for place, old in enumerate(kept)}
     for key, value in config.items():
         if _SUBWORD_ID.fullmatch(key):
-            # None and negative numbers say that there is no such subword.
+            # None and negative numbers mean that there is no such subword.
             ids = value if isinstance(value, list) else [value]
             ids = [new.get(id, id) if type(id) is int else id for id in ids]
             config[key] = ids if isinstance(value, list) else ids[0]
@@ -191,7 +193,7 @@ def _trim_config(whole: Whole, kept: np.ndarray) -> tuple[dict[str, Any], int]:
     before: Any = whole.config.get("pad_token_id")
     after: Any = config.get("pad_token_id")
     model_type = config.get("model_type")
-    from_padding = model_type in ROBERTAS  # positions are counted from it
+    from_padding = model_type in ROBERTAS  # counts positions from its id
     if before == after or (model_type in FAMILIES and not from_padding):
         return config, 0
     if not from_padding:
