@@ -15,7 +15,7 @@ import numpy as np
 from xdistil import config
 from xdistil.config import Baseline, Experiment, Stage, split_names
 from xdistil.data.corpus import Corpus, read_corpus, take_evenly
-from xdistil.data.examples import Example
+from xdistil.data.examples import Example, Task
 from xdistil.data.packing import (
     PackedTexts,
     Rows,
@@ -30,6 +30,7 @@ from xdistil.data.tokenizer import Tokenizer
 from xdistil.data.trim_tokenizer import choose_subwords, count_ids, trim_tokenizer
 from xdistil.data.unlabelled import lacks_labels, read_unlabelled
 from xdistil.data.word_vectors import WordVectors, read_vectors
+from xdistil.deploy.predictor import Predictor, load
 from xdistil.distill.stages import (
     StageRun,
     plan_stages,
@@ -150,6 +151,8 @@ def build(experiment: Experiment, cache: Path, writes: bool = True) -> Run:
     )
     for request in run.requests:
         teacher.check(request)
+    if isinstance(teacher, NoTeacher):
+        open_before(experiment.student.checkpoint, corpus.task)
     return run
 
 
@@ -414,3 +417,15 @@ def _load_checkpoint(
     check_rows(own, loaded, "name another folder in student.checkpoint")
     model, params = with_dropout(loaded.model, student.dropout), loaded.params
     return (model, params) if kept is None else trim_model(model, params, kept)
+
+
+def open_before(checkpoint: str, task: Task) -> Predictor | None:
+    """The checkpoint that a student without a teacher starts from, as it is; None where its head
+    predicts none of the task's labels.
+
+    Raises:
+        InputError: there is no such folder, or it cannot be used as it is.
+    """
+    own = check_start(checkpoint, task)
+    shared = set(own.labels) & set(task.labels) - {"O"}
+    return load(checkpoint).predictor if shared else None

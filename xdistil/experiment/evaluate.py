@@ -3,25 +3,35 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Literal, cast
 
 from xdistil.data.examples import Example, Task, write_tsv
 from xdistil.data.packing import PackedTexts
-from xdistil.deploy.predictor import Predictor, load
 from xdistil.distill.stages import StageRun
 from xdistil.evaluation import metrics
 from xdistil.evaluation.floor import warn_if_below_floor
 from xdistil.evaluation.gazetteer import tag_with_names
 from xdistil.evaluation.predict import predict_labels, with_labels
-from xdistil.evaluation.results import HELD_OUT, ModelResult, Results, Sizes, StageRecord
+from xdistil.evaluation.results import (
+    HELD_OUT,
+    Agreement,
+    BaselineResult,
+    GazetteerResult,
+    ModelName,
+    ModelResult,
+    Parameters,
+    Results,
+    Scores,
+    Sizes,
+    StageRecord,
+)
 from xdistil.evaluation.speed import Runner, measure_speed
-from xdistil.experiment.build import Run
+from xdistil.experiment.build import Run, open_before
 from xdistil.models.hf.folder import Loaded, load_model
 from xdistil.models.hf.hub import find_folder
 from xdistil.models.types import Params, count_parameters
 from xdistil.runtime.mesh import replicate, shard_params
 from xdistil.runtime.session import Session
-from xdistil.student.warm_start import check_start
 from xdistil.teacher.file_teacher import FileTeacher
 from xdistil.teacher.interface import NoTeacher
 from xdistil.teacher.model_teacher import ModelTeacher
@@ -37,7 +47,7 @@ def evaluate(
     run: Run,
     session: Session,
     stages: Sequence[StageRecord],
-    baselines: Sequence[tuple[dict[str, Any], Params]],
+    baselines: Sequence[tuple[BaselineResult, Params]],
 ) -> Results:
     """The content of results.json.
 
@@ -48,48 +58,40 @@ def evaluate(
     """
     log.info("predicting and scoring")
     corpus, gold = run.corpus, run.corpus.gold
-    results: dict[str, Any] = {
-        "format": 1,
-        "task": corpus.task.kind,
-        "seed": run.experiment.seed,
-        "gold": gold,
-        "selected_on": "dev" if gold else "agreement",
-    }
     splits = {"dev": "dev" if gold else "gold_dev", "test": "test"}
     predicted_on = splits if gold else {**splits, HELD_OUT: "dev"}
-    loaded, labels = {}, {}
+    rows: dict[ModelName, ModelResult] = {}
+    loaded: dict[ModelName, Loaded] = {}
     match run.teacher:
         case ModelTeacher():
             loaded["teacher"] = _load(run, session, "teacher")
         case FileTeacher():
-            results["teacher"] = _score_file(run, session, run.teacher)
+            rows["teacher"] = _score_file(run, session, run.teacher)
         case NoTeacher():
-            results["before"] = _score_before(run, session)
+            rows["before"] = _score_before(run, session)
     loaded["student"] = _load(run, session, "student")
+    labels: dict[ModelName, dict[str, Labels]] = {}
     for name, model in loaded.items():
         texts = run.teacher_texts if name == "teacher" else run.texts
-        trained = run.finetuning if name == "teacher" else run.stages
         here = {split: texts[key] for split, key in predicted_on.items() if key in texts}
-        labels[name] = _predict_splits(run.corpus.task, session, name, model, here)
-        results[name] = {
-            "labels": _count_labelled(run, trained),
-            "parameters": count_parameters(model.params),
-            "bytes": measure_bytes(session.workdir / name),
+        labels[name] = _predict_splits(corpus.task, session, name, model, here)
+        scores = {
+            split: metrics.score(corpus.task, each.examples, labels[name][split])
+            for split, each in here.items()
+            if split in splits
         }
-        for split in splits:
-            results[name][split] = here.get(split) and metrics.score(
-                corpus.task, here[split].examples, labels[name][split]
-            )
+        trained = run.finetuning if name == "teacher" else run.stages
+        rows[name] = {
+            "labels": _count_labelled(run, trained),
+            "parameters": cast(Parameters, count_parameters(model.params)),
+            "bytes": measure_bytes(session.workdir / name),
+            "dev": scores.get("dev"),
+            "test": scores.get("test"),
+        }
     if not gold:
-        agreement: dict[str, Any] = dict.fromkeys(predicted_on)
-        for split, given in labels["student"].items():
-            examples = run.texts[predicted_on[split]].examples
-            expected = with_labels(examples, labels["teacher"][split])
-            agreement[split] = metrics.score(corpus.task, expected, given)
-        results["student"]["agreement"] = agreement
-    ready = results.get("teacher", {}).get("dev") if not run.finetuning else None
-    if gold and ready is not None:
-        warn_if_below_floor(corpus, run.metric, ready)
+        rows["student"]["agreement"] = _score_agreement(run, predicted_on, labels)
+    elif "teacher" in rows and not run.finetuning and (dev := rows["teacher"]["dev"]) is not None:
+        warn_if_below_floor(corpus, run.metric, dev)
     speedup, compression = None, None
     if "teacher" in loaded:
         log.info("measuring the speed of teacher and student")
@@ -100,37 +102,28 @@ def evaluate(
             seconds=run.experiment.speed_seconds if session.writes else 0.0,
             seed=run.experiment.seed,
         )
-        counted = [results[name]["parameters"]["total"] for name in ("teacher", "student")]
-        compression = counted[0] / counted[1]
-    split = "test" if "test" in run.texts else "dev"
-    reached = [
-        (results.get(name, {}).get(split) or {}).get(run.metric) for name in ("teacher", "student")
-    ]
-    seconds = {stage["name"]: stage["seconds"] for stage in stages}
-    whole = {
-        **results,
-        "retention": None if not reached[0] or reached[1] is None else reached[1] / reached[0],
+        counts = [count_parameters(loaded[name].params)["total"] for name in ("teacher", "student")]
+        compression = counts[0] / counts[1]
+    content: dict[str, object] = {
+        "format": 1,
+        "task": corpus.task.kind,
+        "seed": run.experiment.seed,
+        "gold": gold,
+        "selected_on": "dev" if gold else "agreement",
+        **{str(name): row for name, row in rows.items()},
+        "retention": _compute_retention(run, rows),
         "compression": compression,
         "stages": [
             {key: value for key, value in stage.items() if key != "seconds"} for stage in stages
         ],
         "baselines": [_score_baseline(run, session, row, params) for row, params in baselines],
         "gazetteer": _score_gazetteer(run),
-        "timing": {"stages": seconds, "speedup": speedup},
+        "timing": {
+            "stages": {stage["name"]: stage["seconds"] for stage in stages},
+            "speedup": speedup,
+        },
     }
-    return cast(Results, whole)
-
-
-def open_before(checkpoint: str, task: Task) -> Predictor | None:
-    """The checkpoint that a student without a teacher starts from, as it is; None where its head
-    predicts none of the task's labels.
-
-    Raises:
-        InputError: there is no such folder, or it cannot be used as it is.
-    """
-    own = check_start(checkpoint, task)
-    shared = set(own.labels) & set(task.labels) - {"O"}
-    return load(checkpoint).predictor if shared else None
+    return cast(Results, content)
 
 
 def measure_bytes(folder: Path) -> Sizes:
@@ -149,20 +142,49 @@ def _load(run: Run, session: Session, name: str) -> Loaded:
     return load_model(folder, "main", run.corpus.task, run.experiment.dtype)
 
 
+def _score_agreement(
+    run: Run, predicted_on: dict[str, str], labels: dict[ModelName, dict[str, Labels]]
+) -> Agreement:
+    """The student's predictions against the teacher's, by split; None where there are no texts."""
+    agreement: dict[str, Scores | None] = dict.fromkeys(predicted_on)
+    for split, predicted in labels["student"].items():
+        examples = run.texts[predicted_on[split]].examples
+        expected = with_labels(examples, labels["teacher"][split])
+        agreement[split] = metrics.score(run.corpus.task, expected, predicted)
+    return cast(Agreement, agreement)
+
+
+def _compute_retention(run: Run, rows: dict[ModelName, ModelResult]) -> float | None:
+    """The student's main score over the teacher's, on test if there is one."""
+    split: Literal["dev", "test"] = "test" if "test" in run.texts else "dev"
+    if "teacher" not in rows:
+        return None
+    teacher, student = rows["teacher"][split], rows["student"][split]
+    if teacher is None or student is None:
+        return None
+    reached, kept = teacher[run.metric], student[run.metric]
+    return None if not reached or kept is None else kept / reached
+
+
 def _score_file(run: Run, session: Session, teacher: FileTeacher) -> ModelResult:
     """The scores of a file of signals, where it holds logits of all texts; None elsewhere."""
-    result: dict[str, Any] = {"labels": None, "parameters": None, "bytes": None}
+    scores: dict[str, Scores] = {}
     for split, examples in (("dev", run.corpus.dev), ("test", run.corpus.test)):
-        result[split] = None
         if not examples:
             continue
         predicted = teacher.predict(examples)
         if isinstance(predicted, str):
             log.info("no scores of the teacher on %s: %s", split, predicted)
             continue
-        result[split] = metrics.score(run.corpus.task, examples, predicted)
+        scores[split] = metrics.score(run.corpus.task, examples, predicted)
         _write_predictions(session, "teacher", split, examples, predicted)
-    return cast(ModelResult, result)
+    return {
+        "labels": None,
+        "parameters": None,
+        "bytes": None,
+        "dev": scores.get("dev"),
+        "test": scores.get("test"),
+    }
 
 
 def _score_before(run: Run, session: Session) -> ModelResult:
@@ -170,27 +192,28 @@ def _score_before(run: Run, session: Session) -> ModelResult:
     and subwords; None where it predicts none of the task's labels."""
     corpus, checkpoint = run.corpus, run.experiment.student.checkpoint
     predictor = open_before(checkpoint, corpus.task)
-    result: dict[str, Any] = {
-        "labels": None,
-        "parameters": count_parameters(load_model(checkpoint).params),
-        "bytes": measure_bytes(find_folder(checkpoint)),
-    }
+    scores: dict[str, Scores] = {}
     for split, examples in (("dev", corpus.dev), ("test", corpus.test)):
-        result[split] = None
         if examples and predictor is not None:
             predicted: Labels = []
             for first in range(0, len(examples), _TOGETHER):
                 session.preemption.raise_if_requested()
                 inputs = [example.inputs for example in examples[first : first + _TOGETHER]]
                 predicted += [each.labels for each in predictor.predict(inputs)]
-            result[split] = metrics.score(corpus.task, examples, predicted)
+            scores[split] = metrics.score(corpus.task, examples, predicted)
             _write_predictions(session, "before", split, examples, predicted)
-    return cast(ModelResult, result)
+    return {
+        "labels": None,
+        "parameters": cast(Parameters, count_parameters(load_model(checkpoint).params)),
+        "bytes": measure_bytes(find_folder(checkpoint)),
+        "dev": scores.get("dev"),
+        "test": scores.get("test"),
+    }
 
 
 def _score_baseline(
-    run: Run, session: Session, row: dict[str, Any], params: Params
-) -> dict[str, Any]:
+    run: Run, session: Session, row: BaselineResult, params: Params
+) -> BaselineResult:
     scores = None
     if "test" in run.texts:
         test, task = run.texts["test"], run.corpus.task
@@ -200,15 +223,17 @@ def _score_baseline(
     return {**row, "test": scores}
 
 
-def _score_gazetteer(run: Run) -> dict[str, Any] | None:
+def _score_gazetteer(run: Run) -> GazetteerResult | None:
     corpus = run.corpus
     if not corpus.gold or corpus.task.kind != "tagging":
         return None
-    return {
-        split: examples
-        and metrics.score(corpus.task, examples, tag_with_names(corpus.train, examples))
-        for split, examples in (("dev", corpus.dev), ("test", corpus.test))
-    }
+
+    def score(examples: list[Example] | None) -> Scores | None:
+        if not examples:
+            return None
+        return metrics.score(corpus.task, examples, tag_with_names(corpus.train, examples))
+
+    return {"dev": score(corpus.dev), "test": score(corpus.test)}
 
 
 def _predict_splits(

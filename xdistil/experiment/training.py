@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.deploy.jax_backend import open_model
@@ -18,7 +17,7 @@ from xdistil.distill.trainer import Trainer
 from xdistil.errors import RefusedError
 from xdistil.evaluation.floor import warn_if_below_floor
 from xdistil.evaluation.predict import predict_labels, score_texts, with_labels
-from xdistil.evaluation.results import ExportResult, ScoreName, Scores, StageRecord
+from xdistil.evaluation.results import BaselineResult, ExportResult, ScoreName, Scores, StageRecord
 from xdistil.experiment.build import BaselineRun, Run
 from xdistil.models.hf.folder import load_model, save_model
 from xdistil.models.types import Model, Params
@@ -142,7 +141,7 @@ def is_best_head(
 
 def train_baseline(
     run: Run, session: Session, index: int, start: Params
-) -> tuple[dict[str, Any], Params]:
+) -> tuple[BaselineResult, Params]:
     """The same student from the same start on labels alone: (its row of the results, parameters)
     for the learning rate that is best on dev.
 
@@ -150,14 +149,14 @@ def train_baseline(
         start: the first parameters, as the distilled student has them.
     """
     baseline: BaselineRun = run.baselines[index]
-    best: dict[str, Any] = {}
+    best: BaselineResult | None = None
     params: Params = {}
     for number, (lr, stage) in enumerate(zip(baseline.lrs, baseline.stages, strict=True)):
         name = f"baseline-{index}-{number}"
         for outcome in fit(make_trainer(run, session, name, SignalReader()), (stage,), start):
             record = outcome.stages[-1]
             value = record["dev"][run.metric] or 0.0
-            if not best or value > (best["dev"][run.metric] or 0.0):
+            if best is None or value > (best["dev"][run.metric] or 0.0):
                 params = outcome.params
                 best = {
                     "name": baseline.config.name,
@@ -166,7 +165,9 @@ def train_baseline(
                     "steps": record["steps"],
                     "limit": record["limit"],
                     "dev": record["dev"],
+                    "test": None,  # read once, at the end
                 }
+    assert best is not None  # `validate` asks for at least one learning rate
     return best, params
 
 
@@ -178,7 +179,7 @@ def export_student(run: Run, session: Session) -> ExportResult | None:
     folder, test = session.workdir / "student", run.corpus.test
     dev = run.texts["dev"].examples  # labelled, be it by the teacher
     opened = open_model(str(folder))
-    record: dict[str, Any] = {"bytes": None, "refused": None}
+    record: ExportResult = {"bytes": None, "refused": None}
     try:
         record["bytes"] = export_onnx(opened, folder, dev).stat().st_size
         if run.experiment.export == "int8":
@@ -191,7 +192,7 @@ def export_student(run: Run, session: Session) -> ExportResult | None:
     except RefusedError as error:  # what was trained and scored stands without the file
         log.warning(str(error))
         record["refused"] = str(error)
-    return cast(ExportResult, record)
+    return record
 
 
 def _save(run: Run, folder: Path, model: Model, params: Params, tokenizer: Tokenizer) -> None:
