@@ -26,12 +26,12 @@ import jax
 import measure
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
+from xdistil.distill.recipes import plan_stages, wanted_signals
 
 from xdistil.config import Stage
 from xdistil.data.batches import make_batches
 from xdistil.data.packing import pack
 from xdistil.data.subwords import Pieces
-from xdistil.distill.recipes import plan_stages, wanted_signals
 from xdistil.distill.step import init_state, train_step
 from xdistil.distill.unfreezing import merge_params, split_params
 from xdistil.models.families.bert import Encoder, EncoderConfig

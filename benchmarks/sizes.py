@@ -14,9 +14,9 @@ from pathlib import Path
 import jax
 import numpy as np
 from measure import add_output, print_table, write_result
+from xdistil.deploy.graphs.model import build_graph
 
 from xdistil.data.examples import Task
-from xdistil.deploy.graphs.model import build_graph
 from xdistil.deploy.quantize import choose_int8, list_weights, write_candidate
 from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig

@@ -42,6 +42,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from jax.sharding import NamedSharding, PartitionSpec
 from measure import Action, Counts
+from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
 
 from xdistil.config import Data, Stage, Student
 from xdistil.data import batches
@@ -53,7 +54,6 @@ from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.trim_tokenizer import renumber
 from xdistil.distill.finetune import find_pieces
 from xdistil.distill.plan import SIDE
-from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
 from xdistil.distill.step import init_state, train_step
 from xdistil.distill.unfreezing import HEAD, split_params
 from xdistil.models.families.bert import Encoder, EncoderConfig

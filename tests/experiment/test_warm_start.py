@@ -170,7 +170,9 @@ def test_table_card_and_pictures_compare_with_the_student_before(tuned, student)
     assert "| language | before | student | gap | sentences |" in card.text
     assert f"initialized from `{student}`, trained without a teacher." in card.text
     assert "Its teacher" not in card.text
-    assert "AutoModel` does not open the model" in card.text  # a BiLSTM, whatever `student.kind` says
+    assert (
+        "AutoModel` does not open the model" in card.text
+    )  # a BiLSTM, whatever `student.kind` says
     assert card.data.base_model is None  # a folder is no name on the hub
     assert {path.name for path in (workdir / "figures").iterdir()} == {
         "course.png",
