@@ -218,14 +218,14 @@ def test_what_is_learnt_decides_what_is_monitored_and_kept():
 
 def test_stages_are_joined_with_the_texts_that_they_name():
     share = PackedTexts([], TEXTS["train"].subwords, TEXTS["train"].rows)
-    texts = {**TEXTS, "25.000% of train": share}
+    texts = {**TEXTS, "25% of train": share}
     plan = (
         Stage(name="a", loss="logits"),
         Stage(name="b", loss="labels", data="train"),
         Stage(name="c", loss="labels", data="train", label_fraction=0.25),
     )
     stages = plan_stages(plan, "plan", make_bilstm(), TEACHER, texts)
-    assert [stage.texts for stage in stages] == ["transfer", "train", "25.000% of train"]
+    assert [stage.texts for stage in stages] == ["transfer", "train", "25% of train"]
     expected = [TEXTS["transfer"], TEXTS["train"], share]
     assert all(stage.train is each for stage, each in zip(stages, expected, strict=True))
     assert all(stage.dev is TEXTS["dev"] for stage in stages)

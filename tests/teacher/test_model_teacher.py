@@ -1,0 +1,134 @@
+"""A model as the teacher: what it refuses, and what reaches a student of other subwords."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.distill.small import CLASSES, make_session, make_teacher, make_texts
+from xdistil.data.examples import Example
+from xdistil.data.packing import PackedTexts, fill_batch, pack
+from xdistil.data.subwords import Subwords
+from xdistil.errors import InputError
+from xdistil.teacher.interface import Unit
+from xdistil.teacher.model_teacher import ModelTeacher, match_words
+from xdistil.teacher.signals import Request, SignalSpec
+from xdistil.teacher.storage import MASK, gather_signals
+
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
+SPEC = SignalSpec(logits=True, hidden=(1,))
+EXAMPLES = [Example(("Anna", "slept"), None, "und"), Example(("in", "Rome"), None, "und")]
+
+
+def cut(*texts: list[int]) -> PackedTexts:
+    """EXAMPLES in subwords; how many each word has, between two special ones. Every subword has an
+    id of its own. Words behind the last number are cut off."""
+    words = [
+        np.concatenate([[-1], *([n] + [-1] * (size - 1) for n, size in enumerate(sizes)), [-1]])
+        for sizes in texts
+    ]
+    word = np.concatenate(words).astype(np.int32)
+    tokens = np.arange(4, 4 + len(word), dtype=np.int32)
+    subwords = Subwords(
+        tokens=tokens,
+        token_type=np.zeros(len(word), np.int8),
+        labels=np.where(word >= 0, tokens % CLASSES, 0).astype(np.int32),
+        label_mask=word >= 0,
+        word=word,
+        start=np.cumsum([0, *map(len, words)]).astype(np.int64),
+        example=np.arange(len(texts), dtype=np.int32),
+    )
+    return PackedTexts(EXAMPLES, subwords, pack(subwords, 16, None))
+
+
+def request(spec: SignalSpec, student: PackedTexts, teacher: PackedTexts) -> Request:
+    return Request("plan[1]", "transfer", spec, 1.0, student, teacher)
+
+
+def by_word(**settings: Any) -> ModelTeacher:
+    return match_words(make_teacher(cache_type="float32", **settings))
+
+
+@pytest.mark.parametrize("name", ["attention", "relations"])
+def test_losses_of_pairs_of_subwords_need_the_teachers_subwords(name):
+    texts = make_texts()["train"]
+    spec = SignalSpec(attention=(0,)) if name == "attention" else SignalSpec(vectors=(0,))
+    make_teacher().check(request(spec, texts, texts))
+    by_word().check(request(SPEC, texts, texts))
+    with pytest.raises(InputError, match=rf"^plan\[1\].loss has {name}, which compares pairs"):
+        by_word().check(request(spec, texts, texts))
+
+
+def test_a_student_of_other_subwords_needs_a_cache():
+    with pytest.raises(InputError, match=r"^teacher.cache=never .* set teacher.cache=auto"):
+        by_word(cache="never")
+
+
+def test_signals_of_words_reach_the_subwords_that_carry_them(tmp_path):
+    """The teacher's on its first subword of a word, on the student's first subword of that word;
+    a word that the teacher cut off has none."""
+    student, own = cut([1, 3], [2, 1]), cut([2, 1], [3])
+    teacher = by_word()
+    asked = request(SPEC, student, own)
+    reader = teacher.reader([asked], make_session(tmp_path))
+    columns = reader.columns("transfer", SPEC)
+    assert columns.keys() == {"logits", "hidden-1", MASK}
+    rows = np.arange(1)  # which hold both sentences
+    loaded = gather_signals(columns, student.rows, rows)
+    batch = fill_batch(student.subwords, student.rows, rows, 0)
+    signals = reader.signals(batch, loaded, SPEC)
+    expected_mask = batch.label_mask.copy()
+    expected_mask[0, np.flatnonzero(batch.label_mask[0])[3]] = False  # Rome
+    assert np.array_equal(signals.present, expected_mask)
+
+    theirs = fill_batch(own.subwords, own.rows, rows, 0)
+    output = teacher.model.apply({"params": teacher.params}, theirs)
+    for found, values in ((signals.logits, output.logits), (signals.hidden[0], output.hidden[1])):
+        expected = np.asarray(values)[theirs.label_mask]
+        assert expected.shape[0] == 3
+        np.testing.assert_allclose(found[expected_mask], expected, rtol=1e-5, atol=1e-6)
+        assert not found[~expected_mask].any()
+
+
+def test_the_cache_of_a_set_of_texts_serves_every_stage(tmp_path):
+    """One pass over the texts for what all stages read of them; each is given its own columns."""
+    texts = make_texts()
+    transfer, dev = texts["transfer"], texts["dev"]
+    first = request(SignalSpec(hidden=(2,)), transfer, transfer)
+    second = replace(first, spec=SignalSpec(logits=True))
+    third = replace(second, texts="dev", student=dev, teacher=dev)
+    reader = make_teacher().reader([first, second, third], make_session(tmp_path))
+    assert {name: set(stored) for name, stored in reader.stored.items()} == {
+        "transfer": {"logits", "hidden-2"},
+        "dev": {"logits"},
+    }
+    assert set(reader.columns("transfer", first.spec)) == {"hidden-2"}
+    folder = tmp_path / "cache/signals"
+    assert len(list(folder.glob("*.npy"))) == 3
+
+
+def test_a_shared_cache_lies_in_its_own_folder(tmp_path):
+    texts = make_texts()["dev"]
+    teacher = make_teacher(cache_folder=str(tmp_path / "shared"))
+    teacher.reader([request(SPEC, texts, texts)], make_session(tmp_path / "run"))
+    assert len(list((tmp_path / "shared").glob("*.npy"))) == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_without_cache_computes_in_its_own_ids(tmp_path):
+    """Of a student whose vocabulary is trimmed, in another order."""
+    remap = np.random.default_rng(0).permutation(20).astype(np.int32)
+    texts = make_texts()["dev"]
+    teacher = make_teacher(remap=remap, cache="never")
+    reader = teacher.reader([request(SPEC, texts, texts)], make_session(tmp_path))
+    assert reader.stored == {}
+    assert teacher.unit is Unit.SUBWORD
+    batch = fill_batch(texts.subwords, texts.rows, np.arange(len(texts.rows.subword)), 0)
+    signals = reader.signals(batch, {}, SPEC)
+    output = teacher.model.apply(
+        {"params": teacher.params}, batch._replace(tokens=remap[batch.tokens])
+    )
+    np.testing.assert_allclose(signals.logits, output.logits, rtol=1e-5, atol=1e-6)
+    assert signals.present is None
