@@ -66,6 +66,9 @@ def test_the_overview_of_many_languages_and_stages_fits(told):
     groups = ("head", "projection", "bilstm", "embeddings")
     names = [f"{name}/{group}" for name in ("logits", "labels") for group in groups]
     assert [row[2] for row in stages] == ["representation", *names]
+    assert stages[0][5:9] == ["all", "groups", "except", "head"]
+    assert stages[4][5:7] == ["all", "groups"]
+    assert stages[4][7].isdecimal()
     assert f"learning rate the best on dev of {', '.join(RATES)}" in words
 
 

@@ -617,6 +617,7 @@ def test_a_dry_run_tells_data_and_plan_and_leaves_nothing(config, data, tmp_path
     for number, part in enumerate(PARTS, 1):
         assert f"\nstudent {number}/5 {part}  " in printed
     for words in (
+        "  down to bilstm except head  ",
         "  down to projection  ",
         "teacher's signals computed in the steps: of dev, transfer\n",
         "parameters",
@@ -636,7 +637,7 @@ def test_a_verbose_dry_run_tells_layer_maps_groups_and_patience(config, data, tm
     assert told.startswith(overview)
     for number, part in enumerate(PARTS, 1):
         assert f"\nstudent {number}/5 {part}: " in told
-    for words in ("hidden 1 from 1", "trains head, projection;", "at most", "stops early never"):
+    for words in ("hidden 1 from 1", "trains head, projection;", "at most", "never stops early"):
         assert words in told
         assert words not in overview
 

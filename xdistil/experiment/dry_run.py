@@ -13,7 +13,7 @@ from xdistil.config import Experiment
 from xdistil.data.packing import PackedTexts
 from xdistil.data.subwords import LanguageCount, count_subwords
 from xdistil.distill.stages import StageRun
-from xdistil.distill.unfreezing import EMBEDDINGS
+from xdistil.distill.unfreezing import EMBEDDINGS, HEAD
 from xdistil.evaluation.formatting import align
 from xdistil.experiment.build import Run, build
 from xdistil.models.types import Model, count_parameters
@@ -285,7 +285,8 @@ def _describe_own_subwords(run: Run) -> str:
 def _describe_trainable(stage: StageRun) -> str:
     """The trained groups in short: the lowest of them, since all above it train too."""
     lowest = stage.trainable[-1]
-    return "all groups" if lowest == EMBEDDINGS else f"down to {lowest}"
+    groups = "all groups" if lowest == EMBEDDINGS else f"down to {lowest}"
+    return groups if HEAD in stage.trainable else f"{groups} except head"
 
 
 def _describe_temperature(run: Run) -> list[str]:
@@ -349,15 +350,14 @@ def _describe_stage(run: Run, stage: StageRun) -> str:
         if pairs:
             layers = ", ".join(f"{own} from {its}" for own, its in pairs)
             maps.append(f"{what} {layers}")
-    patience = (
-        f"after {config.patience} evaluations without a better one" if config.patience else "never"
-    )
+    stop = f"stops early after {config.patience} evaluations without a better one"
     return (
         f"{stage.name}: {' + '.join(terms)} on {config.data}"
         + (f"; layers: {'; '.join(maps)}" if maps else "")
         + f"; trains {', '.join(stage.trainable)}; at most {steps.total:,} steps of "
         f"{len(texts.examples) / steps.epoch:.0f} sentences ({_describe_rows(texts, steps.rows)}); "
-        f"learning rate {config.lr:g} {config.schedule}; stops early {patience}"
+        f"learning rate {config.lr:g} {config.schedule}; "
+        + (stop if config.patience else "never stops early")
     )
 
 
