@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jax
 
-from xdistil.config import Experiment
+from xdistil.config import Experiment, find_stored
 from xdistil.data.examples import Example, Task
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.train_tokenizer import train_wordpiece
@@ -26,7 +26,7 @@ log = logging.getLogger("xdistil")
 def has_no_teacher(experiment: Experiment) -> bool:
     """Whether the student continues from a checkpoint on labels alone."""
     teacher, student = experiment.teacher, experiment.student
-    return student.kind == "checkpoint" and not (teacher.model or teacher.signals)
+    return student.kind == "checkpoint" and not (teacher.model or find_stored(teacher))
 
 
 def open_teacher(
