@@ -84,8 +84,7 @@ def _load(experiment: Experiment, task: Task) -> tuple[Tokenizer, Transformer, P
     """A teacher from a folder or the hub."""
     teacher = experiment.teacher
     if is_fine_tuned(teacher):
-        learns_logits = any("logits" in stage.loss.split("+") for stage in experiment.plan)
-        check_classes(teacher, task, learns_logits)
+        check_classes(teacher, task, needs_head=False)
     source = teacher.tokenizer or teacher.model
     # The revision is the model's: another folder or hub id has none of that name.
     revision = teacher.revision if source == teacher.model else "main"
