@@ -222,12 +222,18 @@ CHOICES = {
     "export": ("", "onnx", "int8"),
 }
 LICENSE = r"[a-z0-9][a-z0-9.+-]*"  # how hubs write one
+STORED = ("signals",)  # fields of Teacher that name stored values, used in place of a model
 LOSSES = ("representation", "attention", "relations", "logits", "labels")
 
 
 def split_names(text: str) -> tuple[str, ...]:
     """The comma-separated values of a text field: `"en, de"` becomes `("en", "de")`."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def find_stored(teacher: Teacher) -> str:
+    """The field of STORED that is set; empty if the teacher is a model, or there is none."""
+    return next((name for name in STORED if getattr(teacher, name)), "")
 
 
 def validate(experiment: Experiment) -> None:
@@ -369,28 +375,29 @@ def _check_tokenizers(teacher: Teacher, student: Student) -> None:
             f"student.tokenizer_pieces and student.{other} are both set: each gives the student "
             "a tokenizer, so keep one of them."
         )
-    if student.keep_layers and (student.tokenizer or student.tokenizer_pieces or teacher.signals):
+    stored = find_stored(teacher)
+    if student.keep_layers and (student.tokenizer or student.tokenizer_pieces or stored):
         raise InputError(
             "student.keep_layers takes the layers and the tokenizer of the teacher: leave "
-            "student.tokenizer, student.tokenizer_pieces and teacher.signals empty."
+            f"student.tokenizer, student.tokenizer_pieces and teacher.{stored or STORED[0]} empty."
         )
-    if not teacher.signals:
+    if not stored:
         return
-    for name in ("model", "tokenizer"):
-        if getattr(teacher, name):
+    for name in ("model", "tokenizer", *STORED):
+        if name != stored and getattr(teacher, name):
             raise InputError(
-                f"teacher.signals and teacher.{name} are both set: stored signals are used without "
-                f"a {name}, so leave one of them empty."
+                f"teacher.{stored} and teacher.{name} are both set: stored {stored} "
+                f"need no {name}, so leave one of them empty."
             )
     if not (student.tokenizer or student.tokenizer_pieces or student.checkpoint):
         raise InputError(
-            "teacher.signals has no tokenizer: set student.tokenizer=FOLDER, or "
+            f"teacher.{stored} has no tokenizer: set student.tokenizer=FOLDER, or "
             "student.tokenizer_pieces=8000 to train one on the transfer texts."
         )
     if student.embeddings in ("svd", "pca"):
         raise InputError(
             f"student.embeddings={student.embeddings} needs the embeddings of a teacher, which "
-            "teacher.signals does not have: set student.embeddings=random."
+            f"teacher.{stored} does not have: set student.embeddings=random."
         )
 
 

@@ -7,7 +7,7 @@ import re
 
 import huggingface_hub
 
-from xdistil.config import LICENSE, Experiment
+from xdistil.config import LICENSE, Experiment, find_stored
 from xdistil.models.hf.hub import find_card
 
 _KEYS = ("license", "license_name", "license_link")  # of a card's YAML
@@ -28,7 +28,7 @@ def find_license(experiment: Experiment, which: str) -> dict[str, str]:
     if which == "student":
         models.append((experiment.student.checkpoint, "main"))
     found = {name: read_license(name, revision) for name, revision in models if name}
-    if not found or experiment.teacher.signals:
+    if not found or find_stored(experiment.teacher):
         return {"unknown": "the config names none, and no model with a card is used"}
     silent = [name for name, license in found.items() if not license]
     if silent:

@@ -10,7 +10,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from xdistil.config import Experiment, Stage, Student
+from xdistil.config import Experiment, Stage, Student, find_stored
 from xdistil.data.examples import UNKNOWN_LANGUAGE
 from xdistil.deploy.onnx_card import render_files
 from xdistil.errors import InputError
@@ -282,8 +282,8 @@ def _describe_origin(which: ModelName, results: Results, experiment: Experiment)
     teacher = experiment.teacher
     if name_other(results) == "before":
         return f"It is {_name_student(experiment.student)}, trained without a teacher."
-    if teacher.signals:
-        origin = f"known by its signals in `{teacher.signals}`"
+    if stored := find_stored(teacher):
+        origin = f"known by its {stored} in `{getattr(teacher, stored)}`"
     elif teacher.model:
         how = "fine-tuned on the labels" if teacher.finetune else "used as it is"
         origin = f"`{teacher.model}`, {how}"

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 
 import filelock
 
-from xdistil.config import RENAMED, Experiment
+from xdistil.config import RENAMED, STORED, Experiment
 from xdistil.errors import InputError
 from xdistil.runtime.json_io import write_json
 
@@ -27,7 +27,7 @@ FREE = (
     "teacher.model",
     "teacher.revision",
     "teacher.tokenizer",
-    "teacher.signals",
+    *(f"teacher.{name}" for name in STORED),
     "student.tokenizer",
     "student.checkpoint",
 )

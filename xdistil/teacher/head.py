@@ -23,18 +23,17 @@ def find_task(teacher: config.Teacher) -> Task:
     return check_head(own, f"teacher.model={teacher.model}", remedy, min_classes=2)
 
 
-def check_classes(teacher: config.Teacher, task: Task, learns_logits: bool) -> None:
+def check_classes(teacher: config.Teacher, task: Task, needs_head: bool) -> None:
     """Checks that a teacher used without fine-tuning predicts the task's labels, in any order.
 
     Args:
-        learns_logits: whether the plan learns from its predictions; otherwise an encoder without a
-            head will do.
+        needs_head: whether a stage learns its logits; otherwise an encoder without a head will do.
 
     Raises:
         InputError: it has another head or none; labels that one side lacks are named.
     """
     own = read_task(teacher.model, teacher.revision)
-    if own is None and not learns_logits:
+    if own is None and not needs_head:
         return
     remedy = "set teacher.finetune=True, or name a model that was fine-tuned on these labels"
     check_head(own, f"teacher.model={teacher.model}", remedy, task.kind, task.labels)

@@ -21,6 +21,7 @@ from xdistil.runtime.mesh import shard_params
 from xdistil.runtime.session import Session
 from xdistil.teacher.cache import open_cache
 from xdistil.teacher.cache_policy import CacheChoice, choose_cache
+from xdistil.teacher.head import check_classes, is_fine_tuned
 from xdistil.teacher.interface import SignalReader, Unit
 from xdistil.teacher.signals import PlacedModel, Request, merge_requests, params_fingerprint
 from xdistil.teacher.storage import MapSignal, Signal, place_signals
@@ -52,6 +53,8 @@ class ModelTeacher:
 
     def check(self, request: Request) -> None:
         """Raises InputError where the model has no such signal, or the student cannot read it."""
+        if request.spec.logits and is_fine_tuned(self.config):
+            check_classes(self.config, self.task, needs_head=True)
         loss = request.spec.pair_loss
         if loss and self.unit is Unit.WORD:
             raise InputError(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jax
 
-from xdistil.config import Experiment
+from xdistil.config import Experiment, find_stored
 from xdistil.data.examples import Example, Task
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.train_tokenizer import train_wordpiece
@@ -26,7 +26,7 @@ log = logging.getLogger("xdistil")
 def has_no_teacher(experiment: Experiment) -> bool:
     """Whether the student continues from a checkpoint on labels alone."""
     teacher, student = experiment.teacher, experiment.student
-    return student.kind == "checkpoint" and not (teacher.model or teacher.signals)
+    return student.kind == "checkpoint" and not (teacher.model or find_stored(teacher))
 
 
 def open_teacher(
@@ -84,8 +84,7 @@ def _load(experiment: Experiment, task: Task) -> tuple[Tokenizer, Transformer, P
     """A teacher from a folder or the hub."""
     teacher = experiment.teacher
     if is_fine_tuned(teacher):
-        learns_logits = any("logits" in stage.loss.split("+") for stage in experiment.plan)
-        check_classes(teacher, task, learns_logits)
+        check_classes(teacher, task, needs_head=False)
     source = teacher.tokenizer or teacher.model
     # The revision is the model's: another folder or hub id has none of that name.
     revision = teacher.revision if source == teacher.model else "main"

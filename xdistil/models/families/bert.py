@@ -105,12 +105,12 @@ class BertLayer(PostNormLayer):
     def attend(
         self, hidden: jax.Array, mask: jax.Array, *more: Any, attention: bool, deterministic: bool
     ) -> tuple[jax.Array, jax.Array | None]:
-        return SelfOutput(_SelfAttention, self.config, self.dtype, name="attention")(
+        return SelfOutput(SelfAttention, self.config, self.dtype, name="attention")(
             hidden, mask, attention=attention, deterministic=deterministic
         )
 
 
-class _SelfAttention(nn.Module):
+class SelfAttention(nn.Module):
     """softmax(Q K / sqrt(d)) V by heads, inside segments; f[B,T,D] -> f[B,T,D], f[B,H,T,T]."""
 
     config: EncoderConfig
