@@ -22,17 +22,17 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
-from xdistil.distill.recipes import plan_stages, wanted_signals
 
 from benchmarks import harness
 from xdistil.config import Stage
 from xdistil.data.batches import make_batches
-from xdistil.data.packing import pack
+from xdistil.data.packing import PackedTexts, pack
 from xdistil.distill.step import init_state, train_step
 from xdistil.distill.unfreezing import merge_params, split_params
 from xdistil.models.encoder_config import EncoderConfig
@@ -40,6 +40,7 @@ from xdistil.models.families.bert import Encoder
 from xdistil.runtime.mesh import make_mesh, replicate, shard_batch
 from xdistil.runtime.process import request_huge_pages
 from xdistil.teacher.signals import arrange_signals, compute_signals, signal_names
+from xdistil.teacher.storage import gather_signals
 
 DEVICES = (1, 2, 4)
 STEPS = 20
@@ -52,9 +53,9 @@ PLAN = (
     Stage(
         name="representation and attention",
         loss="representation+attention",
-        representation="mse",
-        layers="last",
-        attention="last",
+        hidden_loss="mse",
+        hidden_map="last",
+        attention_map="last",
         lr=5e-4,
     ),
     Stage(name="logits", loss="logits", lr=3e-4),
@@ -77,30 +78,32 @@ def run_plan(batch_rows: int) -> dict[str, dict[str, list[float]]]:
         np.random.default_rng(1).normal(size=(len(subwords.tokens), CLASSES)).astype(np.float16)
     )
     found = {}
-    for index, planned in enumerate(plan_stages(PLAN, "plan", student, teacher.config)):
-        wanted = wanted_signals(planned.recipe)
-        cached = {} if wanted.attention else {name: logits for name in signal_names(wanted)}
-        trainable, frozen = replicate(mesh, split_params(params, planned.substage.trainable))
-        state = init_state(planned.recipe, trainable, frozen, jax.random.key(index))
+    texts = PackedTexts([], subwords, rows)
+    for index, stage in enumerate(harness.plan_on(texts, PLAN, student, teacher.config)):
+        spec = stage.spec
+        cached = {} if spec.attention else {name: logits for name in signal_names(spec)}
+        trainable, frozen = replicate(mesh, split_params(params, stage.trainable))
+        state = init_state(stage.step, trainable, frozen, jax.random.key(index))
         state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
         losses, seconds = [], []
-        feed = make_batches(subwords, rows, cached, batch_rows, 1.0, index, 0)
+        columns = partial(gather_signals, cached, rows)
+        feed = make_batches(subwords, rows, columns, batch_rows, 1.0, index, 0)
         for _ in range(STEPS):
             batch, values = next(feed)
             start = time.perf_counter()
             batch = shard_batch(mesh, batch)
-            if wanted.attention:
-                signals = compute_signals(teacher_params, batch, model=teacher, wanted=wanted)
+            if spec.attention:
+                signals = compute_signals(teacher_params, batch, model=teacher, spec=spec)
             else:
-                signals = arrange_signals(wanted, dict(shard_batch(mesh, values)))
+                signals = arrange_signals(spec, dict(shard_batch(mesh, values)))
             state, metrics = train_step(
-                state, batch, signals, np.float32(planned.stage.lr), recipe=planned.recipe
+                state, batch, signals, np.float32(stage.config.lr), config=stage.step
             )
             jax.block_until_ready(state.trainable)
             seconds.append(time.perf_counter() - start)
             losses.append(sum(float(tally.mean()) for tally in metrics.losses.values()))
         params = jax.device_get(merge_params(state.trainable, state.frozen))
-        found[planned.substage.name] = {"losses": losses, "seconds": seconds}
+        found[stage.name] = {"losses": losses, "seconds": seconds}
     return found
 
 

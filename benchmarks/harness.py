@@ -32,8 +32,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.plans import CHECKPOINTS, REST, SIGNALS, START, TEACHER, TEXTS
-from xdistil.data.packing import Batch, Rows, fill_batch
+from xdistil.config import Stage
+from xdistil.data.packing import Batch, PackedTexts, Rows, fill_batch
 from xdistil.data.subwords import Subwords
+from xdistil.distill.stages import StageRun, plan_stages, texts_name
+from xdistil.models.encoder_config import EncoderConfig
+from xdistil.models.types import Model
+from xdistil.teacher.interface import NoTeacher, Teacher
 
 ROOT = Path(__file__).resolve().parents[1]
 TURN_SECONDS = 0.1  # of a turn at least, so that changing candidates costs little
@@ -301,6 +306,26 @@ def pad_segments(
     real = start + within < end
     rows = Rows(np.where(real, start + within, -1), real, np.where(real, within, 0))
     return fill_batch(subwords, rows, np.arange(len(segments)), padding_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShapeOnly(NoTeacher):
+    """A teacher that has a shape, for plans: the benchmarks compute or draw its signals."""
+
+    config: EncoderConfig
+
+    def shape(self, where: str) -> EncoderConfig:
+        """Its layers and widths."""
+        return self.config
+
+
+def plan_on(
+    texts: PackedTexts, plan: Sequence[Stage], model: Model, teacher: EncoderConfig | None
+) -> tuple[StageRun, ...]:
+    """The stage runs of a plan, all of them on the same texts."""
+    source: Teacher = NoTeacher() if teacher is None else ShapeOnly(config=teacher)
+    named = dict.fromkeys(("dev", *map(texts_name, plan)), texts)
+    return plan_stages(plan, "plan", model, source, named)
 
 
 @dataclass(frozen=True)

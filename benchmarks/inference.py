@@ -191,12 +191,12 @@ def list_labelling(
         return cut_sentences(student, [Example(each, None, "und") for each in inputs])
 
     answers: dict[str, Callable[[Any], object]] = {"student, tokenisation alone": tokenise}
-    answers[STUDENT] = load(str(flags.student)).labeller.answer
+    answers[STUDENT] = load(str(flags.student)).predictor.predict
     for backend in find_onnx(flags.student):
         opened = load(str(flags.student), backend, threads=flags.threads)
-        answers[f"student, {backend}"] = opened.labeller.answer
+        answers[f"student, {backend}"] = opened.predictor.predict
     if teacher:
-        answers["teacher, JAX"] = load(str(flags.teacher)).labeller.answer
+        answers["teacher, JAX"] = load(str(flags.teacher)).predictor.predict
         for runtime, model in teacher.peers.items():
             answers[f"teacher, {runtime}"] = label_in_torch(model, flags.teacher, student.task)
     return answers

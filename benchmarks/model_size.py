@@ -37,7 +37,7 @@ from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
 from xdistil.data.subwords import tokenize
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
-from xdistil.data.trim_tokenizer import choose_subwords, count_tokens
+from xdistil.data.trim_tokenizer import choose_subwords, count_ids
 from xdistil.deploy.onnx_export import build_graph
 from xdistil.deploy.quantize import choose_int8, list_weights, write_candidate
 from xdistil.models.encoder_config import EncoderConfig
@@ -46,8 +46,7 @@ from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.hf.folder import load_model, save_model
 from xdistil.models.hf.trim_folder import measure_folder, open_whole, save_trimmed
 from xdistil.models.types import count_parameters
-from xdistil.teacher.signals import SignalSpec as SignalSpec
-from xdistil.teacher.signals import compute_signals
+from xdistil.teacher.signals import SignalSpec, compute_signals
 
 UNLIMITED = 1 << 30  # a length in subwords that no text reaches
 MIN_COUNTS = (1, 2, 5, 10)
@@ -103,8 +102,8 @@ def compute_hidden(folder: Path, tokenizer: Tokenizer, texts: list[Example]) -> 
     subwords = tokenize(texts[:SENTENCES], UNLABELLED, tokenizer, ROW_LENGTH)
     rows = pack(subwords, ROW_LENGTH, None)
     batch = fill_batch(subwords, rows, np.arange(len(rows.subword)), tokenizer.pad)
-    wanted = SignalSpec(hidden=(loaded.model.config.layers,))
-    signals = compute_signals(loaded.params, batch, model=loaded.model, wanted=wanted)
+    spec = SignalSpec(hidden=(loaded.model.config.layers,))
+    signals = compute_signals(loaded.params, batch, model=loaded.model, spec=spec)
     return jax.device_get(signals.hidden[0])
 
 
@@ -130,7 +129,7 @@ def measure_case(
 def describe_folder(folder: Path, test: list[Example]) -> dict[str, Any]:
     """Its size, and the mean subwords per word of test, special ones left out."""
     tokenizer, size = load_tokenizer(str(folder), words=True), asdict(measure_folder(folder))
-    counts = count_tokens([tokenize(test, UNLABELLED, tokenizer, UNLIMITED)], tokenizer)
+    counts = count_ids(test, UNLABELLED, tokenizer)
     for special in {tokenizer.cls, tokenizer.sep} - {None}:
         counts[special] = 0
     words = sum(len(each.inputs) for each in test)

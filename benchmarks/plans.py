@@ -52,9 +52,9 @@ def _whole() -> Experiment:
     representation = Stage(
         name="representation",
         loss="representation+attention",
-        representation="mse",
-        layers="last",
-        attention="last",
+        hidden_loss="mse",
+        hidden_map="last",
+        attention_map="last",
         epochs=2.0,
         lr=5e-4,
     )

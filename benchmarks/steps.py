@@ -43,7 +43,6 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 from jax.sharding import NamedSharding, PartitionSpec
-from xdistil.distill.recipes import PlannedStage, plan_stages, wanted_signals
 
 from benchmarks import harness
 from benchmarks.harness import MATRIX_PRODUCT, Action, Counts
@@ -51,12 +50,14 @@ from xdistil.config import Data, Stage, Student
 from xdistil.data.batches import make_batches
 from xdistil.data.corpus import read_corpus
 from xdistil.data.examples import Example, Task
-from xdistil.data.packing import Batch, Rows, pack
-from xdistil.data.subwords import Subwords, tokenize
+from xdistil.data.packing import Batch, PackedTexts, pack
+from xdistil.data.subwords import tokenize
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.trim_tokenizer import renumber
 from xdistil.distill.finetune import find_subwords
-from xdistil.distill.losses import SIDE_PROJECTIONS as SIDE_PROJECTIONS
+from xdistil.distill.layer_maps import middle_layer
+from xdistil.distill.losses import SIDE_PROJECTIONS
+from xdistil.distill.stages import StageRun
 from xdistil.distill.step import init_state, train_step
 from xdistil.distill.unfreezing import HEAD, split_params
 from xdistil.models.encoder import Transformer
@@ -67,9 +68,8 @@ from xdistil.models.types import Model, Params
 from xdistil.runtime.mesh import make_mesh, replicate, shard_batch
 from xdistil.runtime.process import request_huge_pages
 from xdistil.student.design import design_student
-from xdistil.teacher.signals import SignalSpec as SignalSpec
-from xdistil.teacher.signals import arrange_signals, compute_signals, signal_names
-from xdistil.teacher.storage import MapSignal, Signal, first_pairs
+from xdistil.teacher.signals import SignalSpec, arrange_signals, compute_signals, signal_names
+from xdistil.teacher.storage import MapSignal, Signal, first_pairs, gather_signals
 
 TEACHERS = {"MiniLM": (384, 6, 1536), "BERT-base": (768, 12, 3072)}  # width, layers, feed-forward
 TRANSFORMER = Student(
@@ -88,9 +88,9 @@ FINETUNING = Stage(name="finetune", loss="labels", data="train", clip=1.0, weigh
 STATES_AND_MAPS = Stage(
     name="both",
     loss="representation+attention",
-    representation="mse",
-    layers="last",
-    attention="last",
+    hidden_loss="mse",
+    hidden_map="last",
+    attention_map="last",
     clip=1.0,
     weight_decay=0.01,
 )
@@ -105,13 +105,11 @@ BATCHES = 8  # that the steps go through
 
 
 @dataclass(frozen=True)
-class Texts:
+class Texts(PackedTexts):
     """Sentences as subwords in packed rows."""
 
     task: Task
     tokenizer: Tokenizer
-    subwords: Subwords
-    rows: Rows
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ class Setting:
 def pack_texts(examples: list[Example], task: Task, tokenizer: Tokenizer, row_length: int) -> Texts:
     """Examples in rows of a length, cut to segments that fit."""
     subwords = tokenize(examples, task, tokenizer, row_length)
-    return Texts(task, tokenizer, subwords, pack(subwords, row_length, 0))
+    return Texts(examples, subwords, pack(subwords, row_length, 0), task, tokenizer)
 
 
 def design_teacher(name: str, texts: Texts, dtype: str) -> Encoder:
@@ -165,9 +163,9 @@ def leave_head(params: Params) -> Params:
     return split_params(params, (HEAD,))[1]
 
 
-def count_training(planned: PlannedStage, trainable: Params, frozen: Params, batch: Batch) -> float:
+def count_training(stage: StageRun, trainable: Params, frozen: Params, batch: Batch) -> float:
     """Operations of a step's forward pass and gradient, without the teacher's."""
-    if not planned.learns_head:
+    if not stage.trains_head:
         frozen = leave_head(frozen)
     return 3 * count_forward(trainable, batch) + count_forward(frozen, batch)
 
@@ -176,8 +174,9 @@ def make_feed(
     texts: Texts, batch_rows: int, signals: dict[str, Signal]
 ) -> list[tuple[Batch, dict[str, np.ndarray]]]:
     """Full batches of the texts in a shuffled order, with their signals."""
+    columns = partial(gather_signals, signals, texts.rows)
     feed = make_batches(
-        texts.subwords, texts.rows, signals, batch_rows, 1.0, 0, texts.tokenizer.pad
+        texts.subwords, texts.rows, columns, batch_rows, 1.0, 0, texts.tokenizer.pad
     )
     full = max(1, len(texts.rows.subword) // batch_rows)
     return list(itertools.islice(feed, min(BATCHES, full)))
@@ -208,7 +207,7 @@ def start_training(
     params: Params | None = None,
     on_the_fly: bool = False,
 ) -> Action:
-    """Steps of a stage, or of the first of its sub-stages.
+    """Steps of a stage, or of its first stage run.
 
     Args:
         teacher: what the stage learns from.
@@ -218,14 +217,14 @@ def start_training(
     """
     texts, mesh = setting.texts, make_mesh()
     shape = None if teacher is None else teacher.config
-    planned = plan_stages((stage,), "plan", model, shape)[0]
-    wanted = wanted_signals(planned.recipe)
-    cached = {} if on_the_fly or teacher is None else draw_signals(texts, teacher, wanted)
+    run = harness.plan_on(texts, (stage,), model, shape)[0]
+    spec = run.spec
+    cached = {} if on_the_fly or teacher is None else draw_signals(texts, teacher, spec)
     feed = make_feed(texts, setting.batch_rows, cached)
 
-    params = {**(params or model.init_params(jax.random.key(0))), **draw_projections(planned)}
-    trainable, frozen = split_params(params, planned.substage.trainable)
-    operations = [count_training(planned, trainable, frozen, batch) for batch, _ in feed]
+    params = {**(params or model.init_params(jax.random.key(0))), **draw_projections(run)}
+    trainable, frozen = split_params(params, run.trainable)
+    operations = [count_training(run, trainable, frozen, batch) for batch, _ in feed]
     teacher_params: Params = {}
     if on_the_fly:
         assert teacher is not None  # plan_stages refuses such a stage without one
@@ -236,7 +235,7 @@ def start_training(
             for count, (batch, _) in zip(operations, feed, strict=True)
         ]
     trainable, frozen = replicate(mesh, (trainable, frozen))
-    state = init_state(planned.recipe, trainable, frozen, jax.random.key(2))
+    state = init_state(run.step, trainable, frozen, jax.random.key(2))
     state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
     turn = itertools.cycle(zip(feed, operations, strict=True))
 
@@ -246,10 +245,10 @@ def start_training(
         real = int(np.count_nonzero(batch.segment))
         batch = shard_batch(mesh, batch)
         if on_the_fly:
-            signals = compute_signals(teacher_params, batch, model=teacher, wanted=wanted)
+            signals = compute_signals(teacher_params, batch, model=teacher, spec=spec)
         else:
-            signals = arrange_signals(wanted, dict(shard_batch(mesh, values)))
-        state, metrics = train_step(state, batch, signals, np.float32(RATE), recipe=planned.recipe)
+            signals = arrange_signals(spec, dict(shard_batch(mesh, values)))
+        state, metrics = train_step(state, batch, signals, np.float32(RATE), config=run.step)
         return {"tokens": real, "operations": count}, (state.trainable, metrics)
 
     return run_steps(step, jax.block_until_ready, setting.steps)
@@ -264,7 +263,7 @@ def start_finetuning(setting: Setting, model: Transformer, params: Params | None
     return start_training(replace(setting, texts=narrow), small, FINETUNING, params=start)
 
 
-def draw_signals(texts: Texts, teacher: Encoder, wanted: SignalSpec) -> dict[str, Signal]:
+def draw_signals(texts: Texts, teacher: Encoder, spec: SignalSpec) -> dict[str, Signal]:
     """Random numbers in place of a teacher's cached outputs, in float16."""
     generator = np.random.default_rng(0)
     first, pairs = first_pairs(texts.subwords)
@@ -273,7 +272,7 @@ def draw_signals(texts: Texts, teacher: Encoder, wanted: SignalSpec) -> dict[str
         return generator.random((rows, width), np.float32).astype(np.float16)
 
     signals: dict[str, Signal] = {}
-    for name in signal_names(wanted):
+    for name in signal_names(spec):
         if name.startswith("attention"):
             signals[name] = MapSignal(draw(pairs, teacher.config.heads), first)
         else:
@@ -282,7 +281,7 @@ def draw_signals(texts: Texts, teacher: Encoder, wanted: SignalSpec) -> dict[str
     return signals
 
 
-def draw_projections(planned: PlannedStage) -> Params:
+def draw_projections(stage: StageRun) -> Params:
     """Random projections from the student's width to the teacher's, where a loss needs them."""
     generator = np.random.default_rng(0)
     projections = {
@@ -290,7 +289,7 @@ def draw_projections(planned: PlannedStage) -> Params:
             "kernel": generator.normal(0, width**-0.5, (width, target)).astype(np.float32),
             "bias": np.zeros(target, np.float32),
         }
-        for index, (width, target) in enumerate(planned.sides)
+        for index, (width, target) in enumerate(stage.projections)
         if width != target
     }
     return {SIDE_PROJECTIONS: projections} if projections else {}
@@ -299,7 +298,7 @@ def draw_projections(planned: PlannedStage) -> Params:
 def start_forward(setting: Setting, teacher: Encoder) -> Action:
     """Batches of a teacher's signals for the cache: logits and its middle hidden states."""
     mesh = make_mesh()
-    wanted = SignalSpec(logits=True, hidden=(math.ceil(7 * teacher.config.layers / 12),))
+    spec = SignalSpec(logits=True, hidden=(middle_layer(teacher.config.layers),))
     params = replicate(mesh, teacher.init_params(jax.random.key(1)))
     turn = itertools.cycle(
         (batch, count_forward(params, batch))
@@ -309,7 +308,7 @@ def start_forward(setting: Setting, teacher: Encoder) -> Action:
     def step() -> tuple[Counts, Any]:
         batch, count = next(turn)
         real = int(np.count_nonzero(batch.segment))
-        signals = compute_signals(params, shard_batch(mesh, batch), model=teacher, wanted=wanted)
+        signals = compute_signals(params, shard_batch(mesh, batch), model=teacher, spec=spec)
         return {"tokens": real, "operations": count}, signals
 
     return run_steps(step, jax.block_until_ready, setting.steps)

@@ -97,7 +97,7 @@ TOKENS = (
     *(b"\xe2\x80\xa8", b"\xe2\x80\x8d", b"\xcc\x81", b"\xf0\x9f\x91\xa9", b"I-PER", b"S-PER", b"O"),
     *(b"{", b"[", b'"', b"\\ud800", b":", b"#", b"1", b"9" * 5000, b"en:", b"a" * 3000, b"[SEP]"),
 )
-VALUES = (
+VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2, 7, 2**31, 2**32, 2**63, 10**30, 1.5, -0.5, 1e308, 10**400),
     *(float("nan"), float("inf"), "", "x", "a\nb", "\ud800", "x" * 5000, "[UNK]", "../x", [], {}),
     *([0], ["x"], {"0": "O"}, {"x": 1}, [[]], "F16", "I64", "F8_E4M3", "BOOL", "bert", "electra"),
@@ -343,9 +343,9 @@ def list_storages(folder: Path) -> list[Case]:
 
 def label(model: Tagger | Classifier, lines: list[bytes], path: Path) -> list[str]:
     """What predict.py writes for lines of plain text."""
-    kind = model.labeller.task.kind
+    kind = model.predictor.task.kind
     texts = list(read_plain(lines, str(path), kind))
-    answers = model.labeller.answer([text.inputs for text in texts])
+    answers = model.predictor.predict([text.inputs for text in texts])
     return [
         write_tsv(text, answer.labels, kind, str(path))
         for text, answer in zip(texts, answers, strict=True)
@@ -354,7 +354,7 @@ def label(model: Tagger | Classifier, lines: list[bytes], path: Path) -> list[st
 
 def check_answers(model: Tagger | Classifier, lines: list[bytes], answers: list[str]) -> None:
     """One answer per line, with the words of the line, one tag per word, and labels of the task."""
-    task = model.labeller.task
+    task = model.predictor.task
     assert len(answers) == len(lines)
     for number, (line, answer) in enumerate(zip(lines, answers, strict=True)):
         text = line.decode("utf-8-sig" if number == 0 else "utf-8")

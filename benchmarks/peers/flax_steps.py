@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from transformers import BertConfig, FlaxBertModel
+from transformers import BertConfig, FlaxBertModel  # type: ignore[attr-defined]  # of 4.57
 
 Params = dict[str, Any]
 Batch = dict[str, Any]
