@@ -134,7 +134,6 @@ def describe_folder(folder: Path, test: list[Example]) -> dict[str, Any]:
         counts[special] = 0
     words = sum(len(each.inputs) for each in test)
     return {
-        "subwords": size.pop("pieces"),
         **size,
         "subwords_per_word_of_test": float(counts.sum() / words),
     }
