@@ -383,7 +383,7 @@ def test_a_run_records_the_command_that_started_it(config, monkeypatch, program,
     given = [config, "--workdir=x"]
     begun = []
     monkeypatch.setattr(
-        "xdistil.experiment.run.run", lambda _, workdir, command: begun.append(command)
+        "xdistil.experiment.run.run", lambda _, workdir, command, *more: begun.append(command)
     )
     assert train.main(given, program) == 0
     assert begun == [[*told, *given]]

@@ -11,7 +11,7 @@ from xdistil.data.examples import Example, Task
 from xdistil.data.packing import pack
 from xdistil.data.subwords import Subwords, tokenize
 from xdistil.data.word_alignment import align_words
-from xdistil.teacher.storage import PRESENT, gather_signal, place_signals
+from xdistil.teacher.storage import MASK, gather_signal, place_signals
 
 TAGGING, CLASSES = Task("tagging", ("O", "B-X")), Task("classification", ("no", "yes"))
 MARK = "\u0301"  # a lone accent: no subword where accents are stripped
@@ -56,7 +56,7 @@ def test_every_word_has_its_value_with_any_subwords(sentences, any_tokenizer):
     rows = pack(subwords, 16, seed=3)
     indices = np.array([*range(len(rows.subword)), -1])
     found = gather_signal(signals["logits"], rows, indices)
-    present = gather_signal(signals[PRESENT], rows, indices)
+    present = gather_signal(signals[MASK], rows, indices)
     owner = np.repeat(subwords.example, np.diff(subwords.start))
     seen = set()
     for row, where in np.ndindex(rows.subword.shape):

@@ -67,7 +67,10 @@ def _draw_bilstm(vocabulary_size: int) -> tuple[BiLSTM, dict]:
             for name in ("forward", "backward")
         },
         "projection": {"kernel": draw(32, 40, 1.0), "bias": np.zeros(40, np.float32)},
-        "classifier": {"kernel": draw(40, 5, 1.0), "bias": np.zeros(5, np.float32)},
+        "classifier": {
+            "kernel": generator.normal(size=(40, 5)).astype(np.float32),
+            "bias": np.zeros(5, np.float32),
+        },
     }
     # An unused row, a thousand times as large, which would determine a common scale.
     params["embeddings"]["word_embeddings"]["embedding"][4] *= 1000
@@ -298,27 +301,25 @@ def test_the_code_in_a_card_gives_a_file_its_inputs(kind, tmp_path, tokenizer):
 def test_a_run_exports_its_student_and_survives_a_refusal(copied, tmp_path, monkeypatch, caplog):
     folder, _, gold = copied
     shutil.rmtree(folder / "onnx")
-    texts = {"dev": SimpleNamespace(examples=gold)}
-    prepared = SimpleNamespace(corpus=SimpleNamespace(test=gold[::2]), student_texts=texts)
-    setting: Any = SimpleNamespace(
+    run: Any = SimpleNamespace(
         experiment=Experiment(export="int8"),
-        prepared=prepared,
-        workdir=folder.parent,
-        writes=True,
+        corpus=SimpleNamespace(test=gold[::2]),
+        texts={"dev": SimpleNamespace(examples=gold)},
     )
-    record = export_student(setting)
+    session: Any = SimpleNamespace(workdir=folder.parent, writes=True)
+    record = export_student(run, session)
     assert record["bytes"] == (folder / "onnx/model.onnx").stat().st_size
     assert (record["chosen"], record["refused"]) == ("int8", None)
     assert (folder / "onnx/model_quantized.onnx").exists()
     json.dumps(record, allow_nan=False)
 
     monkeypatch.setattr(export, "TOLERANCE", 0.0)
-    record = export_student(setting)
+    record = export_student(run, session)
     assert record["bytes"] is None
     assert "was not written" in record["refused"]
     assert record["refused"] in caplog.text
-    setting.writes = False
-    assert export_student(setting) is None
+    session.writes = False
+    assert export_student(run, session) is None
 
 
 @pytest.mark.parametrize(

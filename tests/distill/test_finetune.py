@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from xdistil.experiment.setting import Setting
 
 from tests.experiment.test_run import arguments, read_lines, write_run
 from tests.models.samples import ROBERTA, make_encoder
 from xdistil.cli.overrides import parse_command
 from xdistil.distill.finetune import find_subwords
+from xdistil.experiment.build import Run
 from xdistil.experiment.run import run
 from xdistil.experiment.training import train_teacher
+from xdistil.runtime.session import Session
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
@@ -26,21 +27,21 @@ class _EnoughError(Exception):
     pass
 
 
-def finetune(config: Path, data: Path, workdir: Path) -> tuple[Setting, dict[Any, np.ndarray]]:
-    """A run up to its fine-tuned teacher: what it began with, and the teacher's parameters."""
+def finetune(config: Path, data: Path, workdir: Path) -> tuple[Run, dict[Any, np.ndarray]]:
+    """A run up to its fine-tuned teacher: the run as it was built, and the teacher's parameters."""
     found: list[Any] = []
 
-    def stop_behind(setting: Setting) -> None:
-        found.extend((setting, flatten_dict(train_teacher(setting))))
+    def train_and_stop(built: Run, session: Session) -> None:
+        found.extend((built, flatten_dict(train_teacher(built, session).params)))
         raise _EnoughError
 
     command = parse_command(arguments(config, data, workdir))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xdistil.experiment.run.train_teacher", stop_behind)
+        patch.setattr("xdistil.experiment.run.train_teacher", train_and_stop)
         with pytest.raises(_EnoughError):
             run(command.experiment, workdir)
-    setting, params = found
-    return setting, params
+    built, params = found
+    return built, params
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +71,9 @@ def test_losses_and_norms_are_those_of_the_whole_table(both):
 
 
 def test_what_is_learnt_is_that_of_the_whole_table(both):
-    setting, occurring = both["found"]["occurring"]
+    built, occurring = both["found"]["occurring"]
     _, whole = both["found"]["whole"]
-    texts = [setting.prepared.teacher_texts[name].subwords.tokens for name in ("train", "dev")]
+    texts = [built.teacher_texts[name].subwords.tokens for name in ("train", "dev")]
     seen = np.unique(np.concatenate(texts))
     for name, values in occurring.items():
         rows = seen if name == TABLE else ...
@@ -80,9 +81,9 @@ def test_what_is_learnt_is_that_of_the_whole_table(both):
 
 
 def test_subwords_that_no_text_holds_stay_as_they_were(both):
-    setting, occurring = both["found"]["occurring"]
-    before = flatten_dict(setting.prepared.teacher_params)[TABLE]
-    texts = [setting.prepared.teacher_texts[name].subwords.tokens for name in ("train", "dev")]
+    built, occurring = both["found"]["occurring"]
+    before = flatten_dict(built.teacher.params)[TABLE]
+    texts = [built.teacher_texts[name].subwords.tokens for name in ("train", "dev")]
     others = np.setdiff1d(np.arange(len(before)), [0, *np.concatenate(texts)])
     assert len(others) > 5
     np.testing.assert_array_equal(occurring[TABLE][others], before[others])

@@ -1,4 +1,4 @@
-"""The loop: rates, monitors, patience, what is handed on, and what a run leaves in its metrics."""
+"""The loop: monitors, patience, what is handed on, and what a run leaves in its metrics."""
 
 import json
 from collections.abc import Iterable
@@ -14,57 +14,13 @@ from tests.distill.small import (
     make_encoder,
     make_plan,
     make_teacher,
-    make_texts,
     run_plan,
     same,
 )
 from xdistil.config import Stage
 from xdistil.distill import trainer as training
 from xdistil.distill.losses import SIDE_PROJECTIONS
-from xdistil.distill.stages import plan_stages
 from xdistil.distill.unfreezing import split_params
-from xdistil.teacher.interface import NoTeacher
-
-# --- rates ----------------------------------------------------------------------------------------
-
-
-def rates_of(steps: int, **fields: Any) -> np.ndarray:
-    stage = Stage(name="labels", loss="labels", data="train", lr=1.0, **fields)
-    (run,) = plan_stages((stage,), "plan", make_bilstm(), NoTeacher(), make_texts())
-    return run.schedule_rates(steps)
-
-
-def test_linear_with_warm_up_begins_at_zero_and_ends_one_step_before_it():
-    """Two of ten steps rise, eight fall: what HF's linear schedule gives."""
-    expected = [0.0, 0.5, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]
-    np.testing.assert_allclose(rates_of(10, schedule="linear", warmup=0.2), expected, atol=1e-6)
-
-
-def test_without_warm_up_the_first_step_is_at_the_peak():
-    np.testing.assert_allclose(rates_of(4, schedule="linear"), [1.0, 0.75, 0.5, 0.25], atol=1e-6)
-    np.testing.assert_allclose(rates_of(3, schedule="constant"), [1.0, 1.0, 1.0])
-    expected = [(1 + np.cos(np.pi * step / 4)) / 2 for step in range(4)]
-    np.testing.assert_allclose(rates_of(4, schedule="cosine"), expected, atol=1e-6)
-
-
-def test_schedules_go_towards_their_last_rate():
-    linear = rates_of(4, schedule="linear", lr_end=0.2)
-    np.testing.assert_allclose(linear, [1.0, 0.8, 0.6, 0.4], atol=1e-6)
-    cosine = rates_of(4, schedule="cosine", lr_end=0.2)
-    expected = [0.2 + 0.8 * (1 + np.cos(np.pi * step / 4)) / 2 for step in range(4)]
-    np.testing.assert_allclose(cosine, expected, atol=1e-6)
-
-
-def test_warm_up_precedes_every_schedule():
-    expected = [0.0, 0.5, 1.0, (1 + np.cos(np.pi / 2)) / 2]
-    np.testing.assert_allclose(rates_of(4, warmup=0.5), expected, atol=1e-6)
-    np.testing.assert_allclose(rates_of(4, warmup=0.5, schedule="constant"), [0.0, 0.5, 1, 1])
-
-
-def test_a_single_step_has_a_rate():
-    for schedule in ("linear", "cosine", "constant"):
-        assert rates_of(1, schedule=schedule, warmup=0.1).tolist() == [1.0]
-
 
 # --- monitors and patience ------------------------------------------------------------------------
 
@@ -241,7 +197,7 @@ def test_the_seed_decides_the_order_of_batches_and_the_dropout(tmp_path, dropout
     assert np.abs(first - other).max() > 1e-3
 
 
-# --- steps and metrics ----------------------------------------------------------------------------
+# --- metrics --------------------------------------------------------------------------------------
 
 
 def read_lines(folder: Any) -> list[dict[str, Any]]:
@@ -250,20 +206,6 @@ def read_lines(folder: Any) -> list[dict[str, Any]]:
 
     text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
     return [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
-
-
-def test_steps_follow_from_sentences_a_batch(tmp_path):
-    """24 sentences; a batch of 8 is as many rows as hold their mean length."""
-    stage = Stage(name="logits", loss="logits", epochs=2.5)
-    plan = make_plan((stage,), tmp_path, teacher=make_teacher())
-    (run,) = plan.stages
-    subwords, rows = run.train.subwords, run.train.rows
-    steps = run.count_steps(8)
-    assert steps.rows == round(8 * len(subwords.tokens) / 24 / 12)
-    assert steps.epoch == -(-len(rows.subword) // steps.rows)
-    assert steps.total == -(-5 * steps.epoch // 2)
-    run.config.batch_size = 4
-    assert run.count_steps(8).rows == round(4 * len(subwords.tokens) / 24 / 12)
 
 
 def test_metrics_have_a_line_an_interval_and_an_evaluation(tmp_path):

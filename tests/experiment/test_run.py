@@ -21,7 +21,6 @@ from xdistil.data.examples import Task, read_file
 from xdistil.evaluation.metrics import score
 from xdistil.evaluation.report import render_console
 from xdistil.evaluation.results import Results
-from xdistil.experiment.dry_run import describe
 from xdistil.experiment.inspection import inspect_folder
 from xdistil.experiment.run import run
 from xdistil.runtime.run_log import RunLog
@@ -317,10 +316,13 @@ def test_a_hopeless_teacher_still_comes_to_its_table_with_a_warning(config, data
     assert train.main(arguments(config, data, tmp_path, *more)) == 0
     printed = capsys.readouterr().err
     found = re.search(
-        r"no help: its macro_f1 on dev is (\S+), that of looking up \D+(\S+)\. Is", printed
+        r"no help: its macro_f1 on dev is (\S+), that of the gazetteer of train (\S+)\. Is", printed
     )
     assert found is not None, printed
     assert float(found[1]) <= float(found[2])
+    details = "hidden 1 from 1"  # they are in the log alone, unless --verbose asks for them
+    assert details in (tmp_path / "train.log").read_text(encoding="utf-8")
+    assert details not in printed
     for path in tmp_path.rglob("*.json"):
         read_json(path)
 
@@ -483,7 +485,7 @@ def test_a_file_of_the_data_that_is_gone_is_refused(begun, config, tmp_path, cap
     shutil.copytree(folder, tmp_path / "task")
     (tmp_path / "task" / "test.tsv").unlink()
     assert train.main(arguments(config, tmp_path / "task", workdir)) == 2
-    assert "test.tsv, the test that the run in" in capsys.readouterr().err.splitlines()[-1]
+    assert "test.tsv, the test with which the run in" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_the_data_may_lie_elsewhere_when_a_run_goes_on(begun, config, tmp_path, monkeypatch):
@@ -625,10 +627,13 @@ def test_a_dry_run_tells_data_and_plan_and_leaves_nothing(config, data, tmp_path
     assert not workdir.exists()
 
 
-def test_a_verbose_dry_run_tells_layer_maps_groups_and_patience(config, data, tmp_path):
-    experiment = parse_command(arguments(config, data, tmp_path / "run")).experiment
-    told, overview = describe(experiment, verbose=True), describe(experiment)
-    assert told.startswith(f"{overview}\n")
+def test_a_verbose_dry_run_tells_layer_maps_groups_and_patience(config, data, tmp_path, capsys):
+    command = arguments(config, data, tmp_path / "run", "--dry-run")
+    assert train.main(command) == 0
+    overview = capsys.readouterr().out
+    assert train.main([*command, "--verbose"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(overview)
     for number, part in enumerate(PARTS, 1):
         assert f"\nstudent {number}/5 {part}: " in told
     for words in ("hidden 1 from 1", "trains head, projection;", "at most", "stops early never"):
@@ -641,7 +646,8 @@ def test_a_dry_run_counts_the_steps_that_are_then_taken(finished, config, data, 
     command = arguments(config, data, tmp_path / "run", "--dry-run")
     assert train.main(command) == 0
     printed = capsys.readouterr().out
-    told = describe(parse_command(command).experiment, verbose=True)
+    assert train.main([*command, "--verbose"]) == 0
+    told = capsys.readouterr().out
     for number, stage in enumerate(results["stages"], 1):
         name = f"student {number}/5 {stage['name']}"
         (row,) = (line for line in printed.splitlines() if line.startswith(f"{name}  "))

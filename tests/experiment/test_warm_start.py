@@ -171,7 +171,7 @@ def test_table_card_and_pictures_compare_with_the_student_before(tuned, student)
     assert f"initialized from `{student}`, trained without a teacher." in card.text
     assert "Its teacher" not in card.text
     assert (
-        "`transformers.AutoModel` does not open" in card.text
+        "AutoModel` does not open the model" in card.text
     )  # a BiLSTM, whatever `student.kind` says
     assert card.data.base_model is None  # a folder is no name on the hub
     assert {path.name for path in (workdir / "figures").iterdir()} == {
@@ -187,7 +187,7 @@ def test_the_dry_run_tells_what_becomes_of_the_head(data, student):
     assert told.count("teacher") == told.count("\nteacher: none\n") == 1
     told = " ".join(told.split())
     assert f"student: continues from {student}; its head keeps 3 of 5 classes" in told
-    assert "without 'B-LOC', 'I-LOC', and begins at random for 'B-ORG', 'I-ORG'" in told
+    assert "without 'B-LOC', 'I-LOC', and starts at random for 'B-ORG', 'I-ORG'" in told
 
 
 def test_a_run_that_was_cut_off_ends_in_the_same_student(tmp_path, tuned, data, student):
@@ -240,7 +240,7 @@ def test_a_head_of_no_common_labels_has_no_score_before(tmp_path, data, tokenize
     assert open_before(str(other), NEW) is None
     assert build(make(data, other), tmp_path / "cache").student.model.classes == len(NEW.labels)
     results = {**tuned[1], "before": {**tuned[1]["before"], "dev": None, "test": None}}
-    assert describe_outcome(results)[0].endswith("before the run it had no score.")
+    assert describe_outcome(results)[0].endswith("; before the run it had no score.")
 
 
 def test_a_student_goes_on_with_a_teacher_too_where_their_widths_agree(
@@ -267,7 +267,7 @@ def test_a_student_goes_on_with_a_teacher_too_where_their_widths_agree(
 # --- what is refused ------------------------------------------------------------------------------
 
 REFUSED = {
-    "another task": (CLASSES, ["has a head for classification", "the labels are of tagging"]),
+    "another task": (CLASSES, ["has a head for classification", "the task is tagging"]),
     "no head": (None, ["has no head for tagging or classification"]),
     "other tags": (Task("tagging", ("NOUN", "VERB")), ["'NOUN'", "tags of entities"]),
 }

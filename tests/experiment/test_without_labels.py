@@ -326,7 +326,11 @@ def without_head(folder: Path) -> Path:
 REFUSED = {
     "no head": (without_head, [], ["no head for tagging or classification"]),
     "parts of speech": (rename(("NOUN", "VERB")), [], ["'NOUN'", "tags of entities"]),
-    "one class": (rename(("LABEL_0",), "classification"), [], ["one class alone, 'LABEL_0'"]),
+    "one class": (
+        rename(("LABEL_0",), "classification"),
+        [],
+        ["has 1 class, 'LABEL_0', and needs 2"],
+    ),
     "gold of other names": (
         rename(("O", "B-PERSON")),
         [],
@@ -357,7 +361,7 @@ def test_a_plan_of_labels_alone_and_a_folder_without_texts_are_refused(base, tmp
     with pytest.raises(InputError, match="neither a train nor a transfer file"):
         build(experiment, tmp_path / "cache")
     experiment.teacher.finetune = True
-    with pytest.raises(InputError, match=r"no train file.*teacher\.finetune=False does without"):
+    with pytest.raises(InputError, match=r"no train file.*teacher\.finetune=False needs none"):
         build(experiment, tmp_path / "cache")
 
 
@@ -384,6 +388,7 @@ def test_a_dry_run_tells_what_is_left_out(base, tmp_path, capsys):
         "student 4/4 logits/bilstm",
     ):
         assert words in printed
+    assert max(map(len, printed.splitlines())) <= 110
     assert not (tmp_path / "run").exists()
 
 
@@ -407,8 +412,8 @@ def test_the_rows_of_a_head_are_put_in_the_order_of_the_labels(base, tmp_path):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (rename(("O", "B-PER", "I-PER", "B-MISC")), ["lacks 'B-LOC' and has besides 'B-MISC'"]),
-        (rename((*LABELS, "B-MISC")), ["(id2label of its config.json has besides 'B-MISC')"]),
+        (rename(("O", "B-PER", "I-PER", "B-MISC")), ["lacks 'B-LOC' and also has 'B-MISC'"]),
+        (rename((*LABELS, "B-MISC")), ["(id2label of its config.json also has 'B-MISC')"]),
         (rename(("no", "yes"), "classification"), ["a head for classification", "tagging"]),
         (without_head, ["has no head", "teacher.finetune=True"]),
     ],

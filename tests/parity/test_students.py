@@ -23,7 +23,7 @@ from tests.parity.reference import AUTO, LABELS, make_model
 from xdistil.config import Student
 from xdistil.data.examples import Task
 from xdistil.data.packing import Batch
-from xdistil.distill import losses
+from xdistil.distill import distances
 from xdistil.models.families.bert import EncoderConfig
 from xdistil.models.hf.folder import load_model, save_model
 from xdistil.student.design import design_student
@@ -76,8 +76,8 @@ def test_relations_and_their_divergence_equal_pytorch(
         reference = make_model(family, "tagging", seed=30 + number)
         reference.save_pretrained(tmp_path / str(number))
         loaded = load_model(str(tmp_path / str(number)))
-        wanted = SignalSpec(vectors=(layer,))
-        signals = compute_signals(loaded.params, batch, model=loaded.model, wanted=wanted)
+        spec = SignalSpec(vectors=(layer,))
+        signals = compute_signals(loaded.params, batch, model=loaded.model, spec=spec)
         vectors += signals.vectors
         references.append((reference, layer))
     expected = dict.fromkeys(NAMES, 0.0)
@@ -94,7 +94,7 @@ def test_relations_and_their_divergence_equal_pytorch(
             ).item()
     for name, field in NAMES.items():
         ours, theirs = getattr(vectors[1], field), getattr(vectors[0], field)
-        tally = losses.relation_divergence(ours, theirs, segment, heads)
+        tally = distances.relation_divergence(ours, theirs, segment, heads)
         assert tally.sum == pytest.approx(expected[name], rel=1e-4)
         assert tally.count == heads * 14
 
@@ -113,7 +113,7 @@ def test_the_divergence_of_attention_maps_equals_pytorch() -> None:
         teacher, student = (torch.tensor(each[0][:, own][:, :, own]) for each in maps)
         expected += functional.kl_div(student.log(), teacher, reduction="sum").item()
         count += teacher.shape[0] * len(own)
-    tally = losses.attention_divergence(maps[1], maps[0], segment)
+    tally = distances.attention_divergence(maps[1], maps[0], segment)
     assert tally.sum == pytest.approx(expected, rel=1e-4)
     assert tally.count == count
 

@@ -144,7 +144,7 @@ def test_a_renamed_field_counts_under_its_new_name(tmp_path):
         with pytest.raises(InputError) as caught:
             claim_workdir(tmp_path, other)
         assert f"{path}={was!r}, and this one has {value!r}" in str(caught.value)
-        assert f"set --config.{path} as it was" in str(caught.value)
+        assert f"set --config.{path} to the old value" in str(caught.value)
 
 
 def test_a_field_that_only_a_newer_version_has_is_refused(tmp_path):

@@ -311,7 +311,7 @@ def _name_student(student: Student) -> str:
 
 
 def _name_machine(environment: dict[str, Any]) -> str:
-    return f"{environment['cpu_cores']} CPU cores ({environment['cpu']})"
+    return f"{environment['cpu_cores']} cores of {environment['cpu']}"
 
 
 def _describe_stage(stage: Stage) -> str:

@@ -68,15 +68,15 @@ class OnnxBackend:
             )
             chosen = order[at : at + size]
             places, there = find_places(subwords, chosen)
-            answer = self.run(
+            output = self.run(
                 np.where(there, subwords.tokens[places], 0),
                 there,
                 np.where(there, subwords.token_type[places], 0),
             )
-            if answer.ndim == 3:
-                logits[places[there]] = answer[there]
+            if output.ndim == 3:
+                logits[places[there]] = output[there]
             else:
-                logits[subwords.start[chosen]] = answer
+                logits[subwords.start[chosen]] = output
             at += size
         return logits
 

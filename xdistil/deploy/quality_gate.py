@@ -56,7 +56,7 @@ def judge(
 ) -> Verdict:
     """Compares the predictions of a model and of its smaller file on the same labelled examples."""
     name = MAIN_SCORE[task.kind]
-    ours, theirs = (count_matches(task, gold, answers) for answers in (whole, small))
+    ours, theirs = (count_matches(task, gold, predicted) for predicted in (whole, small))
     groups = _group(gold, ours[:, 2])
     share = SIGNIFICANCE / len(groups)
     return Verdict(

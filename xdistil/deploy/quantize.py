@@ -113,7 +113,7 @@ def quantize_onnx(
     if not dev:
         raise InputError("A quantized file is tested on dev sentences: give some.")
     splits = {"dev": _Split(opened, whole, dev), "test": _Split(opened, whole, test or ())}
-    besides = sum(size for name, size in count_loaded(folder).items() if name != WHOLE)
+    others = sum(size for name, size in count_loaded(folder).items() if name != WHOLE)
     trials: list[Trial] = []
     with write_beside(path) as place:
         for stale in (path, path.with_name(RECORD)):
@@ -121,7 +121,7 @@ def quantize_onnx(
         for candidate in _propose(opened, whole, dev, place):
             write_candidate(build_file(opened, candidate.storage), candidate, place)
             size = place.stat().st_size
-            trial = Trial(candidate.name, size, size + besides, None, None, False)
+            trial = Trial(candidate.name, size, size + others, None, None, False)
             if not max_bytes or trial.loaded <= max_bytes:
                 trial = _try(trial, place, splits)
             log.info(_describe(trial))
@@ -193,8 +193,8 @@ class _Split:
         if self._read is None:
             subwords = cut(self.opened, self.examples)
             self._read = subwords, self._label(self._whole, subwords)
-        subwords, answers = self._read
-        return judge(self.opened.task, self.examples, answers, self._label(path, subwords))
+        subwords, predictions = self._read
+        return judge(self.opened.task, self.examples, predictions, self._label(path, subwords))
 
     def _label(self, path: Path, subwords: Subwords) -> list[tuple[str, ...]]:
         task = self.opened.task

@@ -35,19 +35,19 @@ def write_conll(text: Text, labels: Sequence[str]) -> str:
     return "".join([*rows, "\n"]) if rows else ""
 
 
-def write_json(text: Text, answer: Tagged | Classified | None) -> str:
+def write_json(text: Text, prediction: Tagged | Classified | None) -> str:
     """One object: the text or texts, with the label, or the tags and entities, and their scores.
 
     Without a prediction, as for a blank text in classification, the label is null.
     """
     content: dict[str, Any]
-    if isinstance(answer, Tagged):
+    if isinstance(prediction, Tagged):
         content = {
-            "text": answer.text,
-            "tokens": [word.text for word in answer.words],
-            "tags": [word.tag for word in answer.words],
-            "offsets": [[word.start, word.end] for word in answer.words],
-            "scores": [round(word.score, _DIGITS) for word in answer.words],
+            "text": prediction.text,
+            "tokens": [word.text for word in prediction.words],
+            "tags": [word.tag for word in prediction.words],
+            "offsets": [[word.start, word.end] for word in prediction.words],
+            "scores": [round(word.score, _DIGITS) for word in prediction.words],
             "entities": [
                 {
                     "type": entity.type,
@@ -56,13 +56,13 @@ def write_json(text: Text, answer: Tagged | Classified | None) -> str:
                     "end": entity.end,
                     "score": round(entity.score, _DIGITS),
                 }
-                for entity in answer.entities
+                for entity in prediction.entities
             ],
         }
     else:
         names = ("text",) if len(text.inputs) < 2 else ("text_a", "text_b")
         content = dict(zip(names, text.inputs or ("",), strict=True))
-        content["label"] = answer and answer.label
-        scores = answer.scores.items() if answer else ()
+        content["label"] = prediction and prediction.label
+        scores = prediction.scores.items() if prediction else ()
         content["scores"] = {name: round(each, _DIGITS) for name, each in scores}
     return json.dumps(content, ensure_ascii=False)

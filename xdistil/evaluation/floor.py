@@ -16,7 +16,7 @@ def warn_if_below_floor(corpus: Corpus, metric: ScoreName, dev: Scores) -> None:
     baseline (tagging) or of the most frequent class."""
     if corpus.task.kind == "tagging":
         floor = tag_with_names(corpus.train, corpus.dev)
-        what = "looking up the names of train"
+        what = "the gazetteer of train"
     else:
         ((commonest, _),) = Counter(example.labels for example in corpus.train).most_common(1)
         floor = [commonest or ()] * len(corpus.dev)

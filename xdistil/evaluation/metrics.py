@@ -37,15 +37,15 @@ def score(task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ..
     if len(gold) != len(predicted):
         raise ValueError(f"{len(predicted)} predictions for {len(gold)} examples")
     expected = []
-    for index, (example, answer) in enumerate(zip(gold, predicted, strict=True)):
-        if example.labels is None or len(example.labels) != len(answer):
+    for index, (example, guess) in enumerate(zip(gold, predicted, strict=True)):
+        if example.labels is None or len(example.labels) != len(guess):
             count = "no" if example.labels is None else len(example.labels)
-            raise ValueError(f"example {index} has {count} labels, its prediction {len(answer)}")
+            raise ValueError(f"example {index} has {count} labels, its prediction {len(guess)}")
         expected.append(example.labels)
     languages = [example.language for example in gold]
     if task.kind == "tagging":
         return _score_tags(languages, expected, [make_legal(tags) for tags in predicted])
-    pairs = [(labels[0], answer[0]) for labels, answer in zip(expected, predicted, strict=True)]
+    pairs = [(labels[0], guess[0]) for labels, guess in zip(expected, predicted, strict=True)]
     return _score_classes(languages, pairs)
 
 
@@ -59,7 +59,7 @@ def count_matches(
     """
     expected = [example.labels or () for example in gold]
     if task.kind == "classification":
-        right = [answer == labels for answer, labels in zip(predicted, expected, strict=True)]
+        right = [guess == labels for guess, labels in zip(predicted, expected, strict=True)]
         return np.stack([np.array(right), *np.ones((2, len(right)), np.int64)], axis=1)
     counts = []
     legal = [make_legal(tags) for tags in predicted]
@@ -84,9 +84,9 @@ def _score_tags(
     found: Counter[str] = Counter()
     wanted: Counter[str] = Counter()
     pairs = zip(_find_entities(expected), _find_entities(predicted), strict=True)
-    for language, (gold, answer) in zip(languages, pairs, strict=True):
-        right[language] += len(gold & answer)
-        found[language] += len(answer)
+    for language, (gold, guess) in zip(languages, pairs, strict=True):
+        right[language] += len(gold & guess)
+        found[language] += len(guess)
         wanted[language] += len(gold)
     per_language: dict[str, LanguageScores] = {
         language: {
@@ -134,14 +134,14 @@ def _score_classes(languages: Sequence[str], pairs: Sequence[tuple[str, str]]) -
 
 
 def _measure_accuracy(pairs: Sequence[tuple[str, str]]) -> float | None:
-    return sum(gold == answer for gold, answer in pairs) / len(pairs) if pairs else None
+    return sum(gold == guess for gold, guess in pairs) / len(pairs) if pairs else None
 
 
 def _average_classes(pairs: Sequence[tuple[str, str]]) -> float | None:
     """The mean F1 over the classes that occur in gold or predictions."""
-    right = Counter(gold for gold, answer in pairs if gold == answer)
+    right = Counter(gold for gold, guess in pairs if gold == guess)
     wanted = Counter(gold for gold, _ in pairs)
-    found = Counter(answer for _, answer in pairs)
+    found = Counter(guess for _, guess in pairs)
     classes = wanted.keys() | found.keys()
     return _mean(2 * right[name] / (wanted[name] + found[name]) for name in sorted(classes))
 

@@ -56,16 +56,15 @@ def describe_data(run: Run) -> str:
             f"Warning: more than {MANY_UNKNOWN:.0%} of the words hold an unknown subword in "
             f"{', '.join(_abridge(sorted(unknown)))}; scores there measure the tokenizer."
         )
-        lines += textwrap.wrap(sentence, WIDTH)
+        lines += _wrap([sentence])
     return "\n".join(lines)
 
 
 def describe_plan(run: Run) -> str:
     """Teacher, student and stages as a table, within WIDTH columns."""
     experiment = run.experiment
-    lines = [_describe_teacher(run), f"student: {_describe_size(run.student.model)}"]
-    lines += _describe_start(run)
-    lines = [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]
+    student = f"student: {_describe_size(run.student.model)}"
+    lines = _wrap([_describe_teacher(run), student, *_describe_start(run)])
     rows = [("stage", "losses", "texts", "trains", "steps", "batch", "learning rate")]
     for plan, stages in (("teacher", run.finetuning), ("student", run.stages)):
         for number, stage in enumerate(stages, 1):
@@ -82,19 +81,20 @@ def describe_plan(run: Run) -> str:
                 )
             )
     lines += ["", *(line[:WIDTH] for line in align(rows, (0, 1, 2, 3)))]
+    notes = []
     choices = run.teacher.plan(run.requests)
     for cached, where in ((True, "cached"), (False, "computed in the steps")):
         texts = sorted({choice.texts for choice in choices if choice.cached is cached})
         if texts:
-            lines.append(f"teacher's signals {where}: of {', '.join(texts)}")
+            notes.append(f"teacher's signals {where}: of {', '.join(texts)}")
     if not run.corpus.gold:
-        return "\n".join([*lines, *_describe_left_out(run)])
+        notes += _describe_left_out(run)
     for baseline in run.baselines:
-        lines.append(
+        notes.append(
             f"baseline {baseline.config.name}: {baseline.config.label_fraction:.0%} of the labels, "
             f"learning rate the best on dev of {', '.join(f'{lr:g}' for lr in baseline.lrs)}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *_wrap(notes)])
 
 
 def describe_details(run: Run) -> str:
@@ -115,6 +115,15 @@ def describe_details(run: Run) -> str:
             f"{baseline.stages[0].count_steps(run.experiment.batch_size).total:,} steps"
         )
     return "\n".join(lines)
+
+
+def _wrap(lines: Sequence[str]) -> list[str]:
+    # Hyphens are in paths, which are copied, and in the names of signals.
+    return [
+        part
+        for line in lines
+        for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    ]
 
 
 def _count(run: Run) -> dict[str, dict[str, LanguageCount]]:

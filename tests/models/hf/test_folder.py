@@ -99,6 +99,15 @@ def test_what_is_saved_is_loaded_bit_by_bit(model, task: Task | None, tmp_path: 
     assert [path.name for path in folder.parent.iterdir()] == ["student"]
 
 
+@pytest.mark.parametrize("model", [BiLSTM(BILSTM, 5), make_encoder(BERT, "tagging", 5)])
+def test_the_layout_of_arrays_in_memory_does_not_matter(model, tmp_path: Path) -> None:
+    """A transposed view holds its numbers in another order; the file has them in the array's."""
+    params = make_params(model)
+    views = jax.tree.map(np.asfortranarray, params)
+    save_model(tmp_path / "model", model, views, TASK, make_tiny_tokenizer(), {})
+    assert_same(load_model(str(tmp_path / "model")).params, params)
+
+
 def test_saving_replaces_a_model_folder_and_nothing_else(tmp_path: Path) -> None:
     model = BiLSTM(BILSTM, 5)
     tokenizer = make_tiny_tokenizer()

@@ -1,0 +1,90 @@
+"""The overview of a run fits a screen: 40 lines of 110 columns; the details have the rest."""
+
+import string
+
+import pytest
+
+from xdistil.config import Baseline, Experiment, Student, Teacher
+from xdistil.experiment.dry_run import describe
+from xdistil.plans import d42, quickstart
+
+LANGUAGES = [f"{a}{b}" for a in "abc" for b in string.ascii_lowercase][:69]
+RATES = [f"0.{i}" for i in range(11, 59, 2)]
+
+
+def sentences(index: int) -> int:
+    """How many sentences of train are of a language."""
+    return 3 + (68 - index) // 4
+
+
+def check_fits(overview: str) -> None:
+    lines = overview.splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 110
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The overview of 69 languages and the plan D4.2, and the same with its details."""
+    folder = tmp_path_factory.mktemp("languages")
+    for name in ("train", "dev", "test"):
+        # Train has most sentences of the first language; the last word of dev is unknown.
+        words, tags = ("Anna went ☂", "B-PER O O") if name == "dev" else ("Anna went", "B-PER O")
+        lines = [
+            f"{words}\t{language}:{tags}\n"
+            for i, language in enumerate(LANGUAGES)
+            for _ in range(sentences(i) if name == "train" else 1)
+        ]
+        (folder / f"{name}.tsv").write_text("".join(lines), encoding="utf-8")
+    (folder / "transfer.txt").write_text("".join(f"Bob saw {i}\n" for i in range(100)))
+    experiment = Experiment(
+        teacher=Teacher(hidden_size=8, layers=2, heads=2, vocabulary_size=200),
+        student=Student(embedding_size=8, hidden_size=6, vocabulary="seen"),
+        plan=d42(),
+        baselines=(Baseline(lrs=",".join(RATES)),),
+    )
+    experiment.data.folder, experiment.data.row_length = str(folder), 32
+    experiment.data.temperature = 2.0
+    return describe(experiment), describe(experiment, verbose=True)
+
+
+def test_the_overview_of_many_languages_and_stages_fits(told):
+    overview, _ = told
+    check_fits(overview)
+    rows = [line.split() for line in overview.splitlines()]
+    # 100 texts are of no language; the others are shown from the largest to the smallest.
+    shown = ["und", *LANGUAGES[:3], "...", *LANGUAGES[-4:], "all"]
+    assert [row[0] for row in rows[1:11]] == shown
+    train = sum(map(sentences, range(69)))
+    assert rows[10][:6] == ["all", "70", f"{train}", "69", "69", "100"]
+    # One word in 5 + 2 * sentences is unknown.
+    unknown = [name for i, name in enumerate(LANGUAGES) if 1 / (5 + 2 * sentences(i)) > 0.05]
+    listed = ", ".join([*unknown[:4], "...", *unknown[-4:]])
+    words = " ".join(overview.split())
+    assert f"Warning: more than 5% of the words hold an unknown subword in {listed};" in words
+    stages = [row for row in rows if row[:1] == ["student"] and row[1][1:] == "/9"]
+    groups = ("head", "projection", "bilstm", "embeddings")
+    names = [f"{name}/{group}" for name in ("logits", "labels") for group in groups]
+    assert [row[2] for row in stages] == ["representation", *names]
+    assert f"learning rate the best on dev of {', '.join(RATES)}" in words
+
+
+def test_the_details_have_every_language_layer_map_and_patience(told):
+    overview, verbose = told
+    assert verbose.startswith(f"{overview}\n\n")
+    details = verbose.removeprefix(overview)
+    starts = {line.partition(" ")[0] for line in details.splitlines()}
+    assert starts >= {"und", *LANGUAGES}
+    for words in ("hidden 1 from 2", "trains head, projection;", "stops early after 5 evaluations"):
+        assert words in details
+        assert words not in overview
+    assert "rows of train by language at temperature 2" in details
+
+
+def test_the_overview_of_the_quickstart_fits():
+    experiment = quickstart()
+    experiment.data.generate, experiment.teacher.vocabulary_size = 200, 1500
+    overview = describe(experiment)
+    check_fits(overview)
+    for words in ("teacher 1/1 train", "student 9/9 labels/embeddings", "labels only, all"):
+        assert words in overview
