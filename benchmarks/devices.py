@@ -1,15 +1,16 @@
 """Do one, two and four devices take the same steps, and what does a step cost on each?
 
-    python benchmarks/devices.py --rounds=3 --output=devices.json
+    python -m benchmarks.devices --rounds=3 --output=devices.json
 
-A host is told to be 1, 2 or 4 devices (`XLA_FLAGS=--xla_force_host_platform_device_count`), each in
-a process of its own, in turns. Each takes 20 steps of every stage of a small plan, one stage going
-on from the other: hidden states and attention maps on the fly, logits from the cache, labels. The
-teacher is an encoder of 4 x 128, the student one of 2 x 128, texts and weights are random, dropout
-is on, a batch is 32 rows of 64 for all, split among the devices.
+A host is split into 1, 2 or 4 devices (`XLA_FLAGS=--xla_force_host_platform_device_count`), each in
+a process of its own, one after the other in every round. Each takes 20 steps of every stage of a
+small plan, one stage starting from the other: hidden states and attention maps on the fly, logits
+from the cache, labels. The teacher is an encoder of 4 x 128, the student one of 2 x 128, texts
+(sentences of 5 to 20 subwords) and weights are random, dropout is on, a batch is 32 rows of 64 for
+all, split among the devices.
 
-What is told: the largest relative difference of a stage's 20 losses from those of one device, and
-the median seconds of a step behind the first, which compiles. The devices share the cores of the
+The table gives the largest relative difference of a stage's 20 losses from those of one device, and
+the median seconds of a step after the first, which compiles. The devices share the cores of the
 machine: the seconds show what splitting a batch costs or gains there, not how steps scale.
 """
 
@@ -20,30 +21,34 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
-import measure
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
-from xdistil.distill.recipes import plan_stages, wanted_signals
 
+from benchmarks import harness
 from xdistil.config import Stage
 from xdistil.data.batches import make_batches
-from xdistil.data.packing import pack
-from xdistil.data.subwords import Pieces
+from xdistil.data.packing import PackedTexts, pack
 from xdistil.distill.step import init_state, train_step
 from xdistil.distill.unfreezing import merge_params, split_params
-from xdistil.models.families.bert import Encoder, EncoderConfig
-from xdistil.runtime.mesh import make_mesh, replicate, shard_rows
-from xdistil.runtime.process import ask_for_huge_pages
-from xdistil.teacher.signals import Signals, compute_signals, signal_names
+from xdistil.models.encoder_config import EncoderConfig
+from xdistil.models.families.bert import Encoder
+from xdistil.runtime.mesh import make_mesh, replicate, shard_batch
+from xdistil.runtime.process import request_huge_pages
+from xdistil.teacher.signals import arrange_signals, compute_signals, signal_names
+from xdistil.teacher.storage import gather_signals
 
 DEVICES = (1, 2, 4)
 STEPS = 20
 ROW_LENGTH = 64
-VOCABULARY, CLASSES, WIDTH = 4000, 7, 128
-FOUND = "FOUND "  # begins the line in which a process tells what it found
+VOCABULARY, CLASSES = 4000, 7
+STUDENT = EncoderConfig("bert", VOCABULARY, 128, 128, layers=2, heads=4, intermediate_size=512)
+TEACHER = replace(STUDENT, layers=4)
+FOUND = "FOUND "  # starts the line with the result of a process
 PLAN = (
     Stage(
         name="representation and attention",
@@ -58,83 +63,61 @@ PLAN = (
 )
 
 
-def make_encoder(layers: int) -> Encoder:
-    """An encoder of WIDTH with a tagging head."""
-    config = EncoderConfig(
-        vocabulary_size=VOCABULARY,
-        embedding_size=WIDTH,
-        hidden_size=WIDTH,
-        layers=layers,
-        heads=4,
-        intermediate_size=4 * WIDTH,
-    )
-    return Encoder(config, "tagging", CLASSES)
-
-
-def draw_pieces(batch_rows: int) -> Pieces:
-    """Sentences of 5 to 20 random pieces, enough for all steps; a piece's class follows its id."""
-    generator = np.random.default_rng(0)
-    lengths = generator.integers(5, 21, STEPS * batch_rows * ROW_LENGTH // 12)
-    start = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    tokens = generator.integers(1, VOCABULARY, start[-1], np.int32)
-    within = (np.arange(start[-1]) - np.repeat(start[:-1], lengths)).astype(np.int32)
-    return Pieces(
-        tokens=tokens,
-        token_type=np.zeros(len(tokens), np.int8),
-        labels=tokens % CLASSES,
-        label_mask=np.ones(len(tokens), bool),
-        word=within,
-        start=start,
-        example=np.arange(len(lengths), dtype=np.int32),
-    )
-
-
 def run_plan(batch_rows: int) -> dict[str, dict[str, list[float]]]:
     """Losses and seconds of every step of each stage, on the devices that this process has."""
-    mesh, student, teacher = make_mesh(), make_encoder(layers=2), make_encoder(layers=4)
+    student, teacher = (Encoder(shape, "tagging", CLASSES) for shape in (STUDENT, TEACHER))
+    mesh = make_mesh()
     teacher_params = replicate(mesh, teacher.init_params(jax.random.key(1)))
     params = jax.device_get(student.init_params(jax.random.key(0)))
-    pieces = draw_pieces(batch_rows)
-    rows = pack(pieces, ROW_LENGTH, 0)
-    # float16 by piece, as the cache holds them; the same numbers for every count of devices.
-    logits = np.random.default_rng(1).normal(size=(len(pieces.tokens), CLASSES)).astype(np.float16)
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(5, 21, STEPS * batch_rows * ROW_LENGTH // 12)  # enough
+    subwords = harness.draw_sentences(generator, lengths, VOCABULARY, CLASSES)
+    rows = pack(subwords, ROW_LENGTH, 0)
+    # float16 by subword, as the cache holds them; the same numbers for every count of devices.
+    logits = (
+        np.random.default_rng(1).normal(size=(len(subwords.tokens), CLASSES)).astype(np.float16)
+    )
     found = {}
-    for index, planned in enumerate(plan_stages(PLAN, "plan", student, teacher.config)):
-        wanted = wanted_signals(planned.recipe)
-        cached = {} if wanted.attention else {name: logits for name in signal_names(wanted)}
-        trainable, frozen = replicate(mesh, split_params(params, planned.substage.trainable))
-        state = init_state(planned.recipe, trainable, frozen, jax.random.key(index))
+    texts = PackedTexts([], subwords, rows)
+    for index, stage in enumerate(harness.plan_on(texts, PLAN, student, teacher.config)):
+        spec = stage.spec
+        cached = {} if spec.attention else {name: logits for name in signal_names(spec)}
+        trainable, frozen = replicate(mesh, split_params(params, stage.trainable))
+        state = init_state(stage.step, trainable, frozen, jax.random.key(index))
         state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
         losses, seconds = [], []
-        feed = make_batches(pieces, rows, cached, batch_rows, 1.0, index, 0)
+        columns = partial(gather_signals, cached, rows)
+        feed = make_batches(subwords, rows, columns, batch_rows, 1.0, index, 0)
         for _ in range(STEPS):
             batch, values = next(feed)
-            begin = time.perf_counter()
-            batch = shard_rows(mesh, batch)
-            if wanted.attention:
-                signals = compute_signals(teacher_params, batch, model=teacher, wanted=wanted)
+            start = time.perf_counter()
+            batch = shard_batch(mesh, batch)
+            if spec.attention:
+                signals = compute_signals(teacher_params, batch, model=teacher, spec=spec)
             else:
-                signals = Signals(shard_rows(mesh, values).get("logits"), (), ())
+                signals = arrange_signals(spec, dict(shard_batch(mesh, values)))
             state, metrics = train_step(
-                state, batch, signals, np.float32(planned.stage.lr), recipe=planned.recipe
+                state, batch, signals, np.float32(stage.config.lr), config=stage.step
             )
             jax.block_until_ready(state.trainable)
-            seconds.append(time.perf_counter() - begin)
+            seconds.append(time.perf_counter() - start)
             losses.append(sum(float(tally.mean()) for tally in metrics.losses.values()))
         params = jax.device_get(merge_params(state.trainable, state.frozen))
-        found[planned.substage.name] = {"losses": losses, "seconds": seconds}
+        found[stage.name] = {"losses": losses, "seconds": seconds}
     return found
 
 
 def run_on(devices: int, batch_rows: int) -> dict[str, dict[str, list[float]]]:
     """`run_plan` in a process that has this many devices."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    command = [sys.executable, "-m", "benchmarks.devices", f"--on={devices}"]
     done = subprocess.run(
-        [sys.executable, __file__, f"--on={devices}", f"--batch-rows={batch_rows}"],
+        [*command, f"--batch-rows={batch_rows}"],
+        cwd=harness.ROOT,
         env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
-        check=False,  # what it said is told below
+        check=False,  # its messages are shown below
     )
     if done.returncode:
         raise SystemExit(f"{devices} devices failed:\n{done.stderr[-3000:]}")
@@ -147,64 +130,57 @@ def compare_rounds(rounds: list[dict[int, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for stage in rounds[0][DEVICES[0]]:
         result[stage] = {}
+        of_one = [found[DEVICES[0]][stage] for found in rounds]
         for devices in DEVICES:
             own = [found[devices][stage] for found in rounds]
-            one = [found[DEVICES[0]][stage] for found in rounds]
-            medians = [statistics.median(each["seconds"][1:]) for each in own]
-            of_one = [statistics.median(each["seconds"][1:]) for each in one]
-            differences = [
-                abs(mine / single - 1)
-                for each, other in zip(own, one, strict=True)
-                for mine, single in zip(each["losses"], other["losses"], strict=True)
-            ]
+            pairs = list(zip(own, of_one, strict=True))
+            ratios = [np.divide(mine["losses"], one["losses"]) for mine, one in pairs]
+            seconds = [[statistics.median(each["seconds"][1:]) for each in pair] for pair in pairs]
             result[stage][str(devices)] = {
                 "first_loss": own[0]["losses"][0],
                 "last_loss": own[0]["losses"][-1],
-                "largest_relative_difference": max(differences),
-                "seconds": measure.summarise(medians),
-                "seconds_over_one_device": measure.summarise(
-                    [mine / single for mine, single in zip(medians, of_one, strict=True)]
-                ),
+                "largest_relative_difference": float(np.abs(np.subtract(ratios, 1)).max()),
+                "seconds": harness.summarise([mine for mine, _ in seconds]),
+                "seconds_over_one_device": harness.summarise([m / one for m, one in seconds]),
             }
     return result
 
 
 def main() -> None:
-    """Runs every count of devices in turns; with --on, the plan in this very process."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    """Runs every count of devices in rounds; with --on, the plan in this very process."""
+    parser = harness.make_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="runs of each count of devices")
     parser.add_argument("--batch-rows", type=int, default=32, help="a multiple of 4")
     parser.add_argument("--on", type=int, help=argparse.SUPPRESS)
-    measure.add_output(parser)
     flags = parser.parse_args()
     if flags.on:
         if jax.device_count() != flags.on:
             raise SystemExit(f"{jax.device_count()} devices instead of {flags.on}.")
         print(FOUND + json.dumps(run_plan(flags.batch_rows)))
         return
-    rounds = []
+    rounds: list[dict[int, Any]] = []
     for number in range(flags.rounds):
         rounds.append({})
         for devices in DEVICES:
             print(f"round {number + 1}, {devices} devices ...", flush=True)
             rounds[-1][devices] = run_on(devices, flags.batch_rows)
     stages = compare_rounds(rounds)
-    measure.write_result(flags.output, flags, {"steps": STEPS, "stages": stages})
+    harness.write_result(flags.output, flags, {"steps": STEPS, "stages": stages})
     rows = [
         (
             f"{stage}, {devices}",
             f"{told['first_loss']:.4f} to {told['last_loss']:.4f}",
             f"{told['largest_relative_difference']:.1e}",
-            measure.show(told["seconds"], 1, 1000),
-            measure.show(told["seconds_over_one_device"], 2),
+            harness.show(told["seconds"], 1, 1000),
+            harness.show(told["seconds_over_one_device"], 2),
         )
         for stage, counts in stages.items()
         for devices, told in counts.items()
     ]
-    header = ("stage, devices", "loss", "differs by", "milliseconds a step", "over one device")
-    measure.print_table(header, rows)
+    header = ("stage, devices", "loss", "differs by", "milliseconds per step", "over one device")
+    harness.print_table(header, rows)
 
 
 if __name__ == "__main__":
-    ask_for_huge_pages()
+    request_huge_pages()
     main()

@@ -1,101 +1,100 @@
-"""How many times faster does the student answer than the fastest runtime of its teacher?
+"""How fast does a student predict, and how many times as fast as its teacher's fastest runtime?
 
-    python benchmarks/inference.py --teacher=runs/wikiann5/teacher \\
-        --student=runs/wikiann5/student --data=wikiann5 --output=inference.json
-    python benchmarks/inference.py --shapes --output=shapes.json
+    python -m benchmarks.inference --student=runs/whole/student --teacher=runs/whole/teacher \\
+        --texts=wikiann5/test.tsv --output=inference.json
+    python -m benchmarks.inference --shapes --output=shapes.json
 
-The student runs in JAX; the teacher in JAX and in PyTorch: the modules of `transformers` in
-inference mode, with `sdpa`, its default, and with eager attention, on all cores of the process and
-on one (where other work holds a core, PyTorch's threads wait for each other, and one alone may be
-faster). All take turns in one run. The speed-up is the student's against that teacher whose median
-is the fastest: its seconds over the student's, round by round.
+The student runs in JAX and, where its folder holds them (see `xdistil export`), in ONNX Runtime
+with onnx/model.onnx and onnx/model_quantized.onnx. The teacher (it may be left out) runs in JAX and
+in PyTorch: the modules of `transformers` in inference mode, with `sdpa`, its default, and with
+eager attention, on all cores of the process and on one (where other work occupies a core, PyTorch's
+threads wait for each other, and one alone may be faster). All are timed in the same rounds. The
+speed-up of a student's runtime is its rate over that of the teacher's runtime whose median is the
+best, round by round.
 
-What is timed, at 32 sentences at once and one at a time: the forward pass up to the class of every
-piece; and with tokenisation the whole way from words (or texts) to labels. Ours is then what
-predict.py calls, sentences packed into rows; PyTorch's is the bare fast tokenizer, the forward
-pass and a look at the first piece of every word.
+Measured are, for batches of 32 sentences and for single ones: the forward pass, from padded
+subwords in memory to classes or logits; and the whole way from words (or texts) to labels. For ours
+the latter is what `xdistil.load` and predict.py call, with sentences packed into rows (one after
+another in int8); for PyTorch it is the bare fast tokenizer, the forward pass and a look at the
+first subword of every word. A turn is one call, after an untimed one on the same sentences.
 
-Sentences are those of the task folder's test file that both tokenizers leave with at most 32
-pieces, the paper's length. JAX pads them to 32, since every length would be compiled; PyTorch pads
-to the longest of the batch, and a single sentence not at all.
+Sentences are drawn from a labelled file: those that all tokenizers leave with at most --length
+subwords. The default of 32 is the paper's length; 0 takes all that the models read whole. JAX pads
+to multiples of 32, since every length is compiled; the others pad to the longest of the batch.
 
 --shapes measures the setting of XtremeDistil's Table 16 on random weights: a BiLSTM of 50/200 over
 mBERT's vocabulary of 119,547 against mBERT, 12 layers of 768, forward pass only, all sentences of
-32 pieces drawn at random, 11 classes.
+32 random subwords, 11 classes.
 """
 
 import argparse
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import measure
 import numpy as np
-from measure import Action, Counts
 
+from benchmarks import harness
+from benchmarks.harness import Action, Counts
 from xdistil.data.examples import Example, Task, read_file
-from xdistil.data.subwords import Pieces, cut_pieces
-from xdistil.deploy.jax_backend import JaxModel, open_model
+from xdistil.data.packing import Batch
+from xdistil.data.subwords import Subwords, tokenize
+from xdistil.data.tokenizer import load_tokenizer
+from xdistil.deploy.jax_backend import JaxBackend, open_model
+from xdistil.deploy.onnx_backend import OnnxBackend
 from xdistil.deploy.predictor import load
-from xdistil.models.families.bert import Encoder, EncoderConfig
+from xdistil.models.encoder_config import EncoderConfig
+from xdistil.models.families.bert import Encoder
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.forward import predict_batch
-from xdistil.models.hf.folder import Model
-from xdistil.models.types import Params
+from xdistil.models.types import Model, Params
 
-LENGTH = 32  # pieces of the longest sentence, as in the paper
-SIZES = {"32 at once": 32, "single": 1}
-BATCHES = 8  # that the rounds go through
+LENGTH = 32  # subwords of the longest sentence, as in the paper
+SIZES = {"batch of 32": 32, "single": 1}
+SENTENCES, BATCHES = 256, 64  # of either size: at most so many sentences and batches
 ATTENTIONS = ("sdpa", "eager")
 STUDENT = "student, JAX"
+ONNX_FILES = {"onnx": "onnx/model.onnx", "int8": "onnx/model_quantized.onnx"}  # by backend
 VOCABULARY, CLASSES = 119_547, 11  # of mBERT, and of the paper's tagging task
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """A model in JAX with the sentences as its tokenizer cuts them."""
+class Side:
+    """The student or the teacher, with the sentences as its tokenizer cuts them."""
 
     model: Model
     params: Params  # on the device
-    pieces: Pieces  # one segment a sentence
+    subwords: Subwords  # one segment per sentence
+    peers: Mapping[str, Any]  # the same model in other runtimes: OnnxModel, or one of transformers
 
 
-def cut_sentences(opened: JaxModel, examples: Sequence[Example]) -> Pieces:
-    """Segments twice as long as wanted at most, so that what is too long shows."""
-    return cut_pieces(examples, opened.task, opened.tokenizer, 2 * LENGTH)
+def cut_sentences(opened: JaxBackend, examples: Sequence[Example]) -> Subwords:
+    """Segments as long as the model reads them."""
+    return tokenize(examples, opened.task, opened.tokenizer, opened.max_length)
 
 
-def find_short(pieces: Pieces) -> set[int]:
-    """Examples in one segment of at most LENGTH pieces."""
-    short = np.diff(pieces.start) <= LENGTH
-    segments = np.bincount(pieces.example)
-    return {example for example in pieces.example[short].tolist() if segments[example] == 1}
+def find_short(subwords: Subwords, length: int) -> set[int]:
+    """Examples in one segment of at most `length` subwords; 0: of any number."""
+    lengths = np.diff(subwords.start)
+    short = lengths <= (length or lengths.max())
+    segments = np.bincount(subwords.example)
+    return {example for example in subwords.example[short].tolist() if segments[example] == 1}
 
 
-def choose_examples(folder: Path, models: Sequence[JaxModel]) -> list[Example]:
-    """Test sentences, drawn with seed 0, that are short for all tokenizers: full batches."""
-    examples = read_file(folder / "test.tsv", models[0].task)
-    largest = max(SIZES.values())
-    # A sample of the file is enough to draw from, and far quicker to cut.
-    order = np.random.default_rng(0).permutation(len(examples))[: 20 * BATCHES * largest]
+def choose_examples(path: Path, models: Sequence[JaxBackend], length: int) -> list[Example]:
+    """Sentences of a file, drawn with seed 0, that are short for all tokenizers: full batches."""
+    examples = read_file(path, models[0].task, models[0].scheme, models[0].repair)
+    # A sample of the file is enough to draw from, and far quicker to tokenise.
+    order = np.random.default_rng(0).permutation(len(examples))[: 20 * SENTENCES]
     sample = [examples[index] for index in order]
-    short = set.intersection(*(find_short(cut_sentences(each, sample)) for each in models))
-    if len(short) < largest:
-        raise SystemExit(f"{folder} has too few test sentences of at most {LENGTH} pieces.")
-    return [sample[index] for index in sorted(short)[: BATCHES * largest]]
-
-
-def draw_sentences(count: int) -> Pieces:
-    """Sentences of LENGTH random pieces."""
-    tokens = np.random.default_rng(0).integers(1, VOCABULARY, count * LENGTH, np.int32)
-    start = np.arange(count + 1, dtype=np.int64) * LENGTH
-    zeros = np.zeros(len(tokens), np.int32)
-    mask = np.ones(len(tokens), bool)
-    example = np.arange(count, dtype=np.int32)
-    return Pieces(tokens, zeros.astype(np.int8), zeros, mask, zeros, start, example)
+    short = set.intersection(*(find_short(cut_sentences(each, sample), length) for each in models))
+    if len(short) < max(SIZES.values()):
+        raise SystemExit(f"{path} has too few sentences of at most {length} subwords.")
+    return [sample[index] for index in sorted(short)[:SENTENCES]]
 
 
 def split_evenly(count: int, size: int) -> list[range]:
@@ -103,257 +102,221 @@ def split_evenly(count: int, size: int) -> list[range]:
     return [range(first, first + size) for first in range(0, count - size + 1, size)][:BATCHES]
 
 
-def answer_in_turn(answer: Callable[[Any], Any], batches: Iterable[Any], size: int) -> Action:
-    """An action: the next batch answered."""
-    turn = itertools.cycle(batches)
+def cycle_through(
+    name: str, answer: Callable[[Any], object], batches: Iterable[Any], size: int
+) -> dict[str, Action]:
+    """An action that answers the next batch; on all cores and on one in PyTorch."""
+    # Every batch twice: the first call is not timed.
+    turn = itertools.cycle([batch for batch in batches for _ in range(2)])
 
     def act() -> Counts:
         answer(next(turn))
         return {"sentences": size}
 
-    return act
+    return harness.on_threads(name, act) if "PyTorch" in name else {name: act}
 
 
-def run_in_jax(contestant: Contestant, size: int) -> Action:
-    """The forward pass in JAX, one sentence a row of LENGTH."""
-    pieces, padding_id = contestant.pieces, contestant.model.config.padding_id
-    batches = [
-        jax.device_put(measure.pad_segments(pieces, segments, LENGTH, padding_id)[0])
-        for segments in split_evenly(len(pieces.start) - 1, size)
+def pad_batches(side: Side, size: int, multiple: int = 1) -> list[Batch]:
+    """Sentences as batches, each as long as its longest or the next multiple."""
+    padding = side.model.config.padding_id
+    groups = split_evenly(len(side.subwords.start) - 1, size)
+    return [
+        harness.pad_segments(side.subwords, each, padding, multiple=multiple) for each in groups
     ]
 
-    def answer(batch: Any) -> None:
-        np.asarray(predict_batch(contestant.params, batch, model=contestant.model))
 
-    return answer_in_turn(answer, batches, size)
+def list_forward(name: str, side: Side, size: int) -> dict[str, Action]:
+    """The forward pass of one side in all of its runtimes."""
 
+    def run_in_jax(batch: Batch) -> None:
+        np.asarray(predict_batch(side.params, batch, model=side.model))
 
-def run_in_torch(model: Any, pieces: Pieces, padding_id: int, size: int) -> Action:
-    """The forward pass in PyTorch, rows as long as the longest of the batch."""
-    import torch
+    def run_in_onnx(model: OnnxBackend, arrays: tuple[np.ndarray, ...]) -> None:
+        model.run(*arrays)
 
-    batches = []
-    for segments in split_evenly(len(pieces.start) - 1, size):
-        longest = int(np.diff(pieces.start)[list(segments)].max())
-        batch, _ = measure.pad_segments(pieces, segments, longest, padding_id)
-        batches.append(
-            {
-                "input_ids": torch.from_numpy(batch.tokens).long().to(model.device),
-                "attention_mask": torch.from_numpy(batch.segment).long().to(model.device),
-                "token_type_ids": torch.from_numpy(batch.token_type).long().to(model.device),
-            }
-        )
+    def run_in_torch(model: Any, inputs: dict[str, Any]) -> None:
+        import torch
 
-    def answer(inputs: Any) -> None:
         with torch.inference_mode():
             model(**inputs).logits.argmax(-1).cpu()
 
-    return answer_in_turn(answer, batches, size)
+    in_jax = map(jax.device_put, pad_batches(side, size, LENGTH))
+    actions = cycle_through(f"{name}, JAX", run_in_jax, in_jax, size)
+    for runtime, model in side.peers.items():
+        batches = pad_batches(side, size)
+        inputs: list[Any] = [(batch.tokens, batch.segment, batch.token_type) for batch in batches]
+        answer: Callable[[Any], object] = partial(run_in_onnx, model)
+        if not isinstance(model, OnnxBackend):
+            inputs = [harness.to_torch(batch, model.device) for batch in batches]
+            answer = partial(run_in_torch, model)
+        actions |= cycle_through(f"{name}, {runtime}", answer, inputs, size)
+    return actions
 
 
-def label_in_jax(folder: Path, examples: Sequence[Example], size: int) -> Action:
-    """From words or texts to labels as predict.py goes."""
-    inputs = [example.inputs for example in examples]
-    batches = [[inputs[index] for index in part] for part in split_evenly(len(inputs), size)]
-    return answer_in_turn(load(str(folder)).labeller.answer, batches, size)
-
-
-def label_in_torch(model: Any, opened: JaxModel, examples: Sequence[Example], size: int) -> Action:
-    """From words or texts to labels with the bare tokenizer and PyTorch."""
+def label_in_torch(model: Any, folder: Path, task: Task) -> Callable[[Any], object]:
+    """What labels words or texts with the bare tokenizer and PyTorch."""
     import torch
 
-    tokenizer, task = opened.tokenizer, opened.task
     tagging = task.kind == "tagging"
-    # The tokenizer takes words as a list, a text as a string, a pair of texts as a tuple.
-    texts: list[Any] = [example.inputs for example in examples]
-    if tagging:
-        texts = [list(words) for words in texts]
-    elif len(examples[0].inputs) == 1:
-        texts = [text for (text,) in texts]
-    batches = [[texts[index] for index in part] for part in split_evenly(len(texts), size)]
+    tokenizer = load_tokenizer(str(folder), words=tagging)
+    tokenizer.backend.enable_padding(pad_id=tokenizer.pad)
 
-    def answer(batch: list[Any]) -> list[Any]:
-        encodings = tokenizer.backend.encode_batch(batch, is_pretokenized=tagging)
-        length = max(len(encoding.ids) for encoding in encodings)
-        shape = (len(batch), length)
-        tokens = np.full(shape, tokenizer.pad, np.int64)
-        types, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        for row, encoding in enumerate(encodings):
-            count = len(encoding.ids)
-            tokens[row, :count], types[row, :count] = encoding.ids, encoding.type_ids
-            mask[row, :count] = 1
+    def answer(inputs: list[tuple[str, ...]]) -> object:
+        # The tokenizer takes words as a list, a text as a string, a pair of texts as a tuple.
+        texts = [list(each) if tagging else each[0] if len(each) == 1 else each for each in inputs]
+        encodings = tokenizer.backend.encode_batch(texts, is_pretokenized=tagging)
+        fields = {"input_ids": "ids", "attention_mask": "attention_mask"}
+        arguments = {
+            name: torch.tensor([getattr(each, field) for each in encodings]).to(model.device)
+            for name, field in {**fields, "token_type_ids": "type_ids"}.items()
+        }
         with torch.inference_mode():
-            logits = model(
-                input_ids=torch.from_numpy(tokens).to(model.device),
-                attention_mask=torch.from_numpy(mask).to(model.device),
-                token_type_ids=torch.from_numpy(types).to(model.device),
-            ).logits
-            classes = logits.argmax(-1).cpu().tolist()
+            classes = model(**arguments).logits.argmax(-1).tolist()
         if not tagging:
             return [task.labels[index] for index in classes]
         return [
-            name_words(encoding.word_ids, row, len(words), task)
-            for encoding, row, words in zip(encodings, classes, batch, strict=True)
+            {word: task.labels[row[at]] for at, word in reversed(list(enumerate(each.word_ids)))}
+            for each, row in zip(encodings, classes, strict=True)
         ]
 
-    return answer_in_turn(answer, batches, size)
+    return answer
 
 
-def name_words(word_ids: list[int | None], classes: list[int], count: int, task: Task) -> list[str]:
-    """The tag of each word, from its first piece."""
-    tags: list[str | None] = [None] * count
-    for position, word in enumerate(word_ids):
-        if word is not None and tags[word] is None:
-            tags[word] = task.labels[classes[position]]
-    return [tag or "O" for tag in tags]
+def list_labelling(
+    flags: argparse.Namespace, student: JaxBackend, teacher: Side | None
+) -> dict[str, Callable[[Any], object]]:
+    """What labels a batch of words or texts, by the name of the candidate."""
+
+    def tokenise(inputs: list[tuple[str, ...]]) -> object:
+        return cut_sentences(student, [Example(each, None, "und") for each in inputs])
+
+    answers: dict[str, Callable[[Any], object]] = {"student, tokenisation alone": tokenise}
+    answers[STUDENT] = load(str(flags.student)).predictor.predict
+    for backend in find_onnx(flags.student):
+        opened = load(str(flags.student), backend, threads=flags.threads)
+        answers[f"student, {backend}"] = opened.predictor.predict
+    if teacher:
+        answers["teacher, JAX"] = load(str(flags.teacher)).predictor.predict
+        for runtime, model in teacher.peers.items():
+            answers[f"teacher, {runtime}"] = label_in_torch(model, flags.teacher, student.task)
+    return answers
 
 
-def open_in_torch(folder: Path, kind: str, attention: str) -> Any:
-    """The folder's model with its head in `transformers`."""
-    import torch
-    import transformers
-
-    kinds = {
-        "tagging": transformers.AutoModelForTokenClassification,
-        "classification": transformers.AutoModelForSequenceClassification,
-    }
-    return kinds[kind].from_pretrained(folder, dtype=torch.float32, attn_implementation=attention)
+def find_onnx(folder: Path) -> dict[str, Path]:
+    """The ONNX files of a model folder, by backend."""
+    return {each: folder / name for each, name in ONNX_FILES.items() if (folder / name).exists()}
 
 
-def build_mbert(attention: str) -> Any:
-    """A random model of mBERT's shape in `transformers`, whose defaults are BERT-base's."""
-    import transformers
-
-    config = transformers.BertConfig(
-        vocab_size=VOCABULARY, num_labels=CLASSES, attn_implementation=attention
-    )
-    return transformers.BertForTokenClassification(config)
-
-
-def run_contest(
-    contestants: dict[str, Action], products: dict[str, Action], seconds: float
-) -> dict[str, Any]:
-    """All in turns; the student's speed-up against every teacher, and against the fastest."""
-    turns = measure.take_turns({**contestants, **products}, seconds, warm_up=BATCHES)
-    described = {name: measure.describe(turns[name]) for name in turns}
-    for name in contestants:
-        described[name]["student_over_it"] = measure.compare(
-            turns[STUDENT], turns[name], "sentences"
-        )
-    teachers = [name for name in contestants if name != STUDENT]
-    fastest = max(teachers, key=lambda n: described[n]["sentences_per_second"]["median"])
-    return {
-        "fastest_teacher": fastest,
-        "speed_up": described[fastest]["student_over_it"],
-        "contestants": described,
-    }
-
-
-def measure_folders(
-    flags: argparse.Namespace, products: dict[str, Action], device: str
-) -> dict[str, Any]:
-    """Both folders on the sentences of the task folder."""
-    models = [open_model(str(folder)) for folder in (flags.teacher, flags.student)]
-    examples = choose_examples(flags.data, models)
-    teacher, student = (
-        Contestant(opened.model, opened.params, cut_sentences(opened, examples))
-        for opened in models
-    )
-    task = models[0].task
-    in_torch = {
-        name: open_in_torch(flags.teacher, task.kind, name).to(device).eval() for name in ATTENTIONS
-    }
-    padding_id = teacher.model.config.padding_id
-    contests = {}
-    for setting, size in SIZES.items():
-        contests[f"forward, {setting}"] = {
-            "teacher, JAX": run_in_jax(teacher, size),
-            STUDENT: run_in_jax(student, size),
+def compare(start: Callable[[], dict[str, Action]], size: int, seconds: float) -> dict[str, Any]:
+    """All candidates in rounds, and the speed-up of the student over the fastest teacher."""
+    actions = {**start(), harness.MATRIX_PRODUCT: harness.multiply_in_jax()}
+    if any("PyTorch" in name for name in actions):
+        product = harness.multiply_in_torch(device=harness.start_torch())
+        actions[harness.TORCH_MATRIX_PRODUCT] = product
+    # So many calls go through all batches: every length is compiled.
+    warm_up = 2 * min(BATCHES, SENTENCES // size)
+    turns = harness.time_rounds(actions, seconds, warm_up, turn_seconds=0, untimed=1)
+    described = harness.describe_comparison(turns, STUDENT, "sentences")
+    result: dict[str, Any] = {"candidates": described}
+    teachers = [name for name in turns if name.startswith("teacher")]
+    if teachers:
+        fastest = max(teachers, key=lambda n: described[n]["sentences_per_second"]["median"])
+        result["fastest_teacher"] = fastest
+        result["speed_up"] = {
+            name: harness.compare(turns[name], turns[fastest], "sentences")
+            for name in turns
+            if name.startswith("student") and "alone" not in name
         }
-        contests[f"with tokenisation, {setting}"] = {
-            "teacher, JAX": label_in_jax(flags.teacher, examples, size),
-            STUDENT: label_in_jax(flags.student, examples, size),
-        }
-        for attention, model in in_torch.items():
-            name = f"teacher, PyTorch {attention}"
-            forward = run_in_torch(model, teacher.pieces, padding_id, size)
-            contests[f"forward, {setting}"] |= measure.on_threads(name, forward)
-            label = label_in_torch(model, models[0], examples, size)
-            contests[f"with tokenisation, {setting}"] |= measure.on_threads(name, label)
-    return {
-        name: run_contest(contestants, products, flags.seconds)
-        for name, contestants in contests.items()
-    }
+    return result
 
 
-def measure_shapes(
-    flags: argparse.Namespace, products: dict[str, Action], device: str
-) -> dict[str, Any]:
+def list_shapes(device: str) -> dict[str, Side]:
     """The paper's shapes on random weights."""
-    pieces = draw_sentences(BATCHES * max(SIZES.values()))
+    import transformers
+
+    lengths = np.full(SENTENCES, LENGTH)
+    subwords = harness.draw_sentences(np.random.default_rng(0), lengths, VOCABULARY, CLASSES)
     mbert = Encoder(EncoderConfig(vocabulary_size=VOCABULARY), "tagging", CLASSES)
     bilstm = BiLSTM(BiLSTMConfig(VOCABULARY, 50, 200, mbert.config.hidden_size), CLASSES)
-    teacher, student = (
-        Contestant(model, model.init_params(jax.random.key(0)), pieces) for model in (mbert, bilstm)
-    )
-    in_torch = {name: build_mbert(name).to(device).eval() for name in ATTENTIONS}
-    padding_id = mbert.config.padding_id
-    contests = {}
-    for setting, size in SIZES.items():
-        contests[f"forward, {setting}"] = {
-            "teacher, JAX": run_in_jax(teacher, size),
-            STUDENT: run_in_jax(student, size),
-        }
-        for attention, model in in_torch.items():
-            peer = run_in_torch(model, pieces, padding_id, size)
-            contests[f"forward, {setting}"] |= measure.on_threads(
-                f"teacher, PyTorch {attention}", peer
-            )
+    peers = {}
+    for attention in ATTENTIONS:
+        config = transformers.BertConfig(vocab_size=VOCABULARY)  # BERT-base otherwise
+        config.num_labels = CLASSES
+        model: Any = transformers.BertForTokenClassification(config).eval()
+        model.set_attn_implementation(attention)
+        peers[f"PyTorch {attention}"] = model.to(device)
     return {
-        name: run_contest(contestants, products, flags.seconds)
-        for name, contestants in contests.items()
+        "student": Side(bilstm, bilstm.init_params(jax.random.key(0)), subwords, {}),
+        "teacher": Side(mbert, mbert.init_params(jax.random.key(0)), subwords, peers),
     }
 
 
-def print_contest(title: str, contest: dict[str, Any]) -> None:
-    """A line a contestant."""
-    rows = []
-    for name, told in contest["contestants"].items():
-        milliseconds = measure.show(told["seconds"], 2, 1000)
-        if "student_over_it" in told:
-            sentences = measure.show(told["sentences_per_second"])
-            ratio = measure.show(told["student_over_it"], 2)
-            fastest = "fastest teacher" if name == contest["fastest_teacher"] else ""
-            rows.append((name, milliseconds, sentences, ratio, fastest))
-        else:
-            rate = measure.show(told["operations_per_second"], 1, 1e-9)
-            rows.append((name, milliseconds, "", "", f"{rate} GFLOP/s"))
-    measure.print_table((title, "milliseconds", "sentences/s", "student over it", ""), rows)
+def open_sides(
+    flags: argparse.Namespace, models: Sequence[JaxBackend], examples: Sequence[Example]
+) -> dict[str, Side]:
+    """Student and, where there is one, teacher."""
+    files = find_onnx(flags.student)
+    peers: list[dict[str, Any]] = [
+        {backend: OnnxBackend(path, flags.threads) for backend, path in files.items()}
+    ]
+    if flags.teacher:
+        device, kind = harness.start_torch(), models[0].task.kind
+        opened = {name: harness.open_in_torch(flags.teacher, kind, name) for name in ATTENTIONS}
+        peers.append({f"PyTorch {name}": x.to(device).eval() for name, x in opened.items()})
+    return {
+        name: Side(model.model, model.params, cut_sentences(model, examples), others)
+        for name, model, others in zip(("student", "teacher"), models, peers, strict=False)
+    }
+
+
+def list_cases(flags: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]]:
+    """The comparisons of the flags, by their names."""
+    answers: dict[str, Callable[[Any], object]] = {}
+    inputs: list[tuple[str, ...]] = []
+    if flags.shapes:
+        sides = list_shapes(harness.start_torch())
+    else:
+        models = [open_model(str(each)) for each in (flags.student, flags.teacher) if each]
+        examples = choose_examples(flags.texts, models, flags.length)
+        inputs = [example.inputs for example in examples]
+        sides = open_sides(flags, models, examples)
+        answers = list_labelling(flags, models[0], sides.get("teacher"))
+
+    def start_forward(size: int) -> dict[str, Action]:
+        found = [list_forward(name, side, size) for name, side in sides.items()]
+        return {name: action for actions in found for name, action in actions.items()}
+
+    def start_labelling(size: int) -> dict[str, Action]:
+        batches = [[inputs[i] for i in part] for part in split_evenly(len(inputs), size)]
+        found = [cycle_through(*each, batches, size) for each in answers.items()]
+        return {name: action for actions in found for name, action in actions.items()}
+
+    starts = {"forward": start_forward, **({"words to labels": start_labelling} if answers else {})}
+    return {
+        f"{name}, {setting}": partial(compare, partial(start, size), size, flags.seconds)
+        for setting, size in SIZES.items()
+        for name, start in starts.items()
+    }
 
 
 def main() -> None:
     """Measures the folders, or the shapes."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--teacher", type=Path, help="a model folder with a head")
+    parser = harness.make_parser(__doc__)
     parser.add_argument("--student", type=Path, help="a model folder with a head")
-    parser.add_argument("--data", type=Path, help="a task folder")
+    parser.add_argument("--teacher", type=Path, help="a model folder with a head; needs PyTorch")
+    parser.add_argument("--texts", type=Path, help="a labelled file")
+    parser.add_argument("--length", type=int, default=LENGTH, help="subwords at most; 0: any")
+    parser.add_argument("--threads", type=int, default=0, help="of ONNX Runtime; 0: as it chooses")
     parser.add_argument("--shapes", action="store_true", help="the paper's shapes instead")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each contest, at least")
-    measure.add_output(parser)
+    harness.add_case_flags(parser, seconds=20.0)
     flags = parser.parse_args()
-    folders = (flags.teacher, flags.student, flags.data)
-    if flags.shapes == any(folders) or not (flags.shapes or all(folders)):
-        parser.error("expected --shapes, or --teacher, --student and --data.")
-    device = measure.start_torch()
-    products = {
-        measure.MATRIX_PRODUCT: measure.multiply_in_jax(),
-        measure.TORCH_MATRIX_PRODUCT: measure.multiply_in_torch(device=device),
-    }
-    contests = (measure_shapes if flags.shapes else measure_folders)(flags, products, device)
-    result = {"dtype": "float32", "length": LENGTH, "contests": contests}
-    measure.write_result(flags.output, flags, result)
-    for name, contest in contests.items():
-        print_contest(name, contest)
+    if flags.shapes == bool(flags.student) or flags.shapes == bool(flags.texts):
+        parser.error("expected --shapes, or --student and --texts.")
+    settings = {"dtype": "float32", "length": flags.length}
+    for name, case in harness.run_cases(list_cases(flags), flags, settings).items():
+        harness.print_comparison(name, case["candidates"], STUDENT, "sentences")
+        for runtime, ratio in case.get("speed_up", {}).items():
+            print(f"{runtime}: {harness.show(ratio, 2)} x {case['fastest_teacher']}")
 
 
 if __name__ == "__main__":

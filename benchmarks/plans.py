@@ -1,22 +1,32 @@
-"""Which experiments do `whole_plan.py` and `scaling.py` run?
+"""The experiments that `whole_run.py` runs, and the names of their phases.
 
     python train.py --config=benchmarks/plans.py:whole --config.data.folder=FOLDER \\
         --config.teacher.model=MINILM --workdir=runs/whole
 
-A config file of `train.py`; `torch_plan.py` reads its numbers from here as well, so that both sides
-have the same stages, rates, batches and epochs. Nothing is counted here.
+A config file of `train.py`. `peers/torch_plan.py` reads its numbers from here as well, so that both
+sides have the same stages, learning rates, batches and epochs. Nothing here imports JAX.
 
 Variants (after the colon):
-  whole    the recipe of XtremeDistilTransformers (v3): a student of 3 x 192
+  whole    the recipe of XtremeDistilTransformers (v3): a student of 3 layers x 192
   scaling  the two unlabelled stages of XtremeDistil's D4.2: a BiLSTM, a fine-tuned teacher
 """
+
+from dataclasses import replace
 
 from xdistil.config import Data, Experiment, Stage, Student, Teacher
 from xdistil.errors import InputError
 
+# The phases of a run outside the student's stages, as the tables name them.
+START = "start and imports"
+TEXTS = "texts read and tokenised"
+TEACHER = "teacher fine-tuned"
+SIGNALS = "teacher outputs cached"
+CHECKPOINTS = "checkpoints between stages"
+REST = "scores and the rest"
+
 
 def get_config(arg: str = "whole") -> Experiment:
-    """The experiment of a variant; folder and teacher come from the command line."""
+    """The experiment of a variant; the folder and the teacher come from the command line."""
     if arg == "whole":
         return _whole()
     if arg == "scaling":
@@ -25,8 +35,8 @@ def get_config(arg: str = "whole") -> Experiment:
 
 
 def _whole() -> Experiment:
-    """Two epochs a stage. With frozen word embeddings, gradual unfreezing has two sub-stages, the
-    head and everything; the recipe's third, everything once more, is a stage of its own."""
+    """Two epochs per stage. With frozen word embeddings, gradual unfreezing has two sub-stages: the
+    head, then all layers. The recipe's third, all layers again, is a stage of its own."""
     finetune = Stage(
         name="finetune",
         loss="labels",
@@ -48,8 +58,8 @@ def _whole() -> Experiment:
         epochs=2.0,
         lr=5e-4,
     )
-    logits = {"loss": "logits", "epochs": 2.0, "lr": 3e-4}
-    labels = {"loss": "labels", "data": "train", "epochs": 2.0, "lr": 1e-4, "batch_size": 32}
+    logits = Stage(name="logits", loss="logits", unfreeze="gradual", epochs=2.0, lr=3e-4)
+    labels = replace(logits, name="labels", loss="labels", data="train", lr=1e-4, batch_size=32)
     return Experiment(
         teacher=Teacher(plan=(finetune,)),
         student=Student(
@@ -62,10 +72,10 @@ def _whole() -> Experiment:
         ),
         plan=(
             representation,
-            Stage(name="logits", unfreeze="gradual", **logits),
-            Stage(name="logits-again", **logits),
-            Stage(name="labels", unfreeze="gradual", **labels),
-            Stage(name="labels-again", **labels),
+            logits,
+            replace(logits, name="logits-again", unfreeze="all"),
+            labels,
+            replace(labels, name="labels-again", unfreeze="all"),
         ),
         batch_size=128,
         speed_seconds=0.0,
@@ -73,8 +83,8 @@ def _whole() -> Experiment:
 
 
 def _scaling() -> Experiment:
-    """One epoch a sub-stage. Labelled texts are few and English, so that dev and test are short and
-    what grows is the transfer set, which carries no language."""
+    """One epoch per sub-stage. Labelled texts are few and English, so that dev and test are short
+    and only the transfer set grows, which carries no language."""
     return Experiment(
         data=Data(languages="en", limit=2000),
         teacher=Teacher(finetune=False, cache="always"),

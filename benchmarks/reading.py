@@ -1,32 +1,31 @@
 """How fast are reading, tokenising and packing a task file beside its bare tokenisation?
 
-    python benchmarks/reading.py --model=MINILM --file=wikiann5/train.tsv --output=reading.json
+    python -m benchmarks.reading --model=MINILM --file=wikiann5/train.tsv --output=reading.json
 
-Ours goes from the file to packed rows of 64: `read_file`, `cut_pieces`, `pack`, with every label
-checked; each of the three takes turns alone as well. The peer is the tokenizer alone: one call of
-`tokenizers.Tokenizer.encode_batch` on the texts of the same file, which lie in memory already, and
+Ours goes from the file to packed rows of 64 subwords, with every label checked; each of the three
+steps is timed alone as well. The peer is the tokenizer alone: one call of
+`tokenizers.Tokenizer.encode_batch` on the texts of the same file, which are in memory already, and
 one of `encode_batch_fast`, which leaves out the offsets. For tagging there are two of each: words
-joined by spaces, and words as a list (`is_pretokenized`), which is what tagging needs. All take
-turns in one run, with the cores that the process has. What is counted is sentences a second; the
-table's last column is that of our whole way over that of the line.
+joined by spaces, and words as a list (`is_pretokenized`), which is what tagging needs. All are
+timed in the same rounds, with the cores that the process has. The last column of the table is our
+rate for all three steps over that of the line.
 """
 
-import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import measure
-from measure import Action, Counts
-
+from benchmarks import harness
+from benchmarks.harness import MATRIX_PRODUCT, Action, Counts
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.packing import pack
-from xdistil.data.subwords import cut_pieces
+from xdistil.data.subwords import tokenize
 from xdistil.data.tag_schemes import is_tag
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 
 ROW_LENGTH = 64
-WHOLE = "xdistil, reading to rows"
+OURS = "xdistil, file to rows"
 
 
 def find_task(examples: Sequence[Example]) -> Task:
@@ -37,101 +36,74 @@ def find_task(examples: Sequence[Example]) -> Task:
 
 def list_ours(
     path: Path, examples: Sequence[Example], task: Task, tokenizer: Tokenizer
-) -> dict[str, Action]:
-    """The whole way and its three parts."""
-    counts: Counts = {"sentences": len(examples)}
-    pieces = cut_pieces(examples, task, tokenizer, ROW_LENGTH)
+) -> dict[str, Callable[[], object]]:
+    """All three steps, and each alone."""
+    subwords = tokenize(examples, task, tokenizer, ROW_LENGTH)
 
-    def go_all_the_way() -> Counts:
-        pack(cut_pieces(read_file(path, task), task, tokenizer, ROW_LENGTH), ROW_LENGTH, 0)
-        return counts
-
-    def read() -> Counts:
-        read_file(path, task)
-        return counts
-
-    def cut() -> Counts:
-        cut_pieces(examples, task, tokenizer, ROW_LENGTH)
-        return counts
-
-    def pack_rows() -> Counts:
-        pack(pieces, ROW_LENGTH, 0)
-        return counts
+    def read_and_pack() -> object:
+        return pack(tokenize(read_file(path, task), task, tokenizer, ROW_LENGTH), ROW_LENGTH, 0)
 
     return {
-        WHOLE: go_all_the_way,
-        "xdistil, reading alone": read,
-        "xdistil, tokenising alone": cut,
-        "xdistil, packing alone": pack_rows,
+        OURS: read_and_pack,
+        "xdistil, reading alone": lambda: read_file(path, task),
+        "xdistil, tokenising alone": lambda: tokenize(examples, task, tokenizer, ROW_LENGTH),
+        "xdistil, packing alone": lambda: pack(subwords, ROW_LENGTH, 0),
     }
 
 
-def list_peers(examples: Sequence[Example], task: Task, tokenizer: Tokenizer) -> dict[str, Action]:
+def list_peers(
+    examples: Sequence[Example], task: Task, tokenizer: Tokenizer
+) -> dict[str, Callable[[], object]]:
     """The bare tokenizer in every way that it takes the file's texts."""
+    texts: dict[str, list[Any]]
     if task.kind == "tagging":
-        ways: dict[str, tuple[list[Any], bool]] = {
-            "joined words": ([" ".join(example.inputs) for example in examples], False),
-            "lists of words": ([list(example.inputs) for example in examples], True),
+        texts = {
+            "joined words": [" ".join(example.inputs) for example in examples],
+            "lists of words": [list(example.inputs) for example in examples],
         }
     elif len(examples[0].inputs) == 1:
-        ways = {"texts": ([example.inputs[0] for example in examples], False)}
+        texts = {"texts": [example.inputs[0] for example in examples]}
     else:
-        ways = {"pairs of texts": ([example.inputs for example in examples], False)}
-
-    def start(encode: Any, texts: list[Any], pretokenized: bool) -> Action:
-        def act() -> Counts:
-            encode(texts, is_pretokenized=pretokenized)
-            return {"sentences": len(texts)}
-
-        return act
-
-    calls = {
+        texts = {"pairs of texts": [example.inputs for example in examples]}
+    encoders = {
         "encode_batch": tokenizer.backend.encode_batch,
         "encode_batch_fast": tokenizer.backend.encode_batch_fast,
     }
     return {
-        f"{name}, {way}": start(encode, texts, pretokenized)
-        for name, encode in calls.items()
-        for way, (texts, pretokenized) in ways.items()
+        f"{name}, {way}": partial(encode, given, is_pretokenized=way == "lists of words")
+        for name, encode in encoders.items()
+        for way, given in texts.items()
     }
+
+
+def count_sentences(call: Callable[[], object], sentences: int) -> Action:
+    """A call as an action that counts the sentences of the file."""
+
+    def act() -> Counts:
+        call()
+        return {"sentences": sentences}
+
+    return act
 
 
 def main() -> None:
     """Measures one file."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = harness.make_parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="an HF folder with its tokenizer")
     parser.add_argument("--file", type=Path, required=True, help="a labelled file of a task folder")
     parser.add_argument("--seconds", type=float, default=30.0, help="to spend, at least")
-    measure.add_output(parser)
     flags = parser.parse_args()
     tokenizer = load_tokenizer(str(flags.model))
     examples = read_file(flags.file)
     task = find_task(examples)
-    ours = list_ours(flags.file, examples, task, tokenizer)
-    peers = list_peers(examples, task, tokenizer)
-    turns = measure.take_turns(
-        {**ours, **peers, measure.MATRIX_PRODUCT: measure.multiply_in_jax()},
-        flags.seconds,
-        warm_up=1,
-    )
-    described = {name: measure.describe(turns[name]) for name in turns}
-    rows = []
-    for name in (*ours, *peers):
-        told = described[name]
-        told["whole_way_over_it"] = measure.compare(turns[WHOLE], turns[name], "sentences")
-        rows.append(
-            (
-                name,
-                measure.show(told["seconds"], 3),
-                measure.show(told["sentences_per_second"]),
-                measure.show(told["whole_way_over_it"], 2),
-            )
-        )
-    result = {"sentences": len(examples), "row_length": ROW_LENGTH, "contestants": described}
-    measure.write_result(flags.output, flags, result)
-    measure.print_table((flags.file.name, "seconds", "sentences/s", "whole way over it"), rows)
-    rate = described[measure.MATRIX_PRODUCT]["operations_per_second"]
-    print(f"{measure.MATRIX_PRODUCT}: {measure.show(rate, 1, 1e-9)} GFLOP/s")
+    calls = list_ours(flags.file, examples, task, tokenizer) | list_peers(examples, task, tokenizer)
+    actions = {name: count_sentences(call, len(examples)) for name, call in calls.items()}
+    actions[MATRIX_PRODUCT] = harness.multiply_in_jax()
+    turns = harness.time_rounds(actions, flags.seconds, warm_up=1)
+    described = harness.describe_comparison(turns, OURS, "sentences")
+    result = {"sentences": len(examples), "row_length": ROW_LENGTH, "candidates": described}
+    harness.write_result(flags.output, flags, result)
+    harness.print_comparison(flags.file.name, described, OURS, "sentences")
 
 
 if __name__ == "__main__":

@@ -102,17 +102,17 @@ def test_tags_score_as_strict_seqeval_scores_them():
     predicted = [spoil(example.labels) for example in gold]
     scores = score(TAGGING, gold, predicted)
 
-    def witness(language: str | None) -> tuple[float, float, float, int]:
+    def reference(language: str | None) -> tuple[float, float, float, int]:
         chosen = [i for i, g in enumerate(gold) if language in (None, g.language)]
         true = [list(gold[i].labels) for i in chosen]
         answers = [list(predicted[i]) for i in chosen]
         return seqeval_scores(true, answers, average="micro", scheme=IOB2)
 
-    assert scores["micro_f1"] == pytest.approx(witness(None)[2], abs=1e-12)
+    assert scores["micro_f1"] == pytest.approx(reference(None)[2], abs=1e-12)
     assert 0.2 < scores["micro_f1"] < 0.95
     for language, each in scores["per_language"].items():
         got = (each["precision"], each["recall"], each["f1"], each["entities"])
-        assert got == pytest.approx(witness(language), abs=1e-12)
+        assert got == pytest.approx(reference(language), abs=1e-12)
 
 
 def test_accuracy_and_macro_f1_of_classes_by_hand():

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.parity.witness import make_inputs, make_model, run_model
+from tests.parity.reference import make_inputs, make_model, run_model
 
 FAMILIES = {  # with the kinds of task: the later ones' heads are alike enough for one
     **dict.fromkeys(

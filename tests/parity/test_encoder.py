@@ -11,7 +11,7 @@ from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_p
 from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
 
 from tests.models.samples import make_tiny_tokenizer, pack_row, run
-from tests.parity.witness import (
+from tests.parity.reference import (
     AUTO,
     LABELS,
     SIZES,
@@ -115,15 +115,15 @@ def test_segments_packed_in_a_row_equal_pytorch_on_each_alone(
     family: str, kind: str, changes: dict[str, Any], tmp_path: Path
 ) -> None:
     """Every hidden state, attention map and logit; one segment takes all positions."""
-    witness = make_model(family, kind, seed=21, **changes)
-    witness.save_pretrained(tmp_path)
+    reference = make_model(family, kind, seed=21, **changes)
+    reference.save_pretrained(tmp_path)
     loaded = load_model(str(tmp_path))
     assert loaded.notes == []
-    segments = make_segments(witness.config, seed=22)
-    row = pack_row([make_batch(inputs) for inputs in segments], witness.config.pad_token_id, 64)
+    segments = make_segments(reference.config, seed=22)
+    row = pack_row([make_batch(inputs) for inputs in segments], reference.config.pad_token_id, 64)
     ours = run(loaded.model, loaded.params, row, attention=True)
     for number, inputs in enumerate(segments, start=1):
-        theirs = run_model(witness, inputs)
+        theirs = run_model(reference, inputs)
         places = row.segment[0] == number
         pairs = list(
             zip((state[:, places] for state in ours.hidden), theirs["hidden"], strict=True)
@@ -141,8 +141,8 @@ def test_segments_packed_in_a_row_equal_pytorch_on_each_alone(
 def test_what_was_loaded_and_saved_is_the_same_to_pytorch(
     family: str, kind: str, tmp_path: Path
 ) -> None:
-    witness = make_model(family, kind, seed=25)
-    witness.save_pretrained(tmp_path)
+    reference = make_model(family, kind, seed=25)
+    reference.save_pretrained(tmp_path)
     loaded = load_model(str(tmp_path))
     assert loaded.task is not None
     assert (loaded.task.kind, loaded.task.labels) == (kind, LABELS)
@@ -155,10 +155,10 @@ def test_what_was_loaded_and_saved_is_the_same_to_pytorch(
     assert opened.config.id2label == dict(enumerate(LABELS))
     assert opened.config.words == "split"
     state = opened.state_dict()
-    assert state.keys() == witness.state_dict().keys()
-    assert all(torch.equal(state[name], value) for name, value in witness.state_dict().items())
-    inputs = make_segments(witness.config, seed=26)[0]
-    answers = [run_model(each.eval(), inputs)["logits"] for each in (opened, witness)]
+    assert state.keys() == reference.state_dict().keys()
+    assert all(torch.equal(state[name], value) for name, value in reference.state_dict().items())
+    inputs = make_segments(reference.config, seed=26)[0]
+    answers = [run_model(each.eval(), inputs)["logits"] for each in (opened, reference)]
     np.testing.assert_allclose(*answers, rtol=0, atol=1e-5)
 
 
@@ -193,9 +193,9 @@ def test_distances_fall_into_the_buckets_of_pytorch(buckets: int, distances: int
 
 
 def test_shards_that_pytorch_wrote_are_read(tmp_path: Path) -> None:
-    witness = make_model("bert", "tagging", seed=23)
-    witness.save_pretrained(tmp_path, max_shard_size="10KB")
+    reference = make_model("bert", "tagging", seed=23)
+    reference.save_pretrained(tmp_path, max_shard_size="10KB")
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
-    inputs = make_inputs(witness.config, seed=24)
+    inputs = make_inputs(reference.config, seed=24)
     loaded = load_model(str(tmp_path))
-    assert_equal(answer(loaded, inputs), run_model(witness, inputs), inputs["mask"], "tagging")
+    assert_equal(answer(loaded, inputs), run_model(reference, inputs), inputs["mask"], "tagging")

@@ -7,7 +7,7 @@ import pytest
 import transformers
 
 from tests.models.samples import BILSTM, make_params, make_tiny_tokenizer
-from tests.parity.witness import LABELS
+from tests.parity.reference import LABELS
 from xdistil.data.examples import Task
 from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.hf.folder import save_model

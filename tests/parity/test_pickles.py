@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.parity.reference import make_inputs, make_model, run_model
 from tests.parity.test_encoder import answer, assert_equal
-from tests.parity.witness import make_inputs, make_model, run_model
 from xdistil.errors import InputError
 from xdistil.models.hf.folder import load_model
 from xdistil.models.hf.torch_pickle import read_pickle
@@ -44,12 +44,12 @@ def test_every_type_and_layout_is_read_as_it_was_saved(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_a_model_saved_with_torch_answers_the_same(shards: int, tmp_path: Path) -> None:
-    witness = make_model("deberta-v2", "tagging", seed=31)
-    witness.config.save_pretrained(tmp_path)
+    reference = make_model("deberta-v2", "tagging", seed=31)
+    reference.config.save_pretrained(tmp_path)
     raw = json.loads((tmp_path / "config.json").read_text())
-    raw["architectures"] = [type(witness).__name__]
+    raw["architectures"] = [type(reference).__name__]
     (tmp_path / "config.json").write_text(json.dumps(raw))
-    state = witness.state_dict()
+    state = reference.state_dict()
     if shards == 1:
         torch.save(state, tmp_path / "pytorch_model.bin")
     else:
@@ -59,10 +59,10 @@ def test_a_model_saved_with_torch_answers_the_same(shards: int, tmp_path: Path) 
             torch.save({key: state[key] for key in state if placed[key] == name}, tmp_path / name)
         index = tmp_path / "pytorch_model.bin.index.json"
         index.write_text(json.dumps({"metadata": {}, "weight_map": placed}))
-    inputs = make_inputs(witness.config, seed=32)
+    inputs = make_inputs(reference.config, seed=32)
     loaded = load_model(str(tmp_path))
     assert loaded.notes == []
-    assert_equal(answer(loaded, inputs), run_model(witness, inputs), inputs["mask"], "tagging")
+    assert_equal(answer(loaded, inputs), run_model(reference, inputs), inputs["mask"], "tagging")
 
 
 def test_a_whole_module_and_the_old_format_are_refused(tmp_path: Path) -> None:

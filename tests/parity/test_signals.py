@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.torch_signals import write_signals
+from docs.examples.torch_signals import write_signals
 from tests.deploy.folders import CLASSES, TAGGING, WORDS, draw_params, make_model, train_tokenizer
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack

@@ -19,7 +19,7 @@ from tests.models.samples import (
     pack_row,
     run,
 )
-from tests.parity.witness import AUTO, LABELS, make_model
+from tests.parity.reference import AUTO, LABELS, make_model
 from xdistil.config import Student
 from xdistil.data.examples import Task
 from xdistil.data.packing import Batch
@@ -71,18 +71,18 @@ def test_relations_and_their_divergence_equal_pytorch(
     packed = np.concatenate([*tokens, np.full((1, 3), 5)], axis=1).astype(np.int32)
     zeros = np.zeros_like(segment)
     batch = Batch(packed, segment, position.astype(np.int32), zeros, zeros, segment > 0)
-    witnesses, vectors = [], []
+    references, vectors = [], []
     for number, (family, layer) in enumerate(((teacher, 1), (student, 0))):
-        witness = make_model(family, "tagging", seed=30 + number)
-        witness.save_pretrained(tmp_path / str(number))
+        reference = make_model(family, "tagging", seed=30 + number)
+        reference.save_pretrained(tmp_path / str(number))
         loaded = load_model(str(tmp_path / str(number)))
         spec = SignalSpec(vectors=(layer,))
         signals = compute_signals(loaded.params, batch, model=loaded.model, spec=spec)
         vectors += signals.vectors
-        witnesses.append((witness, layer))
+        references.append((reference, layer))
     expected = dict.fromkeys(NAMES, 0.0)
     for text in tokens:
-        heard = [hear_vectors(witness, layer, text) for witness, layer in witnesses]
+        heard = [hear_vectors(reference, layer, text) for reference, layer in references]
         for name in NAMES:
             relations = []
             for each in heard:
@@ -122,8 +122,8 @@ def test_the_divergence_of_attention_maps_equals_pytorch() -> None:
 def test_a_student_of_kept_layers_is_pytorchs_teacher_without_the_others(
     config: EncoderConfig, tmp_path: Path
 ) -> None:
-    witness = make_model(config.model_type, "tagging", seed=40)  # of three layers
-    witness.save_pretrained(tmp_path / "teacher")
+    reference = make_model(config.model_type, "tagging", seed=40)  # of three layers
+    reference.save_pretrained(tmp_path / "teacher")
     teacher = load_model(str(tmp_path / "teacher"), task=TASK)
     student = cut_layers(teacher.model, (0, 2))
     params = keep_layers(teacher.params, (0, 2))
@@ -131,12 +131,12 @@ def test_a_student_of_kept_layers_is_pytorchs_teacher_without_the_others(
     opened, report = AUTO["tagging"].from_pretrained(tmp_path / "student", output_loading_info=True)
     assert not any(report.values())
     assert opened.config.num_hidden_layers == 2
-    assert type(opened) is type(witness)
-    layers = witness.base_model.encoder.layer
-    witness.base_model.encoder.layer = torch.nn.ModuleList([layers[0], layers[2]])
+    assert type(opened) is type(reference)
+    layers = reference.base_model.encoder.layer
+    reference.base_model.encoder.layer = torch.nn.ModuleList([layers[0], layers[2]])
     tokens = torch.tensor(np.random.default_rng(8).integers(6, 45, (1, 11)))
     with torch.no_grad():
-        expected, found = (model(input_ids=tokens).logits for model in (witness, opened.eval()))
+        expected, found = (model(input_ids=tokens).logits for model in (reference, opened.eval()))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
     zeros = np.zeros((1, 11), np.int32)
     batch = Batch(

@@ -58,10 +58,10 @@ def test_every_layer_of_packed_sentences_equals_pytorch_on_each_alone(
     loaded = load_model(str(model_folder))
     assert loaded.notes == ["Left out the pooler, which this task does not use."]
     ours = run(loaded.model, loaded.params, batch, attention=True)
-    witness = transformers.AutoModel.from_pretrained(model_folder, attn_implementation="eager")
+    reference = transformers.AutoModel.from_pretrained(model_folder, attn_implementation="eager")
     for row, places, tokens in segments(batch):
         with torch.no_grad():
-            theirs = witness.eval()(tokens, output_hidden_states=True, output_attentions=True)
+            theirs = reference.eval()(tokens, output_hidden_states=True, output_attentions=True)
         for mine, expected in zip(ours.hidden, theirs.hidden_states, strict=True):
             np.testing.assert_allclose(mine[row, places], expected[0], rtol=0, atol=1e-4)
         for mine, expected in zip(ours.attention, theirs.attentions, strict=True):

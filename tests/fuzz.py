@@ -1,20 +1,20 @@
-"""Looks for inputs that break the readers, the model loader and prediction: a coverage-guided fuzz.
+"""A coverage-guided search for inputs that break the readers, the model loader or prediction.
 
-    python benchmarks/fuzz.py --minutes=10 --seed=0
-    python benchmarks/fuzz.py --replay=fuzz/findings/000-folder
+    python -m tests.fuzz --minutes=10 --seed=0
+    python -m tests.fuzz --replay=fuzz/findings/000-folder
 
-Mutates sound files (bytes, JSON values, headers of tensors), runs one of three targets on them and
-keeps what takes a way through `xdistil/data` and the loader that no input took before. `reader`
+Mutates valid files (bytes, JSON values, headers of tensors), runs one of three targets on them and
+keeps each input that takes a path through the reading code that no input took before. `reader`
 reads labelled files of every format, `folder` opens a model folder and labels two lines with it,
-`predict` labels lines with a sound model. Whatever comes out but an answer of the right shape or
-one sentence of an InputError that names its file is a finding, and so is a run of over 30 seconds
-or 16 GiB. A finding is a folder under `--output` with the input's files and `finding.txt`; what ran
-when the process died lies in `current`. Needs nothing that xdistil does not. Exits with 1 if there
-are findings.
+`predict` labels lines with a valid model. Anything but an answer of the right shape, or one
+sentence of an InputError that names its file, is a finding; so is a run of more than 30 seconds or
+16 GiB. A finding is a folder under `--output` with the input's files and `finding.txt`; the input
+that ran when the process died is in `current`. Exits with 1 if there are findings.
 """
 
 import argparse
 import contextlib
+import inspect
 import json
 import os
 import random
@@ -25,7 +25,7 @@ import struct
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -36,17 +36,26 @@ import safetensors.numpy
 from flax import serialization
 
 import xdistil
+from xdistil.data.corpus import read_corpus
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.formats import read_lines, read_texts
+from xdistil.data.packing import pack
+from xdistil.data.subwords import tokenize
+from xdistil.data.tag_schemes import is_tag
 from xdistil.data.text_stream import read_plain
 from xdistil.data.tokenizer import load_tokenizer
 from xdistil.data.train_tokenizer import train_wordpiece
+from xdistil.deploy.jax_backend import JaxBackend
 from xdistil.deploy.predictor import Classifier, Tagger, load
 from xdistil.deploy.writers import write_tsv
 from xdistil.errors import InputError
-from xdistil.models.families.bert import Encoder, EncoderConfig
+from xdistil.models.config_fields import read_field
+from xdistil.models.encoder_config import EncoderConfig
+from xdistil.models.families.bert import Encoder
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.hf.folder import load_model, save_model
+from xdistil.models.hf.tensor_files import read_tensors
+from xdistil.models.tensor_names import Names
 
 Case = dict[str, bytes]  # the content of each file
 Arc = tuple[str, int, int]  # file, the line before, the line
@@ -57,27 +66,14 @@ TAGGING = Task("tagging", ("O", "B-PER", "I-PER"))
 CLASSES = Task("classification", ("bad", "good"))
 WORDS = ("Anna", "went", "to", "Berlin", "with", "Bob")
 ROOT = Path(xdistil.__file__).parent
-TRACED = tuple(
-    str(ROOT / name)
-    for name in (
-        *(
-            "data/corpus.py",
-            "data/examples.py",
-            "data/formats.py",
-            "data/pieces.py",
-            "data/packing.py",
-        ),
-        *(
-            "data/tokenizer.py",
-            "data/tags.py",
-            "models/folders.py",
-            "models/weights.py",
-            "models/names.py",
-        ),
-        *("models/fields.py", "models/bert.py", "models/bilstm.py", "results/jax_model.py"),
-        "results/serving.py",
+# Something of every file whose lines are traced.
+TRACED = {
+    inspect.getsourcefile(each)
+    for each in (
+        *(read_corpus, read_file, read_lines, tokenize, pack, load_tokenizer, is_tag),
+        *(load_model, read_tensors, Names, read_field, Encoder, BiLSTM, JaxBackend, Tagger),
     )
-)
+}
 READER_SEEDS = {
     "a.tsv": b"fr:x Anna\tfr:O B-PER\nBob went\tB-PER O\n",
     "b.tsv": b"Anna went\ten:good\nBob\tto Berlin\tbad\n",
@@ -101,7 +97,7 @@ TOKENS = (
     *(b"\xe2\x80\xa8", b"\xe2\x80\x8d", b"\xcc\x81", b"\xf0\x9f\x91\xa9", b"I-PER", b"S-PER", b"O"),
     *(b"{", b"[", b'"', b"\\ud800", b":", b"#", b"1", b"9" * 5000, b"en:", b"a" * 3000, b"[SEP]"),
 )
-VALUES = (
+VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2, 7, 2**31, 2**32, 2**63, 10**30, 1.5, -0.5, 1e308, 10**400),
     *(float("nan"), float("inf"), "", "x", "a\nb", "\ud800", "x" * 5000, "[UNK]", "../x", [], {}),
     *([0], ["x"], {"0": "O"}, {"x": 1}, [[]], "F16", "I64", "F8_E4M3", "BOOL", "bert", "electra"),
@@ -127,7 +123,7 @@ def main() -> int:
             if path.name != "finding.txt"
         }
         fault = fuzz.run(target, content)
-        print(fault or "It is no finding any more.")
+        print(fault or "This is no longer a finding.")
         return int(bool(fault))
     fuzz.search(60 * options.minutes)
     print(fuzz.summary())
@@ -135,7 +131,7 @@ def main() -> int:
 
 
 class Fuzz:
-    """The search: what was reached, the inputs that reached it, and what broke."""
+    """The search: the arcs taken so far, the inputs that took them, and the findings."""
 
     def __init__(self, output: Path, seed: int):
         self.random = random.Random(seed)
@@ -150,12 +146,12 @@ class Fuzz:
         }
         self.counts = dict.fromkeys(self.targets, 0)
         self.seconds = dict.fromkeys(self.targets, 0.0)
-        shutil.rmtree(output / "sound", ignore_errors=True)
-        folders = make_folders(output / "sound")
+        shutil.rmtree(output / "valid", ignore_errors=True)
+        folders = make_folders(output / "valid")
         self.models = {folder.name: load(str(folder)) for folder in folders}
         self.kept: dict[str, list[Case]] = {
             "reader": [{name: content} for name, content in READER_SEEDS.items()],
-            "folder": [case for folder in folders for case in read_ways(folder)],
+            "folder": [case for folder in folders for case in list_storages(folder)],
             "predict": [
                 {name: "Anna went\n\nBoß 👩‍👧\u2028x\r\n".encode() + b"to Berlin " * 20}
                 for name in self.models
@@ -163,7 +159,7 @@ class Fuzz:
         }
 
     def search(self, seconds: float) -> None:
-        """Runs mutated inputs until the time is over, each target for as long as the others."""
+        """Runs mutated inputs until the time is over, with equal time for every target."""
         end = time.monotonic() + seconds
         told = time.monotonic()
         for target, cases in self.kept.items():
@@ -181,7 +177,7 @@ class Fuzz:
                 print(self.summary(), flush=True)
 
     def summary(self) -> str:
-        """What was done so far, in one line."""
+        """Runs, time and findings so far, in one line."""
         parts = [
             f"{name} {self.counts[name]} runs in {self.seconds[name] / 60:.1f} min"
             for name in self.targets
@@ -189,7 +185,7 @@ class Fuzz:
         return f"{'; '.join(parts)}; {len(self.arcs)} arcs; {len(self.findings)} findings"
 
     def _try(self, target: str, case: Case) -> bool:
-        # Whether the input took a way that none took before. Findings are written.
+        # Whether the input took an arc that none took before. Findings are written.
         before = len(self.arcs)
         begin = time.monotonic()
         fault = self.run(target, case)
@@ -206,7 +202,7 @@ class Fuzz:
         return len(self.arcs) > before
 
     def run(self, target: str, case: Case) -> str:
-        """Writes the files and runs a target on them; what is wrong with what came out, or ""."""
+        """Writes the files and runs a target on them; what is wrong with the result, or ""."""
         shutil.rmtree(self.place, ignore_errors=True)
         self.place.mkdir(parents=True)
         for name, content in case.items():
@@ -222,7 +218,7 @@ class Fuzz:
             return f"No sentence that names its file: {sentence[:2000]!r}"
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # a panic of Rust is no Exception
+        except BaseException as error:  # a Rust panic is not an Exception
             frames = traceback.extract_tb(error.__traceback__)
             own = [f for f in frames if f.filename.startswith((str(ROOT), __file__))]
             where = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "nowhere"
@@ -258,7 +254,7 @@ class Fuzz:
             lines = [line + b"\n" for line in path.read_bytes().split(b"\n")][:50]
             answers = label(model, lines, path)
             check_answers(model, lines, answers)
-            # A byte order mark is a character of the second line, and none of the first.
+            # A byte order mark counts as a character on the second line, but not on the first.
             chosen = self.random.choice(lines[1:] or lines)
             _, alone = label(model, [b"\n", chosen], path)
             assert chosen == lines[0] or alone == answers[lines.index(chosen)]
@@ -323,15 +319,16 @@ class Fuzz:
 
 def iterate_places(value: Any) -> Iterator[tuple[Any, Any]]:
     """(container, key or index) of every value inside a JSON value."""
-    keys = list(value) if isinstance(value, dict) else range(len(value))
-    for key in keys if isinstance(value, dict | list) else ():
+    keys: Iterable[Any] = ()
+    if isinstance(value, dict | list):
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+    for key in keys:
         yield value, key
-        if isinstance(value[key], dict | list):
-            yield from iterate_places(value[key])
+        yield from iterate_places(value[key])
 
 
-def read_ways(folder: Path) -> list[Case]:
-    """The files of a model folder with its tensors whole, in a shard, and as Flax's message."""
+def list_storages(folder: Path) -> list[Case]:
+    """The files of a model folder with its tensors in one file, in a shard, or in Flax format."""
     whole = {path.name: path.read_bytes() for path in folder.iterdir()}
     tensors = safetensors.numpy.load(whole["model.safetensors"])
     rest = {name: content for name, content in whole.items() if name != "model.safetensors"}
@@ -346,9 +343,9 @@ def read_ways(folder: Path) -> list[Case]:
 
 def label(model: Tagger | Classifier, lines: list[bytes], path: Path) -> list[str]:
     """What predict.py writes for lines of plain text."""
-    kind = model.labeller.task.kind
+    kind = model.predictor.task.kind
     texts = list(read_plain(lines, str(path), kind))
-    answers = model.labeller.answer([text.inputs for text in texts])
+    answers = model.predictor.predict([text.inputs for text in texts])
     return [
         write_tsv(text, answer.labels, kind, str(path))
         for text, answer in zip(texts, answers, strict=True)
@@ -356,8 +353,8 @@ def label(model: Tagger | Classifier, lines: list[bytes], path: Path) -> list[st
 
 
 def check_answers(model: Tagger | Classifier, lines: list[bytes], answers: list[str]) -> None:
-    """One answer a line; as many tags as words, which are the line's; labels of the task."""
-    task = model.labeller.task
+    """One answer per line, with the words of the line, one tag per word, and labels of the task."""
+    task = model.predictor.task
     assert len(answers) == len(lines)
     for number, (line, answer) in enumerate(zip(lines, answers, strict=True)):
         text = line.decode("utf-8-sig" if number == 0 else "utf-8")
@@ -375,12 +372,12 @@ def check_answers(model: Tagger | Classifier, lines: list[bytes], answers: list[
 
 
 def alike(labels: tuple[str, ...]) -> set[str]:
-    """The tags that illegal ones of these labels are made into."""
+    """The tags that illegal tags of these labels are repaired to."""
     return {prefix + label[1:] for label in labels for prefix in "BI" if label[1:]} | {"O"}
 
 
 def make_folders(place: Path) -> list[Path]:
-    """Tiny sound models: a BERT that tags, one that classifies, and a BiLSTM."""
+    """Tiny valid models: a BERT that tags, one that classifies, and a BiLSTM."""
     train_wordpiece([Example(WORDS, None, "en")], 80, place / "tokenizer")
     tokenizer = load_tokenizer(str(place / "tokenizer"))
     size = tokenizer.vocabulary_size
@@ -445,7 +442,7 @@ def limits() -> Iterator[None]:
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Nothing is printed: panics of Rust and warnings of libraries otherwise are."""
+    """Nothing is printed: Rust panics and warnings of libraries would be."""
     kept = [(stream, os.dup(stream)) for stream in (1, 2)]
     with open(os.devnull, "wb") as nowhere:
         for stream, _ in kept:

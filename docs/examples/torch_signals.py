@@ -1,11 +1,11 @@
-"""A PyTorch teacher's signals of a task folder, for `teacher.signals` (docs/signals.md).
+"""Writes a PyTorch teacher's signals for a task folder, for `teacher.signals` (docs/signals.md).
 
-    python benchmarks/torch_signals.py --model=MODEL --data=FOLDER --hidden=4 --output=SIGNALS
+    python docs/examples/torch_signals.py --model=MODEL --data=FOLDER --hidden=4 --output=SIGNALS
 
 MODEL is an HF folder or hub id with a head whose id2label names the labels of FOLDER, such as the
 `teacher/` of a run. The texts are those of train, dev, test and transfer; --languages, --limit and
---transfer-limit take those that the fields of `data` with these names do. Words behind the
---max-length-th piece of a sentence have no value. The model runs as it is: nothing is trained.
+--transfer-limit select them as the fields of `data` with these names do. Words after subword number
+--max-length of a sentence have no values. The model is used as it is: nothing is trained.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from xdistil.data.corpus import read_corpus
 from xdistil.data.examples import Example, Task
 from xdistil.teacher.signal_file import SignalWriter
 
-BATCH = 32  # texts that the model reads at once
-CHUNK = 4096  # texts that are put in order of length together
+BATCH = 32  # texts in a batch of the model
+CHUNK = 4096  # texts that are sorted by length together
 
 
 def write_signals(
@@ -36,7 +36,7 @@ def write_signals(
     max_length: int = 128,
     dtype: str = "float16",
 ) -> None:
-    """Writes what the model says of the texts: logits, and these of its hidden states."""
+    """Writes the model's logits and these of its hidden states for the texts."""
     kind: Any = (
         transformers.AutoModelForTokenClassification
         if task.kind == "tagging"
@@ -68,7 +68,7 @@ def write_signals(
                 encoded, places = read(tokenizer, batch, max_length)
                 answer = model(**encoded, output_hidden_states=True)
                 for row, (example, at) in enumerate(zip(batch, places, strict=True)):
-                    # Words without a piece take any; `present` says that they have no value.
+                    # Words without a subword take any value; `present` marks them as absent.
                     where = torch.tensor(np.maximum(at, 0))
                     logits = answer.logits[row]
                     writer.add(
@@ -82,7 +82,7 @@ def write_signals(
 def read_words(
     tokenizer: Any, batch: list[Example], max_length: int
 ) -> tuple[Any, list[np.ndarray]]:
-    """Padded sentences, and the first piece of each word; -1: it has none, or was cut off."""
+    """Padded sentences, and the first subword of each word; -1: it has none, or was cut off."""
     encoded = tokenizer(
         [list(example.inputs) for example in batch],
         is_split_into_words=True,
@@ -94,9 +94,9 @@ def read_words(
     places = []
     for row, example in enumerate(batch):
         at = np.full(len(example.inputs), -1)
-        for piece, word in reversed(list(enumerate(encoded.word_ids(row)))):
+        for position, word in reversed(list(enumerate(encoded.word_ids(row)))):
             if word is not None:
-                at[word] = piece
+                at[word] = position
         places.append(at)
     return encoded, places
 
@@ -104,7 +104,7 @@ def read_words(
 def read_texts(
     tokenizer: Any, batch: list[Example], max_length: int
 ) -> tuple[Any, list[np.ndarray]]:
-    """Padded texts or pairs, and the piece that classifies them: the first one, [CLS]."""
+    """Padded texts or pairs, and the subword that classifies them: the first one, [CLS]."""
     columns = [list(column) for column in zip(*(e.inputs for e in batch), strict=True)]
     encoded = tokenizer(
         *columns, truncation=True, max_length=max_length, padding=True, return_tensors="pt"
@@ -117,12 +117,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", required=True, help="HF folder or hub id, fine-tuned")
     parser.add_argument("--data", required=True, help="task folder")
-    parser.add_argument("--output", required=True, type=Path, help="folder that is written")
+    parser.add_argument("--output", required=True, type=Path, help="folder to write")
     parser.add_argument("--hidden", default="", help="hidden states, such as 4 or 2,4,6")
     parser.add_argument("--languages", default="", help="as data.languages")
     parser.add_argument("--limit", type=int, default=0, help="as data.limit")
     parser.add_argument("--transfer-limit", type=int, default=0, help="as data.transfer_limit")
-    parser.add_argument("--max-length", type=int, default=128, help="pieces of a text")
+    parser.add_argument("--max-length", type=int, default=128, help="subwords of a text, at most")
     parser.add_argument("--dtype", default="float16", choices=["float16", "float32"])
     given = parser.parse_args()
     data = Data(
