@@ -140,7 +140,9 @@ def test_a_pair_is_two_texts_and_both_count(taggers):
     answers = label_lines(opened, *lines)
     assert [answer.count("\t") for answer in answers] == [1, 2, 2, 2]
     assert [label_lines(opened, line)[0] for line in lines] == answers
-    with pytest.raises(InputError, match=r"texts:2: 3 texts between tabs: a line must be one text, or"):
+    with pytest.raises(
+        InputError, match=r"texts:2: 3 texts between tabs: a line must be one text, or"
+    ):
         label_lines(opened, b"Anna", b"a\tb\tc")
 
 

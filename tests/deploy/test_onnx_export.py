@@ -160,11 +160,11 @@ def test_a_correct_int8_file_passes_and_is_smaller(copied):
     assert trial.name == "int8"
     assert trial.test is not None
     assert trial.bytes == outcome.path.stat().st_size < outcome.whole_bytes / 2
-    besides = sum(
+    others = sum(
         (folder / name).stat().st_size
         for name in ("tokenizer.json", "tokenizer_config.json", "config.json")
     )
-    assert trial.loaded == trial.bytes + besides
+    assert trial.loaded == trial.bytes + others
     graph = onnx.load(str(outcome.path)).graph
     kinds = {each.name: each.data_type for each in graph.initializer}
     assert kinds["embeddings.word_embeddings.embedding"] == onnx.TensorProto.INT8

@@ -201,7 +201,7 @@ def test_a_signal_in_an_evaluation_saves_the_step_before_it(tmp_path, sparse, ca
 
 
 def test_the_clock_asks_for_checkpoints_between_evaluations(tmp_path, monkeypatch, sparse):
-    """Every step is late here; what is cut off goes on behind the last one."""
+    """Every step is late here; a run that is cut off resumes from the last one."""
     params = init_params(STUDENT)
     with monkeypatch.context() as patch:
         cut_batches(patch, 3)

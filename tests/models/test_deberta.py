@@ -92,8 +92,8 @@ def test_embeddings_of_distances_are_unfrozen_with_the_lowest_layer() -> None:
     groups = list_groups(jax.eval_shape(model.init_params, jax.random.key(0)))
     assert groups == ("head", "layer 1", "layer 0", "positions", "embeddings")
     plan = (Stage(name="logits", loss="logits", unfreeze="gradual", unfreeze_every=1),)
-    thawed = [substage.trainable for substage in expand_plan(plan, groups)]
-    assert thawed == [groups[:1], groups[:2], groups[:4], groups]
+    unfrozen = [substage.trainable for substage in expand_plan(plan, groups)]
+    assert unfrozen == [groups[:1], groups[:2], groups[:4], groups]
 
 
 def test_dropout_needs_its_key_and_changes_the_output() -> None:

@@ -191,9 +191,9 @@ def test_every_family_is_unfrozen_from_the_head_to_the_embeddings(
     layers = [f"layer {index}" for index in reversed(range(config.own_layers))]
     assert groups == ("head", *layers, "positions", "embeddings")
     plan = (Stage(name="logits", loss="logits", unfreeze="gradual", unfreeze_every=1),)
-    thawed = [substage.trainable for substage in expand_plan(plan, groups)]
-    assert thawed[0] == ("head",)
-    assert thawed[-1] == groups
+    unfrozen = [substage.trainable for substage in expand_plan(plan, groups)]
+    assert unfrozen[0] == ("head",)
+    assert unfrozen[-1] == groups
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.model_type)

@@ -144,7 +144,7 @@ def cut_after(batches: int) -> Callable[[], None]:
 def test_a_cache_that_was_cut_off_goes_on_where_it_was(
     tmp_path, teacher, monkeypatch, packing, computed
 ):
-    """After two batches of two rows; with rows of another packing it begins anew."""
+    """After two batches of two rows; with rows of another packing it restarts."""
     monkeypatch.setattr(cache_module, "_SECONDS_BETWEEN_SAVES", 0.0)
     with pytest.raises(CutError):
         open_cache(tmp_path, teacher, SUBWORDS, ROWS, SPEC, 2, cut_after(2))

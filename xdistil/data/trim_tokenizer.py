@@ -33,7 +33,7 @@ from xdistil.errors import InputError, show
 
 _UNLIMITED = 1 << 30  # subwords: longer than any text
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a byte of a character that is not a subword
-# Settings of transformers' object around a tokenizer, besides its special subwords.
+# Settings of transformers' object around a tokenizer, other than its special subwords.
 _SETTINGS = ("model_max_length", "padding_side", "truncation_side", "clean_up_tokenization_spaces")
 
 
