@@ -279,7 +279,7 @@ REFUSED: dict[str, tuple[Callable[[Experiment], object], str]] = {
     "no cache": (lambda e: setattr(e.teacher, "cache", "never"), "teacher.cache=never"),
     "too few subwords": (
         lambda e: setattr(e.student, "tokenizer_pieces", 20),
-        "student.tokenizer_pieces=20 has no room",
+        "student.tokenizer_pieces=20 is too small for the",
     ),
     "two tokenizers": (
         lambda e: setattr(e.student, "tokenizer", "there"),
