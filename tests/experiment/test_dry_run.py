@@ -1,12 +1,13 @@
 """The overview of a run fits a screen: 40 lines of 110 columns; the details have the rest."""
 
+import re
 import string
 
 import pytest
 
 from xdistil.config import Baseline, Experiment, Student, Teacher
 from xdistil.experiment.dry_run import describe
-from xdistil.plans import d42, quickstart
+from xdistil.plans import d42, ner, quickstart
 
 LANGUAGES = [f"{a}{b}" for a in "abc" for b in string.ascii_lowercase][:69]
 RATES = [f"0.{i}" for i in range(11, 59, 2)]
@@ -21,6 +22,12 @@ def check_fits(overview: str) -> None:
     lines = overview.splitlines()
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 110
+
+
+def list_stages(overview: str) -> list[list[str]]:
+    """Name and columns of every stage of the student."""
+    rows = [line.split() for line in overview.splitlines() if re.match(r"student \d", line)]
+    return [row[2:] for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +69,13 @@ def test_the_overview_of_many_languages_and_stages_fits(told):
     listed = ", ".join([*unknown[:4], "...", *unknown[-4:]])
     words = " ".join(overview.split())
     assert f"Warning: more than 5% of the words hold an unknown subword in {listed};" in words
-    stages = [row for row in rows if row[:1] == ["student"] and row[1][1:] == "/9"]
+    stages = list_stages(overview)
     groups = ("head", "projection", "bilstm", "embeddings")
     names = [f"{name}/{group}" for name in ("logits", "labels") for group in groups]
-    assert [row[2] for row in stages] == ["representation", *names]
-    assert stages[0][5:9] == ["all", "groups", "except", "head"]
-    assert stages[4][5:7] == ["all", "groups"]
-    assert stages[4][7].isdecimal()
+    assert [row[0] for row in stages] == ["representation", *names]
+    trained = [" ".join(row[3:-3]) for row in stages]
+    gradual = ["head", "head to projection", "head to bilstm", "all groups"]
+    assert trained == ["all but head", *gradual, *gradual]
     assert f"learning rate the best on dev of {', '.join(RATES)}" in words
 
 
@@ -91,3 +98,23 @@ def test_the_overview_of_the_quickstart_fits():
     check_fits(overview)
     for words in ("teacher 1/1 train", "student 9/9 labels/embeddings", "labels only, all"):
         assert words in overview
+
+
+def test_long_names_are_cut_and_numbers_never(tmp_path):
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.tsv").write_text("Anna went\tB-PER O\n" * 40)
+    experiment = ner("v3")
+    experiment.teacher.heads = 12
+    experiment.teacher.hidden_size = 24
+    experiment.student.hidden_size = experiment.student.intermediate_size = 12
+    (tmp_path / "transfer.txt").write_text("Bob went\n" * 40)
+    experiment.data.folder = str(tmp_path)
+    overview = describe(experiment)
+    names = [name for name, *_ in list_stages(overview)]
+    assert names[:4] == ["representation", "logits/head", "logits/layers-0-2", "logits/embeddings"]
+    for stage in experiment.plan:
+        stage.name *= 20
+    for each in (overview, describe(experiment)):
+        check_fits(each)
+        rates = [row[-1] for row in list_stages(each)]
+        assert rates == ["0.0005", *["0.0003"] * 3, *["0.0001"] * 3]

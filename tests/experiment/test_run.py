@@ -617,8 +617,8 @@ def test_a_dry_run_tells_data_and_plan_and_leaves_nothing(config, data, tmp_path
     for number, part in enumerate(PARTS, 1):
         assert f"\nstudent {number}/5 {part}  " in printed
     for words in (
-        "  down to bilstm except head  ",
-        "  down to projection  ",
+        "  projection to bilstm  ",
+        "  head to projection  ",
         "teacher's signals computed in the steps: of dev, transfer\n",
         "parameters",
         "student vocabulary",

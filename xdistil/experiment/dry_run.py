@@ -28,6 +28,7 @@ from xdistil.teacher.model_teacher import ModelTeacher
 WIDTH = 110  # columns of the overview
 MANY_UNKNOWN = 0.05  # share of words with an unknown subword above which scores mean little
 _SHOWN = 4  # largest and smallest languages that the overview lists
+_WORDS = (0, 1, 2, 3)  # columns of the table of stages that are no numbers
 
 
 def describe(experiment: Experiment, verbose: bool = False) -> str:
@@ -65,7 +66,7 @@ def describe_plan(run: Run) -> str:
     experiment = run.experiment
     student = f"student: {_describe_size(run.student.model)}"
     lines = _wrap([_describe_teacher(run), student, *_describe_start(run)])
-    rows = [("stage", "losses", "texts", "trains", "steps", "batch", "learning rate")]
+    rows = [("stage", "losses", "texts", "trains", "steps", "batch", "lr")]
     for plan, stages in (("teacher", run.finetuning), ("student", run.stages)):
         for number, stage in enumerate(stages, 1):
             steps = stage.count_steps(experiment.batch_size)
@@ -80,7 +81,7 @@ def describe_plan(run: Run) -> str:
                     f"{stage.config.lr:g}",
                 )
             )
-    lines += ["", *(line[:WIDTH] for line in align(rows, (0, 1, 2, 3)))]
+    lines += ["", *align(_shorten(rows, _WORDS), _WORDS)]
     notes = []
     choices = run.teacher.plan(run.requests)
     for cached, where in ((True, "cached"), (False, "computed in the steps")):
@@ -123,6 +124,20 @@ def _wrap(lines: Sequence[str]) -> list[str]:
         part
         for line in lines
         for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    ]
+
+
+def _shorten(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> list[list[str]]:
+    """The rows with the widest cells of some columns cut, so that lines fit; others are whole."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    while sum(widths) + 2 * (len(widths) - 1) > WIDTH:
+        widths[max(columns, key=lambda column: widths[column])] -= 1
+    return [
+        [
+            cell if len(cell) <= width else f"{cell[: width - 3]}..."
+            for cell, width in zip(row, widths, strict=True)
+        ]
+        for row in rows
     ]
 
 
@@ -283,10 +298,11 @@ def _describe_own_subwords(run: Run) -> str:
 
 
 def _describe_trainable(stage: StageRun) -> str:
-    """The trained groups in short: the lowest of them, since all above it train too."""
-    lowest = stage.trainable[-1]
-    groups = "all groups" if lowest == EMBEDDINGS else f"down to {lowest}"
-    return groups if HEAD in stage.trainable else f"{groups} except head"
+    """The trained groups in short: the highest and the lowest, since all between train too."""
+    first, *_, last = (*stage.trainable, stage.trainable[-1])
+    if last == EMBEDDINGS:
+        return "all groups" if first == HEAD else "all but head"
+    return first if first == last else f"{first} to {last}"
 
 
 def _describe_temperature(run: Run) -> list[str]:
