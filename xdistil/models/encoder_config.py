@@ -22,7 +22,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "swish": jax.nn.silu,
     "tanh": jnp.tanh,
 }
-ROBERTAS = ("roberta", "xlm-roberta", "camembert")  # one encoder, three vocabularies
+ROBERTAS = ("roberta", "xlm-roberta", "camembert")  # their positions begin after the padding id
 
 
 @dataclass(frozen=True)
