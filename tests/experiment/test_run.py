@@ -619,7 +619,7 @@ def test_a_dry_run_tells_data_and_plan_and_leaves_nothing(config, data, tmp_path
     for words in (
         "  projection to bilstm  ",
         "  head to projection  ",
-        "teacher's signals computed in the steps: of dev, transfer\n",
+        "teacher's signals computed in the steps: logits and hidden states of dev, transfer\n",
         "parameters",
         "student vocabulary",
         "baseline labels only",

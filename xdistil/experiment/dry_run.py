@@ -24,6 +24,7 @@ from xdistil.teacher.cache_policy import describe_choice
 from xdistil.teacher.file_teacher import FileTeacher
 from xdistil.teacher.interface import Unit
 from xdistil.teacher.model_teacher import ModelTeacher
+from xdistil.teacher.signals import SignalSpec
 
 WIDTH = 110  # columns of the overview
 MANY_UNKNOWN = 0.05  # share of words with an unknown subword above which scores mean little
@@ -83,11 +84,14 @@ def describe_plan(run: Run) -> str:
             )
     lines += ["", *align(_shorten(rows, _WORDS), _WORDS)]
     notes = []
-    choices = run.teacher.plan(run.requests)
     for cached, where in ((True, "cached"), (False, "computed in the steps")):
-        texts = sorted({choice.texts for choice in choices if choice.cached is cached})
+        texts: dict[str, list[str]] = {}  # by what is read of them
+        for choice in run.teacher.plan(run.requests):
+            if choice.cached is cached:
+                texts.setdefault(_describe_spec(choice.spec), []).append(choice.texts)
         if texts:
-            notes.append(f"teacher's signals {where}: of {', '.join(texts)}")
+            told = [f"{signals} of {', '.join(sorted(names))}" for signals, names in texts.items()]
+            notes.append(f"teacher's signals {where}: {'; '.join(told)}")
     if not run.corpus.gold:
         notes += _describe_left_out(run)
     for baseline in run.baselines:
@@ -116,6 +120,17 @@ def describe_details(run: Run) -> str:
             f"{baseline.stages[0].count_steps(run.experiment.batch_size).total:,} steps"
         )
     return "\n".join(lines)
+
+
+def _describe_spec(spec: SignalSpec) -> str:
+    """Which kinds of signals are read."""
+    kinds = (
+        ("logits", spec.logits),
+        ("hidden states", spec.hidden),
+        ("attention maps", spec.attention),
+        ("queries, keys and values", spec.vectors),
+    )
+    return " and ".join(name for name, read in kinds if read)
 
 
 def _wrap(lines: Sequence[str]) -> list[str]:
