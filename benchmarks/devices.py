@@ -109,6 +109,7 @@ def run_plan(batch_rows: int) -> dict[str, dict[str, list[float]]]:
 
 def run_on(devices: int, batch_rows: int) -> dict[str, dict[str, list[float]]]:
     """`run_plan` in a process that has this many devices."""
+    print(f"{devices} devices ...", flush=True)
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     command = [sys.executable, "-m", "benchmarks.devices", f"--on={devices}"]
     done = subprocess.run(
@@ -158,12 +159,7 @@ def main() -> None:
             raise SystemExit(f"{jax.device_count()} devices instead of {flags.on}.")
         print(FOUND + json.dumps(run_plan(flags.batch_rows)))
         return
-    rounds: list[dict[int, Any]] = []
-    for number in range(flags.rounds):
-        rounds.append({})
-        for devices in DEVICES:
-            print(f"round {number + 1}, {devices} devices ...", flush=True)
-            rounds[-1][devices] = run_on(devices, flags.batch_rows)
+    rounds = [{n: run_on(n, flags.batch_rows) for n in DEVICES} for _ in range(flags.rounds)]
     stages = compare_rounds(rounds)
     harness.write_result(flags.output, flags, {"steps": STEPS, "stages": stages})
     rows = [

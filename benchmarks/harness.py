@@ -46,6 +46,8 @@ FEWEST_ROUNDS = 5  # however short the time
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "tokenizers", "torch", "transformers")
 MATRIX_PRODUCT, TORCH_MATRIX_PRODUCT = "matrix product, JAX", "matrix product, PyTorch"
 PRODUCT_SIZES = {"float32": 1024, "bfloat16": 8192}  # rows and columns of the matrices
+# What the models of `transformers` call the arrays of a batch of one segment per row.
+ARGUMENTS = {"input_ids": "tokens", "attention_mask": "segment", "token_type_ids": "token_type"}
 READ_EVERY = 0.2  # seconds between two readings of a program's memory
 COMPILATIONS = "JAX_COMPILATION_CACHE_DIR"
 
@@ -260,10 +262,9 @@ def to_torch(batch: Batch, device: str) -> dict[str, Any]:
     """A batch of one segment per row as the arguments of a model of `transformers`."""
     import torch
 
-    names = {"input_ids": "tokens", "attention_mask": "segment", "token_type_ids": "token_type"}
     return {
         name: torch.from_numpy(getattr(batch, field)).long().to(device)
-        for name, field in names.items()
+        for name, field in ARGUMENTS.items()
     }
 
 

@@ -39,14 +39,11 @@ def list_ours(
 ) -> dict[str, Callable[[], object]]:
     """All three steps, and each alone."""
     subwords = tokenize(examples, task, tokenizer, ROW_LENGTH)
-
-    def read_and_pack() -> object:
-        return pack(tokenize(read_file(path, task), task, tokenizer, ROW_LENGTH), ROW_LENGTH, 0)
-
+    cut = partial(tokenize, task=task, tokenizer=tokenizer, max_length=ROW_LENGTH)
     return {
-        OURS: read_and_pack,
+        OURS: lambda: pack(cut(read_file(path, task)), ROW_LENGTH, 0),
         "xdistil, reading alone": lambda: read_file(path, task),
-        "xdistil, tokenising alone": lambda: tokenize(examples, task, tokenizer, ROW_LENGTH),
+        "xdistil, tokenising alone": lambda: cut(examples),
         "xdistil, packing alone": lambda: pack(subwords, ROW_LENGTH, 0),
     }
 
@@ -65,15 +62,12 @@ def list_peers(
         texts = {"texts": [example.inputs[0] for example in examples]}
     else:
         texts = {"pairs of texts": [example.inputs for example in examples]}
-    encoders = {
-        "encode_batch": tokenizer.backend.encode_batch,
-        "encode_batch_fast": tokenizer.backend.encode_batch_fast,
-    }
-    return {
-        f"{name}, {way}": partial(encode, given, is_pretokenized=way == "lists of words")
-        for name, encode in encoders.items()
-        for way, given in texts.items()
-    }
+    calls: dict[str, Callable[[], object]] = {}
+    for way, given in texts.items():
+        for name in ("encode_batch", "encode_batch_fast"):
+            encode, split = getattr(tokenizer.backend, name), way == "lists of words"
+            calls[f"{name}, {way}"] = partial(encode, given, is_pretokenized=split)
+    return calls
 
 
 def count_sentences(call: Callable[[], object], sentences: int) -> Action:

@@ -9,9 +9,9 @@ occupies a core, PyTorch's threads wait for each other, and one alone may be fas
 - a BERT-base teacher and a student of 6 x 384 on the fly, all hidden states (through projections)
   and attention maps. PyTorch has length-sorted batches of as many sentences as fill 4,096 positions
   with their padding, `torch.inference_mode` for the teacher, eager attention (no other returns the
-  maps), a fused AdamW. Another candidate is the same with every sentence padded or cut to 32
-  subwords, 128 sentences per batch; and with --hf-flax=PYTHON, on a CPU, the same in the Flax
-  modules of transformers 4.57 (`peers/flax_steps.py` says how its environment is made).
+  maps), a fused AdamW; another candidate pads or cuts every sentence to 32 subwords, 128 sentences
+  per batch. With --hf-flax=PYTHON, on a CPU, the latter runs in the Flax modules of transformers
+  4.57 too (`peers/flax_steps.py` says how to make its environment).
 - fine-tuning of the model itself: 32 sentences per batch, in PyTorch length-sorted, with either of
   its attentions, AdamW, clipped at 1.0, dropout as in the model's config.
 
@@ -209,12 +209,11 @@ def start_flax_distillation(
         if len(group) == size
     ]
     with tempfile.NamedTemporaryFile(suffix=".npz") as file:
-        np.savez(
-            file,
-            input_ids=[batch.tokens for batch in padded],
-            attention_mask=[batch.segment for batch in padded],
-            token_type_ids=[batch.token_type for batch in padded],
-        )
+        arrays: dict[str, Any] = {
+            name: np.stack([getattr(batch, field) for batch in padded])
+            for name, field in harness.ARGUMENTS.items()
+        }
+        np.savez(file, **arrays)
         file.flush()
         command = [str(python), str(harness.ROOT / "benchmarks" / "peers" / "flax_steps.py")]
         command += [f"--batches={file.name}", f"--rate={RATE}"]

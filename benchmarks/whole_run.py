@@ -136,6 +136,7 @@ def run_limit(folder: Path, limit: int, flags: argparse.Namespace) -> dict[str, 
     run, results = train(folder, "scaling", flags, data, transfer)
     cache = folder / "workdir" / "cache"
     return {
+        "transfer_sentences": limit,
         **run,
         "steps": {stage["name"]: stage["steps"] for stage in results["stages"]},
         "cache_bytes": measure_folder(cache),
@@ -198,11 +199,8 @@ def run_measured(name: str, run: Callable[[Path], dict[str, Any]]) -> dict[str, 
 
 
 def print_runs(title: str, columns: dict[str, list[dict[str, Any]]], *fields: Any) -> None:
-    """A column per list of runs: medians, and minimum and maximum where there are several.
-
-    Args:
-        fields: of the lines after those that all runs have: title, field, digits and divisor.
-    """
+    """A column per list of runs: medians, and minimum and maximum where there are several. `fields`
+    are further lines: title, field, digits and divisor."""
     (first, *_), *_ = columns.values()
     rows = []
     for name, field, digits, divisor in (
@@ -264,7 +262,7 @@ def grow_transfer(flags: argparse.Namespace) -> dict[str, Any]:
         ("cache, MB", "cache_bytes", 1, 10**6),
         ("teacher outputs in it, MB", "signals_bytes", 1, 10**6),
     )
-    return {"runs": runs}
+    return {"runs": [run for (run,) in runs.values()]}
 
 
 def main() -> None:

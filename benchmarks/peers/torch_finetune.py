@@ -202,12 +202,8 @@ def pad(windows: list[Window], padding: int) -> dict[str, torch.Tensor]:
 def sort_into_batches(
     lengths: Sequence[int], sentences: float = math.inf, positions: float = math.inf
 ) -> list[list[int]]:
-    """Indices of texts with similar lengths together, in ascending order of length.
-
-    Args:
-        sentences: texts in a batch, at most.
-        positions: texts times the longest of them, at most.
-    """
+    """Indices of texts in ascending order of length: in a batch at most `sentences` of them, and at
+    most `positions` with padding."""
     batches: list[list[int]] = [[]]
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
         size = len(batches[-1]) + 1
@@ -218,7 +214,7 @@ def sort_into_batches(
 
 
 def iterate_batches(texts: Texts) -> Iterator[list[Window]]:
-    """All windows, in batches of similar lengths for evaluation."""
+    """All windows, in batches of similar lengths, for evaluation."""
     flat = [window for cut in texts.windows for window in cut]
     lengths = [len(window.tokens) for window in flat]
     for batch in sort_into_batches(lengths, positions=EVALUATION_SUBWORDS):
@@ -233,14 +229,13 @@ def shuffle_batches(
     Sentences are shuffled, sorted by length within buckets of `bucket_batches` batches (for less
     padding), and the batches are shuffled again (so that lengths do not drift along the epoch).
     """
+    lengths = [sum(len(window.tokens) for window in cut) for cut in windows]
     order = list(range(len(windows)))
     generator.shuffle(order)
     batches = []
     bucket = batch * RECIPE.bucket_batches
     for start in range(0, len(order), bucket):
-        part = sorted(
-            order[start : start + bucket], key=lambda s: sum(len(w.tokens) for w in windows[s])
-        )
+        part = sorted(order[start : start + bucket], key=lengths.__getitem__)
         batches += [part[i : i + batch] for i in range(0, len(part), batch)]
     generator.shuffle(batches)
     for sentences in batches:
@@ -355,14 +350,11 @@ def fit(
 
 def make_legal(tags: list[str]) -> list[str]:
     """IOB2 repaired: an I- that does not continue an entity of its type becomes B-."""
-    legal: list[str] = []
-    previous = "O"
-    for tag in tags:
-        if tag.startswith("I-") and previous[2:] != tag[2:]:
-            tag = "B-" + tag[2:]
-        legal.append(tag)
-        previous = tag
-    return legal
+    pairs = zip(["O", *tags], tags, strict=False)  # the tag before, and the tag
+    return [
+        "B-" + tag[2:] if tag.startswith("I-") and before[2:] != tag[2:] else tag
+        for before, tag in pairs
+    ]
 
 
 @torch.inference_mode()
@@ -418,7 +410,6 @@ def measure_speed() -> float:
 def run(model_folder: Path, data_folder: Path, limit: int, seed: int) -> dict:
     """Fine-tunes, evaluates and returns the result as JSON-ready data."""
     texts = read_texts(data_folder, open_tokenizer(model_folder), limit)
-    labels = texts["train"].labels
     counts = {
         name: {
             "sentences": len(part.sentences),
@@ -431,10 +422,7 @@ def run(model_folder: Path, data_folder: Path, limit: int, seed: int) -> dict:
     transformers.logging.set_verbosity_error()
     torch.manual_seed(seed)
     model = transformers.AutoModelForTokenClassification.from_pretrained(
-        model_folder,
-        dtype=torch.float32,
-        id2label=dict(enumerate(labels)),
-        label2id={label: index for index, label in enumerate(labels)},
+        model_folder, dtype=torch.float32, num_labels=len(texts["train"].labels)
     )
     speed, load = {"before": measure_speed()}, {"before": os.getloadavg()[0]}
     torch.manual_seed(seed)
@@ -489,9 +477,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", type=Path, required=True, help="a Hugging Face folder")
     parser.add_argument("--data", type=Path, required=True, help="an NER task folder")
-    parser.add_argument(
-        "--limit", type=int, default=0, help="training sentences, evenly by language; 0: all"
-    )
+    parser.add_argument("--limit", type=int, default=0, help="training sentences; 0: all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True, help="the JSON to write")
     flags = parser.parse_args()

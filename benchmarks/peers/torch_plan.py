@@ -95,12 +95,6 @@ AttentionInterface.register("with_maps", attend)
 AttentionMaskInterface.register("with_maps", eager_mask)
 
 
-def read_transfer(path: Path) -> list[Sentence]:
-    """The sentences of a file without labels."""
-    lines = path.read_text("utf-8").split("\n")
-    return [Sentence(line.split(" "), [], "") for line in lines if line]
-
-
 def make_student(teacher: Model) -> Model:
     """A BERT from scratch; its word embeddings are the truncated SVD of the teacher's."""
     student, config = get_config("whole").student, copy.deepcopy(teacher.config)
@@ -270,13 +264,13 @@ def run(data: Path, model: Path, seed: int) -> dict:
     torch.manual_seed(seed)
     tokenizer = open_tokenizer(model)
     texts = read_texts(data, tokenizer)
-    texts["transfer"] = prepare_texts(read_transfer(data / "transfer.txt"), [], tokenizer)
+    lines = filter(None, (data / "transfer.txt").read_text("utf-8").split("\n"))
+    transfer = [Sentence(line.split(" "), [], "") for line in lines]
+    texts["transfer"] = prepare_texts(transfer, [], tokenizer)
     transformers.logging.set_verbosity_error()
+    classes = len(texts["train"].labels)
     teacher = transformers.AutoModelForTokenClassification.from_pretrained(
-        model,
-        dtype=torch.float32,
-        num_labels=len(texts["train"].labels),
-        attn_implementation="sdpa",
+        model, dtype=torch.float32, num_labels=classes, attn_implementation="sdpa"
     )
     phases.end(TEXTS)
     (finetune,) = get_config("whole").teacher.plan
