@@ -392,6 +392,17 @@ def test_a_model_that_does_not_fit_is_refused(
     assert str(tmp_path) in str(caught.value)
 
 
+def test_the_sentence_on_a_damaged_header_is_short(tmp_path: Path) -> None:
+    """The library's message quotes what it does not know."""
+    folder = rewrite(tmp_path / "model")
+    header = json.dumps({"x": {"dtype": "Z" * 5000, "shape": [], "data_offsets": [0, 0]}}).encode()
+    file = len(header).to_bytes(8, "little") + header
+    (tmp_path / "model" / "model.safetensors").write_bytes(file)
+    with pytest.raises(InputError, match=r"is damaged, cut short or no safetensors file") as caught:
+        load_model(folder)
+    assert len(str(caught.value)) < 500
+
+
 @pytest.mark.parametrize("kept", [0, 4, 100, 5_000, -1])
 def test_a_file_cut_short_is_refused(kept: int, tmp_path: Path) -> None:
     folder = Path(rewrite(tmp_path))

@@ -23,6 +23,7 @@ PICKLE_INDEX = "pytorch_model.bin.index.json"
 
 _SHARD = re.compile(r"[\w .-]{1,200}", re.ASCII)  # a file name without its ending, not a path
 _FLOATS = ("F16", "BF16", "F32", "F64")  # in safetensors; smaller types come without their scales
+_LONGEST_REASON = 200  # characters of a library's message
 
 
 class Stored(NamedTuple):
@@ -107,8 +108,9 @@ def _report_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except (safetensors.SafetensorError, OSError, TypeError) as error:
+        reason = str(error)[:_LONGEST_REASON]  # which may quote the file
         raise InputError(
-            f"{path} is damaged, cut short or no safetensors file ({error})."
+            f"{path} is damaged, cut short or no safetensors file ({reason})."
         ) from error
     except MemoryError as error:
         raise InputError(f"{path} does not fit into memory: give a smaller model.") from error
