@@ -40,7 +40,7 @@ def test_vectors_are_the_projections_of_what_a_layer_reads(config: EncoderConfig
     params, batch = make_params(model), pack_row(make_segments(), config.padding_id)
     ends = (0, config.layers - 1)
     wanted = SignalSpec(hidden=ends, vectors=ends)
-    signals = jax.device_get(compute_signals(params, batch, model=model, wanted=wanted))
+    signals = jax.device_get(compute_signals(params, batch, model=model, spec=wanted))
     own = (0, config.own_layers - 1)
     for layer, states, vectors in zip(own, signals.hidden, signals.vectors, strict=True):
         flat = flatten_dict(params["encoder"]["layer"][str(layer)])
@@ -55,7 +55,7 @@ def test_modernbert_provides_its_vectors_before_rotation() -> None:
     model = make_encoder(MODERNBERT, "tagging", 3)
     params, batch = make_params(model), pack_row(make_segments(), MODERNBERT.padding_id)
     wanted = SignalSpec(hidden=(0,), vectors=(0,))
-    signals = jax.device_get(compute_signals(params, batch, model=model, wanted=wanted))
+    signals = jax.device_get(compute_signals(params, batch, model=model, spec=wanted))
     joint = signals.hidden[0] @ params["encoder"]["layer"]["0"]["attn"]["Wqkv"]["kernel"]
     for ours, expected in zip(signals.vectors[0], np.split(joint, 3, axis=-1), strict=True):
         assert np.abs(ours - expected).max() < 1e-5 * np.abs(expected).max()
