@@ -1,7 +1,7 @@
 """A model folder -> `onnx/model.onnx` in it: checked against the model, or not written.
 
 What needs the packages of the extra `onnx` is imported where it is used, so that a run without
-them goes on without it.
+them works without it.
 """
 
 import contextlib

@@ -32,7 +32,7 @@ class StepConfig:
 
 
 class TrainState(NamedTuple):
-    """All that a step changes, and what it reads besides the batch."""
+    """All that a step changes, and what it reads in addition to the batch."""
 
     step: Array  # i32[] steps taken in this stage
     failed: Array  # i32[] the step, from 1, whose loss or gradient was not finite; 0: none

@@ -57,7 +57,7 @@ class DebertaConfig(EncoderConfig):
     token_types: int = 0  # with none, the batch's token types are ignored
     absolute_positions: bool = True  # whether positions are added to the embeddings
     relative: bool = False  # whether attention uses distances
-    terms: tuple[str, ...] = ()  # of the scores, besides content to content: c2p, p2c
+    terms: tuple[str, ...] = ()  # of the scores, after content to content: c2p, p2c
     shared_projections: bool = False  # whether distances use the projections of content
     buckets: int = 0  # half of them for single distances, then logarithmic; 0: none
     distances: int = 512  # longer ones count as this one
