@@ -20,7 +20,7 @@ setup(
         "flax>=0.12,<0.13",
         "grain>=0.2.16,<0.3",
         "huggingface_hub>=2.4,<3",
-        "jax>=0.10.2,<0.11",
+        "jax>=0.10.2,<0.13",
         "matplotlib>=3.9,<4",
         "ml-collections>=1.1,<2",
         "numpy>=2.0",
@@ -34,8 +34,8 @@ setup(
         "transformers>=5.23,<6",
     ],
     extras_require={
-        "cuda": ["jax[cuda13]>=0.10.2,<0.11"],
-        "tpu": ["jax[tpu]>=0.10.2,<0.11"],
+        "cuda": ["jax[cuda13]>=0.10.2,<0.13"],
+        "tpu": ["jax[tpu]>=0.10.2,<0.13"],
         "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
         "sentencepiece": ["sentencepiece>=0.2", "protobuf>=5"],
         "test": [
