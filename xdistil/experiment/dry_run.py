@@ -11,6 +11,7 @@ import numpy as np
 
 from xdistil.config import Experiment
 from xdistil.data.packing import PackedTexts
+from xdistil.data.streamed import number_languages
 from xdistil.data.subwords import LanguageCount, count_subwords
 from xdistil.distill.stages import StageRun
 from xdistil.distill.unfreezing import EMBEDDINGS, HEAD
@@ -327,7 +328,7 @@ def _describe_temperature(run: Run) -> list[str]:
         rows = texts.rows
         if not len(rows.quota):
             continue
-        languages = sorted({example.language for example in texts.examples})
+        languages = sorted(number_languages(texts.examples)[0])
         shares = [
             f"{language} {count / len(rows.subword):.1%} -> {quota / len(rows.subword):.1%}"
             for language, count, quota in zip(languages, rows.languages, rows.quota, strict=True)

@@ -1,6 +1,7 @@
 """The teacher of a run, chosen once: a model, a file of signals, or none."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -30,7 +31,7 @@ def has_no_teacher(experiment: Experiment) -> bool:
 
 
 def open_teacher(
-    experiment: Experiment, task: Task, texts: list[Example], cache: Path, writes: bool
+    experiment: Experiment, task: Task, texts: Sequence[Example], cache: Path, writes: bool
 ) -> Teacher:
     """The teacher before fine-tuning, with all of its subwords.
 
@@ -59,7 +60,7 @@ def open_teacher(
 
 
 def _make(
-    experiment: Experiment, task: Task, texts: list[Example], folder: Path, writes: bool
+    experiment: Experiment, task: Task, texts: Sequence[Example], folder: Path, writes: bool
 ) -> tuple[Tokenizer, Transformer, Params]:
     """A teacher from scratch, with a tokenizer trained on the texts."""
     teacher = experiment.teacher
