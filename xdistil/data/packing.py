@@ -27,7 +27,7 @@ from xdistil.errors import InputError
 Array = jax.Array | np.ndarray
 
 _FREE = np.iinfo(np.int64).max
-_BLOCK = 1 << 16  # segments placed at once
+_BLOCK = 1 << 14  # segments placed at once
 _FILL = {"subword": -1, "segment": 0, "position": 0}  # the arrays of rows, where nothing is
 
 
