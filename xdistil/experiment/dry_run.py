@@ -21,7 +21,12 @@ from xdistil.models.types import Model, count_parameters
 from xdistil.student.initialise import FromCheckpoint, KeptLayers
 from xdistil.student.vocabulary_transfer import count_shared
 from xdistil.student.warm_start import describe_head
-from xdistil.teacher.cache_policy import describe_choice
+from xdistil.teacher.cache_policy import (
+    CacheChoice,
+    describe_choice,
+    describe_limit,
+    describe_seconds,
+)
 from xdistil.teacher.file_teacher import FileTeacher
 from xdistil.teacher.interface import Unit
 from xdistil.teacher.model_teacher import ModelTeacher
@@ -84,15 +89,7 @@ def describe_plan(run: Run) -> str:
                 )
             )
     lines += ["", *align(_shorten(rows, _WORDS), _WORDS)]
-    notes = []
-    for cached, where in ((True, "cached"), (False, "computed in the steps")):
-        texts: dict[str, list[str]] = {}  # by what is read of them
-        for choice in run.teacher.plan(run.requests):
-            if choice.cached is cached:
-                texts.setdefault(_describe_spec(choice.spec), []).append(choice.texts)
-        if texts:
-            told = [f"{signals} of {', '.join(sorted(names))}" for signals, names in texts.items()]
-            notes.append(f"teacher's signals {where}: {'; '.join(told)}")
+    notes = _describe_signals(run.teacher.plan(run.requests))
     if not run.corpus.gold:
         notes += _describe_left_out(run)
     for baseline in run.baselines:
@@ -121,6 +118,27 @@ def describe_details(run: Run) -> str:
             f"{baseline.stages[0].count_steps(run.experiment.batch_size).total:,} steps"
         )
     return "\n".join(lines)
+
+
+def _describe_signals(choices: Sequence[CacheChoice]) -> list[str]:
+    """What is cached and what is computed, and where the faster option was not possible."""
+    notes = []
+    for cached, where in ((True, "cached"), (False, "computed in the steps")):
+        texts: dict[str, list[str]] = {}  # by what is read of them
+        for choice in choices:
+            if choice.cached is cached:
+                texts.setdefault(_describe_spec(choice.spec), []).append(choice.texts)
+        if texts:
+            told = [f"{signals} of {', '.join(sorted(names))}" for signals, names in texts.items()]
+            notes.append(f"teacher's signals {where}: {'; '.join(told)}")
+    for choice in choices:
+        if choice.too_large:
+            notes.append(
+                f"{_describe_spec(choice.spec)} of {choice.texts}, computed in about "
+                f"{describe_seconds(choice.computed_seconds)} instead of "
+                f"{describe_seconds(choice.cached_seconds)} with a cache: {describe_limit(choice)}"
+            )
+    return notes
 
 
 def _describe_spec(spec: SignalSpec) -> str:

@@ -30,7 +30,6 @@ from xdistil.data.word_alignment import WordAlignment
 from xdistil.errors import InputError
 from xdistil.models.encoder import Transformer
 from xdistil.models.forward import iterate_batches
-from xdistil.models.types import QKV
 from xdistil.runtime.mesh import fetch_local_rows, global_max, local_rows, shard_batch, wait_for_all
 from xdistil.teacher.signals import PlacedModel, SignalSpec, name_signals, signal_names
 from xdistil.teacher.storage import (
@@ -132,7 +131,7 @@ def open_cache(
             else:
                 number, count = _number_words(rows, words), words.count
             places = _Places(rows, number, count, first, pairs)
-            left = _leave_missing(spec, missing)
+            left = spec.without([name for name in names if name not in missing])
             _write_signals(paths, left, model, subwords, places, batch_rows, check, kind)
     opened = {name: read_stored(np.load(path, mmap_mode="r"), kind) for name, path in paths.items()}
     return {
@@ -141,8 +140,10 @@ def open_cache(
     }
 
 
-def count_bytes(spec: SignalSpec, kind: str, model: Transformer, vectors: int, pairs: int) -> int:
-    """Bytes that `open_cache` takes for the signals of a model.
+def measure_signals(
+    spec: SignalSpec, kind: str, model: Transformer, vectors: int, pairs: int
+) -> dict[str, int]:
+    """Bytes that `open_cache` takes for each signal of a model.
 
     Args:
         kind: of the stored numbers.
@@ -150,12 +151,12 @@ def count_bytes(spec: SignalSpec, kind: str, model: Transformer, vectors: int, p
         pairs: of subwords of one segment.
     """
     size = np.dtype(stored_type(kind)).itemsize
-    total = 0
+    sizes = {}
     for name in signal_names(spec):
         width = model.classes if name == "logits" else model.config.hidden_size
         width = model.config.heads if _is_map(name) else width
-        total += (pairs if _is_map(name) else vectors) * stored_width(kind, width) * size
-    return total
+        sizes[name] = (pairs if _is_map(name) else vectors) * stored_width(kind, width) * size
+    return sizes
 
 
 @contextmanager
@@ -261,20 +262,6 @@ def _write_signals(
     errors_text = ", ".join(f"{name} {error.relative():.1e}" for name, error in errors.items())
     log.info("rounded to %s: relative error %s", kind, errors_text)
     wait_for_all("signals written")
-
-
-def _leave_missing(spec: SignalSpec, missing: list[str]) -> SignalSpec:
-    """What of the spec has missing files; of queries, keys and values of a layer, all three."""
-
-    def keep(layers: tuple[int, ...], *parts: str) -> tuple[int, ...]:
-        return tuple(n for n in layers if any(f"{part}-{n + 1}" in missing for part in parts))
-
-    return SignalSpec(
-        logits="logits" in missing,
-        hidden=tuple(n for n in spec.hidden if f"hidden-{n}" in missing),
-        attention=keep(spec.attention, "attention"),
-        vectors=keep(spec.vectors, *QKV._fields),
-    )
 
 
 def _number_words(rows: Rows, words: WordAlignment) -> np.ndarray:

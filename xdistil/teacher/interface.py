@@ -10,7 +10,14 @@ from xdistil.errors import InputError
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.runtime.session import Session
 from xdistil.teacher.cache_policy import CacheChoice
-from xdistil.teacher.signals import Request, Signals, SignalSpec, arrange_signals, signal_names
+from xdistil.teacher.signals import (
+    Request,
+    Signals,
+    SignalSpec,
+    arrange_signals,
+    name_signals,
+    signal_names,
+)
 from xdistil.teacher.storage import MASK, Signal
 
 
@@ -35,13 +42,16 @@ class SignalReader:
     compute: Callable[[Batch, SignalSpec], Signals] = _read_nothing
 
     def columns(self, texts: str, spec: SignalSpec) -> dict[str, Signal]:
-        """The stored signals that batches of a set of texts bring along: those of the spec, or none
-        where some of them are not stored."""
-        stored, names = self.stored.get(texts, {}), signal_names(spec)
-        if not names or not stored.keys() >= set(names):
-            return {}
-        mask = (MASK,) if MASK in stored else ()
-        return {name: stored[name] for name in (*names, *mask)}
+        """The stored signals of the spec, which batches of a set of texts bring along.
+
+        Where values are missing at some subwords (there is a mask), signals are not mixed with
+        computed ones: all of the spec, or none.
+        """
+        stored, wanted = self.stored.get(texts, {}), signal_names(spec)
+        names = [name for name in wanted if name in stored]
+        if MASK in stored and names:
+            names = [*names, MASK] if len(names) == len(wanted) else []
+        return {name: stored[name] for name in names}
 
     def signals(self, batch: Batch, loaded: dict[str, Array], spec: SignalSpec) -> Signals:
         """The signals of a batch.
@@ -50,8 +60,13 @@ class SignalReader:
             batch: global arrays.
             loaded: what `columns` gave for these rows, as global arrays.
         """
-        if not loaded and spec != SignalSpec():
+        missing = spec.without(loaded)
+        if missing == spec != SignalSpec():
             return self.compute(batch, spec)
+        if missing != SignalSpec():
+            computed = name_signals(self.compute(batch, missing))
+            # The three parts of a layer are computed where one of them is not stored.
+            loaded = {**dict(zip(signal_names(missing), computed, strict=True)), **loaded}
         return arrange_signals(spec, loaded)._replace(present=loaded.get(MASK))
 
 
