@@ -27,11 +27,12 @@ def divide_texts(
     rate: float = 10_000.0,
     choice: str = "auto",
     by_word: bool = False,
+    may_grow: bool = False,
     **sizes: int,
 ) -> list[CacheChoice]:
     """A teacher of 10,000 subwords a second reads all of them in 100 s."""
     known = SIZES | {name.replace("_", "-"): size for name, size in sizes.items()}
-    return divide("transfer", readings, known, SUBWORDS, rate, choice, by_word)
+    return divide("transfer", readings, known, SUBWORDS, rate, choice, by_word, may_grow)
 
 
 def list_parts(choices: list[CacheChoice]) -> list[tuple[SignalSpec, bool]]:
@@ -126,6 +127,18 @@ def test_seconds_and_readings_of_two_parts_are_their_own():
     assert cached.cached_seconds == pytest.approx(100 + 5.75 * 0.028)
     assert computed.too_large
     assert not cached.too_large
+
+
+def test_the_steps_that_compute_first_write_the_cache():
+    """Then it costs no pass; a stage that reads it before needs one."""
+    first, later = {HIDDEN: 1.0, LOGITS: 4.75}, {LOGITS: 4.75, HIDDEN: 1.0}
+    for readings, grows in ((first, True), (later, False)):
+        _, cached = divide_texts(readings, may_grow=True, hidden_4=20_000_000_000)
+        assert cached.grows is grows
+        assert cached.cached_seconds == pytest.approx(100 * (not grows) + 5.75 * 0.028)
+        assert ("by the steps that compute the others" in describe_choice(cached)) is grows
+    (whole,) = divide_texts(first, may_grow=True)
+    assert not whole.grows
 
 
 def test_a_stage_that_computes_a_signal_takes_the_others_from_the_cache():

@@ -118,7 +118,8 @@ def no_room_for_states(monkeypatch):
 
 
 def test_a_mixed_reader_gives_what_a_cache_and_what_the_teacher_gives(tmp_path, no_room_for_states):
-    """Float32 on disk: the cached half is a whole cache's bit by bit, the other the teacher's."""
+    """Float32 on disk: the cached half is a whole cache's bit by bit, the other the teacher's. A
+    shared folder is filled before the steps."""
     texts = make_texts()["transfer"]
     requests = [
         replace(request(spec, texts, texts), readings=readings)
@@ -126,7 +127,8 @@ def test_a_mixed_reader_gives_what_a_cache_and_what_the_teacher_gives(tmp_path, 
     ]
     signals: dict[str, list[Signals]] = {}
     for choice in ("auto", "always", "never"):
-        teacher = make_teacher(cache=choice, cache_type="float32")
+        folder = str(tmp_path / f"{choice}-shared")
+        teacher = make_teacher(cache=choice, cache_type="float32", cache_folder=folder)
         reader = teacher.reader(requests, make_session(tmp_path / choice))
         columns = reader.columns("transfer", SPEC)
         assert list(columns) == {"auto": ["logits"], "always": ["logits", "hidden-1"]}.get(
@@ -146,6 +148,26 @@ def test_a_mixed_reader_gives_what_a_cache_and_what_the_teacher_gives(tmp_path, 
         np.testing.assert_allclose(mixed.hidden[0], computed.hidden[0], rtol=1e-6, atol=1e-7)
         np.testing.assert_allclose(mixed.logits, computed.logits, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(mixed.hidden[0], cached.hidden[0], rtol=1e-5, atol=1e-6)
+
+
+def test_the_steps_fill_the_cache_of_their_own_texts_in_one_process(
+    no_room_for_states, monkeypatch
+):
+    """Not that of dev, of a folder that other runs fill, or of several processes."""
+    texts = make_texts()["transfer"]
+    first, second = (request(spec, texts, texts) for spec in (SPEC, SignalSpec(logits=True)))
+    requests = [first, replace(second, readings=5.0)]
+
+    def grows(requests: list[Request], **settings: Any) -> bool:
+        computed, cached = make_teacher(cache="auto", **settings).plan(requests)
+        assert (computed.cached, cached.cached) == (False, True)
+        return cached.grows
+
+    assert grows(requests)
+    assert not grows(requests, cache_folder="there")
+    assert not grows([replace(each, texts="dev") for each in requests])
+    monkeypatch.setattr("jax.process_count", lambda: 2)
+    assert not grows(requests)
 
 
 def test_a_shared_cache_lies_in_its_own_folder(tmp_path):

@@ -46,6 +46,7 @@ class CacheChoice:
     cached_seconds: float
     cached: bool
     too_large: bool = False  # that they are not cached is due to MOST_BYTES alone
+    grows: bool = False  # the steps that compute the other signals write the cache
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ def choose_cache(
         of_texts = readings.setdefault(each.texts, {})
         of_texts[each.spec] = of_texts.get(each.spec, 0.0) + each.readings
     texts = {each.texts: each.teacher for each in requests}
+    # Runs that share a folder write one after another, and several processes write in step.
+    may_grow = not teacher.cache_folder and jax.process_count() == 1
     choices: list[CacheChoice] = []
     for name, of_texts in readings.items():
         subwords = texts[name].subwords
@@ -103,7 +106,8 @@ def choose_cache(
         pairs = int(np.square(np.diff(subwords.start)).sum())
         sizes = measure_signals(_join(of_texts), teacher.cache_type, model, vectors, pairs)
         count = len(subwords.tokens)
-        choices += divide(name, of_texts, sizes, count, rate, teacher.cache, by_word)
+        grows = may_grow and name != "dev"  # which no step reads
+        choices += divide(name, of_texts, sizes, count, rate, teacher.cache, by_word, grows)
     return tuple(choices)
 
 
@@ -115,15 +119,18 @@ def divide(
     rate: float,
     choice: str,
     by_word: bool = False,
+    may_grow: bool = False,
 ) -> list[CacheChoice]:
     """The signals of one set of texts: those that the steps compute, and those that are cached.
 
     Args:
-        readings: how often all subwords are read, by what the stages that read them ask for.
+        readings: how often all subwords are read, by what the stages that read them ask for, in
+            the order of the stages.
         sizes: bytes of the cache of each signal.
         rate: subwords a second that the teacher reads.
         choice: `always` or `never` to cache, or `auto`.
         by_word: the student's subwords are not the teacher's: the cache is the only option.
+        may_grow: a stage that computes signals before any other stage reads the cache writes it.
     """
     costs = _Costs(readings, sizes, subwords / rate)
     cached = _choose(costs, MOST_BYTES)
@@ -151,6 +158,7 @@ def divide(
             )
         )
     if cached:
+        grows = may_grow and next(iter(readings)) in computed
         choices.append(
             CacheChoice(
                 texts=texts,
@@ -159,8 +167,9 @@ def divide(
                 readings=sum(readings[spec] for spec in cached),
                 bytes=costs.bytes(cached),
                 computed_seconds=math.inf if by_word else costs.compute(cached),
-                cached_seconds=costs.cache(cached),
+                cached_seconds=costs.cache(cached) - grows * costs.forward,
                 cached=True,
+                grows=grows,
             )
         )
     return choices
@@ -209,7 +218,8 @@ def describe_choice(choice: CacheChoice) -> str:
     """The estimates in words, and why a slower option was taken."""
     options = {
         True: (
-            f"cached: about {describe_seconds(choice.cached_seconds)} and "
+            f"cached{' by the steps that compute the others' * choice.grows}: about "
+            f"{describe_seconds(choice.cached_seconds)} and "
             f"{choice.bytes / 2**20:,.0f} MiB"
         ),
         False: f"computed in the steps: about {describe_seconds(choice.computed_seconds)}",
