@@ -110,6 +110,11 @@ def test_languages_and_sizes_are_those_of_a_list(both):
         assert [names[code] for code in codes] == [example.language for example in examples]
         assert names == list(dict.fromkeys(example.language for example in examples))
         assert count_inputs(each).tolist() == [len(example.inputs) for example in examples]
+    for first in range(len(examples)):  # languages are numbered in the order of what is left
+        (ours, places), (theirs, indices) = map(
+            number_languages, (streamed[first:], examples[first:])
+        )
+        assert (ours, places.tolist()) == (theirs, indices.tolist())
 
 
 def test_selections_are_those_of_a_list(both):
@@ -182,9 +187,12 @@ def test_blocks_of_texts_in_files_have_the_subwords_of_a_list(both, tmp_path, mo
 def test_a_file_is_logged_once_and_checked_at_once(tmp_path, caplog):
     caplog.set_level(logging.INFO, "xdistil")
     (tmp_path / "t.txt").write_text("a\n\nb\n")
-    streamed = stream_examples([(tmp_path / "t.txt", "")], "tagging", False, 0)
+    (tmp_path / "s.conll").write_text("1\ta\tO\n2-3\tbc\tO\n2\tb\tO\n")
+    paths = [(tmp_path / name, "") for name in ("t.txt", "s.conll", "t.txt")]
+    streamed = stream_examples(paths, "tagging", False, 0)
     assert list(streamed) == list(streamed)
-    assert caplog.text.count("1 empty lines skipped") == 1
+    assert caplog.text.count("1 empty lines skipped") == 2  # two files
+    assert caplog.text.count("1 rows of word ranges") == 1
     (tmp_path / "u.txt").write_text("a\nb  c\n")
     with pytest.raises(InputError, match=r"u\.txt:2: an empty word"):
         stream_examples([(tmp_path / "u.txt", "")], "tagging", False, 0)
