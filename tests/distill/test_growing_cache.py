@@ -37,6 +37,7 @@ pytestmark = pytest.mark.usefixtures("compile_quickly", "logits_alone_fit")
 def logits_alone_fit(monkeypatch):
     """A disk without delay, and a bound that the logits of transfer keep and its states do not."""
     monkeypatch.setattr(cache_policy, "DISK_RATE", 1e15)
+    monkeypatch.setattr(cache_policy, "LEAST_SECONDS", 0.0)
     monkeypatch.setattr(cache_policy, "MOST_BYTES", 4 * CLASSES * SUBWORDS)
 
 
@@ -72,6 +73,7 @@ def whole(tmp_path_factory, compile_quickly) -> tuple[dict[str, Any], dict[str, 
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cache_policy, "DISK_RATE", 1e15)
+        patch.setattr(cache_policy, "LEAST_SECONDS", 0.0)
         patch.setattr(cache_policy, "MOST_BYTES", 4 * CLASSES * SUBWORDS)
         plan = make(folder)
         assert list(plan.trainer.reader.growing) == ["transfer"]

@@ -28,11 +28,14 @@ def divide_texts(
     choice: str = "auto",
     by_word: bool = False,
     may_grow: bool = False,
+    scale: int = 1,
     **sizes: int,
 ) -> list[CacheChoice]:
     """A teacher of 10,000 subwords a second reads all of them in 100 s."""
     known = SIZES | {name.replace("_", "-"): size for name, size in sizes.items()}
-    return divide("transfer", readings, known, SUBWORDS, rate, choice, by_word, may_grow)
+    known = {name: scale * size for name, size in known.items()}
+    count = scale * SUBWORDS
+    return divide("transfer", readings, known, count, rate, choice, by_word, may_grow)
 
 
 def list_parts(choices: list[CacheChoice]) -> list[tuple[SignalSpec, bool]]:
@@ -105,15 +108,23 @@ def test_no_cache_beyond_the_bound_is_taken_unasked():
 @pytest.mark.parametrize(
     ("rate", "expected"),
     [
-        # The pass, then hidden states written and read once, 0.744 s, instead of a second pass.
+        # The pass, then hidden states written and read once, 37.2 s, instead of a second pass.
         (10_000.0, [(SIGNALS, True)]),
-        (1_400_000.0, [(HIDDEN, False), (LOGITS, True)]),  # the teacher needs 0.714 s for that
-        (60_000_000.0, [(SIGNALS, False)]),  # 4.75 passes take 0.079 s, reading logits 0.133 s
+        (1_400_000.0, [(HIDDEN, False), (LOGITS, True)]),  # the teacher needs 35.7 s for that
+        (60_000_000.0, [(SIGNALS, False)]),  # 4.75 passes take 4.0 s, the cache of logits 8.1 s
     ],
 )
 def test_what_is_read_once_is_computed_where_the_disk_is_slower(rate, expected):
     """Hidden states are read once, logits 4.75 times, as by configs/ner.py:large."""
-    assert list_parts(divide_texts({HIDDEN: 1.0, LOGITS: 4.75}, rate)) == expected
+    assert list_parts(divide_texts({HIDDEN: 1.0, LOGITS: 4.75}, rate, scale=50)) == expected
+
+
+def test_signals_are_not_divided_for_less_than_a_second():
+    """As above with 1,000,000 subwords, where both parts save 0.03 s against a whole cache."""
+    assert list_parts(divide_texts({HIDDEN: 1.0, LOGITS: 4.75}, 1_400_000.0)) == [(SIGNALS, True)]
+    # The teacher reads all in 0.167 s: 0.958 s without a cache, 0.494 s with that of logits.
+    found = divide_texts({HIDDEN: 1.0, LOGITS: 4.75}, 6_000_000.0)
+    assert list_parts(found) == [(SIGNALS, False)]
 
 
 def test_seconds_and_readings_of_two_parts_are_their_own():

@@ -114,6 +114,7 @@ def test_the_cache_of_a_set_of_texts_serves_every_stage(tmp_path):
 def no_room_for_states(monkeypatch):
     """A disk without delay, and a bound that logits of three classes keep and states do not."""
     monkeypatch.setattr(cache_policy, "DISK_RATE", 1e15)
+    monkeypatch.setattr(cache_policy, "LEAST_SECONDS", 0.0)
     monkeypatch.setattr(cache_policy, "MOST_BYTES", 4 * CLASSES * 200)
 
 

@@ -89,7 +89,7 @@ def describe_plan(run: Run) -> str:
                 )
             )
     lines += ["", *align(_shorten(rows, _WORDS), _WORDS)]
-    notes = _describe_signals(run.teacher.plan(run.requests))
+    notes = describe_signals(run.teacher.plan(run.requests))
     if not run.corpus.gold:
         notes += _describe_left_out(run)
     for baseline in run.baselines:
@@ -120,8 +120,9 @@ def describe_details(run: Run) -> str:
     return "\n".join(lines)
 
 
-def _describe_signals(choices: Sequence[CacheChoice]) -> list[str]:
-    """What is cached and what is computed, and where the faster option was not possible."""
+def describe_signals(choices: Sequence[CacheChoice]) -> list[str]:
+    """What is cached and what is computed of the teacher's signals; where the faster option was not
+    possible, and where the steps write a cache."""
     notes = []
     for cached, where in ((True, "cached"), (False, "computed in the steps")):
         texts: dict[str, list[str]] = {}  # by what is read of them
@@ -137,6 +138,13 @@ def _describe_signals(choices: Sequence[CacheChoice]) -> list[str]:
                 f"{_describe_spec(choice.spec)} of {choice.texts}, computed in about "
                 f"{describe_seconds(choice.computed_seconds)} instead of "
                 f"{describe_seconds(choice.cached_seconds)} with a cache: {describe_limit(choice)}"
+            )
+    computed = {choice.texts: choice.spec for choice in choices if not choice.cached}
+    for choice in choices:
+        if choice.grows:
+            notes.append(
+                f"the steps that compute {_describe_spec(computed[choice.texts])} of "
+                f"{choice.texts} write the cache of its {_describe_spec(choice.spec)}"
             )
     return notes
 

@@ -31,6 +31,7 @@ MOST_BYTES = 16 * 2**30  # of the cache of one set of texts, unless the config a
 DISK_RATE = 5e8  # bytes a second, written or read: an ordinary solid-state disk
 CORE_RATE = 7e10  # float32 operations a second of a CPU core in an encoder's forward pass
 ACCELERATOR_RATE = 1e14  # operations a second of a GPU or TPU in the same
+LEAST_SECONDS = 1.0  # that a cache of some signals alone must save
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def divide(
 
 def _choose(costs: _Costs, limit: float) -> list[SignalSpec]:
     """The specs that are cached: one after another the one that saves most seconds a byte, while
-    one saves any; none where all of them together do not save the pass that writes them."""
+    one saves any; all or none of them where that takes hardly longer."""
     cached: list[SignalSpec] = []
     while True:
         best, most = None, 0.0
@@ -194,7 +195,10 @@ def _choose(costs: _Costs, limit: float) -> list[SignalSpec]:
     # What the cache holds is read from there by every stage.
     kept = _join(cached)
     cached = [spec for spec in costs.readings if kept.union(spec) == kept]
-    return cached if costs.total(cached) < costs.total([]) else []
+    every = list(costs.readings)
+    options: list[list[SignalSpec]] = [[], every] if costs.bytes(every) <= limit else [[]]
+    simple = min(options, key=costs.total)
+    return cached if costs.total(cached) + LEAST_SECONDS < costs.total(simple) else simple
 
 
 def _join(specs: Iterable[SignalSpec]) -> SignalSpec:
