@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from tests.distill.small import (
     CLASSES,
     Plan,
     init_params,
+    make_batch,
     make_bilstm,
     make_plan,
     make_teacher,
@@ -102,7 +104,7 @@ def test_rows_that_no_step_came_to_are_computed_before_they_are_read(tmp_path, e
     np.testing.assert_allclose(find_logits(tmp_path), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("after", [1, 2, 3, 5, 7])
+@pytest.mark.parametrize("after", [1, 3, 5, 7])
 def test_cut_off_at_a_step(tmp_path, monkeypatch, whole, after):
     """Before and after the first checkpoint of the stage that writes, in its second epoch, and in
     the stage that reads."""
@@ -154,7 +156,7 @@ def with_check(stop: Any) -> Any:
     return fill
 
 
-@pytest.mark.parametrize("lost", ["*", "*.growing", "*-rows"])
+@pytest.mark.parametrize("lost", ["*", "*-rows"])
 def test_files_that_are_lost_meanwhile_are_written_again(tmp_path, monkeypatch, lost):
     """What no step writes any more is computed: equal but for rounding."""
     params = init_params(STUDENT)
@@ -180,6 +182,22 @@ def test_a_stage_that_writes_reads_what_it_computes_though_the_cache_is_there(tm
     shutil.rmtree(tmp_path / "checkpoints")
     check(read_run(tmp_path, run_plan(make(tmp_path), params, save=True)), whole[0])
     assert read_cache(tmp_path) == whole[1]
+
+
+def test_the_first_values_of_a_row_stay(tmp_path, monkeypatch):
+    """Later epochs compute the row among others, which may round differently."""
+    plan = make(tmp_path)
+    growing, spec = plan.trainer.reader.growing["transfer"], plan.stages[0].spec
+    rows = make_texts()["transfer"].rows.subword
+    states = np.zeros((2, rows.shape[1], 8), np.float32)
+    for call, indices in enumerate(([0, -1], [0, 1]), 1):
+        logits = jnp.full((2, rows.shape[1], CLASSES), call, jnp.float32)
+        values = {"logits": logits, "hidden-2": states}
+        monkeypatch.setattr(growing, "_compute", lambda batch, spec, values=values: values)
+        growing.compute(make_batch(2), np.array(indices), spec)
+        growing.write()
+    (stored,) = growing._arrays.values()
+    assert [set(stored[row[row >= 0], 0]) for row in rows[:2]] == [{1.0}, {2.0}]
 
 
 def test_an_evaluation_reads_dev_from_its_own_cache(tmp_path):

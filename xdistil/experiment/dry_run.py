@@ -35,6 +35,7 @@ from xdistil.teacher.signals import SignalSpec
 WIDTH = 110  # columns of the overview
 MANY_UNKNOWN = 0.05  # share of words with an unknown subword above which scores mean little
 _SHOWN = 4  # largest and smallest languages that the overview lists
+_SPLITS = ("train", "dev", "test", "transfer", "gold_dev")
 _WORDS = (0, 1, 2, 3)  # columns of the table of stages that are no numbers
 
 
@@ -102,11 +103,12 @@ def describe_plan(run: Run) -> str:
 
 def describe_details(run: Run) -> str:
     """All languages, layer maps, groups, batches, patience, caches and rows by temperature."""
-    counts = _count(run)
-    languages = _by_size(counts)
+    splits = (run.texts[name].examples for name in _SPLITS if name in run.texts)
+    languages = sorted({language for split in splits for language in number_languages(split)[0]})
     lines = []
-    if _abridge(languages) != languages:
-        lines += [*_tabulate_languages(run, counts, languages), ""]
+    if _abridge(languages) != languages:  # the overview does not have all of them
+        counts = _count(run)
+        lines += [*_tabulate_languages(run, counts, _by_size(counts)), ""]
     for plan, stages in (("teacher", run.finetuning), ("student", run.stages)):
         for number, stage in enumerate(stages, 1):
             lines.append(f"{plan} {number}/{len(stages)} {_describe_stage(run, stage)}")
@@ -185,11 +187,10 @@ def _shorten(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> list[list
 
 def _count(run: Run) -> dict[str, dict[str, LanguageCount]]:
     """Counts by split and language, in the student's subwords."""
-    splits = ("train", "dev", "test", "transfer", "gold_dev")
     task, tokenizer = run.corpus.task, run.student.tokenizer
     return {
         name: count_subwords(run.texts[name].examples, task, run.texts[name].subwords, tokenizer)
-        for name in splits
+        for name in _SPLITS
         if name in run.texts
     }
 

@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +74,7 @@ class Places:
         return number[number >= 0], values[number >= 0]
 
 
-class _Error:
+class RoundingError:
     """The relative error of rounding: root of the summed squares, over that of the values."""
 
     def __init__(self) -> None:
@@ -245,7 +245,7 @@ def _write_signals(
     progress = _Progress(partial, rows)
     first_row = progress.read()
     arrays: dict[str, np.memmap] = {}
-    errors = {name: _Error() for name in order}
+    errors = {name: RoundingError() for name in order}
     resumed = f", resuming at row {first_row} of {len(rows.subword)}" if first_row else ""
     log.info("computing %s of %d subwords%s", ", ".join(order), len(subwords.tokens), resumed)
     saved = time.monotonic()
@@ -275,9 +275,14 @@ def _write_signals(
         for name in order:
             seal_file(partial[name], paths[name])
         progress.forget()
-    errors_text = ", ".join(f"{name} {error.relative():.1e}" for name, error in errors.items())
-    log.info("rounded to %s: relative error %s", kind, errors_text)
+    log_rounding(errors, kind)
     wait_for_all("signals written")
+
+
+def log_rounding(errors: Mapping[str, RoundingError], kind: str) -> None:
+    """Says what was lost of each signal."""
+    told = ", ".join(f"{name} {error.relative():.1e}" for name, error in errors.items())
+    log.info("rounded to %s: relative error %s", kind, told)
 
 
 def _number_words(rows: Rows, words: WordAlignment) -> np.ndarray:

@@ -25,9 +25,11 @@ from xdistil.runtime.mesh import fetch_local_rows, shard_batch
 from xdistil.teacher.cache import (
     SECONDS_BETWEEN_SAVES,
     Places,
+    RoundingError,
     hold_folder,
     is_sound,
     key_signal,
+    log_rounding,
     open_files,
     packing_checksum,
     require_room,
@@ -87,6 +89,7 @@ class GrowingCache:
         written = next(iter(self._growing.values()))
         self._marks = written.with_suffix(f".{packing_checksum(rows)}-rows")
         self._arrays: dict[str, np.memmap] = {}
+        self._errors = {name: RoundingError() for name in self._left}  # of what is stored here
         self._unmarked = np.zeros(len(rows.subword), bool)  # rows stored, but not yet marked
         self._written = self._unmarked.copy()  # bool[R] rows whose values are on the disk
         self._computed: tuple[np.ndarray, dict[str, Array]] | None = None
@@ -131,6 +134,7 @@ class GrowingCache:
                     self._arrays[name].flush()
                     seal_file(self._growing[name], self._paths[name])
             self._marks.unlink(missing_ok=True)
+            log_rounding(self._errors, self._kind)
             self._left, self._arrays = [], {}
         return open_files(self._paths, self._kind, self._places.first)
 
@@ -169,7 +173,9 @@ class GrowingCache:
         for name in self._left:
             found = fetch_local_rows(cast(jax.Array, values[name]))[new]
             where, vectors = self._places.take(name, found.astype(np.float32, copy=False), rows)
-            self._arrays[name][where] = store(vectors, self._kind)
+            stored = store(vectors, self._kind)
+            self._errors[name].add(vectors, stored, self._kind)
+            self._arrays[name][where] = stored
         self._unmarked[rows] = True
 
     def _resumes(self) -> bool:
