@@ -46,18 +46,19 @@ def fit(trainer: Trainer, stages: Sequence[StageRun], params: Params) -> Iterato
     try:
         checkpoint = _resume(trainer, stages, params, checkpoints)
         results: list[StageRecord] = []
-        first = 0
+        first, total = 0, max(checkpoints.list_steps(), default=0)
         if checkpoint is not None:
             first, results = checkpoint.progress.stage, checkpoint.progress.results
         for index in range(first, len(stages)):
             with trainer.session.preemption.deferred():
                 if checkpoint is None:
-                    total = max(checkpoints.list_steps(), default=0)
                     progress = Progress(stage=index, total_step=total, results=results)
                     checkpoint = _start(trainer, stages, progress, params)
                 if not checkpoint.progress.done:
                     checkpoint = trainer.fit_stage(stages, checkpoint, checkpoints.save)
+                checkpoints.wait()  # what a reader writes is never ahead of it
             results = checkpoint.progress.results
+            total = max(total, checkpoint.progress.total_step)
             params = without_projections(checkpoint.best)
             yield Outcome(results, params)
             checkpoint = None
