@@ -4,7 +4,7 @@ import re
 import resource
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -234,3 +234,51 @@ def test_the_checksum_sees_every_bit_and_the_order():
         changed = jax.tree.map(np.copy, tree)
         changed["a"].view(np.uint8)[index] ^= 1
         assert checksum(changed) != checksum(tree)
+
+
+class Shards:
+    """An array of which a process holds columns, as JAX shows it."""
+
+    is_fully_addressable = is_fully_replicated = False
+
+    def __init__(self, whole: np.ndarray, held: dict[tuple[int, int], int]) -> None:
+        """`held`: from and to which column, and the number of the replica."""
+        self.shape, self.dtype = whole.shape, whole.dtype
+        self.addressable_shards = [
+            Shard((slice(None), slice(*columns)), replica, whole[:, slice(*columns)])
+            for columns, replica in held.items()
+        ]
+
+
+class Shard(NamedTuple):
+    """A part of an array on a device."""
+
+    index: tuple[slice, slice]
+    replica_id: int
+    data: np.ndarray
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_checksum_does_not_depend_on_the_processes(monkeypatch, count):
+    """Whose shards lie across the rows; a shard that two of them hold counts once."""
+    generator = np.random.default_rng(1)
+    first, second, shared = (generator.normal(size=(5, 6)).astype(np.float32) for _ in range(3))
+    held = [
+        {(0, 1): 0, (1, 3): 0},
+        {(3, 6): 0, (1, 3): 1},
+        {(0, 1): 1},  # a process that holds nothing alone
+    ][:count]
+    monkeypatch.setattr(module, "is_on_one_host", lambda leaf: not isinstance(leaf, Shards))
+    told: list[np.uint32] = []
+    for process in range(count):
+        tree = [Shards(first, held[process]), shared, Shards(second, held[process])]
+        monkeypatch.setattr(jax, "process_index", lambda process=process: process)
+
+        def gather(value: np.uint32) -> np.ndarray:
+            told.append(value)
+            return np.array(told)
+
+        monkeypatch.setattr(module, "gather_all", gather)
+        found = checksum(tree)
+    assert len(told) == count
+    assert found == checksum([first, shared, second])

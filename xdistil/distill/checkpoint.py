@@ -25,15 +25,18 @@ import orbax.checkpoint as ocp
 from xdistil.distill.progress import Progress, read_progress
 from xdistil.distill.step import TrainState
 from xdistil.models.types import Params
+from xdistil.runtime.mesh import gather_all, is_on_one_host, keep
 
 log = logging.getLogger("xdistil")
+
+_INVERTED = 0xFFFFFFFF
 
 
 class Checkpoint(NamedTuple):
     """Where a plan stands, and everything that its next step depends on."""
 
     state: TrainState
-    best: Params  # the best parameters of the stage so far, all groups, host arrays
+    best: Params  # the best parameters of the stage so far, all groups, as `mesh.keep` gives them
     progress: Progress
 
 
@@ -137,14 +140,11 @@ class Checkpoints:
             return None
         progress = read_progress(cursor)
         state, best = make(progress.stage)
+        items = ocp.args.Composite(state=_restore_like(_storable(state)), best=_restore_like(best))
+        failed, key = state.failed, state.key
+        del state, best  # the devices may not have room for two
         try:
-            items = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=_restore_like(_storable(state)),
-                    best=_restore_like(best),
-                ),
-            )
+            items = self._manager.restore(step, args=items)
         except Exception as error:  # Orbax raises bare ones too
             log.warning("checkpoint %s cannot be restored (%s); trying the one before", step, error)
             return None
@@ -152,13 +152,9 @@ class Checkpoints:
         if cursor["checksums"] != {"state": checksum(tree), "best": checksum(best)}:
             log.warning("checkpoint %s is damaged (checksum differs); trying the one before", step)
             return None
-        restored = state._replace(
-            step=tree["step"],
-            trainable=tree["trainable"],
-            frozen=tree.get("frozen", {}),
-            optimizer=tree["optimizer"],
-        )
-        return Checkpoint(restored, jax.device_get(best), progress)
+        trainable, frozen = tree["trainable"], tree.get("frozen", {})
+        restored = TrainState(tree["step"], failed, key, trainable, frozen, tree["optimizer"])
+        return Checkpoint(restored, keep(best), progress)
 
     def _read_cursor(self, step: int) -> dict[str, Any] | None:
         try:
@@ -189,11 +185,37 @@ class Checkpoints:
 
 
 def checksum(tree: Any) -> str:
-    """CRC-32 of every leaf's bytes in tree order, as eight hexadecimal digits."""
-    value = 0
-    for leaf in jax.tree.leaves(tree):
-        value = zlib.crc32(np.ascontiguousarray(leaf).data, value)
-    return f"{value:08x}"
+    """CRC-32 of every leaf's bytes in tree order, as eight hexadecimal digits.
+
+    It does not depend on the sharding. Where leaves are sharded over processes, all of them must
+    call this at the same point.
+    """
+    leaves = jax.tree.leaves(tree)
+    if all(map(is_on_one_host, leaves)):
+        value = 0
+        for leaf in leaves:
+            value = zlib.crc32(np.ascontiguousarray(leaf).data, value)
+        return f"{value:08x}"
+    # CRC-32 without its first and last inversion is linear over bits: that of the whole is the
+    # exclusive or of those of its parts, each with zeros for the others'. The inversions are done
+    # by the first process alone.
+    first = jax.process_index() == 0
+    value = 0 if first else _INVERTED
+    for leaf in leaves:
+        value = zlib.crc32(_own_part(leaf, first).data, value)
+    value ^= 0 if first else _INVERTED
+    return f"{np.bitwise_xor.reduce(gather_all(np.uint32(value))):08x}"
+
+
+def _own_part(leaf: Any, first: bool) -> np.ndarray:
+    """An array of which this process keeps its share, with zeros elsewhere."""
+    if is_on_one_host(leaf):
+        return np.ascontiguousarray(leaf) if first else np.zeros(np.shape(leaf), leaf.dtype)
+    part = np.zeros(leaf.shape, leaf.dtype)
+    for shard in leaf.addressable_shards:
+        if shard.replica_id == 0:  # which exists on one device of all
+            part[shard.index] = shard.data
+    return part
 
 
 def _seal(cursor: dict[str, Any]) -> str:
