@@ -249,6 +249,9 @@ class NoCheckpoints:
     def save(self, *arguments: Any) -> None:
         """Does nothing."""
 
+    def wait(self) -> None:
+        """Does nothing."""
+
     def list_steps(self) -> list[int]:
         """None."""
         return []

@@ -101,13 +101,14 @@ class Run:
         return request_signals(self.stages, read, experiment.batch_size, experiment.eval_every)
 
 
-def build(experiment: Experiment, cache: Path, writes: bool = True) -> Run:
+def build(experiment: Experiment, cache: Path, writes: bool = True, weights: bool = True) -> Run:
     """Reads and checks everything.
 
     Args:
         cache: a folder for what is made on the way: generated corpus, trained tokenizers, packed
             rows.
         writes: make these; otherwise they are there, made by a call before.
+        weights: read the numbers of a teacher's model; a plan needs its shapes alone.
 
     Raises:
         InputError: whatever is wrong, in one sentence.
@@ -115,7 +116,7 @@ def build(experiment: Experiment, cache: Path, writes: bool = True) -> Run:
     experiment = replace(experiment, dtype=choose_dtype(experiment))
     corpus = load_corpus(experiment, cache, writes)
     texts = [*corpus.train, *corpus.transfer]
-    whole = open_teacher(experiment, corpus.task, texts, cache, writes)
+    whole = open_teacher(experiment, corpus.task, texts, cache, writes, weights)
     teacher, kept = _trim_teacher(whole, corpus)
     teacher, student = _open_student(experiment, corpus, whole, teacher, kept, cache, writes)
     packer = _Packer(experiment, corpus, cache, writes)

@@ -18,6 +18,7 @@ from xdistil.experiment.build import Run, build
 from xdistil.experiment.dry_run import describe_data, describe_details, describe_plan
 from xdistil.experiment.evaluate import evaluate
 from xdistil.experiment.inputs import claim_inputs, fingerprint_inputs
+from xdistil.experiment.memory import check_memory
 from xdistil.experiment.training import (
     export_student,
     first_params,
@@ -76,6 +77,7 @@ def run(
         built = main_process_first(partial(build_and_claim, session, command))
         log.info("%s\n\n%s\n", describe_data(built), describe_plan(built))
         log.debug("%s\n", describe_details(built))
+        check_memory(built)
         teacher = train_teacher(built, session)
         start = first_params(built, teacher)
         if not built.corpus.gold:
