@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -337,12 +338,15 @@ class Cost:
     seconds: float
     peak_rss_anon: int  # bytes
     peak_rss: int  # bytes
+    cpu_seconds: float  # of all of its threads
+    peak_disk: int  # bytes of its temporary files
 
 
 def run_watched(command: list[str], log: Path) -> Cost:
     """Runs a command from the checkout's root to its end; its output goes to the file `log`.
 
-    It finds no compiled programs of an earlier run: its own go to a folder beside the log.
+    It finds no compiled programs of an earlier run: its own go to a folder beside the log, and so
+    do its temporary files.
 
     Raises:
         RuntimeError: it failed; the text holds the end of its output.
@@ -352,8 +356,11 @@ def run_watched(command: list[str], log: Path) -> Cost:
         **{name: value for name, value in os.environ.items() if name != COMPILATIONS},
         "PYTHONPATH": os.pathsep.join(paths),
         "XDG_CACHE_HOME": str(log.parent / "user-cache"),
+        "TMPDIR": str(log.parent / "temporary"),
     }
-    peaks = {"RssAnon": 0, "VmRSS": 0}
+    (log.parent / "temporary").mkdir(exist_ok=True)
+    peaks = {"RssAnon": 0, "VmRSS": 0, "disk": 0}
+    cpu = _read_cpu()
     with log.open("wb") as output:
         began, start = time.time(), time.monotonic()
         process = subprocess.Popen(
@@ -361,7 +368,8 @@ def run_watched(command: list[str], log: Path) -> Cost:
         )
         try:
             while process.poll() is None:
-                for name, size in _read_memory(process.pid).items():
+                disk = measure_folder(log.parent / "temporary")
+                for name, size in {**_read_memory(process.pid), "disk": disk}.items():
                     peaks[name] = max(peaks[name], size)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(READ_EVERY)
@@ -371,7 +379,24 @@ def run_watched(command: list[str], log: Path) -> Cost:
     if process.returncode:
         tail = log.read_text("utf-8", errors="replace")[-2000:]
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{tail}")
-    return Cost(began, seconds, peaks["RssAnon"], peaks["VmRSS"])
+    cpu = _read_cpu() - cpu
+    return Cost(began, seconds, peaks["RssAnon"], peaks["VmRSS"], cpu, peaks["disk"])
+
+
+def measure_folder(folder: Path) -> int:
+    """Bytes of all files in a folder; some may disappear meanwhile."""
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.stat(os.path.join(where, name)).st_size
+    return total
+
+
+def _read_cpu() -> float:
+    """Seconds that ended children of this process computed."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _read_memory(pid: int) -> dict[str, int]:

@@ -1,6 +1,8 @@
 """How fast are reading, tokenising and packing a task file beside its bare tokenisation?
 
     python -m benchmarks.reading --model=MINILM --file=wikiann5/train.tsv --output=reading.json
+    python -m benchmarks.reading --model=MINILM --file=wikiann5/train.tsv \\
+        --grow=100000,1000000 --output=growth.json
 
 Ours goes from the file to packed rows of 64 subwords, with every label checked; each of the three
 steps is timed alone as well. The peer is the tokenizer alone: one call of
@@ -9,12 +11,24 @@ one of `encode_batch_fast`, which leaves out the offsets. For tagging there are 
 joined by spaces, and words as a list (`is_pretokenized`), which is what tagging needs. All are
 timed in the same rounds, with the cores that the process has. The last column of the table is our
 rate for all three steps over that of the line.
+
+With --grow, `train.py --config=configs/ner.py:large --dry-run` is run in a fresh process for each
+number of transfer texts, on the task folder of the file. Their lengths and words are drawn from its
+transfer.txt, and one word in 30 is glued from two, so that new words keep coming as in real text.
+Measured are seconds, seconds of the CPU, peak RssAnon and the disk that its packed texts take.
 """
 
+import argparse
+import shutil
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks import harness
 from benchmarks.harness import MATRIX_PRODUCT, Action, Counts
@@ -80,13 +94,65 @@ def count_sentences(call: Callable[[], object], sentences: int) -> Action:
     return act
 
 
+def write_texts(source: Path, target: Path, count: int) -> None:
+    """A task folder with as many transfer texts, drawn from those of another."""
+    target.mkdir()
+    for name in ("train.tsv", "dev.tsv", "test.tsv", "labels.tsv"):
+        shutil.copyfile(source / name, target / name)
+    lines = (source / "transfer.txt").read_text("utf-8").removesuffix("\n").split("\n")
+    sentences = [line.split(" ") for line in lines]
+    words = np.array([word for sentence in sentences for word in sentence], object)
+    lengths = np.array(list(map(len, sentences)))
+    generator = np.random.default_rng(0)
+    with (target / "transfer.txt").open("w", encoding="utf-8", newline="\n") as file:
+        for first in range(0, count, 10_000):
+            ends = np.cumsum(generator.choice(lengths, min(10_000, count - first))).tolist()
+            drawn = words[generator.integers(len(words), size=ends[-1])].tolist()
+            for i in np.flatnonzero(generator.random(ends[-1]) < 1 / 30).tolist():
+                drawn[i] += drawn[i - 1]
+            for begin, end in zip([0, *ends], ends, strict=False):
+                file.write(" ".join(drawn[begin:end]) + "\n")
+
+
+def grow(flags: argparse.Namespace) -> dict[str, Any]:
+    """A dry run with more and more transfer texts."""
+    runs = []
+    for count in map(int, flags.grow.split(",")):
+        with tempfile.TemporaryDirectory() as folder:
+            write_texts(flags.file.parent, Path(folder) / "data", count)
+            command = [
+                *(sys.executable, "train.py", "--config=configs/ner.py:large", "--dry-run"),
+                f"--config.data.folder={folder}/data",
+                f"--config.teacher.model={flags.model.absolute()}",
+                f"--workdir={folder}/workdir",
+            ]
+            cost = harness.run_watched(command, Path(folder) / "output.log")
+        runs.append({"transfer_sentences": count, **asdict(cost)})
+        print(f"{count:,}: {cost.seconds:.0f} s", flush=True)
+    rows = [
+        (
+            f"{run['transfer_sentences']:,}",
+            *(f"{run[name]:,.0f}" for name in ("seconds", "cpu_seconds")),
+            *(f"{run[name] / 2**20:,.0f}" for name in ("peak_rss_anon", "peak_rss", "peak_disk")),
+        )
+        for run in runs
+    ]
+    header = ("transfer", "seconds", "CPU seconds", "RssAnon, MiB", "RSS, MiB", "disk, MiB")
+    harness.print_table(header, rows)
+    return {"runs": runs}
+
+
 def main() -> None:
-    """Measures one file."""
+    """Measures one file, or how a dry run grows."""
     parser = harness.make_parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="an HF folder with its tokenizer")
     parser.add_argument("--file", type=Path, required=True, help="a labelled file of a task folder")
     parser.add_argument("--seconds", type=float, default=30.0, help="to spend, at least")
+    parser.add_argument("--grow", default="", help="numbers of transfer texts, with commas")
     flags = parser.parse_args()
+    if flags.grow:
+        harness.write_result(flags.output, flags, grow(flags))
+        return
     tokenizer = load_tokenizer(str(flags.model))
     examples = read_file(flags.file)
     task = find_task(examples)

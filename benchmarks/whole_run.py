@@ -139,15 +139,10 @@ def run_limit(folder: Path, limit: int, flags: argparse.Namespace) -> dict[str, 
         "transfer_sentences": limit,
         **run,
         "steps": {stage["name"]: stage["steps"] for stage in results["stages"]},
-        "cache_bytes": measure_folder(cache),
-        "signals_bytes": measure_folder(cache / "signals"),
+        "cache_bytes": harness.measure_folder(cache),
+        "signals_bytes": harness.measure_folder(cache / "signals"),
         "seconds_per_1000": 1000 * run["seconds"] / limit,
     }
-
-
-def measure_folder(folder: Path) -> int:
-    """Bytes of all files in a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def count_plan(data: Path, model: Path) -> float:

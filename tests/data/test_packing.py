@@ -10,7 +10,7 @@ from tests.data.strategies import CLASSES, hostile, sentences, tagged, texts
 from tests.data.strategies import TAGGING as TAGS
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import collect_predictions, fill_batch, load_packed, pack, save_packed
-from xdistil.data.subwords import Subwords, tokenize
+from xdistil.data.subwords import Subwords, first_examples, tokenize
 from xdistil.data.tag_schemes import make_legal
 from xdistil.errors import InputError
 from xdistil.teacher.storage import gather_signal
@@ -180,8 +180,14 @@ def test_stored_rows_open_memory_mapped_and_equal(tmp_path):
     subwords = make_subwords([3, 2, 4])
     rows = pack(subwords, 6, seed=0)
     folder = tmp_path / "deep" / "packed"
-    save_packed(folder, make_subwords([1]), pack(make_subwords([1]), 6, None))
-    save_packed(folder, subwords, rows)
+    save_packed(folder, [make_subwords([1])], lambda each, where: pack(each, 6, None, where))
+    rest = {
+        name: getattr(subwords, name)[5:]
+        for name in ("tokens", "token_type", "labels", "label_mask", "word")
+    }
+    last = Subwords(**rest, start=np.array([0, 4]), example=subwords.example[2:])
+    parts = [first_examples(subwords, 2), last]
+    save_packed(folder, parts, lambda each, where: pack(each, 6, 0, where))
     assert [path.name for path in folder.parent.iterdir()] == ["packed"]
     loaded_subwords, loaded_rows = load_packed(folder)
     for ours, theirs in ((subwords, loaded_subwords), (rows, loaded_rows)):
@@ -198,7 +204,7 @@ def test_stored_rows_open_memory_mapped_and_equal(tmp_path):
 @pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"\x93NUMPY")])
 def test_a_damaged_folder_is_refused_with_the_file(tmp_path, damage):
     subwords = make_subwords([3])
-    save_packed(tmp_path / "packed", subwords, pack(subwords, 6, None))
+    save_packed(tmp_path / "packed", [subwords], lambda each, where: pack(each, 6, None, where))
     damage(tmp_path / "packed" / "row_subword.npy")
     with pytest.raises(InputError, match=r"row_subword\.npy is missing or damaged"):
         load_packed(tmp_path / "packed")

@@ -81,7 +81,7 @@ def test_a_row_has_one_language_and_every_segment_is_in_a_row():
 
 def test_batches_read_the_languages_by_their_quota_from_any_step_on(tmp_path):
     subwords, _, rows = make_rows(1e9)
-    save_packed(tmp_path / "packed", subwords, rows)
+    save_packed(tmp_path / "packed", [subwords], lambda each, where: rows)
     subwords, rows = load_packed(tmp_path / "packed")
     assert rows.quota.tolist() == [3, 5]  # 6 rows of 12 and 2 of 3: as 6/12 to 2/3
     settings_ = {"seed": 1, "padding_id": 0}

@@ -370,7 +370,7 @@ def test_raw_text_may_have_any_white_space(base, tmp_path):
     more = f"--config.data.transfer={tmp_path / 'raw.txt'}"
     command = ready(base / "tiny.py", "", tmp_path / "run", base / "teacher", more)
     corpus = build(parse_command(command).experiment, tmp_path / "cache").corpus
-    assert {each.inputs for each in corpus.dev + corpus.transfer} == {
+    assert {each.inputs for each in (*corpus.dev, *corpus.transfer)} == {
         ("Anna", "went"),
         ("to", "Rome"),
     }

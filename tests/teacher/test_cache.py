@@ -145,7 +145,7 @@ def test_a_cache_that_was_cut_off_goes_on_where_it_was(
     tmp_path, teacher, monkeypatch, packing, computed
 ):
     """After two batches of two rows; with rows of another packing it restarts."""
-    monkeypatch.setattr(cache_module, "_SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(cache_module, "SECONDS_BETWEEN_SAVES", 0.0)
     with pytest.raises(CutError):
         open_cache(tmp_path, teacher, SUBWORDS, ROWS, SPEC, 2, cut_after(2))
     assert not list(tmp_path.glob("*.npy"))
@@ -360,7 +360,7 @@ def test_numbers_of_one_vector_share_their_step():
 
 
 def test_maps_that_were_cut_off_go_on_where_they_were(tmp_path, teacher, monkeypatch):
-    monkeypatch.setattr(cache_module, "_SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(cache_module, "SECONDS_BETWEEN_SAVES", 0.0)
     with pytest.raises(CutError):
         open_cache(tmp_path, teacher, SUBWORDS, ROWS, MAPS, 2, cut_after(2))
     found = open_cache(tmp_path, teacher, SUBWORDS, ROWS, MAPS, 2)

@@ -1,4 +1,4 @@
-"""A reader of signals: stored ones where all that a stage reads is stored, else computed ones."""
+"""A reader of signals: those that are stored, and the others computed."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ import pytest
 from tests.distill.small import make_batch, make_session, make_texts
 from xdistil.data.packing import Batch
 from xdistil.errors import InputError
+from xdistil.models.types import QKV
 from xdistil.teacher.interface import NoTeacher, SignalReader, Unit
 from xdistil.teacher.signals import Request, Signals, SignalSpec
 from xdistil.teacher.storage import MASK
@@ -55,17 +56,40 @@ def test_stored_signals_are_arranged_in_the_order_of_the_spec():
     [
         {},
         {"dev": STORED},
-        {"transfer": {name: STORED[name] for name in ("logits", "hidden-2")}},
+        {"transfer": {"hidden-1": STORED["hidden-1"]}},
         {"transfer": {"logits": STORED["logits"], MASK: PRESENT}},
     ],
-    ids=["nothing", "other texts", "one of three missing", "a mask"],
+    ids=["nothing", "other texts", "other signals", "a mask"],
 )
-def test_where_one_signal_is_not_stored_all_are_computed(stored):
+def test_where_nothing_is_stored_all_is_computed(stored):
     compute = Computer()
     reader = SignalReader(stored, compute)
     assert reader.columns("transfer", SPEC) == {}
     signals = reader.signals(BATCH, {}, SPEC)
     assert compute.asked == [(BATCH, SPEC)]
+    assert signals.present is None
+
+
+def test_what_is_not_stored_is_computed_beside_what_is():
+    """Of three signals one is stored; the others come in the order of the spec."""
+    spec = SignalSpec(logits=True, hidden=(2, 0), vectors=(1,))
+    asked = []
+
+    def compute(batch: Batch, missing: SignalSpec) -> Signals:
+        asked.append(missing)
+        parts = [np.full((2, 3), number) for number in range(5)]
+        return Signals(None, tuple(parts[:1]), (), vectors=(QKV(*parts[1:4]),))
+
+    stored = {name: STORED[name] for name in ("logits", "hidden-2")}
+    stored["keys-2"] = np.full((4, 3), 7.0)  # one of three parts, which come together
+    reader = SignalReader({"transfer": stored}, compute)
+    loaded = load(reader, "transfer", spec)
+    assert list(loaded) == ["logits", "hidden-2", "keys-2"]
+    signals = reader.signals(BATCH, loaded, spec)
+    assert asked == [SignalSpec(hidden=(0,), vectors=(1,))]
+    assert np.array_equal(signals.logits, STORED["logits"][:2])
+    assert [each[0, 0] for each in signals.hidden] == [2, 0]
+    assert [part[0, 0] for part in signals.vectors[0]] == [1, 7, 3]
     assert signals.present is None
 
 

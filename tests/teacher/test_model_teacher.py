@@ -11,9 +11,10 @@ from xdistil.data.examples import Example
 from xdistil.data.packing import PackedTexts, fill_batch, pack
 from xdistil.data.subwords import Subwords
 from xdistil.errors import InputError
+from xdistil.teacher import cache_policy
 from xdistil.teacher.interface import Unit
 from xdistil.teacher.model_teacher import ModelTeacher, match_words
-from xdistil.teacher.signals import Request, SignalSpec
+from xdistil.teacher.signals import Request, Signals, SignalSpec
 from xdistil.teacher.storage import MASK, gather_signals
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -107,6 +108,67 @@ def test_the_cache_of_a_set_of_texts_serves_every_stage(tmp_path):
     assert set(reader.columns("transfer", first.spec)) == {"hidden-2"}
     folder = tmp_path / "cache/signals"
     assert len(list(folder.glob("*.npy"))) == 3
+
+
+@pytest.fixture
+def no_room_for_states(monkeypatch):
+    """A disk without delay, and a bound that logits of three classes keep and states do not."""
+    monkeypatch.setattr(cache_policy, "DISK_RATE", 1e15)
+    monkeypatch.setattr(cache_policy, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(cache_policy, "MOST_BYTES", 4 * CLASSES * 200)
+
+
+def test_a_mixed_reader_gives_what_a_cache_and_what_the_teacher_gives(tmp_path, no_room_for_states):
+    """Float32 on disk: the cached half is a whole cache's bit by bit, the other the teacher's. A
+    shared folder is filled before the steps."""
+    texts = make_texts()["transfer"]
+    requests = [
+        replace(request(spec, texts, texts), readings=readings)
+        for spec, readings in ((SPEC, 1.0), (SignalSpec(logits=True), 5.0))
+    ]
+    signals: dict[str, list[Signals]] = {}
+    for choice in ("auto", "always", "never"):
+        folder = str(tmp_path / f"{choice}-shared")
+        teacher = make_teacher(cache=choice, cache_type="float32", cache_folder=folder)
+        reader = teacher.reader(requests, make_session(tmp_path / choice))
+        columns = reader.columns("transfer", SPEC)
+        assert list(columns) == {"auto": ["logits"], "always": ["logits", "hidden-1"]}.get(
+            choice, []
+        )
+        for first in range(0, len(texts.rows.subword), 4):
+            rows = np.arange(first, first + 4)
+            rows[rows >= len(texts.rows.subword)] = -1
+            batch = fill_batch(texts.subwords, texts.rows, rows, 0)
+            loaded = gather_signals(columns, texts.rows, rows)
+            found = reader.signals(batch, loaded, SPEC)
+            real = batch.segment > 0
+            kept = Signals(np.asarray(found.logits)[real], (np.asarray(found.hidden[0])[real],), ())
+            signals.setdefault(choice, []).append(kept)
+    for mixed, cached, computed in zip(*signals.values(), strict=True):
+        assert np.array_equal(mixed.logits, cached.logits)
+        np.testing.assert_allclose(mixed.hidden[0], computed.hidden[0], rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(mixed.logits, computed.logits, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(mixed.hidden[0], cached.hidden[0], rtol=1e-5, atol=1e-6)
+
+
+def test_the_steps_fill_the_cache_of_their_own_texts_in_one_process(
+    no_room_for_states, monkeypatch
+):
+    """Not that of dev, of a folder that other runs fill, or of several processes."""
+    texts = make_texts()["transfer"]
+    first, second = (request(spec, texts, texts) for spec in (SPEC, SignalSpec(logits=True)))
+    requests = [first, replace(second, readings=5.0)]
+
+    def grows(requests: list[Request], **settings: Any) -> bool:
+        computed, cached = make_teacher(cache="auto", **settings).plan(requests)
+        assert (computed.cached, cached.cached) == (False, True)
+        return cached.grows
+
+    assert grows(requests)
+    assert not grows(requests, cache_folder="there")
+    assert not grows([replace(each, texts="dev") for each in requests])
+    monkeypatch.setattr("jax.process_count", lambda: 2)
+    assert not grows(requests)
 
 
 def test_a_shared_cache_lies_in_its_own_folder(tmp_path):

@@ -1,10 +1,10 @@
 """A task folder -> the sentences of a run: files, languages, limits, held-out dev."""
 
 import glob
+import hashlib
 import logging
 import os
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +16,14 @@ from xdistil.data.examples import (
     UNKNOWN_LANGUAGE,
     Example,
     Task,
-    check_width,
     collect_labels,
     decode,
     gold_task,
     make_task,
     read_labels,
 )
-from xdistil.data.formats import EXTENSIONS, guess_kind, read_lines, read_texts
+from xdistil.data.formats import EXTENSIONS, guess_kind, read_lines
+from xdistil.data.streamed import number_languages, stream_examples, take_examples
 from xdistil.data.tag_schemes import is_tag
 from xdistil.errors import InputError, show
 
@@ -35,12 +35,12 @@ class Corpus:
     """All sentences of a run."""
 
     task: Task
-    train: list[Example]  # empty in a run without labels
-    dev: list[Example]  # selects models; in a run without labels held-out transfer texts
-    test: list[Example] | None  # None if the task folder has none
-    transfer: list[Example]  # unlabelled
+    train: Sequence[Example]  # empty in a run without labels
+    dev: Sequence[Example]  # selects models; in a run without labels held-out transfer texts
+    test: Sequence[Example] | None  # None if the task folder has none
+    transfer: Sequence[Example]  # unlabelled; those of files are read again where needed
     gold: bool = True  # false: a run without labels, compared with the teacher's predictions
-    gold_dev: list[Example] | None = None  # a dev file of a run without labels, for scores only
+    gold_dev: Sequence[Example] | None = None  # of a dev file without train, for scores only
 
 
 def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:
@@ -70,7 +70,9 @@ def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:
             "tenth of train."
         )
     task, gold = read_gold(data)
-    train, dev, test = gold["train"], gold.get("dev"), gold.get("test")
+    train: Sequence[Example] = gold["train"]
+    dev: Sequence[Example] | None = gold.get("dev")
+    test: Sequence[Example] | None = gold.get("test")
     if dev is None:
         train, dev = hold_out(train, data.dev_fraction, seed)
         _log.info("dev: %d sentences held out of train (data.dev_fraction)", len(dev))
@@ -131,7 +133,7 @@ def list_files(data: config.Data) -> dict[str, Path]:
 
 def read_transfer(
     data: config.Data, task: Task, width: int = 0, raw: bool = False
-) -> list[Example] | None:
+) -> Sequence[Example] | None:
     """The unlabelled texts in `data.languages`; None if there is no file of them.
 
     The language of a text is that of its JSON field, else that of its file in `data.transfer`.
@@ -146,20 +148,11 @@ def read_transfer(
     paths = _find_transfer(data)
     if not paths:
         return None
-    words: dict[str, str] = {}
-    examples = []
-    for path, said in paths.items():
-        lines = read_lines(path)
-        for record in read_texts(path, lines, task.kind, raw):
-            if task.kind == "classification":
-                width = width or len(record.inputs)
-                check_width(path, record, width)
-            inputs = tuple([words.setdefault(word, word) for word in record.inputs])
-            examples.append(Example(inputs, None, record.language or said or UNKNOWN_LANGUAGE))
+    examples: Sequence[Example] = stream_examples(paths.items(), task.kind, raw, width)
     if not examples:
         raise InputError(f"{next(iter(paths))} has no sentence.")
     languages = config.split_names(data.languages)
-    if languages and any(example.language != UNKNOWN_LANGUAGE for example in examples):
+    if languages and number_languages(examples)[0] != [UNKNOWN_LANGUAGE]:
         examples = keep_languages(examples, languages)
         if not examples:
             raise InputError("No transfer text has a language of data.languages: name others.")
@@ -254,29 +247,33 @@ def find_file(folder: Path, name: str) -> Path | None:
 
 
 def hold_out(
-    examples: list[Example], fraction: float, seed: int
-) -> tuple[list[Example], list[Example]]:
+    examples: Sequence[Example], fraction: float, seed: int
+) -> tuple[Sequence[Example], Sequence[Example]]:
     """(the rest, a share of each language), both in their order.
 
     All copies of a sentence are in the same part.
     """
-    texts: dict[str, dict[tuple[str, ...], None]] = {}
-    for example in examples:
-        texts.setdefault(example.language, {})[example.inputs] = None
+    digests = np.fromiter((_digest(each.inputs) for each in examples), np.uint64, len(examples))
+    names, codes = number_languages(examples)
     generator = np.random.default_rng(seed)
-    held: set[tuple[str, tuple[str, ...]]] = set()
-    for language in sorted(texts):
-        distinct = list(texts[language])
-        count = min(max(1, round(fraction * len(distinct))), len(distinct) - 1)
-        held.update((language, distinct[i]) for i in generator.permutation(len(distinct))[:count])
-    train: list[Example] = []
-    dev: list[Example] = []
-    for example in examples:
-        (dev if (example.language, example.inputs) in held else train).append(example)
-    return train, dev
+    held = np.zeros(len(examples), bool)
+    for language in sorted(range(len(names)), key=names.__getitem__):
+        here = np.flatnonzero(codes == language)
+        _, first, text = np.unique(digests[here], return_index=True, return_inverse=True)
+        count = min(max(1, round(fraction * len(first))), len(first) - 1)
+        # The texts that are drawn are numbered in the order in which they occur.
+        drawn = np.argsort(first)[generator.permutation(len(first))[:count]]
+        held[here] = np.isin(text, drawn)
+    rest, dev = (take_examples(examples, np.flatnonzero(each)) for each in (~held, held))
+    return rest, dev
 
 
-def take_evenly(examples: list[Example], limit: int) -> list[Example]:
+def _digest(inputs: tuple[str, ...]) -> int:
+    # Equal for copies of a text; that others are taken for copies is unlikely and does no harm.
+    return int.from_bytes(hashlib.blake2b(repr(inputs).encode(), digest_size=8).digest())
+
+
+def take_evenly(examples: Sequence[Example], limit: int) -> Sequence[Example]:
     """At most `limit` examples (0: all), in their order: the first ones of each language.
 
     Each language contributes equally many. If one has too few, the others share the difference; a
@@ -284,9 +281,10 @@ def take_evenly(examples: list[Example], limit: int) -> list[Example]:
     """
     if not limit or limit >= len(examples):
         return examples
-    available = Counter(example.language for example in examples)
-    quota = dict.fromkeys(available, 0)
-    left, unfilled = limit, list(available)
+    _, codes = number_languages(examples)
+    available = np.bincount(codes).tolist()
+    quota = [0] * len(available)
+    left, unfilled = limit, list(range(len(available)))
     while left:
         share = max(1, left // len(unfilled))
         for language in unfilled:
@@ -294,12 +292,8 @@ def take_evenly(examples: list[Example], limit: int) -> list[Example]:
             quota[language] += given
             left -= given
         unfilled = [language for language in unfilled if quota[language] < available[language]]
-    taken = []
-    for example in examples:
-        if quota[example.language]:
-            quota[example.language] -= 1
-            taken.append(example)
-    return taken
+    first = [np.flatnonzero(codes == language)[:count] for language, count in enumerate(quota)]
+    return take_examples(examples, np.sort(np.concatenate(first)))
 
 
 def check_languages(field: str, wanted: Iterable[str], known: set[str]) -> None:
@@ -312,9 +306,9 @@ def check_languages(field: str, wanted: Iterable[str], known: set[str]) -> None:
             )
 
 
-def keep_languages(examples: list[Example], wanted: Iterable[str]) -> list[Example]:
+def keep_languages(examples: Sequence[Example], wanted: Iterable[str]) -> Sequence[Example]:
     """The examples in the wanted languages; all of them if none is named."""
     if not wanted:
         return examples
-    kept = frozenset(wanted)
-    return [example for example in examples if example.language in kept]
+    names, codes = number_languages(examples)
+    return take_examples(examples, np.flatnonzero(np.isin(names, list(wanted))[codes]))

@@ -7,12 +7,17 @@ or without its number in a first column, an empty line after each sentence); and
 \\r\\n only: other line separators of Unicode are characters.
 """
 
+import codecs
 import gzip
 import json
 import logging
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,27 +54,74 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         InputError: a missing, empty or unreadable file, or bytes that are not UTF-8.
     """
-    try:
+    with _tell_unreadable(path):
         data = path.read_bytes()
         if path.suffix == ".gz":
             data = gzip.decompress(data)
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if not data.strip():
+        raise _tell_empty(path)
+    try:
+        lines = data.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise _tell_not_unicode(path, data.count(b"\n", 0, error.start) + 1) from None
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines] if b"\r" in data else lines
+
+
+@dataclass(frozen=True)
+class FileLines:
+    """The lines of `read_lines`, read anew and one by one whenever they are iterated over.
+
+    Iterating raises as `read_lines` does, once it comes to the mistake.
+    """
+
+    path: Path
+
+    def __iter__(self) -> Iterator[str]:
+        with _tell_unreadable(self.path), self._open() as file:
+            blocks = iter(lambda: file.read(1 << 16), b"")
+            if not any(block.removeprefix(codecs.BOM_UTF8).strip() for block in blocks):
+                raise _tell_empty(self.path)
+            file.seek(0)
+            for number, line in enumerate(file, 1):
+                if number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)
+                try:
+                    text = line.removesuffix(b"\n").decode()
+                except UnicodeDecodeError:
+                    raise _tell_not_unicode(self.path, number) from None
+                yield text.removesuffix("\r")
+
+    def stamp(self) -> tuple[int, int]:
+        """Size and modification time in nanoseconds, by which a change of the file is noticed."""
+        with _tell_unreadable(self.path):
+            status = self.path.stat()
+        return status.st_size, status.st_mtime_ns
+
+    def _open(self) -> gzip.GzipFile | BufferedReader:
+        return gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb")
+
+
+@contextmanager
+def _tell_unreadable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise InputError(f"{path} is not a whole gzip file: compress it again.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    if not data.strip():
-        raise InputError(f"{path} is empty.")
-    try:
-        lines = data.decode().split("\n")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}:{line}: these bytes are not UTF-8: convert the file.") from None
-    if not lines[-1]:
-        lines.pop()
-    return [line.removesuffix("\r") for line in lines] if b"\r" in data else lines
+
+
+def _tell_empty(path: Path) -> InputError:
+    return InputError(f"{path} is empty.")
+
+
+def _tell_not_unicode(path: Path, line: int) -> InputError:
+    return InputError(f"{path}:{line}: these bytes are not UTF-8: convert the file.")
 
 
 def find_format(path: Path, lines: list[str]) -> str:
@@ -120,29 +172,40 @@ def read_records(path: Path, lines: list[str], kind: str) -> Iterator[Record]:
     return read_tsv(path, lines, kind)
 
 
-def read_texts(path: Path, lines: list[str], kind: str, raw: bool = False) -> Iterator[Record]:
+def read_texts(
+    path: Path, lines: Iterable[str], kind: str, raw: bool = False, quiet: bool = False
+) -> Iterator[Record]:
     """The texts of an unlabelled file; empty lines are skipped, and their number is logged.
 
     Task files, .txt or .tsv, have the columns of labelled ones without the label; labels in CoNLL
     columns and JSON lines are ignored. With `raw`, sentences are split like `str.split`.
+
+    Args:
+        lines: of the whole file; those of CoNLL columns are iterated over several times.
+        quiet: log nothing, where the file was read before.
 
     Raises:
         InputError: as `read_records`.
     """
     extension = Path(path.name.removesuffix(".gz")).suffix
     if extension == ".conll":
-        return read_conll(path, lines)
+        return read_conll(path, lines, quiet=quiet)
     if extension == ".jsonl":
         return _read_jsonl(path, lines, kind, labelled=False)
     if raw and kind == "tagging":
-        lines = [" ".join(line.split()) if "\t" not in line else line for line in lines]
-    if "" in lines:
-        _log.info("%s: %d empty lines skipped", path, lines.count(""))
-    return (
-        Record(number, _split_inputs(path, number, line.split("\t"), kind), "", None)
-        for number, line in enumerate(lines, 1)
-        if line
-    )
+        lines = (" ".join(line.split()) if "\t" not in line else line for line in lines)
+    return _read_unlabelled(path, lines, kind, quiet)
+
+
+def _read_unlabelled(path: Path, lines: Iterable[str], kind: str, quiet: bool) -> Iterator[Record]:
+    empty = 0
+    for number, line in enumerate(lines, 1):
+        if line:
+            yield Record(number, _split_inputs(path, number, line.split("\t"), kind), "", None)
+        else:
+            empty += 1
+    if empty and not quiet:
+        _log.info("%s: %d empty lines skipped", path, empty)
 
 
 def _is_tagged(cell: str) -> bool:
@@ -181,7 +244,7 @@ def read_tsv(path: Path, lines: Iterable[str], kind: str) -> Iterator[Record]:
         yield Record(number, _split_inputs(path, number, cells, kind), label, None)
 
 
-def find_columns(lines: list[str]) -> Columns:
+def find_columns(lines: Iterable[str]) -> Columns:
     """The columns of a file, from its lines or enough of its first ones."""
     tabbed = any("\t" in line for line in lines if not line.startswith("#"))
     rows = (line for line in lines if line.strip() and not line.startswith(("#", "-DOCSTART-")))
@@ -191,13 +254,18 @@ def find_columns(lines: list[str]) -> Columns:
 
 
 def read_conll(
-    path: Path, lines: list[str], first: int = 1, columns: Columns | None = None
+    path: Path,
+    lines: Iterable[str],
+    first: int = 1,
+    columns: Columns | None = None,
+    quiet: bool = False,
 ) -> Iterator[Record]:
     """The sentences of CoNLL columns.
 
     Args:
         first: line number of the first of `lines` in the file.
         columns: the columns of the file if `lines` are a part of it; None: `lines` are all of it.
+        quiet: log nothing, where the file was read before.
 
     Raises:
         InputError: as `read_records`.
@@ -207,7 +275,7 @@ def read_conll(
     begin = 0
     words: list[str] = []
     tags: list[str] = []
-    for number, line in enumerate([*lines, ""], first):
+    for number, line in enumerate(chain(lines, [""]), first):
         cells = _split_columns(line, tabbed)
         if not line.strip() or cells[0] == "-DOCSTART-":
             if words:
@@ -237,11 +305,11 @@ def read_conll(
         begin = begin if words else number
         words.append(cells[column])
         tags.append(cells[-1])
-    if apart:
+    if apart and not quiet:
         _log.info("%s: %d rows of word ranges or empty nodes (1-2, 1.1) skipped", path, apart)
 
 
-def _is_numbered(lines: list[str], tabbed: bool) -> bool:
+def _is_numbered(lines: Iterable[str], tabbed: bool) -> bool:
     # Whether the first column numbers the words of every sentence, from 1 or 0, as in CoNLL-U.
     rows, last = 0, -1
     for line in lines:
@@ -278,7 +346,7 @@ def load_json(path: Path, number: int, line: str) -> dict[str, Any]:
     return row
 
 
-def _read_jsonl(path: Path, lines: list[str], kind: str, labelled: bool) -> Iterator[Record]:
+def _read_jsonl(path: Path, lines: Iterable[str], kind: str, labelled: bool) -> Iterator[Record]:
     for number, line in enumerate(lines, 1):
         yield read_row(path, number, load_json(path, number, line), kind, labelled)
 

@@ -1,22 +1,25 @@
 """Subwords -> packed rows, and predictions in rows -> labels of words.
 
 Segments are packed end to end into rows of one length by first-fit: each goes into the first row
-with enough room.
+with enough room. Subwords and rows of many texts are written to files as they are made, and mapped
+into memory from there.
 """
 
+import contextlib
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from heapq import heappop, heappush
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import jax
 import numpy as np
 
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
 from xdistil.data.sampling import share_rows
+from xdistil.data.streamed import number_languages
 from xdistil.data.subwords import Subwords
 from xdistil.data.word_alignment import label_subwords
 from xdistil.errors import InputError
@@ -24,6 +27,8 @@ from xdistil.errors import InputError
 Array = jax.Array | np.ndarray
 
 _FREE = np.iinfo(np.int64).max
+_BLOCK = 1 << 14  # segments placed at once
+_FILL = {"subword": -1, "segment": 0, "position": 0}  # the arrays of rows, where nothing is
 
 
 def _none() -> np.ndarray:
@@ -57,13 +62,16 @@ class Rows:
 class PackedTexts:
     """Examples with their subwords, packed into rows."""
 
-    examples: list[Example]
+    examples: Sequence[Example]
     subwords: Subwords
     rows: Rows
 
 
-def pack(subwords: Subwords, row_length: int, seed: int | None) -> Rows:
+def pack(subwords: Subwords, row_length: int, seed: int | None, folder: Path | None = None) -> Rows:
     """Packs all segments into rows, shuffled with `seed` before (None: in their order).
+
+    Args:
+        folder: where the rows are written; None: they are held in memory.
 
     Raises:
         InputError: a segment longer than a row.
@@ -71,22 +79,31 @@ def pack(subwords: Subwords, row_length: int, seed: int | None) -> Rows:
     lengths = _check_lengths(subwords, row_length)
     count = len(lengths)
     order = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
-    return _lay_out(subwords, row_length, order, *_first_fit(lengths[order], row_length))
+    return _lay_out(subwords, row_length, order, *_first_fit(lengths[order], row_length), folder)
 
 
 def pack_languages(
-    subwords: Subwords, row_length: int, seed: int, examples: Sequence[Example], temperature: float
+    subwords: Subwords,
+    row_length: int,
+    seed: int,
+    examples: Sequence[Example],
+    temperature: float,
+    folder: Path | None = None,
 ) -> Rows:
     """Packs each language into its own rows, for epochs that draw them by temperature.
 
     Texts without a language are read once an epoch, as without a temperature.
 
+    Args:
+        folder: as in `pack`.
+
     Raises:
         InputError: as `pack`.
     """
-    names = np.array([example.language for example in examples])
-    known, sentences = np.unique(names, return_counts=True)
-    of_segment = np.searchsorted(known, names)[subwords.example]
+    names, codes = number_languages(examples)
+    known, sorted_codes = np.unique(names, return_inverse=True)
+    of_example = sorted_codes[codes]
+    sentences, of_segment = np.bincount(of_example), of_example[subwords.example]
     lengths = _check_lengths(subwords, row_length)
     shuffled = np.random.default_rng(seed).permutation(len(lengths))
     orders, places = [], []
@@ -99,7 +116,8 @@ def pack_languages(
         places.append((row + total, offset, number))
         total += int(counts[language])
     row, offset, number = map(np.concatenate, zip(*places, strict=True))
-    rows = _lay_out(subwords, row_length, np.concatenate(orders), row, offset, number, total)
+    order = np.concatenate(orders)
+    rows = _lay_out(subwords, row_length, order, row, offset, number, total, folder)
     quota = share_rows(counts, sentences, temperature, known == UNKNOWN_LANGUAGE)
     return replace(rows, languages=counts, quota=quota)
 
@@ -135,14 +153,25 @@ def collect_predictions(
     return label_subwords(subwords, by_subword, examples, task)
 
 
-def save_packed(folder: str | Path, subwords: Subwords, rows: Rows) -> None:
-    """Writes subwords and rows as .npy files to a temporary folder, which then becomes `folder`."""
+def save_packed(
+    folder: str | Path,
+    parts: Iterable[Subwords],
+    pack_rows: Callable[[Subwords, Path], Rows],
+) -> None:
+    """Writes subwords and rows as .npy files to a temporary folder, which then becomes `folder`.
+
+    Args:
+        parts: as from `tokenize_blocks`; one at a time is in memory.
+        pack_rows: makes the rows of all of them, as `pack` does with the temporary folder.
+    """
     folder = Path(folder)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    for name, values in {**vars(subwords), **_row_arrays(rows)}.items():
-        np.save(temporary / f"{name}.npy", values)
+    _write_parts(temporary, parts)
+    for name, values in vars(pack_rows(_load_subwords(temporary), temporary)).items():
+        if not (path := temporary / f"row_{name}.npy").exists():
+            np.save(path, values)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)
 
@@ -153,16 +182,51 @@ def load_packed(folder: str | Path) -> tuple[Subwords, Rows]:
     Raises:
         InputError: a missing or damaged file.
     """
+    rows = Rows(*(_load(Path(folder), f"row_{each.name}") for each in fields(Rows)))
+    return _load_subwords(Path(folder)), rows
 
-    def load(name: str) -> np.ndarray:
-        path = Path(folder) / f"{name}.npy"
-        try:
-            return np.load(path, mmap_mode="r")
-        except (OSError, ValueError, EOFError):
-            raise InputError(f"{path} is missing or damaged: remove {folder}.") from None
 
-    subwords = Subwords(**{name: load(name) for name in Subwords.__dataclass_fields__})
-    return subwords, Rows(*(load(f"row_{name}") for name in Rows.__dataclass_fields__))
+def _load_subwords(folder: Path) -> Subwords:
+    return Subwords(**{each.name: _load(folder, each.name) for each in fields(Subwords)})
+
+
+def _load(folder: Path, name: str) -> np.ndarray:
+    path = folder / f"{name}.npy"
+    try:
+        return np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        raise InputError(f"{path} is missing or damaged: remove {folder}.") from None
+
+
+def _write_parts(folder: Path, parts: Iterable[Subwords]) -> None:
+    names = [each.name for each in fields(Subwords)]
+    with contextlib.ExitStack() as stack:
+        files = {name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in names}
+        counts = dict.fromkeys(names, 0)
+        types: dict[str, np.dtype] = {}
+        for part in parts:
+            for name, file in files.items():
+                values = getattr(part, name)
+                if name not in types:
+                    types[name] = values.dtype
+                    _write_header(file, values.dtype, (0,))
+                elif name == "start":  # each part counts from 0
+                    values = values[1:] + counts["tokens"] - len(part.tokens)
+                file.write(np.ascontiguousarray(values).data)
+                counts[name] += len(values)
+        for name, file in files.items():
+            file.seek(0)
+            _write_header(file, types[name], (counts[name],))
+
+
+def _write_header(file: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    # NumPy leaves room in it for any first axis, so it can be written again with another one.
+    described = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    np.lib.format.write_array_header_1_0(file, described)
 
 
 def _check_lengths(subwords: Subwords, row_length: int) -> np.ndarray:
@@ -183,23 +247,36 @@ def _lay_out(
     offset: np.ndarray,
     number: np.ndarray,
     rows: int,
+    folder: Path | None,
 ) -> Rows:
     # Places segments, in this order, each at a row and an offset in it, as number-th of the row.
-    lengths = np.diff(subwords.start)[order]
-    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    places = np.repeat(row * row_length + offset, lengths) + within
-    subword = np.full(rows * row_length, -1, np.int32)
-    segment = np.zeros(rows * row_length, np.int32)
-    position = np.zeros(rows * row_length, np.int32)
-    subword[places] = np.repeat(subwords.start[:-1][order], lengths) + within
-    segment[places] = np.repeat(number, lengths)
-    position[places] = within
-    shape = (rows, row_length)
-    return Rows(subword.reshape(shape), segment.reshape(shape), position.reshape(shape))
+    made = {name: _make_filled(folder, name, (rows, row_length)) for name in _FILL}
+    subword, segment, position = (values.reshape(-1) for values in made.values())
+    for first in range(0, len(order), _BLOCK):
+        here = slice(first, first + _BLOCK)
+        begin = subwords.start[order[here]]
+        lengths = subwords.start[order[here] + 1] - begin
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        places = np.repeat(row[here] * row_length + offset[here], lengths) + within
+        subword[places] = np.repeat(begin, lengths) + within
+        segment[places] = np.repeat(number[here], lengths)
+        position[places] = within
+    return Rows(**made)
 
 
-def _row_arrays(rows: Rows) -> dict[str, np.ndarray]:
-    return {f"row_{name}": values for name, values in vars(rows).items()}
+def _make_filled(folder: Path | None, name: str, shape: tuple[int, int]) -> np.ndarray:
+    # An array of rows without anything in them, in memory or in a file.
+    if folder is None:
+        return np.full(shape, _FILL[name], np.int32)
+    path = folder / f"row_{name}.npy"
+    rows, length = shape
+    with path.open("wb") as file:
+        _write_header(file, np.dtype(np.int32), shape)
+        # Written rather than mapped: a full disk is then an error, and not a signal that kills.
+        for first in range(0, rows, _BLOCK):
+            block = np.full((min(_BLOCK, rows - first), length), _FILL[name], np.int32)
+            file.write(block.data)
+    return np.load(path, mmap_mode="r+")
 
 
 def gather_indices(rows: Rows, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,24 +1,28 @@
 """Examples -> subwords: flat arrays of ids, labels on the first subword of each word.
 
 Words of a sentence are tokenised one by one, as fast tokenizers do with pre-split text: each
-distinct word is tokenised once, and sentences are assembled from the results.
+distinct word is tokenised once, and sentences are assembled from the results. Examples are
+tokenised in blocks, so that millions of them take no more memory than a block.
 """
 
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import chain, zip_longest
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import chain, islice, zip_longest
 
 import numpy as np
 
 from xdistil.data.examples import Example, Task
+from xdistil.data.streamed import count_inputs, cut_blocks, number_languages
 from xdistil.data.tokenizer import Template, Tokenizer, read_template, tell_damage
 from xdistil.errors import InputError
 
 PREDICTION_SUBWORDS = 4096  # in a batch of predictions, its padding included
 _ENCODE_BATCH = 4096  # texts encoded at once: bounds the memory of the tokenizer's encodings
 _WORDS_TOGETHER = 64  # words encoded as one text
+_BLOCK = 1 << 15  # examples or segments that are worked on at once
+_MOST_WORDS = 1 << 19  # distinct words whose subwords are remembered
 _log = logging.getLogger("xdistil")
 
 
@@ -49,10 +53,51 @@ def tokenize(
     examples: Sequence[Example], task: Task, tokenizer: Tokenizer, max_length: int
 ) -> Subwords:
     """Tokenises examples as `cut_and_count` does and logs how many texts are truncated."""
-    subwords, cut = cut_and_count(examples, task, tokenizer, max_length)
-    if cut:
-        _log.info(tell_cut(cut, len(examples), max_length))
-    return subwords
+    return join_subwords(tokenize_blocks(examples, task, tokenizer, max_length))
+
+
+def tokenize_blocks(
+    examples: Sequence[Example], task: Task, tokenizer: Tokenizer, max_length: int
+) -> Iterator[Subwords]:
+    """The same in parts, each with some of the examples; an index in `example` counts all of them.
+
+    There is a part even where there are no examples.
+    """
+    total = 0
+    for subwords, cut in _cut_in_blocks(examples, task, tokenizer, max_length):
+        total += cut
+        yield subwords
+    if total:
+        _log.info(tell_cut(total, len(examples), max_length))
+
+
+def join_subwords(parts: Iterable[Subwords]) -> Subwords:
+    """The parts of `tokenize_blocks` in one."""
+    first, *rest = parts
+    if not rest:
+        return first
+    ends = _offsets(np.array([len(part.tokens) for part in (first, *rest)], np.int64))
+    starts = [part.start[1:] + end for part, end in zip((first, *rest), ends, strict=False)]
+    joined = {
+        field.name: np.concatenate([getattr(part, field.name) for part in (first, *rest)])
+        for field in fields(Subwords)
+        if field.name != "start"
+    }
+    return Subwords(**joined, start=np.concatenate([np.zeros(1, np.int64), *starts]))
+
+
+def first_examples(subwords: Subwords, count: int) -> Subwords:
+    """The subwords of the first examples, without a copy."""
+    segments = int(np.searchsorted(subwords.example, count))
+    end = int(subwords.start[segments])
+    return Subwords(
+        **{
+            name: getattr(subwords, name)[:end]
+            for name in ("tokens", "token_type", "labels", "label_mask", "word")
+        },
+        start=subwords.start[: segments + 1],
+        example=subwords.example[:segments],
+    )
 
 
 def tell_cut(cut: int, texts: int, max_length: int) -> str:
@@ -73,6 +118,16 @@ def cut_and_count(
         InputError: no room for text next to the special subwords, or a label that the task does not
             have.
     """
+    parts, cut = [], 0
+    for subwords, of_block in _cut_in_blocks(examples, task, tokenizer, max_length):
+        parts.append(subwords)
+        cut += of_block
+    return join_subwords(parts), cut
+
+
+def _cut_in_blocks(
+    examples: Sequence[Example], task: Task, tokenizer: Tokenizer, max_length: int
+) -> Iterator[tuple[Subwords, int]]:
     pair = task.kind == "classification" and bool(examples) and len(examples[0].inputs) == 2
     template = read_template(tokenizer, pair)
     room = max_length - template.count
@@ -81,10 +136,19 @@ def cut_and_count(
             f"data.max_length {max_length} leaves no room for text next to the {template.count} "
             f"special subwords of the tokenizer of {tokenizer.source!r}: make it larger."
         )
-    with tell_damage(tokenizer.source):
-        if task.kind == "tagging":
-            return _cut_sentences(examples, task, tokenizer, template, room), 0
-        return _cut_texts(examples, task, tokenizer, template, room)
+    words = _Words(tokenizer)
+    first = 0
+    # Where there are no examples, one block without any.
+    for block in cut_blocks(examples, _BLOCK) if examples else iter([[]]):
+        with tell_damage(tokenizer.source):
+            if task.kind == "tagging":
+                subwords, cut = _cut_sentences(block, task, words, template, room), 0
+            else:
+                subwords, cut = _cut_texts(block, task, tokenizer, template, room)
+        if first:
+            subwords = replace(subwords, example=subwords.example + np.int32(first))
+        yield subwords, cut
+        first += len(block)
 
 
 def count_subwords(
@@ -96,24 +160,36 @@ def count_subwords(
     without spaces are counted in words too.
     """
     if task.kind == "tagging":
-        words = np.array([len(example.inputs) for example in examples], np.int64)
-        ordinal = np.cumsum(subwords.label_mask)  # the word of each subword, over all examples
-        holding = np.unique(ordinal[subwords.tokens == tokenizer.unk])
-        owner = np.repeat(subwords.example, np.diff(subwords.start))[subwords.label_mask]
-        unknown = np.bincount(owner[holding - 1], minlength=len(examples))
+        words, unknown = count_inputs(examples), _count_holding(subwords, tokenizer.unk)
     else:
-        words, unknown = _count_unknown(tokenizer, examples)
+        blocks = [_count_unknown(tokenizer, block) for block in cut_blocks(examples, _BLOCK)]
+        words, unknown = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     lengths = np.bincount(subwords.example, np.diff(subwords.start), len(examples))
-    members: dict[str, list[int]] = {}
-    for i, example in enumerate(examples):
-        members.setdefault(example.language, []).append(i)
+    names, codes = number_languages(examples)
+    texts = np.bincount(codes)
+    totals = [np.bincount(codes, values) for values in (words, lengths, unknown)]
     counts = {}
-    for language in sorted(members):
-        at = np.array(members[language])
-        total = int(words[at].sum())
-        counts[language] = LanguageCount(
-            len(at), total, int(lengths[at].sum()), float(unknown[at].sum() / max(1, total))
+    for i in sorted(range(len(names)), key=names.__getitem__):
+        total, subword_count, holding = (int(values[i]) for values in totals)
+        counts[names[i]] = LanguageCount(
+            int(texts[i]), total, subword_count, holding / max(1, total)
         )
+    return counts
+
+
+def _count_holding(subwords: Subwords, unknown: int | None) -> np.ndarray:
+    # Words of each example that hold the unknown subword: i64[examples].
+    segments = len(subwords.example)
+    counts = np.zeros(int(subwords.example[-1]) + 1 if segments else 0, np.int64)
+    for first in range(0, segments, _BLOCK):
+        last = min(first + _BLOCK, segments)
+        here = slice(int(subwords.start[first]), int(subwords.start[last]))
+        mask = np.asarray(subwords.label_mask[here])
+        ordinal = np.cumsum(mask)  # the word of each subword, from 1
+        holding = np.unique(ordinal[subwords.tokens[here] == unknown])
+        lengths = np.diff(subwords.start[first : last + 1])
+        owner = np.repeat(subwords.example[first:last], lengths)[mask]
+        np.add.at(counts, owner[holding[holding > 0] - 1], 1)
     return counts
 
 
@@ -161,6 +237,32 @@ def _encode(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[np.ndarray, np.
         lengths += map(len, ids)
         parts.append(np.array(list(chain.from_iterable(ids)), np.int32))
     return np.concatenate([np.zeros(0, np.int32), *parts]), _offsets(np.array(lengths, np.int64))
+
+
+class _Words:
+    """The subwords of distinct words, each tokenised once while they are not too many."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self._forget()
+
+    def _forget(self) -> None:
+        self._number: dict[str, int] = {}
+        self.ids, self.start = np.zeros(0, np.int32), np.zeros(1, np.int64)
+
+    def look_up(self, words: Iterable[str]) -> np.ndarray:
+        """i64[N] the number n of each word, whose subwords are ids[start[n]:start[n+1]]."""
+        if len(self._number) > _MOST_WORDS:
+            self._forget()
+        number = self._number
+        known = len(number)
+        found = np.fromiter((number.setdefault(word, len(number)) for word in words), np.int64)
+        if len(number) > known:
+            new = list(islice(number, known, None))
+            ids, start = _encode_words(self.tokenizer, new)
+            self.start = np.append(self.start, start[1:] + len(self.ids))
+            self.ids = np.append(self.ids, ids)
+        return found
 
 
 def _encode_words(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -243,13 +345,10 @@ def _label_indices(examples: Sequence[Example], task: Task) -> list[int]:
 
 
 def _cut_sentences(
-    examples: Sequence[Example], task: Task, tokenizer: Tokenizer, template: Template, room: int
+    examples: Sequence[Example], task: Task, known: _Words, template: Template, room: int
 ) -> Subwords:
-    number: dict[str, int] = {}
-    words = np.array(
-        [number.setdefault(word, len(number)) for e in examples for word in e.inputs], np.int64
-    )
-    ids, ids_start = _encode_words(tokenizer, list(number))
+    words = known.look_up(chain.from_iterable(example.inputs for example in examples))
+    ids, ids_start, tokenizer = known.ids, known.start, known.tokenizer
     length = np.minimum(np.diff(ids_start)[words], room)  # subwords of each word
     first_word = _offsets(np.array([len(e.inputs) for e in examples], np.int64))
     subword_start = _offsets(length)

@@ -1,5 +1,6 @@
 """Trains a WordPiece tokenizer, for a teacher from scratch or a student with its own subwords."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tokenizers import (
@@ -21,7 +22,7 @@ PREFIX = "##"
 
 
 def train_wordpiece(
-    examples: list[Example], size: int, folder: Path, field: str = "teacher.vocabulary_size"
+    examples: Sequence[Example], size: int, folder: Path, field: str = "teacher.vocabulary_size"
 ) -> None:
     """Trains at most `size` subwords and writes a folder that AutoTokenizer opens.
 
@@ -38,10 +39,9 @@ def train_wordpiece(
     shell = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     shell.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
     shell.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    texts = [text for example in examples for text in example.inputs]
     # The trainer numbers continuation characters in the order of a randomly seeded hash map, and
     # breaks ties by these numbers. Numbering them before, as special subwords, makes both fixed.
-    characters = _find_characters(shell, texts)
+    characters = _find_characters(shell, _list_texts(examples))
     fixed = [*SPECIALS, *characters, *(PREFIX + character for character in characters)]
     if size < len(fixed):
         raise InputError(
@@ -54,7 +54,7 @@ def train_wordpiece(
         continuing_subword_prefix=PREFIX,
         show_progress=False,
     )
-    shell.train_from_iterator(texts, trainer)
+    shell.train_from_iterator(_list_texts(examples), trainer)
     tokenizer = Tokenizer(models.WordPiece(shell.get_vocab(), unk_token="[UNK]"))
     tokenizer.normalizer = shell.normalizer
     tokenizer.pre_tokenizer = shell.pre_tokenizer
@@ -77,7 +77,11 @@ def train_wordpiece(
     write_json(folder / "tokenizer_config.json", settings)
 
 
-def _find_characters(shell: Tokenizer, texts: list[str]) -> list[str]:
+def _list_texts(examples: Sequence[Example]) -> Iterator[str]:
+    return (text for example in examples for text in example.inputs)
+
+
+def _find_characters(shell: Tokenizer, texts: Iterable[str]) -> list[str]:
     """The characters of the normalised texts except white space, sorted."""
     characters: set[str] = set()
     for text in texts:

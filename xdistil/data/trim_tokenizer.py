@@ -27,7 +27,7 @@ import numpy as np
 import tokenizers
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.subwords import Subwords, tokenize
+from xdistil.data.subwords import Subwords, tokenize_blocks
 from xdistil.data.tokenizer import Tokenizer, make_tokenizer
 from xdistil.errors import InputError, show
 
@@ -52,8 +52,10 @@ def count_ids(examples: Sequence[Example], task: Task, tokenizer: Tokenizer) -> 
     The texts are counted whole, whatever their length: where a text is cut to a maximum length,
     subwords behind the cut still decide where it is.
     """
-    subwords = tokenize(examples, task, tokenizer, max_length=_UNLIMITED)
-    return np.bincount(subwords.tokens, minlength=tokenizer.vocabulary_size)
+    counts = np.zeros(tokenizer.vocabulary_size, np.int64)
+    for part in tokenize_blocks(examples, task, tokenizer, max_length=_UNLIMITED):
+        counts += np.bincount(part.tokens, minlength=len(counts))
+    return counts
 
 
 def renumber(subwords: Subwords, kept: np.ndarray) -> Subwords:

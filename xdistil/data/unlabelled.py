@@ -19,6 +19,7 @@ from xdistil.data.corpus import (
     take_evenly,
 )
 from xdistil.data.examples import Task
+from xdistil.data.streamed import number_languages
 from xdistil.errors import InputError
 
 DEV_FRACTION = 0.1  # share of the texts held out if data.dev_fraction is not set
@@ -57,11 +58,11 @@ def read_unlabelled(data: config.Data, task: Task, seed: int) -> Corpus:
             "data.transfer."
         )
     gold = read_gold(data, task, len(transfer[0].inputs))[1] if data.folder else {}
-    known = {each.language for examples in (transfer, *gold.values()) for each in examples}
+    known = {name for each in (transfer, *gold.values()) for name in number_languages(each)[0]}
     languages = config.split_names(data.languages)
     if len(known) > 1:
         check_languages("data.languages", languages, known)
-    gold = {name: kept for name in gold if (kept := keep_languages(gold[name], languages))}
+    kept = {name: keep_languages(examples, languages) for name, examples in gold.items()}
     fraction = data.dev_fraction or DEV_FRACTION
     rest, held = hold_out(take_evenly(transfer, data.transfer_limit), fraction, seed)
     if not rest or not held:
@@ -70,4 +71,5 @@ def read_unlabelled(data: config.Data, task: Task, seed: int) -> Corpus:
             f"{len(held)}: add texts, or choose another fraction."
         )
     _log.info("no labels: the teacher's predictions replace them; %d texts held out", len(held))
-    return Corpus(task, [], held, gold.get("test"), rest, gold=False, gold_dev=gold.get("dev"))
+    test, dev = kept.get("test") or None, kept.get("dev") or None
+    return Corpus(task, [], list(held), test, rest, gold=False, gold_dev=dev)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xdistil.data.examples import Example, Task
+from xdistil.data.streamed import count_inputs
 from xdistil.data.tag_schemes import make_legal
 
 if TYPE_CHECKING:  # programs that write signals start faster without tokenizers
@@ -36,7 +37,7 @@ class WordAlignment:
 def count_words(examples: Sequence[Example], task: Task) -> np.ndarray:
     """i64[E] values of each example: one per word (tagging), or one (classification)."""
     is_tagging = task.kind == "tagging"
-    return np.array([len(e.inputs) if is_tagging else 1 for e in examples], np.int64)
+    return count_inputs(examples) if is_tagging else np.ones(len(examples), np.int64)
 
 
 def align_words(subwords: "Subwords", examples: Sequence[Example], task: Task) -> WordAlignment:

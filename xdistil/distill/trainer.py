@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -47,6 +46,7 @@ from xdistil.teacher.storage import Signal, gather_signals
 log = logging.getLogger("xdistil")
 
 FEATURES = "features"  # the name of what a frozen encoder makes of the texts, among the signals
+ROWS = "rows"  # the indices of a batch's rows, where its signals are written to a cache
 
 Columns = Mapping[str, Signal]  # what batches bring along, by name
 
@@ -93,6 +93,8 @@ class Trainer:
                 loop.state, metrics = train_step(
                     loop.state, batch, signals, rate, config=loop.stage.step
                 )
+                if loop.writer:  # while the step is computed
+                    loop.writer.write()
                 progress.step += 1
                 loop.meter.add(progress.step, metrics, subwords, float(rate))
                 loop.save_if_due()
@@ -124,6 +126,7 @@ class _StageLoop:
         self.saved = time.monotonic()
         self.batch_rows = batches.fill_up(self.steps.rows, self.session.mesh.size)
         reader, spec = trainer.reader, self.stage.spec
+        self.writer = reader.writer(self.stage.texts, spec)
         self.train: Columns = reader.columns(self.stage.texts, spec)
         self.dev: Columns = reader.columns("dev", spec)
         self.meter = Meter(
@@ -156,7 +159,7 @@ class _StageLoop:
         return batches.make_batches(
             self.stage.train.subwords,
             self.stage.train.rows,
-            partial(gather_signals, self.train, self.stage.train.rows),
+            self._gather,
             self.steps.rows,
             epochs=self.stage.epochs,
             seed=self.session.experiment.seed + self.index,
@@ -167,11 +170,21 @@ class _StageLoop:
             first_step=first_step,
         )
 
+    def _gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        columns = gather_signals(self.train, self.stage.train.rows, indices)
+        return {**columns, ROWS: indices} if self.writer else columns
+
     def signals(self, batch: Batch, loaded: dict[str, np.ndarray]) -> Signals:
         """The signals of a batch on the devices, with its columns."""
-        arrays = shard_batch(self.session.mesh, loaded)
+        spec, reader = self.stage.spec, self.trainer.reader
+        arrays = shard_batch(
+            self.session.mesh, {name: values for name, values in loaded.items() if name != ROWS}
+        )
         features = arrays.pop(FEATURES, None)
-        signals = self.trainer.reader.signals(batch, arrays, self.stage.spec)
+        if self.writer and ROWS in loaded:
+            signals = self.writer.compute(batch, loaded[ROWS], spec)
+        else:
+            signals = reader.signals(batch, arrays, spec)
         return signals._replace(features=features)
 
     def evaluate(self) -> None:
@@ -222,6 +235,7 @@ class _StageLoop:
         if failed:
             folder = self.session.workdir / "diverged"
             batch, loaded = next(self.make_feed(failed - 1))
+            loaded.pop(ROWS, None)
             self.progress.total_step = self.previous + self.progress.step
             save_divergence(folder, self.checkpoint(), batch, loaded, self.rates[failed - 1])
             where = f"; {folder} holds the state before it and the batch"
@@ -281,6 +295,8 @@ class _StageLoop:
         self.progress.total_step = self.previous + self.progress.step
         self.progress.meter = self.meter.carry()
         self.progress.log_offset = self.session.run_log.position()
+        if self.writer:  # rows of the steps before a checkpoint are on the disk when it is
+            self.writer.flush()
         self.save_checkpoint(self.checkpoint())
         self.saved = time.monotonic()
 

@@ -5,7 +5,7 @@ is found here, before anything is compiled.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,8 @@ from xdistil.data.packing import (
     pack_languages,
     save_packed,
 )
-from xdistil.data.subwords import Subwords, tokenize
+from xdistil.data.streamed import JoinedExamples, StreamedExamples
+from xdistil.data.subwords import Subwords, first_examples, join_subwords, tokenize_blocks
 from xdistil.data.synthetic_corpus import generate_corpus
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.data.trim_tokenizer import choose_subwords, count_ids, trim_tokenizer
@@ -115,7 +116,7 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
     """
     experiment = replace(experiment, dtype=choose_dtype(experiment))
     corpus = load_corpus(experiment, cache, writes)
-    texts = [*corpus.train, *corpus.transfer]
+    texts = JoinedExamples(corpus.train, corpus.transfer)
     whole = open_teacher(experiment, corpus.task, texts, cache, writes, weights)
     teacher, kept = _trim_teacher(whole, corpus)
     teacher, student = _open_student(experiment, corpus, whole, teacher, kept, cache, writes)
@@ -235,18 +236,18 @@ class _Packer:
     cache: Path
     writes: bool
 
-    def list_splits(self, transfer: bool) -> dict[str, list[Example]]:
+    def list_splits(self, transfer: bool) -> dict[str, Sequence[Example]]:
         """The texts by name, with or without the transfer texts."""
         corpus = self.corpus
         names = ("train", "dev", "test", *(("transfer",) if transfer else ()), "gold_dev")
         splits = {name: found for name in names if (found := getattr(corpus, name))}
         if transfer and corpus.gold and any(each.data == "all" for each in self.experiment.plan):
-            splits["all"] = corpus.transfer + _without_labels(corpus.train)
+            splits["all"] = JoinedExamples(corpus.transfer, _without_labels(corpus.train))
         return splits
 
     def pack_all(
         self,
-        splits: Mapping[str, list[Example]],
+        splits: Mapping[str, Sequence[Example]],
         tokenizer: Tokenizer,
         reader: str,
         stages: Iterable[Stage],
@@ -257,39 +258,60 @@ class _Packer:
             reader: teacher or student, the folder in the cache.
         """
         packed = {}
+        read = {texts_name(stage): stage for stage in stages}
         for name, examples in splits.items():
-            # Gold that is there for its scores alone may have tags that the head does not name.
-            read = examples if self.corpus.gold else _without_labels(examples)
-            subwords, folder = self._tokenize(read, tokenizer), self.cache / reader / name
+            if name == "transfer" and "all" in splits and name not in read:
+                continue
+            folder = self.cache / reader / name
             if self.writes:
-                save_packed(folder, subwords, self._pack(name, examples, subwords))
+                # Gold that is there for its scores alone may have tags that the head does not name.
+                texts = examples if self.corpus.gold else _without_labels(examples)
+                pack_rows = partial(self._pack, name, examples)
+                save_packed(folder, self._tokenize(texts, tokenizer), pack_rows)
             packed[name] = PackedTexts(examples, *load_packed(folder))
-        for stage in stages:
-            name = texts_name(stage)
+        for name, stage in read.items():
             if name not in packed and "train" in packed:
                 packed[name] = self._take_share(packed["train"], stage, tokenizer)
+        if "transfer" in splits and "transfer" not in packed:
+            packed["transfer"] = self._take_transfer(packed["all"])
         return packed
+
+    def _take_transfer(self, every: PackedTexts) -> PackedTexts:
+        """The transfer texts among `all`, where they come first; no stage reads them alone, so that
+        they have no rows."""
+        examples = self.corpus.transfer
+        nothing = np.zeros((0, self.experiment.data.row_length), np.int32)
+        subwords = first_examples(every.subwords, len(examples))
+        return PackedTexts(examples, subwords, Rows(nothing, nothing, nothing))
 
     def _take_share(self, texts: PackedTexts, stage: Stage, tokenizer: Tokenizer) -> PackedTexts:
         """The first of each language, as large a share of all as the stage says."""
         count = max(1, round(stage.label_fraction * len(texts.examples)))
         examples = take_evenly(texts.examples, count)
-        subwords = self._tokenize(examples, tokenizer)
+        subwords = join_subwords(self._tokenize(examples, tokenizer))
         return PackedTexts(examples, subwords, self._pack("train", examples, subwords))
 
-    def _tokenize(self, examples: list[Example], tokenizer: Tokenizer) -> Subwords:
+    def _tokenize(self, examples: Sequence[Example], tokenizer: Tokenizer) -> Iterator[Subwords]:
         data = self.experiment.data
         length = data.max_length or data.row_length
-        return tokenize(examples, self.corpus.task, tokenizer, length)
+        return tokenize_blocks(examples, self.corpus.task, tokenizer, length)
 
-    def _pack(self, name: str, examples: list[Example], subwords: Subwords) -> Rows:
+    def _pack(
+        self,
+        name: str,
+        examples: Sequence[Example],
+        subwords: Subwords,
+        folder: Path | None = None,
+    ) -> Rows:
         data, seed = self.experiment.data, self.experiment.seed
         if data.temperature == 1 or name not in LEARNT:
-            return pack(subwords, data.row_length, seed)
-        return pack_languages(subwords, data.row_length, seed, examples, data.temperature)
+            return pack(subwords, data.row_length, seed, folder)
+        return pack_languages(subwords, data.row_length, seed, examples, data.temperature, folder)
 
 
-def _without_labels(examples: list[Example]) -> list[Example]:
+def _without_labels(examples: Sequence[Example]) -> Sequence[Example]:
+    if isinstance(examples, StreamedExamples):  # they have none
+        return examples
     return [replace(each, labels=None) for each in examples]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from xdistil.config import Experiment
 from xdistil.data.packing import PackedTexts
+from xdistil.data.streamed import number_languages
 from xdistil.data.subwords import LanguageCount, count_subwords
 from xdistil.distill.stages import StageRun
 from xdistil.distill.unfreezing import EMBEDDINGS, HEAD
@@ -21,7 +22,12 @@ from xdistil.runtime.environment import describe_device
 from xdistil.student.initialise import FromCheckpoint, KeptLayers
 from xdistil.student.vocabulary_transfer import count_shared
 from xdistil.student.warm_start import describe_head
-from xdistil.teacher.cache_policy import describe_choice
+from xdistil.teacher.cache_policy import (
+    CacheChoice,
+    describe_choice,
+    describe_limit,
+    describe_seconds,
+)
 from xdistil.teacher.file_teacher import FileTeacher
 from xdistil.teacher.interface import Unit
 from xdistil.teacher.model_teacher import ModelTeacher
@@ -86,15 +92,7 @@ def describe_plan(run: Run) -> str:
                 )
             )
     lines += ["", *align(_shorten(rows, _WORDS), _WORDS)]
-    notes = []
-    for cached, where in ((True, "cached"), (False, "computed in the steps")):
-        texts: dict[str, list[str]] = {}  # by what is read of them
-        for choice in run.teacher.plan(run.requests):
-            if choice.cached is cached:
-                texts.setdefault(_describe_spec(choice.spec), []).append(choice.texts)
-        if texts:
-            told = [f"{signals} of {', '.join(sorted(names))}" for signals, names in texts.items()]
-            notes.append(f"teacher's signals {where}: {'; '.join(told)}")
+    notes = describe_signals(run.teacher.plan(run.requests))
     if not run.corpus.gold:
         notes += _describe_left_out(run)
     for baseline in run.baselines:
@@ -123,6 +121,35 @@ def describe_details(run: Run) -> str:
             f"{baseline.stages[0].count_steps(run.experiment.batch_size).total:,} steps"
         )
     return "\n".join(lines)
+
+
+def describe_signals(choices: Sequence[CacheChoice]) -> list[str]:
+    """What is cached and what is computed of the teacher's signals; where the faster option was not
+    possible, and where the steps write a cache."""
+    notes = []
+    for cached, where in ((True, "cached"), (False, "computed in the steps")):
+        texts: dict[str, list[str]] = {}  # by what is read of them
+        for choice in choices:
+            if choice.cached is cached:
+                texts.setdefault(_describe_spec(choice.spec), []).append(choice.texts)
+        if texts:
+            told = [f"{signals} of {', '.join(sorted(names))}" for signals, names in texts.items()]
+            notes.append(f"teacher's signals {where}: {'; '.join(told)}")
+    for choice in choices:
+        if choice.too_large:
+            notes.append(
+                f"{_describe_spec(choice.spec)} of {choice.texts}, computed in about "
+                f"{describe_seconds(choice.computed_seconds)} instead of "
+                f"{describe_seconds(choice.cached_seconds)} with a cache: {describe_limit(choice)}"
+            )
+    computed = {choice.texts: choice.spec for choice in choices if not choice.cached}
+    for choice in choices:
+        if choice.grows:
+            notes.append(
+                f"the steps that compute {_describe_spec(computed[choice.texts])} of "
+                f"{choice.texts} write the cache of its {_describe_spec(choice.spec)}"
+            )
+    return notes
 
 
 def _describe_spec(spec: SignalSpec) -> str:
@@ -330,7 +357,7 @@ def _describe_temperature(run: Run) -> list[str]:
         rows = texts.rows
         if not len(rows.quota):
             continue
-        languages = sorted({example.language for example in texts.examples})
+        languages = sorted(number_languages(texts.examples)[0])
         shares = [
             f"{language} {count / len(rows.subword):.1%} -> {quota / len(rows.subword):.1%}"
             for language, count, quota in zip(languages, rows.languages, rows.quota, strict=True)

@@ -229,7 +229,7 @@ def _score_gazetteer(run: Run) -> GazetteerResult | None:
     if not corpus.gold or corpus.task.kind != "tagging":
         return None
 
-    def score(examples: list[Example] | None) -> Scores | None:
+    def score(examples: Sequence[Example] | None) -> Scores | None:
         if not examples:
             return None
         return metrics.score(corpus.task, examples, tag_with_names(corpus.train, examples))
@@ -251,7 +251,7 @@ def _predict_splits(
 
 
 def _write_predictions(
-    session: Session, name: str, split: str, examples: list[Example], predicted: Labels
+    session: Session, name: str, split: str, examples: Sequence[Example], predicted: Labels
 ) -> None:
     if session.writes:
         path = session.workdir / "predictions" / f"{name}.{split}.tsv"

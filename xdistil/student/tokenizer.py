@@ -1,5 +1,6 @@
 """The student's tokenizer: the teacher's, another one, or one trained on the transfer texts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from xdistil.config import Student
@@ -11,7 +12,7 @@ from xdistil.data.train_tokenizer import train_wordpiece
 def choose_tokenizer(
     student: Student,
     task: Task,
-    transfer: list[Example],
+    transfer: Sequence[Example],
     cache: Path,
     writes: bool,
     teacher: Tokenizer | None,

@@ -24,13 +24,12 @@ import filelock
 import jax
 import numpy as np
 
-from xdistil.data.packing import Rows
+from xdistil.data.packing import Array, Rows
 from xdistil.data.subwords import Subwords, subwords_fingerprint
 from xdistil.data.word_alignment import WordAlignment
 from xdistil.errors import InputError
 from xdistil.models.encoder import Transformer
 from xdistil.models.forward import iterate_batches
-from xdistil.models.types import QKV
 from xdistil.runtime.mesh import fetch_local_rows, global_max, local_rows, shard_batch, wait_for_all
 from xdistil.teacher.signals import PlacedModel, SignalSpec, name_signals, signal_names
 from xdistil.teacher.storage import (
@@ -46,12 +45,12 @@ from xdistil.teacher.storage import (
 
 log = logging.getLogger("xdistil")
 
-_SECONDS_BETWEEN_SAVES = 10.0  # of a cache that is being written
+SECONDS_BETWEEN_SAVES = 10.0  # of a cache that is being written
 
 
 @dataclass(frozen=True)
-class _Places:
-    """Which rows of the files hold the values of packed rows."""
+class Places:
+    """Which rows of the files hold the values of packed rows, and how large the files are."""
 
     rows: Rows
     number: np.ndarray  # i32[R,T] of the subword or word at every place; -1: none
@@ -59,9 +58,11 @@ class _Places:
     first: np.ndarray  # i64[P] the first pair of every subword
     pairs: int
 
-    def count_rows(self, name: str) -> int:
-        """Rows of a signal's file."""
-        return self.pairs if _is_map(name) else self.count
+    def shape(self, name: str, values: Array, kind: str) -> tuple[int, int]:
+        """Rows and numbers of a signal's file, from values of a batch."""
+        # Of a map [B,H,T,T] the heads are a row's numbers.
+        width = values.shape[1 if _is_map(name) else -1]
+        return self.pairs if _is_map(name) else self.count, stored_width(kind, width)
 
     def take(self, name: str, values: np.ndarray, indices: np.ndarray) -> tuple:
         """(rows of the file i64[N], their vectors f32[N,width]) of a signal in rows i64[B]."""
@@ -120,20 +121,33 @@ def open_cache(
     texts = subwords_fingerprint(subwords)
     names = signal_names(spec)
     by_word = words is not None
-    paths = {name: folder / f"{_key(model, texts, name, by_word, kind)}.npy" for name in names}
+    paths = {
+        name: folder / f"{key_signal(model, texts, name, by_word, kind)}.npy" for name in names
+    }
     folder.mkdir(parents=True, exist_ok=True)
     first, pairs = first_pairs(subwords) if spec.attention else (np.zeros(0, np.int64), 0)
-    with _hold(folder, check):
-        missing = [name for name in names if not _is_sound(paths[name])]
+    with hold_folder(folder, check):
+        missing = [name for name in names if not is_sound(paths[name])]
         wait_for_all("signals looked up")  # before one process begins to write what others look for
         if missing:
             if words is None:
                 number, count = np.asarray(rows.subword), len(subwords.tokens)
             else:
                 number, count = _number_words(rows, words), words.count
-            places = _Places(rows, number, count, first, pairs)
-            left = _leave_missing(spec, missing)
+            places = Places(rows, number, count, first, pairs)
+            left = spec.without([name for name in names if name not in missing])
             _write_signals(paths, left, model, subwords, places, batch_rows, check, kind)
+    return open_files(paths, kind, first)
+
+
+def open_files(
+    paths: dict[str, Path], kind: str, first: np.ndarray
+) -> dict[str, Values | MapSignal]:
+    """The signals in complete files, read-only.
+
+    Args:
+        first: i64[P] the first pair of every subword, of attention maps.
+    """
     opened = {name: read_stored(np.load(path, mmap_mode="r"), kind) for name, path in paths.items()}
     return {
         name: MapSignal(values, first) if _is_map(name) else values
@@ -141,8 +155,10 @@ def open_cache(
     }
 
 
-def count_bytes(spec: SignalSpec, kind: str, model: Transformer, vectors: int, pairs: int) -> int:
-    """Bytes that `open_cache` takes for the signals of a model.
+def measure_signals(
+    spec: SignalSpec, kind: str, model: Transformer, vectors: int, pairs: int
+) -> dict[str, int]:
+    """Bytes that `open_cache` takes for each signal of a model.
 
     Args:
         kind: of the stored numbers.
@@ -150,16 +166,16 @@ def count_bytes(spec: SignalSpec, kind: str, model: Transformer, vectors: int, p
         pairs: of subwords of one segment.
     """
     size = np.dtype(stored_type(kind)).itemsize
-    total = 0
+    sizes = {}
     for name in signal_names(spec):
         width = model.classes if name == "logits" else model.config.hidden_size
         width = model.config.heads if _is_map(name) else width
-        total += (pairs if _is_map(name) else vectors) * stored_width(kind, width) * size
-    return total
+        sizes[name] = (pairs if _is_map(name) else vectors) * stored_width(kind, width) * size
+    return sizes
 
 
 @contextmanager
-def _hold(folder: Path, check: Callable[[], None]) -> Iterator[None]:
+def hold_folder(folder: Path, check: Callable[[], None]) -> Iterator[None]:
     """No other run writes into the folder meanwhile."""
     lock = filelock.FileLock(folder / ".lock")
     waited = False
@@ -182,13 +198,14 @@ def _takes(lock: filelock.BaseFileLock) -> bool:
     return True
 
 
-def _key(model: PlacedModel, texts: str, name: str, by_word: bool, kind: str) -> str:
+def key_signal(model: PlacedModel, texts: str, name: str, by_word: bool, kind: str) -> str:
     kept = None if model.remap is None else hashlib.sha256(model.remap.tobytes()).hexdigest()
     content = [model.fingerprint, str(model.model), kept, texts, name, by_word, kind]
     return f"{name}-{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]}"
 
 
-def _is_sound(path: Path) -> bool:
+def is_sound(path: Path) -> bool:
+    """Whether a file is complete and as it was sealed; that it is damaged is logged."""
     seal = path.with_suffix(".crc32")
     if not (path.exists() and seal.exists()):
         return False
@@ -196,6 +213,12 @@ def _is_sound(path: Path) -> bool:
         return True
     log.warning("%s is damaged (its checksum differs): it is computed again", path.name)
     return False
+
+
+def seal_file(partial: Path, path: Path) -> None:
+    """Makes a complete file the one at `path`, with its checksum beside it."""
+    path.with_suffix(".crc32").write_text(_file_checksum(partial))
+    os.replace(partial, path)
 
 
 def _file_checksum(path: Path) -> str:
@@ -211,7 +234,7 @@ def _write_signals(
     spec: SignalSpec,
     model: PlacedModel,
     subwords: Subwords,
-    places: _Places,
+    places: Places,
     batch_rows: int,
     check: Callable[[], None],
     kind: str,
@@ -231,13 +254,8 @@ def _write_signals(
         signals = model.compute(shard_batch(model.mesh, batch), spec)
         values = dict(zip(order, name_signals(signals), strict=True))
         if not arrays:
-            shapes = {
-                # Of a map [B,H,T,T] the heads are a row's numbers.
-                name: stored_width(kind, each.shape[1 if _is_map(name) else -1])
-                for name, each in values.items()
-            }
-            sizes = {name: (places.count_rows(name), width) for name, width in shapes.items()}
-            arrays = _open_partial(partial, sizes, stored_type(kind), create=not first_row)
+            shapes = {name: places.shape(name, each, kind) for name, each in values.items()}
+            arrays = _open_partial(partial, shapes, stored_type(kind), create=not first_row)
         own = local_rows(indices)
         kept = own >= 0
         for name, value in values.items():
@@ -247,7 +265,7 @@ def _write_signals(
             errors[name].add(vectors, stored, kind)
             arrays[name][where] = stored
         # Process 0's clock, for all must come to the same barrier.
-        if global_max(int(_is_first() and time.monotonic() - saved > _SECONDS_BETWEEN_SAVES)):
+        if global_max(int(_is_first() and time.monotonic() - saved > SECONDS_BETWEEN_SAVES)):
             progress.write(arrays, int(indices.max()) + 1)
             saved = time.monotonic()
     for array in arrays.values():
@@ -255,26 +273,11 @@ def _write_signals(
     wait_for_all("signals computed")
     if _is_first():
         for name in order:
-            paths[name].with_suffix(".crc32").write_text(_file_checksum(partial[name]))
-            os.replace(partial[name], paths[name])
+            seal_file(partial[name], paths[name])
         progress.forget()
     errors_text = ", ".join(f"{name} {error.relative():.1e}" for name, error in errors.items())
     log.info("rounded to %s: relative error %s", kind, errors_text)
     wait_for_all("signals written")
-
-
-def _leave_missing(spec: SignalSpec, missing: list[str]) -> SignalSpec:
-    """What of the spec has missing files; of queries, keys and values of a layer, all three."""
-
-    def keep(layers: tuple[int, ...], *parts: str) -> tuple[int, ...]:
-        return tuple(n for n in layers if any(f"{part}-{n + 1}" in missing for part in parts))
-
-    return SignalSpec(
-        logits="logits" in missing,
-        hidden=tuple(n for n in spec.hidden if f"hidden-{n}" in missing),
-        attention=keep(spec.attention, "attention"),
-        vectors=keep(spec.vectors, *QKV._fields),
-    )
 
 
 def _number_words(rows: Rows, words: WordAlignment) -> np.ndarray:
@@ -292,7 +295,7 @@ def _open_partial(
     """The unfinished files, writable; process 0 creates them where they start from nothing."""
     if create and _is_first():
         numbers = sum(rows * width for rows, width in shapes.values())
-        _require_room(next(iter(partial.values())), numbers * np.dtype(dtype).itemsize)
+        require_room(next(iter(partial.values())), numbers * np.dtype(dtype).itemsize)
         for name, shape in shapes.items():
             np.lib.format.open_memmap(partial[name], "w+", dtype, shape)
     wait_for_all("files of signals made")
@@ -305,7 +308,7 @@ class _Progress:
     def __init__(self, partial: dict[str, Path], rows: Rows) -> None:
         self._path = next(iter(partial.values())).with_suffix(".progress")
         # Rows of another packing hold other subwords, and fewer files would leave some unwritten.
-        self._what = [sorted(path.name for path in partial.values()), _packing(rows)]
+        self._what = [sorted(path.name for path in partial.values()), packing_checksum(rows)]
         self._files = list(partial.values())
 
     def read(self) -> int:
@@ -331,11 +334,12 @@ class _Progress:
         self._path.unlink(missing_ok=True)
 
 
-def _packing(rows: Rows) -> str:
+def packing_checksum(rows: Rows) -> str:
+    """What tells packings of the same subwords apart."""
     return f"{zlib.crc32(np.ascontiguousarray(rows.subword).data):08x}"
 
 
-def _require_room(path: Path, size: int) -> None:
+def require_room(path: Path, size: int) -> None:
     """A memory map on a full disk is killed by a signal, so the room is checked beforehand."""
     free = shutil.disk_usage(path.parent).free
     if size > free:

@@ -10,7 +10,15 @@ from xdistil.errors import InputError
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.runtime.session import Session
 from xdistil.teacher.cache_policy import CacheChoice
-from xdistil.teacher.signals import Request, Signals, SignalSpec, arrange_signals, signal_names
+from xdistil.teacher.growing_cache import GrowingCache
+from xdistil.teacher.signals import (
+    Request,
+    Signals,
+    SignalSpec,
+    arrange_signals,
+    name_signals,
+    signal_names,
+)
 from xdistil.teacher.storage import MASK, Signal
 
 
@@ -28,20 +36,37 @@ def _read_nothing(batch: Batch, spec: SignalSpec) -> Signals:
 
 @dataclass(frozen=True)
 class SignalReader:
-    """The signals of a run's stages: stored ones, and the rest computed in every step."""
+    """The signals of a run's stages: stored ones, and the rest computed in every step.
+
+    Stages that compute signals of texts whose cache grows compute those of the cache too, whether
+    or not they are in it by now: a resumed run reads what an uninterrupted one does.
+    """
 
     stored: Mapping[str, Mapping[str, Signal]] = field(default_factory=dict)  # by set of texts and
     # signal name; beside them perhaps MASK, bool[P]
     compute: Callable[[Batch, SignalSpec], Signals] = _read_nothing
+    growing: Mapping[str, GrowingCache] = field(default_factory=dict)  # by set of texts
+
+    def writer(self, texts: str, spec: SignalSpec) -> GrowingCache | None:
+        """The cache of a set of texts that a stage fills: one that computes what is not in it."""
+        growing = self.growing.get(texts)
+        if growing is None or spec.without(signal_names(growing.spec)) == SignalSpec():
+            return None
+        return growing
 
     def columns(self, texts: str, spec: SignalSpec) -> dict[str, Signal]:
-        """The stored signals that batches of a set of texts bring along: those of the spec, or none
-        where some of them are not stored."""
-        stored, names = self.stored.get(texts, {}), signal_names(spec)
-        if not names or not stored.keys() >= set(names):
-            return {}
-        mask = (MASK,) if MASK in stored else ()
-        return {name: stored[name] for name in (*names, *mask)}
+        """The stored signals of the spec, which batches of a set of texts bring along.
+
+        Where values are missing at some subwords (there is a mask), signals are not mixed with
+        computed ones: all of the spec, or none. A cache that still grows is finished before.
+        """
+        stored, wanted = self.stored.get(texts, {}), signal_names(spec)
+        if wanted and texts in self.growing:
+            stored = {} if self.writer(texts, spec) else self.growing[texts].finish()
+        names = [name for name in wanted if name in stored]
+        if MASK in stored and names:
+            names = [*names, MASK] if len(names) == len(wanted) else []
+        return {name: stored[name] for name in names}
 
     def signals(self, batch: Batch, loaded: dict[str, Array], spec: SignalSpec) -> Signals:
         """The signals of a batch.
@@ -50,8 +75,13 @@ class SignalReader:
             batch: global arrays.
             loaded: what `columns` gave for these rows, as global arrays.
         """
-        if not loaded and spec != SignalSpec():
+        missing = spec.without(loaded)
+        if missing == spec != SignalSpec():
             return self.compute(batch, spec)
+        if missing != SignalSpec():
+            computed = name_signals(self.compute(batch, missing))
+            # The three parts of a layer are computed where one of them is not stored.
+            loaded = {**dict(zip(signal_names(missing), computed, strict=True)), **loaded}
         return arrange_signals(spec, loaded)._replace(present=loaded.get(MASK))
 
 

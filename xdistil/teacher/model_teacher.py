@@ -21,6 +21,7 @@ from xdistil.runtime.mesh import shard_params
 from xdistil.runtime.session import Session
 from xdistil.teacher.cache import open_cache
 from xdistil.teacher.cache_policy import CacheChoice, choose_cache
+from xdistil.teacher.growing_cache import GrowingCache
 from xdistil.teacher.head import check_classes, is_fine_tuned
 from xdistil.teacher.interface import SignalReader, Unit
 from xdistil.teacher.signals import PlacedModel, Request, merge_requests, params_fingerprint
@@ -86,16 +87,36 @@ class ModelTeacher:
         )
 
     def reader(self, requests: Sequence[Request], session: Session) -> SignalReader:
-        """Reads the texts of cached signals once, and computes the others in the steps."""
+        """Reads the texts of cached signals once, unless the steps do, and computes the others in
+        the steps."""
         placed = self.place(session)
         merged = merge_requests(requests)
+        stored: dict[str, Mapping[str, Signal]] = {}
+        growing: dict[str, GrowingCache] = {}
         with session.preemption.deferred():
-            stored = {
-                choice.texts: self._open(placed, merged[choice.texts], choice, session)
-                for choice in self.plan(requests)
-                if choice.cached
-            }
-        return SignalReader(stored, placed.compute)
+            for choice in self.plan(requests):
+                name, request = choice.texts, merged[choice.texts]
+                if choice.grows:
+                    growing[name] = self._grow(placed, request, choice, session)
+                elif choice.cached:
+                    stored[name] = self._open(placed, request, choice, session)
+        return SignalReader(stored, placed.compute, growing)
+
+    def _grow(
+        self, placed: PlacedModel, request: Request, choice: CacheChoice, session: Session
+    ) -> GrowingCache:
+        texts = request.teacher
+        return GrowingCache(
+            session.workdir / "cache" / "signals",
+            placed,
+            texts.subwords,
+            texts.rows,
+            choice.spec,
+            prediction_rows(texts.rows, session.mesh.size),
+            choice.bytes,
+            session.preemption.raise_if_requested,
+            self.config.cache_type,
+        )
 
     def _open(
         self, placed: PlacedModel, request: Request, choice: CacheChoice, session: Session

@@ -4,7 +4,7 @@ Letters: B rows, T row length, C classes, D width, H heads.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -29,12 +29,6 @@ class SignalSpec:
     vectors: tuple[int, ...] = ()  # indices into Output.vectors, likewise
 
     @property
-    def plain(self) -> bool:
-        """Whether it is logits and hidden states alone: attention maps grow with the square of the
-        length, and queries, keys and values are three times a hidden state."""
-        return not (self.attention or self.vectors)
-
-    @property
     def pair_loss(self) -> str:
         """The loss that asks for values of pairs of subwords; empty where none does."""
         return "attention" if self.attention else "relations" if self.vectors else ""
@@ -46,6 +40,20 @@ class SignalSpec:
             tuple(sorted({*self.hidden, *other.hidden})),
             tuple(sorted({*self.attention, *other.attention})),
             tuple(sorted({*self.vectors, *other.vectors})),
+        )
+
+    def without(self, names: Collection[str]) -> "SignalSpec":
+        """What is left without these signals; of queries, keys and values of a layer, all three
+        where one of them is left."""
+
+        def keep(layers: tuple[int, ...], first: int, *parts: str) -> tuple[int, ...]:
+            return tuple(n for n in layers if any(f"{p}-{n + first}" not in names for p in parts))
+
+        return SignalSpec(
+            logits=self.logits and "logits" not in names,
+            hidden=keep(self.hidden, 0, "hidden"),
+            attention=keep(self.attention, 1, "attention"),
+            vectors=keep(self.vectors, 1, *QKV._fields),
         )
 
 

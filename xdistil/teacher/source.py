@@ -1,6 +1,7 @@
 """The teacher of a run, chosen once: a model, a file of signals, or none."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -32,7 +33,7 @@ def has_no_teacher(experiment: Experiment) -> bool:
 def open_teacher(
     experiment: Experiment,
     task: Task,
-    texts: list[Example],
+    texts: Sequence[Example],
     cache: Path,
     writes: bool,
     weights: bool = True,
@@ -69,7 +70,7 @@ def open_teacher(
 def _make(
     experiment: Experiment,
     task: Task,
-    texts: list[Example],
+    texts: Sequence[Example],
     folder: Path,
     writes: bool,
     weights: bool,
