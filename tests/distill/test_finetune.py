@@ -18,8 +18,6 @@ from xdistil.experiment.run import run
 from xdistil.experiment.training import train_teacher
 from xdistil.runtime.session import Session
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 TABLE = ("embeddings", "word_embeddings", "embedding")
 
 

@@ -40,7 +40,7 @@ def start(task: tuple[Path, Path], workdir: Path, count: int, *more: str) -> lis
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     processes = []
     for index in range(count):
         place = [f"--config.distributed=localhost:{port},{index},{count}"] if count > 1 else []

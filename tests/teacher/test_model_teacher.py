@@ -16,8 +16,6 @@ from xdistil.teacher.model_teacher import ModelTeacher, match_words
 from xdistil.teacher.signals import Request, SignalSpec
 from xdistil.teacher.storage import MASK, gather_signals
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 SPEC = SignalSpec(logits=True, hidden=(1,))
 EXAMPLES = [Example(("Anna", "slept"), None, "und"), Example(("in", "Rome"), None, "und")]
 
