@@ -69,6 +69,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make(data: Path, student: Path) -> Experiment:
     experiment = Experiment(
+        dtype="float32",
         plan=PLAN,
         student=Student(kind="checkpoint", checkpoint=str(student)),
         batch_size=16,

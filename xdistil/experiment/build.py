@@ -46,6 +46,7 @@ from xdistil.models.hf.folder import check_rows, load_model
 from xdistil.models.trim import trim_model
 from xdistil.models.types import Model, Params
 from xdistil.plans import without_labels
+from xdistil.runtime.arithmetic import choose_dtype
 from xdistil.student.design import check_width, design_student, with_dropout
 from xdistil.student.embeddings import EmbeddingInit, embedding_kind
 from xdistil.student.initialise import FromCheckpoint, FromScratch, KeptLayers, StudentInit
@@ -111,6 +112,7 @@ def build(experiment: Experiment, cache: Path, writes: bool = True) -> Run:
     Raises:
         InputError: whatever is wrong, in one sentence.
     """
+    experiment = replace(experiment, dtype=choose_dtype(experiment))
     corpus = load_corpus(experiment, cache, writes)
     texts = [*corpus.train, *corpus.transfer]
     whole = open_teacher(experiment, corpus.task, texts, cache, writes)

@@ -17,6 +17,7 @@ from xdistil.distill.unfreezing import EMBEDDINGS, HEAD
 from xdistil.evaluation.formatting import align
 from xdistil.experiment.build import Run, build
 from xdistil.models.types import Model, count_parameters
+from xdistil.runtime.environment import describe_device
 from xdistil.student.initialise import FromCheckpoint, KeptLayers
 from xdistil.student.vocabulary_transfer import count_shared
 from xdistil.student.warm_start import describe_head
@@ -43,7 +44,8 @@ def describe(experiment: Experiment, verbose: bool = False) -> str:
     """
     with tempfile.TemporaryDirectory() as folder:
         run = build(experiment, Path(folder))
-        overview = f"{describe_data(run)}\n\n{describe_plan(run)}"
+        device = describe_device(run.experiment.dtype)
+        overview = f"{device}\n\n{describe_data(run)}\n\n{describe_plan(run)}"
         return f"{overview}\n\n{describe_details(run)}" if verbose else overview
 
 

@@ -70,7 +70,8 @@ def run(
             log.info("%s is finished.\n\n%s", session.workdir, render_console(finished))
             return finished
         enable_compilation_cache()
-        log.info(describe_device())
+        experiment = session.experiment
+        log.info(describe_device(experiment.dtype))
         built = main_process_first(partial(build_and_claim, session, command))
         log.info("%s\n\n%s\n", describe_data(built), describe_plan(built))
         log.debug("%s\n", describe_details(built))
