@@ -24,7 +24,6 @@ from xdistil.models.forward import predict_rows
 from xdistil.runtime.mesh import count_bytes, shard_batch, shard_params
 from xdistil.teacher.signals import Signals
 
-jax.config.update("jax_disable_most_optimizations", True)
 folder, devices, shards = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 assert jax.device_count() == devices
 found = {}
@@ -93,9 +92,10 @@ print("FOUND" + json.dumps(found))
 
 def run(folder: Path, devices: int, shards: int = 1) -> dict[str, Any]:
     folder.mkdir()
+    flags = os.environ.get("XLA_FLAGS", "")
     environment = {
         **os.environ,
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
     }
     done = subprocess.run(

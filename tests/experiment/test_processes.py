@@ -42,9 +42,10 @@ def start(task: tuple[Path, Path], workdir: Path, count: int, *more: str) -> lis
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     if count > 1:
-        environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+        flags = environment.get("XLA_FLAGS", "")
+        environment["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=2"
     processes = []
     for index in range(count):
         place = [

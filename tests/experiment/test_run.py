@@ -101,9 +101,6 @@ def arguments(config: Path, data: Path, workdir: Path, *more: str) -> list[str]:
     return [f"--config={config}", f"--config.data.folder={data}", f"--workdir={workdir}", *more]
 
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
-
 @pytest.fixture(scope="module")
 def config(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("config") / "tiny.py"

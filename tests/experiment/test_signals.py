@@ -93,9 +93,6 @@ def without_teacher(data: Path, signals: Path) -> Experiment:
     return experiment
 
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("data") / "task")

@@ -38,8 +38,6 @@ NEW = Task("tagging", ("B-ORG", "B-PER", "I-ORG", "I-PER", "O"))  # without LOC,
 NAMES = {"B-PER": ["Anna", "Bob", "Lee", "Clara"], "B-ORG": ["New", "York"], "O": ["went", "to"]}
 PLAN = (Stage(name="labels", loss="labels", data="train", epochs=6.0, lr=2e-2),)
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:

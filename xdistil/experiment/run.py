@@ -11,7 +11,6 @@ from xdistil.config import Experiment, validate
 from xdistil.deploy.license import find_license
 from xdistil.deploy.model_card import write_card
 from xdistil.deploy.onnx_export import check_packages
-from xdistil.evaluation.figures import draw_figures
 from xdistil.evaluation.report import render_console, render_markdown
 from xdistil.evaluation.results import Results, read_results
 from xdistil.experiment.build import Run, build
@@ -127,6 +126,8 @@ def write_outputs(built: Run, session: Session, results: Results, first: bool) -
     for which in ("teacher", "student"):
         if (workdir / which).is_dir():
             write_card(workdir / which, which, results, experiment, environment)
+    from xdistil.evaluation.figures import draw_figures  # Matplotlib is slow to import
+
     draw_figures(workdir / "figures", workdir / "metrics.jsonl", results)
     (workdir / "results.md").write_text(render_markdown(results), encoding="utf-8")
     write_json(workdir / "results.json", results)

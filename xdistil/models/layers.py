@@ -4,6 +4,7 @@ Letters: B rows, T row length in subwords, D width, H heads.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -277,11 +278,15 @@ class PostNormLayer(nn.Module):
         raise NotImplementedError  # every family implements it
 
 
+@partial(jax.jit, static_argnums=0)
 def draw_params(model: nn.Module, key: jax.Array) -> Params:
-    """New float32 parameters, drawn with `key` by the initializers of the modules."""
+    """New float32 parameters, drawn with `key` by the initializers of the modules.
+
+    Traced once for each model, however often the shapes of its parameters are asked for.
+    """
     row = jnp.zeros((1, 1), jnp.int32)
     batch = Batch(row, row, row, row, row, row > 0)
-    return jax.jit(model.init)(key, batch)["params"]
+    return model.init(key, batch)["params"]
 
 
 def sow_qkv(attention: nn.Module, queries: jax.Array, keys: jax.Array, values: jax.Array) -> None:
