@@ -44,7 +44,7 @@ setup(
             "onnxruntime>=1.20,<2",
             "mypy>=1.15",
             "pytest>=8.3",
-            "pytest-xdist>=3.6",
+            "pytest-xdist>=3.7",
             "ruff>=0.12",
         ],
         "parity": ["torch==2.13.0", "sentencepiece>=0.2", "protobuf>=5"],

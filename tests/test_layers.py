@@ -127,6 +127,15 @@ def test_imports_point_downwards():
     assert find_faults(ROOT) == []
 
 
+def test_figures_are_imported_when_they_are_drawn():
+    """Matplotlib would take a quarter of the imports of every run, however short."""
+    figures = "xdistil.evaluation.figures"
+    for path in (ROOT / "xdistil").rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [name for name in list_names(node) if name.startswith(("matplotlib", figures))]
+            assert not names or path == ROOT / "xdistil/evaluation/figures.py", path
+
+
 GOOD = {
     "train.py": "from xdistil.cli.main import main",
     "xdistil/__init__.py": "from xdistil.config import A\ndef f():\n    import xdistil.cli.main",

@@ -34,8 +34,6 @@ from xdistil.teacher.signals import PlacedModel, SignalSpec, params_fingerprint
 
 ROOT = Path(__file__).parents[1]
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 
 # --- names of cached signals ----------------------------------------------------------------------
 
@@ -118,7 +116,7 @@ def test_text_of_models_in_the_names_of_their_signals():
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory, compile_quickly) -> Path:
+def workdir(tmp_path_factory) -> Path:
     """A finished smoke run of the quickstart, with cached signals and frozen embeddings."""
     folder = tmp_path_factory.mktemp("pins") / "run"
     flags = [

@@ -29,8 +29,12 @@ class LostProcessError(Exception):
     """Another process of the run is gone."""
 
 
-class StoppedError(Exception):
-    """A signal stopped the run after its state was saved. Holds the name of the signal."""
+class StoppedError(BaseException):
+    """A signal stopped the run after its state was saved. Holds the name of the signal.
+
+    No `Exception`, as KeyboardInterrupt is none: it may be raised anywhere, also where all errors
+    of a library count as a damaged file.
+    """
 
 
 def show(value: Any) -> str:

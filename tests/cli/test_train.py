@@ -26,6 +26,7 @@ def get_config(arg="d4.2"):
     if arg != "d4.2":
         raise InputError(f"no variant {arg!r}: it takes d4.2.")
     experiment = Experiment(
+        dtype="float32",
         plan=d42(), student=Student(embedding_size=16), baselines=(Baseline(),)
     )
     experiment.data.folder = "somewhere"

@@ -13,8 +13,8 @@ from tests.data.conftest import SPECIAL as BRACKETS
 from tests.data.conftest import TEXT
 from xdistil.data.examples import Example, Task
 from xdistil.data.subwords import tokenize
-from xdistil.data.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
-from xdistil.errors import InputError
+from xdistil.data.tokenizer import Tokenizer, load_tokenizer, save_tokenizer, tell_damage
+from xdistil.errors import InputError, StoppedError
 
 TAGGING = Task("tagging", ("O",))
 CLASSES = Task("classification", ("no", "yes"))
@@ -188,6 +188,13 @@ def test_a_sentencepiece_model_that_cannot_be_converted_is_refused(
     ending = "is damaged." if packages else "pip install 'xdistil[sentencepiece]'."
     assert str(caught.value).startswith(f"'{tmp_path}' has its tokenizer as a SentencePiece model")
     assert str(caught.value).endswith(ending)
+
+
+def test_a_signal_while_a_tokenizer_is_opened_is_no_damage() -> None:
+    with pytest.raises(StoppedError), tell_damage("folder"):
+        raise StoppedError("SIGTERM")
+    with pytest.raises(InputError, match="'folder' has no tokenizer"), tell_damage("folder"):
+        raise RuntimeError("broken")
 
 
 def test_the_subwords_around_two_texts_are_those_of_the_family(folder: Path) -> None:

@@ -122,9 +122,6 @@ def run_padded(session: onnxruntime.InferenceSession, padding_id: int) -> np.nda
     return session.run(["logits"], {name: inputs[name] for name in wanted})[0]
 
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
-
 @pytest.mark.parametrize(
     ("name", "task"),
     [

@@ -108,6 +108,7 @@ def test_backends_agree_with_each_other_and_with_the_model_on_packed_rows(folder
     assert _labels(ours) == [label for labels in expected for label in labels]
 
 
+@pytest.mark.usefixtures("compile_fully")
 @pytest.mark.parametrize("name", KINDS)
 def test_other_texts_and_threads_change_nothing(folders, name):
     texts = _draw(30)

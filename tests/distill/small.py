@@ -186,7 +186,9 @@ def make_session(folder: Path, **changes: Any) -> Session:
     held = {"mesh": changes.pop("mesh", None) or make_mesh()}
     held["preemption"] = changes.pop("preemption", None) or PreemptionGuard()
     fields = {"batch_size": 8, "eval_every": 2, "log_every": 1, "checkpoint_minutes": 0.0}
-    experiment = Experiment(data=Data(row_length=ROW_LENGTH), **{**fields, **changes})
+    experiment = Experiment(
+        data=Data(row_length=ROW_LENGTH), **{"dtype": "float32", **fields, **changes}
+    )
     return Session(experiment, folder, run_log=RunLog(folder), **held)
 
 
@@ -245,6 +247,9 @@ class NoCheckpoints:
         """Opens nothing."""
 
     def save(self, *arguments: Any) -> None:
+        """Does nothing."""
+
+    def wait(self) -> None:
         """Does nothing."""
 
     def list_steps(self) -> list[int]:

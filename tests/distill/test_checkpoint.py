@@ -1,14 +1,17 @@
 """Checkpoints: what is saved comes back bit by bit, and what is damaged does not come back."""
 
 import re
+import resource
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import pytest
 
 from tests.distill.small import init_params, make_bilstm, same
+from xdistil.distill import checkpoint as module
 from xdistil.distill.checkpoint import Checkpoint, Checkpoints, checksum
 from xdistil.distill.losses import LossConfig
 from xdistil.distill.progress import Progress
@@ -42,6 +45,7 @@ def save(checkpoints: Checkpoints, step: int, seed: int, stage: int = 0) -> Trai
     state = make_state(seed)
     progress = Progress(stage=stage, total_step=step)
     checkpoints.save(Checkpoint(state, init_params(MODEL, seed + 100), progress))
+    checkpoints.wait()
     return state
 
 
@@ -109,6 +113,55 @@ def test_a_step_is_saved_again_over_a_damaged_one(checkpoints, tmp_path):
     saved = save(checkpoints, 4, 3)
     assert same(drop_key(restore(checkpoints, 4).state), drop_key(saved))
     assert checkpoints.list_steps() == [4, 2]
+
+
+def test_training_goes_on_beside_the_writing_and_changes_nothing_in_it(checkpoints, monkeypatch):
+    """Steps donate the state while the checksums wait; the next save waits for the writing."""
+    trained, going = threading.Event(), []
+
+    def wait_and_sum(tree: Any) -> str:
+        going.append(trained.wait(30))
+        return checksum(tree)
+
+    monkeypatch.setattr(module, "checksum", wait_and_sum)
+    saved, state = make_state(1), make_state(1)
+    checkpoints.save(Checkpoint(state, init_params(MODEL, 101), Progress(stage=0, total_step=2)))
+    step = jax.jit(
+        lambda tree: jax.tree.map(lambda x: x + 1, tree), donate_argnums=0, keep_unused=True
+    )
+    tree = state._replace(key=None)
+    for _ in range(3):
+        tree = step(tree)
+    jax.block_until_ready(tree)
+    trained.set()
+    checkpoints.save(Checkpoint(saved, init_params(MODEL, 7), Progress(stage=0, total_step=4)))
+    assert len(going) >= 2
+    assert all(going)
+    found = restore(checkpoints, 2)
+    assert same(drop_key(found.state), drop_key(saved))
+    assert same(found.best, init_params(MODEL, 101))
+
+
+@pytest.mark.parametrize("call", ["save", "wait", "close", "list_steps"])
+def test_what_cannot_be_written_is_told_at_the_next_call(tmp_path, call):
+    """On a disk that is full: once, and the checkpoint before is whole."""
+    folder = tmp_path / "checkpoints"
+    checkpoints = Checkpoints(folder)
+    saved = save(checkpoints, 2, 1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    later = Checkpoint(make_state(2), init_params(MODEL, 3), Progress(stage=0, total_step=4))
+    try:
+        checkpoints.save(later)
+        with pytest.raises(OSError, match=r"checkpoints: checkpoint 4 cannot be written \(.*large"):
+            getattr(checkpoints, call)(*[later] * (call == "save"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    checkpoints.close()
+    again = Checkpoints(folder)
+    assert again.list_steps() == [2]
+    assert same(drop_key(restore(again, 2).state), drop_key(saved))
+    again.close()
 
 
 def flip(content: bytes) -> bytes:
@@ -181,3 +234,51 @@ def test_the_checksum_sees_every_bit_and_the_order():
         changed = jax.tree.map(np.copy, tree)
         changed["a"].view(np.uint8)[index] ^= 1
         assert checksum(changed) != checksum(tree)
+
+
+class Shards:
+    """An array of which a process holds columns, as JAX shows it."""
+
+    is_fully_addressable = is_fully_replicated = False
+
+    def __init__(self, whole: np.ndarray, held: dict[tuple[int, int], int]) -> None:
+        """`held`: from and to which column, and the number of the replica."""
+        self.shape, self.dtype = whole.shape, whole.dtype
+        self.addressable_shards = [
+            Shard((slice(None), slice(*columns)), replica, whole[:, slice(*columns)])
+            for columns, replica in held.items()
+        ]
+
+
+class Shard(NamedTuple):
+    """A part of an array on a device."""
+
+    index: tuple[slice, slice]
+    replica_id: int
+    data: np.ndarray
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_checksum_does_not_depend_on_the_processes(monkeypatch, count):
+    """Whose shards lie across the rows; a shard that two of them hold counts once."""
+    generator = np.random.default_rng(1)
+    first, second, shared = (generator.normal(size=(5, 6)).astype(np.float32) for _ in range(3))
+    held = [
+        {(0, 1): 0, (1, 3): 0},
+        {(3, 6): 0, (1, 3): 1},
+        {(0, 1): 1},  # a process that holds nothing alone
+    ][:count]
+    monkeypatch.setattr(module, "is_on_one_host", lambda leaf: not isinstance(leaf, Shards))
+    told: list[np.uint32] = []
+    for process in range(count):
+        tree = [Shards(first, held[process]), shared, Shards(second, held[process])]
+        monkeypatch.setattr(jax, "process_index", lambda process=process: process)
+
+        def gather(value: np.uint32) -> np.ndarray:
+            told.append(value)
+            return np.array(told)
+
+        monkeypatch.setattr(module, "gather_all", gather)
+        found = checksum(tree)
+    assert len(told) == count
+    assert found == checksum([first, shared, second])

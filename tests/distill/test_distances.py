@@ -1,13 +1,25 @@
 """Distances against numbers computed by hand and against NumPy in float64."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xdistil.distill import distances
+from xdistil.distill import distances as operations
 from xdistil.distill.distances import Tally
 
+# Compiled as in a step: operation by operation, each shape of each would be compiled alone.
+distances = SimpleNamespace(
+    mean_squared_error=jax.jit(operations.mean_squared_error),
+    cosine_distance=jax.jit(operations.cosine_distance),
+    kl_divergence=jax.jit(operations.kl_divergence),
+    cross_entropy=jax.jit(operations.cross_entropy),
+    attention_error=jax.jit(operations.attention_error),
+    attention_divergence=jax.jit(operations.attention_divergence),
+    relation_divergence=jax.jit(operations.relation_divergence, static_argnames="heads"),
+)
 ELEMENTWISE = {
     "mse": distances.mean_squared_error,
     "cosine": distances.cosine_distance,

@@ -18,8 +18,6 @@ from xdistil.experiment.run import run
 from xdistil.experiment.training import train_teacher
 from xdistil.runtime.session import Session
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 TABLE = ("embeddings", "word_embeddings", "embedding")
 
 
@@ -76,6 +74,10 @@ def test_what_is_learnt_is_that_of_the_whole_table(both):
     texts = [built.teacher_texts[name].subwords.tokens for name in ("train", "dev")]
     seen = np.unique(np.concatenate(texts))
     for name, values in occurring.items():
+        if name[-2:] == ("key", "bias"):
+            # It moves all scores of a query alike, so its gradient is zero but for rounding.
+            assert max(np.abs(values).max(), np.abs(whole[name]).max()) < 1e-4
+            continue
         rows = seen if name == TABLE else ...
         np.testing.assert_allclose(values[rows], whole[name][rows], rtol=1e-3, atol=1e-5)
 

@@ -18,6 +18,7 @@ from tests.distill.small import (
     make_signals,
     make_vectors,
 )
+from tests.models.samples import run
 from xdistil import config
 from xdistil.distill import distances
 from xdistil.distill.losses import LOSSES, SIDE_PROJECTIONS, LossConfig, read_spec
@@ -81,7 +82,7 @@ def test_a_bilstm_shows_its_projection_before_gelu_and_to_kl_after_it(kind, whic
     model, batch = make_bilstm(), make_batch(2)
     params = init_params(model)
     losses = LossConfig(model, (("representation", 1.0),), hidden_map=((1, 2),), hidden_loss=kind)
-    states = model.apply({"params": params}, batch).hidden
+    states = run(model, params, batch).hidden
     expected = {
         index: losses_of(losses, params, batch, Signals(None, (np.asarray(states[index]),), ()))[
             "representation"
@@ -122,7 +123,7 @@ def test_a_narrow_student_is_compared_through_its_side_projection():
     signals = make_signals(batch, 1)
     losses = LossConfig(model, (("representation", 1.0),), hidden_map=((2, 2),))
     model_params = {name: tree for name, tree in params.items() if name != SIDE_PROJECTIONS}
-    states = np.asarray(model.apply({"params": model_params}, batch).hidden[2], np.float64)
+    states = np.asarray(run(model, model_params, batch).hidden[2], np.float64)
     error = states @ side["kernel"] + side["bias"] - signals.hidden[0]
     expected = (error**2).mean(axis=-1)[batch.segment > 0].mean()
     found = losses_of(losses, params, batch, signals)["representation"]
@@ -133,7 +134,7 @@ def test_attention_compares_the_mapped_layers():
     """The student's second layer against the first signal, and within segments only."""
     model, batch = make_encoder(), make_batch(2)
     params, signals = init_params(model), make_signals(batch, 0, 1)
-    maps = model.apply({"params": params}, batch, attention=True).attention
+    maps = run(model, params, batch, attention=True).attention
     segment = batch.segment[:, None]
     pairs = (segment[..., :, None] == segment[..., None, :]) & (segment[..., None] > 0)
     squares = (np.asarray(maps[1]) - signals.attention[0]) ** 2
@@ -148,7 +149,7 @@ def test_attention_is_compared_as_the_config_says(kind):
     """Against the student's own maps nothing is lost; against those of another layer, by kind."""
     model, batch = make_encoder(), make_batch(2)
     params = init_params(model)
-    maps = jax.device_get(model.apply({"params": params}, batch, attention=True).attention)
+    maps = run(model, params, batch, attention=True).attention
     losses = LossConfig(model, (("attention", 1.0),), attention_map=((1, 1),), attention_loss=kind)
     own, other = (
         losses_of(losses, params, batch, Signals(None, (), (each,)))["attention"] for each in maps
@@ -212,7 +213,7 @@ def test_relations_of_the_mapped_layers_are_summed_over_queries_keys_and_values(
 def test_equal_logits_cost_nothing(kind):
     model, batch = make_encoder(), make_batch(2)
     params = init_params(model)
-    logits = np.array(model.apply({"params": params}, batch).logits)
+    logits = np.array(run(model, params, batch).logits)
     losses = LossConfig(model, (("logits", 1.0),), logits_loss=kind, temperature=2.0)
     assert losses_of(losses, params, batch, Signals(logits, (), ()))["logits"] < 1e-6
     logits[..., 0] += 1.0
@@ -254,7 +255,7 @@ def test_a_subword_without_values_of_the_teacher_teaches_nothing():
         (),
         present=present,
     )
-    output = model.apply({"params": params}, batch)
+    output = run(model, params, batch)
     expected = {
         "representation": np.square(output.hidden[2] - signals.hidden[0])[present].mean(),
         "logits": np.square(output.logits - signals.logits)[present].mean(),

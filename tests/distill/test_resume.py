@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from tests.distill.small import (
@@ -23,6 +24,7 @@ from tests.distill.small import (
 )
 from xdistil.config import Stage
 from xdistil.distill import trainer as training
+from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.loop import Outcome, fit
 from xdistil.errors import StoppedError
 from xdistil.runtime.preemption import PreemptionGuard
@@ -140,6 +142,45 @@ def test_cut_off_many_times(tmp_path, monkeypatch, whole):
             except CutError:
                 continue
     check(read_run(tmp_path, outcomes), whole)
+
+
+@pytest.mark.parametrize("step", [2, 8])
+def test_killed_between_the_state_taken_and_the_checkpoint_written(
+    tmp_path, monkeypatch, whole, step
+):
+    """A copy of the workdir is what a kill leaves: lines of metrics, and no checkpoint of them."""
+    running, left, params = tmp_path / "running", tmp_path / "left", init_params(STUDENT)
+    written = Checkpoints._write
+
+    def copy_first(self: Checkpoints, tree: Any, best: Any, cursor: dict[str, Any]) -> None:
+        if cursor["total_step"] == step:
+            shutil.copytree(running, left)
+        written(self, tree, best, cursor)
+
+    running.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "_write", copy_first)
+        check(read_run(running, run_plan(make(running), params, save=True)), whole)
+    assert all(number < step for number in list_checkpoints(left))
+    assert len((left / "metrics.jsonl").read_text().splitlines()) >= step
+    check(read_run(left, run_plan(make(left), params, save=True)), whole)
+
+
+def test_a_disk_that_is_full_beside_training_ends_the_plan(tmp_path, monkeypatch, whole):
+    """With the sentence of the checkpoint that could not be written; the next run resumes."""
+    params, written = init_params(STUDENT), ocp.CheckpointManager.save
+
+    def fail(self: Any, step: int, **arguments: Any) -> bool:
+        if step == 4:
+            raise OSError("[Errno 28] No space left on device: 'state'")
+        return written(self, step, **arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.CheckpointManager, "save", fail)
+        with pytest.raises(OSError, match="checkpoint 4 cannot be written"):
+            run_plan(make(tmp_path), params, save=True)
+    assert list_checkpoints(tmp_path) == [2]
+    check(read_run(tmp_path, run_plan(make(tmp_path), params, save=True)), whole)
 
 
 @pytest.fixture(scope="module")

@@ -64,6 +64,7 @@ def pairs(tmp_path_factory) -> Run:
     (folder / "transfer.txt").write_text(make(20, False))
     (folder / "labels.tsv").write_text("yes\nno\n")
     experiment = Experiment(
+        dtype="float32",
         teacher=Teacher(hidden_size=8, layers=1, heads=2, vocabulary_size=200),
         student=Student(embedding_size=4, hidden_size=6, vocabulary="seen"),
         plan=(Stage(name="logits", loss="logits", data="all"),),
@@ -112,6 +113,7 @@ def write_teacher(folder: Path, config: EncoderConfig) -> Experiment:
     make_unigram(kind).save_pretrained(folder / "tokenizer")
     (folder / "tokenizer" / "config.json").write_text(json.dumps({"model_type": kind}))
     experiment = Experiment(
+        dtype="float32",
         teacher=Teacher(model=str(folder / "model"), tokenizer=str(folder / "tokenizer")),
         student=Student(
             kind="transformer", embedding_size=6, hidden_size=6 * config.heads, layers=1
@@ -297,6 +299,7 @@ def test_a_student_of_its_teachers_layers_keeps_the_subwords_that_occur(tmp_path
     for split in ("train", "dev", "test"):
         (tmp_path / f"{split}.tsv").write_text("Anna went to Berlin\tB-PER O O B-LOC\n")
     experiment = Experiment(
+        dtype="float32",
         teacher=Teacher(model=str(tmp_path / "teacher")),
         student=Student(kind="transformer", keep_layers="last:1", vocabulary="seen"),
         plan=(Stage(name="logits", loss="logits", data="all"),),
@@ -388,6 +391,7 @@ def test_a_model_with_fewer_rows_than_its_tokenizer_has_subwords_is_refused(tmp_
     for split in ("train", "dev", "test"):
         (tmp_path / f"{split}.tsv").write_text("Anna went to Berlin\tB-PER O O B-LOC\n")
     experiment = Experiment(
+        dtype="float32",
         teacher=Teacher(model=str(tmp_path / "teacher")),
         student=Student(kind="transformer", checkpoint=str(tmp_path / "student")),
         plan=(Stage(name="logits", loss="logits", data="all"),),

@@ -21,10 +21,9 @@ from xdistil.distill.losses import LossConfig
 from xdistil.distill.step import StepConfig, init_state, train_step
 from xdistil.distill.unfreezing import list_groups, split_params
 from xdistil.models.forward import predict_rows
-from xdistil.runtime.mesh import shard_batch, shard_params
+from xdistil.runtime.mesh import count_bytes, shard_batch, shard_params
 from xdistil.teacher.signals import Signals
 
-jax.config.update("jax_disable_most_optimizations", True)
 folder, devices, shards = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 assert jax.device_count() == devices
 found = {}
@@ -78,7 +77,9 @@ ready = make_plan(
 )
 placed = teacher.place(ready.trainer.session)
 for tree in (placed.params, state.trainable, state.optimizer[1].mu):
-    assert (shards > 1) == any(not x.is_fully_replicated for x in jax.tree.leaves(tree))
+    leaves = jax.tree.leaves(tree)
+    assert (shards > 1) == any(not x.is_fully_replicated for x in leaves)
+    assert count_bytes(tree, shards) == sum(x.addressable_shards[0].data.nbytes for x in leaves)
 *_, outcome = run_plan(ready, init_params(make_bilstm()))
 found["records"] = [{**record, "seconds": 0} for record in outcome.stages]
 found["compilations"] = compiled.count("jit(train_step)")
@@ -91,9 +92,10 @@ print("FOUND" + json.dumps(found))
 
 def run(folder: Path, devices: int, shards: int = 1) -> dict[str, Any]:
     folder.mkdir()
+    flags = os.environ.get("XLA_FLAGS", "")
     environment = {
         **os.environ,
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
     }
     done = subprocess.run(

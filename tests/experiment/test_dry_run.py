@@ -47,6 +47,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
         (folder / f"{name}.tsv").write_text("".join(lines), encoding="utf-8")
     (folder / "transfer.txt").write_text("".join(f"Bob saw {i}\n" for i in range(100)))
     experiment = Experiment(
+        dtype="float32",
         teacher=Teacher(hidden_size=8, layers=2, heads=2, vocabulary_size=200),
         student=Student(embedding_size=8, hidden_size=6, vocabulary="seen"),
         plan=d42(),

@@ -34,8 +34,8 @@ def run(task: tuple[Path, Path], workdir: Path, largest_file: int = 0):
         cwd=ROOT,
         env={
             **os.environ,
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-            "JAX_ENABLE_COMPILATION_CACHE": "0",  # it would complain of the disk, too
+            # On a full disk programs are read, but none is stored: JAX would leave half of it.
+            **({"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"} if largest_file else {}),
         },
         capture_output=True,
         text=True,

@@ -34,6 +34,7 @@ def get_config(arg=""):
     teacher = Stage(name="train", loss="labels", data="train", epochs=12.0, lr=1e-2, keep="last")
     gradual = {"unfreeze": "gradual", "epochs": 1.0, "lr": 1e-2}
     experiment = Experiment(
+        dtype="float32",
         plan=(
             Stage(name="representation", loss="representation", epochs=1.0, lr=1e-2),
             Stage(name="logits", loss="logits", **gradual),
@@ -98,9 +99,6 @@ def write_run(base: Path) -> tuple[Path, Path]:
 
 def arguments(config: Path, data: Path, workdir: Path, *more: str) -> list[str]:
     return [f"--config={config}", f"--config.data.folder={data}", f"--workdir={workdir}", *more]
-
-
-pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 @pytest.fixture(scope="module")

@@ -64,6 +64,7 @@ def make_experiment(data: Path) -> Experiment:
     teacher = Stage(name="train", loss="labels", data="train", epochs=3.0, lr=2e-2, keep="last")
     shared: dict[str, Any] = {"data": "all", "lr": 1e-2}
     experiment = Experiment(
+        dtype="float32",
         plan=(
             Stage(name="states", loss="representation+logits", **shared),
             Stage(name="logits", loss="logits", unfreeze="gradual", epochs=1.5, **shared),
@@ -90,9 +91,6 @@ def without_teacher(data: Path, signals: Path) -> Experiment:
     experiment = make_experiment(data)
     experiment.teacher.signals = str(signals)
     return experiment
-
-
-pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 @pytest.fixture(scope="module")

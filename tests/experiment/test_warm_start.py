@@ -38,8 +38,6 @@ NEW = Task("tagging", ("B-ORG", "B-PER", "I-ORG", "I-PER", "O"))  # without LOC,
 NAMES = {"B-PER": ["Anna", "Bob", "Lee", "Clara"], "B-ORG": ["New", "York"], "O": ["went", "to"]}
 PLAN = (Stage(name="labels", loss="labels", data="train", epochs=6.0, lr=2e-2),)
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
@@ -71,6 +69,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make(data: Path, student: Path) -> Experiment:
     experiment = Experiment(
+        dtype="float32",
         plan=PLAN,
         student=Student(kind="checkpoint", checkpoint=str(student)),
         batch_size=16,

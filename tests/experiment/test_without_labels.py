@@ -39,7 +39,6 @@ from xdistil.experiment.run import run
 from xdistil.models.hf.folder import load_model
 from xdistil.runtime.run_log import RunLog
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
 TASK = Task("tagging", LABELS)
 PARTS = ("representation", "logits/head", "logits/projection", "logits/bilstm")
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.models.samples import DEBERTA, make_segments
+from tests.models.samples import DEBERTA, make_params, make_segments, run, run_with_dropout
 from xdistil.config import Stage
 from xdistil.distill.unfreezing import expand_plan, list_groups
 from xdistil.errors import InputError
@@ -98,10 +98,7 @@ def test_embeddings_of_distances_are_unfrozen_with_the_lowest_layer() -> None:
 
 def test_dropout_needs_its_key_and_changes_the_output() -> None:
     model = Deberta(DEBERTA, "tagging", 3)
-    params = model.init_params(jax.random.key(0))
-    batch = make_segments()[2]
-    quiet = model.apply({"params": params}, batch).logits
-    noisy = model.apply(
-        {"params": params}, batch, deterministic=False, rngs={"dropout": jax.random.key(1)}
-    ).logits
+    params, batch = make_params(model), make_segments()[2]
+    quiet = run(model, params, batch).logits
+    noisy = run_with_dropout(model, params, batch).logits
     assert np.abs(quiet - noisy).max() > 1e-2

@@ -30,6 +30,7 @@ from xdistil.errors import InputError
 from xdistil.models.encoder import Transformer
 from xdistil.models.families.bert import Encoder, EncoderConfig, read_config, write_config
 from xdistil.models.hf.folder import load_model
+from xdistil.models.ops import array_type
 from xdistil.models.types import Output, Params
 
 RECORDED = [
@@ -259,7 +260,7 @@ def test_bfloat16_arithmetic_is_near_float32_with_float32_parameters_and_logits(
     fresh = jax.eval_shape(rough.init_params, jax.random.key(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(fresh)} == {np.dtype("float32")}
     ours, theirs = (run(model, params, batch) for model in (rough, exact))
-    assert ours.hidden[1].dtype == jax.numpy.bfloat16
+    assert ours.hidden[1].dtype == array_type("bfloat16")
     assert ours.logits.dtype == np.float32
     real = batch.segment > 0
     assert 1e-5 < differs(theirs.logits[real], ours.logits[real]) < 0.1

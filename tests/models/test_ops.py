@@ -1,7 +1,9 @@
 """Dropout by its statistics, GELU against its definition in float64, gradients of products."""
 
+import functools
 import math
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,20 +12,26 @@ import pytest
 
 from tests.models import samples
 from xdistil.models.encoder_config import EncoderConfig
-from xdistil.models.ops import Dropout, gelu
+from xdistil.models.ops import Dropout, array_type, dense_layer, gelu, multiply
+from xdistil.runtime.arithmetic import multiplies_in_bfloat16
 
 X = np.concatenate([np.linspace(-12, 12, 24001), [-1e30, -3e4, -0.0, 0.0, 3e4, 1e30]])
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _drop(rate, x, key):
+    return Dropout(rate).apply({}, x, False, rngs={"dropout": key})
+
+
 def drop(rate, x, seed=0):
-    return np.asarray(Dropout(rate).apply({}, x, False, rngs={"dropout": jax.random.key(seed)}))
+    return np.asarray(_drop(rate, x, jax.random.key(seed)))
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.1, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("width", [1, 7, 64, 385])
 def test_the_share_of_zeros_is_the_rate_in_every_column(rate, width):
     rows = 200_000 // width
-    kept = drop(rate, jnp.ones((rows, width))) > 0
+    kept = drop(rate, np.ones((rows, width), np.float32)) > 0
     deviation = (rate * (1 - rate)) ** 0.5
     assert abs((~kept).mean() - rate) < 5 * deviation / kept.size**0.5
     assert np.abs((~kept).mean(0) - rate).max() < 5.5 * deviation / rows**0.5
@@ -35,12 +43,15 @@ def test_what_is_kept_is_scaled_to_the_same_mean(rate):
     found = drop(rate, x)
     kept = found != 0
     np.testing.assert_allclose(found[kept], np.asarray(x)[kept] / (1 - rate), rtol=2**-15)
-    assert abs(drop(rate, jnp.ones((1000, 1000))).mean() - 1) < 5 * (rate / (1 - rate)) ** 0.5 / 1e3
+    assert (
+        abs(drop(rate, np.ones((1000, 1000), np.float32)).mean() - 1)
+        < 5 * (rate / (1 - rate)) ** 0.5 / 1e3
+    )
 
 
 def test_columns_are_independent_of_each_other():
     # Two columns share a random word; correlations of 40,000 rows are within 6 / 200.
-    kept = (drop(0.5, jnp.ones((40_000, 16))) > 0).astype(np.float64)
+    kept = (drop(0.5, np.ones((40_000, 16), np.float32)) > 0).astype(np.float64)
     correlation = np.corrcoef(kept.T) - np.eye(16)
     assert np.abs(correlation).max() < 0.03
 
@@ -110,6 +121,52 @@ def test_bfloat16_is_as_exact_as_its_digits_allow():
     np.testing.assert_allclose(np.asarray(values, np.float64), wanted, rtol=2**-8, atol=1e-6)
     wanted = [_phi(v) + v * math.exp(-v * v / 2) / math.sqrt(2 * math.pi) for v in exact]
     np.testing.assert_allclose(np.asarray(gradients, np.float64), wanted, rtol=2**-8, atol=1e-6)
+
+
+def _round(x: jax.Array) -> np.ndarray:
+    """To the eight binary digits of bfloat16; exact in float64."""
+    return np.asarray(x.astype(jnp.bfloat16), np.float64)
+
+
+# Rows, width and columns: a single one of each, odd numbers, and sizes of layers.
+SIZES = ((1, 1, 1), (1, 64, 3), (3, 1, 5), (2, 7, 1), (64, 33, 130), (256, 192, 64))
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_products_and_gradients_have_rounded_factors_and_long_sums(sizes):
+    rows, width, columns = sizes
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (rows, width))
+    kernel = jax.random.normal(keys[1], (width, columns))
+    incoming = jax.random.normal(keys[2], (rows, columns))
+    product, pull = jax.vjp(partial(multiply, dtype="bfloat16"), x, kernel)
+    of_x, of_kernel = jax.jit(pull)(incoming)
+    wanted = (
+        (product, _round(x) @ _round(kernel)),
+        (of_x, _round(incoming) @ _round(kernel).T),
+        (of_kernel, _round(x).T @ _round(incoming)),
+    )
+    for ours, exact in wanted:
+        assert ours.dtype == array_type("bfloat16") == "float32"
+        np.testing.assert_allclose(ours, exact, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.skipif(
+    not multiplies_in_bfloat16(jax.local_devices()[0]), reason="the CPU has no bfloat16 products"
+)
+def test_no_product_of_a_step_is_computed_in_float32():
+    """XLA converts the factors back to float32 where it has no product for their layout."""
+    layer = dense_layer(96, "bfloat16")
+    x = jnp.ones((4, 32, 64))
+    params = layer.init(jax.random.key(0), x)
+    step = jax.jit(jax.grad(lambda params, x: (layer.apply(params, x) ** 2).sum(), argnums=(0, 1)))
+    program = step.lower(params, x).compile().as_text()
+    found: list[list[str]] = []
+    for computation in program.split("\n}"):
+        types = dict(re.findall(r"%(\S+) = (\w+)\[", computation))
+        dots = re.findall(r" dot\(%(\S+), %(\S+)\)", computation)
+        found += [[types[factor] for factor in factors] for factors in dots]
+    assert found == [["bf16", "bf16"]] * 3
 
 
 @pytest.mark.parametrize("kind", ["tagging", "classification"])

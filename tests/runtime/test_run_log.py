@@ -133,7 +133,7 @@ def test_messages_go_to_console_and_file_while_the_log_is_open(tmp_path, capsys,
 @pytest.mark.parametrize(("gpu", "told"), [(True, True), (False, False)])
 def test_an_unused_gpu_is_reported_with_the_command_to_install(monkeypatch, gpu, told):
     monkeypatch.setattr(run_log_module.Path, "exists", lambda path: gpu and "nvidia" in str(path))
-    text = describe_device()
+    text = describe_device("float32")
     assert ("pip install 'xdistil[cuda]'" in text) == told
     assert f"{jax.device_count()} x" in text
     assert "\n" not in text

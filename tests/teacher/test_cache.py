@@ -22,6 +22,7 @@ from tests.distill.small import (
     make_teacher,
     run_plan,
 )
+from tests.models.samples import run
 from xdistil.config import Stage
 from xdistil.data.packing import fill_batch, pack
 from xdistil.data.word_alignment import WordAlignment
@@ -58,7 +59,7 @@ def direct(teacher: PlacedModel, rows: Any = ROWS) -> dict[str, np.ndarray]:
     batch = fill_batch(SUBWORDS, rows, np.arange(len(rows.subword)), 0)
     if teacher.remap is not None:
         batch = batch._replace(tokens=teacher.remap[batch.tokens])
-    output = teacher.model.apply({"params": jax.device_get(teacher.params)}, batch)
+    output = run(teacher.model, jax.device_get(teacher.params), batch)
     return {
         "logits": np.asarray(output.logits),
         "hidden-0": np.asarray(output.hidden[0]),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.distill.small import CLASSES, make_session, make_teacher, make_texts
+from tests.models.samples import run
 from xdistil.data.examples import Example
 from xdistil.data.packing import PackedTexts, fill_batch, pack
 from xdistil.data.subwords import Subwords
@@ -16,8 +17,6 @@ from xdistil.teacher.interface import Unit
 from xdistil.teacher.model_teacher import ModelTeacher, match_words
 from xdistil.teacher.signals import Request, Signals, SignalSpec
 from xdistil.teacher.storage import MASK, gather_signals
-
-pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 SPEC = SignalSpec(logits=True, hidden=(1,))
 EXAMPLES = [Example(("Anna", "slept"), None, "und"), Example(("in", "Rome"), None, "und")]
@@ -85,7 +84,7 @@ def test_signals_of_words_reach_the_subwords_that_carry_them(tmp_path):
     assert np.array_equal(signals.present, expected_mask)
 
     theirs = fill_batch(own.subwords, own.rows, rows, 0)
-    output = teacher.model.apply({"params": teacher.params}, theirs)
+    output = run(teacher.model, teacher.params, theirs)
     for found, values in ((signals.logits, output.logits), (signals.hidden[0], output.hidden[1])):
         expected = np.asarray(values)[theirs.label_mask]
         assert expected.shape[0] == 3
@@ -189,8 +188,6 @@ def test_a_teacher_without_cache_computes_in_its_own_ids(tmp_path):
     assert teacher.unit is Unit.SUBWORD
     batch = fill_batch(texts.subwords, texts.rows, np.arange(len(texts.rows.subword)), 0)
     signals = reader.signals(batch, {}, SPEC)
-    output = teacher.model.apply(
-        {"params": teacher.params}, batch._replace(tokens=remap[batch.tokens])
-    )
+    output = run(teacher.model, teacher.params, batch._replace(tokens=remap[batch.tokens]))
     np.testing.assert_allclose(signals.logits, output.logits, rtol=1e-5, atol=1e-6)
     assert signals.present is None

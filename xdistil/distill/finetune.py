@@ -9,7 +9,6 @@ other parameters, losses and gradients are the same.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import jax
 import numpy as np
 
 from xdistil.data.packing import PackedTexts
@@ -22,7 +21,7 @@ from xdistil.evaluation.results import ScoreName, Scores
 from xdistil.models.encoder import Transformer
 from xdistil.models.trim import put_back, trim_model
 from xdistil.models.types import Params
-from xdistil.runtime.mesh import shard_params
+from xdistil.runtime.mesh import fetch, shard_params
 from xdistil.runtime.session import Session
 from xdistil.teacher.interface import SignalReader
 
@@ -39,7 +38,7 @@ def finetune(
 
     Args:
         params: those before.
-        evaluate: the scores on dev of the whole model's parameters, host arrays.
+        evaluate: the scores on dev of the whole model's parameters, on the devices or the host.
         metric: the key of those scores that is monitored.
     """
     texts = [stages[0].dev.subwords, *(stage.train.subwords for stage in stages)]
@@ -51,7 +50,10 @@ def finetune(
 
     def evaluate_whole(on_devices: Params) -> Scores:
         # The whole model's program is compiled for its predictions anyway.
-        return evaluate(put_back(params, jax.device_get(on_devices), kept))
+        embeddings = on_devices["embeddings"]
+        rows = fetch(embeddings["word_embeddings"])
+        trained = {**on_devices, "embeddings": {**embeddings, "word_embeddings": rows}}
+        return evaluate(put_back(params, trained, kept))
 
     dev = narrow(stages[0].dev)
     narrowed = [with_model(stage, small, narrow(stage.train), dev) for stage in stages]

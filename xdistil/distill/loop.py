@@ -5,7 +5,7 @@ It knows neither XtremeDistil nor tagging: what to learn is a plan, what to moni
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -20,7 +20,7 @@ from xdistil.distill.trainer import Trainer, without_projections
 from xdistil.distill.unfreezing import split_params
 from xdistil.evaluation.results import StageRecord
 from xdistil.models.types import Params
-from xdistil.runtime.mesh import global_max, replicate
+from xdistil.runtime.mesh import Layout, fetch, global_max, replicate, shard_params
 
 log = logging.getLogger("xdistil")
 
@@ -42,23 +42,25 @@ def fit(trainer: Trainer, stages: Sequence[StageRun], params: Params) -> Iterato
     Args:
         params: parameters before the first stage, host arrays.
     """
+    stages = [_pin_layout(trainer, stage) for stage in stages]
     checkpoints = Checkpoints(trainer.session.workdir / "checkpoints" / trainer.name)
     try:
         checkpoint = _resume(trainer, stages, params, checkpoints)
         results: list[StageRecord] = []
-        first = 0
+        first, total = 0, max(checkpoints.list_steps(), default=0)
         if checkpoint is not None:
             first, results = checkpoint.progress.stage, checkpoint.progress.results
         for index in range(first, len(stages)):
             with trainer.session.preemption.deferred():
                 if checkpoint is None:
-                    total = max(checkpoints.list_steps(), default=0)
                     progress = Progress(stage=index, total_step=total, results=results)
                     checkpoint = _start(trainer, stages, progress, params)
                 if not checkpoint.progress.done:
                     checkpoint = trainer.fit_stage(stages, checkpoint, checkpoints.save)
+                checkpoints.wait()  # what a reader writes is never ahead of it
             results = checkpoint.progress.results
-            params = without_projections(checkpoint.best)
+            total = max(total, checkpoint.progress.total_step)
+            params = fetch(without_projections(checkpoint.best))
             yield Outcome(results, params)
             checkpoint = None
     finally:
@@ -92,6 +94,15 @@ def _resume(
         run_log.truncate(progress.log_offset)
     log.info("%s: resumes at %s, step %d", trainer.name, stages[progress.stage].name, progress.step)
     return checkpoint
+
+
+def _pin_layout(trainer: Trainer, stage: StageRun) -> StageRun:
+    """The stage, whose steps leave the state where `trainer.place` puts it."""
+    mesh = trainer.session.mesh
+    if mesh.shape["shard"] == 1:
+        return stage
+    layout = Layout(mesh, sharded=trainer.place is shard_params)
+    return replace(stage, step=replace(stage.step, layout=layout))
 
 
 def _start(

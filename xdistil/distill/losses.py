@@ -93,7 +93,8 @@ def representation_loss(
         hidden = config.model.compared_state(output, layer, config.hidden_loss)
         side = params.get(SIDE_PROJECTIONS, {}).get("0" if config.shared_projection else str(index))
         if side is not None:
-            hidden = multiply(hidden.astype(jnp.float32), side["kernel"]) + side["bias"]
+            product = multiply(hidden, side["kernel"], config.model.dtype, jnp.float32)
+            hidden = product + side["bias"]
         parts.append(compare(hidden, target, mask))
     return _average(parts)
 

@@ -16,7 +16,7 @@ from xdistil.data.packing import PackedTexts
 from xdistil.distill.losses import LOSSES, LossConfig, read_spec
 from xdistil.distill.step import StepConfig
 from xdistil.distill.unfreezing import HEAD, PROJECTION, expand_plan, list_groups
-from xdistil.models.types import Model
+from xdistil.models.types import Model, trace_shapes
 from xdistil.teacher.interface import Teacher
 from xdistil.teacher.signals import Request, SignalSpec
 
@@ -112,7 +112,7 @@ def plan_stages(
         InputError: a stage asks for what student or teacher do not have: layers that do not exist,
             attention maps of another number of heads, a teacher where there is none.
     """
-    shapes = jax.eval_shape(model.init_params, jax.random.key(0))
+    shapes = trace_shapes(model)
     runs = []
     for part in expand_plan(tuple(plan), list_groups(shapes), train_embeddings):
         stage, place = plan[part.stage], f"{field}[{part.stage}]"

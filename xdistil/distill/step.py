@@ -18,6 +18,7 @@ from xdistil.distill.losses import LOSSES, SIDE_PROJECTIONS, LossConfig, read_sp
 from xdistil.distill.unfreezing import merge_params
 from xdistil.models.forward import apply_model
 from xdistil.models.types import Params
+from xdistil.runtime.mesh import Layout
 from xdistil.teacher.signals import Signals
 
 
@@ -29,6 +30,7 @@ class StepConfig:
     clip: float = 0.0
     weight_decay: float = 0.0
     encoder_frozen: bool = False  # nothing below the features trains
+    layout: Layout | None = None  # where the state stays; None: every device has all of it
 
 
 class TrainState(NamedTuple):
@@ -104,7 +106,12 @@ def train_step(
         (state.step + 1, trainable, optimizer),
         (state.step, state.trainable, state.optimizer),
     )
-    state = TrainState(step, failed, state.key, trainable, state.frozen, optimizer)
+    frozen = state.frozen
+    if config.layout:
+        step, failed, trainable, frozen, optimizer = config.layout.pin(
+            (step, failed, trainable, frozen, optimizer)
+        )
+    state = TrainState(step, failed, state.key, trainable, frozen, optimizer)
     return state, Metrics(tallies, norm, failed)
 
 

@@ -30,7 +30,7 @@ from xdistil.errors import DivergenceError, InputError, StoppedError
 from xdistil.evaluation.results import ScoreName, Scores, StageRecord
 from xdistil.models.forward import iterate_batches
 from xdistil.models.types import Params
-from xdistil.runtime.mesh import global_max, local_rows, shard_batch
+from xdistil.runtime.mesh import fetch, global_max, keep, local_rows, shard_batch
 from xdistil.runtime.session import Session
 from xdistil.teacher.cache import open_cache
 from xdistil.teacher.interface import SignalReader
@@ -202,7 +202,7 @@ class _StageLoop:
                 "on dev is not finite"
             )
         if stage.keep == "last" or self._is_better(value):
-            self.best = jax.device_get(merge_params(self.state.trainable, self.state.frozen))
+            self.best = keep(merge_params(self.state.trainable, self.state.frozen))
             progress.best, progress.best_step, progress.scores = value, progress.step, scores
             progress.patience_used = 0
         else:
@@ -319,7 +319,7 @@ class _StageLoop:
             return
         model = self.stage.step.losses.model
         params = merge_params(self.state.trainable, self.state.frozen)
-        _, encoder = split_params(jax.device_get(params), (HEAD, PROJECTION))
+        _, encoder = split_params(fetch(params), (HEAD, PROJECTION))
         placed = PlacedModel(
             model=model,
             params=params,

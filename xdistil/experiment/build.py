@@ -47,6 +47,7 @@ from xdistil.models.hf.folder import check_rows, load_model
 from xdistil.models.trim import trim_model
 from xdistil.models.types import Model, Params
 from xdistil.plans import without_labels
+from xdistil.runtime.arithmetic import choose_dtype
 from xdistil.student.design import check_width, design_student, with_dropout
 from xdistil.student.embeddings import EmbeddingInit, embedding_kind
 from xdistil.student.initialise import FromCheckpoint, FromScratch, KeptLayers, StudentInit
@@ -101,20 +102,22 @@ class Run:
         return request_signals(self.stages, read, experiment.batch_size, experiment.eval_every)
 
 
-def build(experiment: Experiment, cache: Path, writes: bool = True) -> Run:
+def build(experiment: Experiment, cache: Path, writes: bool = True, weights: bool = True) -> Run:
     """Reads and checks everything.
 
     Args:
         cache: a folder for what is made on the way: generated corpus, trained tokenizers, packed
             rows.
         writes: make these; otherwise they are there, made by a call before.
+        weights: read the numbers of a teacher's model; a plan needs its shapes alone.
 
     Raises:
         InputError: whatever is wrong, in one sentence.
     """
+    experiment = replace(experiment, dtype=choose_dtype(experiment))
     corpus = load_corpus(experiment, cache, writes)
     texts = JoinedExamples(corpus.train, corpus.transfer)
-    whole = open_teacher(experiment, corpus.task, texts, cache, writes)
+    whole = open_teacher(experiment, corpus.task, texts, cache, writes, weights)
     teacher, kept = _trim_teacher(whole, corpus)
     teacher, student = _open_student(experiment, corpus, whole, teacher, kept, cache, writes)
     packer = _Packer(experiment, corpus, cache, writes)

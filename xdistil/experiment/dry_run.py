@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from xdistil.config import Experiment
@@ -17,7 +16,9 @@ from xdistil.distill.stages import StageRun
 from xdistil.distill.unfreezing import EMBEDDINGS, HEAD
 from xdistil.evaluation.formatting import align
 from xdistil.experiment.build import Run, build
-from xdistil.models.types import Model, count_parameters
+from xdistil.experiment.memory import describe_memory
+from xdistil.models.types import Model, count_parameters, trace_shapes
+from xdistil.runtime.environment import describe_device
 from xdistil.student.initialise import FromCheckpoint, KeptLayers
 from xdistil.student.vocabulary_transfer import count_shared
 from xdistil.student.warm_start import describe_head
@@ -40,17 +41,18 @@ _WORDS = (0, 1, 2, 3)  # columns of the table of stages that are no numbers
 
 
 def describe(experiment: Experiment, verbose: bool = False) -> str:
-    """What `run` would do, without training or leaving a file behind.
+    """What `run` would do, without training, reading weights or leaving a file behind.
 
     Args:
         verbose: with the details.
 
     Raises:
-        InputError: as `run` would.
+        InputError: as `run` would, but for the numbers of weights and the memory of devices.
     """
     with tempfile.TemporaryDirectory() as folder:
-        run = build(experiment, Path(folder))
-        overview = f"{describe_data(run)}\n\n{describe_plan(run)}"
+        run = build(experiment, Path(folder), weights=False)
+        device = describe_device(run.experiment.dtype)
+        overview = f"{device}\n\n{describe_data(run)}\n\n{describe_plan(run)}"
         return f"{overview}\n\n{describe_details(run)}" if verbose else overview
 
 
@@ -73,7 +75,8 @@ def describe_plan(run: Run) -> str:
     """Teacher, student and stages as a table, within WIDTH columns."""
     experiment = run.experiment
     student = f"student: {_describe_size(run.student.model)}"
-    lines = _wrap([_describe_teacher(run), student, *_describe_start(run)])
+    teacher = [_describe_teacher(run), *describe_memory(run)]
+    lines = _wrap([*teacher, student, *_describe_start(run)])
     rows = [("stage", "losses", "texts", "trains", "steps", "batch", "lr")]
     for plan, stages in (("teacher", run.finetuning), ("student", run.stages)):
         for number, stage in enumerate(stages, 1):
@@ -268,7 +271,7 @@ def _describe_teacher(run: Run) -> str:
 
 
 def _describe_size(model: Model) -> str:
-    count = count_parameters(jax.eval_shape(model.init_params, jax.random.key(0)))
+    count = count_parameters(trace_shapes(model))
     return (
         f"{model.summary()}, {count['total']:,} parameters, {count['embeddings']:,} of them word "
         "embeddings"

@@ -139,7 +139,7 @@ def measure_bytes(folder: Path) -> Sizes:
 
 def _load(run: Run, session: Session, name: str) -> Loaded:
     folder = str(session.workdir / name)
-    return load_model(folder, "main", run.corpus.task, run.experiment.dtype)
+    return load_model(folder, "main", run.corpus.task)
 
 
 def _score_agreement(
@@ -218,7 +218,8 @@ def _score_baseline(
     if "test" in run.texts:
         test, task = run.texts["test"], run.corpus.task
         placed = replicate(session.mesh, params)
-        predicted = predict_labels(session, task, run.student.model, placed, test)
+        model = run.student.model.clone(dtype="float32")
+        predicted = predict_labels(session, task, model, placed, test)
         scores = metrics.score(task, test.examples, predicted)
     return {**row, "test": scores}
 

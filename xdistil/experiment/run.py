@@ -11,13 +11,13 @@ from xdistil.config import Experiment, validate
 from xdistil.deploy.license import find_license
 from xdistil.deploy.model_card import write_card
 from xdistil.deploy.onnx_export import check_packages
-from xdistil.evaluation.figures import draw_figures
 from xdistil.evaluation.report import render_console, render_markdown
 from xdistil.evaluation.results import Results, read_results
 from xdistil.experiment.build import Run, build
 from xdistil.experiment.dry_run import describe_data, describe_details, describe_plan
 from xdistil.experiment.evaluate import evaluate
 from xdistil.experiment.inputs import claim_inputs, fingerprint_inputs
+from xdistil.experiment.memory import check_memory
 from xdistil.experiment.training import (
     export_student,
     first_params,
@@ -71,10 +71,12 @@ def run(
             log.info("%s is finished.\n\n%s", session.workdir, render_console(finished))
             return finished
         enable_compilation_cache()
-        log.info(describe_device())
+        experiment = session.experiment
+        log.info(describe_device(experiment.dtype))
         built = main_process_first(partial(build_and_claim, session, command))
         log.info("%s\n\n%s\n", describe_data(built), describe_plan(built))
         log.debug("%s\n", describe_details(built))
+        check_memory(built)
         teacher = train_teacher(built, session)
         start = first_params(built, teacher)
         if not built.corpus.gold:
@@ -124,6 +126,8 @@ def write_outputs(built: Run, session: Session, results: Results, first: bool) -
     for which in ("teacher", "student"):
         if (workdir / which).is_dir():
             write_card(workdir / which, which, results, experiment, environment)
+    from xdistil.evaluation.figures import draw_figures  # Matplotlib is slow to import
+
     draw_figures(workdir / "figures", workdir / "metrics.jsonl", results)
     (workdir / "results.md").write_text(render_markdown(results), encoding="utf-8")
     write_json(workdir / "results.json", results)

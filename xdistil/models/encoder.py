@@ -12,7 +12,7 @@ from flax import linen as nn
 from xdistil.data.packing import Array, Batch
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.layers import dense, draw_params
-from xdistil.models.ops import Dropout
+from xdistil.models.ops import Dropout, array_type
 from xdistil.models.types import Output, Params
 
 States = tuple[jax.Array, ...]
@@ -49,7 +49,7 @@ class Transformer(nn.Module):
         the rng "dropout".
         """
         if features is not None:
-            hidden = features.astype(self.dtype)
+            hidden = features.astype(array_type(self.dtype))
             return Output(self._compute_logits(hidden, batch, deterministic), (hidden,), None)
         same_segment = batch.segment[:, :, None] == batch.segment[:, None, :]
         states, maps = self.encode(batch, same_segment, attention, deterministic)

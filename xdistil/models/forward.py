@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from xdistil.data.packing import Array, Batch, Rows, fill_batch
 from xdistil.data.subwords import PREDICTION_SUBWORDS, Subwords
 from xdistil.models.layers import COLLECTION, read_vectors
-from xdistil.models.types import Model, Output, Params
+from xdistil.models.types import Model, Output, Params, trace_shapes
 from xdistil.runtime.mesh import gather_rows, local_rows, shard_batch
 
 
@@ -46,7 +46,7 @@ def sows_qkv(model: Model) -> bool:
     """Whether a model's layers provide their queries, keys and values; nothing is computed."""
     row = np.zeros((1, 1), np.int32)
     batch = Batch(row, row, row, row, row, row > 0)
-    params = jax.eval_shape(model.init_params, jax.random.key(0))
+    params = trace_shapes(model)
     apply = partial(apply_model, model, vectors=True)
     return bool(jax.eval_shape(apply, params, batch).vectors)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 from flax import linen as nn
 
-from xdistil.models.ops import Dense, Dropout
+from xdistil.models.ops import Dropout, dense_layer
 
 
 class Pooler(nn.Module):
@@ -24,8 +24,8 @@ class Pooler(nn.Module):
 
     @nn.compact
     def __call__(self, hidden: jax.Array) -> jax.Array:
-        dense = Dense(
-            hidden.shape[-1], dtype=self.dtype, kernel_init=self.kernel_init, name="dense"
+        dense = dense_layer(
+            hidden.shape[-1], self.dtype, kernel_init=self.kernel_init, name="dense"
         )
         return self.activation(dense(hidden))
 
@@ -45,7 +45,7 @@ class TwoLayerClassifier(nn.Module):
     @nn.compact
     def __call__(self, hidden: jax.Array, deterministic: bool = True) -> jax.Array:
         def dense(size: int, name: str) -> nn.Dense:
-            return Dense(size, dtype=self.dtype, kernel_init=self.kernel_init, name=name)
+            return dense_layer(size, self.dtype, kernel_init=self.kernel_init, name=name)
 
         hidden = Dropout(self.dropout)(hidden, deterministic)
         hidden = self.activation(dense(hidden.shape[-1], "dense")(hidden))

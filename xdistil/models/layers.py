@@ -4,6 +4,7 @@ Letters: B rows, T row length in subwords, D width, H heads.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from flax import traverse_util
 
 from xdistil.data.packing import Batch
 from xdistil.models.encoder_config import ACTIVATIONS, EncoderConfig
-from xdistil.models.ops import Dense, Dropout, multiply
+from xdistil.models.ops import Dropout, array_type, dense_layer, multiply
 from xdistil.models.types import QKV, Params
 
 COLLECTION = "intermediates"  # Flax does not initialize it with the parameters
@@ -91,8 +92,8 @@ def project(
         *(_Projection(config, name=name)(hidden.shape[-1]) for name in names), strict=True
     )
     # One product for all uses a GPU better than several narrower ones.
-    kernel = jnp.concatenate(kernels, axis=1).astype(dtype)
-    projected = multiply(hidden, kernel) + jnp.concatenate(biases).astype(dtype)
+    bias = jnp.concatenate(biases).astype(array_type(dtype))
+    projected = multiply(hidden, jnp.concatenate(kernels, axis=1), dtype) + bias
     return split_heads(config, projected, len(names))
 
 
@@ -125,13 +126,17 @@ def dense(
     config: EncoderConfig, size: int, dtype: str, name: str, use_bias: bool = True
 ) -> nn.Dense:
     """A dense layer to `size`."""
-    return Dense(size, use_bias=use_bias, dtype=dtype, kernel_init=normal(config), name=name)
+    return dense_layer(size, dtype, use_bias=use_bias, kernel_init=normal(config), name=name)
 
 
 def embed(config: EncoderConfig, rows: int, dtype: str, name: str) -> nn.Embed:
     """A table of embeddings: [rows, embedding_size]."""
     return nn.Embed(
-        rows, config.embedding_size, dtype=dtype, embedding_init=normal(config), name=name
+        rows,
+        config.embedding_size,
+        dtype=array_type(dtype),
+        embedding_init=normal(config),
+        name=name,
     )
 
 
@@ -142,7 +147,7 @@ def layer_norm(
     # The fast variance, E[x^2] - E[x]^2, loses the digits that parity with PyTorch asks for.
     return nn.LayerNorm(
         epsilon=config.norm_epsilon,
-        dtype=dtype,
+        dtype=array_type(dtype),
         use_bias=use_bias,
         use_fast_variance=False,
         name=name,
@@ -273,11 +278,15 @@ class PostNormLayer(nn.Module):
         raise NotImplementedError  # every family implements it
 
 
+@partial(jax.jit, static_argnums=0)
 def draw_params(model: nn.Module, key: jax.Array) -> Params:
-    """New float32 parameters, drawn with `key` by the initializers of the modules."""
+    """New float32 parameters, drawn with `key` by the initializers of the modules.
+
+    Traced once for each model, however often the shapes of its parameters are asked for.
+    """
     row = jnp.zeros((1, 1), jnp.int32)
     batch = Batch(row, row, row, row, row, row > 0)
-    return jax.jit(model.init)(key, batch)["params"]
+    return model.init(key, batch)["params"]
 
 
 def sow_qkv(attention: nn.Module, queries: jax.Array, keys: jax.Array, values: jax.Array) -> None:

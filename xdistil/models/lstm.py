@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from xdistil.models.ops import multiply
+from xdistil.models.ops import array_type, multiply
 
 Both = tuple[jax.Array, ...]  # of the forward and the backward direction
 
@@ -30,10 +30,10 @@ class LSTM(nn.Module):
         forward = _Direction(self.hidden_size, name="forward")(inputs.shape[-1])
         backward = _Direction(self.hidden_size, name="backward")(inputs.shape[-1])
         # One product over all steps and both directions; the scan has only the recurrent part.
-        kernel = jnp.concatenate([forward[0], backward[0]], axis=1).astype(self.dtype)
+        kernel = jnp.concatenate([forward[0], backward[0]], axis=1)
         bias = jnp.concatenate([forward[2], backward[2]])
         times = jnp.swapaxes(inputs, 0, 1)
-        gates = multiply(times, kernel, jnp.float32) + bias
+        gates = multiply(times, kernel, self.dtype, jnp.float32) + bias
         ahead, behind = jnp.split(gates, 2, axis=-1)
 
         inner = (segment[:, 1:] == segment[:, :-1]) & (segment[:, 1:] > 0)
@@ -44,7 +44,7 @@ class LSTM(nn.Module):
         recurrent = (forward[1].astype(self.dtype), backward[1].astype(self.dtype))
         outputs = _recur((ahead, behind[::-1]), (keep_ahead, keep_behind), recurrent)
         both = jnp.concatenate([outputs[0], outputs[1][::-1]], axis=-1)
-        return jnp.swapaxes(both, 0, 1).astype(self.dtype)
+        return jnp.swapaxes(both, 0, 1).astype(array_type(self.dtype))
 
 
 class _Direction(nn.Module):

@@ -64,22 +64,74 @@ def _backward(x: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
 gelu.defvjp(_forward, _backward)
 
 
-def multiply(x: Array, kernel: Array, element_type: Any = None) -> jax.Array:
-    """f[...,D] @ f[D,E] -> f[...,E].
+def array_type(dtype: str) -> str:
+    """The type of the arrays between the products of an arithmetic in `dtype`.
+
+    A CPU multiplies matrices in bfloat16 but emulates everything else in it, so there all but the
+    factors of products is float32.
+    """
+    return "float32" if jax.default_backend() == "cpu" else dtype
+
+
+def multiply(x: Array, kernel: Array, dtype: str, element_type: Any = None) -> jax.Array:
+    """f[...,D] @ f[D,E] -> f[...,E] with factors of type `dtype`.
 
     The product has two axes: with more, XLA's CPU backend computes the gradient of the kernel from
     a transposed copy of the incoming gradient, which is slower.
 
     Args:
-        element_type: the type of the result; None: that of the arguments.
+        element_type: the type of the result; None: `array_type` of `dtype`.
     """
-    flat = jnp.matmul(x.reshape(-1, x.shape[-1]), kernel, preferred_element_type=element_type)
-    return flat.reshape(*x.shape[:-1], kernel.shape[-1])
+    flat = x.reshape(-1, x.shape[-1])
+    if dtype != array_type(dtype):
+        product = _multiply_rounded(flat.astype(jnp.float32), kernel.astype(jnp.float32), dtype)
+    else:
+        product = jnp.matmul(
+            flat.astype(dtype), kernel.astype(dtype), preferred_element_type=element_type
+        )
+    return product.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
-def _dot_general(x: Array, kernel: Array, dimensions: Any, precision: Any) -> jax.Array:
-    del dimensions, precision  # a Dense contracts the last axis with the first
-    return multiply(x, kernel)
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _multiply_rounded(x: jax.Array, kernel: jax.Array, dtype: str) -> jax.Array:
+    """f32[N,D] @ f32[D,E] -> f32[N,E], the factors of this product and of those of the gradient
+    rounded to `dtype`."""
+    return _round_and_multiply(x, kernel, dtype)[0]
 
 
-Dense = partial(nn.Dense, dot_general=_dot_general)
+def _round_and_multiply(
+    x: jax.Array, kernel: jax.Array, dtype: str
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    # With a result of the factors' type, or with factors of two types, XLA multiplies in float32.
+    factors = x.astype(dtype), kernel.astype(dtype)
+    return jnp.matmul(*factors, preferred_element_type=jnp.float32), factors
+
+
+def _multiply_gradient(
+    dtype: str, factors: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = factors
+    rounded = gradient.astype(dtype)
+    # XLA multiplies in float32 where a factor is a transposed array. The kernel need not be
+    # transposed, and of `x` it does not see that in two halves; they are columns, as rows may be
+    # sharded over devices.
+    half = -(-x.shape[1] // 2)
+    transposed = jnp.concatenate([x[:, :half].T, x[:, half:].T])
+    columns = (((1,), (1,)), ((), ()))
+    return (
+        jax.lax.dot_general(rounded, kernel, columns, preferred_element_type=jnp.float32),
+        jnp.matmul(transposed, rounded, preferred_element_type=jnp.float32),
+    )
+
+
+_multiply_rounded.defvjp(_round_and_multiply, _multiply_gradient)
+
+
+def dense_layer(size: int, dtype: str, **settings: Any) -> nn.Dense:
+    """A dense layer to `size` whose product has factors of type `dtype`."""
+
+    def product(x: jax.Array, kernel: jax.Array, dimensions: Any, precision: Any) -> jax.Array:
+        del dimensions, precision  # a dense layer contracts the last axis with the first
+        return multiply(x, kernel, dtype)
+
+    return nn.Dense(size, dtype=array_type(dtype), dot_general=product, **settings)

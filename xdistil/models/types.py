@@ -3,6 +3,7 @@
 Letters: B rows, T row length in subwords, C classes, L layers, D width, H heads.
 """
 
+import functools
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import jax
@@ -123,6 +124,15 @@ class Model(Protocol):
 
     def clone(self, **changes: Any) -> Self:
         """Flax's: the same model with other fields."""
+
+    def __hash__(self) -> int:
+        """Equal models share what is compiled and traced."""
+
+
+@functools.lru_cache(maxsize=16)
+def trace_shapes(model: Model) -> Params:
+    """The shapes of a model's parameters; kept, since tracing a deep model takes a second."""
+    return jax.eval_shape(model.init_params, jax.random.key(0))
 
 
 def count_parameters(params: Params) -> dict[str, int]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import jax
 
+from xdistil.runtime.environment import read_cpu_information
+
 _LEAST_SECONDS = 0.3  # shorter compilations are not stored
 _MOST_BYTES = 1 << 30
 
@@ -36,9 +38,6 @@ def enable_compilation_cache() -> None:
 
 def _cpu_digest() -> str:
     """Eight hexadecimal digits that identify the type of CPU."""
-    text = platform.machine() + platform.processor()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        lines = information.read_text().splitlines()
-        text += next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    flags = read_cpu_information("flags") or read_cpu_information("Features")
+    text = platform.machine() + platform.processor() + flags
     return hashlib.sha256(text.encode()).hexdigest()[:8]

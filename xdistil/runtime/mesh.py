@@ -2,13 +2,17 @@
 
 The rows of a batch are split over all devices of all processes, and parameters are replicated;
 `jax.jit` inserts the sums across devices. The parameters of a teacher that is too large for one
-device are sharded over the axis `shard`, and each layer is gathered when it is needed.
+device are sharded over the axis `shard`, which may span processes, and each layer is gathered when
+it is needed.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -17,20 +21,16 @@ from xdistil.errors import InputError
 
 _Outcome = TypeVar("_Outcome")
 _ROWS = PartitionSpec(("data", "shard"))
+_WHOLE = PartitionSpec()
 
 
 def make_mesh(shards: int = 1) -> Mesh:
     """A mesh of all devices with the axes `data` and `shard`; `shard` has the size `shards`.
 
     Raises:
-        InputError: `shards` does not divide the devices, or there are several processes.
+        InputError: `shards` does not divide the devices.
     """
     devices = jax.device_count()
-    if shards > 1 and jax.process_count() > 1:
-        raise InputError(
-            f"mesh.teacher_shards is {shards}, but a run with {jax.process_count()} processes "
-            "cannot shard the teacher: set it to 1."
-        )
     if devices % shards:
         raise InputError(
             f"mesh.teacher_shards is {shards}, which does not divide the {devices} devices: set "
@@ -40,6 +40,29 @@ def make_mesh(shards: int = 1) -> Mesh:
     return jax.make_mesh(
         (devices // shards, shards), ("data", "shard"), axis_types=(AxisType.Auto, AxisType.Auto)
     )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the arrays of a state stay on a mesh with shards: as `shard_params` or `replicate` put
+    them. Hashable, so that a compiled step may depend on it."""
+
+    mesh: Mesh
+    sharded: bool
+
+    @property
+    def shards(self) -> int:
+        """Parts of each array."""
+        return self.mesh.shape["shard"] if self.sharded else 1
+
+    def pin(self, tree):
+        """The same arrays inside of `jax.jit`, which would be free to move them."""
+        return jax.tree.map(
+            lambda x: jax.lax.with_sharding_constraint(
+                x, NamedSharding(self.mesh, _cut(self.shards, x.shape))
+            ),
+            tree,
+        )
 
 
 def shard_batch(mesh: Mesh, tree):
@@ -108,17 +131,54 @@ def gather_rows(values: jax.Array) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(values, tiled=True))
 
 
+def fetch(tree):
+    """A pytree of arrays as host arrays, whole on every process.
+
+    All processes must call this at the same point: it gathers one sharded array after the other.
+    """
+
+    def gather(x) -> np.ndarray:
+        if is_on_one_host(x):
+            return jax.device_get(x)
+        return np.asarray(multihost_utils.process_allgather(x, tiled=True))
+
+    return jax.tree.map(gather, tree)
+
+
+def is_on_one_host(x) -> bool:
+    """Whether this process holds the whole of an array; if so, every process does."""
+    return not isinstance(x, jax.Array) or x.is_fully_addressable or x.is_fully_replicated
+
+
+def keep(tree):
+    """A copy of a pytree of arrays that no step donates.
+
+    Host arrays; arrays that are sharded over several processes stay sharded on the devices.
+    """
+    if all(map(is_on_one_host, jax.tree.leaves(tree))):
+        return jax.device_get(tree)
+    return _copy(tree)
+
+
+@jax.jit
+def _copy(tree):
+    return jax.tree.map(jnp.copy, tree)
+
+
 def fetch_local_rows(values: jax.Array) -> np.ndarray:
     """The rows of a global array [B, ...] on this process's devices, in order."""
     shards = sorted(values.addressable_shards, key=lambda shard: shard.index[0].start or 0)
     return np.concatenate([np.asarray(shard.data) for shard in shards])
 
 
+def gather_all(value: np.generic) -> np.ndarray:
+    """[processes] the values of all processes, which must all call this at the same point."""
+    return np.asarray(multihost_utils.process_allgather(value)).reshape(jax.process_count())
+
+
 def global_max(value: int) -> int:
     """The largest value of all processes, which must all call this at the same point."""
-    if jax.process_count() == 1:
-        return value
-    return int(multihost_utils.process_allgather(np.int32(value)).max())
+    return value if jax.process_count() == 1 else int(gather_all(np.int32(value)).max())
 
 
 def wait_for_all(place: str) -> None:
@@ -129,7 +189,7 @@ def wait_for_all(place: str) -> None:
 
 def replicate(mesh: Mesh, tree):
     """Copies a pytree of arrays, which is the same on every process, to every device."""
-    return jax.tree.map(lambda x: _place(mesh, x, PartitionSpec()), tree)
+    return jax.tree.map(lambda x: _place(mesh, x, _WHOLE), tree)
 
 
 def shard_params(mesh: Mesh, tree):
@@ -138,23 +198,36 @@ def shard_params(mesh: Mesh, tree):
     Each array is sharded along its longest axis that the shards divide, as in fully sharded data
     parallelism. An array without such an axis is replicated.
     """
-    return jax.tree.map(lambda x: _place(mesh, x, _cut(mesh, np.shape(x))), tree)
+    return jax.tree.map(lambda x: _place(mesh, x, _cut(mesh.shape["shard"], np.shape(x))), tree)
+
+
+def count_bytes(tree, shards: int) -> int:
+    """Bytes on each device of a pytree of arrays, or of shapes, that so many of them share."""
+
+    def count(x) -> int:
+        size = math.prod(x.shape) * x.dtype.itemsize
+        return size // shards if _cut(shards, x.shape) != _WHOLE else size
+
+    return sum(map(count, jax.tree.leaves(tree)))
 
 
 def _place(mesh: Mesh, x, spec: PartitionSpec) -> jax.Array:
     if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(_place(mesh, jax.random.key_data(x), spec))
-    x, sharding = np.asarray(x), NamedSharding(mesh, spec)
+    sharding = NamedSharding(mesh, spec)
+    there = x.sharding if isinstance(x, jax.Array) else None
+    if isinstance(there, NamedSharding) and there.is_equivalent_to(sharding, x.ndim):
+        return x
+    x = np.asarray(x)
     if sharding.is_fully_addressable:
         return jax.device_put(x, sharding)
     # With several processes device_put would compare the arrays of all of them first.
     return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
 
 
-def _cut(mesh: Mesh, shape: tuple[int, ...]) -> PartitionSpec:
-    shards = mesh.shape["shard"]
+def _cut(shards: int, shape: tuple[int, ...]) -> PartitionSpec:
     axes = [axis for axis, size in enumerate(shape) if size % shards == 0]
     if shards == 1 or not axes:
-        return PartitionSpec()
+        return _WHOLE
     longest = max(axes, key=lambda axis: shape[axis])
     return PartitionSpec(*(None,) * longest, "shard")

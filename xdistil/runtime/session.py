@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import jax
@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from xdistil.config import Experiment
 from xdistil.errors import LostProcessError
+from xdistil.runtime.arithmetic import choose_dtype
 from xdistil.runtime.mesh import main_process_first, make_mesh, start_processes
 from xdistil.runtime.preemption import PreemptionGuard
 from xdistil.runtime.run_log import RunLog, open_log
@@ -57,9 +58,10 @@ def open_session(experiment: Experiment, workdir: Path, verbose: bool = False) -
                 open_workdir(workdir)
                 held.enter_context(lock_workdir(workdir))
             held.enter_context(open_log(workdir, jax.process_index(), verbose))
-            check_workdir(workdir, experiment)  # before anything of another run is overwritten
 
         main_process_first(open_folder)
+        experiment = replace(experiment, dtype=choose_dtype(experiment, workdir))
+        check_workdir(workdir, experiment)  # before anything of another run is overwritten
         mesh = make_mesh(experiment.mesh.teacher_shards)
         run_log = RunLog(workdir, writes=jax.process_index() == 0)
         held.enter_context(contextlib.closing(run_log))

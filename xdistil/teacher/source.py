@@ -13,7 +13,7 @@ from xdistil.data.train_tokenizer import train_wordpiece
 from xdistil.errors import InputError
 from xdistil.models.encoder import Transformer
 from xdistil.models.families.bert import Encoder, EncoderConfig
-from xdistil.models.hf.folder import check_rows, load_model
+from xdistil.models.hf.folder import check_rows, load_model, make_hollow
 from xdistil.models.types import Params
 from xdistil.teacher.file_teacher import FileTeacher
 from xdistil.teacher.head import check_classes, is_fine_tuned
@@ -31,7 +31,12 @@ def has_no_teacher(experiment: Experiment) -> bool:
 
 
 def open_teacher(
-    experiment: Experiment, task: Task, texts: Sequence[Example], cache: Path, writes: bool
+    experiment: Experiment,
+    task: Task,
+    texts: Sequence[Example],
+    cache: Path,
+    writes: bool,
+    weights: bool = True,
 ) -> Teacher:
     """The teacher before fine-tuning, with all of its subwords.
 
@@ -39,6 +44,7 @@ def open_teacher(
         texts: what the tokenizer of a teacher from scratch is trained on.
         cache: a folder for that tokenizer.
         writes: train it; otherwise it is there.
+        weights: read or draw the parameters of a model; otherwise they are zeros without memory.
 
     Raises:
         InputError: there is no such model or file, or it does not fit the task.
@@ -48,9 +54,11 @@ def open_teacher(
     if has_no_teacher(experiment):
         return NoTeacher()
     if experiment.teacher.model:
-        tokenizer, model, params = _load(experiment, task)
+        tokenizer, model, params = _load(experiment, task, weights)
     else:
-        tokenizer, model, params = _make(experiment, task, texts, cache / "tokenizer", writes)
+        tokenizer, model, params = _make(
+            experiment, task, texts, cache / "tokenizer", writes, weights
+        )
     if experiment.data.row_length > model.config.positions:
         raise InputError(
             f"data.row_length is {experiment.data.row_length}, but the teacher has only "
@@ -60,7 +68,12 @@ def open_teacher(
 
 
 def _make(
-    experiment: Experiment, task: Task, texts: Sequence[Example], folder: Path, writes: bool
+    experiment: Experiment,
+    task: Task,
+    texts: Sequence[Example],
+    folder: Path,
+    writes: bool,
+    weights: bool,
 ) -> tuple[Tokenizer, Transformer, Params]:
     """A teacher from scratch, with a tokenizer trained on the texts."""
     teacher = experiment.teacher
@@ -77,11 +90,15 @@ def _make(
         padding_id=tokenizer.pad,
     )
     model = Encoder(shape, task.kind, len(task.labels), experiment.dtype)
+    if not weights:
+        return tokenizer, model, make_hollow(model)
     key = jax.random.key(experiment.seed)
     return tokenizer, model, jax.device_get(jax.jit(model.init_params)(key))
 
 
-def _load(experiment: Experiment, task: Task) -> tuple[Tokenizer, Transformer, Params]:
+def _load(
+    experiment: Experiment, task: Task, weights: bool
+) -> tuple[Tokenizer, Transformer, Params]:
     """A teacher from a folder or the hub."""
     teacher = experiment.teacher
     if is_fine_tuned(teacher):
@@ -90,7 +107,9 @@ def _load(experiment: Experiment, task: Task) -> tuple[Tokenizer, Transformer, P
     # The revision is the model's: another folder or hub id has none of that name.
     revision = teacher.revision if source == teacher.model else "main"
     tokenizer = load_tokenizer(source, revision, words=task.kind == "tagging")
-    loaded = load_model(teacher.model, teacher.revision, task, experiment.dtype, experiment.seed)
+    loaded = load_model(
+        teacher.model, teacher.revision, task, experiment.dtype, experiment.seed, weights
+    )
     for note in loaded.notes:
         log.info("teacher: %s", note)
     if not isinstance(loaded.model, Transformer):

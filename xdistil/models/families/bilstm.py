@@ -19,7 +19,7 @@ from xdistil.data.packing import Array, Batch
 from xdistil.models.config_fields import check_rate, check_size
 from xdistil.models.layers import draw_params
 from xdistil.models.lstm import LSTM
-from xdistil.models.ops import Dense, Dropout, gelu
+from xdistil.models.ops import Dropout, array_type, dense_layer, gelu
 from xdistil.models.tensor_names import Names, Path
 from xdistil.models.types import Output, Params
 
@@ -127,13 +127,13 @@ class BiLSTM(nn.Module):
             embeddings = _Embeddings(config, self.dtype, name="embeddings")(batch.tokens)
             embedded = (Dropout(config.dropout)(embeddings, deterministic),)
             features = LSTM(config.hidden_size, self.dtype, name="lstm")(embedded[0], batch.segment)
-        both_ways = features.astype(self.dtype)
+        both_ways = features.astype(array_type(self.dtype))
         dropped = Dropout(config.dropout)(both_ways, deterministic)
-        projected = Dense(config.projection_size, dtype=self.dtype, name="projection")(dropped)
+        projected = dense_layer(config.projection_size, self.dtype, name="projection")(dropped)
         activated = gelu(projected)
         logits = None
         if self.classes:
-            logits = Dense(self.classes, dtype=self.dtype, name="classifier")(activated)
+            logits = dense_layer(self.classes, self.dtype, name="classifier")(activated)
             logits = logits.astype(jnp.float32)
         return Output(logits, (*embedded, both_ways, projected, activated), None)
 
@@ -196,7 +196,7 @@ class _Embeddings(nn.Module):
         table = nn.Embed(
             config.vocabulary_size,
             config.embedding_size,
-            dtype=self.dtype,
+            dtype=array_type(self.dtype),
             name="word_embeddings",
         )
         return table(tokens)

@@ -39,7 +39,7 @@ from xdistil.models.layers import (
     sow_qkv,
     weigh,
 )
-from xdistil.models.ops import Dropout
+from xdistil.models.ops import Dropout, array_type
 from xdistil.models.tensor_names import Names
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class _Stack(nn.Module):
                 embedding_init=normal(config),
                 name="rel_embeddings",
             )
-            distances = table.embedding.astype(self.dtype)
+            distances = table.embedding.astype(array_type(self.dtype))
             if config.norm_distances:
                 distances = layer_norm(config, self.dtype)(distances)
         return Layers(_Layer, config, self.dtype, name="layer")(

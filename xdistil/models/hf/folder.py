@@ -27,7 +27,7 @@ from xdistil.models.hf import tensor_files
 from xdistil.models.hf.head import HEADS, read_head
 from xdistil.models.hf.hub import find_folder
 from xdistil.models.tensor_names import Path as LeafPath
-from xdistil.models.types import Model, Params
+from xdistil.models.types import Model, Params, trace_shapes
 from xdistil.runtime.json_io import write_json
 
 _HEAD_PARTS = ("pooler", "classifier")  # parts of the parameters that may be new for a task
@@ -67,12 +67,15 @@ def load_model(
     task: Task | None = None,
     dtype: str = "float32",
     seed: int = 0,
+    weights: bool = True,
 ) -> Loaded:
     """Read an encoder or a BiLSTM student from a folder or a hub id.
 
     With a `task` the model has a head for it: the folder's own if kind and labels agree (its
     classes are put in the task's order), otherwise a new one drawn with `seed`. Without a task the
     model keeps its head, if any. `dtype` is the type of the arithmetic; parameters are float32.
+    With `weights` False the headers of the files are read and checked alone, and the parameters are
+    zeros that take no memory.
     Raises InputError for a folder without a model, an unsupported model type, and a tensor that is
     missing, unknown, damaged or of another shape.
     """
@@ -90,7 +93,7 @@ def load_model(
     if task and own != task:
         found, more = _adapt_head(found, own, task)
         notes += more
-    params, more = _fill(model, found, tensors.where, seed)
+    params, more = _fill(model, found, tensors.where, seed, weights)
     return Loaded(model, params, raw, notes + more, task)
 
 
@@ -229,7 +232,11 @@ def _adapt_head(
 
 
 def _fill(
-    model: Model, found: dict[LeafPath, tensor_files.Stored], where: Path, seed: int
+    model: Model,
+    found: dict[LeafPath, tensor_files.Stored],
+    where: Path,
+    seed: int,
+    weights: bool,
 ) -> tuple[Params, list[str]]:
     """Parameters with every leaf of the model, from what was found; a missing head is drawn."""
     if model.config.own_layers > len(found):
@@ -260,6 +267,8 @@ def _fill(
                 f"{where}: {'/'.join(path)} has the shape {_by(stored.shape)}; config.json"
                 f" makes it {_by(expected[path])}."
             )
+    if not weights:
+        return make_hollow(model), notes
     # Values are read only here, when every shape is known to be right. Without a copy a transposed
     # kernel would keep its layout, which is slower to read.
     leaves = {path: np.ascontiguousarray(stored.read()) for path, stored in found.items()}
@@ -268,9 +277,14 @@ def _fill(
     return traverse_util.unflatten_dict(leaves), notes
 
 
+def make_hollow(model: Model) -> Params:
+    """Parameters of the right shapes, for a plan that reads no numbers: zeros without memory."""
+    return jax.tree.map(lambda x: np.broadcast_to(np.float32(0), x.shape), trace_shapes(model))
+
+
 def _shapes(model: Model) -> dict[LeafPath, tuple[int, ...]]:
-    tree = jax.eval_shape(model.init_params, jax.random.key(0))
-    return {path: leaf.shape for path, leaf in traverse_util.flatten_dict(tree).items()}
+    flat = traverse_util.flatten_dict(trace_shapes(model))
+    return {path: leaf.shape for path, leaf in flat.items()}
 
 
 def is_output(path: LeafPath) -> bool:
