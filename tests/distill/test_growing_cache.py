@@ -32,7 +32,7 @@ LOGITS = Stage(name="logits", loss="logits", epochs=2.0, lr=1e-2)
 STUDENT = make_bilstm()
 SUBWORDS = len(make_texts()["transfer"].subwords.tokens)
 
-pytestmark = pytest.mark.usefixtures("compile_quickly", "logits_alone_fit")
+pytestmark = pytest.mark.usefixtures("logits_alone_fit")
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def find_logits(folder: Path) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, compile_quickly) -> tuple[dict[str, Any], dict[str, bytes]]:
+def whole(tmp_path_factory) -> tuple[dict[str, Any], dict[str, bytes]]:
     """What the run that nothing disturbs ends with, and its cache."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
