@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +39,7 @@ from xdistil.data.packing import Batch, PackedTexts, Rows, fill_batch
 from xdistil.data.subwords import Subwords
 from xdistil.distill.stages import StageRun, plan_stages, texts_name
 from xdistil.models.encoder_config import EncoderConfig
+from xdistil.models.ops import array_type
 from xdistil.models.types import Model
 from xdistil.teacher.interface import NoTeacher, Teacher
 
@@ -46,7 +48,7 @@ TURN_SECONDS = 0.1  # of a turn at least, so that changing candidates costs litt
 FEWEST_ROUNDS = 5  # however short the time
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "tokenizers", "torch", "transformers")
 MATRIX_PRODUCT, TORCH_MATRIX_PRODUCT = "matrix product, JAX", "matrix product, PyTorch"
-PRODUCT_SIZES = {"float32": 1024, "bfloat16": 8192}  # rows and columns of the matrices
+PRODUCT_SIZES = {"cpu": 1024, "gpu": 8192}  # rows and columns of the matrices
 # What the models of `transformers` call the arrays of a batch of one segment per row.
 ARGUMENTS = {"input_ids": "tokens", "attention_mask": "segment", "token_type_ids": "token_type"}
 READ_EVERY = 0.2  # seconds between two readings of a program's memory
@@ -174,9 +176,10 @@ def run_cases(
 
 def multiply_in_jax(dtype: str = "float32") -> Action:
     """An action: the product of two square matrices in JAX, counted in `operations`."""
-    size = PRODUCT_SIZES[dtype]
+    size = PRODUCT_SIZES[jax.default_backend()]
     left, right = jax.random.normal(jax.random.key(0), (2, size, size), jnp.float32).astype(dtype)
-    product = jax.jit(jnp.matmul)
+    # A CPU multiplies in bfloat16 where the result is float32.
+    product = jax.jit(partial(jnp.matmul, preferred_element_type=array_type(dtype)))
 
     def act() -> Counts:
         jax.block_until_ready(product(left, right))
@@ -189,7 +192,7 @@ def multiply_in_torch(dtype: str = "float32", device: str = "cpu") -> Action:
     """An action: the same product in PyTorch."""
     import torch  # only where there is a peer to compare with
 
-    size = PRODUCT_SIZES[dtype]
+    size = PRODUCT_SIZES["gpu" if device == "cuda" else device]
     left, right = torch.randn(2, size, size, device=device, dtype=getattr(torch, dtype))
 
     def act() -> Counts:

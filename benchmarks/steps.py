@@ -8,8 +8,8 @@ rows of 64, 4,096 positions per batch. Teachers have the shapes of MiniLM and of
 are a BiLSTM and two transformers; all weights are random. A step is timed as a run makes it: the
 batch goes to the device, the teacher runs where its signals are computed on the fly, then loss,
 gradient and optimizer. Batches are made before the clock starts (a run makes them in another
-thread); evaluation and checkpoints are not timed. On a CPU the arithmetic is float32; on a GPU it
-is bfloat16, and a turn is ten steps, with one wait at their end.
+thread); evaluation and checkpoints are not timed. The arithmetic is that of --dtype,
+auto for the faster one as in a run; on a GPU a turn is ten steps, with one wait at their end.
 
 Tokens are real subwords: padding counts neither in the rate nor in the operations. The operations
 of a batch are, for a model with P numbers in its matrices (embedding tables are not counted), L
@@ -21,7 +21,7 @@ attention layers of width D, N real subwords and S the sum of the squared length
 where a frozen part below everything that is trained counts once, and a teacher on the fly adds its
 forward pass. Projections between widths count as matrices. Two directions of an LSTM are two
 matrices each. The share is operations per second over the rate of a product of two square matrices
-of 1,024 (float32) or 8,192 (bfloat16) in the same round; with --peak=OPERATIONS_PER_SECOND the
+of 1,024 (on a CPU) or 8,192 (on a GPU) in the same round; with --peak=OPERATIONS_PER_SECOND the
 table has the share of that peak too (989e12: a dense bfloat16 product on an H100, by its maker).
 
 --rows compares rows of 64, 128, 256 and 512 subwords in one run, with 4,096 positions per batch
@@ -46,7 +46,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from benchmarks import harness
 from benchmarks.harness import MATRIX_PRODUCT, Action, Counts
-from xdistil.config import Data, Stage, Student
+from xdistil.config import Data, Experiment, Stage, Student
 from xdistil.data.batches import make_batches
 from xdistil.data.corpus import read_corpus
 from xdistil.data.examples import Example, Task
@@ -65,6 +65,7 @@ from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.families.bert import Encoder
 from xdistil.models.trim import trim_model
 from xdistil.models.types import Model, Params
+from xdistil.runtime.arithmetic import choose_dtype
 from xdistil.runtime.mesh import make_mesh, replicate, shard_batch
 from xdistil.runtime.process import request_huge_pages
 from xdistil.student.design import design_student
@@ -420,14 +421,15 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, default=4000, help="sentences, at most")
     parser.add_argument("--row-length", type=int, default=64, help="subwords in a row")
     parser.add_argument("--positions", type=int, default=4096, help="rows times length of a batch")
+    parser.add_argument("--dtype", default="auto", help="of the arithmetic, as in a config")
     harness.add_case_flags(parser, seconds=20.0)
     return parser
 
 
 def make_setting(flags: argparse.Namespace, row_length: int) -> Setting:
     """The texts of the flags, and the arithmetic of the device."""
-    on_gpu = jax.default_backend() == "gpu"
-    dtype, steps = ("bfloat16", 10) if on_gpu else ("float32", 1)
+    dtype = choose_dtype(Experiment(dtype=flags.dtype))
+    steps = 10 if jax.default_backend() == "gpu" else 1
     data = Data(folder=str(flags.data), languages=flags.languages, limit=flags.limit)
     corpus = read_corpus(data, 0)
     tokenizer = load_tokenizer(str(flags.model))

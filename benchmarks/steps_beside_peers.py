@@ -3,8 +3,7 @@
     python -m benchmarks.steps_beside_peers --model=MINILM --data=wikiann5 --output=FILE.json
 
 Two of the cases of `steps.py` run in PyTorch as well, with the modules of `transformers`, in the
-same rounds and on the same sentences, on all cores of the process and on one (where other work
-occupies a core, PyTorch's threads wait for each other, and one alone may be faster):
+same rounds and on the same sentences, on all cores, in float32 and in bfloat16:
 
 - a BERT-base teacher and a student of 6 x 384 on the fly, all hidden states (through projections)
   and attention maps. PyTorch has length-sorted batches of as many sentences as fill 4,096 positions
@@ -15,8 +14,8 @@ occupies a core, PyTorch's threads wait for each other, and one alone may be fas
 - fine-tuning of the model itself: 32 sentences per batch, in PyTorch length-sorted, with either of
   its attentions, AdamW, clipped at 1.0, dropout as in the model's config.
 
-Texts, weights, arithmetic and timing are as in `steps.py`; in bfloat16 PyTorch's student runs with
-autocast, its teacher wholly in bfloat16. A further candidate of ours reads the teacher's signals
+Texts, weights and timing are as in `steps.py`, and so is our arithmetic; in bfloat16 PyTorch's student
+runs with autocast, its teacher wholly in bfloat16. A further candidate of ours reads the teacher's signals
 from the cache.
 """
 
@@ -58,6 +57,7 @@ from xdistil.runtime.process import request_huge_pages
 
 OURS = "xdistil"
 FINETUNING_SENTENCES = 32  # per step
+DTYPES = ("float32", "bfloat16")  # of PyTorch's arithmetic
 # In a run step follows step; the first one after another library's turn is slower than others.
 TURN_SECONDS = 2.5
 FIXED_LENGTH = 32  # subwords, where every sentence is padded to one length
@@ -136,6 +136,7 @@ def start_torch_distillation(
     student: EncoderConfig,
     groups: list[list[int]],
     device: str,
+    dtype: str,
     length: int = 0,
 ) -> Action:
     """The step of STATES_AND_MAPS with the modules of `transformers`."""
@@ -150,7 +151,7 @@ def start_torch_distillation(
         model.set_attn_implementation("eager")
         return model.to(device)
 
-    arithmetic = getattr(torch, setting.dtype)
+    arithmetic = getattr(torch, dtype)
     large, small = build(teacher).eval().to(arithmetic), build(student).train()
     projections = torch.nn.ModuleList(
         torch.nn.Linear(student.hidden_size, teacher.hidden_size) for _ in range(student.layers + 1)
@@ -160,7 +161,7 @@ def start_torch_distillation(
     def compute_loss(inputs: dict[str, Any], _: Any) -> Any:
         with torch.inference_mode():
             target = large(**inputs, **wanted)
-        with torch.autocast(device, arithmetic, enabled=setting.dtype != "float32"):
+        with torch.autocast(device, arithmetic, enabled=dtype != "float32"):
             output = small(**inputs, **wanted)
             pairs = zip(projections, output.hidden_states, strict=True)
             states = [project(state) for project, state in pairs]
@@ -172,7 +173,12 @@ def start_torch_distillation(
 
 
 def start_torch_finetuning(
-    setting: Setting, folder: Path, attention: str, groups: list[list[int]], device: str
+    setting: Setting,
+    folder: Path,
+    attention: str,
+    groups: list[list[int]],
+    device: str,
+    dtype: str,
 ) -> Action:
     """The step of FINETUNING with the model of `transformers` that the folder holds."""
     import torch
@@ -180,10 +186,10 @@ def start_torch_finetuning(
     task = setting.texts.task
     model = harness.open_in_torch(folder, task.kind, attention, num_labels=len(task.labels))
     model = model.to(device).train()
-    arithmetic = getattr(torch, setting.dtype)
+    arithmetic = getattr(torch, dtype)
 
     def compute_loss(inputs: dict[str, Any], labels: Any) -> Any:
-        with torch.autocast(device, arithmetic, enabled=setting.dtype != "float32"):
+        with torch.autocast(device, arithmetic, enabled=dtype != "float32"):
             return model(**inputs, labels=labels).loss
 
     feed = make_torch_feed(setting.texts, groups, device)
@@ -254,8 +260,11 @@ def list_distillation(setting: Setting, device: str, hf_flax: Path | None) -> di
     candidates = {
         OURS: start_training(setting, student, STATES_AND_MAPS, teacher, on_the_fly=True),
         f"{OURS}, from the cache": start_training(setting, student, STATES_AND_MAPS, teacher),
-        **harness.on_threads("PyTorch, sorted by length", start(by_length, device)),
-        **harness.on_threads(f"PyTorch, {padded}", start(fixed, device, FIXED_LENGTH)),
+        **{
+            f"PyTorch, sorted by length, {dtype}": start(by_length, device, dtype)
+            for dtype in DTYPES
+        },
+        f"PyTorch, {padded}, float32": start(fixed, device, "float32", FIXED_LENGTH),
     }
     if hf_flax is not None:
         candidates[f"HF Flax, {padded}"] = start_flax_distillation(
@@ -273,8 +282,9 @@ def list_finetuning(setting: Setting, folder: Path, device: str) -> dict[str, Ac
     groups = group_by_length(texts, sentences=FINETUNING_SENTENCES)
     candidates = {OURS: start_finetuning(ours, loaded.model, loaded.params)}
     for attention in ("sdpa", "eager"):
-        peer = start_torch_finetuning(setting, folder, attention, groups, device)
-        candidates |= harness.on_threads(f"PyTorch, {attention}", peer)
+        for dtype in DTYPES:
+            peer = start_torch_finetuning(setting, folder, attention, groups, device, dtype)
+            candidates[f"PyTorch, {attention}, {dtype}"] = peer
     return candidates
 
 

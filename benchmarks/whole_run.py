@@ -92,7 +92,7 @@ def train(
     command = [
         *(sys.executable, "train.py", f"--config=benchmarks/plans.py:{variant}"),
         *(f"--config.teacher.model={flags.model.absolute()}", f"--config.seed={flags.seed}"),
-        *(f"--workdir={workdir}", *overrides),
+        *(f"--workdir={workdir}", f"--config.dtype={flags.dtype}", *overrides),
     ]
     cost = harness.run_watched(command, folder / "output.log")
     results = json.loads((workdir / "results.json").read_text("utf-8"))
@@ -112,15 +112,18 @@ def describe_cost(cost: Cost, phases: dict[str, float]) -> dict[str, Any]:
 def run_ours(folder: Path, data: Path, flags: argparse.Namespace) -> dict[str, Any]:
     """One run of the whole plan here."""
     run, results = train(folder, "whole", flags, f"--config.data.folder={data}")
-    return {**run, **{who: results[who]["test"]["macro_f1"] for who in ("teacher", "student")}}
+    scores = {who: results[who]["test"]["macro_f1"] for who in ("teacher", "student")}
+    config = json.loads((folder / "workdir" / "config.json").read_text("utf-8"))
+    return {**run, **scores, "dtype": config["dtype"]}
 
 
-def run_peer(folder: Path, data: Path, flags: argparse.Namespace) -> dict[str, Any]:
+def run_peer(folder: Path, data: Path, flags: argparse.Namespace, dtype: str) -> dict[str, Any]:
     """One run of the whole plan in PyTorch, which leaves its result in `folder`."""
     output = folder / "result.json"
     command = [
         *(sys.executable, "-m", "benchmarks.peers.torch_plan", f"--data={data}"),
         *(f"--model={flags.model.absolute()}", f"--seed={flags.seed}", f"--output={output}"),
+        f"--dtype={dtype}",
     ]
     cost = harness.run_watched(command, folder / "output.log")
     result = json.loads(output.read_text("utf-8"))
@@ -155,7 +158,7 @@ def count_plan(data: Path, model: Path) -> float:
         texts = steps.pack_texts(examples, corpus.task, tokenizer, plan.data.row_length)
         [(of_texts[name], _)] = steps.make_feed(texts, len(texts.rows.subword), {})
     teacher: Any = load_model(str(model), task=corpus.task).model
-    student = design_student(plan.student, teacher.config, tokenizer, corpus.task, plan.dtype)
+    student = design_student(plan.student, teacher.config, tokenizer, corpus.task, "float32")
 
     def count(reader: Model, name: str) -> float:
         params = jax.eval_shape(reader.init_params, jax.random.key(0))
@@ -222,14 +225,20 @@ def print_runs(title: str, columns: dict[str, list[dict[str, Any]]], *fields: An
 
 
 def compare_with_peer(flags: argparse.Namespace) -> dict[str, Any]:
-    """The whole plan here and in PyTorch, in alternation."""
-    runs: dict[str, list[dict[str, Any]]] = {"xdistil": [], "PyTorch": []}
+    """The whole plan here and in PyTorch, in either type of arithmetic, in alternation."""
+    sides: dict[str, Callable[..., dict[str, Any]]] = {
+        "xdistil": run_ours,
+        "PyTorch, float32": partial(run_peer, dtype="float32"),
+        "PyTorch, bfloat16": partial(run_peer, dtype="bfloat16"),
+    }
+    sides = {name: run for name, run in sides.items() if flags.only in name}
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         sentences = make_folder(flags.data, data, flags.shrink)
         needed = count_plan(data, flags.model) / 1e12
         for number in range(1, flags.rounds + 1):
-            for side, run in zip(runs, (run_ours, run_peer), strict=True):
+            for side, run in sides.items():
                 start = partial(run, data=data, flags=flags)
                 runs[side].append(run_measured(f"round {number}, {side}", start))
     scores = [(f"{who}, test macro-F1", who, 2, 0.01) for who in ("teacher", "student")]
@@ -267,6 +276,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="the teacher, a folder")
     parser.add_argument("--rounds", type=int, default=1, help="runs of each side")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dtype", default="auto", help="of our arithmetic")
+    parser.add_argument("--only", default="", help="sides whose names contain this")
     parser.add_argument("--shrink", action="store_true", help="a few sentences, to try it")
     parser.add_argument("--limits", default="", help="numbers of transfer sentences, with commas")
     flags = parser.parse_args()

@@ -8,7 +8,8 @@ The loop is what an experienced user would write: sentences are sorted by length
 padded to the longest of a batch, all cores compute, AdamW is fused, frozen parameters have no
 gradient, attention maps are computed only in the stage that compares them, and PyTorch's own
 attention serves all others. The teacher's logits are computed once and kept in memory; its hidden
-states and maps are computed on the fly without a graph. Each student stage ends with the parameters
+states and maps are computed on the fly without a graph. With --dtype=bfloat16 all of it runs with
+autocast. Each student stage ends with the parameters
 of its best epoch on dev. Only the result is written: no checkpoint and no model. It holds the
 seconds of every phase, and dev and test macro-F1 of teacher and student.
 """
@@ -294,10 +295,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="a task folder in one language")
     parser.add_argument("--model", type=Path, required=True, help="the teacher, a folder")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--output", type=Path, required=True, help="the JSON to write")
     flags = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    result = run(flags.data, flags.model, flags.seed)
+    with torch.autocast("cpu", torch.bfloat16, enabled=flags.dtype == "bfloat16"):
+        result = run(flags.data, flags.model, flags.seed)
     flags.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 

@@ -82,7 +82,6 @@ def test_relations_ask_for_the_upper_layer_whatever_heads_width_and_depth():
     assert run.step.losses.relation_heads == 2  # the teacher's
     assert run.projections == ()
     assert run.spec == SignalSpec(vectors=(11,))
-    assert not run.spec.plain
     losses = resolve(student, TWELVE, loss="relations", relation_map="uniform", relation_heads=4)
     assert losses.relation_map == ((1, 4), (2, 8), (3, 12))
     assert losses.relation_heads == 4

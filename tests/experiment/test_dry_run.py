@@ -61,7 +61,10 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 def test_the_overview_of_many_languages_and_stages_fits(told):
     overview, _ = told
     check_fits(overview)
-    rows = [line.split() for line in overview.splitlines()]
+    device, empty, *lines = overview.splitlines()
+    assert re.match(r"JAX \S+ on \d+ x ", device)
+    assert not empty
+    rows = [line.split() for line in lines]
     # 100 texts are of no language; the others are shown from the largest to the smallest.
     shown = ["und", *LANGUAGES[:3], "...", *LANGUAGES[-4:], "all"]
     assert [row[0] for row in rows[1:11]] == shown

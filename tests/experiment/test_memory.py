@@ -95,6 +95,7 @@ def experiment(tmp_path_factory) -> Experiment:
         student=Student(embedding_size=8, hidden_size=6, vocabulary="seen"),
         plan=(Stage(name="logits", loss="logits", epochs=1.0),),
         baselines=(),
+        dtype="float32",
     )
     made.data.folder, made.data.row_length = str(folder), 32
     made.mesh.teacher_shards = 8

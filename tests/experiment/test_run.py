@@ -18,6 +18,7 @@ import train
 from tests.evaluation.shapes import check_shape
 from xdistil.cli.overrides import parse_command
 from xdistil.data.examples import Task, read_file
+from xdistil.distill.checkpoint import Checkpoints
 from xdistil.evaluation.metrics import score
 from xdistil.evaluation.report import render_console
 from xdistil.evaluation.results import Results
@@ -135,7 +136,12 @@ def resumed(tmp_path_factory, config, data) -> tuple[Path, dict[str, Any], dict[
     shutil.copytree(data, base / "task")
     (base / "task" / "test.tsv").unlink()
     experiment = parse_command(arguments(config, base / "task", base / "run")).experiment
-    real, seen = RunLog.write, {}
+    real, save, seen = RunLog.write, Checkpoints.save, {}
+
+    def save_now(checkpoints: Checkpoints, checkpoint: Any) -> None:
+        save(checkpoints, checkpoint)
+        checkpoints.wait()  # what is told of a checkpoint depends on whether it is on disk
+
     for cut in CUTS:
 
         def record(run_log: RunLog, line: dict[str, Any], cut: Any = cut) -> None:
@@ -146,6 +152,7 @@ def resumed(tmp_path_factory, config, data) -> tuple[Path, dict[str, Any], dict[
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(RunLog, "write", record)
+            patch.setattr(Checkpoints, "save", save_now)
             with pytest.raises(KeyboardInterrupt):
                 run(experiment, base / "run")
     return base / "run", run(experiment, base / "run"), seen
@@ -604,7 +611,8 @@ def test_a_dry_run_tells_data_and_plan_and_leaves_nothing(config, data, tmp_path
     workdir = tmp_path / "run"
     assert train.main(arguments(config, data, workdir, "--dry-run")) == 0
     printed = capsys.readouterr().out
-    header, *lines, all_three = (line.split() for line in printed.splitlines()[:5])
+    assert printed.startswith("JAX ")  # and the device, before an empty line
+    header, *lines, all_three = (line.split() for line in printed.splitlines()[2:7])
     assert header[:5] == ["language", "train", "dev", "test", "transfer"]
     assert [line[0] for line in lines] == ["en", "el", "und"]
     counts = np.array([[int(number.replace("-", "0")) for number in line[1:5]] for line in lines])

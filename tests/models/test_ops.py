@@ -154,6 +154,7 @@ def test_products_and_gradients_have_rounded_factors_and_long_sums(sizes):
 @pytest.mark.skipif(
     not multiplies_in_bfloat16(jax.local_devices()[0]), reason="the CPU has no bfloat16 products"
 )
+@pytest.mark.usefixtures("compile_fully")
 def test_no_product_of_a_step_is_computed_in_float32():
     """XLA converts the factors back to float32 where it has no product for their layout."""
     layer = dense_layer(96, "bfloat16")

@@ -3,6 +3,7 @@
 It knows neither XtremeDistil nor tagging: what to learn is a plan, what to monitor a function.
 """
 
+import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from xdistil.distill.checkpoint import Checkpoint, Checkpoints
+from xdistil.distill.compile_ahead import compiling
 from xdistil.distill.losses import SIDE_PROJECTIONS
 from xdistil.distill.progress import Progress
 from xdistil.distill.stages import StageRun
@@ -56,7 +58,8 @@ def fit(trainer: Trainer, stages: Sequence[StageRun], params: Params) -> Iterato
                     progress = Progress(stage=index, total_step=total, results=results)
                     checkpoint = _start(trainer, stages, progress, params)
                 if not checkpoint.progress.done:
-                    checkpoint = trainer.fit_stage(stages, checkpoint, checkpoints.save)
+                    with _compiling_next(trainer, stages, index, params):
+                        checkpoint = trainer.fit_stage(stages, checkpoint, checkpoints.save)
                 checkpoints.wait()  # what a reader writes is never ahead of it
             results = checkpoint.progress.results
             total = max(total, checkpoint.progress.total_step)
@@ -94,6 +97,16 @@ def _resume(
         run_log.truncate(progress.log_offset)
     log.info("%s: resumes at %s, step %d", trainer.name, stages[progress.stage].name, progress.step)
     return checkpoint
+
+
+def _compiling_next(
+    trainer: Trainer, stages: Sequence[StageRun], index: int, params: Params
+) -> contextlib.AbstractContextManager[None]:
+    """Compiles the programs of the stage after `index` during the block."""
+    if index + 1 == len(stages):
+        return contextlib.nullcontext()
+    best = with_projections(trainer, stages, index + 1, params)
+    return compiling(trainer, stages[index + 1], best)
 
 
 def _pin_layout(trainer: Trainer, stage: StageRun) -> StageRun:

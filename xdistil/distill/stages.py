@@ -21,6 +21,7 @@ from xdistil.teacher.interface import Teacher
 from xdistil.teacher.signals import Request, SignalSpec
 
 LEAST_STEPS_BETWEEN_EVALUATIONS = 50  # where an epoch is shorter than that
+_SCHEDULED = 4096  # learning rates are computed for a multiple of so many steps
 
 
 class Steps(NamedTuple):
@@ -62,6 +63,11 @@ class StageRun:
         """Whether the losses reach the head, so that scores mean something afterwards."""
         return any(LOSSES[name].trains_head for name, _ in self.step.losses.weights)
 
+    @property
+    def caches_features(self) -> bool:
+        """Whether what its frozen encoder makes of the texts is computed once for all epochs."""
+        return self.step.encoder_frozen and self.epochs > 1
+
     def count_steps(self, batch_size: int) -> Steps:
         """The steps on its packed texts.
 
@@ -85,7 +91,9 @@ class StageRun:
         }[stage.schedule]
         rise = optax.linear_schedule(0.0, stage.lr, max(warmup, 1))
         schedule = optax.join_schedules([rise, after], [warmup])
-        return np.asarray(jax.vmap(schedule)(jnp.arange(steps)), np.float32)
+        # Each operation is compiled for the number of steps: few numbers are few programs.
+        counted = -(-steps // _SCHEDULED) * _SCHEDULED
+        return np.asarray(jax.vmap(schedule)(jnp.arange(counted))[:steps], np.float32)
 
 
 def steps_between_evaluations(eval_every: int, epoch: int) -> int:

@@ -314,8 +314,7 @@ class _StageLoop:
         folder = self.session.workdir / "cache" / "features"
         if not self.stage.step.encoder_frozen:
             shutil.rmtree(folder, ignore_errors=True)
-            return
-        if self.stage.epochs <= 1:
+        if not self.stage.caches_features:
             return
         model = self.stage.step.losses.model
         params = merge_params(self.state.trainable, self.state.frozen)

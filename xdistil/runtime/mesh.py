@@ -20,7 +20,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from xdistil.errors import InputError
 
 _Outcome = TypeVar("_Outcome")
-_ROWS = PartitionSpec(("data", "shard"))
+BY_ROWS = PartitionSpec(("data", "shard"))  # of a batch over all devices
 _WHOLE = PartitionSpec()
 
 
@@ -71,7 +71,7 @@ def shard_batch(mesh: Mesh, tree):
     Args:
         tree: pytree of NumPy arrays whose first axis is a multiple of this process's devices.
     """
-    sharding = NamedSharding(mesh, _ROWS)
+    sharding = NamedSharding(mesh, BY_ROWS)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), tree)
 
 

@@ -24,6 +24,7 @@ from xdistil import config
 from xdistil.data.examples import Task
 from xdistil.data.word_alignment import count_words
 from xdistil.models.encoder import Transformer
+from xdistil.models.types import trace_shapes
 from xdistil.teacher.cache import measure_signals
 from xdistil.teacher.signals import Request, SignalSpec, signal_names
 
@@ -89,7 +90,7 @@ def choose_cache(
         teacher: `cache` and `cache_type` are read.
         by_word: the student's subwords are not the teacher's: values belong to words.
     """
-    shapes = jax.eval_shape(model.init_params, jax.random.key(0))
+    shapes = trace_shapes(model)
     rate = nominal_rate(sum(leaf.size for leaf in jax.tree.leaves({**shapes, "embeddings": {}})))
     readings: dict[str, dict[SignalSpec, float]] = {}
     for each in requests:

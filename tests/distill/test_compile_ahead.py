@@ -1,0 +1,73 @@
+"""Programs of later stages are compiled while earlier ones train: nothing is left to compile."""
+
+import logging
+import re
+from collections.abc import Iterator
+
+import jax
+import pytest
+
+from tests.distill.small import (
+    init_params,
+    make_encoder,
+    make_plan,
+    make_teacher,
+    run_plan,
+    same,
+)
+from xdistil.config import Stage
+from xdistil.distill import compile_ahead
+
+PLAN = (
+    Stage(name="representation", loss="representation", hidden_map="1:1,3:2", epochs=1.0),
+    Stage(name="logits", loss="logits", unfreeze="gradual", unfreeze_every=3, epochs=2.0),
+    Stage(name="labels", loss="labels", data="train", epochs=1.0),
+)
+
+
+@pytest.fixture
+def compiled() -> Iterator[list[str]]:
+    """The steps that the thread of the test compiles; the setting is this thread's alone."""
+    found: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told = re.match(r"Compiling jit\((train_step|eval_step)\)", record.getMessage())
+            if told:
+                found.append(told[1])
+
+    handler, logger = Collect(), logging.getLogger("jax._src.interpreters.pxla")
+    logger.addHandler(handler)
+    logger.propagate = False
+    with jax.log_compiles():
+        yield found
+    logger.propagate = True
+    logger.removeHandler(handler)
+
+
+def run_stages(folder, dropout: float):
+    # A dropout of its own: programs of other tests are compiled already.
+    model = make_encoder(dropout=dropout, layers=3)
+    plan = make_plan(PLAN, folder, model=model, teacher=make_teacher())
+    return run_plan(plan, init_params(model))
+
+
+def test_only_the_first_stage_waits_for_its_programs(tmp_path, compiled):
+    outcomes = run_stages(tmp_path, 0.11)
+    names = [stage["name"] for stage in outcomes[-1].stages]
+    assert names[::4] == ["representation", "labels"]
+    assert sorted(compiled) == ["eval_step", "train_step"]
+
+
+def test_outcomes_do_not_depend_on_it(tmp_path, monkeypatch):
+    (tmp_path / "ahead").mkdir()
+    (tmp_path / "later").mkdir()
+    *_, ahead = run_stages(tmp_path / "ahead", 0.12)
+
+    def fail(*arguments):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(compile_ahead, "compile_stage", fail)
+    jax.clear_caches()
+    *_, later = run_stages(tmp_path / "later", 0.12)
+    assert same(ahead.params, later.params)
