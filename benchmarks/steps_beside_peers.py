@@ -14,9 +14,9 @@ same rounds and on the same sentences, on all cores, in float32 and in bfloat16:
 - fine-tuning of the model itself: 32 sentences per batch, in PyTorch length-sorted, with either of
   its attentions, AdamW, clipped at 1.0, dropout as in the model's config.
 
-Texts, weights and timing are as in `steps.py`, and so is our arithmetic; in bfloat16 PyTorch's student
-runs with autocast, its teacher wholly in bfloat16. A further candidate of ours reads the teacher's signals
-from the cache.
+Texts, weights and timing are as in `steps.py`, and so is our arithmetic; in bfloat16 PyTorch's
+student runs with autocast, its teacher wholly in bfloat16. A further candidate of ours reads the
+teacher's signals from the cache.
 """
 
 import itertools

@@ -155,10 +155,11 @@ def test_products_and_gradients_have_rounded_factors_and_long_sums(sizes):
     not multiplies_in_bfloat16(jax.local_devices()[0]), reason="the CPU has no bfloat16 products"
 )
 @pytest.mark.usefixtures("compile_fully")
-def test_no_product_of_a_step_is_computed_in_float32():
+@pytest.mark.parametrize(("width", "size"), [(64, 96), (96, 384), (384, 96)])
+def test_no_product_of_a_step_is_computed_in_float32(width, size):
     """XLA converts the factors back to float32 where it has no product for their layout."""
-    layer = dense_layer(96, "bfloat16")
-    x = jnp.ones((4, 32, 64))
+    layer = dense_layer(size, "bfloat16")
+    x = jnp.ones((4, 32, width))
     params = layer.init(jax.random.key(0), x)
     step = jax.jit(jax.grad(lambda params, x: (layer.apply(params, x) ** 2).sum(), argnums=(0, 1)))
     program = step.lower(params, x).compile().as_text()

@@ -112,11 +112,9 @@ def _multiply_gradient(
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = factors
     rounded = gradient.astype(dtype)
-    # XLA multiplies in float32 where a factor is a transposed array. The kernel need not be
-    # transposed, and of `x` it does not see that in two halves; they are columns, as rows may be
-    # sharded over devices.
-    half = -(-x.shape[1] // 2)
-    transposed = jnp.concatenate([x[:, :half].T, x[:, half:].T])
+    # XLA multiplies in float32 where a factor is a transposed matrix. The kernel need not be
+    # transposed, and `x` is as an array of three axes, which XLA does not recognise.
+    transposed = x[None].transpose(0, 2, 1).reshape(x.shape[::-1])
     columns = (((1,), (1,)), ((), ()))
     return (
         jax.lax.dot_general(rounded, kernel, columns, preferred_element_type=jnp.float32),
