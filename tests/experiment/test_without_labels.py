@@ -380,7 +380,8 @@ def test_a_dry_run_tells_what_is_left_out(base, tmp_path, capsys):
     command = ready(base / "tiny.py", base / "task", tmp_path / "run", base / "teacher")
     assert train.main([*command, "--dry-run"]) == 0
     printed = capsys.readouterr().out
-    assert printed.split("\n")[0].split()[:4] == ["language", "held-out", "test", "transfer"]
+    header = printed.split("\n")[2].split()  # below the device
+    assert header[:4] == ["language", "held-out", "test", "transfer"]
     for words in (
         "without labels",
         "left out: labels in stage labels",
