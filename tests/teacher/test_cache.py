@@ -145,10 +145,11 @@ def cut_after(batches: int) -> Callable[[], None]:
 def test_a_cache_that_was_cut_off_goes_on_where_it_was(
     tmp_path, teacher, monkeypatch, packing, computed
 ):
-    """After two batches of two rows; with rows of another packing it restarts."""
+    """Two batches of two rows are written when the third one is computed; with rows of another
+    packing it restarts."""
     monkeypatch.setattr(cache_module, "SECONDS_BETWEEN_SAVES", 0.0)
     with pytest.raises(CutError):
-        open_cache(tmp_path, teacher, SUBWORDS, ROWS, SPEC, 2, cut_after(2))
+        open_cache(tmp_path, teacher, SUBWORDS, ROWS, SPEC, 2, cut_after(3))
     assert not list(tmp_path.glob("*.npy"))
     rows_read = []
     real = signals_module.compute_signals

@@ -24,14 +24,14 @@ import filelock
 import jax
 import numpy as np
 
-from xdistil.data.packing import Array, Rows
+from xdistil.data.packing import Array, Batch, Rows
 from xdistil.data.subwords import Subwords, subwords_fingerprint
 from xdistil.data.word_alignment import WordAlignment
 from xdistil.errors import InputError
 from xdistil.models.encoder import Transformer
 from xdistil.models.forward import iterate_batches
 from xdistil.runtime.mesh import fetch_local_rows, global_max, local_rows, shard_batch, wait_for_all
-from xdistil.teacher.signals import PlacedModel, SignalSpec, name_signals, signal_names
+from xdistil.teacher.signals import PlacedModel, Signals, SignalSpec, name_signals, signal_names
 from xdistil.teacher.storage import (
     MapSignal,
     Values,
@@ -249,9 +249,8 @@ def _write_signals(
     resumed = f", resuming at row {first_row} of {len(rows.subword)}" if first_row else ""
     log.info("computing %s of %d subwords%s", ", ".join(order), len(subwords.tokens), resumed)
     saved = time.monotonic()
-    for indices, batch in iterate_batches(subwords, rows, batch_rows, model.padding_id, first_row):
-        check()
-        signals = model.compute(shard_batch(model.mesh, batch), spec)
+    batches = iterate_batches(subwords, rows, batch_rows, model.padding_id, first_row)
+    for indices, signals in _compute_ahead(model, spec, batches, check):
         values = dict(zip(order, name_signals(signals), strict=True))
         if not arrays:
             shapes = {name: places.shape(name, each, kind) for name, each in values.items()}
@@ -277,6 +276,22 @@ def _write_signals(
         progress.forget()
     log_rounding(errors, kind)
     wait_for_all("signals written")
+
+
+def _compute_ahead(
+    model: PlacedModel,
+    spec: SignalSpec,
+    batches: Iterator[tuple[np.ndarray, Batch]],
+    check: Callable[[], None],
+) -> Iterator[tuple[np.ndarray, Signals]]:
+    """Row indices and signals of every batch; the next is computed while one is written."""
+    ahead: list[tuple[np.ndarray, Signals]] = []
+    for indices, batch in batches:
+        check()
+        ahead.append((indices, model.compute(shard_batch(model.mesh, batch), spec)))
+        if len(ahead) > 1:
+            yield ahead.pop(0)
+    yield from ahead
 
 
 def log_rounding(errors: Mapping[str, RoundingError], kind: str) -> None:
