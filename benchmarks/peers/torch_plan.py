@@ -171,7 +171,7 @@ def compute_logits(teacher: Model, texts: Texts) -> torch.Tensor:
     logits = torch.zeros(texts.words, len(teacher.config.id2label))
     for batch in iterate_batches(texts):
         rows, positions, words = locate_words(batch, texts)
-        logits[words] = teacher(**pad(batch, texts.padding)).logits[rows, positions]
+        logits[words] = teacher(**pad(batch, texts.padding)).logits[rows, positions].float()
     return logits
 
 
@@ -299,7 +299,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="the JSON to write")
     flags = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    with torch.autocast("cpu", torch.bfloat16, enabled=flags.dtype == "bfloat16"):
+    rounded = flags.dtype == "bfloat16"
+    # Its cache would keep the rounded weights of the first step until the context ends.
+    with torch.autocast("cpu", torch.bfloat16, enabled=rounded, cache_enabled=False):
         result = run(flags.data, flags.model, flags.seed)
     flags.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
