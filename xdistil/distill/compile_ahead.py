@@ -1,8 +1,8 @@
 """Compiles the programs of a plan's next stage while a stage trains.
 
-JAX finds them in its cache when the next stage calls them. Programs are not compiled ahead where
-that could wait for others: in a run of several processes, whose compilers may talk to each other,
-or while the cache of the teacher's signals grows; nor with sharded parameters.
+JAX finds them in its cache when the next stage calls them. Nothing is compiled ahead in a run of
+several processes, whose compilers may wait for each other, with sharded parameters, while a cache
+of the teacher's signals grows, or for a stage whose steps compute signals.
 """
 
 import contextlib
