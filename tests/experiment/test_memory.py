@@ -116,8 +116,9 @@ def test_the_plan_of_a_large_teacher_tells_its_memory_and_takes_none(experiment)
     part = 4 * TRAINED / 8 / 1e9
     for words in (
         f"parameters {part:.1f} GB, gradients {part:.1f} GB, AdamW's moments {2 * part:.1f} GB",
-        f"shared by 8: {4 * part:.1f} GB",
-        "4 of 16 GB or 4 of 24 GB or 2 of 40 GB or 1 of 80 GB",
+        f"without activations: {4 * part:.1f} GB",
+        "on each of the 8 devices that share it",
+        "it fits on 4 of 16 GB or 2 of 40 GB or 1 of 80 GB",
     ):
         assert words in told
 

@@ -88,18 +88,18 @@ def describe_memory(run: Run) -> list[str]:
     shapes, shards = find_shapes(run), run.experiment.mesh.teacher_shards
     if shapes is None:
         return []
-    fitting = []
+    needed, use = shapes.count_bytes(shards), "fine-tuned" if run.finetuning else "used"
+    told = f"memory of the teacher while it is {use}, without activations: "
+    smallest, *_ = _SIZES
+    if shapes.count_devices((1 - _FREE) * smallest) == 1:
+        return [f"{told}{format_bytes(needed.total)}"]
+    fitting: dict[int, str] = {}  # by number of devices, the smallest ones
     for size in _SIZES:
         if count := shapes.count_devices((1 - _FREE) * size):
-            fitting.append(f"{count} of {size / 1e9:.0f} GB")
-        if count == 1:  # larger devices have room as well
-            break
-    use = "fine-tuned" if run.finetuning else "used"
-    needed = shapes.count_bytes(shards)
+            fitting.setdefault(count, f"{count} of {size / 1e9:.0f} GB")
     return [
-        f"memory of each device while the teacher is {use}, shared by {shards}: "
-        f"{format_bytes(needed.total)} ({needed}) and activations; {' or '.join(fitting)} leave a "
-        "fifth free for these"
+        f"{told}{format_bytes(needed.total)} ({needed}) on each of the {shards} devices that share "
+        f"it; it fits on {' or '.join(fitting.values())}, with {_FREE:.0%} free for activations"
     ]
 
 
