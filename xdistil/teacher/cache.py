@@ -199,6 +199,11 @@ def _takes(lock: filelock.BaseFileLock) -> bool:
 
 
 def key_signal(model: PlacedModel, texts: str, name: str, by_word: bool, kind: str) -> str:
+    """The name of a signal's file, which depends on everything that its values depend on.
+
+    Args:
+        texts: their fingerprint.
+    """
     kept = None if model.remap is None else hashlib.sha256(model.remap.tobytes()).hexdigest()
     content = [model.fingerprint, str(model.model), kept, texts, name, by_word, kind]
     return f"{name}-{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]}"
