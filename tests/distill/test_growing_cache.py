@@ -118,7 +118,7 @@ def test_cut_off_at_a_step(tmp_path, monkeypatch, whole, after):
 
 
 def test_cut_off_while_the_rest_is_computed(tmp_path, monkeypatch):
-    """After every batch of it: a stop leaves the rows before it, and the next call goes on."""
+    """After every batch of it: a stop leaves the rows before it, and the next call resumes."""
     stages = (Stage(name="states", loss="representation", epochs=0.01, lr=1e-2), LOGITS)
     monkeypatch.setattr(growing_cache, "SECONDS_BETWEEN_SAVES", 0.0)
     monkeypatch.setattr("xdistil.teacher.model_teacher.prediction_rows", lambda rows, devices: 2)

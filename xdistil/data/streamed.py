@@ -67,6 +67,7 @@ class StreamedExamples(Sequence[Example]):
             return NotImplemented
         return len(self) == len(other) and all(map(Example.__eq__, self, other))
 
+    # Equality compares texts, so there is no hash; the type of `object` has one.
     __hash__ = None  # type: ignore[assignment]
 
     def take(self, indices: np.ndarray) -> "StreamedExamples":

@@ -4,9 +4,9 @@ A checkpoint of step n holds everything that the steps after n depend on. The pr
 the item `cursor`. It is read first, since the shapes of the state depend on the stage that it
 names. It holds a checksum of every leaf and one of itself: Orbax restores a flipped bit silently.
 
-Training goes on while a checkpoint is written: `save` takes the state as host arrays, and a thread
-computes the checksums, writes the files and deletes old checkpoints. One checkpoint is written at a
-time. Several processes write together, and all of them wait.
+Training continues while a checkpoint is written: `save` takes the state as host arrays, and a
+thread computes the checksums, writes the files and deletes old checkpoints. One checkpoint is
+written at a time. Several processes write together, and all of them wait.
 """
 
 import concurrent.futures
