@@ -230,7 +230,8 @@ def _kill(
 
 def _find_phase(workdir: Path) -> str:
     """Where a run is, or was when it ended, by the files and the log that it left."""
-    if any("orbax-checkpoint-tmp" in path.name for path in workdir.rglob("*")):
+    # os.walk skips a folder that a running process renames at this moment; rglob fails.
+    if any("orbax-checkpoint-tmp" in folder for folder, _, _ in os.walk(workdir)):
         return "the writing of a checkpoint"
     return PHASES[_reach_phase(workdir)][0]
 
