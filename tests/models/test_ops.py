@@ -12,6 +12,7 @@ import pytest
 
 from tests.models import samples
 from xdistil.models.encoder_config import EncoderConfig
+from xdistil.models.families.registry import FAMILIES
 from xdistil.models.ops import Dropout, array_type, dense_layer, gelu, multiply
 from xdistil.runtime.arithmetic import multiplies_in_bfloat16
 
@@ -187,3 +188,22 @@ def test_the_gradient_of_a_kernel_adds_up_over_one_axis(config: EncoderConfig, k
     contracted = re.findall(r"dot_general %\S+, %\S+, contracting_dims = \[([\d, ]*)\]", program)
     assert contracted
     assert not [axes for axes in contracted if "," in axes]
+
+
+@pytest.mark.parametrize(
+    "config", (*samples.CONFIGS, samples.BILSTM), ids=lambda config: config.model_type
+)
+def test_gradients_of_embeddings_add_up_in_float32(
+    config: EncoderConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sum of many terms in bfloat16 stops at 256 times the last one."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")  # whose arrays are bfloat16
+    model = FAMILIES[config.model_type].build(config, "tagging", 3).clone(dtype="bfloat16")
+    batch = samples.pack_row(samples.make_segments(), config.padding_id)
+
+    def add_up(params):
+        return model.apply({"params": params}, batch).hidden[0].astype(jnp.float32).sum()
+
+    program = str(jax.make_jaxpr(jax.grad(add_up))(samples.make_params(model)))
+    assert "bf16" in program
+    assert set(re.findall(r":(\w+)\[[\d,]*\] = scatter-add", program)) == {"f32"}

@@ -129,15 +129,15 @@ def dense(
     return dense_layer(size, dtype, use_bias=use_bias, kernel_init=normal(config), name=name)
 
 
-def embed(config: EncoderConfig, rows: int, dtype: str, name: str) -> nn.Embed:
-    """A table of embeddings: [rows, embedding_size]."""
-    return nn.Embed(
-        rows,
-        config.embedding_size,
-        dtype=array_type(dtype),
-        embedding_init=normal(config),
-        name=name,
-    )
+def look_up(config: EncoderConfig, rows: int, indices: Any, dtype: str, name: str) -> jax.Array:
+    """Embeddings from a table [rows, embedding_size]: i32[B,T] -> f[B,T,E].
+
+    A table of one row returns that row for every index.
+    """
+    table = nn.Embed(rows, config.embedding_size, embedding_init=normal(config), name=name)
+    # Rounded after the look-up: the gradients of all places that share a row add up in float32. In
+    # bfloat16 a long sum loses its small terms, and on a GPU it takes 100 to 700 times as long.
+    return table(jnp.asarray(indices)).astype(array_type(dtype))
 
 
 def layer_norm(
@@ -165,17 +165,16 @@ class Embeddings(nn.Module):
     def __call__(self, batch: Batch, deterministic: bool) -> jax.Array:
         config = self.config
 
-        def look_up(rows: int, indices: Any, name: str) -> jax.Array:
-            # A table of one row returns that row for every index.
-            return embed(config, rows, self.dtype, name)(indices)
+        def embed(rows: int, indices: Any, name: str) -> jax.Array:
+            return look_up(config, rows, indices, self.dtype, name)
 
-        total = look_up(config.vocabulary_size, batch.tokens, "word_embeddings") + look_up(
+        total = embed(config.vocabulary_size, batch.tokens, "word_embeddings") + embed(
             config.first_position + config.positions,
             config.first_position + batch.position,
             "position_embeddings",
         )
         if config.token_types:
-            total += look_up(config.token_types, batch.token_type, "token_type_embeddings")
+            total += embed(config.token_types, batch.token_type, "token_type_embeddings")
         total = layer_norm(config, self.dtype)(total)
         return Dropout(config.dropout)(total, deterministic)
 

@@ -193,13 +193,8 @@ class _Embeddings(nn.Module):
     @nn.compact
     def __call__(self, tokens: Any) -> jax.Array:
         config = self.config
-        table = nn.Embed(
-            config.vocabulary_size,
-            config.embedding_size,
-            dtype=array_type(self.dtype),
-            name="word_embeddings",
-        )
-        return table(tokens)
+        table = nn.Embed(config.vocabulary_size, config.embedding_size, name="word_embeddings")
+        return table(tokens).astype(array_type(self.dtype))  # rounded last, as in `look_up`
 
 
 def add_graph(graph: "Graph", config: BiLSTMConfig, task_kind: str) -> str:

@@ -33,8 +33,8 @@ from xdistil.models.layers import (
     PostNormLayer,
     SelfOutput,
     dense,
-    embed,
     layer_norm,
+    look_up,
     normal,
     sow_qkv,
     weigh,
@@ -183,14 +183,14 @@ class _Embeddings(nn.Module):
     def __call__(self, batch: Batch, deterministic: bool) -> jax.Array:
         config = self.config
 
-        def look_up(rows: int, indices: Any, name: str) -> jax.Array:
-            return embed(config, rows, self.dtype, name)(indices)
+        def embed(rows: int, indices: Any, name: str) -> jax.Array:
+            return look_up(config, rows, indices, self.dtype, name)
 
-        total = look_up(config.vocabulary_size, batch.tokens, "word_embeddings")
+        total = embed(config.vocabulary_size, batch.tokens, "word_embeddings")
         if config.absolute_positions:
-            total += look_up(config.positions, batch.position, "position_embeddings")
+            total += embed(config.positions, batch.position, "position_embeddings")
         if config.token_types:
-            total += look_up(config.token_types, batch.token_type, "token_type_embeddings")
+            total += embed(config.token_types, batch.token_type, "token_type_embeddings")
         if config.embedding_size != config.hidden_size:
             total = dense(config, config.hidden_size, self.dtype, "embed_proj", use_bias=False)(
                 total

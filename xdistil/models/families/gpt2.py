@@ -19,7 +19,7 @@ from xdistil.models import onnx_layers
 from xdistil.models.config_fields import read_field
 from xdistil.models.encoder import Layers, Maps, States, Transformer
 from xdistil.models.encoder_config import EncoderConfig, check_shape, read_shape, write_shape
-from xdistil.models.layers import FeedForward, attend, dense, embed, layer_norm, split_heads
+from xdistil.models.layers import FeedForward, attend, dense, layer_norm, look_up, split_heads
 from xdistil.models.ops import Dropout
 from xdistil.models.tensor_names import Names
 
@@ -168,9 +168,9 @@ class _Embeddings(nn.Module):
     @nn.compact
     def __call__(self, batch: Batch, deterministic: bool) -> jax.Array:
         config = self.config
-        words = embed(config, config.vocabulary_size, self.dtype, "word_embeddings")
-        positions = embed(config, config.positions, self.dtype, "position_embeddings")
-        total = words(jnp.asarray(batch.tokens)) + positions(jnp.asarray(batch.position))
+        total = look_up(
+            config, config.vocabulary_size, batch.tokens, self.dtype, "word_embeddings"
+        ) + look_up(config, config.positions, batch.position, self.dtype, "position_embeddings")
         return Dropout(config.embedding_dropout)(total, deterministic)
 
 

@@ -32,8 +32,8 @@ from xdistil.models.layers import (
     activate,
     attend,
     dense,
-    embed,
     layer_norm,
+    look_up,
     sow_qkv,
     split_heads,
 )
@@ -266,8 +266,8 @@ class _Embeddings(nn.Module):
     @nn.compact
     def __call__(self, batch: Batch, deterministic: bool) -> jax.Array:
         config = self.config
-        table = embed(config, config.vocabulary_size, self.dtype, "word_embeddings")
-        hidden = _norm(config, self.dtype, "norm")(table(jnp.asarray(batch.tokens)))
+        words = look_up(config, config.vocabulary_size, batch.tokens, self.dtype, "word_embeddings")
+        hidden = _norm(config, self.dtype, "norm")(words)
         return Dropout(config.embedding_dropout)(hidden, deterministic)
 
 
