@@ -46,6 +46,7 @@ class Data:
     temperature: float = 1.0  # T: a language is sampled in proportion to its sentences^(1/T)
     limit: int = 0  # labelled training sentences at most, spread evenly over languages; 0: all
     transfer_limit: int = 0  # unlabelled sentences at most, spread likewise; 0: all
+    segmentation: str = "auto"  # of words: units, spaces (whole words), or auto: units if new
     scheme: str = "iob2"  # of the tags: iob2, iob1 or bioes
     repair: bool = False  # repair illegal tags instead of refusing them
     dev_fraction: float = 0.0  # held out as dev: of train (no dev file) or of transfer (no labels)
@@ -201,7 +202,10 @@ RENAMED: dict[type, dict[str, str]] = {
     },
     Student: {"least_count": "min_count"},
 }
+# Fields that a config.json of an earlier version may lack, and what the run of that version did.
+EARLIER: dict[type, dict[str, Any]] = {Data: {"segmentation": "spaces"}}
 CHOICES = {
+    "data.segmentation": ("auto", "units", "spaces"),
     "data.scheme": ("iob2", "iob1", "bioes"),
     "stage.data": ("transfer", "train", "all"),
     "stage.unfreeze": ("all", "gradual"),
@@ -295,6 +299,7 @@ def validate(experiment: Experiment) -> None:
         raise InputError("student.embedding_size is 0: a BiLSTM needs a width, such as 50.")
     if not experiment.plan:
         raise InputError("plan has no stage: add one, or use a config such as configs/ner.py.")
+    _choice("data.segmentation", data.segmentation, "data.segmentation")
     _choice("data.scheme", data.scheme, "data.scheme")
     _choice("teacher.cache", teacher.cache, "teacher.cache")
     _choice("teacher.cache_type", teacher.cache_type, "teacher.cache_type")

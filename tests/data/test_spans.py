@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from seqeval.scheme import IOB2, Entities
 
+from xdistil.data.segmentation import SPACES, UNITS
 from xdistil.data.spans import (
     Entity,
     Word,
@@ -29,7 +30,7 @@ from xdistil.data.tag_schemes import make_legal
     ],
 )
 def test_offsets_of_words(text, spans):
-    words, found = split_words(text)
+    words, found = split_words(text, SPACES)
     assert found == spans
     assert list(words) == text.split() == [text[start:end] for start, end in spans]
 
@@ -37,18 +38,30 @@ def test_offsets_of_words(text, spans):
 def test_entities_have_offsets_and_the_mean_score_of_their_words():
     text = "x New  York Anna\tBob"
     tags = {"x": "O", "New": "B-LOC", "York": "I-LOC", "Anna": "B-PER", "Bob": "B-PER"}
-    words, spans = split_words(text)
+    words, spans = split_words(text, SPACES)
     scores = (0.9, 0.5, 0.7, 0.4, 0.3)
     tagged = [
         Word(word, *span, tags[word], score)
         for word, span, score in zip(words, spans, scores, strict=True)
     ]
-    found = find_entities(text, tagged)
+    found = find_entities(text, tagged, SPACES)
     assert found == (
         Entity("LOC", "New  York", 2, 11, pytest.approx(0.6), 1, 2),
         Entity("PER", "Anna", 12, 16, 0.4, 3, 3),
         Entity("PER", "Bob", 17, 20, 0.3, 4, 4),
     )
+
+
+def test_entities_of_units_have_no_dropped_characters_at_their_ends():
+    words, spans = split_words("x \u200bAnna. \u200e Lee\u200f", UNITS)
+    assert words == ("x", "Anna", ".", "Lee")
+    assert spans == [(0, 1), (3, 7), (7, 8), (11, 14)]
+    given = ("\u200eAnna", "\u200e", "Lee\u200f")  # words as they are handed over
+    text, spans = join_words(given)
+    parts = zip(given, spans, ("B-PER", "I-PER", "I-PER"), (0.5, 0.0, 0.7), strict=True)
+    tagged = [Word(word, *span, tag, score) for word, span, tag, score in parts]
+    entity = Entity("PER", "Anna \u200e Lee", 1, 11, pytest.approx(0.6), 0, 2)
+    assert find_entities(text, tagged) == (entity,)
 
 
 def test_joined_words_keep_their_offsets():

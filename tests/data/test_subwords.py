@@ -3,6 +3,8 @@
 import json
 import logging
 from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from tokenizers import Tokenizer as Backend
 from transformers import AutoTokenizer
 
 from xdistil.data.examples import Example, Task
+from xdistil.data.segmentation import SPACES, UNITS, cut_units, find_sentence_ends
 from xdistil.data.subwords import LanguageCount, count_subwords, subwords_fingerprint, tokenize
-from xdistil.data.tokenizer import load_tokenizer, save_tokenizer
+from xdistil.data.tokenizer import load_tokenizer, read_template, save_tokenizer
 from xdistil.errors import InputError
 
 TAGGING = Task("tagging", ("B-PER", "I-PER", "O"))
@@ -135,6 +138,107 @@ def test_a_word_longer_than_a_window_keeps_its_first_subwords(wordpiece):
     assert subwords.word.tolist() == [-1, 0, -1, -1, 1, -1, -1, -1, 2, -1]
     assert subwords.start.tolist() == [0, 3, 7, 10]
     assert subwords.example.tolist() == [0, 0, 0]
+
+
+def test_every_unit_of_a_word_has_a_label_and_the_word_that_of_its_first(wordpiece):
+    inputs = ("berlin-berlin,", "(", "ber.ber", "\u200b", "x")
+    example = Example(inputs, ("B-PER", "O", "I-PER", "O", "B-PER"), "xx")
+    whole = tokenize([example], TAGGING, wordpiece, 64)
+    subwords = tokenize([example], TAGGING, wordpiece, 64, UNITS)
+    np.testing.assert_array_equal(subwords.tokens, whole.tokens)
+    np.testing.assert_array_equal(subwords.word, whole.word)
+    units = [unit for word in inputs for unit in cut_units(word)]
+    apart = tokenize([Example(tuple(units), None, "xx")], TAGGING, wordpiece, 64)
+    np.testing.assert_array_equal(subwords.label_mask, apart.label_mask)
+    tags = [TAGGING.labels[label] for label in subwords.labels[subwords.label_mask]]
+    expected = "B-PER I-PER I-PER I-PER O I-PER I-PER I-PER B-PER"
+    assert list(zip(units, tags, strict=True)) == list(zip(units, expected.split(), strict=True))
+    unlabelled = tokenize([replace(example, labels=None)], TAGGING, wordpiece, 64, UNITS)
+    np.testing.assert_array_equal(unlabelled.label_mask, apart.label_mask)
+    assert not unlabelled.labels.any()
+
+
+def test_units_have_no_label_that_the_task_does_not_have(wordpiece):
+    short = Task("tagging", ("B-LOC", "B-PER", "I-PER", "O"))
+    example = Example(("ber.ber", "ber.ber"), ("B-LOC", "O"), "xx")
+    subwords = tokenize([example], short, wordpiece, 64, UNITS)
+    assert subwords.labels[subwords.label_mask].tolist() == [0, 3, 3, 3]
+    assert subwords.word[subwords.label_mask].tolist() == [0, 1, -1, -1]
+
+
+@given(found=sentences, overlap=st.integers(1, 5), segmentation=st.sampled_from([UNITS, SPACES]))
+def test_words_are_labelled_where_they_are_furthest_from_an_edge(
+    any_tokenizer, found, overlap, segmentation
+):
+    max_length = 12
+    examples = tag_words([inputs * 5 for inputs in found])
+    whole = tokenize(examples, TAGGING, any_tokenizer, 4096, segmentation)
+    subwords = tokenize(examples, TAGGING, any_tokenizer, max_length, segmentation, overlap)
+    around = [len(part) for part in read_template(any_tokenizer, pair=False).special]
+    room = max_length - sum(around)
+
+    def list_labels(cut):
+        owner = np.repeat(cut.example, np.diff(cut.start))
+        places = np.flatnonzero(cut.word >= 0)
+        return sorted(
+            (int(owner[at]), int(cut.word[at]), int(cut.labels[at]), int(cut.tokens[at]))
+            for at in places
+        )
+
+    assert list_labels(subwords) == list_labels(whole)
+    assert np.diff(subwords.start).max() <= max_length
+    for index, example in enumerate(examples):
+        segments = np.flatnonzero(subwords.example == index)
+        if len(segments) == 1:
+            continue
+        words, distance = cut_by_hand(example.inputs, any_tokenizer, segmentation, room, overlap)
+        chosen = [
+            [word for word in subwords.word[subwords.start[s] : subwords.start[s + 1]] if word >= 0]
+            for s in segments
+        ]
+        assert len(chosen) == len(words)
+        for window, (here, inside) in enumerate(zip(chosen, words, strict=True)):
+            assert set(here) <= set(inside)
+            for word in here:
+                others = [distance[other].get(word, -1) for other in range(len(words))]
+                assert distance[window][word] == max(others)
+
+
+def cut_by_hand(inputs, tokenizer, segmentation, room, overlap):
+    """The words of each window, and by word how far its first subword is from an edge."""
+    cut = [cut_units(word) if segmentation == UNITS else (word,) for word in inputs]
+    ids = [
+        tokenizer.backend.encode(
+            units or (word,), is_pretokenized=True, add_special_tokens=False
+        ).ids[:room]
+        for word, units in zip(inputs, cut, strict=True)
+    ]
+    sizes = [len(each) for each in ids]
+    windows, distances = [], []
+    borders = [0, *find_sentence_ends(inputs), len(inputs)]
+    for first, last in pairwise(borders):
+        at = first
+        while True:
+            end = at
+            while end < last and sum(sizes[at : end + 1]) <= room:
+                end += 1
+            before = np.cumsum([0, *sizes[at:end]])
+            distance = {}
+            for word in range(at, end):
+                left = float("inf") if at == first else before[word - at]
+                right = float("inf") if end == last else before[-1] - 1 - before[word - at]
+                distance[word] = min(left, right)
+            windows.append(range(at, end))
+            distances.append(distance)
+            if end == last:
+                break
+            start = end
+            while start > at + 1 and sum(sizes[start - 1 : end]) <= overlap:
+                if sum(sizes[start - 1 : end + 1]) > room:
+                    break
+                start -= 1
+            at = start
+    return windows, distances
 
 
 def test_unlabelled_sentences_have_a_mask_and_zero_labels(wordpiece):

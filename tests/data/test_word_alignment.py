@@ -10,7 +10,7 @@ from tests.data.conftest import wrap
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import pack
 from xdistil.data.subwords import Subwords, tokenize
-from xdistil.data.word_alignment import align_words
+from xdistil.data.word_alignment import align_words, name_classes
 from xdistil.teacher.storage import MASK, gather_signal, place_signals
 
 TAGGING, CLASSES = Task("tagging", ("O", "B-X")), Task("classification", ("no", "yes"))
@@ -92,3 +92,16 @@ def test_every_text_has_its_value_with_any_subwords(any_tokenizer):
         assert found[row, where].tolist() == tell(text)
     assert first.sum() == len(texts)
     assert not found[~first].any()
+
+
+def test_entities_continue_over_words_without_a_class_where_they_may():
+    task = Task("tagging", ("O", "B-X", "I-X", "B-Y", "I-Y"))
+    classes = np.array([1, -1, -1, 2, -1, 0, -1, 2, -1, 4, -1, 1])
+    examples = [Example(("w",) * 5, None, "und"), Example(("w",) * 7, None, "und")]
+    held = name_classes(classes, examples, task, joins=True)
+    assert held == [
+        ("B-X", "I-X", "I-X", "I-X", "O"),
+        ("O", "O", "B-X", "O", "B-Y", "O", "B-X"),
+    ]
+    apart = name_classes(classes, examples, task)
+    assert apart == [("B-X", "O", "O", "B-X", "O"), held[1]]

@@ -6,27 +6,34 @@ import http.client
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import xdistil
+from tests.data.strategies import hostile, sentences
 from tests.deploy.folders import CLASSES, TAGGING, WORDS, make_folder, train_tokenizer
 from xdistil.config import Data
 from xdistil.data.examples import Example
 from xdistil.data.packing import collect_predictions, pack
+from xdistil.data.segmentation import cut_words, trim_span
 from xdistil.data.subwords import tokenize
 from xdistil.data.tokenizer import load_tokenizer, open_tokenizer
+from xdistil.data.word_alignment import label_subwords
 from xdistil.deploy.jax_backend import open_model
 from xdistil.deploy.onnx_export import export_onnx
-from xdistil.deploy.predictor import Tagged
+from xdistil.deploy.predictor import Tagged, Tagger
 from xdistil.deploy.preprocessing import write_preprocessing
 from xdistil.errors import InputError
 from xdistil.models.forward import predict_rows
@@ -70,6 +77,11 @@ def _open(folders: Path, name: str, backend: str):
     return xdistil.load(str(folders / name), backend=backend)
 
 
+@cache
+def _open_once(folders: Path, name: str, backend: str):
+    return _open(folders, name, backend)
+
+
 def _draw(count: int) -> list[str]:
     generator = np.random.default_rng(count)
     return [" ".join(generator.choice(WORDS, size)) for size in generator.integers(1, 30, count)]
@@ -101,7 +113,8 @@ def test_backends_agree_with_each_other_and_with_the_model_on_packed_rows(folder
     split = [(text,) if name == "classes" else tuple(text.split()) for text in texts]
     opened = open_model(str(folders / name))
     examples = [Example(each, None, "und") for each in split]
-    subwords = tokenize(examples, opened.task, opened.tokenizer, opened.max_length)
+    settings = (opened.max_length, opened.segmentation, opened.overlap)
+    subwords = tokenize(examples, opened.task, opened.tokenizer, *settings)
     rows = pack(subwords, opened.row_length, seed=3)
     classes = predict_rows(opened.model, opened.params, subwords, rows, 4, opened.tokenizer.pad)
     expected = collect_predictions(subwords, rows, classes, examples, opened.task)
@@ -141,11 +154,65 @@ def test_texts_words_blanks_and_words_without_subwords(folders, backend):
     text = "Anna \u200b Berlin"
     blank, raw, words, long = opened.tag([" ", text, text.split(), "Berlin " * 200])
     assert (blank.words, blank.entities) == ((), ())
-    assert raw == words  # one space stood between every two
-    assert (raw.words[1].tag, raw.words[1].score) == ("O", 0.0)
+    # In text the invisible character is no word; in words it gets a tag.
+    assert [word.text for word in raw.words] == ["Anna", "Berlin"]
+    assert [word.text for word in words.words] == text.split(" ")
+    assert words.words[1].score == 0.0
+    assert [word.tag for word in raw.words] == [words.words[0].tag, words.words[2].tag]
     assert len(long.words) == 200
     assert (long.words[-1].start, long.words[-1].end) == (7 * 199, 7 * 199 + 6)
     assert opened.tag([]) == []
+
+
+def test_text_and_words_have_the_same_units_and_a_word_the_tag_of_its_first(folders):
+    predictor = _open(folders, "bilstm", "onnx").predictor
+    opened = Tagger(dataclasses.replace(predictor, max_length=512))
+    text = "Anna-Lee went (Berlin) to 文文, \u200e Bob's"
+    apart = list(cut_words((*text.split(" "),)))
+    typed, units, words = opened.tag([text, apart, text.split(" ")])
+    assert [(w.text, w.tag, w.score) for w in typed.words] == [
+        (w.text, w.tag, w.score) for w in units.words
+    ]
+    first = {word.start: word.score for word in typed.words}
+    assert [w.score for w in words.words] == [first.get(w.start, 0.0) for w in words.words]
+    assert [w.text for w in words.words] == text.split(" ")
+
+
+@hostile
+@given(found=st.lists(sentences, min_size=1, max_size=4))
+def test_words_that_are_handed_over_get_a_tag_each(folders, found):
+    opened = _open_once(folders, "bilstm", "onnx")
+    for inputs, tagged in zip(found, opened.tag(found), strict=True):
+        assert tuple(word.text for word in tagged.words) == inputs
+        assert tagged.text == " ".join(inputs)
+        for word in tagged.words:
+            assert tagged.text[word.start : word.end] == word.text
+        for entity in tagged.entities:
+            assert tagged.text[entity.start : entity.end] == entity.text
+            assert trim_span(tagged.text, entity.start, entity.end) == (entity.start, entity.end)
+
+
+def test_folders_of_earlier_versions_split_at_white_space(folders, tmp_path):
+    """One that says `str.split`, or nothing: words are whole, and windows do not overlap."""
+    shutil.copytree(folders / "bilstm", tmp_path / "old")
+    config = json.loads((tmp_path / "old" / "config.json").read_text())
+    text = "Berlin, Anna. \u200e " * 9
+    examples = [Example(tuple(text.split()), None, "und")]
+    for record in ({"words": "str.split", "row_length": 24, "max_length": 12}, {}):
+        config["xdistil"] = record
+        (tmp_path / "old" / "config.json").write_text(json.dumps(config))
+        opened = _open(tmp_path, "old", "jax")
+        (tagged,) = opened.tag([text])
+        assert [word.text for word in tagged.words] == text.split()
+        length = opened.predictor.max_length
+        subwords = tokenize(examples, TAGGING, opened.predictor.tokenizer, length)
+        logits = opened.predictor.compute_logits(subwords)
+        expected = label_subwords(subwords, logits.argmax(axis=-1), examples, TAGGING)
+        assert [tuple(word.tag for word in tagged.words)] == expected
+    config["xdistil"] = {"words": "sentencepiece"}
+    (tmp_path / "old" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"xdistil.words is 'sentencepiece'; it must be str.split"):
+        _open(tmp_path, "old", "jax")
 
 
 def test_it_runs_where_jax_flax_and_transformers_cannot_be_imported(folders):

@@ -83,6 +83,8 @@ def make_experiment(data: Path) -> Experiment:
         speed_seconds=0.0,
     )
     experiment.data.row_length, experiment.data.folder = 16, str(data)
+    # A model reads units of transfer texts, and a file has values of words: so these are the same.
+    experiment.data.segmentation = "spaces"
     return experiment
 
 

@@ -10,7 +10,7 @@ import pytest
 from xdistil.config import RENAMED, Baseline, Experiment, Student
 from xdistil.errors import InputError
 from xdistil.plans import d42
-from xdistil.runtime.workdir import claim_workdir, open_workdir
+from xdistil.runtime.workdir import check_workdir, choose_segmentation, claim_workdir, open_workdir
 
 
 def make() -> Experiment:
@@ -28,6 +28,30 @@ def test_the_config_is_written_once_and_claimed_again(tmp_path):
     assert content["teacher"]["plan"][0]["lr"] == 5e-5
     claim_workdir(tmp_path, make())
     assert path.read_bytes() == written
+
+
+def test_a_run_keeps_the_segmentation_that_it_began_with(tmp_path):
+    new, old, damaged = (tmp_path / name for name in ("new", "old", "damaged"))
+    for folder in (new, old, damaged):
+        folder.mkdir()
+    begun = make()
+    assert begun.data.segmentation == "auto"
+    assert choose_segmentation(begun) == choose_segmentation(begun, new) == "units"
+    begun.data.segmentation = choose_segmentation(begun, new)
+    claim_workdir(new, begun)
+    assert choose_segmentation(make(), new) == "units"
+    # An earlier version knew no such field, and split at white space.
+    content = json.loads((new / "config.json").read_text())
+    del content["data"]["segmentation"]
+    (old / "config.json").write_text(json.dumps(content))
+    resumed = make()
+    resumed.data.segmentation = choose_segmentation(resumed, old)
+    assert resumed.data.segmentation == "spaces"
+    check_workdir(old, resumed)
+    with pytest.raises(InputError, match=r"data\.segmentation='spaces', and this one has 'units'"):
+        check_workdir(old, begun)
+    (damaged / "config.json").write_text("[")
+    assert choose_segmentation(make(), damaged) == "units"
 
 
 def change(experiment: Experiment, path: str, value: object) -> None:

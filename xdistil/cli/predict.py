@@ -124,7 +124,7 @@ def _predict(options: argparse.Namespace) -> None:
     form = options.format or name_format(options.input or "")
     where = options.input or "standard input"
     with _read_lines(options) as lines, _open_output(options.output) as write:
-        texts = read_stream(lines, where, form, kind)
+        texts = read_stream(lines, where, form, kind, model.predictor.segmentation)
         count = cut = 0
         while chunk := list(islice(texts, _CHUNK)):
             predictions, chunk_cut = model.predictor.predict_and_count(

@@ -19,6 +19,7 @@ from xdistil.config import split_names
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task, read_file
 from xdistil.data.formats import guess_kind, read_lines
 from xdistil.errors import InputError, show
+from xdistil.runtime.json_io import read_json
 from xdistil.runtime.process import silence_transformers
 
 
@@ -154,11 +155,13 @@ def _count_subwords(folder: Path, texts: dict[str, list[Example]], size: int) ->
     # How often each of `size` subwords occurs; 0 for special ones: i64[size].
     from xdistil.data.tokenizer import load_tokenizer
     from xdistil.data.trim_tokenizer import count_ids
+    from xdistil.deploy.preprocessing import read_segmentation
 
+    segmentation = read_segmentation(read_json(folder / "config.json"), str(folder))
     counts = np.zeros(size, np.int64)
     for kind, examples in texts.items():
         if examples:
             tokenizer = load_tokenizer(str(folder), words=kind == "tagging")
-            counts += count_ids(examples, Task(kind, ()), tokenizer)
+            counts += count_ids(examples, Task(kind, ()), tokenizer, segmentation)
             counts[tokenizer.wrapper.all_special_ids] = 0
     return counts

@@ -23,6 +23,7 @@ from xdistil.data.examples import (
     read_labels,
 )
 from xdistil.data.formats import EXTENSIONS, guess_kind, read_lines
+from xdistil.data.segmentation import UNITS
 from xdistil.data.streamed import number_languages, stream_examples, take_examples
 from xdistil.data.tag_schemes import is_tag
 from xdistil.errors import InputError, show
@@ -148,7 +149,9 @@ def read_transfer(
     paths = _find_transfer(data)
     if not paths:
         return None
-    examples: Sequence[Example] = stream_examples(paths.items(), task.kind, raw, width)
+    examples: Sequence[Example] = stream_examples(
+        paths.items(), task.kind, raw, width, cuts=data.segmentation == UNITS
+    )
     if not examples:
         raise InputError(f"{next(iter(paths))} has no sentence.")
     languages = config.split_names(data.languages)

@@ -19,6 +19,7 @@ import numpy as np
 
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
 from xdistil.data.sampling import share_rows
+from xdistil.data.segmentation import SPACES
 from xdistil.data.streamed import number_languages
 from xdistil.data.subwords import Subwords
 from xdistil.data.word_alignment import label_subwords
@@ -43,7 +44,7 @@ class Batch(NamedTuple):
     position: Array  # i32[B,T] 0, 1, ... restarting in every segment
     token_type: Array  # i32[B,T] 0, and 1 in the second text of a pair
     labels: Array  # i32[B,T] class where label_mask is true, elsewhere 0
-    label_mask: Array  # bool[B,T] first subword of a word (tagging) or segment (classification)
+    label_mask: Array  # bool[B,T] first subword of a unit (tagging) or segment (classification)
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class PackedTexts:
     examples: Sequence[Example]
     subwords: Subwords
     rows: Rows
+    segmentation: str = SPACES  # of the words
 
 
 def pack(subwords: Subwords, row_length: int, seed: int | None, folder: Path | None = None) -> Rows:
@@ -141,16 +143,24 @@ def fill_batch(subwords: Subwords, rows: Rows, indices: np.ndarray, padding_id: 
 
 
 def collect_predictions(
-    subwords: Subwords, rows: Rows, predicted: np.ndarray, examples: Sequence[Example], task: Task
+    subwords: Subwords,
+    rows: Rows,
+    predicted: np.ndarray,
+    examples: Sequence[Example],
+    task: Task,
+    joins: bool = False,
 ) -> list[tuple[str, ...]]:
     """Classes i32[R,T] predicted in rows -> the labels of each example.
 
     Tagging: one legal IOB2 tag per word, O for a word without a subword. Classification: one name.
+
+    Args:
+        joins: as in `name_classes`.
     """
     filled = rows.subword >= 0
     by_subword = np.zeros(len(subwords.tokens), np.int64)
     by_subword[rows.subword[filled]] = predicted[filled]
-    return label_subwords(subwords, by_subword, examples, task)
+    return label_subwords(subwords, by_subword, examples, task, joins)
 
 
 def save_packed(

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xdistil.data.segmentation import UNITS, find_units, trim_span
+
 _WORD = re.compile(r"\S+")  # splits where `str.split` does
 
 
@@ -36,10 +38,13 @@ class Entity:
     last: int  # index of its last word
 
 
-def split_words(text: str) -> tuple[tuple[str, ...], list[tuple[int, int]]]:
-    """The words of a text, split like `str.split`, and (start, end) of each."""
-    found = list(_WORD.finditer(text))
-    return tuple(each.group() for each in found), [each.span() for each in found]
+def split_words(text: str, segmentation: str) -> tuple[tuple[str, ...], list[tuple[int, int]]]:
+    """The words of a text, and (start, end) of each: its units, or what `str.split` finds."""
+    if segmentation == UNITS:
+        spans = find_units(text)
+    else:
+        spans = [each.span() for each in _WORD.finditer(text)]
+    return tuple(text[start:end] for start, end in spans), spans
 
 
 def join_words(words: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
@@ -51,13 +56,23 @@ def join_words(words: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
     return " ".join(words), spans
 
 
-def find_entities(text: str, words: Sequence[Word]) -> tuple[Entity, ...]:
-    """The entities of a text, from the legal IOB2 tags of its words, in text order."""
+def find_entities(
+    text: str, words: Sequence[Word], segmentation: str = UNITS
+) -> tuple[Entity, ...]:
+    """The entities of a text, from the legal IOB2 tags of its words, in text order.
+
+    An entity of units neither begins nor ends with a dropped character, and words without a subword
+    do not count in its score.
+    """
     entities = []
     for first, after, type_ in find_spans([word.tag for word in words]):
         inside = words[first:after]
         start, end = inside[0].start, inside[-1].end
-        score = float(np.mean([word.score for word in inside]))
+        scores = [word.score for word in inside]
+        if segmentation == UNITS:
+            start, end = trim_span(text, start, end)
+            scores = [score for score in scores if score] or scores
+        score = float(np.mean(scores))
         entities.append(Entity(type_, text[start:end], start, end, score, first, after - 1))
     return tuple(entities)
 

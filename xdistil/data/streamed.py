@@ -15,6 +15,7 @@ import numpy as np
 
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, check_width
 from xdistil.data.formats import FileLines, Record, read_texts
+from xdistil.data.segmentation import count_units, cut_words
 from xdistil.errors import InputError
 
 
@@ -25,6 +26,7 @@ class TextFile:
     lines: FileLines
     kind: str  # of the task
     raw: bool  # split plain text like `str.split`
+    cuts: bool  # words into units
     language: str  # of the texts that do not say their own
     stamp: tuple[int, int]  # size and modification time when it was read first
 
@@ -100,13 +102,14 @@ class JoinedExamples(Sequence[Example]):
 
 
 def stream_examples(
-    paths: Iterable[tuple[Path, str]], kind: str, raw: bool, width: int
+    paths: Iterable[tuple[Path, str]], kind: str, raw: bool, width: int, cuts: bool = False
 ) -> StreamedExamples:
     """Reads files once, checks every text, and keeps none.
 
     Args:
         paths: the files, each with the language of texts that do not say their own, or "".
         width: texts of a classification example, one or two; 0: as many as the first one.
+        cuts: into units; these are the words of the sentences then.
 
     Raises:
         InputError: as `read_texts`.
@@ -116,14 +119,15 @@ def stream_examples(
     language, sizes = array("i"), array("i")
     for path, said in paths:
         lines = FileLines(path)
-        files.append(TextFile(lines, kind, raw, said or UNKNOWN_LANGUAGE, lines.stamp()))
+        cuts = cuts and kind == "tagging"
+        files.append(TextFile(lines, kind, raw, cuts, said or UNKNOWN_LANGUAGE, lines.stamp()))
         for record in read_texts(path, lines, kind, raw):
             if kind == "classification":
                 width = width or len(record.inputs)
                 check_width(path, record, width)
             name = record.language or files[-1].language
             language.append(number.setdefault(name, len(number)))
-            sizes.append(len(record.inputs))
+            sizes.append(count_units(record.inputs) if cuts else len(record.inputs))
     arrays = (np.array(values, np.int32) for values in (language, sizes))
     return StreamedExamples(tuple(files), np.ones(len(sizes), bool), tuple(number), *arrays)
 
@@ -132,7 +136,10 @@ def _read_again(file: TextFile) -> Iterator[Record]:
     path = file.lines.path
     if file.lines.stamp() != file.stamp:
         raise InputError(f"{path} was changed while it was read: start again.")
-    return read_texts(path, file.lines, file.kind, file.raw, quiet=True)
+    records = read_texts(path, file.lines, file.kind, file.raw, quiet=True)
+    if not file.cuts:
+        return records
+    return (record._replace(inputs=cut_words(record.inputs)) for record in records)
 
 
 def number_languages(examples: Sequence[Example]) -> tuple[list[str], np.ndarray]:

@@ -1,19 +1,22 @@
-"""Examples -> subwords: flat arrays of ids, labels on the first subword of each word.
+"""Examples -> subwords: flat arrays of ids, labels on the first subword of each word or unit.
 
-Words of a sentence are tokenised one by one, as fast tokenizers do with pre-split text: each
-distinct word is tokenised once, and sentences are assembled from the results. Examples are
-tokenised in blocks, so that millions of them take no more memory than a block.
+Words of a sentence are cut into units (segmentation.py), and these are tokenised one by one, as
+fast tokenizers do with pre-split text: each distinct word is tokenised once, and sentences are
+assembled from the results. Examples are tokenised in blocks, so that millions of them take no more
+memory than a block.
 """
 
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import chain, islice, zip_longest
+from itertools import chain, islice, pairwise, zip_longest
+from typing import NamedTuple
 
 import numpy as np
 
 from xdistil.data.examples import Example, Task
+from xdistil.data.segmentation import SPACES, UNITS, cut_units, find_sentence_ends
 from xdistil.data.streamed import count_inputs, cut_blocks, number_languages
 from xdistil.data.tokenizer import Template, Tokenizer, read_template, tell_damage
 from xdistil.errors import InputError
@@ -33,8 +36,8 @@ class Subwords:
     tokens: np.ndarray  # i32[P] vocabulary ids
     token_type: np.ndarray  # i8[P] 0, and 1 in the second text of a pair
     labels: np.ndarray  # i32[P] class index where label_mask is true and gold is known, else 0
-    label_mask: np.ndarray  # bool[P] first subword of a word (tagging) or segment (classification)
-    word: np.ndarray  # i32[P] where label_mask is true the word's index in its example, else -1
+    label_mask: np.ndarray  # bool[P] first subword of a unit (tagging) or segment (classification)
+    word: np.ndarray  # i32[P] the word's index in its example at its first subword, else -1
     start: np.ndarray  # i64[S+1] segment s is the subwords start[s]:start[s+1]
     example: np.ndarray  # i32[S] index of the example; every example has a segment
 
@@ -50,21 +53,33 @@ class LanguageCount:
 
 
 def tokenize(
-    examples: Sequence[Example], task: Task, tokenizer: Tokenizer, max_length: int
+    examples: Sequence[Example],
+    task: Task,
+    tokenizer: Tokenizer,
+    max_length: int,
+    segmentation: str = SPACES,
+    overlap: int = 0,
 ) -> Subwords:
     """Tokenises examples as `cut_and_count` does and logs how many texts are truncated."""
-    return join_subwords(tokenize_blocks(examples, task, tokenizer, max_length))
+    blocks = tokenize_blocks(examples, task, tokenizer, max_length, segmentation, overlap)
+    return join_subwords(blocks)
 
 
 def tokenize_blocks(
-    examples: Sequence[Example], task: Task, tokenizer: Tokenizer, max_length: int
+    examples: Sequence[Example],
+    task: Task,
+    tokenizer: Tokenizer,
+    max_length: int,
+    segmentation: str = SPACES,
+    overlap: int = 0,
 ) -> Iterator[Subwords]:
     """The same in parts, each with some of the examples; an index in `example` counts all of them.
 
     There is a part even where there are no examples.
     """
     total = 0
-    for subwords, cut in _cut_in_blocks(examples, task, tokenizer, max_length):
+    blocks = _cut_in_blocks(examples, task, tokenizer, max_length, segmentation, overlap)
+    for subwords, cut in blocks:
         total += cut
         yield subwords
     if total:
@@ -106,27 +121,44 @@ def tell_cut(cut: int, texts: int, max_length: int) -> str:
 
 
 def cut_and_count(
-    examples: Sequence[Example], task: Task, tokenizer: Tokenizer, max_length: int
+    examples: Sequence[Example],
+    task: Task,
+    tokenizer: Tokenizer,
+    max_length: int,
+    segmentation: str = SPACES,
+    overlap: int = 0,
 ) -> tuple[Subwords, int]:
     """(segments of at most `max_length` subwords, special ones included; truncated texts).
 
-    A long sentence is split into windows at word boundaries, without overlap; a word longer than a
-    window keeps its first subwords. Long texts in classification are truncated at their ends, the
-    longer of two first.
+    A long sentence is split into windows at word boundaries; a word longer than a window keeps its
+    first subwords. Long texts in classification are truncated at their ends, the longer of two
+    first.
+
+    Args:
+        segmentation: `units` labels every unit of a word; `spaces` tokenises words whole.
+        overlap: subwords that two windows of a sentence share, less than half of a window. A word
+            has its label in the window where it stands further from an edge; elsewhere it is
+            context.
 
     Raises:
         InputError: no room for text next to the special subwords, or a label that the task does not
             have.
     """
     parts, cut = [], 0
-    for subwords, of_block in _cut_in_blocks(examples, task, tokenizer, max_length):
+    blocks = _cut_in_blocks(examples, task, tokenizer, max_length, segmentation, overlap)
+    for subwords, of_block in blocks:
         parts.append(subwords)
         cut += of_block
     return join_subwords(parts), cut
 
 
 def _cut_in_blocks(
-    examples: Sequence[Example], task: Task, tokenizer: Tokenizer, max_length: int
+    examples: Sequence[Example],
+    task: Task,
+    tokenizer: Tokenizer,
+    max_length: int,
+    segmentation: str,
+    overlap: int,
 ) -> Iterator[tuple[Subwords, int]]:
     pair = task.kind == "classification" and bool(examples) and len(examples[0].inputs) == 2
     template = read_template(tokenizer, pair)
@@ -136,13 +168,13 @@ def _cut_in_blocks(
             f"data.max_length {max_length} leaves no room for text next to the {template.count} "
             f"special subwords of the tokenizer of {tokenizer.source!r}: make it larger."
         )
-    words = _Words(tokenizer)
+    words = _Words(tokenizer, segmentation)
     first = 0
     # Where there are no examples, one block without any.
     for block in cut_blocks(examples, _BLOCK) if examples else iter([[]]):
         with tell_damage(tokenizer.source):
             if task.kind == "tagging":
-                subwords, cut = _cut_sentences(block, task, words, template, room), 0
+                subwords, cut = _cut_sentences(block, task, words, template, room, overlap), 0
             else:
                 subwords, cut = _cut_texts(block, task, tokenizer, template, room)
         if first:
@@ -184,7 +216,7 @@ def _count_holding(subwords: Subwords, unknown: int | None) -> np.ndarray:
     for first in range(0, segments, _BLOCK):
         last = min(first + _BLOCK, segments)
         here = slice(int(subwords.start[first]), int(subwords.start[last]))
-        mask = np.asarray(subwords.label_mask[here])
+        mask = np.asarray(subwords.word[here]) >= 0
         ordinal = np.cumsum(mask)  # the word of each subword, from 1
         holding = np.unique(ordinal[subwords.tokens[here] == unknown])
         lengths = np.diff(subwords.start[first : last + 1])
@@ -242,13 +274,16 @@ def _encode(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[np.ndarray, np.
 class _Words:
     """The subwords of distinct words, each tokenised once while they are not too many."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Tokenizer, segmentation: str) -> None:
+        self.tokenizer, self.segmentation = tokenizer, segmentation
+        if segmentation == UNITS:
+            self._units = _Words(tokenizer, SPACES)
         self._forget()
 
     def _forget(self) -> None:
         self._number: dict[str, int] = {}
         self.ids, self.start = np.zeros(0, np.int32), np.zeros(1, np.int64)
+        self.begins = np.zeros(0, bool)  # the first subword of each unit
 
     def look_up(self, words: Iterable[str]) -> np.ndarray:
         """i64[N] the number n of each word, whose subwords are ids[start[n]:start[n+1]]."""
@@ -259,10 +294,28 @@ class _Words:
         found = np.fromiter((number.setdefault(word, len(number)) for word in words), np.int64)
         if len(number) > known:
             new = list(islice(number, known, None))
-            ids, start = _encode_words(self.tokenizer, new)
+            encode = self._encode_units if self.segmentation == UNITS else self._encode
+            ids, start, begins = encode(new)
             self.start = np.append(self.start, start[1:] + len(self.ids))
-            self.ids = np.append(self.ids, ids)
+            self.ids, self.begins = np.append(self.ids, ids), np.append(self.begins, begins)
         return found
+
+    def _encode(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        ids, start = _encode_words(self.tokenizer, words)
+        begins = np.zeros(len(ids), bool)
+        begins[start[:-1][np.diff(start) > 0]] = True
+        return ids, start, begins
+
+    def _encode_units(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        # A word without units is left as it is: the tokenizer may know it.
+        cut = [cut_units(word) or (word,) for word in words]
+        known = self._units
+        numbers = known.look_up(chain.from_iterable(cut))
+        lengths = np.diff(known.start)[numbers]
+        chosen = _ranges(known.start[numbers], lengths)
+        sizes = np.array([len(units) for units in cut], np.int64)
+        start = _offsets(lengths)[_offsets(sizes)]
+        return known.ids[chosen], start, known.begins[chosen]
 
 
 def _encode_words(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -345,7 +398,12 @@ def _label_indices(examples: Sequence[Example], task: Task) -> list[int]:
 
 
 def _cut_sentences(
-    examples: Sequence[Example], task: Task, known: _Words, template: Template, room: int
+    examples: Sequence[Example],
+    task: Task,
+    known: _Words,
+    template: Template,
+    room: int,
+    overlap: int,
 ) -> Subwords:
     words = known.look_up(chain.from_iterable(example.inputs for example in examples))
     ids, ids_start, tokenizer = known.ids, known.start, known.tokenizer
@@ -353,44 +411,105 @@ def _cut_sentences(
     first_word = _offsets(np.array([len(e.inputs) for e in examples], np.int64))
     subword_start = _offsets(length)
 
-    window_first, window_example = _cut_windows(first_word, subword_start, room)
-    window_end = np.append(window_first[1:], first_word[-1])
-    body = ids[_ranges(ids_start[words], length)]
-    body_length = subword_start[window_end] - subword_start[window_first]
+    windows = _cut_windows(examples, first_word, subword_start, room, overlap)
+    chosen = _ranges(ids_start[words], length)
+    body_length = subword_start[windows.end] - subword_start[windows.first]
     tokens, token_type, start = _assemble(
-        template, [(body, subword_start[window_first], body_length)], tokenizer.unk or tokenizer.pad
+        template,
+        [(ids[chosen], subword_start[windows.first], body_length)],
+        tokenizer.unk or tokenizer.pad,
     )
 
-    # The place of the first subword of each word that has one.
-    words_in_window = window_end - window_first
-    shift = start[:-1] + len(template.special[0]) - subword_start[window_first]
+    # The place of the first subword of each word that has one, where the word has its label.
+    labelled = np.diff(np.append(windows.labelled, first_word[-1]))
+    shift = start[:-1] + len(template.special[0]) - subword_start[windows.first]
+    shift = np.repeat(shift, labelled)
     spoken = length > 0
-    places = (subword_start[:-1] + np.repeat(shift, words_in_window))[spoken]
+    places = (subword_start[:-1] + shift)[spoken]
     in_example = np.arange(len(words)) - np.repeat(first_word[:-1], np.diff(first_word))
+    classes = np.array(_label_indices(examples, task), np.int32)
     labels = np.zeros(len(tokens), np.int32)
-    labels[places] = np.array(_label_indices(examples, task), np.int32)[spoken]
+    labels[places] = classes[spoken]
     word = np.full(len(tokens), -1, np.int32)
     word[places] = in_example[spoken]
-    return Subwords(tokens, token_type, labels, word >= 0, word, start, window_example)
+    label_mask = word >= 0
+    if known.segmentation == UNITS:
+        # The further units of words continue their entities, if the task has a tag for that.
+        of_word = np.repeat(np.arange(len(words)), length)
+        inner = known.begins[chosen]
+        inner[subword_start[:-1][spoken]] = False
+        inner = np.flatnonzero(inner)
+        of_word, inner = of_word[inner], inner + shift[of_word[inner]]
+        continued = _continue_classes(task)[classes[of_word]]
+        gold = np.array([example.labels is not None for example in examples], bool)
+        gold = np.repeat(gold, np.diff(first_word))
+        there = (continued >= 0) | ~gold[of_word]
+        labels[inner] = np.where(gold[of_word], np.maximum(continued, 0), 0)
+        label_mask[inner] = there
+    return Subwords(tokens, token_type, labels, label_mask, word, start, windows.example)
+
+
+def _continue_classes(task: Task) -> np.ndarray:
+    # i32[C] the class of the further units of a word, by the word's class; -1: there is none.
+    number = {label: i for i, label in enumerate(task.labels)}
+    following = (f"I{label[1:]}" if label[0] == "B" else label for label in task.labels)
+    return np.array([number.get(label, -1) for label in following] or [-1], np.int32)
+
+
+class _Windows(NamedTuple):
+    # W segments of sentences, in the order of the sentences; words count over all of them.
+    first: np.ndarray  # i64[W] the first word of each
+    end: np.ndarray  # i64[W] the word after its last
+    labelled: np.ndarray  # i64[W] the first word that has its label here; the next window's ends it
+    example: np.ndarray  # i32[W] the sentence
 
 
 def _cut_windows(
-    first_word: np.ndarray, subword_start: np.ndarray, room: int
-) -> tuple[np.ndarray, np.ndarray]:
-    # The first word of each window and its example: a window takes as many whole words as fit.
+    examples: Sequence[Example],
+    first_word: np.ndarray,
+    subword_start: np.ndarray,
+    room: int,
+    overlap: int,
+) -> _Windows:
+    # Where windows overlap, a text of several sentences that is too long is cut between them first:
+    # models read single sentences best.
     total = subword_start[first_word[1:]] - subword_start[first_word[:-1]]
-    firsts, owners = [first_word[:-1]], [np.arange(len(total), dtype=np.int32)]
-    for example in np.flatnonzero(total > room):
-        at, end = first_word[example], first_word[example + 1]
-        further = []
-        while subword_start[end] - subword_start[at] > room:
-            at = np.searchsorted(subword_start, subword_start[at] + room, side="right") - 1
-            further.append(at)
-        firsts.append(np.array(further, np.int64))
-        owners.append(np.full(len(further), example, np.int32))
-    first, owner = np.concatenate(firsts), np.concatenate(owners)
+    bounds = np.stack([first_word[:-1], first_word[1:], first_word[:-1]], axis=1)
+    parts, owners = [bounds[total <= room]], [np.flatnonzero(total <= room).astype(np.int32)]
+    for example in np.flatnonzero(total > room).tolist():
+        first = first_word[example]
+        stops = find_sentence_ends(examples[example].inputs) if overlap else []
+        borders = [first, *(first + stop for stop in stops), first_word[example + 1]]
+        windows = []
+        for at, last in pairwise(borders):
+            windows += _cut_sentence(at, last, subword_start, room, overlap)
+        parts.append(np.array(windows, np.int64))
+        owners.append(np.full(len(windows), example, np.int32))
+    merged, owner = np.concatenate(parts), np.concatenate(owners)
     order = np.argsort(owner, kind="stable")
-    return first[order], owner[order]
+    first, end, labelled = merged[order].T
+    return _Windows(first, end, labelled, owner[order])
+
+
+def _cut_sentence(
+    at: int, last: int, subword_start: np.ndarray, room: int, overlap: int
+) -> list[tuple[int, int, int]]:
+    # (first, end, labelled) of the windows of the words at:last. A window takes as many whole words
+    # as fit. The next one begins at most `overlap` subwords before its end, and the words that both
+    # have are labelled where they are further from an edge.
+    labelled = at
+    windows = []
+    while True:
+        reach = np.searchsorted(subword_start, subword_start[at] + room, side="right") - 1
+        end = min(reach, last)
+        windows.append((at, end, labelled))
+        if end == last:
+            return windows
+        # The next word fits in too.
+        reach = max(subword_start[end] - overlap, subword_start[end + 1] - room)
+        at = max(np.searchsorted(subword_start[: end + 1], reach), at + 1) if overlap else end
+        middle = (subword_start[at] + subword_start[end] - 1) // 2
+        labelled = at + np.searchsorted(subword_start[at:end], middle, side="right")
 
 
 def _cut_texts(

@@ -17,6 +17,8 @@ from xdistil.data.formats import (
     read_text_field,
     read_tsv,
 )
+from xdistil.data.segmentation import SPACES
+from xdistil.data.spans import split_words
 from xdistil.errors import InputError
 
 FORMATS = ("text", "tsv", "conll", "jsonl")
@@ -38,19 +40,22 @@ def name_format(name: str) -> str:
     return extension if extension in FORMATS[1:] else "text"
 
 
-def read_stream(lines: Iterable[bytes], where: str, form: str, kind: str) -> Iterator[Text]:
+def read_stream(
+    lines: Iterable[bytes], where: str, form: str, kind: str, segmentation: str = SPACES
+) -> Iterator[Text]:
     """The texts of a file in one of FORMATS, read no further than needed.
 
     Args:
         lines: UTF-8, each ending in \\n or \\r\\n (the last may lack it).
         where: name of their source in errors.
         kind: of the task.
+        segmentation: how raw text is split into words.
 
     Raises:
         InputError: a line is not UTF-8, or as `read_records`; the message has file and line.
     """
     if form == "text":
-        yield from read_plain(lines, where, kind)
+        yield from read_plain(lines, where, kind, segmentation)
         return
     decoded = decode_lines(lines, where)
     path = Path(where)
@@ -59,7 +64,7 @@ def read_stream(lines: Iterable[bytes], where: str, form: str, kind: str) -> Ite
             yield Text(record.line, record.inputs, None)
     elif form == "jsonl":
         for number, line in enumerate(decoded, 1):
-            yield _read_object(path, number, line, kind)
+            yield _read_object(path, number, line, kind, segmentation)
     else:
         if kind != "tagging":
             raise InputError(f"{where} has CoNLL columns, but the labels of the task are not tags.")
@@ -71,15 +76,17 @@ def read_stream(lines: Iterable[bytes], where: str, form: str, kind: str) -> Ite
                 yield Text(record.line, record.inputs, None)
 
 
-def read_plain(lines: Iterable[bytes], where: str, kind: str) -> Iterator[Text]:
-    """One text per line, split like `str.split`; a blank line is a text without inputs.
+def read_plain(
+    lines: Iterable[bytes], where: str, kind: str, segmentation: str = SPACES
+) -> Iterator[Text]:
+    """One text per line, split into words; a blank line is a text without inputs.
 
     Raises:
         InputError: a line is not UTF-8, or has more than two texts.
     """
     for number, text in enumerate(decode_lines(lines, where), 1):
         if kind == "tagging" or not text.strip():
-            yield Text(number, tuple(text.split()), text)
+            yield Text(number, split_words(text, segmentation)[0], text)
             continue
         texts = tuple(text.split("\t"))
         if len(texts) > 2:
@@ -118,9 +125,9 @@ def _cut_blocks(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     yield first, block
 
 
-def _read_object(path: Path, number: int, line: str, kind: str) -> Text:
+def _read_object(path: Path, number: int, line: str, kind: str, segmentation: str) -> Text:
     row = load_json(path, number, line)
     if kind == "tagging" and "tokens" not in row:
         raw = read_text_field(path, number, row, "text")
-        return Text(number, tuple(raw.split()), raw)
+        return Text(number, split_words(raw, segmentation)[0], raw)
     return Text(number, read_row(path, number, row, kind, labelled=False).inputs, None)

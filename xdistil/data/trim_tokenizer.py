@@ -27,6 +27,7 @@ import numpy as np
 import tokenizers
 
 from xdistil.data.examples import Example, Task
+from xdistil.data.segmentation import SPACES
 from xdistil.data.subwords import Subwords, tokenize_blocks
 from xdistil.data.tokenizer import Tokenizer, make_tokenizer
 from xdistil.errors import InputError, show
@@ -46,14 +47,16 @@ class _Vocabulary:
     characters: frozenset[int]  # single characters and bytes
 
 
-def count_ids(examples: Sequence[Example], task: Task, tokenizer: Tokenizer) -> np.ndarray:
+def count_ids(
+    examples: Sequence[Example], task: Task, tokenizer: Tokenizer, segmentation: str = SPACES
+) -> np.ndarray:
     """How often each subword id of the tokenizer occurs in the examples: i64[vocabulary_size].
 
     The texts are counted whole, whatever their length: where a text is cut to a maximum length,
     subwords behind the cut still decide where it is.
     """
     counts = np.zeros(tokenizer.vocabulary_size, np.int64)
-    for part in tokenize_blocks(examples, task, tokenizer, max_length=_UNLIMITED):
+    for part in tokenize_blocks(examples, task, tokenizer, _UNLIMITED, segmentation):
         counts += np.bincount(part.tokens, minlength=len(counts))
     return counts
 

@@ -1,12 +1,14 @@
 """Which subword carries the value of which word, for any tokenizer.
 
 Two tokenizers split a text into different subwords and windows, but its words are the same. A value
-belongs to a word of a sentence (tagging) or to a whole example (classification). It is placed where
-labels are: on the first subword of the word, or of the segment.
+belongs to a word of a sentence (tagging) or to a whole example (classification). It is placed on
+the first subword of the word, or of the segment. Where a word has several units, the others have
+labels in training, but the word's value is that of its first unit.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,20 +43,23 @@ def count_words(examples: Sequence[Example], task: Task) -> np.ndarray:
 
 
 def align_words(subwords: "Subwords", examples: Sequence[Example], task: Task) -> WordAlignment:
-    """Which word each of the examples' subwords carries."""
+    """Which word each of the examples' subwords carries; a word's value is on one subword."""
     sizes = count_words(examples, task)
     first = np.cumsum(sizes) - sizes
     owner = np.repeat(subwords.example, np.diff(subwords.start))
-    number = np.where(subwords.label_mask, first[owner] + subwords.word, -1)
+    number = np.where(subwords.word >= 0, first[owner] + subwords.word, -1)
     return WordAlignment(number.astype(np.int32), int(sizes.sum()))
 
 
 def name_classes(
-    classes: np.ndarray, examples: Sequence[Example], task: Task
+    classes: np.ndarray, examples: Sequence[Example], task: Task, joins: bool = False
 ) -> list[tuple[str, ...]]:
     """The class of every word (classification: of every example), -1: none -> labels by example.
 
     Tagging: one legal IOB2 tag per word, O for a word without a class. Classification: one name.
+
+    Args:
+        joins: an entity continues over words without a class, which then are inside it.
     """
     names = np.array([*task.labels, "O"], object)[classes]  # -1 is the last
     sizes = count_words(examples, task)
@@ -63,14 +68,35 @@ def name_classes(
         tuple(names[at : at + size])
         for at, size in zip(first.tolist(), sizes.tolist(), strict=True)
     ]
-    return [make_legal(tags) for tags in labels] if task.kind == "tagging" else labels
+    if task.kind != "tagging":
+        return labels
+    if joins and (classes < 0).any():
+        known = np.split(classes >= 0, (first + sizes)[:-1])
+        labels = [_join(tags, mask) for tags, mask in zip(labels, known, strict=True)]
+    return [make_legal(tags) for tags in labels]
+
+
+def _join(tags: tuple[str, ...], known: np.ndarray) -> tuple[str, ...]:
+    # Words that are not known get the tag of the next word that is, where that continues an entity
+    # of the known word before.
+    joined = list(tags)
+    places = np.flatnonzero(known).tolist()
+    for before, after in pairwise(places):
+        if tags[after][0] in "IE" and tags[before][1:] == tags[after][1:]:
+            joined[before + 1 : after] = [tags[after]] * (after - before - 1)
+    return tuple(joined)
 
 
 def label_subwords(
-    subwords: "Subwords", classes: np.ndarray, examples: Sequence[Example], task: Task
+    subwords: "Subwords",
+    classes: np.ndarray,
+    examples: Sequence[Example],
+    task: Task,
+    joins: bool = False,
 ) -> list[tuple[str, ...]]:
-    """Classes i64[P], read where labels are -> labels by example, as from `name_classes`."""
+    """Classes i64[P], read where words begin -> labels by example, as from `name_classes`."""
     words = align_words(subwords, examples, task)
     by_word = np.full(words.count, -1)
-    by_word[words.number[subwords.label_mask]] = classes[subwords.label_mask]
-    return name_classes(by_word, examples, task)
+    here = words.number >= 0
+    by_word[words.number[here]] = classes[here]
+    return name_classes(by_word, examples, task, joins)

@@ -35,6 +35,8 @@ class JaxBackend:
     task: Task
     row_length: int  # subwords in a packed row
     max_length: int  # subwords in a segment; longer sentences become windows, longer texts are cut
+    segmentation: str  # of texts and words: units, or spaces
+    overlap: int  # subwords that windows of a sentence share
     scheme: str  # the tag scheme of its training data
     repair: bool  # whether illegal tags in its training data were repaired
 

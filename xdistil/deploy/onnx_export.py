@@ -151,7 +151,14 @@ def choose_subwords(opened: JaxBackend, examples: Sequence[Example]) -> Subwords
 
 def cut(opened: JaxBackend, examples: Sequence[Example]) -> Subwords:
     """The subwords that the model reads of examples of one shape."""
-    return cut_and_count(examples, opened.task, opened.tokenizer, opened.max_length)[0]
+    return cut_and_count(
+        examples,
+        opened.task,
+        opened.tokenizer,
+        opened.max_length,
+        opened.segmentation,
+        opened.overlap,
+    )[0]
 
 
 def compare(opened: JaxBackend, subwords: Subwords, path: Path) -> tuple[float, int]:

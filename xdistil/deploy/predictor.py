@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
+from xdistil.data.segmentation import UNITS
 from xdistil.data.spans import Entity, Word, find_entities, join_words, split_words
 from xdistil.data.subwords import Subwords, cut_and_count, tell_cut
 from xdistil.data.tokenizer import Tokenizer, open_tokenizer
@@ -68,6 +69,8 @@ class Predictor:
     task: Task
     tokenizer: Tokenizer
     max_length: int  # subwords in a segment; longer sentences become windows, longer texts are cut
+    segmentation: str  # of texts and words: units, or spaces
+    overlap: int  # subwords that windows of a sentence share
     scheme: str  # the tag scheme of its training data
     repair: bool  # whether illegal tags in its training data were repaired
     compute_logits: Callable[[Subwords], np.ndarray]  # f32[P,C], valid where the label mask is set
@@ -75,7 +78,8 @@ class Predictor:
     def predict(self, inputs: Sequence[tuple[str, ...]]) -> list[Prediction]:
         """A prediction for each input, which does not depend on the other inputs.
 
-        A warning says how many texts were cut to `max_length`.
+        A word gets the tag of its first unit. A warning says how many texts were cut to
+        `max_length`.
 
         Args:
             inputs: the words of a sentence (tagging), or one text or two (classification).
@@ -109,15 +113,17 @@ class Predictor:
 
     def _predict_part(self, inputs: Sequence[tuple[str, ...]]) -> tuple[list[Prediction], int]:
         examples = [Example(each, None, UNKNOWN_LANGUAGE) for each in inputs]
-        subwords, cut = cut_and_count(examples, self.task, self.tokenizer, self.max_length)
-        logits = self.compute_logits(subwords)[subwords.label_mask]
+        subwords, cut = cut_and_count(
+            examples, self.task, self.tokenizer, self.max_length, self.segmentation, self.overlap
+        )
         words = align_words(subwords, examples, self.task)
-        place = words.number[subwords.label_mask]
+        here = words.number >= 0
+        logits, place = self.compute_logits(subwords)[here], words.number[here]
         classes = np.full(words.count, -1)
         classes[place] = logits.argmax(axis=-1)
         scores = np.zeros((words.count, len(self.task.labels)), np.float32)
         scores[place] = _softmax(logits)
-        labels = name_classes(classes, examples, self.task)
+        labels = name_classes(classes, examples, self.task, self.segmentation == UNITS)
         ends = np.cumsum([len(each) for each in labels])
         parts = np.split(scores, ends[:-1])
         return [Prediction(*each) for each in zip(labels, parts, strict=True)], cut
@@ -133,14 +139,15 @@ class Tagger:
         """The words, tags and entities of each text.
 
         Args:
-            texts: any number of texts. Each is a string, which `str.split` splits into words, or a
-                sequence of words, which are joined by spaces.
+            texts: any number of texts. Each is a string, whose words are its units, or a sequence
+                of words, which are joined by spaces and get a tag each.
 
         Raises:
             InputError: an item is neither a text nor a sequence of words.
         """
         _check_sequence(texts, "tag")
-        found = [_find_words(text, f"Text {i}") for i, text in enumerate(texts)]
+        segmentation = self.predictor.segmentation
+        found = [_find_words(text, segmentation, f"Text {i}") for i, text in enumerate(texts)]
         predictions = self.predictor.predict([words for _, words, _ in found])
         return [
             self._describe(text, words, spans, prediction)
@@ -149,7 +156,10 @@ class Tagger:
 
     def describe(self, text: str | None, words: tuple[str, ...], prediction: Prediction) -> Tagged:
         """A prediction with its words and entities; without a text the words are joined."""
-        raw, spans = join_words(words) if text is None else (text, split_words(text)[1])
+        if text is None:
+            raw, spans = join_words(words)
+        else:
+            raw, spans = text, split_words(text, self.predictor.segmentation)[1]
         return self._describe(raw, words, spans, prediction)
 
     def _describe(
@@ -158,7 +168,7 @@ class Tagger:
         scores = prediction.scores.max(axis=-1, initial=0).tolist()
         parts = zip(words, spans, prediction.labels, scores, strict=True)
         described = tuple(Word(word, *span, tag, score) for word, span, tag, score in parts)
-        return Tagged(text, described, find_entities(text, described))
+        return Tagged(text, described, find_entities(text, described, self.predictor.segmentation))
 
 
 @dataclass(frozen=True)
@@ -216,6 +226,8 @@ def _open_jax(name: str, revision: str) -> Predictor:
         task=opened.task,
         tokenizer=opened.tokenizer,
         max_length=opened.max_length,
+        segmentation=opened.segmentation,
+        overlap=opened.overlap,
         scheme=opened.scheme,
         repair=opened.repair,
         compute_logits=opened.compute_logits,
@@ -251,6 +263,8 @@ def _open_onnx(name: str, revision: str, backend: str, threads: int) -> Predicto
         task=task,
         tokenizer=tokenizer,
         max_length=read["max_length"],
+        segmentation=read["segmentation"],
+        overlap=read["overlap"],
         scheme=read["scheme"],
         repair=read["repair"],
         compute_logits=lambda subwords: model.compute_logits(
@@ -297,9 +311,11 @@ def _check_sequence(texts: Any, verb: str) -> None:
         raise InputError(f"`{verb}` takes a list of texts, not {show(texts)}.")
 
 
-def _find_words(text: Any, where: str) -> tuple[str, tuple[str, ...], list[tuple[int, int]]]:
+def _find_words(
+    text: Any, segmentation: str, where: str
+) -> tuple[str, tuple[str, ...], list[tuple[int, int]]]:
     if _is_text(text):
-        return text, *split_words(text)
+        return text, *split_words(text, segmentation)
     if isinstance(text, str) or not isinstance(text, Sequence) or not all(map(_is_text, text)):
         raise InputError(f"{where} is {show(text)}; it must be a text or a list of words.")
     raw, spans = join_words(text)

@@ -3,25 +3,41 @@
 from typing import Any
 
 from xdistil.config import Data
+from xdistil.data.segmentation import SPACES, UNITS
 from xdistil.data.tag_schemes import SCHEMES
 from xdistil.errors import InputError, show
 from xdistil.models.config_fields import check_size
 
 _LONGEST = 512  # subwords in a row if the folder does not say it
 PREPROCESSING = "xdistil"  # the key of config.json
+OVERLAP = 0.25  # share of max_length that the windows of a long sentence have in common
+_RECORDED = {SPACES: "str.split", UNITS: "units"}  # segmentations as config.json names them
 
 
 def write_preprocessing(data: Data) -> dict[str, Any]:
-    """The preprocessing as config.json stores it, for the `extra` of `save_model`."""
+    """The preprocessing as config.json stores it, for the `extra` of `save_model`.
+
+    A segmentation that is still open (`auto`) is that of a new run.
+    """
+    segmentation = SPACES if data.segmentation == SPACES else UNITS
     return {
         PREPROCESSING: {
-            "words": "str.split",  # splits raw text into words
+            "words": _RECORDED[segmentation],  # how text and words are cut
             "row_length": data.row_length,
             "max_length": data.max_length or data.row_length,
+            "overlap": OVERLAP if segmentation == UNITS else 0.0,  # share of max_length
             "scheme": data.scheme,  # of the gold tags
             "repair": data.repair,
         }
     }
+
+
+def choose_overlap(max_length: int, segmentation: str) -> int:
+    """How many subwords the windows of a long sentence share where labels are predicted.
+
+    Models that were trained without units predict as they did when they were made: without overlap.
+    """
+    return round(OVERLAP * max_length) if segmentation == UNITS else 0
 
 
 def read_preprocessing(raw: dict[str, Any], longest: int | None, where: str) -> dict[str, Any]:
@@ -36,9 +52,7 @@ def read_preprocessing(raw: dict[str, Any], longest: int | None, where: str) -> 
     Raises:
         InputError: a value is invalid.
     """
-    recorded = raw.get(PREPROCESSING, {})
-    if not isinstance(recorded, dict):
-        raise InputError(f"{where}: {PREPROCESSING} is {show(recorded)}; it must be an object.")
+    recorded = _find_record(raw, where)
     row_length = recorded.get("row_length", min(longest or _LONGEST, _LONGEST))
     row_length = check_size(row_length, f"{PREPROCESSING}.row_length", where)
     most = min(row_length, longest or row_length)
@@ -47,6 +61,12 @@ def read_preprocessing(raw: dict[str, Any], longest: int | None, where: str) -> 
         raise InputError(
             f"{where}: {PREPROCESSING}.max_length is {max_length}; rows and positions hold {most} "
             "subwords."
+        )
+    overlap = recorded.get("overlap", 0.0)
+    if not isinstance(overlap, float | int) or not 0 <= overlap <= 0.5:
+        raise InputError(
+            f"{where}: {PREPROCESSING}.overlap is {show(overlap)}; it must be a share of "
+            "max_length from 0 to 0.5."
         )
     scheme, repair = recorded.get("scheme", "iob2"), recorded.get("repair", False)
     if not isinstance(scheme, str) or scheme not in SCHEMES:
@@ -57,4 +77,34 @@ def read_preprocessing(raw: dict[str, Any], longest: int | None, where: str) -> 
         raise InputError(
             f"{where}: {PREPROCESSING}.repair is {show(repair)}; it must be true or false."
         )
-    return {"row_length": row_length, "max_length": max_length, "scheme": scheme, "repair": repair}
+    return {
+        "row_length": row_length,
+        "max_length": max_length,
+        "segmentation": read_segmentation(raw, where),
+        "overlap": round(overlap * max_length),
+        "scheme": scheme,
+        "repair": repair,
+    }
+
+
+def read_segmentation(raw: dict[str, Any], where: str) -> str:
+    """How the model of a config.json cuts text and words; without a record at white space.
+
+    Raises:
+        InputError: it is none of those known here.
+    """
+    words = _find_record(raw, where).get("words", _RECORDED[SPACES])
+    named = {name: segmentation for segmentation, name in _RECORDED.items()}
+    if not isinstance(words, str) or words not in named:
+        raise InputError(
+            f"{where}: {PREPROCESSING}.words is {show(words)}; it must be {' or '.join(named)}: a "
+            "newer version of xdistil may read this folder."
+        )
+    return named[words]
+
+
+def _find_record(raw: dict[str, Any], where: str) -> dict[str, Any]:
+    recorded = raw.get(PREPROCESSING, {})
+    if not isinstance(recorded, dict):
+        raise InputError(f"{where}: {PREPROCESSING} is {show(recorded)}; it must be an object.")
+    return recorded

@@ -18,6 +18,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from xdistil.data.examples import Example
+from xdistil.data.segmentation import UNITS
 from xdistil.data.subwords import Subwords
 from xdistil.data.word_alignment import label_subwords
 from xdistil.deploy.jax_backend import JaxBackend
@@ -199,7 +200,8 @@ class _Split:
     def _label(self, path: Path, subwords: Subwords) -> list[tuple[str, ...]]:
         task = self.opened.task
         logits = OnnxBackend(path).compute_logits(subwords, len(task.labels))
-        return label_subwords(subwords, logits.argmax(axis=-1), self.examples, task)
+        joins = self.opened.segmentation == UNITS
+        return label_subwords(subwords, logits.argmax(axis=-1), self.examples, task, joins)
 
 
 def _try(trial: Trial, path: Path, splits: dict[str, _Split]) -> Trial:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import PackedTexts, collect_predictions
+from xdistil.data.segmentation import UNITS
 from xdistil.evaluation import metrics
 from xdistil.evaluation.results import Scores
 from xdistil.models.forward import predict_rows, prediction_rows
@@ -26,7 +27,9 @@ def predict_labels(
         session.mesh,
         session.preemption.raise_if_requested,
     )
-    return collect_predictions(texts.subwords, texts.rows, predicted, texts.examples, task)
+    return collect_predictions(
+        texts.subwords, texts.rows, predicted, texts.examples, task, texts.segmentation == UNITS
+    )
 
 
 def score_texts(

@@ -24,6 +24,7 @@ from xdistil.data.packing import (
     pack_languages,
     save_packed,
 )
+from xdistil.data.segmentation import SPACES
 from xdistil.data.streamed import JoinedExamples, StreamedExamples
 from xdistil.data.subwords import Subwords, first_examples, join_subwords, tokenize_blocks
 from xdistil.data.synthetic_corpus import generate_corpus
@@ -32,6 +33,7 @@ from xdistil.data.trim_tokenizer import choose_subwords, count_ids, trim_tokeniz
 from xdistil.data.unlabelled import lacks_labels, read_unlabelled
 from xdistil.data.word_vectors import WordVectors, read_vectors
 from xdistil.deploy.predictor import Predictor, load
+from xdistil.deploy.preprocessing import choose_overlap
 from xdistil.distill.stages import (
     StageRun,
     plan_stages,
@@ -48,6 +50,7 @@ from xdistil.models.trim import trim_model
 from xdistil.models.types import Model, Params
 from xdistil.plans import without_labels
 from xdistil.runtime.arithmetic import choose_dtype
+from xdistil.runtime.workdir import choose_segmentation
 from xdistil.student.design import check_width, design_student, with_dropout
 from xdistil.student.embeddings import EmbeddingInit, embedding_kind
 from xdistil.student.initialise import FromCheckpoint, FromScratch, KeptLayers, StudentInit
@@ -114,11 +117,12 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
     Raises:
         InputError: whatever is wrong, in one sentence.
     """
-    experiment = replace(experiment, dtype=choose_dtype(experiment))
+    data = replace(experiment.data, segmentation=choose_segmentation(experiment))
+    experiment = replace(experiment, dtype=choose_dtype(experiment), data=data)
     corpus = load_corpus(experiment, cache, writes)
     texts = JoinedExamples(corpus.train, corpus.transfer)
     whole = open_teacher(experiment, corpus.task, texts, cache, writes, weights)
-    teacher, kept = _trim_teacher(whole, corpus)
+    teacher, kept = _trim_teacher(whole, corpus, data.segmentation)
     teacher, student = _open_student(experiment, corpus, whole, teacher, kept, cache, writes)
     packer = _Packer(experiment, corpus, cache, writes)
     teacher_texts: dict[str, PackedTexts] = {}
@@ -177,8 +181,13 @@ def load_corpus(experiment: Experiment, cache: Path, writes: bool) -> Corpus:
 
 
 def find_data(experiment: Experiment, cache: Path) -> config.Data:
-    """The fields of `data`; the folder of a corpus that is generated lies in the cache."""
+    """The fields of `data`; the folder of a corpus that is generated lies in the cache.
+
+    The values of a file of signals belong to the words of the transfer texts as they are written.
+    """
     data = experiment.data
+    if experiment.teacher.signals:
+        data = replace(data, segmentation=SPACES)
     return replace(data, folder=str(cache / "corpus")) if data.generate else data
 
 
@@ -267,8 +276,9 @@ class _Packer:
                 # Gold that is there for its scores alone may have tags that the head does not name.
                 texts = examples if self.corpus.gold else _without_labels(examples)
                 pack_rows = partial(self._pack, name, examples)
-                save_packed(folder, self._tokenize(texts, tokenizer), pack_rows)
-            packed[name] = PackedTexts(examples, *load_packed(folder))
+                parts = self._tokenize(texts, tokenizer, predicts=name not in LEARNT)
+                save_packed(folder, parts, pack_rows)
+            packed[name] = self._join(examples, *load_packed(folder))
         for name, stage in read.items():
             if name not in packed and "train" in packed:
                 packed[name] = self._take_share(packed["train"], stage, tokenizer)
@@ -282,19 +292,26 @@ class _Packer:
         examples = self.corpus.transfer
         nothing = np.zeros((0, self.experiment.data.row_length), np.int32)
         subwords = first_examples(every.subwords, len(examples))
-        return PackedTexts(examples, subwords, Rows(nothing, nothing, nothing))
+        return self._join(examples, subwords, Rows(nothing, nothing, nothing))
 
     def _take_share(self, texts: PackedTexts, stage: Stage, tokenizer: Tokenizer) -> PackedTexts:
         """The first of each language, as large a share of all as the stage says."""
         count = max(1, round(stage.label_fraction * len(texts.examples)))
         examples = take_evenly(texts.examples, count)
         subwords = join_subwords(self._tokenize(examples, tokenizer))
-        return PackedTexts(examples, subwords, self._pack("train", examples, subwords))
+        return self._join(examples, subwords, self._pack("train", examples, subwords))
 
-    def _tokenize(self, examples: Sequence[Example], tokenizer: Tokenizer) -> Iterator[Subwords]:
-        data = self.experiment.data
+    def _join(self, examples: Sequence[Example], subwords: Subwords, rows: Rows) -> PackedTexts:
+        return PackedTexts(examples, subwords, rows, self.experiment.data.segmentation)
+
+    def _tokenize(
+        self, examples: Sequence[Example], tokenizer: Tokenizer, predicts: bool = False
+    ) -> Iterator[Subwords]:
+        """Their subwords; windows overlap as in prediction where labels are predicted."""
+        data, task = self.experiment.data, self.corpus.task
         length = data.max_length or data.row_length
-        return tokenize_blocks(examples, self.corpus.task, tokenizer, length)
+        overlap = choose_overlap(length, data.segmentation) if predicts else 0
+        return tokenize_blocks(examples, task, tokenizer, length, data.segmentation, overlap)
 
     def _pack(
         self,
@@ -315,14 +332,16 @@ def _without_labels(examples: Sequence[Example]) -> Sequence[Example]:
     return [replace(each, labels=None) for each in examples]
 
 
-def _trim_teacher(teacher: Teacher, corpus: Corpus) -> tuple[Teacher, np.ndarray | None]:
+def _trim_teacher(
+    teacher: Teacher, corpus: Corpus, segmentation: str
+) -> tuple[Teacher, np.ndarray | None]:
     """The teacher with the subwords that the texts hold alone, where the config asks for that, and
     the ids of these; None: all."""
     if not isinstance(teacher, ModelTeacher) or teacher.config.vocabulary != "seen":
         return teacher, None
     whole = teacher.tokenizer
     padding = (teacher.model.config.padding_id,)
-    kept = choose_subwords(whole, _count_seen(corpus, whole), also=padding)
+    kept = choose_subwords(whole, _count_seen(corpus, whole, segmentation), also=padding)
     tokenizer = trim_tokenizer(whole, kept)
     model, params = trim_model(teacher.model, teacher.params, kept)
     log.info("teacher: kept the %d of %d subwords in the texts", len(kept), whole.vocabulary_size)
@@ -332,9 +351,10 @@ def _trim_teacher(teacher: Teacher, corpus: Corpus) -> tuple[Teacher, np.ndarray
     return trimmed, kept
 
 
-def _count_seen(corpus: Corpus, tokenizer: Tokenizer) -> np.ndarray:
+def _count_seen(corpus: Corpus, tokenizer: Tokenizer, segmentation: str) -> np.ndarray:
     train, transfer = (
-        count_ids(examples, corpus.task, tokenizer) for examples in (corpus.train, corpus.transfer)
+        count_ids(examples, corpus.task, tokenizer, segmentation)
+        for examples in (corpus.train, corpus.transfer)
     )
     return train + transfer
 
@@ -360,7 +380,10 @@ def _open_student(
     base = teacher.tokenizer if isinstance(teacher, ModelTeacher) and shared else own
     tokenizer, kept = base, None
     if student.vocabulary == "seen":
-        counts, field = _count_seen(corpus, base), "student.vocabulary_size"
+        counts, field = (
+            _count_seen(corpus, base, experiment.data.segmentation),
+            "student.vocabulary_size",
+        )
         kept = choose_subwords(
             base, counts, student.min_count, student.vocabulary_size, field=field
         )

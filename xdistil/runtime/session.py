@@ -15,7 +15,7 @@ from xdistil.runtime.arithmetic import choose_dtype
 from xdistil.runtime.mesh import main_process_first, make_mesh, start_processes
 from xdistil.runtime.preemption import PreemptionGuard
 from xdistil.runtime.run_log import RunLog, open_log
-from xdistil.runtime.workdir import check_workdir, lock_workdir, open_workdir
+from xdistil.runtime.workdir import check_workdir, choose_segmentation, lock_workdir, open_workdir
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,12 @@ def open_session(experiment: Experiment, workdir: Path, verbose: bool = False) -
             held.enter_context(open_log(workdir, jax.process_index(), verbose))
 
         main_process_first(open_folder)
-        experiment = replace(experiment, dtype=choose_dtype(experiment, workdir))
+        segmentation = choose_segmentation(experiment, workdir)
+        experiment = replace(
+            experiment,
+            dtype=choose_dtype(experiment, workdir),
+            data=replace(experiment.data, segmentation=segmentation),
+        )
         check_workdir(workdir, experiment)  # before anything of another run is overwritten
         mesh = make_mesh(experiment.mesh.teacher_shards)
         run_log = RunLog(workdir, writes=jax.process_index() == 0)

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 
 import filelock
 
-from xdistil.config import RENAMED, STORED, Experiment
+from xdistil.config import EARLIER, RENAMED, STORED, Data, Experiment
 from xdistil.errors import InputError
 from xdistil.runtime.json_io import write_json
 
@@ -48,8 +48,8 @@ def claim_workdir(workdir: Path, experiment: Experiment) -> None:
 def check_workdir(workdir: Path, experiment: Experiment) -> None:
     """Compares an experiment with the config.json of the workdir, if there is one.
 
-    An earlier version may have written it: a field that is not in it has its default, and one that
-    was renamed counts under its new name.
+    An earlier version may have written it: a field that is not in it has its default, or what that
+    version did (`EARLIER`), and one that was renamed counts under its new name.
 
     Raises:
         InputError: the workdir belongs to another experiment; the message names the first field
@@ -71,6 +71,25 @@ def check_workdir(workdir: Path, experiment: Experiment) -> None:
             f"{workdir} holds a run with {name}={there.get(name)!r}, and this one has "
             f"{here.get(name)!r}: name another --workdir, or set --config.{name} to the old value."
         )
+
+
+def choose_segmentation(experiment: Experiment, workdir: Path | None = None) -> str:
+    """`units` or `spaces`: what the config says, or for `auto` what the run began with.
+
+    Args:
+        workdir: whose config.json, if there is one, says that; a run that an earlier version began
+            knew spaces alone.
+    """
+    said = experiment.data.segmentation
+    if said != "auto":
+        return said
+    if workdir is None or not (workdir / "config.json").exists():
+        return "units"
+    try:
+        stored = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+        return str(stored["data"].get("segmentation", EARLIER[Data]["segmentation"]))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return "units"  # `check_workdir` reports what is damaged
 
 
 def open_workdir(workdir: Path) -> None:
@@ -113,7 +132,7 @@ def _update(stored: Any, kind: Any) -> Any:
         renamed = RENAMED.get(kind, {})
         named = {renamed.get(name) or name: value for name, value in stored.items()}
         there = {name: _update(value, types.get(name)) for name, value in named.items()}
-        return {**dataclasses.asdict(kind()), **there}
+        return {**dataclasses.asdict(kind()), **EARLIER.get(kind, {}), **there}
     if get_origin(kind) is tuple and isinstance(stored, list):
         return [_update(value, get_args(kind)[0]) for value in stored]
     return stored
