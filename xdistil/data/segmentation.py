@@ -14,6 +14,7 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 
 UNITS = "units"  # the segmentation of this file
 SPACES = "spaces"  # white space alone, as `str.split` splits: that of earlier versions
@@ -41,10 +42,17 @@ _UNSPACED = (
 )
 _FIRST = [first for first, _ in _UNSPACED]
 # Default-ignorable code points and controls; those that `str.split` splits at are blanks.
-_DROPPED = re.compile(
-    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e"
+_IGNORED = (
+    "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e"
     "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
-    "\U0001d173-\U0001d17a\U000e0000-\U000e00ff]"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e00ff"
+)
+_DROPPED = re.compile(f"[{_IGNORED}]")
+# What words must have to be cut, in words joined by spaces: a character that is no letter or digit
+# beside another one, a blank, or one of the characters above.
+_CUT = re.compile(
+    r"[^\w ][^ ]|[^ ][^\w ]|_[^ ]|[^ ]_|[^\S ]|"
+    f"[{_IGNORED}{''.join(f'{chr(first)}-{chr(last)}' for first, last in _UNSPACED)}]"
 )
 _STOPS = frozenset(".!?。！？｡؟۔।॥።։")  # what ends a sentence
 _CLOSING = frozenset("\"')]}»”’」』）】》")  # may stand between the stop and the end
@@ -75,7 +83,9 @@ def find_units(text: str) -> list[tuple[int, int]]:
 
 def cut_units(word: str) -> tuple[str, ...]:
     """The units of a word."""
-    return (word,) if word.isascii() and word.isalnum() else _cut_and_remember(word)
+    if word and " " not in word and not _CUT.search(word):
+        return (word,)
+    return _cut_and_remember(word)
 
 
 @lru_cache(1 << 16)
@@ -85,18 +95,14 @@ def _cut_and_remember(word: str) -> tuple[str, ...]:
 
 def cut_words(words: tuple[str, ...]) -> tuple[str, ...]:
     """The units of words; words without any unit stay as they are where there is no other."""
-    units: list[str] = []
-    for word in words:
-        if word.isascii() and word.isalnum():  # the most frequent case, without a call
-            units.append(word)
-        else:
-            units += _cut_and_remember(word)
-    return tuple(units) or words
+    if not _CUT.search(" ".join(words)):  # most sentences, without a look at each word
+        return words
+    return tuple(chain.from_iterable(map(cut_units, words))) or words
 
 
 def count_units(words: tuple[str, ...]) -> int:
     """How many `cut_words` returns."""
-    return sum(len(cut_units(word)) for word in words) or len(words)
+    return len(cut_words(words))
 
 
 def trim_span(text: str, start: int, end: int) -> tuple[int, int]:
