@@ -181,7 +181,9 @@ def test_the_workdir_holds_what_is_promised(finished):
         "teacher", "student", "predictions", "results.json", "results.md",
     } <= names  # fmt: skip
     assert {path.name for path in (workdir / "predictions").iterdir()} == {
-        f"{model}.{split}.tsv" for model in ("teacher", "student") for split in ("dev", "test")
+        f"{name}.{split}.tsv"
+        for name in ("gold", "teacher", "student")
+        for split in ("dev", "test")
     }
     for model in ("teacher", "student"):
         here = {path.name for path in (workdir / model).iterdir()}
@@ -228,6 +230,7 @@ def test_sizes_are_of_what_is_exported(finished):
 def test_what_is_scored_is_what_is_written(finished, data, model, split):
     workdir, results = finished
     gold = read_file(data / f"{split}.tsv", TASK)
+    assert read_file(workdir / "predictions" / f"gold.{split}.tsv", TASK) == gold
     predicted = read_file(workdir / "predictions" / f"{model}.{split}.tsv", TASK)
     assert [example.inputs for example in predicted] == [example.inputs for example in gold]
     assert [example.language for example in predicted] == [example.language for example in gold]
