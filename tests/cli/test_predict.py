@@ -214,7 +214,7 @@ def test_the_number_of_cut_texts_is_reported_once(models, type_in, tmp_path, cap
             ["--model=x", "--scheme=bioes"],
             "--scheme is the scheme of gold tags: name their file with --evaluate.",
         ),
-        (["--model=./gone"], "There is no folder './gone' to read a model from."),
+        (["--model=./gone"], "'./gone': no such folder."),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_sentence(

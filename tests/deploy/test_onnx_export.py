@@ -326,7 +326,7 @@ def test_a_run_exports_its_student_and_survives_a_refusal(copied, tmp_path, monk
     ("arguments", "words"),
     [
         (["--dev=x.tsv"], "The following arguments are required: --model"),
-        (["--model=none", "--dev=x.tsv"], "--model=none is not a folder"),
+        (["--model=none", "--dev=x.tsv"], "--model=none: no such folder"),
         (["--model=.", "--dev=x.tsv", "--max-mb=5"], "add --int8"),
         (["--model=.", "--dev=x.tsv", "--int8", "--max-mb=nan"], "must be a number above 0"),
         (["--model=."], "--dev is missing"),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from xdistil.cli.parser import Parser
 from xdistil.errors import InputError, RefusedError
+from xdistil.models.hf.hub import find_student
 from xdistil.runtime.process import silence_transformers
 
 
@@ -38,10 +39,15 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
     parser.add_argument("--model", required=True, help="folder of a student or teacher")
     parser.add_argument(
         "--dev",
+        type=os.path.expanduser,
         help="file with gold labels that the ONNX files are tested on; optional with --push, which "
         "then uploads the folder as it is",
     )
-    parser.add_argument("--test", help="another file with gold labels, for the int8 file")
+    parser.add_argument(
+        "--test",
+        type=os.path.expanduser,
+        help="another file with gold labels, for the int8 file",
+    )
     parser.add_argument("--int8", action="store_true", help="also write model_quantized.onnx")
     parser.add_argument(
         "--max-mb",
@@ -58,8 +64,9 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
         "--private", action="store_true", help="create the repository as private, if it is new"
     )
     options = parser.parse(arguments)
+    options.model = find_student(options.model)
     if not os.path.isdir(options.model):
-        raise InputError(f"--model={options.model} is not a folder: name the folder of a model.")
+        raise InputError(f"--model={options.model}: no such folder: name the folder of a model.")
     if not math.isfinite(options.max_mb) or options.max_mb < 0:
         raise InputError(f"--max-mb is {options.max_mb}; it must be a number above 0.")
     if not options.int8 and (options.max_mb or options.test):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from xdistil.config import Experiment, validate
+from xdistil.config import Experiment, expand_home, validate
 from xdistil.deploy.license import find_license
 from xdistil.deploy.model_card import write_card
 from xdistil.deploy.onnx_export import check_packages
@@ -64,9 +64,10 @@ def run(
         DivergenceError: a loss is not finite; the workdir's `diverged` reproduces it.
     """
     validate(experiment)
+    experiment = expand_home(experiment)
     if experiment.export:
         check_packages()
-    with open_session(experiment, Path(workdir), verbose) as session:
+    with open_session(experiment, Path(workdir).expanduser(), verbose) as session:
         if (finished := read_results(session.workdir)) is not None:
             log.info("%s is finished.\n\n%s", session.workdir, render_console(finished))
             return finished
