@@ -437,6 +437,38 @@ def test_a_finished_workdir_prints_its_table_and_trains_nothing(
     assert run(experiment, workdir) == json.loads(json.dumps(results))
 
 
+@pytest.mark.parametrize("name", ["train.tsv", "dev.tsv", "test.tsv", "labels.tsv", "transfer.txt"])
+def test_a_finished_workdir_of_other_data_is_refused_by_the_file(
+    finished, config, data, tmp_path, capsys, name
+):
+    shutil.copytree(data, tmp_path / "task")
+    path = tmp_path / "task" / name
+    path.write_bytes(path.read_bytes() + b"\xff")  # no text: it is compared before it is read
+    assert train.main(arguments(config, tmp_path / "task", finished[0])) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"{path} is not the " in last
+    path.unlink()
+    assert train.main(arguments(config, tmp_path / "task", finished[0])) == 2
+    assert f"{name}, the " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_finished_workdir_without_its_student_says_so(finished, config, data, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    ignored = shutil.ignore_patterns("cache", "checkpoints", "figures", "teacher")
+    shutil.copytree(finished[0], workdir, ignore=ignored)
+    assert train.main(arguments(config, data, workdir)) == 0
+    told = capsys.readouterr().err
+    for name in ("figures", "teacher"):
+        assert f"{name}/ is gone from {workdir}" in told
+    weights = workdir / "student" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes() + b"x")
+    assert train.main(arguments(config, data, workdir)) == 2
+    assert "is not the student of the finished run: its model files have" in capsys.readouterr().err
+    shutil.rmtree(workdir / "student")
+    assert train.main(arguments(config, data, workdir)) == 2
+    assert "is finished, but its student/ is gone: put it back" in capsys.readouterr().err
+
+
 def test_a_workdir_of_another_config_is_refused_by_the_field(finished, config, data, capsys):
     workdir, _ = finished
     for more, words in (

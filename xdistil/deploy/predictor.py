@@ -20,7 +20,7 @@ from xdistil.data.word_alignment import align_words, name_classes
 from xdistil.deploy.preprocessing import PREPROCESSING, read_preprocessing
 from xdistil.errors import InputError, show
 from xdistil.models.hf.head import check_head, read_head
-from xdistil.models.hf.hub import find_exported
+from xdistil.models.hf.hub import check_name, find_exported, find_student
 from xdistil.runtime.json_io import read_json
 
 if TYPE_CHECKING:
@@ -191,9 +191,10 @@ class Classifier:
 def load(
     name: str, backend: str = "jax", revision: str = "main", threads: int = 0
 ) -> Tagger | Classifier:
-    """Opens a model folder or hub id with a head for tagging or classification.
+    """Opens a model folder, a run's student or a hub id, with a head for tagging or classification.
 
     Args:
+        name: a model folder, the workdir of a run, or a hub id.
         backend: "jax"; or, with ONNX Runtime on the CPU, "onnx" (the folder's onnx/model.onnx) or
             "int8" (its onnx/model_quantized.onnx).
         threads: of ONNX Runtime; 0: one per core.
@@ -203,6 +204,8 @@ def load(
     """
     if backend not in BACKENDS:
         raise InputError(f"backend is {show(backend)}; it must be {', '.join(BACKENDS)}.")
+    name = find_student(name)
+    check_name(name)  # before JAX is imported, which takes a second
     predictor = _open_jax(name, revision) if backend == "jax" else None
     predictor = predictor or _open_onnx(name, revision, backend, threads)
     return (Tagger if predictor.task.kind == "tagging" else Classifier)(predictor)
