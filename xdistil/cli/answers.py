@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from xdistil.data.text_stream import Text
-from xdistil.deploy.predictor import Classifier, Prediction, Tagger
+from xdistil.deploy.predictor import Classified, Classifier, Prediction, Tagger
 from xdistil.deploy.writers import (
     list_lost_fields,
     name_columns,
@@ -15,7 +15,7 @@ from xdistil.deploy.writers import (
     write_row,
     write_tsv,
 )
-from xdistil.errors import show
+from xdistil.errors import InputError, show
 
 _CHUNK = 1024  # texts read, labelled and written together
 _log = logging.getLogger("xdistil")
@@ -71,6 +71,12 @@ class Answers:
         self._model, self._written, self._where = model, written, where
         self._in_columns = in_columns  # what fields the texts have are columns with names
         self._kind = model.predictor.task.kind
+        odd = [name for name in model.predictor.task.labels if "," in name]
+        if model.predictor.multilabel and odd and written in ("tsv", "csv"):
+            raise InputError(
+                f"{written} output separates classes by commas, and {show(odd[0])} has one: write "
+                "JSON lines (--output-format=jsonl)."
+            )
         self._first = True
         self._names: list[str] = []  # of the columns of CSV
 
@@ -109,4 +115,6 @@ class Answers:
     def _describe(self, text: Text, prediction: Prediction) -> Any:
         if isinstance(self._model, Tagger):
             return self._model.describe(text.raw, text.inputs, prediction)
-        return self._model.describe(prediction) if prediction.labels else None
+        if text.inputs:
+            return self._model.describe(prediction)
+        return Classified("", 0.0, {}, ()) if self._model.predictor.multilabel else None

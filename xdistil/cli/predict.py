@@ -88,6 +88,13 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
         help="by default from the extension of --output, else jsonl and csv for an input in the "
         "same format, else tsv; jsonl and json have offsets and scores",
     )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.5,
+        help="of a multi-label model: the probability above which a text has a class "
+        "(default: 0.5)",
+    )
     parser.add_argument("--evaluate", type=home, help="file with gold labels to score the model on")
     parser.add_argument(
         "--scheme",
@@ -157,7 +164,7 @@ def _output_format(options: argparse.Namespace) -> str:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    model = load(options.model, options.backend, options.revision)
+    model = load(options.model, options.backend, options.revision, threshold=options.threshold)
     kind = model.predictor.task.kind
     written = _output_format(options)
     if written == "conll" and kind == "classification":
@@ -197,6 +204,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     from xdistil.evaluation.report import render_scores
 
     predictor = load(options.model, options.backend, options.revision).predictor
+    if predictor.multilabel:
+        raise InputError(
+            f"{options.model} gives a text any number of classes, and scores are of one: write its "
+            "answers with --input."
+        )
     task, scheme = predictor.task, options.scheme or predictor.scheme
     gold = read_file(options.evaluate, gold_task(task), scheme, predictor.repair)
     predictions = predictor.predict([example.inputs for example in gold])

@@ -17,7 +17,7 @@ _OWN = frozenset(("text", "text_a", "text_b", "tokens", "words", "tags", "label"
 
 
 def write_tsv(text: Text, labels: Sequence[str], kind: str, where: str) -> str:
-    """The words or texts, a tab, and the labels; an empty line for a blank text.
+    """The words or texts, a tab, and the tags or classes; an empty line for a blank text.
 
     Raises:
         InputError: a text contains a tab or a line end.
@@ -31,7 +31,7 @@ def write_tsv(text: Text, labels: Sequence[str], kind: str, where: str) -> str:
             f"{where}:{text.line}: tab-separated output cannot hold a text with a tab or line end: "
             "write JSON lines (.jsonl)."
         )
-    return "\t".join([*text.inputs, *labels])
+    return "\t".join([*text.inputs, ",".join(labels)])
 
 
 def write_conll(text: Text, labels: Sequence[str]) -> str:
@@ -69,7 +69,10 @@ def write_json(text: Text, prediction: Tagged | Classified | None) -> str:
     else:
         names = ("text",) if len(text.inputs) < 2 else ("text_a", "text_b")
         content = dict(zip(names, text.inputs or ("",), strict=True))
-        content["label"] = prediction and prediction.label
+        if prediction and prediction.labels is not None:
+            content["labels"] = list(prediction.labels)
+        else:
+            content["label"] = prediction and prediction.label
         scores = prediction.scores.items() if prediction else ()
         content["scores"] = {name: round(each, _DIGITS) for name, each in scores}
     content = {**(text.fields or {}), **content}
@@ -100,7 +103,7 @@ def write_csv(text: Text, labels: Sequence[str], kind: str, names: Sequence[str]
         texts = (" ".join(text.inputs) if text.raw is None else text.raw,)
     values = dict(zip(("text",) if len(texts) < 2 else ("text_a", "text_b"), texts, strict=False))
     values |= {name: str(value) for name, value in (text.fields or {}).items() if name in names}
-    values[_LABEL[kind]] = " ".join(labels)
+    values[_LABEL[kind]] = (" " if kind == "tagging" else ",").join(labels)
     return write_row([values.get(name, "") for name in names])
 
 
