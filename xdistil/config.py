@@ -5,8 +5,10 @@ then `validate` is called once and nobody changes it any more. Text fields with 
 separate them by commas. An empty text or a zero means "not set".
 """
 
+import copy
 import dataclasses
 import math
+import os
 import re
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -228,6 +230,12 @@ CHOICES = {
 }
 LICENSE = r"[a-z0-9][a-z0-9.+-]*"  # how hubs write one
 STORED = ("signals",)  # fields of Teacher that name stored values, used in place of a model
+PATHS = (  # fields that name files and folders, as groups and fields of an experiment
+    ("data", "folder"),
+    ("data", "transfer"),
+    *(("teacher", name) for name in ("model", "tokenizer", "signals", "cache_folder")),
+    *(("student", name) for name in ("checkpoint", "tokenizer", "vectors")),
+)
 LOSSES = ("representation", "attention", "relations", "logits", "labels")
 BALANCED = "balanced"  # weights of classes by how rare they are
 
@@ -235,6 +243,27 @@ BALANCED = "balanced"  # weights of classes by how rare they are
 def split_names(text: str) -> tuple[str, ...]:
     """The comma-separated values of a text field: `"en, de"` becomes `("en", "de")`."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def expand_home(experiment: Experiment) -> Experiment:
+    """A copy in which a ~ at the beginning of a path is the home folder, and ~name that of name."""
+    expanded = copy.deepcopy(experiment)
+    for group, name in PATHS:
+        part = getattr(expanded, group)
+        setattr(part, name, expand_paths(getattr(part, name)))
+    return expanded
+
+
+def expand_paths(text: str) -> str:
+    """The same for the text of one field, whose parts may have a language before them (de:~/x)."""
+    if "~" not in text:
+        return text
+    parts = []
+    for part in split_names(text):
+        language, colon, rest = part.partition(":")
+        prefixed = colon and rest.startswith("~")
+        parts.append(language + colon + os.path.expanduser(rest) if prefixed else part)
+    return ",".join(map(os.path.expanduser, parts))
 
 
 def read_class_weights(text: str, path: str) -> dict[str, float]:

@@ -213,3 +213,11 @@ def test_a_folder_that_cannot_be_created_is_reported(tmp_path, name):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"--workdir=.*file.* cannot be written to"):
         open_workdir(tmp_path / name)
+
+
+def test_a_tilde_of_an_earlier_version_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/anna")
+    before, now = make(), make()
+    before.teacher.cache_folder, now.teacher.cache_folder = "~/cache", "/home/anna/cache"
+    claim_workdir(tmp_path, before)
+    claim_workdir(tmp_path, now)

@@ -79,6 +79,16 @@ class BaselineRun:
 
 
 @dataclass(frozen=True)
+class Sources:
+    """What a run reads: texts and models."""
+
+    experiment: Experiment
+    corpus: Corpus
+    teacher: Teacher  # before fine-tuning
+    student: StudentInit
+
+
+@dataclass(frozen=True)
 class Run:
     """What a run is made of; pure data, without devices."""
 
@@ -117,13 +127,9 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
     Raises:
         InputError: whatever is wrong, in one sentence.
     """
-    data = replace(experiment.data, segmentation=choose_segmentation(experiment))
-    experiment = replace(experiment, dtype=choose_dtype(experiment), data=data)
-    corpus = load_corpus(experiment, cache, writes)
-    texts = JoinedExamples(corpus.train, corpus.transfer)
-    whole = open_teacher(experiment, corpus.task, texts, cache, writes, weights)
-    teacher, kept = _trim_teacher(whole, corpus, data.segmentation)
-    teacher, student = _open_student(experiment, corpus, whole, teacher, kept, cache, writes)
+    sources = open_sources(experiment, cache, writes, weights)
+    experiment, corpus = sources.experiment, sources.corpus
+    teacher, student = sources.teacher, sources.student
     packer = _Packer(experiment, corpus, cache, writes)
     teacher_texts: dict[str, PackedTexts] = {}
     if isinstance(teacher, ModelTeacher):
@@ -163,6 +169,20 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
     if isinstance(teacher, NoTeacher):
         open_before(experiment.student.checkpoint, corpus.task)
     return run
+
+
+def open_sources(
+    experiment: Experiment, cache: Path, writes: bool = True, weights: bool = True
+) -> Sources:
+    """The first part of `build`, with its arguments: no text is tokenized."""
+    data = replace(experiment.data, segmentation=choose_segmentation(experiment))
+    experiment = replace(experiment, dtype=choose_dtype(experiment), data=data)
+    corpus = load_corpus(experiment, cache, writes)
+    texts = JoinedExamples(corpus.train, corpus.transfer)
+    whole = open_teacher(experiment, corpus.task, texts, cache, writes, weights)
+    teacher, kept = _trim_teacher(whole, corpus, data.segmentation)
+    teacher, student = _open_student(experiment, corpus, whole, teacher, kept, cache, writes)
+    return Sources(experiment, corpus, teacher, student)
 
 
 def load_corpus(experiment: Experiment, cache: Path, writes: bool) -> Corpus:

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-import filelock
-
-from xdistil.config import EARLIER, RENAMED, STORED, Data, Experiment
+from xdistil.config import EARLIER, PATHS, RENAMED, STORED, Data, Experiment, expand_paths
 from xdistil.errors import InputError
 from xdistil.runtime.json_io import write_json
 
@@ -63,6 +61,9 @@ def check_workdir(workdir: Path, experiment: Experiment) -> None:
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): name another --workdir.") from error
     there = _flatten(_update(stored, Experiment))
+    for name in map(".".join, PATHS):  # an earlier version wrote a ~ as it was typed
+        if isinstance(there.get(name), str):
+            there[name] = expand_paths(there[name])
     here = _flatten(dataclasses.asdict(experiment))
     for name in sorted(there.keys() | here.keys()):
         if name in FREE or there.get(name) == here.get(name):
@@ -92,6 +93,15 @@ def choose_segmentation(experiment: Experiment, workdir: Path | None = None) -> 
         return "units"  # `check_workdir` reports what is damaged
 
 
+def holds_run(folder: Path) -> bool:
+    """Whether a folder is the workdir of a run, by its config.json."""
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"plan", "teacher", "student"} <= content.keys()
+
+
 def open_workdir(workdir: Path) -> None:
     """Creates the folder.
 
@@ -116,6 +126,8 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
     Raises:
         InputError: another run has locked it.
     """
+    import filelock  # prediction, which imports this module, does not need it
+
     try:
         with filelock.FileLock(workdir / ".lock", timeout=0):
             yield
