@@ -25,7 +25,7 @@ import xdistil
 from benchmarks import harness
 from xdistil.config import split_names
 from xdistil.data.examples import Example, read_file
-from xdistil.data.spans import find_spans, split_words
+from xdistil.data.spans import find_spans
 from xdistil.data.subwords import cut_and_count
 from xdistil.deploy.predictor import BACKENDS, Predictor, Tagger
 
@@ -124,7 +124,7 @@ def join_sentences(by_language: dict[str, list[Example]]) -> tuple[list[Typed], 
 
 def count_subwords(predictor: Predictor, texts: Sequence[Typed]) -> int:
     """The subwords that the model reads."""
-    split = [split_words(each.text, predictor.segmentation)[0] for each in texts]
+    split = [predictor.split(each.text)[0] for each in texts]
     words = [Example(each, None, "und") for each in split]
     subwords, _ = cut_and_count(
         words,

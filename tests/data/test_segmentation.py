@@ -10,8 +10,10 @@ from xdistil.data.segmentation import (
     count_units,
     cut_units,
     cut_words,
+    find_joined,
     find_sentence_ends,
     find_units,
+    join_units,
     trim_span,
 )
 
@@ -93,6 +95,25 @@ def test_dropped_characters_beside_units_change_none(text, data):
 def test_punctuation_is_that_of_bert(text):
     expected = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(text)
     assert find_units(text) == [span for _, span in expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Saint-Paul-de-X, a- -b c--d x-", "Saint-Paul-de-X , a - - b c - - d x -"),
+        ("Bob's e-mail-", "Bob ' s e-mail -"),
+        ("文-b b-文 Jose\u0301-b", "文 - b b - 文 Jose\u0301-b"),
+    ],
+)
+def test_marks_between_letters_join_units(text, words):
+    joined = join_units(text, find_units(text), "-")
+    assert [text[start:end] for start, end in joined] == words.split()
+    assert join_units(text, find_units(text), "") == find_units(text)
+
+
+def test_marks_are_joined_that_mostly_stand_inside_words():
+    sentences = ["a-b - c-d Bob 's don't x.y .", "O'N l' 1\u20132 文・文 क्षे/a"]
+    assert find_joined(each.split(" ") for each in sentences) == "-/\u2013"
 
 
 def test_every_ascii_mark_stands_alone():

@@ -80,7 +80,7 @@ def draw_params(model: Model, seed: int = 1) -> Params:
 def label_lines(model: Tagger | Classifier, *lines: bytes) -> list[str]:
     """The output line for each line of plain text in a file called `texts`."""
     predictor = model.predictor
-    texts = list(read_plain(lines, "texts", predictor.task.kind, predictor.segmentation))
+    texts = list(read_plain(lines, "texts", predictor.task.kind, predictor.split))
     answers = predictor.predict([text.inputs for text in texts])
     return [
         write_tsv(text, answer.labels, predictor.task.kind, "texts")

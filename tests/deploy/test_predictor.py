@@ -23,7 +23,14 @@ from hypothesis import strategies as st
 
 import xdistil
 from tests.data.strategies import hostile, sentences
-from tests.deploy.folders import CLASSES, TAGGING, WORDS, make_folder, train_tokenizer
+from tests.deploy.folders import (
+    CLASSES,
+    TAGGING,
+    WORDS,
+    label_lines,
+    make_folder,
+    train_tokenizer,
+)
 from xdistil.config import Data
 from xdistil.data.examples import Example
 from xdistil.data.packing import collect_predictions, pack
@@ -177,6 +184,19 @@ def test_text_and_words_have_the_same_units_and_a_word_the_tag_of_its_first(fold
     first = {word.start: word.score for word in typed.words}
     assert [w.score for w in words.words] == [first.get(w.start, 0.0) for w in words.words]
     assert [w.text for w in words.words] == text.split(" ")
+
+
+def test_marks_of_the_record_join_units_to_words_that_have_one_tag(folders, tmp_path):
+    shutil.copytree(folders / "bilstm", tmp_path / "joined")
+    config = json.loads((tmp_path / "joined" / "config.json").read_text())
+    assert config["xdistil"]["joined"] == ""
+    config["xdistil"]["joined"] = "-"
+    (tmp_path / "joined" / "config.json").write_text(json.dumps(config))
+    opened = _open(tmp_path, "joined", "onnx")
+    typed, words = opened.tag(["Anna-Lee, Bob", ["Anna-Lee", ",", "Bob"]])
+    assert [word.text for word in typed.words] == ["Anna-Lee", ",", "Bob"]
+    assert [(w.tag, w.score) for w in typed.words] == [(w.tag, w.score) for w in words.words]
+    assert label_lines(opened, b"Anna-Lee, Bob")[0].startswith("Anna-Lee , Bob\t")
 
 
 @hostile

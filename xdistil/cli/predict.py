@@ -182,7 +182,7 @@ def _predict(options: argparse.Namespace) -> None:
             labels=model.predictor.task.labels,
             columns=options.columns,
             ready=ready,
-            segmentation=model.predictor.segmentation,
+            split=model.predictor.split,
         )
         count = cut = 0
         for chunk in take_ready(blank.leave_out(texts), ready):

@@ -12,7 +12,8 @@ calls punctuation, and every ASCII character that is neither a letter, a digit n
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import chain
 
@@ -58,6 +59,7 @@ _STOPS = frozenset(".!?。！？｡؟۔।॥።։")  # what ends a sentence
 _CLOSING = frozenset("\"')]}»”’」』）】》")  # may stand between the stop and the end
 _SHORTEST, _SHORTEST_NAME = 3, 5  # letters before a stop that is no abbreviation's; capitalised
 _LETTER, _BLANK, _DROP, _ALONE, _MARK = range(5)
+_IN_WORDS = (_LETTER, _MARK)
 _kinds: dict[str, int] = {}  # of the characters seen so far
 
 
@@ -103,6 +105,49 @@ def cut_words(words: tuple[str, ...]) -> tuple[str, ...]:
 def count_units(words: tuple[str, ...]) -> int:
     """How many `cut_words` returns."""
     return len(cut_words(words))
+
+
+def join_units(text: str, spans: Sequence[tuple[int, int]], marks: str) -> list[tuple[int, int]]:
+    """The units of a text as words: letters with one of the marks between them are one word."""
+    joined: list[tuple[int, int]] = []
+    open_ = False  # whether the last word ends with a mark after letters
+    for start, end in spans:
+        touches = bool(joined) and joined[-1][1] == start
+        letter = _find_kind(text[start]) == _LETTER
+        if touches and open_ and letter:
+            joined[-1] = (joined[-1][0], end)
+            open_ = False
+            continue
+        if open_:  # the mark was not between letters
+            first, last = joined.pop()
+            joined += [(first, last - 1), (last - 1, last)]
+            open_ = False
+        if touches and text[start:end] in marks and _find_kind(text[start - 1]) in _IN_WORDS:
+            joined[-1] = (joined[-1][0], end)
+            open_ = True
+        else:
+            joined.append((start, end))
+    if open_:
+        first, last = joined.pop()
+        joined += [(first, last - 1), (last - 1, last)]
+    return joined
+
+
+def find_joined(sentences: Iterable[Sequence[str]]) -> str:
+    """The punctuation marks and symbols that stand between letters inside the words of sentences
+    more often than elsewhere, sorted: as hyphens do where "Saint-Denis" is one word."""
+    inside: Counter[str] = Counter()
+    elsewhere: Counter[str] = Counter()
+    for words in sentences:
+        for word in words:
+            if word.isalnum():
+                continue
+            for at, character in enumerate(word):
+                if unicodedata.category(character)[0] in "PS":
+                    between = 0 < at < len(word) - 1 and _find_kind(word[at + 1]) == _LETTER
+                    between = between and _find_kind(word[at - 1]) in _IN_WORDS
+                    (inside if between else elsewhere)[character] += 1
+    return "".join(sorted(mark for mark, count in inside.items() if count > elsewhere[mark]))
 
 
 def trim_span(text: str, start: int, end: int) -> tuple[int, int]:

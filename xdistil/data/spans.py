@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xdistil.data.segmentation import UNITS, find_units, trim_span
+from xdistil.data.segmentation import UNITS, find_units, join_units, trim_span
 
 _WORD = re.compile(r"\S+")  # splits where `str.split` does
 
@@ -38,10 +38,16 @@ class Entity:
     last: int  # index of its last word
 
 
-def split_words(text: str, segmentation: str) -> tuple[tuple[str, ...], list[tuple[int, int]]]:
-    """The words of a text, and (start, end) of each: its units, or what `str.split` finds."""
+def split_words(
+    text: str, segmentation: str, joined: str = ""
+) -> tuple[tuple[str, ...], list[tuple[int, int]]]:
+    """The words of a text, and (start, end) of each: its units, or what `str.split` finds.
+
+    Args:
+        joined: marks that join the units beside them, as in the words of the training data.
+    """
     if segmentation == UNITS:
-        spans = find_units(text)
+        spans = join_units(text, find_units(text), joined) if joined else find_units(text)
     else:
         spans = [each.span() for each in _WORD.finditer(text)]
     return tuple(text[start:end] for start, end in spans), spans

@@ -7,6 +7,7 @@ a tab between them. Labels in a file are ignored.
 import codecs
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,10 @@ _OTHER_ENDINGS = (
     *("zip", "tar", "tgz", "bz2", "xz", "zst", "7z"),
 )
 _SENTENCES = 1024  # of CoNLL columns read together; the first ones determine the columns
+
+
+Split = Callable[[str], tuple[tuple[str, ...], object]]  # words, and where they stand
+split_at_spaces: Split = partial(split_words, segmentation=SPACES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ def read_stream(
     labels: Sequence[str] = (),
     columns: str = "",
     ready: Callable[[], bool] = lambda: True,
-    segmentation: str = SPACES,
+    split: Split = split_at_spaces,
 ) -> Iterator[Text]:
     """The texts of a file in one of FORMATS, read no further than needed.
 
@@ -96,26 +101,26 @@ def read_stream(
         labels, columns: of a task file or CSV, as `text_columns.read_rows` takes them.
         ready: whether the next line is there already. What a text needs of later lines is not
             waited for: the columns of a file are recognised from its first lines that are there.
-        segmentation: how raw text is split into words.
+        split: splits raw text into words.
 
     Raises:
         InputError: a line is not UTF-8, or as `read_records`; the message has file and line.
     """
     if form == "text":
-        yield from read_plain(lines, where, kind, segmentation)
+        yield from read_plain(lines, where, kind, split)
         return
     decoded = decode_lines(lines, where)
     path = Path(where)
     if form in ("tsv", "csv"):
         for row in read_rows(path, decoded, form, kind, labels, columns, ready):
             if row.raw:
-                yield _split_text(row.line, row.inputs, kind, segmentation, row.fields)
+                yield _split_text(row.line, row.inputs, kind, split, row.fields)
             else:
                 yield Text(row.line, row.inputs, None, row.fields)
     elif form == "jsonl":
         for number, line in enumerate(decoded, 1):
             if line.strip():
-                yield _read_object(path, number, line, kind, segmentation)
+                yield _read_object(path, number, line, kind, split)
             else:
                 yield Text(number, (), None)
     else:
@@ -130,7 +135,7 @@ def read_stream(
 
 
 def read_plain(
-    lines: Iterable[bytes], where: str, kind: str, segmentation: str = SPACES
+    lines: Iterable[bytes], where: str, kind: str, split: Split = split_at_spaces
 ) -> Iterator[Text]:
     """One text per line, split into words; a blank line is a text without inputs.
 
@@ -147,19 +152,19 @@ def read_plain(
                 f"{where}:{number}: {len(texts)} texts between tabs: a line must be one text, or "
                 "two with a tab between them."
             )
-        yield _split_text(number, texts, kind, segmentation)
+        yield _split_text(number, texts, kind, split)
 
 
 def _split_text(
     line: int,
     texts: tuple[str, ...],
     kind: str,
-    segmentation: str,
+    split: Split,
     fields: Mapping[str, Any] | None = None,
 ) -> Text:
     # A text, or two, as typed; (): blank.
     raw = "\t".join(texts)
-    inputs = split_words(raw, segmentation)[0] if kind == "tagging" else texts
+    inputs = split(raw)[0] if kind == "tagging" else texts
     return Text(line, inputs, raw, fields)
 
 
@@ -194,9 +199,9 @@ def _cut_blocks(lines: Iterable[str], ready: Callable[[], bool]) -> Iterator[tup
     yield first, block
 
 
-def _read_object(path: Path, number: int, line: str, kind: str, segmentation: str) -> Text:
+def _read_object(path: Path, number: int, line: str, kind: str, split: Split) -> Text:
     row = load_json(path, number, line)
     if kind == "tagging" and "tokens" not in row:
         raw = read_text_field(path, number, row, "text")
-        return _split_text(number, (raw,), kind, segmentation, row)
+        return _split_text(number, (raw,), kind, split, row)
     return Text(number, read_row(path, number, row, kind, labelled=False).inputs, None, row)

@@ -40,6 +40,7 @@ class JaxBackend:
     row_length: int  # subwords in a packed row
     max_length: int  # subwords in a segment; longer sentences become windows, longer texts are cut
     segmentation: str  # of texts and words: units, or spaces
+    joined: str  # marks that join the units of a text to words
     overlap: int  # subwords that windows of a sentence share
     scheme: str  # the tag scheme of its training data
     repair: bool  # whether illegal tags in its training data were repaired

@@ -71,6 +71,7 @@ class Predictor:
     tokenizer: Tokenizer
     max_length: int  # subwords in a segment; longer sentences become windows, longer texts are cut
     segmentation: str  # of texts and words: units, or spaces
+    joined: str  # marks that join the units of a text to words
     overlap: int  # subwords that windows of a sentence share
     scheme: str  # the tag scheme of its training data
     repair: bool  # whether illegal tags in its training data were repaired
@@ -105,6 +106,10 @@ class Predictor:
                 for index, prediction in zip(part, found, strict=True):
                     predictions[index] = prediction
         return predictions, cut
+
+    def split(self, text: str) -> tuple[tuple[str, ...], list[tuple[int, int]]]:
+        """The words of a text, and (start, end) of each."""
+        return split_words(text, self.segmentation, self.joined)
 
     def warn_if_cut(self, cut: int, texts: int) -> None:
         """Warns if some of the texts were cut."""
@@ -153,20 +158,29 @@ class Tagger:
             InputError: an item is neither a text nor a sequence of words.
         """
         _check_sequence(texts, "tag")
-        segmentation = self.predictor.segmentation
-        found = [_find_words(text, segmentation, f"Text {i}") for i, text in enumerate(texts)]
+        found = [self._find_words(text, f"Text {i}") for i, text in enumerate(texts)]
         predictions = self.predictor.predict([words for _, words, _ in found])
         return [
             self._describe(text, words, spans, prediction)
             for (text, words, spans), prediction in zip(found, predictions, strict=True)
         ]
 
+    def _find_words(
+        self, text: Any, where: str
+    ) -> tuple[str, tuple[str, ...], list[tuple[int, int]]]:
+        if _is_text(text):
+            return text, *self.predictor.split(text)
+        if isinstance(text, str) or not isinstance(text, Sequence) or not all(map(_is_text, text)):
+            raise InputError(f"{where} is {show(text)}; it must be a text or a list of words.")
+        raw, spans = join_words(text)
+        return raw, tuple(text), spans
+
     def describe(self, text: str | None, words: tuple[str, ...], prediction: Prediction) -> Tagged:
         """A prediction with its words and entities; without a text the words are joined."""
         if text is None:
             raw, spans = join_words(words)
         else:
-            raw, spans = text, split_words(text, self.predictor.segmentation)[1]
+            raw, spans = text, self.predictor.split(text)[1]
         return self._describe(raw, words, spans, prediction)
 
     def _describe(
@@ -247,6 +261,7 @@ def _open_jax(name: str, revision: str) -> Predictor:
         tokenizer=opened.tokenizer,
         max_length=opened.max_length,
         segmentation=opened.segmentation,
+        joined=opened.joined,
         overlap=opened.overlap,
         scheme=opened.scheme,
         repair=opened.repair,
@@ -286,6 +301,7 @@ def _open_onnx(name: str, revision: str, backend: str, threads: int) -> Predicto
         tokenizer=tokenizer,
         max_length=read["max_length"],
         segmentation=read["segmentation"],
+        joined=read["joined"],
         overlap=read["overlap"],
         scheme=read["scheme"],
         repair=read["repair"],
@@ -336,14 +352,3 @@ def _is_text(value: Any) -> bool:
 def _check_sequence(texts: Any, verb: str) -> None:
     if isinstance(texts, str) or not isinstance(texts, Sequence):
         raise InputError(f"`{verb}` takes a list of texts, not {show(texts)}.")
-
-
-def _find_words(
-    text: Any, segmentation: str, where: str
-) -> tuple[str, tuple[str, ...], list[tuple[int, int]]]:
-    if _is_text(text):
-        return text, *split_words(text, segmentation)
-    if isinstance(text, str) or not isinstance(text, Sequence) or not all(map(_is_text, text)):
-        raise InputError(f"{where} is {show(text)}; it must be a text or a list of words.")
-    raw, spans = join_words(text)
-    return raw, tuple(text), spans

@@ -14,15 +14,19 @@ OVERLAP = 0.25  # share of max_length that the windows of a long sentence have i
 _RECORDED = {SPACES: "str.split", UNITS: "units"}  # segmentations as config.json names them
 
 
-def write_preprocessing(data: Data) -> dict[str, Any]:
+def write_preprocessing(data: Data, joined: str = "") -> dict[str, Any]:
     """The preprocessing as config.json stores it, for the `extra` of `save_model`.
 
     A segmentation that is still open (`auto`) is that of a new run.
+
+    Args:
+        joined: marks inside the words of the training data, as from `find_joined`.
     """
     segmentation = SPACES if data.segmentation == SPACES else UNITS
     return {
         PREPROCESSING: {
             "words": _RECORDED[segmentation],  # how text and words are cut
+            "joined": joined,  # marks that join units to words of text
             "row_length": data.row_length,
             "max_length": data.max_length or data.row_length,
             "overlap": OVERLAP if segmentation == UNITS else 0.0,  # share of max_length
@@ -68,6 +72,9 @@ def read_preprocessing(raw: dict[str, Any], longest: int | None, where: str) -> 
             f"{where}: {PREPROCESSING}.overlap is {show(overlap)}; it must be a share of "
             "max_length from 0 to 0.5."
         )
+    joined = recorded.get("joined", "")
+    if not isinstance(joined, str):
+        raise InputError(f"{where}: {PREPROCESSING}.joined is {show(joined)}; it must be a text.")
     scheme, repair = recorded.get("scheme", "iob2"), recorded.get("repair", False)
     if not isinstance(scheme, str) or scheme not in SCHEMES:
         raise InputError(
@@ -81,6 +88,7 @@ def read_preprocessing(raw: dict[str, Any], longest: int | None, where: str) -> 
         "row_length": row_length,
         "max_length": max_length,
         "segmentation": read_segmentation(raw, where),
+        "joined": joined,
         "overlap": round(overlap * max_length),
         "scheme": scheme,
         "repair": repair,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from xdistil.data.segmentation import UNITS, find_joined
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.deploy.jax_backend import open_model
 from xdistil.deploy.onnx_export import export_onnx
@@ -202,7 +203,10 @@ def _save(run: Run, folder: Path, model: Model, params: Params, tokenizer: Token
 
     def save(first: bool) -> None:
         if first:
-            extra = write_preprocessing(run.experiment.data)
+            data, corpus = run.experiment.data, run.corpus
+            tags = corpus.task.kind == "tagging" and data.segmentation == UNITS
+            joined = find_joined(each.inputs for each in corpus.train) if tags else ""
+            extra = write_preprocessing(data, joined)
             save_model(folder, model, params, run.corpus.task, tokenizer, extra)
 
     main_process_first(save)
