@@ -59,7 +59,8 @@ def read_stream(lines: Iterable[bytes], where: str, form: str, kind: str) -> Ite
             yield Text(record.line, record.inputs, None)
     elif form == "jsonl":
         for number, line in enumerate(decoded, 1):
-            yield _read_object(path, number, line, kind)
+            if line and not line.isspace():
+                yield _read_object(path, number, line, kind)
     else:
         if kind != "tagging":
             raise InputError(f"{where} has CoNLL columns, but the labels of the task are not tags.")

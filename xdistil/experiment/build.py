@@ -116,6 +116,9 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
     """
     experiment = replace(experiment, dtype=choose_dtype(experiment))
     corpus = load_corpus(experiment, cache, writes)
+    # What was recognised is written beside the student.
+    data = replace(experiment.data, scheme=corpus.reading.scheme)
+    experiment = replace(experiment, data=data)
     texts = JoinedExamples(corpus.train, corpus.transfer)
     whole = open_teacher(experiment, corpus.task, texts, cache, writes, weights)
     teacher, kept = _trim_teacher(whole, corpus)
