@@ -86,6 +86,7 @@ class Stage(_Renamed):
     relation_heads: int = 0  # heads that vectors are split into; 0: as many as the teacher has
     logits_loss: str = "mse"  # mse or kl between logits
     temperature: float = 1.0  # of the KL divergence between logits
+    class_weights: str = ""  # in the labels loss: balanced, or `CLASS=WEIGHT` pairs; empty: equal
     representation_weight: float = 1.0  # factor of the loss in a sum
     attention_weight: float = 1.0  # likewise
     relations_weight: float = 1.0  # likewise
@@ -234,6 +235,7 @@ ROLES = {  # of the columns in data.columns, by kind of task
 LICENSE = r"[a-z0-9][a-z0-9.+-]*"  # how hubs write one
 STORED = ("signals",)  # fields of Teacher that name stored values, used in place of a model
 LOSSES = ("representation", "attention", "relations", "logits", "labels")
+BALANCED = "balanced"  # weights of classes by how rare they are
 
 
 def split_names(text: str) -> tuple[str, ...]:
@@ -277,6 +279,29 @@ def kind_of_roles(roles: Iterable[str]) -> str:
     if "tags" in roles:
         return "tagging"
     return "pair" if "text_a" in roles else "single" if "text" in roles else ""
+
+
+def read_class_weights(text: str, path: str) -> dict[str, float]:
+    """The weights by class of `CLASS=WEIGHT` pairs separated by commas.
+
+    Raises:
+        InputError: a part that is no such pair, a weight that is not above 0, or a class twice.
+    """
+    weights: dict[str, float] = {}
+    for part in split_names(text):
+        name, _, number = part.rpartition("=")
+        name = name.strip()
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = math.nan
+        if not name or not math.isfinite(weight) or weight <= 0 or name in weights:
+            raise InputError(
+                f"{path} is {text!r}: it must be balanced, or the weights of different classes, "
+                "above 0, such as neutral=0.5,negative=2."
+            )
+        weights[name] = weight
+    return weights
 
 
 def find_stored(teacher: Teacher) -> str:
@@ -515,6 +540,13 @@ def _check_stage(path: str, stage: Stage) -> None:
     for name in ("epochs", "lr", "temperature"):
         if getattr(stage, name) <= 0:
             raise InputError(f"{path}.{name} is {getattr(stage, name)}: it must be above 0.")
+    if stage.class_weights and "labels" not in losses:
+        raise InputError(
+            f"{path}.class_weights is set, but {path}.loss is {stage.loss!r}: only the labels loss "
+            "has classes to weigh."
+        )
+    if stage.class_weights != BALANCED:
+        read_class_weights(stage.class_weights, f"{path}.class_weights")
     if not 0 <= stage.warmup < 1:
         raise InputError(f"{path}.warmup is {stage.warmup}: it must lie in [0, 1).")
     if not 0 < stage.label_fraction <= 1:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from tests.distill.small import init_params, make_bilstm, same
@@ -282,3 +283,23 @@ def test_the_checksum_does_not_depend_on_the_processes(monkeypatch, count):
         found = checksum(tree)
     assert len(told) == count
     assert found == checksum([first, shared, second])
+
+
+def test_what_a_killed_write_left_is_deleted_by_the_next_start(checkpoints, tmp_path, monkeypatch):
+    folder = tmp_path / "checkpoints"
+    save(checkpoints, 2, 2)
+
+    async def stop(*given: Any, **named: Any) -> None:
+        raise OSError("before the folder has its name")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.path.atomicity.AtomicRenameTemporaryPath, "finalize", stop)
+        with pytest.raises(OSError, match="cannot be written"):
+            save(checkpoints, 4, 4)
+    left = [path.name for path in folder.iterdir() if path.name != "2"]
+    assert len(left) == 1
+    assert left[0].startswith("4.orbax-checkpoint-tmp")
+    again = Checkpoints(folder)
+    save(again, 6, 6)  # Orbax deletes in the background, and a save waits for it
+    again.close()
+    assert {path.name for path in folder.iterdir()} == {"2", "6"}

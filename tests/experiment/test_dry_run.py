@@ -55,6 +55,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     )
     experiment.data.folder, experiment.data.row_length = str(folder), 32
     experiment.data.temperature = 2.0
+    experiment.plan[2].class_weights = "O=0.5"  # of words of which every second is O
     return describe(experiment), describe(experiment, verbose=True)
 
 
@@ -85,6 +86,11 @@ def test_the_overview_of_many_languages_and_stages_fits(told):
     gradual = ["head", "head to projection", "head to bilstm", "all groups"]
     assert trained == ["all but head", *gradual, *gradual]
     assert f"learning rate the best on dev of {', '.join(RATES)}" in words
+
+
+def test_the_overview_has_the_weights_of_classes(told):
+    overview, _ = told
+    assert "class weights of plan[2]: B-PER 1.33, O 0.667" in overview.splitlines()
 
 
 def test_the_details_have_every_language_layer_map_and_patience(told):

@@ -191,7 +191,7 @@ def test_the_gradient_of_a_kernel_adds_up_over_one_axis(config: EncoderConfig, k
 
 
 @pytest.mark.parametrize(
-    "config", (*samples.CONFIGS, samples.BILSTM), ids=lambda config: config.model_type
+    "config", [*samples.CONFIGS, samples.BILSTM], ids=lambda config: config.model_type
 )
 def test_gradients_of_embeddings_add_up_in_float32(
     config: EncoderConfig, monkeypatch: pytest.MonkeyPatch

@@ -51,7 +51,11 @@ class Checkpoints:
         self._folder = folder
         self._manager = ocp.CheckpointManager(
             folder.absolute(),
-            options=ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=2,
+                enable_async_checkpointing=False,
+                cleanup_tmp_directories=True,  # of a run that was killed while it wrote
+            ),
             item_handlers={
                 # Compressing float32 costs twice the time of writing it and saves a tenth.
                 "state": ocp.PyTreeCheckpointHandler(use_compression=False),

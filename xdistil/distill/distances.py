@@ -20,11 +20,11 @@ class Tally:
     """A sum and the number of things summed."""
 
     sum: Array  # f32[]
-    count: Array  # f32[]
+    count: Array  # f32[]; with weights, their sum
 
     def mean(self) -> Array:
         """sum / count as f32[]; 0 where nothing was counted (a batch of padding)."""
-        return self.sum / jnp.maximum(self.count, 1.0)
+        return self.sum / jnp.where(self.count > 0, self.count, 1.0)
 
 
 def _tally(values: Array, mask: Array) -> Tally:
@@ -71,17 +71,24 @@ def kl_divergence(student: Array, teacher: Array, mask: Array, temperature: floa
     return _tally(temperature**2 * divergence, mask)
 
 
-def cross_entropy(logits: Array, labels: Array, mask: Array) -> Tally:
+def cross_entropy(
+    logits: Array, labels: Array, mask: Array, weights: tuple[float, ...] = ()
+) -> Tally:
     """-log softmax(logits)[label] in nats, summed where mask is true.
 
     Args:
         logits: f[B,T,C].
         labels: i32[B,T].
         mask: bool[B,T].
+        weights: of the classes, a number for each; empty: equal. With weights the mean is
+            weighted, as PyTorch's is.
     """
     log_probabilities = jax.nn.log_softmax(_keep(logits, mask[..., None]), axis=-1)
     chosen = jnp.take_along_axis(log_probabilities, labels[..., None], axis=-1)[..., 0]
-    return _tally(-chosen, mask)
+    if not weights:
+        return _tally(-chosen, mask)
+    weight = jnp.where(mask, jnp.asarray(weights, jnp.float32)[labels], 0.0)
+    return Tally(jnp.sum(-chosen * weight), jnp.sum(weight))
 
 
 def attention_error(student: Array, teacher: Array, segment: Array) -> Tally:

@@ -48,6 +48,7 @@ class LossConfig:
     attention_loss: str = "mse"  # mse or kl
     logits_loss: str = "mse"  # mse or kl
     temperature: float = 1.0
+    class_weights: tuple[float, ...] = ()  # in the loss on labels; empty: equal
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,9 @@ def logits_loss(
 def labels_loss(
     config: LossConfig, params: Params, output: Output, batch: Batch, signals: Signals
 ) -> Tally:
-    """Cross-entropy on the labels."""
+    """Cross-entropy on the labels, with the weights of the classes."""
     assert output.logits is not None  # a student has a head
-    return cross_entropy(output.logits, batch.labels, batch.label_mask)
+    return cross_entropy(output.logits, batch.labels, batch.label_mask, config.class_weights)
 
 
 def _average(parts: list[Tally]) -> Tally:

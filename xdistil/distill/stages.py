@@ -13,6 +13,7 @@ import optax
 from xdistil.config import Stage
 from xdistil.data import batches
 from xdistil.data.packing import PackedTexts
+from xdistil.distill.class_weights import weigh_classes
 from xdistil.distill.losses import LOSSES, LossConfig, read_spec
 from xdistil.distill.step import StepConfig
 from xdistil.distill.unfreezing import HEAD, PROJECTION, expand_plan, list_groups
@@ -108,6 +109,7 @@ def plan_stages(
     teacher: Teacher,
     texts: Mapping[str, PackedTexts],
     train_embeddings: bool = True,
+    labels: Sequence[str] = (),
 ) -> tuple[StageRun, ...]:
     """The stage runs of a plan, in order.
 
@@ -115,16 +117,22 @@ def plan_stages(
         field: the plan's place in the config, for errors.
         model: the one that is trained.
         texts: by name: `dev`, and what `texts_name` calls those of every stage.
+        labels: the classes of the task, for stages that weigh them.
 
     Raises:
         InputError: a stage asks for what student or teacher do not have: layers that do not exist,
-            attention maps of another number of heads, a teacher where there is none.
+            attention maps of another number of heads, a teacher where there is none; or it weighs
+            a class that the task does not have.
     """
     shapes = trace_shapes(model)
     runs = []
     for part in expand_plan(tuple(plan), list_groups(shapes), train_embeddings):
         stage, place = plan[part.stage], f"{field}[{part.stage}]"
-        losses = resolve_losses(stage, place, model, teacher)
+        losses, train = resolve_losses(stage, place, model, teacher), texts[texts_name(stage)]
+        weights = weigh_classes(
+            stage.class_weights, f"{place}.class_weights", labels, train.subwords
+        )
+        losses = replace(losses, class_weights=weights)
         projections = _list_projections(losses, place, teacher)
         trainable = part.trainable
         if any(width != target for width, target in projections):
@@ -147,7 +155,7 @@ def plan_stages(
                 step=step,
                 projections=projections,
                 texts=texts_name(stage),
-                train=texts[texts_name(stage)],
+                train=train,
                 dev=texts["dev"],
             )
         )

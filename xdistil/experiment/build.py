@@ -131,7 +131,7 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
             learnt += experiment.plan
         splits = packer.list_splits(transfer=teacher.unit is Unit.WORD)
         teacher_texts = packer.pack_all(splits, teacher.tokenizer, "teacher", learnt)
-    learnt = experiment.plan + tuple(map(_baseline_stage, experiment.baselines))
+    learnt = experiment.plan + _list_baseline_stages(experiment)
     splits = packer.list_splits(transfer=True)
     student_texts = packer.pack_all(splits, student.tokenizer, "student", learnt)
     for index, stage in enumerate(experiment.plan):
@@ -144,12 +144,13 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
         teacher,
         student_texts,
         experiment.student.train_embeddings,
+        corpus.task.labels,
     )
     run = Run(
         experiment=experiment,
         corpus=corpus,
         teacher=teacher,
-        finetuning=plan_finetuning(teacher, teacher_texts),
+        finetuning=plan_finetuning(teacher, teacher_texts, corpus.task),
         teacher_texts=teacher_texts,
         student=student,
         texts=student_texts,
@@ -185,20 +186,29 @@ def find_data(experiment: Experiment, cache: Path) -> config.Data:
     return replace(data, folder=str(cache / "corpus")) if data.generate else data
 
 
-def plan_finetuning(teacher: Teacher, texts: Mapping[str, PackedTexts]) -> tuple[StageRun, ...]:
+def plan_finetuning(
+    teacher: Teacher, texts: Mapping[str, PackedTexts], task: Task
+) -> tuple[StageRun, ...]:
     """The stages that fine-tune a teacher; none where it is used without."""
     if not isinstance(teacher, ModelTeacher) or not teacher.config.finetune:
         return ()
-    return plan_stages(teacher.config.plan, "teacher.plan", teacher.model, NoTeacher(), texts)
+    plan, field, nobody = teacher.config.plan, "teacher.plan", NoTeacher()
+    return plan_stages(plan, field, teacher.model, nobody, texts, labels=task.labels)
 
 
-def _baseline_stage(baseline: Baseline) -> Stage:
-    return Stage(
-        name="labels",
-        loss="labels",
-        data="train",
-        patience=baseline.patience,
-        label_fraction=baseline.label_fraction,
+def _list_baseline_stages(experiment: Experiment) -> tuple[Stage, ...]:
+    """A stage for each baseline, with the class weights of the plan's last stage on labels."""
+    weights = [stage.class_weights for stage in experiment.plan if "labels" in stage.loss]
+    return tuple(
+        Stage(
+            name="labels",
+            loss="labels",
+            data="train",
+            patience=baseline.patience,
+            label_fraction=baseline.label_fraction,
+            class_weights=weights[-1] if weights else "",
+        )
+        for baseline in experiment.baselines
     )
 
 
@@ -213,16 +223,17 @@ def _plan_baselines(
     if not corpus.gold:
         return ()
     size, train_embeddings = experiment.batch_size, experiment.student.train_embeddings
+    labels = corpus.task.labels
     least = sum(stage.count_steps(size).total for stage in stages)
 
     def plan(index: int, stage: Stage) -> StageRun:
         field, nobody = f"baselines[{index}]", NoTeacher()
-        (run,) = plan_stages((stage,), field, model, nobody, texts, train_embeddings)
+        (run,) = plan_stages((stage,), field, model, nobody, texts, train_embeddings, labels)
         return run
 
     runs = []
-    for index, baseline in enumerate(experiment.baselines):
-        stage = _baseline_stage(baseline)
+    pairs = zip(experiment.baselines, _list_baseline_stages(experiment), strict=True)
+    for index, (baseline, stage) in enumerate(pairs):
         epochs = baseline.epochs or least / plan(index, stage).count_steps(size).epoch
         lrs = tuple(map(float, split_names(baseline.lrs)))
         rates = [replace(stage, lr=lr, epochs=epochs) for lr in lrs]

@@ -93,7 +93,7 @@ def describe_plan(run: Run) -> str:
                 )
             )
     lines += ["", *align(_shorten(rows, _WORDS), _WORDS)]
-    notes = describe_signals(run.teacher.plan(run.requests))
+    notes = [*_describe_class_weights(run), *describe_signals(run.teacher.plan(run.requests))]
     if not run.corpus.gold:
         notes += _describe_left_out(run)
     for baseline in run.baselines:
@@ -152,6 +152,23 @@ def describe_signals(choices: Sequence[CacheChoice]) -> list[str]:
                 f"{choice.texts} write the cache of its {_describe_spec(choice.spec)}"
             )
     return notes
+
+
+def _describe_class_weights(run: Run) -> list[str]:
+    """The weights of the classes in the stages that have any; stages with the same in one line."""
+    places: dict[tuple[float, ...], list[str]] = {}
+    for stage in (*run.finetuning, *run.stages):
+        weights = stage.step.losses.class_weights
+        if weights and stage.place not in places.setdefault(weights, []):
+            places[weights].append(stage.place)
+    return [
+        f"class weights of {' and '.join(named)}: "
+        + ", ".join(
+            f"{label} {weight:.3g}"
+            for label, weight in zip(run.corpus.task.labels, weights, strict=True)
+        )
+        for weights, named in places.items()
+    ]
 
 
 def _describe_spec(spec: SignalSpec) -> str:
