@@ -18,7 +18,8 @@ IOB2 = tuple(WRITTEN["iob2"].split())
 
 
 def recognise(*cells: str, scheme: str = "auto", repair: bool = False) -> Notation:
-    return find_notation([cell.split() for cell in cells], scheme, "train.tsv", repair)
+    sequences = [cell.split() for cell in cells]
+    return find_notation(set().union(*sequences), sequences, scheme, "train.tsv", repair)
 
 
 def read(notation: Notation, cell: str) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ def read_file(
     if task is None or (kind == "tagging" and scheme != "iob2"):
         cells = collect_cells(path, lines, kind, layout)
         if kind == "tagging":
-            notation = find_notation(cut_tags(cells), scheme, str(path), repair)
+            notation = recognise_notation(cells, scheme, str(path), repair)
         if task is None:
             task = make_task(
                 kind, collect_labels(cells, kind, notation), notation, path, is_said=False
@@ -131,20 +131,47 @@ def collect_cells(path: Path, lines: list[str], kind: str, layout: Layout) -> di
     return cells
 
 
-def cut_tags(cells: Iterable[str], languages: Collection[str] = ()) -> Iterator[tuple[str, ...]]:
-    """The tags of cells, without language prefixes.
+def recognise_notation(
+    cells: Collection[str],
+    scheme: str,
+    where: str,
+    repair: bool,
+    languages: Collection[str] = (),
+) -> Notation:
+    """The notation of the tags in cells; see `find_notation` for the other arguments."""
+
+    def cut() -> Iterator[list[str]]:
+        for cell in cells:
+            first, *rest = cell.strip(" ").split(" ")
+            yield [_cut_language(first, languages), *rest]
+
+    return find_notation(collect_tags(cells, languages), cut(), scheme, where, repair)
+
+
+def collect_tags(cells: Iterable[str], languages: Collection[str] = ()) -> set[str]:
+    """The tags in cells, without the languages before them.
 
     Args:
         languages: prefixes that are languages whether or not they are codes.
     """
+    firsts: set[str] = set()
+    tags: set[str] = set()
     for cell in cells:
-        first, *rest = cell.strip(" ").split(" ")
-        language, colon, tag = first.partition(":")
-        if colon and tag and not is_tag(first):
-            is_code = is_tag(tag) and LANGUAGE_CODE.fullmatch(language)
-            if is_code or is_language(language) or fold_language(language) in languages:
-                first = tag
-        yield (first, *rest)
+        first, _, rest = cell.strip(" ").partition(" ")
+        firsts.add(first)
+        if rest:
+            tags.update(rest.split(" "))
+    return tags | {_cut_language(first, languages) for first in firsts}
+
+
+def _cut_language(first: str, languages: Collection[str]) -> str:
+    # The first tag of a cell without the language before it.
+    language, colon, tag = first.partition(":")
+    if colon and tag and not is_tag(first):
+        is_code = is_tag(tag) and LANGUAGE_CODE.fullmatch(language)
+        if is_code or is_language(language) or fold_language(language) in languages:
+            return tag
+    return first
 
 
 def collect_labels(
@@ -161,9 +188,8 @@ def collect_labels(
             in case alone.
     """
     if kind == "tagging":
-        tags = {"O"}
-        for cut in cut_tags(cells, languages):
-            tags.update(filter(is_tag, map(notation.read, cut)))
+        written = collect_tags(cells, languages)
+        tags = {"O", *filter(is_tag, map(notation.read, written))}
         read = tuple(sorted(convert_labels(sorted(tags), notation.base)))
         _check_case(read, cells)
         return read
@@ -320,9 +346,11 @@ def _decode_cell(
 ) -> tuple[str, tuple[str, ...], str]:
     # (language, IOB2 tags, the first illegal transition or "")
     first, *rest = record.label.strip(" ").split(" ")
-    language, first = _split_prefix(first, lambda tag: notation.read(tag) in allowed)
+    plain = notation.is_plain
+    is_label = allowed.__contains__ if plain else lambda tag: notation.read(tag) in allowed
+    language, first = _split_prefix(first, is_label)
     written = (first, *rest)
-    read = tuple(map(notation.read, written))
+    read = written if plain else tuple(map(notation.read, written))
     for tag, known in zip(written, read, strict=True):
         if known not in allowed:
             raise InputError(f"{path}:{record.line}: {_name_unknown('tag', tag, task)}")
@@ -341,6 +369,7 @@ def _decode_classes(path: Path, records: Iterable[Record], task: Task, width: in
     if are_numbers(task.labels):
         by_number = by_name
     values = by_number | by_name
+    labels = {value: (name,) for value, name in values.items()}
     first_line: dict[str, int] = {}  # of a label given as a name, and of one given as a number
     examples: list[Example] = []
     for record in records:
@@ -353,7 +382,7 @@ def _decode_classes(path: Path, records: Iterable[Record], task: Task, width: in
             first_line.setdefault("name" if value in by_name else "number", record.line)
         if record.language:
             language = fold_language(record.language)
-        examples.append(Example(record.inputs, (values[value],), language))
+        examples.append(Example(record.inputs, labels[value], language))
     if len(first_line) == 2:
         raise InputError(
             f"{path}: labels are names (line {first_line['name']}) and numbers "

@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
@@ -269,8 +269,8 @@ def read_texts(
     elif layout.table is not None:
         records = read_table(path, lines, kind, layout.table, labelled=False)
     else:
-        if kind == "tagging":
-            lines = map(_split_at_spaces if raw else _even_spaces, lines)
+        if raw and kind == "tagging":
+            lines = map(_split_at_spaces, lines)
         records = _read_unlabelled(path, lines, kind, quiet)
     return take_languages(path, records, layout.prefix) if layout.prefix else records
 
@@ -280,18 +280,16 @@ def _split_at_spaces(line: str) -> str:
     return line if "\t" in line else " ".join(line.split())
 
 
-def _even_spaces(line: str) -> str:
-    # Prediction reads such a line as `str.split` does.
-    if "  " in line or line[:1] == " " or line[-1:] == " ":
-        return _split_at_spaces(line)
-    return line
-
-
 def _read_unlabelled(path: Path, lines: Iterable[str], kind: str, quiet: bool) -> Iterator[Record]:
     empty = 0
     for number, line in enumerate(lines, 1):
-        if line:
-            yield Record(number, _split_inputs(path, number, line.split("\t"), kind), "", None)
+        inputs: Sequence[str] = ()
+        if kind != "tagging" or "\t" in line:
+            inputs = _split_inputs(path, number, line.split("\t"), kind) if line else ()
+        elif "" in (inputs := line.split(" ")):
+            inputs = line.split()  # as prediction reads such a line
+        if inputs:
+            yield Record(number, tuple(inputs), "", None)
         else:
             empty += 1
     if empty and not quiet:
@@ -335,7 +333,7 @@ def read_tsv(path: Path, lines: Iterable[str], kind: str) -> Iterator[Record]:
         if not cells:
             found = "no tab" if line else "an empty line"
             raise InputError(f"{path}:{number}: {found}: a line must be {shape}.")
-        if not label or label.isspace():
+        if not label.strip():
             raise InputError(f"{path}:{number}: an empty label: a line must be {shape}.")
         yield Record(number, _split_inputs(path, number, cells, kind), label, None)
 

@@ -13,16 +13,16 @@ from xdistil.data.examples import (
     Task,
     collect_cells,
     collect_labels,
-    cut_tags,
     decode,
     gold_task,
     make_task,
     read_labels,
+    recognise_notation,
 )
 from xdistil.data.formats import EXTENSIONS, Layout, read_lines
 from xdistil.data.language_codes import fold_language, is_language
 from xdistil.data.layouts import describe_layout, find_layout, guess_kind
-from xdistil.data.tag_notation import Notation, find_notation
+from xdistil.data.tag_notation import Notation
 from xdistil.data.tag_schemes import is_tag
 from xdistil.errors import InputError, show
 
@@ -81,8 +81,7 @@ def read_gold(
     notation = Notation("iob2")
     if kind == "tagging":
         where = ", ".join(map(str, found.values())) if len(found) == 1 else str(folder)
-        cut = cut_tags(cells, languages)
-        notation = find_notation(cut, data.scheme, where, data.repair)
+        notation = recognise_notation(cells, data.scheme, where, data.repair, languages)
     if predicted is not None:
         task = _match_task(predicted, kind, names, notation, folder / "labels.tsv")
     else:
@@ -156,6 +155,8 @@ def _find_kind(
                 "data.task=auto."
             )
         return kind, f"as data.task={data.task} says"
+    if names is not None and predicted is None and not columns and all(map(is_tag, names)):
+        return "tagging", "as labels.tsv names tags (set data.task to change it)"
     kind = guess_kind(path, lines, columns) if columns or predicted is None else predicted.kind
     if predicted is not None and predicted.kind != kind:
         raise InputError(
@@ -165,8 +166,6 @@ def _find_kind(
         return kind, "by the columns of data.columns"
     if predicted is not None:
         return kind, "as the teacher's"
-    if names is not None and all(map(is_tag, names)):
-        return "tagging", "as labels.tsv names tags (set data.task to change it)"
     if names is not None and (kind != "tagging" or not any(map(_LIKE_TAG.fullmatch, names))):
         return "classification", "as labels.tsv names classes (set data.task to change it)"
     because = {
@@ -239,8 +238,10 @@ def _check_tags(task: Task, folder: Path) -> None:
 def count_classes(examples: Sequence[Example], task: Task) -> Counter[str]:
     """Entities by type (tagging), or texts by class."""
     counts: Counter[str] = Counter()
-    for labels, count in Counter(example.labels for example in examples).items():
-        for label in labels or ():
+    # Equal labels of a file share one tuple, whose identity is quicker to count than its content.
+    alike = {id(example.labels): example.labels for example in examples}
+    for labels, count in Counter(id(example.labels) for example in examples).items():
+        for label in alike[labels] or ():
             if task.kind != "tagging":
                 counts[label] += count
             elif label.startswith("B-"):

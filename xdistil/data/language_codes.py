@@ -6,6 +6,7 @@ multilingual corpora and Wikipedia use, each with any subtags (`pt-BR`, `ace_Ara
 """
 
 import re
+from functools import lru_cache
 
 LANGUAGE_CODE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*")
 _SUBTAG = re.compile(r"[-_]")
@@ -58,6 +59,7 @@ def is_language(name: str) -> bool:
     return _SUBTAG.split(name.lower())[0] in CODES
 
 
+@lru_cache(maxsize=4096)
 def fold_language(name: str) -> str:
     """One spelling of a language code: `EN` is en, `zh-hans` is zh-Hans, `pt-br` is pt-BR.
 

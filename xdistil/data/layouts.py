@@ -35,7 +35,7 @@ from xdistil.errors import InputError, show
 
 _log = logging.getLogger("xdistil")
 _PEEKED = 50  # records that show whether languages stand before words
-_SAMPLED = 5000  # rows that show what the columns hold
+_SAMPLED = 2000  # rows that show what the columns hold
 _LIKE_TAG = re.compile(r"[Oo]|[BIESLUMWbieslumw][-_]\S+")
 _CHUNKS = frozenset(("NP", "VP", "PP", "ADJP", "ADVP", "SBAR", "PRT", "CONJP", "INTJ", "LST"))
 

@@ -50,7 +50,7 @@ class StreamedExamples(Sequence[Example]):
 
     def __iter__(self) -> Iterator[Example]:
         records = (
-            (record.inputs, fold_language(record.language or file.language))
+            (record.inputs, fold_language(record.language) if record.language else file.language)
             for file in self.files
             for record in _read_again(file)
         )
@@ -120,12 +120,14 @@ def stream_examples(
     for path, said in paths:
         lines = FileLines(path)
         stamp, layout = lines.stamp(), find_text_layout(path, lines, kind)
-        files.append(TextFile(lines, kind, raw, said or UNKNOWN_LANGUAGE, stamp, layout))
+        files.append(
+            TextFile(lines, kind, raw, fold_language(said or UNKNOWN_LANGUAGE), stamp, layout)
+        )
         for record in read_texts(path, lines, kind, raw, layout=layout):
             if kind == "classification":
                 width = width or len(record.inputs)
                 check_width(path, record, width)
-            name = fold_language(record.language or files[-1].language)
+            name = fold_language(record.language) if record.language else files[-1].language
             language.append(number.setdefault(name, len(number)))
             sizes.append(len(record.inputs))
     arrays = (np.array(values, np.int32) for values in (language, sizes))

@@ -6,8 +6,9 @@ them may be written in lower case (`b-per`), with an underscore (`B_PER`) or wit
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from xdistil.data.tag_schemes import to_iob2
 from xdistil.errors import InputError, show
@@ -57,7 +58,7 @@ class Notation:
             prefix = prefix.upper() if prefix.islower() else ""
         return prefix, kind
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
         """Whether `read` returns every tag as it is."""
         return self.scheme == self.base and self == Notation(self.scheme)
@@ -80,12 +81,17 @@ class Notation:
 
 
 def find_notation(
-    cells: Iterable[Sequence[str]], scheme: str, where: str, repair: bool = False
+    tags: Collection[str],
+    sequences: Iterable[Sequence[str]],
+    scheme: str,
+    where: str,
+    repair: bool = False,
 ) -> Notation:
-    """The notation of sequences of tags.
+    """The notation of tags.
 
     Args:
-        cells: the sequences that occur, each once; without language prefixes.
+        tags: all that occur.
+        sequences: those of sentences; read only to tell IOB1 from IOB2, and as far as needed.
         scheme: the value of data.scheme; `auto`: recognise it.
         where: the file, for errors.
         repair: illegal tags are allowed, so they show nothing.
@@ -93,8 +99,7 @@ def find_notation(
     Raises:
         InputError: no notation is recognised, or another than that of `scheme`.
     """
-    sequences = list(cells)
-    tags = {tag for sequence in sequences for tag in sequence}
+    tags = set(tags)
     spelt = {tag: match for tag in tags if (match := _SPELT.fullmatch(tag))}
     if scheme == "io" and not spelt:
         return Notation("io", lower="o" in tags and "O" not in tags)
@@ -102,14 +107,15 @@ def find_notation(
     lower = bool(marks) and all(_in_lower(tag, spelt) for tag in marks)
     shapes = {tag.upper() for tag in marks}
     if marks and shapes <= _EVERY and ("B" in shapes or shapes & set("ISU")):
-        return _choose(sequences, shapes, Notation("", lower, "-", True), scheme, where, repair)
+        spelling = Notation("", lower, bare=True)
+        return _choose(tags, sequences, shapes, spelling, scheme, where, repair)
     # A few tags of another shape are mistakes, which decoding reports with their lines.
     if not marks or 2 * len(spelt) >= len(marks):
         separators = {match[2] for match in spelt.values()}
         separator = "_" if separators == {"_"} else "-"
         prefixes = {match[1].upper() if lower else match[1] for match in spelt.values()}
         spelling = Notation("", lower, separator)
-        return _choose(sequences, prefixes & _EVERY, spelling, scheme, where, repair)
+        return _choose(tags, sequences, prefixes & _EVERY, spelling, scheme, where, repair)
     if spelt:
         raise InputError(
             f"{where}: some tags have a prefix, such as {show(min(spelt))}, and some have none, "
@@ -133,7 +139,8 @@ def _in_lower(tag: str, spelt: dict[str, re.Match[str]]) -> bool:
 
 
 def _choose(
-    sequences: list[Sequence[str]],
+    tags: set[str],
+    sequences: Iterable[Sequence[str]],
     prefixes: set[str],
     spelling: Notation,
     scheme: str,
@@ -144,13 +151,13 @@ def _choose(
     found = _name_scheme(prefixes, where, scheme)
     notation = replace(spelling, scheme=found)
     if scheme not in ("auto", found):
-        there = sorted({tag for each in sequences for tag in each if notation.read(tag) != "O"})
+        there = sorted(tag for tag in tags if notation.read(tag) != "O")
         if there:
             raise InputError(
                 f"{where}: tag {show(there[-1])} is not a tag of {scheme}: set data.scheme={found}."
             )
         return replace(spelling, scheme=scheme)
-    if found == "iob2" and scheme == "auto" and not repair and _is_iob1(sequences, notation):
+    if found == "iob2" and scheme == "auto" and not repair and _is_iob1(tags, sequences, notation):
         return replace(spelling, scheme="iob1")
     return notation
 
@@ -167,9 +174,15 @@ def _name_scheme(prefixes: set[str], where: str, scheme: str) -> str:
     )
 
 
-def _is_iob1(sequences: list[Sequence[str]], notation: Notation) -> bool:
-    # Some sequence is illegal in IOB2, and all are legal in IOB1.
-    read = [[notation.read(tag) for tag in sequence] for sequence in sequences]
-    known = [tags for tags in read if all(tag == "O" or tag[1:2] == "-" for tag in tags)]
-    illegal = any(to_iob2(tags, "iob2")[1] is not None for tags in known)
-    return illegal and all(to_iob2(tags, "iob1")[1] is None for tags in known)
+def _is_iob1(tags: set[str], sequences: Iterable[Sequence[str]], notation: Notation) -> bool:
+    # All sequences are legal in IOB1, and some are not in IOB2.
+    spelt = {tag: notation.read(tag) for tag in tags}
+    odd = {tag for tag, other in spelt.items() if other != "O" and other[1:2] != "-"}
+    illegal = False
+    for sequence in sequences:
+        if odd.isdisjoint(sequence):
+            read = [spelt[tag] for tag in sequence]
+            if to_iob2(read, "iob1")[1] is not None:
+                return False
+            illegal = illegal or to_iob2(read, "iob2")[1] is not None
+    return illegal
