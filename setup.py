@@ -46,6 +46,7 @@ setup(
             "pytest>=8.3",
             "pytest-xdist>=3.7",
             "ruff>=0.12",
+            "scipy>=1.11",
         ],
         "parity": ["torch==2.13.0", "sentencepiece>=0.2", "protobuf>=5"],
         "bench": ["torch==2.13.0"],

@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from xdistil.config import RENAMED, Baseline, Experiment, Stage, Student, split_names, validate
+from xdistil.config import (
+    PATHS,
+    RENAMED,
+    Baseline,
+    Experiment,
+    Stage,
+    Student,
+    expand_home,
+    split_names,
+    validate,
+)
 from xdistil.errors import InputError
 from xdistil.plans import d42, labels_only, v3
 
@@ -280,3 +290,18 @@ def test_defaults_are_not_shared_between_experiments():
 def test_several_values_in_a_text_are_separated_by_commas():
     assert split_names(" en, de ,,fr") == ("en", "de", "fr")
     assert split_names("") == ()
+
+
+def test_a_tilde_at_the_beginning_of_a_path_is_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/anna")
+    experiment = make()
+    for group, name in PATHS:
+        setattr(getattr(experiment, group), name, "~/x")
+    experiment.data.transfer = "de:~/a/*.txt, ~/b,en:c~,~"
+    expanded = expand_home(experiment)
+    assert experiment.data.folder == "~/x"
+    assert expanded.data.transfer == "de:/home/anna/a/*.txt,/home/anna/b,en:c~,/home/anna"
+    for group, name in PATHS:
+        if name != "transfer":
+            assert getattr(getattr(expanded, group), name) == "/home/anna/x"
+    assert expand_home(make()) == make()

@@ -154,7 +154,11 @@ FILES = {
     "cache/tokenizer/": "tokenizer.json tokenizer_config.json",
     "checkpoints/": "baseline-0-0/STEP student/STEP teacher/STEP",
     "figures/": "course.png languages.png trade-off.png",
-    "predictions/": "student.dev.tsv student.test.tsv teacher.dev.tsv teacher.test.tsv",
+    "predictions/": " ".join(
+        f"{name}.{split}.tsv"
+        for name in ("gold", "student", "teacher")
+        for split in ("dev", "test")
+    ),
     "student/": MODEL,
     "teacher/": MODEL,
     "tensorboard/": "events.out.tfevents",

@@ -5,8 +5,10 @@ then `validate` is called once and nobody changes it any more. Text fields with 
 separate them by commas. An empty text or a zero means "not set".
 """
 
+import copy
 import dataclasses
 import math
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -234,6 +236,12 @@ ROLES = {  # of the columns in data.columns, by kind of task
 }
 LICENSE = r"[a-z0-9][a-z0-9.+-]*"  # how hubs write one
 STORED = ("signals",)  # fields of Teacher that name stored values, used in place of a model
+PATHS = (  # fields that name files and folders, as groups and fields of an experiment
+    ("data", "folder"),
+    ("data", "transfer"),
+    *(("teacher", name) for name in ("model", "tokenizer", "signals", "cache_folder")),
+    *(("student", name) for name in ("checkpoint", "tokenizer", "vectors")),
+)
 LOSSES = ("representation", "attention", "relations", "logits", "labels")
 BALANCED = "balanced"  # weights of classes by how rare they are
 
@@ -279,6 +287,27 @@ def kind_of_roles(roles: Iterable[str]) -> str:
     if "tags" in roles:
         return "tagging"
     return "pair" if "text_a" in roles else "single" if "text" in roles else ""
+
+
+def expand_home(experiment: Experiment) -> Experiment:
+    """A copy in which a ~ at the beginning of a path is the home folder, and ~name that of name."""
+    expanded = copy.deepcopy(experiment)
+    for group, name in PATHS:
+        part = getattr(expanded, group)
+        setattr(part, name, expand_paths(getattr(part, name)))
+    return expanded
+
+
+def expand_paths(text: str) -> str:
+    """The same for the text of one field, whose parts may have a language before them (de:~/x)."""
+    if "~" not in text:
+        return text
+    parts = []
+    for part in split_names(text):
+        language, colon, rest = part.partition(":")
+        prefixed = colon and rest.startswith("~")
+        parts.append(language + colon + os.path.expanduser(rest) if prefixed else part)
+    return ",".join(map(os.path.expanduser, parts))
 
 
 def read_class_weights(text: str, path: str) -> dict[str, float]:

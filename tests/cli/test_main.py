@@ -34,7 +34,7 @@ def test_each_command_is_listed_and_has_its_own_help(capsys):
         ),
         (["evaluate", "--model=x"], "xdistil evaluate: --evaluate is missing"),
         (["export", "--dev=x"], "xdistil export: The following arguments are required: --model"),
-        (["inspect", "/nowhere"], "xdistil inspect: /nowhere is neither a model folder nor a"),
+        (["inspect", "/nowhere"], "xdistil inspect: /nowhere: no such folder."),
         (["inspect", "a", "b"], "xdistil inspect: 'b' is one argument too many"),
     ],
 )
@@ -59,7 +59,7 @@ def test_a_damaged_config_is_reported_in_one_sentence(tmp_path, capsys):
         (
             ["predict", "--model=/nowhere", "--backend=onnx"],
             2,
-            "xdistil predict: There is no folder",
+            "xdistil predict: '/nowhere': no such folder",
         ),
         (["train", "--config=x"], 2, "xdistil train: it needs absl, which is not installed"),
         (["inspect", "."], 2, "xdistil inspect: it needs "),

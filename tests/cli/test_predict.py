@@ -1,5 +1,6 @@
 """predict.py: files and pipes, scores, and every mistake as one sentence."""
 
+import gzip
 import io
 import json
 import shutil
@@ -94,8 +95,8 @@ def test_texts_are_read_in_the_chunks_that_are_labelled_together(models, tmp_pat
         return write_tsv(*arguments)
 
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=read()))
-    monkeypatch.setattr("xdistil.cli.predict._CHUNK", 2)
-    monkeypatch.setattr("xdistil.cli.predict.write_tsv", write)
+    monkeypatch.setattr("xdistil.cli.answers._CHUNK", 2)
+    monkeypatch.setattr("xdistil.cli.answers.write_tsv", write)
     assert predict.main([f"--model={models}/tagging", f"--output={tmp_path / 'out'}"]) == 0
     assert written == [2, 2, 4, 4, 5]
     assert len((tmp_path / "out").read_text().splitlines()) == 5
@@ -178,7 +179,7 @@ def test_illegal_gold_tags_are_repaired_if_those_of_training_were(
 
 
 def test_the_number_of_cut_texts_is_reported_once(models, type_in, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("xdistil.cli.predict._CHUNK", 2)
+    monkeypatch.setattr("xdistil.cli.answers._CHUNK", 2)
     long = b"Anna went to Berlin with Bob " * 6 + b"\n"
     lines = long + b"Bob\n" + long + b"\n" + b"Bob\t" + long
     assert type_in(f"--model={models}/classification", texts=lines) == 0
@@ -214,7 +215,7 @@ def test_the_number_of_cut_texts_is_reported_once(models, type_in, tmp_path, cap
             ["--model=x", "--scheme=bioes"],
             "--scheme is the scheme of gold tags: name their file with --evaluate.",
         ),
-        (["--model=./gone"], "There is no folder './gone' to read a model from."),
+        (["--model=./gone"], "'./gone': no such folder."),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_sentence(
@@ -251,3 +252,111 @@ def test_a_closed_output_pipe_is_no_error(models, tmp_path):
         running.stdout.close()
         assert running.stderr.read() == b""
         assert running.wait() == 0
+
+
+def test_further_fields_of_json_lines_come_back(models, type_in, capfdbinary, caplog):
+    rows = [
+        {"id": 7, "tokens": ["Anna", "went"], "tags": ["x", "y"], "more": {"a": [None, 1.5]}},
+        {"text": "Bob", "half": "\ud800"},
+    ]
+    texts = "\n\n".join(map(json.dumps, rows)).encode() + b"\n\n"
+    given = f"--model={models}/tagging", "--format=jsonl"
+    assert type_in(*given, texts=texts) == 0
+    first, second = map(json.loads, capfdbinary.readouterr().out.splitlines())
+    assert (first["id"], first["more"], second["half"]) == (7, {"a": [None, 1.5]}, "\ud800")
+    assert (first["text"], second["text"]) == ("Anna went", "Bob")
+    assert set(first["tags"]) <= {*TAGGING.labels}
+    assert caplog.messages == [
+        "standard input: blank lines have no answer (1, the first is line 2)"
+    ]
+    caplog.clear()
+    assert type_in(*given, "--output-format=tsv", texts=texts) == 0
+    (told,) = [each for each in caplog.messages if "blank" not in each]
+    assert told.startswith("tsv output has no place for the fields of the input such as 'id'")
+
+
+def test_columns_of_csv_come_back_beside_the_label(models, type_in, capfdbinary):
+    texts = b'id,text\n7,"Anna, ""went"""\n8,\n'
+    assert type_in(f"--model={models}/classification", "--format=csv", texts=texts) == 0
+    answers = capfdbinary.readouterr().out.decode().splitlines()
+    assert answers[0] == "id,text,label"
+    assert answers[1].removeprefix('7,"Anna, ""went""",') in CLASSES.labels
+    assert answers[2] == "8,,"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("out.csv", "text,tags\nAnna went to Berlin,{0}\n,\nBob,{1}\n"),
+        ("out.tsv", "Anna went to Berlin\t{0}\n\nBob\t{1}\n"),
+        ("out.tsv.gz", "Anna went to Berlin\t{0}\n\nBob\t{1}\n"),
+        ("out", "Anna went to Berlin\t{0}\n\nBob\t{1}\n"),
+    ],
+)
+def test_the_ending_of_the_output_is_its_format(models, type_in, tmp_path, name, expected):
+    target = tmp_path / name
+    assert type_in(f"--model={models}/tagging", f"--output={target}", texts=TEXTS) == 0
+    written = gzip.decompress(target.read_bytes()) if name[-2:] == "gz" else target.read_bytes()
+    predictor = xdistil.load(str(models / "tagging")).predictor
+    answers = predictor.predict([("Anna", "went", "to", "Berlin"), ("Bob",)])
+    assert written.decode() == expected.format(*(" ".join(each.labels) for each in answers))
+
+
+@pytest.mark.parametrize("texts", [TEXTS, b""])
+def test_json_is_one_list(models, type_in, tmp_path, texts):
+    target, lines = tmp_path / "out.json", tmp_path / "out.jsonl"
+    for each in (target, lines):
+        assert type_in(f"--model={models}/tagging", f"--output={each}", texts=texts) == 0
+    assert json.loads(target.read_text()) == list(map(json.loads, lines.read_text().splitlines()))
+
+
+@pytest.mark.parametrize("how", ["same", "link", "hard link", "stdin", "evaluate"])
+def test_an_output_that_is_the_input_is_refused(tmp_path, monkeypatch, capsys, how):
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.write_bytes(TEXTS)
+    read = "--evaluate" if how == "evaluate" else "--input"
+    if how == "link":
+        target.symlink_to(source)
+    elif how == "hard link":
+        target.hardlink_to(source)
+    else:
+        target = source
+    with source.open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file))
+        given = [] if how == "stdin" else [f"{read}={source}"]
+        assert predict.main(["--model=x", *given, f"--output={target}"]) == 2
+    name = "standard input" if how == "stdin" else read
+    assert f"is the file of {name}, which would be lost" in capsys.readouterr().err
+    assert source.read_bytes() == TEXTS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--input=in.json"], "--input=in.json: .json files are not supported: use .txt"),
+        (["--input=in.parquet"], ".parquet files are not supported"),
+        (["--input=in.xlsx", "--columns=text:1"], ".xlsx files are not supported"),
+        (["--output=out.xml"], "or name the format with --output-format."),
+        (["--input=in.txt", "--columns=text:1"], "--columns is for .tsv and .csv files"),
+        (["--evaluate=in.txt", "--columns=text:1"], "are for texts to label"),
+        (["--evaluate=in.txt", "--output=out.csv"], "scores are written as JSON and not as csv"),
+    ],
+)
+def test_files_of_other_formats_are_refused(tmp_path, monkeypatch, capsys, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    for ending in ("json", "parquet", "xlsx", "txt"):
+        (tmp_path / f"in.{ending}").touch()
+    assert predict.main(["--model=x", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_home_folder_and_a_workdir_are_found(models, type_in, tmp_path, monkeypatch, capfdbinary):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    workdir = tmp_path / "run"
+    shutil.copytree(models / "tagging", workdir / "student")
+    (workdir / "config.json").write_text('{"plan": [], "teacher": {}, "student": {}}')
+    (workdir / "results.json").touch()
+    (tmp_path / "in.txt").write_text("Anna\n")
+    assert type_in("--model=~/run", "--input=~/in.txt", "--output=~/out.conll") == 0
+    assert (tmp_path / "out.conll").read_text().startswith("Anna\t")

@@ -388,3 +388,15 @@ def test_a_run_records_the_command_that_started_it(config, monkeypatch, program,
     )
     assert train.main(given, program) == 0
     assert begun == [[*told, *given]]
+
+
+def test_a_mistyped_model_is_reported_with_its_field_before_jax_is_imported(
+    config, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = [config, f"--workdir={tmp_path / 'run'}"]
+    for field in ("teacher.model", "teacher.tokenizer", "student.checkpoint", "student.tokenizer"):
+        more = ["--config.student.kind=transformer"] if field == "student.checkpoint" else []
+        assert train.main([*given, f"--config.{field}=~/modle", *more]) == 2
+        assert f"{field}='~/modle': no such folder." in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

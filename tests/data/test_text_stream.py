@@ -49,12 +49,13 @@ def test_every_format_is_read_by_its_ending_and_by_name(models, tmp_path, capfdb
         f"{' '.join(words)}\t{' '.join(tags)}\n"
         for words, tags in zip(SENTENCES, labels, strict=True)
     )
-    assert main([f"--model={models}/tagging", f"--input={source}"]) == 0
+    given = [f"--model={models}/tagging", "--output-format=tsv"]
+    assert main([*given, f"--input={source}"]) == 0
     assert capfdbinary.readouterr().out.decode() == expected
     if not name.endswith(".gz"):
         form = {"txt": "text"}.get(name[3:], name[3:])
         plain = source.rename(tmp_path / "in")
-        assert main([f"--model={models}/tagging", f"--input={plain}", f"--format={form}"]) == 0
+        assert main([*given, f"--input={plain}", f"--format={form}"]) == 0
         assert capfdbinary.readouterr().out.decode() == expected
 
 
@@ -100,10 +101,20 @@ def test_classes_in_json_lines_and_in_a_task_file(models, tmp_path, capfdbinary)
 @pytest.mark.parametrize(
     ("model", "content", "arguments", "sentence"),
     [
-        ("tagging", "Anna\n", ["--format=tsv"], "in:1: no tab: a line must be words<TAB>tags."),
+        (
+            "tagging",
+            "Anna\tO\nBob\n",
+            ["--format=tsv"],
+            "in:2: no tab: a line must be words<TAB>tags.",
+        ),
         ("tagging", "Anna O\n", ["--format=jsonl"], "in:1: this line is not valid JSON."),
         ("tagging", "{}", ["--format=jsonl"], "in:1: field 'text' is missing"),
-        ("classes", '{"text": "a\\nb"}', ["--format=jsonl"], "a text with a tab or line end"),
+        (
+            "classes",
+            '{"text": "a\\nb"}',
+            ["--format=jsonl", "--output-format=tsv"],
+            "a text with a tab or line end",
+        ),
         ("classes", "Anna\n", ["--output-format=conll"], "CoNLL columns hold tags of words"),
         ("tagging", "Anna\n", ["--backend=onnx"], "model.onnx does not exist: `xdistil export`"),
         ("tagging", "Anna\n", ["--format=xml"], "Argument --format: invalid choice: 'xml'"),

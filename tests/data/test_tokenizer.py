@@ -1,6 +1,8 @@
 """Tokenizers of all families against AutoTokenizer."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from transformers import AutoTokenizer
 
 from tests.data.conftest import SPECIAL as BRACKETS
 from tests.data.conftest import TEXT
+from xdistil.data import tokenizer as tokenizer_module
 from xdistil.data.examples import Example, Task
 from xdistil.data.subwords import tokenize
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, save_tokenizer, tell_damage
@@ -205,3 +208,18 @@ def test_the_subwords_around_two_texts_are_those_of_the_family(folder: Path) -> 
     assert [name for name in names if name[0] in "<["] == SPECIAL[kind]
     if "roberta" in kind:
         assert (tokenizer.cls, tokenizer.pad, tokenizer.sep, tokenizer.unk) == (0, 1, 2, 3)
+
+
+def test_transformers_does_not_report_at_its_import_that_pytorch_is_missing(monkeypatch):
+    said = []
+
+    def import_module(name):
+        said.append(os.environ["TRANSFORMERS_VERBOSITY"])
+        return transformers
+
+    monkeypatch.delenv("TRANSFORMERS_VERBOSITY", raising=False)
+    monkeypatch.delitem(sys.modules, "transformers")
+    monkeypatch.setattr(tokenizer_module.importlib, "import_module", import_module)
+    tokenizer_module._import_transformers()
+    assert said == ["error"]
+    assert "TRANSFORMERS_VERBOSITY" not in os.environ

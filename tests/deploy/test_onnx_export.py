@@ -246,6 +246,18 @@ def test_the_command_writes_both_files_and_prints_the_table(copied, tmp_path, ca
     assert "no candidate passed in 0.0 MB" in capsys.readouterr().err
 
 
+def test_the_command_refuses_a_dev_set_that_decides_nothing_unless_told(copied, tmp_path, capsys):
+    folder, _, gold = copied
+    write_tsv(tmp_path / "dev.tsv", gold[:5], [example.labels for example in gold[:5]])
+    given = [f"--model={folder}", f"--dev={tmp_path / 'dev.tsv'}", "--int8"]
+    before = {path: path.stat().st_mtime_ns for path in (folder / "onnx").iterdir()}
+    assert command.main(given) == 1
+    assert "model_quantized.onnx was not written: dev has" in capsys.readouterr().err
+    assert before == {path: path.stat().st_mtime_ns for path in (folder / "onnx").iterdir()}
+    assert command.main([*given, "--allow-small-dev"]) == 0
+    assert (folder / "onnx" / "model_quantized.onnx").exists()
+
+
 def test_a_card_describes_the_onnx_files_and_its_code_runs(copied, tmp_path, capsys):
     folder, opened, gold = copied
     card = folder / "README.md"
@@ -313,6 +325,11 @@ def test_a_run_exports_its_student_and_survives_a_refusal(copied, tmp_path, monk
     assert (folder / "onnx/model_quantized.onnx").exists()
     json.dumps(record, allow_nan=False)
 
+    run.texts["dev"].examples = gold[:5]
+    record = export_student(run, session)
+    assert record["bytes"]
+    assert "model_quantized.onnx was not written: dev has" in record["refused"]
+
     monkeypatch.setattr(export, "TOLERANCE", 0.0)
     record = export_student(run, session)
     assert record["bytes"] is None
@@ -326,8 +343,9 @@ def test_a_run_exports_its_student_and_survives_a_refusal(copied, tmp_path, monk
     ("arguments", "words"),
     [
         (["--dev=x.tsv"], "The following arguments are required: --model"),
-        (["--model=none", "--dev=x.tsv"], "--model=none is not a folder"),
+        (["--model=none", "--dev=x.tsv"], "--model=none: no such folder"),
         (["--model=.", "--dev=x.tsv", "--max-mb=5"], "add --int8"),
+        (["--model=.", "--dev=x.tsv", "--allow-small-dev"], "add --int8"),
         (["--model=.", "--dev=x.tsv", "--int8", "--max-mb=nan"], "must be a number above 0"),
         (["--model=."], "--dev is missing"),
         (["--model=.", "--push=org/x", "--int8"], "--dev is missing"),

@@ -24,6 +24,7 @@ from xdistil.data.examples import Example
 from xdistil.data.packing import collect_predictions, pack
 from xdistil.data.subwords import tokenize
 from xdistil.data.tokenizer import load_tokenizer, open_tokenizer
+from xdistil.deploy import jax_backend
 from xdistil.deploy.jax_backend import open_model
 from xdistil.deploy.onnx_export import export_onnx
 from xdistil.deploy.predictor import Tagged
@@ -234,3 +235,13 @@ def test_the_service_of_the_docs_returns_the_models_predictions(folders, tmp_pat
     finally:
         service.kill()
         service.wait()
+
+
+def test_a_forked_process_is_told_how_to_use_a_model(folders, monkeypatch):
+    opened = _open(folders, "bilstm", "jax")
+    monkeypatch.setattr(jax_backend.os, "getpid", lambda: jax_backend._process + 1)
+    with pytest.raises(InputError, match="which was forked from it: call xdistil"):
+        opened.tag(["Anna"])
+    with pytest.raises(InputError, match="which was forked from it"):
+        _open(folders, "bilstm", "jax")
+    assert _open(folders, "bilstm", "onnx").tag(["Anna"])

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from xdistil.data.examples import Example, Task
-from xdistil.deploy.quality_gate import OTHERS, judge
+from xdistil.deploy.quality_gate import OTHERS, check_dev, judge
+from xdistil.errors import RefusedError
 
 TASK = Task("tagging", ("O", "B-PER", "I-PER"))
 CLASSES = Task("classification", ("bad", "good"))
@@ -83,3 +84,18 @@ def test_classes_are_judged_by_accuracy():
     assert verdict.small == pytest.approx(197 / 200)
     assert verdict.groups["en"].wanted == 200
     assert not verdict.passed
+
+
+def test_a_dev_set_of_fewer_than_100_entities_or_texts_decides_nothing(caplog):
+    two = [Example(("Anna", "Bob"), ("B-PER", "B-PER"), "en")] * 49
+    none = [Example(("went",), ("O",), "en")] * 500
+    with pytest.raises(RefusedError, match="dev has 98 gold entities, too few to tell whether"):
+        check_dev(TASK, two + none)
+    check_dev(TASK, two[:1] + two + none)
+    texts = [Example(("a text",), ("good",), "en")] * 99
+    with pytest.raises(RefusedError, match="dev has 99 gold texts"):
+        check_dev(CLASSES, texts)
+    check_dev(CLASSES, [*texts, texts[0]])
+    assert not caplog.messages
+    check_dev(CLASSES, texts, allow_small=True)
+    assert "dev has 99 gold texts, too few" in caplog.text

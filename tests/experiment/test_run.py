@@ -181,7 +181,9 @@ def test_the_workdir_holds_what_is_promised(finished):
         "teacher", "student", "predictions", "results.json", "results.md",
     } <= names  # fmt: skip
     assert {path.name for path in (workdir / "predictions").iterdir()} == {
-        f"{model}.{split}.tsv" for model in ("teacher", "student") for split in ("dev", "test")
+        f"{name}.{split}.tsv"
+        for name in ("gold", "teacher", "student")
+        for split in ("dev", "test")
     }
     for model in ("teacher", "student"):
         here = {path.name for path in (workdir / model).iterdir()}
@@ -228,6 +230,7 @@ def test_sizes_are_of_what_is_exported(finished):
 def test_what_is_scored_is_what_is_written(finished, data, model, split):
     workdir, results = finished
     gold = read_file(data / f"{split}.tsv", TASK)
+    assert read_file(workdir / "predictions" / f"gold.{split}.tsv", TASK) == gold
     predicted = read_file(workdir / "predictions" / f"{model}.{split}.tsv", TASK)
     assert [example.inputs for example in predicted] == [example.inputs for example in gold]
     assert [example.language for example in predicted] == [example.language for example in gold]
@@ -432,6 +435,38 @@ def test_a_finished_workdir_prints_its_table_and_trains_nothing(
         assert path.name in ("train.log", ".lock") or path.stat().st_mtime_ns == changed
     experiment = parse_command(arguments(config, data, workdir)).experiment
     assert run(experiment, workdir) == json.loads(json.dumps(results))
+
+
+@pytest.mark.parametrize("name", ["train.tsv", "dev.tsv", "test.tsv", "labels.tsv", "transfer.txt"])
+def test_a_finished_workdir_of_other_data_is_refused_by_the_file(
+    finished, config, data, tmp_path, capsys, name
+):
+    shutil.copytree(data, tmp_path / "task")
+    path = tmp_path / "task" / name
+    path.write_bytes(path.read_bytes() + b"\xff")  # no text: it is compared before it is read
+    assert train.main(arguments(config, tmp_path / "task", finished[0])) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"{path} is not the " in last
+    path.unlink()
+    assert train.main(arguments(config, tmp_path / "task", finished[0])) == 2
+    assert f"{name}, the " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_finished_workdir_without_its_student_says_so(finished, config, data, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    ignored = shutil.ignore_patterns("cache", "checkpoints", "figures", "teacher")
+    shutil.copytree(finished[0], workdir, ignore=ignored)
+    assert train.main(arguments(config, data, workdir)) == 0
+    told = capsys.readouterr().err
+    for name in ("figures", "teacher"):
+        assert f"{name}/ is gone from {workdir}" in told
+    weights = workdir / "student" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes() + b"x")
+    assert train.main(arguments(config, data, workdir)) == 2
+    assert "is not the student of the finished run: its model files have" in capsys.readouterr().err
+    shutil.rmtree(workdir / "student")
+    assert train.main(arguments(config, data, workdir)) == 2
+    assert "is finished, but its student/ is gone: put it back" in capsys.readouterr().err
 
 
 def test_a_workdir_of_another_config_is_refused_by_the_field(finished, config, data, capsys):

@@ -204,6 +204,23 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(finished, base, tmp_pat
 PAIRS = Task("classification", ("yes", "no", "perhaps"))
 
 
+def test_a_finished_workdir_is_shown_with_its_teacher_and_refused_with_another(
+    base, finished, tmp_path, capsys
+):
+    workdir, _ = finished
+    shutil.copytree(base / "teacher", tmp_path / "teacher")
+    given = ready(base / "tiny.py", base / "task", workdir, tmp_path / "teacher")
+    assert train.main(given) == 0
+    assert "is finished" in capsys.readouterr().err
+    path = tmp_path / "teacher" / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert train.main(given) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"{tmp_path / 'teacher'} is not the teacher.model that the run in {workdir}" in last
+
+
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     """Pairs of texts from a file of one language, with a gold dev file that has two of the classes;

@@ -208,3 +208,11 @@ def test_a_run_begun_before_keeps_its_sample_and_its_tag_scheme(tmp_path):
     change(experiment, "data.scheme", "iob1")
     with pytest.raises(InputError, match=r"data\.scheme='bioes', and this one has 'iob1'"):
         claim_workdir(tmp_path, experiment)
+
+
+def test_a_tilde_of_an_earlier_version_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/anna")
+    before, now = make(), make()
+    before.teacher.cache_folder, now.teacher.cache_folder = "~/cache", "/home/anna/cache"
+    claim_workdir(tmp_path, before)
+    claim_workdir(tmp_path, now)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from xdistil.cli.parser import Parser
 from xdistil.errors import InputError, RefusedError
+from xdistil.models.hf.hub import find_student
 from xdistil.runtime.process import silence_transformers
 
 
@@ -38,11 +39,21 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
     parser.add_argument("--model", required=True, help="folder of a student or teacher")
     parser.add_argument(
         "--dev",
+        type=os.path.expanduser,
         help="file with gold labels that the ONNX files are tested on; optional with --push, which "
         "then uploads the folder as it is",
     )
-    parser.add_argument("--test", help="another file with gold labels, for the int8 file")
+    parser.add_argument(
+        "--test",
+        type=os.path.expanduser,
+        help="another file with gold labels, for the int8 file",
+    )
     parser.add_argument("--int8", action="store_true", help="also write model_quantized.onnx")
+    parser.add_argument(
+        "--allow-small-dev",
+        action="store_true",
+        help="write the int8 file although dev has fewer than 100 gold entities, or texts",
+    )
     parser.add_argument(
         "--max-mb",
         type=float,
@@ -58,12 +69,15 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
         "--private", action="store_true", help="create the repository as private, if it is new"
     )
     options = parser.parse(arguments)
+    options.model = find_student(options.model)
     if not os.path.isdir(options.model):
-        raise InputError(f"--model={options.model} is not a folder: name the folder of a model.")
+        raise InputError(f"--model={options.model}: no such folder: name the folder of a model.")
     if not math.isfinite(options.max_mb) or options.max_mb < 0:
         raise InputError(f"--max-mb is {options.max_mb}; it must be a number above 0.")
-    if not options.int8 and (options.max_mb or options.test):
-        raise InputError("--max-mb and --test are for the int8 file: add --int8.")
+    if not options.int8 and (options.max_mb or options.test or options.allow_small_dev):
+        raise InputError(
+            "--max-mb, --test and --allow-small-dev are for the int8 file: add --int8."
+        )
     if not options.dev and (options.int8 or options.push is None):
         raise InputError(
             "--dev is missing: name a file with gold labels to test the ONNX files on."
@@ -93,6 +107,7 @@ def _write_files(options: argparse.Namespace, folder: Path) -> None:
     from xdistil.deploy.jax_backend import open_model
     from xdistil.deploy.onnx_card import update_card
     from xdistil.deploy.onnx_export import check_packages, export_onnx
+    from xdistil.deploy.quality_gate import check_dev
 
     check_packages()
     opened = open_model(options.model)
@@ -100,6 +115,13 @@ def _write_files(options: argparse.Namespace, folder: Path) -> None:
         read_file(path, opened.task, opened.scheme, opened.repair) if path else None
         for path in (options.dev, options.test)
     )
+    if options.int8 and opened.multilabel:
+        raise InputError(
+            f"{options.model} gives a text any number of classes, and the quality gate compares "
+            "one: leave out --int8."
+        )
+    if options.int8:
+        check_dev(opened.task, dev or [], options.allow_small_dev)
     try:
         path = export_onnx(opened, folder, dev or [])
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")

@@ -26,7 +26,7 @@ def main(arguments: list[str], program: str = "xdistil inspect") -> int:
     try:
         if len(arguments) > 1:
             raise InputError(f"{arguments[1]!r} is one argument too many: name one folder.")
-        print(inspect_folder(Path(arguments[0])))
+        print(inspect_folder(Path(arguments[0]).expanduser()))
     except InputError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2

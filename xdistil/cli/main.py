@@ -12,13 +12,14 @@ xdistil COMMAND ...
   train      distils a student, as train.py does
   predict    labels texts with a model folder, as predict.py does
   evaluate   scores a model folder on a file with gold labels (--evaluate=FILE)
+  compare    compares the predictions of two systems on the same labelled texts
   export     writes a model folder's ONNX files, in float32 and int8, and uploads the folder
   trim       reduces the vocabulary of a model folder to the subwords of given texts
   inspect    shows what a model folder holds, or the state of a run in its workdir
 
 xdistil COMMAND --help shows the options of a command."""
 
-COMMANDS = ("train", "predict", "evaluate", "export", "trim", "inspect")
+COMMANDS = ("train", "predict", "evaluate", "compare", "export", "trim", "inspect")
 
 
 def main(arguments: list[str]) -> int:
@@ -38,6 +39,10 @@ def main(arguments: list[str]) -> int:
             from xdistil.cli import predict
 
             return predict.main(rest, program, evaluates=command == "evaluate")
+        if command == "compare":
+            from xdistil.cli import compare
+
+            return compare.main(rest, program)
         if command == "export":
             from xdistil.cli import export
 

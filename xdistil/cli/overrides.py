@@ -78,7 +78,7 @@ def parse_command(arguments: list[str]) -> Command:
     experiment = _apply(experiment, overrides)
     validate(experiment)
     dry_run, verbose = (switches[name] == "true" for name in _SWITCHES)
-    return Command(experiment, Path(values["workdir"]), dry_run, verbose)
+    return Command(experiment, Path(values["workdir"]).expanduser(), dry_run, verbose)
 
 
 def _split_arguments(arguments: list[str]) -> list[tuple[str, str]]:
@@ -116,12 +116,12 @@ def _load(text: str) -> Experiment:
                 f"--config={text}: there is no recipe {name!r}{suggest(name, RECIPES)}."
             )
         return RECIPES[name](*variant)
-    path = Path(source)
+    path = Path(source).expanduser()
     if not path.is_file():
         near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
         raise InputError(f"--config={path} does not exist{suggest(str(path), near)}.")
-    loader = SourceFileLoader("xdistil_config", source)
-    module = module_from_spec(ModuleSpec(loader.name, loader, origin=source))
+    loader = SourceFileLoader("xdistil_config", str(path))
+    module = module_from_spec(ModuleSpec(loader.name, loader, origin=str(path)))
     sys.modules[loader.name] = module  # where dataclasses of the file look for it
     try:
         loader.exec_module(module)

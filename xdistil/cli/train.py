@@ -9,7 +9,9 @@ resumes; 130 a second Ctrl-C, nothing saved.
 import sys
 
 from xdistil.cli.overrides import USAGE, parse_command
+from xdistil.config import Experiment
 from xdistil.errors import DivergenceError, InputError, LostProcessError, StoppedError
+from xdistil.models.hf.hub import check_name
 from xdistil.runtime.process import UNWRITTEN, silence_transformers
 
 
@@ -21,6 +23,7 @@ def main(arguments: list[str], program: str = "train.py") -> int:
     silence_transformers()
     try:
         command = parse_command(arguments)
+        _check_models(command.experiment)
         # Imported late: JAX takes seconds, and mistakes in the arguments are reported at once.
         from xdistil.experiment.dry_run import describe
         from xdistil.experiment.run import run
@@ -45,6 +48,17 @@ def main(arguments: list[str], program: str = "train.py") -> int:
         sentence = f"{where}{error.strerror or error}: the same command resumes when this is fixed."
         return _report(program, sentence, UNWRITTEN)
     return 0
+
+
+def _check_models(experiment: Experiment) -> None:
+    # Before JAX is imported, and before the hub's client waits for a hub that cannot be reached.
+    for group in ("teacher", "student"):
+        for field in ("model", "checkpoint", "tokenizer"):
+            if name := getattr(getattr(experiment, group), field, ""):
+                try:
+                    check_name(name)
+                except InputError as error:
+                    raise InputError(f"{group}.{field}={error}") from None
 
 
 def _report(program: str, sentence: str, code: int) -> int:

@@ -49,7 +49,9 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
     parser.add_argument(
         "--languages", default="", help="use only texts in these languages (default: all)"
     )
-    parser.add_argument("--output", help="folder to write, which must not exist")
+    parser.add_argument(
+        "--output", type=os.path.expanduser, help="folder to write, which must not exist"
+    )
     parser.add_argument(
         "--least-count",
         type=int,
@@ -82,7 +84,7 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
 
 def _find_files(patterns: str) -> list[Path]:
     files: list[Path] = []
-    for pattern in split_names(patterns):
+    for pattern in map(os.path.expanduser, split_names(patterns)):
         exists = os.path.exists(pattern)
         found = [pattern] if exists else sorted(glob.glob(pattern, recursive=True))
         if not found:
@@ -99,10 +101,11 @@ def _trim(options: argparse.Namespace) -> str:
     # Imported late: it takes a second, and mistakes are reported before.
     from xdistil.data.tokenizer import load_tokenizer
     from xdistil.data.trim_tokenizer import choose_subwords
-    from xdistil.models.hf.hub import find_folder
+    from xdistil.models.hf.hub import find_folder, find_student
     from xdistil.models.hf.trim_folder import measure_folder, open_whole, save_trimmed
 
-    folder, output = find_folder(options.model, options.revision), Path(options.output)
+    name, output = find_student(options.model), Path(options.output)
+    folder = find_folder(name, options.revision)
     whole = open_whole(folder, load_tokenizer(str(folder)))
     counts = _count_subwords(folder, texts, whole.tokenizer.vocabulary_size)
     if not counts.any():

@@ -1,13 +1,14 @@
 """Files of any size -> texts to predict labels for, line by line.
 
-The formats are those of `formats.py`, and plain text: one sentence per line, or two texts with a
-tab between them. Labels in a file are ignored.
+The formats are those of `formats.py`, CSV, and plain text: one sentence per line, or two texts with
+a tab between them. Labels in a file are ignored.
 """
 
 import codecs
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xdistil.data.formats import (
     find_columns,
@@ -15,11 +16,21 @@ from xdistil.data.formats import (
     read_conll,
     read_row,
     read_text_field,
-    read_tsv,
 )
+from xdistil.data.text_columns import read_rows
 from xdistil.errors import InputError
 
-FORMATS = ("text", "tsv", "conll", "jsonl")
+FORMATS = ("text", "tsv", "csv", "conll", "jsonl")
+_ENDINGS = {
+    **{name: name for name in FORMATS[1:]},
+    **{"ndjson": "jsonl", "tab": "tsv", "conllu": "conll", "iob": "conll", "bio": "conll"},
+}
+# Endings of files that do not hold one text per line.
+_OTHER_ENDINGS = (
+    *("json", "parquet", "arrow", "feather", "xml", "html", "htm", "yaml", "yml", "toml"),
+    *("xlsx", "xls", "ods", "doc", "docx", "odt", "pdf", "db", "sqlite", "pkl", "npy", "npz"),
+    *("zip", "tar", "tgz", "bz2", "xz", "zst", "7z"),
+)
 _SENTENCES = 1024  # of CoNLL columns read together; the first ones determine the columns
 
 
@@ -30,21 +41,58 @@ class Text:
     line: int  # from 1
     inputs: tuple[str, ...]  # words (tagging), or one or two texts (classification); (): blank
     raw: str | None  # the text before it was split into words, if the file has it
+    fields: Mapping[str, Any] | None = None  # all of its JSON object, or of its named columns
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether it stands for a blank line of JSON lines, which has no answer."""
+        return not self.inputs and self.raw is None
 
 
 def name_format(name: str) -> str:
     """The format by the file extension (without .gz); plain text if it is none of the others."""
-    extension = Path(name.removesuffix(".gz")).suffix[1:]
-    return extension if extension in FORMATS[1:] else "text"
+    return _ENDINGS.get(_find_ending(name), "text")
 
 
-def read_stream(lines: Iterable[bytes], where: str, form: str, kind: str) -> Iterator[Text]:
+def check_ending(name: str, option: str) -> None:
+    """Raises InputError if a file extension says that a file has a format that is none of FORMATS.
+
+    Args:
+        option: how the file and its format are named on the command line, such as "--input".
+    """
+    if (ending := _find_ending(name)) in _OTHER_ENDINGS:
+        flag = "--format" if option == "--input" else f"{option}-format"
+        raise InputError(
+            f"{option}={name}: .{ending} files are not supported: use .txt, .tsv, .csv, .conll or "
+            f".jsonl, or name the format with {flag}."
+        )
+
+
+def _find_ending(name: str) -> str:
+    return Path(name.removesuffix(".gz")).suffix[1:].lower()
+
+
+def read_stream(
+    lines: Iterable[bytes],
+    where: str,
+    form: str,
+    kind: str,
+    *,
+    labels: Sequence[str] = (),
+    columns: str = "",
+    ready: Callable[[], bool] = lambda: True,
+) -> Iterator[Text]:
     """The texts of a file in one of FORMATS, read no further than needed.
+
+    A blank line of JSON lines gives a text that `is_left_out`; one elsewhere is a blank text.
 
     Args:
         lines: UTF-8, each ending in \\n or \\r\\n (the last may lack it).
         where: name of their source in errors.
         kind: of the task.
+        labels, columns: of a task file or CSV, as `text_columns.read_rows` takes them.
+        ready: whether the next line is there already. What a text needs of later lines is not
+            waited for: the columns of a file are recognised from its first lines that are there.
 
     Raises:
         InputError: a line is not UTF-8, or as `read_records`; the message has file and line.
@@ -54,21 +102,26 @@ def read_stream(lines: Iterable[bytes], where: str, form: str, kind: str) -> Ite
         return
     decoded = decode_lines(lines, where)
     path = Path(where)
-    if form == "tsv":
-        for record in read_tsv(path, decoded, kind):
-            yield Text(record.line, record.inputs, None)
+    if form in ("tsv", "csv"):
+        for row in read_rows(path, decoded, form, kind, labels, columns, ready):
+            if row.raw:
+                yield _split_text(row.line, row.inputs, kind, row.fields)
+            else:
+                yield Text(row.line, row.inputs, None, row.fields)
     elif form == "jsonl":
         for number, line in enumerate(decoded, 1):
-            if line and not line.isspace():
+            if line.strip():
                 yield _read_object(path, number, line, kind)
+            else:
+                yield Text(number, (), None)
     else:
         if kind != "tagging":
             raise InputError(f"{where} has CoNLL columns, but the labels of the task are not tags.")
-        columns = None
-        for first, block in _cut_blocks(decoded):
-            if columns is None or not columns.width:
-                columns = find_columns(block)
-            for record in read_conll(path, block, first, columns):
+        found = None
+        for first, block in _cut_blocks(decoded, ready):
+            if found is None or not found.width:
+                found = find_columns(block)
+            for record in read_conll(path, block, first, found):
                 yield Text(record.line, record.inputs, None)
 
 
@@ -79,16 +132,25 @@ def read_plain(lines: Iterable[bytes], where: str, kind: str) -> Iterator[Text]:
         InputError: a line is not UTF-8, or has more than two texts.
     """
     for number, text in enumerate(decode_lines(lines, where), 1):
-        if kind == "tagging" or not text.strip():
-            yield Text(number, tuple(text.split()), text)
+        if not text.strip():
+            yield Text(number, (), text)
             continue
-        texts = tuple(text.split("\t"))
+        texts = (text,) if kind == "tagging" else tuple(text.split("\t"))
         if len(texts) > 2:
             raise InputError(
                 f"{where}:{number}: {len(texts)} texts between tabs: a line must be one text, or "
                 "two with a tab between them."
             )
-        yield Text(number, texts, text)
+        yield _split_text(number, texts, kind)
+
+
+def _split_text(
+    line: int, texts: tuple[str, ...], kind: str, fields: Mapping[str, Any] | None = None
+) -> Text:
+    # A text, or two, as typed; (): blank.
+    raw = "\t".join(texts)
+    inputs = tuple(raw.split()) if kind == "tagging" else texts
+    return Text(line, inputs, raw, fields)
 
 
 def decode_lines(lines: Iterable[bytes], where: str) -> Iterator[str]:
@@ -106,14 +168,17 @@ def decode_lines(lines: Iterable[bytes], where: str) -> Iterator[str]:
             ) from error
 
 
-def _cut_blocks(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+def _cut_blocks(lines: Iterable[str], ready: Callable[[], bool]) -> Iterator[tuple[int, list[str]]]:
     # Blocks of whole sentences in CoNLL columns, each with the number of its first line.
     first, sentences = 1, 0
     block: list[str] = []
     for number, line in enumerate(lines, 1):
         block.append(line)
-        sentences += not line.strip()
-        if sentences == _SENTENCES:
+        if line.strip():
+            continue
+        sentences += 1
+        # One row alone, at the beginning of a file, does not tell a number from a word.
+        if sentences == _SENTENCES or (number > 2 and not ready()):
             yield first, block
             first, sentences, block = number + 1, 0, []
     yield first, block
@@ -123,5 +188,5 @@ def _read_object(path: Path, number: int, line: str, kind: str) -> Text:
     row = load_json(path, number, line)
     if kind == "tagging" and "tokens" not in row:
         raw = read_text_field(path, number, row, "text")
-        return Text(number, tuple(raw.split()), raw)
-    return Text(number, read_row(path, number, row, kind, labelled=False).inputs, None)
+        return _split_text(number, (raw,), kind, row)
+    return Text(number, read_row(path, number, row, kind, labelled=False).inputs, None, row)

@@ -1,9 +1,13 @@
 """Fast tokenizers: opened, made and saved, and the template of special subwords around texts."""
 
 import contextlib
+import importlib
+import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,8 +69,7 @@ def load_tokenizer(name: str, revision: str = "main", words: bool = False) -> To
         InputError: no such folder or hub id, no fast tokenizer, a SentencePiece model without the
             packages that convert it, or a tokenizer that fails on some texts.
     """
-    from transformers.utils import logging as transformers_log
-
+    transformers_log = _import_transformers().utils.logging
     verbosity = transformers_log.get_verbosity()
     transformers_log.set_verbosity_error()  # no warning about a student's model type
     try:
@@ -121,6 +124,19 @@ def open_tokenizer(folder: Path, words: bool = False) -> Tokenizer:
         return _check(tokenizer, tokens.values())
 
 
+def _import_transformers() -> ModuleType:
+    # At its import it reports that PyTorch is missing; only its tokenizers are used here.
+    if "transformers" in sys.modules or "TRANSFORMERS_VERBOSITY" in os.environ:
+        return importlib.import_module("transformers")
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    try:
+        transformers = importlib.import_module("transformers")
+    finally:
+        del os.environ["TRANSFORMERS_VERBOSITY"]
+    transformers.utils.logging.set_verbosity_warning()  # its default
+    return transformers
+
+
 def make_tokenizer(
     backend: tokenizers.Tokenizer,
     special: dict[str, str],
@@ -134,9 +150,7 @@ def make_tokenizer(
         inputs: the names of the model inputs.
         settings: further arguments of transformers' tokenizers, such as model_max_length.
     """
-    from transformers import PreTrainedTokenizerFast
-
-    wrapper = PreTrainedTokenizerFast(
+    wrapper = _import_transformers().PreTrainedTokenizerFast(
         tokenizer_object=backend, model_input_names=list(inputs), **special, **settings
     )
     return _wrap(wrapper, "")

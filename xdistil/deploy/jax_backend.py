@@ -5,6 +5,7 @@ fine-tuned elsewhere.
 """
 
 import logging
+import os
 from dataclasses import dataclass
 
 import jax
@@ -15,14 +16,16 @@ from xdistil.data.packing import Rows, pack
 from xdistil.data.subwords import PREDICTION_SUBWORDS, Subwords
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.deploy.preprocessing import read_preprocessing
+from xdistil.errors import InputError
 from xdistil.models.forward import compute_logits, iterate_batches
 from xdistil.models.hf.folder import check_rows, load_model
-from xdistil.models.hf.head import check_head
+from xdistil.models.hf.head import check_head, is_multilabel
 from xdistil.models.types import Model, Params
 
 log = logging.getLogger("xdistil")
 
 _SHORTEST = 16  # subwords in the shortest row
+_process = 0  # the process in which a model was opened first, and JAX started; 0: none
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class JaxBackend:
     params: Params
     tokenizer: Tokenizer
     task: Task
+    multilabel: bool  # whether a text may have any number of classes
     row_length: int  # subwords in a packed row
     max_length: int  # subwords in a segment; longer sentences become windows, longer texts are cut
     scheme: str  # the tag scheme of its training data
@@ -40,6 +44,7 @@ class JaxBackend:
 
     def compute_logits(self, subwords: Subwords) -> np.ndarray:
         """f32[P,C] at every subword; in classification only a segment's first subword counts."""
+        _check_process()
         rows, batch_rows = self._lay_out(subwords)
         logits = np.zeros((len(subwords.tokens), len(self.task.labels)), np.float32)
         for indices, batch in iterate_batches(subwords, rows, batch_rows, self.tokenizer.pad):
@@ -65,12 +70,26 @@ def _fit_row(subwords: int, row_length: int) -> int:
     return min(row_length, max(_SHORTEST, 1 << (subwords - 1).bit_length()))
 
 
+def _check_process() -> None:
+    # JAX's threads do not exist in a forked process, which would wait for them for ever.
+    global _process
+    _process = _process or os.getpid()
+    if _process != os.getpid():
+        raise InputError(
+            f"JAX was started in process {_process} and does not work in process {os.getpid()}, "
+            "which was forked from it: call xdistil.load in each worker and not before the fork, "
+            "start the workers with multiprocessing's spawn, or use backend='onnx'."
+        )
+
+
 def open_model(name: str, revision: str = "main") -> JaxBackend:
     """Opens a model folder or hub id with a head for tagging or classification.
 
     Raises:
-        InputError: the model does not exist, is damaged, or has no such head.
+        InputError: the model does not exist, is damaged, or has no such head; or this process was
+            forked from one that has opened a model.
     """
+    _check_process()
     loaded = load_model(name, revision)
     task = check_head(loaded.task, name)
     for note in loaded.notes:
@@ -82,5 +101,6 @@ def open_model(name: str, revision: str = "main") -> JaxBackend:
         params=jax.device_put(loaded.params),
         tokenizer=tokenizer,
         task=task,
+        multilabel=is_multilabel(loaded.config, task, name),
         **read_preprocessing(loaded.config, loaded.model.max_positions, f"{name}: config.json"),
     )

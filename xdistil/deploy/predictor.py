@@ -6,7 +6,7 @@ tokenizers and onnxruntime alone.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,8 @@ from xdistil.data.tokenizer import Tokenizer, open_tokenizer
 from xdistil.data.word_alignment import align_words, name_classes
 from xdistil.deploy.preprocessing import PREPROCESSING, read_preprocessing
 from xdistil.errors import InputError, show
-from xdistil.models.hf.head import check_head, read_head
-from xdistil.models.hf.hub import find_exported
+from xdistil.models.hf.head import check_head, is_multilabel, read_head
+from xdistil.models.hf.hub import check_name, find_exported, find_student
 from xdistil.runtime.json_io import read_json
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _log = logging.getLogger("xdistil")
 class Prediction:
     """A model's prediction for one input."""
 
-    labels: tuple[str, ...]  # one legal IOB2 tag per word, or one class name
+    labels: tuple[str, ...]  # one legal IOB2 tag per word, or one class name; or any number of them
     scores: np.ndarray  # f32[N,C], probabilities of the classes; zero for a word without subwords
 
 
@@ -51,11 +51,12 @@ class Tagged:
 
 @dataclass(frozen=True)
 class Classified:
-    """The class of a text or of a pair of texts."""
+    """The class of a text or of a pair of texts, or its classes."""
 
-    label: str
+    label: str  # the most probable class
     score: float  # its probability
     scores: dict[str, float]  # of all classes
+    labels: tuple[str, ...] | None = None  # of a multi-label model: classes above the threshold
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class Predictor:
     scheme: str  # the tag scheme of its training data
     repair: bool  # whether illegal tags in its training data were repaired
     compute_logits: Callable[[Subwords], np.ndarray]  # f32[P,C], valid where the label mask is set
+    multilabel: bool = False  # whether a text may have any number of classes, none among them
+    threshold: float = 0.5  # multilabel: the probability above which a text has a class
 
     def predict(self, inputs: Sequence[tuple[str, ...]]) -> list[Prediction]:
         """A prediction for each input, which does not depend on the other inputs.
@@ -116,8 +119,12 @@ class Predictor:
         classes = np.full(words.count, -1)
         classes[place] = logits.argmax(axis=-1)
         scores = np.zeros((words.count, len(self.task.labels)), np.float32)
-        scores[place] = _softmax(logits)
+        scores[place] = (_sigmoid if self.multilabel else _softmax)(logits)
         labels = name_classes(classes, examples, self.task)
+        if self.multilabel:
+            names = np.array(self.task.labels, object)
+            labels = [tuple(names[row > self.threshold]) for row in scores]
+            return [Prediction(*each) for each in zip(labels, scores[:, None], strict=True)], cut
         ends = np.cumsum([len(each) for each in labels])
         parts = np.split(scores, ends[:-1])
         return [Prediction(*each) for each in zip(labels, parts, strict=True)], cut
@@ -185,26 +192,39 @@ class Classifier:
     def describe(self, prediction: Prediction) -> Classified:
         """A prediction with the name and score of its class."""
         scores = dict(zip(self.predictor.task.labels, prediction.scores[0].tolist(), strict=True))
-        return Classified(prediction.labels[0], scores[prediction.labels[0]], scores)
+        best = max(scores, key=scores.__getitem__)
+        labels = prediction.labels if self.predictor.multilabel else None
+        return Classified(best, scores[best], scores, labels)
 
 
 def load(
-    name: str, backend: str = "jax", revision: str = "main", threads: int = 0
+    name: str,
+    backend: str = "jax",
+    revision: str = "main",
+    threads: int = 0,
+    threshold: float = 0.5,
 ) -> Tagger | Classifier:
-    """Opens a model folder or hub id with a head for tagging or classification.
+    """Opens a model folder, a run's student or a hub id, with a head for tagging or classification.
 
     Args:
+        name: a model folder, the workdir of a run, or a hub id.
         backend: "jax"; or, with ONNX Runtime on the CPU, "onnx" (the folder's onnx/model.onnx) or
             "int8" (its onnx/model_quantized.onnx).
         threads: of ONNX Runtime; 0: one per core.
+        threshold: of a multi-label model: the probability above which a text has a class.
 
     Raises:
         InputError: the model or file does not exist, is damaged, or has no such head.
     """
     if backend not in BACKENDS:
         raise InputError(f"backend is {show(backend)}; it must be {', '.join(BACKENDS)}.")
+    if not 0 <= threshold < 1:
+        raise InputError(f"threshold is {threshold}; it must lie in [0, 1).")
+    name = find_student(name)
+    check_name(name)  # before JAX is imported, which takes a second
     predictor = _open_jax(name, revision) if backend == "jax" else None
     predictor = predictor or _open_onnx(name, revision, backend, threads)
+    predictor = replace(predictor, threshold=threshold)
     return (Tagger if predictor.task.kind == "tagging" else Classifier)(predictor)
 
 
@@ -219,6 +239,7 @@ def _open_jax(name: str, revision: str) -> Predictor:
         scheme=opened.scheme,
         repair=opened.repair,
         compute_logits=opened.compute_logits,
+        multilabel=opened.multilabel,
     )
 
 
@@ -235,6 +256,7 @@ def _open_onnx(name: str, revision: str, backend: str, threads: int) -> Predicto
     config = folder / "config.json"
     raw = read_json(config)
     task = check_head(read_head(raw, config), name)
+    multilabel = is_multilabel(raw, task, name)
     path = folder / _FILES[backend]
     if not path.is_file():
         raise InputError(f"{path} does not exist: `xdistil export` writes it.")
@@ -256,6 +278,7 @@ def _open_onnx(name: str, revision: str, backend: str, threads: int) -> Predicto
         compute_logits=lambda subwords: model.compute_logits(
             subwords, len(task.labels), texts=texts
         ),
+        multilabel=multilabel,
     )
 
 
@@ -279,6 +302,10 @@ def _try_out(model: "OnnxBackend", tokenizer: Tokenizer, classes: int, path: Pat
 def _softmax(logits: np.ndarray) -> np.ndarray:
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0, -logits.astype(np.float64)))
 
 
 def _is_text(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """The quality gate: whether a smaller file scores well enough to replace its model."""
 
+import logging
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xdistil.data.examples import Example, Task
+from xdistil.errors import RefusedError
 from xdistil.evaluation.metrics import MAIN_SCORE, compute_f1, count_matches, score
 from xdistil.evaluation.significance import paired_bootstrap
 
@@ -15,6 +17,8 @@ ALLOWED = 0.005  # loss of the main score, as a fraction
 SIGNIFICANCE = 0.05  # over all languages; each gets an equal share (Bonferroni)
 ENTITIES = 100  # gold entities (texts in classification) that a language needs to be tested alone
 OTHERS = "others"  # the other languages, pooled
+FEWEST = 100  # gold entities (texts in classification) of dev, below which the gate decides nothing
+_log = logging.getLogger("xdistil")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,31 @@ class Verdict:
     def worse(self) -> list[str]:
         """The languages that are significantly worse."""
         return [name for name, group in self.groups.items() if group.worse]
+
+
+def check_dev(task: Task, dev: Sequence[Example], allow_small: bool = False) -> None:
+    """Checks that a dev set is large enough to tell a worse file from an equal one.
+
+    Args:
+        allow_small: warn instead.
+
+    Raises:
+        RefusedError: it has fewer than FEWEST gold entities, or texts in classification.
+    """
+    counts = count_matches(task, dev, [example.labels or () for example in dev])
+    found, unit = int(counts[:, 2].sum()), "entities" if task.kind == "tagging" else "texts"
+    if found >= FEWEST:
+        return
+    sentence = (
+        f"dev has {found} gold {unit}, too few to tell whether an int8 file is worse than its "
+        f"model ({FEWEST} are needed)"
+    )
+    if not allow_small:
+        raise RefusedError(
+            f"model_quantized.onnx was not written: {sentence}: name a larger file, or accept this "
+            "one with xdistil export --int8 --allow-small-dev."
+        )
+    _log.warning("%s: that the file passes says little", sentence)
 
 
 def judge(

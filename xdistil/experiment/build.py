@@ -76,6 +76,16 @@ class BaselineRun:
 
 
 @dataclass(frozen=True)
+class Sources:
+    """What a run reads: texts and models."""
+
+    experiment: Experiment
+    corpus: Corpus
+    teacher: Teacher  # before fine-tuning
+    student: StudentInit
+
+
+@dataclass(frozen=True)
 class Run:
     """What a run is made of; pure data, without devices."""
 
@@ -114,15 +124,9 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
     Raises:
         InputError: whatever is wrong, in one sentence.
     """
-    experiment = replace(experiment, dtype=choose_dtype(experiment))
-    corpus = load_corpus(experiment, cache, writes)
-    # What was recognised is written beside the student.
-    data = replace(experiment.data, scheme=corpus.reading.scheme)
-    experiment = replace(experiment, data=data)
-    texts = JoinedExamples(corpus.train, corpus.transfer)
-    whole = open_teacher(experiment, corpus.task, texts, cache, writes, weights)
-    teacher, kept = _trim_teacher(whole, corpus)
-    teacher, student = _open_student(experiment, corpus, whole, teacher, kept, cache, writes)
+    sources = open_sources(experiment, cache, writes, weights)
+    experiment, corpus = sources.experiment, sources.corpus
+    teacher, student = sources.teacher, sources.student
     packer = _Packer(experiment, corpus, cache, writes)
     teacher_texts: dict[str, PackedTexts] = {}
     if isinstance(teacher, ModelTeacher):
@@ -162,6 +166,22 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
     if isinstance(teacher, NoTeacher):
         open_before(experiment.student.checkpoint, corpus.task)
     return run
+
+
+def open_sources(
+    experiment: Experiment, cache: Path, writes: bool = True, weights: bool = True
+) -> Sources:
+    """The first part of `build`, with its arguments: no text is tokenized."""
+    experiment = replace(experiment, dtype=choose_dtype(experiment))
+    corpus = load_corpus(experiment, cache, writes)
+    # What was recognised is written beside the student.
+    data = replace(experiment.data, scheme=corpus.reading.scheme)
+    experiment = replace(experiment, data=data)
+    texts = JoinedExamples(corpus.train, corpus.transfer)
+    whole = open_teacher(experiment, corpus.task, texts, cache, writes, weights)
+    teacher, kept = _trim_teacher(whole, corpus)
+    teacher, student = _open_student(experiment, corpus, whole, teacher, kept, cache, writes)
+    return Sources(experiment, corpus, teacher, student)
 
 
 def load_corpus(experiment: Experiment, cache: Path, writes: bool) -> Corpus:

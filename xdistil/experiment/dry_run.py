@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xdistil.config import Experiment
+from xdistil.config import Experiment, expand_home
 from xdistil.data.packing import PackedTexts
 from xdistil.data.streamed import number_languages
 from xdistil.data.subwords import LanguageCount, count_subwords
@@ -48,7 +48,7 @@ def describe(experiment: Experiment, verbose: bool = False) -> str:
         InputError: as `run` would, but for the numbers of weights and the memory of devices.
     """
     with tempfile.TemporaryDirectory() as folder:
-        run = build(experiment, Path(folder), weights=False)
+        run = build(expand_home(experiment), Path(folder), weights=False)
         device = describe_device(run.experiment.dtype)
         overview = f"{device}\n\n{describe_data(run)}\n\n{describe_plan(run)}"
         return f"{overview}\n\n{describe_details(run)}" if verbose else overview

@@ -60,6 +60,11 @@ def evaluate(
     corpus, gold = run.corpus, run.corpus.gold
     splits = {"dev": "dev" if gold else "gold_dev", "test": "test"}
     predicted_on = splits if gold else {**splits, HELD_OUT: "dev"}
+    for split, key in splits.items():
+        if key in run.texts:
+            examples = run.texts[key].examples
+            wanted = [example.labels or () for example in examples]
+            _write_labels(session, "gold", split, examples, wanted)
     rows: dict[ModelName, ModelResult] = {}
     loaded: dict[ModelName, Loaded] = {}
     match run.teacher:
@@ -177,7 +182,7 @@ def _score_file(run: Run, session: Session, teacher: FileTeacher) -> ModelResult
             log.info("no scores of the teacher on %s: %s", split, predicted)
             continue
         scores[split] = metrics.score(run.corpus.task, examples, predicted)
-        _write_predictions(session, "teacher", split, examples, predicted)
+        _write_labels(session, "teacher", split, examples, predicted)
     return {
         "labels": None,
         "parameters": None,
@@ -201,7 +206,7 @@ def _score_before(run: Run, session: Session) -> ModelResult:
                 inputs = [example.inputs for example in examples[first : first + _TOGETHER]]
                 predicted += [each.labels for each in predictor.predict(inputs)]
             scores[split] = metrics.score(corpus.task, examples, predicted)
-            _write_predictions(session, "before", split, examples, predicted)
+            _write_labels(session, "before", split, examples, predicted)
     return {
         "labels": None,
         "parameters": cast(Parameters, count_parameters(load_model(checkpoint).params)),
@@ -246,17 +251,17 @@ def _predict_splits(
     labels = {}
     for split, each in texts.items():
         labels[split] = predict_labels(session, task, loaded.model, params, each)
-        _write_predictions(session, name, split, each.examples, labels[split])
+        _write_labels(session, name, split, each.examples, labels[split])
     return labels
 
 
-def _write_predictions(
-    session: Session, name: str, split: str, examples: Sequence[Example], predicted: Labels
+def _write_labels(
+    session: Session, name: str, split: str, examples: Sequence[Example], labels: Labels
 ) -> None:
     if session.writes:
         path = session.workdir / "predictions" / f"{name}.{split}.tsv"
         path.parent.mkdir(exist_ok=True)
-        write_tsv(path, examples, predicted)
+        write_tsv(path, examples, labels)
 
 
 def _runner(loaded: Loaded, texts: PackedTexts) -> Runner:

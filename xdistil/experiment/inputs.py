@@ -9,17 +9,29 @@ import hashlib
 import json
 from pathlib import Path
 
+from xdistil.config import Experiment
 from xdistil.data.corpus import list_files
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.errors import InputError
-from xdistil.experiment.build import Run, find_data
+from xdistil.experiment.build import Run, Sources, find_data
 from xdistil.runtime.json_io import write_json
 from xdistil.student.initialise import FromCheckpoint
 from xdistil.teacher.interface import Unit
 from xdistil.teacher.signals import params_fingerprint
+from xdistil.teacher.source import has_no_teacher
+
+Inputs = dict[str, tuple[str, str]]  # by role: where it was read, and the SHA-256 of its content
 
 
-def fingerprint_inputs(run: Run, cache: Path) -> dict[str, tuple[str, str]]:
+def fingerprint_data(experiment: Experiment, cache: Path) -> Inputs:
+    """The inputs that are data files; `cache` as `build` was given it."""
+    files = list_files(find_data(experiment, cache))
+    if has_no_teacher(experiment):  # unlabelled texts are not read
+        files = {name: path for name, path in files.items() if not name.startswith("transfer")}
+    return {name: (str(path), _digest_file(path)) for name, path in files.items()}
+
+
+def fingerprint_inputs(run: Run | Sources, cache: Path) -> Inputs:
     """(where it was read, SHA-256 of its content) of everything that is read, by what it is.
 
     Args:
@@ -27,10 +39,7 @@ def fingerprint_inputs(run: Run, cache: Path) -> dict[str, tuple[str, str]]:
     """
     experiment, corpus = run.experiment, run.corpus
     teacher, student = experiment.teacher, experiment.student
-    files = list_files(find_data(experiment, cache))
-    if not corpus.transfer:  # they are not read
-        files = {name: path for name, path in files.items() if not name.startswith("transfer")}
-    inputs = {name: (str(path), _digest_file(path)) for name, path in files.items()}
+    inputs = fingerprint_data(experiment, cache)
     if run.teacher.unit is not Unit.SUBWORD and (student.tokenizer or student.checkpoint):
         inputs["student.tokenizer"] = (
             student.tokenizer or student.checkpoint,
@@ -49,20 +58,37 @@ def fingerprint_inputs(run: Run, cache: Path) -> dict[str, tuple[str, str]]:
     return inputs
 
 
-def claim_inputs(workdir: Path, inputs: dict[str, tuple[str, str]]) -> None:
+def claim_inputs(workdir: Path, inputs: Inputs) -> None:
     """Writes inputs.json, unless it is there and says the same.
 
     Raises:
         InputError: the run in the workdir was begun with other content; the file is named.
     """
+    there = read_inputs(workdir)
+    if there is None:
+        content = {name: list(each) for name, each in inputs.items()}
+        write_json(workdir / "inputs.json", content)
+    else:
+        compare_inputs(workdir, there, inputs)
+
+
+def read_inputs(workdir: Path) -> Inputs | None:
+    """The content of inputs.json; None where it is not there.
+
+    Raises:
+        InputError: it is damaged.
+    """
     path = workdir / "inputs.json"
     if not path.exists():
-        write_json(path, {name: list(each) for name, each in inputs.items()})
-        return
+        return None
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): name another --workdir.") from error
+
+
+def compare_inputs(workdir: Path, there: Inputs, inputs: Inputs) -> None:
+    """Raises InputError where inputs are not those with which the run in a workdir started."""
     for name in sorted(there.keys() | inputs.keys()):
         if name not in inputs:
             raise InputError(

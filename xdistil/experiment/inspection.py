@@ -26,6 +26,7 @@ from xdistil.evaluation.results import Scores, read_results
 from xdistil.experiment.evaluate import measure_bytes
 from xdistil.models.hf.folder import load_model
 from xdistil.models.types import count_parameters
+from xdistil.runtime.workdir import holds_run
 
 _WORST = 5  # languages in the table
 _BEGUN = re.compile(r"INFO ((?:teacher|student|baseline-\S+) \d+/\d+ \S+) from step")
@@ -38,16 +39,17 @@ def inspect_folder(folder: Path) -> str:
         InputError: the folder is neither, or is damaged.
     """
     config = folder / "config.json"
-    if not folder.is_dir() or not config.exists():
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder.")
+    if not config.exists():
         raise InputError(
             f"{folder} is neither a model folder nor a workdir: name one that holds config.json."
         )
     try:
-        content = json.loads(config.read_text(encoding="utf-8"))
+        json.loads(config.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{config} is damaged: {error}.") from error
-    is_run = isinstance(content, dict) and {"plan", "teacher", "student"} <= content.keys()
-    return inspect_workdir(folder) if is_run else inspect_model(folder)
+    return inspect_workdir(folder) if holds_run(folder) else inspect_model(folder)
 
 
 def inspect_model(folder: Path) -> str:

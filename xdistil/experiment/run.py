@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from xdistil.config import Experiment, validate
+from xdistil.config import Experiment, expand_home, validate
 from xdistil.deploy.license import find_license
 from xdistil.deploy.model_card import write_card
 from xdistil.deploy.onnx_export import check_packages
@@ -16,6 +16,7 @@ from xdistil.evaluation.results import Results, read_results
 from xdistil.experiment.build import Run, build
 from xdistil.experiment.dry_run import describe_data, describe_details, describe_plan
 from xdistil.experiment.evaluate import evaluate
+from xdistil.experiment.finished import check_finished
 from xdistil.experiment.inputs import claim_inputs, fingerprint_inputs
 from xdistil.experiment.memory import check_memory
 from xdistil.experiment.training import (
@@ -44,9 +45,9 @@ def run(
 ) -> Results:
     """Runs an experiment to its end, or resumes where an earlier call in the workdir stopped.
 
-    A finished workdir prints its table and returns its results again. Where several processes run
-    it together, each calls this with the same arguments and gets the same results; the first one
-    writes.
+    A finished workdir prints its table and returns its results again, if its inputs and its student
+    are still the same. Where several processes run it together, each calls this with the same
+    arguments and gets the same results; the first one writes.
 
     Args:
         experiment: what to do; it must not be changed any more.
@@ -64,10 +65,12 @@ def run(
         DivergenceError: a loss is not finite; the workdir's `diverged` reproduces it.
     """
     validate(experiment)
+    experiment = expand_home(experiment)
     if experiment.export:
         check_packages()
-    with open_session(experiment, Path(workdir), verbose) as session:
+    with open_session(experiment, Path(workdir).expanduser(), verbose) as session:
         if (finished := read_results(session.workdir)) is not None:
+            main_process_first(partial(_check_finished, session, finished))
             log.info("%s is finished.\n\n%s", session.workdir, render_console(finished))
             return finished
         enable_compilation_cache()
@@ -96,6 +99,11 @@ def run(
         student = session.workdir / "student"
         log.info("Try it:  echo 'Some text' | python predict.py --model=%s", student)
         return results
+
+
+def _check_finished(session: Session, results: Results, first: bool) -> None:
+    if first:
+        check_finished(session.experiment, session.workdir, results)
 
 
 def build_and_claim(session: Session, command: Sequence[str], first: bool) -> Run:

@@ -10,6 +10,7 @@ from xdistil.data.tokenizer import Tokenizer
 from xdistil.deploy.jax_backend import open_model
 from xdistil.deploy.onnx_export import export_onnx
 from xdistil.deploy.preprocessing import write_preprocessing
+from xdistil.deploy.quality_gate import check_dev
 from xdistil.distill.finetune import finetune
 from xdistil.distill.loop import fit
 from xdistil.distill.stages import StageRun
@@ -186,6 +187,7 @@ def export_student(run: Run, session: Session) -> ExportResult | None:
             # Its packages belong to an extra: whoever asks for no file needs none of them.
             from xdistil.deploy.quantize import quantize_onnx, record_outcome, render_outcome
 
+            check_dev(opened.task, dev)
             outcome = quantize_onnx(opened, folder, dev, test)
             log.info("%s\n\n%s\n", outcome.path, render_outcome(outcome))
             record |= record_outcome(outcome)

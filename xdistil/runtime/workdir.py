@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-import filelock
-
-from xdistil.config import RENAMED, STORED, Experiment
+from xdistil.config import PATHS, RENAMED, STORED, Experiment, expand_paths
 from xdistil.errors import InputError
 from xdistil.runtime.json_io import write_json
 
@@ -66,6 +64,9 @@ def check_workdir(workdir: Path, experiment: Experiment) -> None:
     if begun := _begun_before(stored):
         there |= {f"data.{name}": value for name, value in begun.items()}
         experiment = continue_begun(workdir, experiment)
+    for name in map(".".join, PATHS):  # an earlier version wrote a ~ as it was typed
+        if isinstance(there.get(name), str):
+            there[name] = expand_paths(there[name])
     here = _flatten(dataclasses.asdict(experiment))
     for name in sorted(there.keys() | here.keys()):
         if name in FREE or there.get(name) == here.get(name):
@@ -100,6 +101,15 @@ def _begun_before(stored: Any) -> dict[str, Any]:
     return {"draw": "first", "scheme": data.get("scheme", "iob2")}
 
 
+def holds_run(folder: Path) -> bool:
+    """Whether a folder is the workdir of a run, by its config.json."""
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"plan", "teacher", "student"} <= content.keys()
+
+
 def open_workdir(workdir: Path) -> None:
     """Creates the folder.
 
@@ -124,6 +134,8 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
     Raises:
         InputError: another run has locked it.
     """
+    import filelock  # prediction, which imports this module, does not need it
+
     try:
         with filelock.FileLock(workdir / ".lock", timeout=0):
             yield

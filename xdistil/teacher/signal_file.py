@@ -253,7 +253,7 @@ class SignalWriter:
         Raises:
             InputError: an argument that is none of these, or a folder that is there.
         """
-        self.folder, self.task = Path(folder), task
+        self.folder, self.task = Path(folder).expanduser(), task
         if self.folder.exists():
             raise InputError(f"{self.folder} exists: name another folder for the signals.")
         if task not in ("tagging", "classification") or dtype not in ("float16", "float32"):

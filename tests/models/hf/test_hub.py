@@ -5,13 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.models.samples import FIXTURES
 from xdistil.errors import InputError
-from xdistil.models.hf.hub import find_folder
+from xdistil.models.hf import hub
+from xdistil.models.hf.hub import check_name, find_folder, find_student
 
 # The hub's client reads its environment at import, so this runs in another process.
 PROGRAM = """
@@ -67,15 +69,10 @@ def test_ids_are_found_in_the_cache_by_revision_and_others_are_refused(tmp_path:
         ("no id at all", "main"),
     )
     assert answers[:4] == [str(first), str(second), str(second), str(flax)]
-    for answer, name, revision in zip(
-        answers[4:],
-        ("some/stranger", "some/tagger", "no id at all"),
-        ("main", "v3", "main"),
-        strict=True,
-    ):
-        assert answer.startswith(f"refused: '{name}' is neither a folder nor a model")
-        assert f"revision '{revision}'" in answer
+    for answer, name in zip(answers[4:6], ("some/stranger", "some/tagger"), strict=True):
+        assert answer.startswith(f"refused: '{name}': no such folder, the hub cannot be reached")
         assert "\n" not in answer
+    assert answers[6] == "refused: 'no id at all': no such folder."
 
 
 def test_a_folder_is_itself() -> None:
@@ -84,5 +81,69 @@ def test_a_folder_is_itself() -> None:
 
 @pytest.mark.parametrize("name", ["./absent", "/absent/model", "~/absent", "a/b/c"])
 def test_a_path_that_is_not_there_is_refused_without_asking_the_hub(name: str) -> None:
-    with pytest.raises(InputError, match="There is no folder"):
+    with pytest.raises(InputError, match="no such folder"):
         find_folder(name)
+
+
+def test_a_name_below_a_folder_that_is_there_is_a_path(tmp_path, monkeypatch) -> None:
+    (tmp_path / "runs" / "quickstart").mkdir(parents=True)
+    (tmp_path / "runs" / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub, "_reaches_hub", None)  # it is not asked
+    with pytest.raises(InputError) as caught:
+        find_folder("runs/quikstart")
+    assert str(caught.value) == (
+        "'runs/quikstart': no such folder (did you mean runs/quickstart?)."
+    )
+    with pytest.raises(InputError, match="runs/file is a file: name the folder of a model"):
+        find_folder("runs/file")
+
+
+def test_a_hub_that_does_not_answer_is_waited_for_no_longer_than_a_moment(monkeypatch) -> None:
+    monkeypatch.setattr(hub, "_PATIENCE", 0.05)
+
+    def wait(*_: object) -> None:
+        time.sleep(1)
+        raise OSError
+
+    monkeypatch.setattr(hub.socket, "create_connection", wait)
+    started = time.monotonic()
+    with pytest.raises(InputError, match="'some/stranger': no such folder, the hub cannot"):
+        check_name("some/stranger")
+    assert time.monotonic() - started < 0.5
+
+
+def test_a_hub_without_the_model_says_so_too(monkeypatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(hub, "_reaches_hub", lambda: True)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    with pytest.raises(InputError, match="'a/b': no such folder, and the hub has no such model at"):
+        find_folder("a/b")
+
+
+def test_a_home_folder_is_found(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "model").mkdir()
+    assert find_folder("~/model") == tmp_path / "model"
+
+
+def test_a_workdir_leads_to_its_student(tmp_path, monkeypatch, caplog) -> None:
+    workdir = tmp_path / "run"
+    (workdir / "student").mkdir(parents=True)
+    (workdir / "config.json").write_text('{"plan": [], "teacher": {}, "student": {}}')
+    with pytest.raises(InputError, match="the workdir of a run, and it has no student yet"):
+        find_student(str(workdir))
+    (workdir / "student" / "config.json").touch()
+    assert find_student(str(workdir)) == str(workdir / "student")
+    assert "is not finished: this is its best student so far" in caplog.text
+    (workdir / "results.json").touch()
+    caplog.clear()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_student("~/run") == str(workdir / "student")
+    assert not caplog.messages
+    with pytest.raises(InputError, match="the workdir of a run and not a model: name the student/"):
+        find_folder(str(workdir))
+    for other in (str(FIXTURES), "some/id"):
+        assert find_student(other) == other

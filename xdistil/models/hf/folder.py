@@ -24,7 +24,7 @@ from xdistil.models import tensor_names
 from xdistil.models.config_fields import LARGEST
 from xdistil.models.families.registry import FAMILIES
 from xdistil.models.hf import tensor_files
-from xdistil.models.hf.head import HEADS, read_head
+from xdistil.models.hf.head import HEADS, is_multilabel, read_head
 from xdistil.models.hf.hub import find_folder
 from xdistil.models.tensor_names import Path as LeafPath
 from xdistil.models.types import Model, Params, trace_shapes
@@ -105,13 +105,13 @@ def read_task(name: str, revision: str = "main") -> Task | None:
     """
     config_file = find_folder(name, revision) / "config.json"
     raw = tensor_files.read_json(config_file)
-    problem = raw.get("problem_type")
-    if problem not in (None, "single_label_classification"):
+    task = read_head(raw, config_file)
+    if task is not None and is_multilabel(raw, task, name):
         raise InputError(
-            f"{config_file}: problem_type is {show(problem)}; only heads that predict one class "
-            "are supported."
+            f"{name} has a head that gives a text any number of its classes (problem_type is "
+            "multi_label_classification): training needs one that predicts one class."
         )
-    return read_head(raw, config_file)
+    return task
 
 
 def save_model(

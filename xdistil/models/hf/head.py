@@ -11,6 +11,8 @@ from xdistil.data.tag_schemes import is_tag
 from xdistil.errors import InputError, show
 
 HEADS = {"tagging": "ForTokenClassification", "classification": "ForSequenceClassification"}
+_MULTILABEL = "multi_label_classification"
+_PROBLEMS = ("single_label_classification", _MULTILABEL)  # values of problem_type
 _NO_LABEL = re.compile(r"[\t\n\r\ud800-\udfff]")
 _SHOWN = 6  # labels that a message lists
 
@@ -26,6 +28,35 @@ def read_head(raw: dict[str, Any], where: Path) -> Task | None:
         if architectures[0].endswith(suffix):
             return Task(kind, _read_labels(raw.get("id2label"), where))
     return None
+
+
+def is_multilabel(raw: dict[str, Any], task: Task, where: str) -> bool:
+    """Whether a head gives a text any number of its classes, each with a probability of its own.
+
+    Args:
+        raw: the content of config.json.
+        task: of the head, as `read_head` reads it.
+        where: the beginning of an error.
+
+    Raises:
+        InputError: the head computes numbers and no classes.
+    """
+    if task.kind != "classification":
+        return False  # heads that tag words have no such type
+    problem = raw.get("problem_type")
+    if problem not in (None, *_PROBLEMS):
+        raise InputError(
+            f"{where}: problem_type is {show(problem)}; it must be {' or '.join(_PROBLEMS)}, whose "
+            "heads predict classes."
+        )
+    if problem == _MULTILABEL:
+        return True
+    if len(task.labels) == 1:
+        raise InputError(
+            f"{where} has a head with one output, {show(task.labels[0])}, which is a number "
+            "(regression) and no class: name a model with a head for two classes or more."
+        )
+    return False
 
 
 def _read_labels(labels: Any, where: Path) -> tuple[str, ...]:

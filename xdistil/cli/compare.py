@@ -1,0 +1,169 @@
+"""`xdistil compare FIRST SECOND`: is one system better than another, and in which languages?
+
+Exit codes: 0 success, 2 a mistake in the arguments or files.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from xdistil.cli.parser import Parser
+from xdistil.config import split_names
+from xdistil.data.examples import Example, Task, read_file
+from xdistil.data.formats import read_lines
+from xdistil.data.layouts import guess_kind
+from xdistil.errors import InputError
+from xdistil.evaluation.comparison import LEVEL, Difference, compare_systems
+from xdistil.evaluation.formatting import align, format_score
+from xdistil.evaluation.metrics import count_matches
+
+# Of a workdir:
+PREDICTIONS = Path("predictions") / "student.test.tsv"
+GOLD = Path("predictions") / "gold.test.tsv"
+
+
+def main(arguments: list[str], program: str = "xdistil compare") -> int:
+    """Runs the command line; returns the exit code. `program` names it in messages."""
+    logging.basicConfig(format=f"{program}: %(message)s", level=logging.WARNING)
+    parser = Parser(
+        program,
+        "Compares the predictions of two systems on the same labelled texts: scores by language, "
+        "intervals of their differences, and which differences are significant.",
+    )
+    parser.add_argument(
+        "first",
+        nargs="?",
+        help="a file of predictions in any format of a task file, or the workdir of a run, whose "
+        f"{PREDICTIONS} is read; several separated by commas are seeds of one system",
+    )
+    parser.add_argument("second", nargs="?", help="likewise, as many")
+    parser.add_argument(
+        "--gold",
+        help=f"file with the gold labels of these texts (default: {GOLD} of the first workdir)",
+    )
+    parser.add_argument("--output", help="JSON file to write the comparison to")
+    try:
+        options = parser.parse(arguments)
+        if not options.second:
+            raise InputError("Name two systems: files of predictions, or workdirs.")
+        paths = [_find_predictions(text) for text in (options.first, options.second)]
+        if len(paths[0]) != len(paths[1]):
+            raise InputError(
+                f"{options.first} are {len(paths[0])} and {options.second} {len(paths[1])} "
+                "predictions: name as many seeds of both systems."
+            )
+        gold_path = Path(options.gold) if options.gold else _find_gold(options.first)
+        gold = read_file(gold_path)
+        task = Task(guess_kind(gold_path, read_lines(gold_path)), ())
+        first, second = (
+            np.stack([count_matches(task, gold, _read(path, gold, gold_path)) for path in system])
+            for system in paths
+        )
+        try:
+            rows = compare_systems([example.language for example in gold], first, second)
+        except ValueError as error:
+            raise InputError(f"{gold_path}: {error}, so nothing can be compared.") from None
+        if options.output:
+            _write(Path(options.output), paths, gold_path, rows)
+        print("\n".join(_render(task, rows, len(paths[0]))))
+    except InputError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _find_predictions(text: str) -> list[Path]:
+    """The files of predictions of one system, a file for each seed."""
+    found = []
+    for name in split_names(text):
+        path = Path(name)
+        if path.is_dir():
+            path = path / PREDICTIONS
+            if not path.exists():
+                raise InputError(
+                    f"{name} has no {PREDICTIONS}: finish its run, or name a file of predictions."
+                )
+        found.append(path)
+    if not found:
+        raise InputError(f"{text!r} names no predictions.")
+    return found
+
+
+def _find_gold(text: str) -> Path:
+    """The gold labels in the first workdir of a system."""
+    path = Path(split_names(text)[0]) / GOLD
+    if not path.exists():
+        raise InputError(f"There is no {path}: name a file with gold labels, --gold=FILE.")
+    return path
+
+
+def _read(path: Path, gold: Sequence[Example], gold_path: Path) -> list[tuple[str, ...]]:
+    """The predicted labels, after checking that they are of the gold file's texts."""
+    predicted = read_file(path, repair=True, width=len(gold[0].inputs))
+    if len(predicted) != len(gold):
+        raise InputError(
+            f"{path} has {len(predicted):,} texts and {gold_path} {len(gold):,}: both must have "
+            "the same texts."
+        )
+    labels = []
+    for number, (guess, example) in enumerate(zip(predicted, gold, strict=True), 1):
+        if guess.inputs != example.inputs:
+            raise InputError(
+                f"Text {number} of {path} is not that of {gold_path}: both must have the same "
+                "texts in the same order."
+            )
+        if guess.labels is None or len(guess.labels) != len(example.labels or ()):
+            raise InputError(f"Text {number} of {path} has other labels than {gold_path}.")
+        labels.append(guess.labels)
+    return labels
+
+
+def _render(task: Task, rows: Sequence[Difference], seeds: int) -> list[str]:
+    name = "F1" if task.kind == "tagging" else "accuracy"
+    table = [("", "texts", "first", "second", "difference", f"{LEVEL:.0%} interval", "p", "second")]
+    for row in rows:
+        table.append(
+            (
+                row.language or "mean of languages",
+                f"{row.texts:,}",
+                format_score(row.first),
+                format_score(row.second),
+                f"{100 * (row.second - row.first):+.2f}",
+                f"{100 * row.low:+.2f} to {100 * row.high:+.2f}",
+                f"{row.p:.4f}",
+                row.verdict,
+            )
+        )
+    counted = {
+        verdict: sum(row.verdict == verdict for row in rows[1:])
+        for verdict in ("better", "worse", "undecided")
+    }
+    told = ", ".join(f"{verdict} in {count}" for verdict, count in counted.items())
+    of = f"{name}, mean of {seeds} seeds. " if seeds > 1 else f"{name}. "
+    return [
+        *align(table, (0, 7)),
+        "",
+        f"{of}The second system is {told} of {len(rows) - 1} languages (Holm's correction).",
+    ]
+
+
+def _write(
+    path: Path, systems: Sequence[Sequence[Path]], gold: Path, rows: Sequence[Difference]
+) -> None:
+    first, second = (list(map(str, files)) for files in systems)
+    content = {
+        "format": 1,
+        "first": first,
+        "second": second,
+        "gold": str(gold),
+        "differences": [asdict(row) for row in rows],
+    }
+    try:
+        path.write_text(f"{json.dumps(content, indent=2, ensure_ascii=False)}\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--output={path} cannot be written ({error.strerror}).") from error
