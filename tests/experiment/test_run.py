@@ -647,7 +647,7 @@ def test_a_dry_run_tells_data_and_plan_and_leaves_nothing(config, data, tmp_path
     assert train.main(arguments(config, data, workdir, "--dry-run")) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("JAX ")  # and the device, before an empty line
-    assert printed.splitlines()[2].startswith("task: tagging (a tag for each word)")
+    assert printed.splitlines()[2].startswith("task: tagging (a tag per word)")
     table = printed[printed.index("\nlanguage ") + 1 :].splitlines()
     header, *lines, all_three = (line.split() for line in table[:5])
     assert header[:5] == ["language", "train", "dev", "test", "transfer"]

@@ -136,7 +136,10 @@ def _read_texts(files: Sequence[Path], languages: Sequence[str]) -> dict[str, li
             kind, columns = "classification", [line.split("\t") for line in read_lines(path)]
             examples = [Example(tuple(texts), None, UNKNOWN_LANGUAGE) for texts in columns]
         else:
-            kind, examples = guess_kind(path, read_lines(path)), read_file(path, repair=True)
+            kind, examples = (
+                guess_kind(path, read_lines(path)),
+                read_file(path, scheme="auto", repair=True),
+            )
         known |= {example.language for example in examples}
         if languages:
             examples = [example for example in examples if example.language in languages]
