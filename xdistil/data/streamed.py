@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, check_width
-from xdistil.data.formats import FileLines, Record, read_texts
+from xdistil.data.formats import FileLines, Layout, Record, read_texts
+from xdistil.data.language_codes import fold_language
+from xdistil.data.layouts import find_text_layout
 from xdistil.errors import InputError
 
 
@@ -27,6 +29,7 @@ class TextFile:
     raw: bool  # split plain text like `str.split`
     language: str  # of the texts that do not say their own
     stamp: tuple[int, int]  # size and modification time when it was read first
+    layout: Layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,7 @@ class StreamedExamples(Sequence[Example]):
 
     def __iter__(self) -> Iterator[Example]:
         records = (
-            (record.inputs, record.language or file.language)
+            (record.inputs, fold_language(record.language) if record.language else file.language)
             for file in self.files
             for record in _read_again(file)
         )
@@ -116,12 +119,15 @@ def stream_examples(
     language, sizes = array("i"), array("i")
     for path, said in paths:
         lines = FileLines(path)
-        files.append(TextFile(lines, kind, raw, said or UNKNOWN_LANGUAGE, lines.stamp()))
-        for record in read_texts(path, lines, kind, raw):
+        stamp, layout = lines.stamp(), find_text_layout(path, lines, kind)
+        files.append(
+            TextFile(lines, kind, raw, fold_language(said or UNKNOWN_LANGUAGE), stamp, layout)
+        )
+        for record in read_texts(path, lines, kind, raw, layout=layout):
             if kind == "classification":
                 width = width or len(record.inputs)
                 check_width(path, record, width)
-            name = record.language or files[-1].language
+            name = fold_language(record.language) if record.language else files[-1].language
             language.append(number.setdefault(name, len(number)))
             sizes.append(len(record.inputs))
     arrays = (np.array(values, np.int32) for values in (language, sizes))
@@ -132,7 +138,7 @@ def _read_again(file: TextFile) -> Iterator[Record]:
     path = file.lines.path
     if file.lines.stamp() != file.stamp:
         raise InputError(f"{path} was changed while it was read: start again.")
-    return read_texts(path, file.lines, file.kind, file.raw, quiet=True)
+    return read_texts(path, file.lines, file.kind, file.raw, True, file.layout)
 
 
 def number_languages(examples: Sequence[Example]) -> tuple[list[str], np.ndarray]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from xdistil.config import Data
-from xdistil.data.tag_schemes import SCHEMES
+from xdistil.data.tag_notation import NOTATIONS
 from xdistil.errors import InputError, show
 from xdistil.models.config_fields import check_size
 
@@ -18,7 +18,7 @@ def write_preprocessing(data: Data) -> dict[str, Any]:
             "words": "str.split",  # splits raw text into words
             "row_length": data.row_length,
             "max_length": data.max_length or data.row_length,
-            "scheme": data.scheme,  # of the gold tags
+            "scheme": "iob2" if data.scheme == "auto" else data.scheme,  # of the gold tags
             "repair": data.repair,
         }
     }
@@ -49,9 +49,9 @@ def read_preprocessing(raw: dict[str, Any], longest: int | None, where: str) -> 
             "subwords."
         )
     scheme, repair = recorded.get("scheme", "iob2"), recorded.get("repair", False)
-    if not isinstance(scheme, str) or scheme not in SCHEMES:
+    if not isinstance(scheme, str) or scheme not in NOTATIONS:
         raise InputError(
-            f"{where}: {PREPROCESSING}.scheme is {show(scheme)}; it must be {', '.join(SCHEMES)}."
+            f"{where}: {PREPROCESSING}.scheme is {show(scheme)}; it must be {', '.join(NOTATIONS)}."
         )
     if not isinstance(repair, bool):
         raise InputError(

@@ -174,6 +174,9 @@ def open_sources(
     """The first part of `build`, with its arguments: no text is tokenized."""
     experiment = replace(experiment, dtype=choose_dtype(experiment))
     corpus = load_corpus(experiment, cache, writes)
+    # What was recognised is written beside the student.
+    data = replace(experiment.data, scheme=corpus.reading.scheme)
+    experiment = replace(experiment, data=data)
     texts = JoinedExamples(corpus.train, corpus.transfer)
     whole = open_teacher(experiment, corpus.task, texts, cache, writes, weights)
     teacher, kept = _trim_teacher(whole, corpus)
