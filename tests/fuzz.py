@@ -80,6 +80,13 @@ READER_SEEDS = {
     "c.conll": b"-DOCSTART- -X- O\n\n# id = 1\n1\tAnna\tB-PER\n2-3\tab\t_\n2\twent\tO\n\n1\tx\tO\n",
     "d.txt": b"Anna NN B-PER\nwent VB O\n\nBob NN I-PER\n",
     "e.jsonl": b'{"tokens": ["Anna", "x"], "tags": ["B-PER", "O"], "language": "fr"}\n',
+    "g.csv": b'id,text,label\n1,"Anna, Bob",good\n2,"x\ny",bad\n',
+    "h.jsonl": b'{"text": "Anna went.", "label": [[0, 4, "PER"]]}\n{"text": "x", "label": []}\n',
+    "i.jsonl": b'{"tokenized_text": ["Anna", "x"], "ner": [[0, 1, "PER"]]}\n',
+    "j.jsonl": b'{"data": {"text": "ab c"}, "annotations": [{"result": [{"value": {"start": 0, '
+    b'"end": 2, "labels": ["X"]}}]}]}\n{"tokens": ["a"], "ner_tags": ["O"]}\n',
+    "k.conll": b"#\tx\n1\ten:Ann\tB-X\tO\n2\ten:went\tO\tO\n\n1\ten:x\tO\tO\n",
+    "l.tsv": b"a b c\tB-X L-X O\nd\tU-X\n",
     "f.jsonl": b'{"text_a": "Anna", "text_b": "Bob", "label": 1}\n{"text": "x", "label": "bad"}\n',
 }
 TOKENS = (
@@ -230,7 +237,9 @@ class Fuzz:
             refused = []
             for task in (None, TAGGING, CLASSES):
                 try:
-                    for example in read_file(path, task, self.random.choice(("iob2", "bioes"))):
+                    for example in read_file(
+                        path, task, self.random.choice(("iob2", "bioes", "auto"))
+                    ):
                         assert example.inputs
                         assert example.labels
                         if task is TAGGING:

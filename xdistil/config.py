@@ -10,10 +10,11 @@ import dataclasses
 import math
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from xdistil.errors import InputError
+from xdistil.errors import InputError, suggest
 
 
 class _Renamed:
@@ -47,9 +48,12 @@ class Data:
     train_languages: str = ""  # only these in train and dev (zero-shot transfer); empty: all
     temperature: float = 1.0  # T: a language is sampled in proportion to its sentences^(1/T)
     limit: int = 0  # labelled training sentences at most, spread evenly over languages; 0: all
-    transfer_limit: int = 0  # unlabelled sentences at most, spread likewise; 0: all
+    draw: str = "even"  # of limit: even (drawn, over classes too), first (the first of a language)
+    transfer_limit: int = 0  # unlabelled sentences at most, the first of each language; 0: all
+    task: str = "auto"  # tagging, single (texts), pair (of texts), or auto: recognised
+    columns: str = ""  # of what, by number or name: text:2,label:1 or words:1,tags:4; empty: guess
+    scheme: str = "auto"  # of the tags: iob2, iob1, bioes, bilou, bmes, io, or auto: recognised
     segmentation: str = "auto"  # of words: units, spaces (whole words), or auto: units if new
-    scheme: str = "iob2"  # of the tags: iob2, iob1 or bioes
     repair: bool = False  # repair illegal tags instead of refusing them
     dev_fraction: float = 0.0  # held out as dev: of train (no dev file) or of transfer (no labels)
     generate: int = 0  # sentences of a synthetic corpus, instead of a folder (the quickstart)
@@ -209,7 +213,9 @@ RENAMED: dict[type, dict[str, str]] = {
 EARLIER: dict[type, dict[str, Any]] = {Data: {"segmentation": "spaces"}}
 CHOICES = {
     "data.segmentation": ("auto", "units", "spaces"),
-    "data.scheme": ("iob2", "iob1", "bioes"),
+    "data.task": ("auto", "tagging", "single", "pair"),
+    "data.draw": ("even", "first"),
+    "data.scheme": ("auto", "iob2", "iob1", "bioes", "bilou", "bmes", "io"),
     "stage.data": ("transfer", "train", "all"),
     "stage.unfreeze": ("all", "gradual"),
     "stage.schedule": ("cosine", "linear", "constant"),
@@ -228,6 +234,10 @@ CHOICES = {
     "dtype": ("auto", "float32", "bfloat16"),
     "export": ("", "onnx", "int8"),
 }
+ROLES = {  # of the columns in data.columns, by kind of task
+    "tagging": ("words", "tags", "language"),
+    "classification": ("text", "text_a", "text_b", "label", "language"),
+}
 LICENSE = r"[a-z0-9][a-z0-9.+-]*"  # how hubs write one
 STORED = ("signals",)  # fields of Teacher that name stored values, used in place of a model
 PATHS = (  # fields that name files and folders, as groups and fields of an experiment
@@ -243,6 +253,44 @@ BALANCED = "balanced"  # weights of classes by how rare they are
 def split_names(text: str) -> tuple[str, ...]:
     """The comma-separated values of a text field: `"en, de"` becomes `("en", "de")`."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def parse_columns(columns: str) -> dict[str, str]:
+    """The column of each role, a number or a name, as `data.columns` says.
+
+    Raises:
+        InputError: no such role, a role without a column, or roles that do not go together.
+    """
+    known = list(dict.fromkeys(role for roles in ROLES.values() for role in roles))
+    found: dict[str, str] = {}
+    for part in split_names(columns):
+        role, _, name = (each.strip() for each in part.partition(":"))
+        if role not in known:
+            raise InputError(
+                f"data.columns names {role!r}{suggest(role, known)}: write role:column, such as "
+                "text:2,label:1 or words:1,tags:4, where a column is a number from 1 or a name in "
+                "the first line."
+            )
+        if not name or role in found:
+            count = "two columns" if name else "no column"
+            raise InputError(f"data.columns gives {role} {count}: write {role}:2 or {role}:NAME.")
+        found[role] = name
+    roles = set(found) - {"language"}
+    whole = ({"words", "tags"}, {"tags"}, {"text", "label"}, {"text_a", "text_b", "label"})
+    if found and roles not in whole:
+        raise InputError(
+            f"data.columns names {', '.join(found)}: name words and tags (or tags alone), or text "
+            "and label, or text_a, text_b and label, each also with language."
+        )
+    return found
+
+
+def kind_of_roles(roles: Iterable[str]) -> str:
+    """The value of data.task that the roles of columns belong to; "" if there are none."""
+    roles = set(roles)
+    if "tags" in roles:
+        return "tagging"
+    return "pair" if "text_a" in roles else "single" if "text" in roles else ""
 
 
 def expand_home(experiment: Experiment) -> Experiment:
@@ -354,7 +402,15 @@ def validate(experiment: Experiment) -> None:
     if not experiment.plan:
         raise InputError("plan has no stage: add one, or use a config such as configs/ner.py.")
     _choice("data.segmentation", data.segmentation, "data.segmentation")
+    _choice("data.task", data.task, "data.task")
+    _choice("data.draw", data.draw, "data.draw")
     _choice("data.scheme", data.scheme, "data.scheme")
+    columns = kind_of_roles(parse_columns(data.columns))
+    if columns and data.task not in ("auto", columns):
+        raise InputError(
+            f"data.task is {data.task}, but data.columns names the columns of {columns}: set "
+            "data.task=auto."
+        )
     _choice("teacher.cache", teacher.cache, "teacher.cache")
     _choice("teacher.cache_type", teacher.cache_type, "teacher.cache_type")
     _choice("student.kind", student.kind, "student.kind")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from xdistil.config import Data
 from xdistil.data.corpus import list_files, read_corpus, take_evenly
 from xdistil.data.examples import Example, Task
+from xdistil.data.streamed import number_languages
 from xdistil.errors import InputError
 
 TAGGED = "Ann lebt\tde:B-PER O\nin Rom\tO B-LOC\n"
@@ -68,9 +69,10 @@ def test_a_tagging_folder_is_read(folder):
 
 
 def test_without_a_label_file_the_labels_are_the_sorted_union_of_all_splits(folder):
-    path = folder(train_tsv="a b\tO I-PER\n", dev_tsv="a\tB-LOC\n", test_tsv="a\tO\n")
+    train, dev = "a b\tO I-PER\n", "a\tB-PER\na\tB-LOC\n"
+    path = folder(train_tsv=train, dev_tsv=dev, test_tsv="a\tO\n")
     assert read(path, repair=True).task.labels == ("B-LOC", "B-PER", "I-PER", "O")
-    path = folder(train_tsv="a\t2\n", dev_tsv="a\t0\nb\t10\n", test_tsv="a\t1\n")
+    path = folder(train_tsv="a\t2\nb\t0\n", dev_tsv="a\t0\nb\t10\n", test_tsv="a\t1\na\t0\n")
     assert read(path).task == Task("classification", ("0", "1", "2", "10"))
 
 
@@ -90,10 +92,7 @@ def test_an_unambiguous_prefix_needs_no_label_file(folder):
         ("neg", "pos"),
         [("pos", "en"), ("neg", "zh-Hans")],
     )
-    assert read_labels(folder, "pos topic:pos neg") == (
-        ("neg", "pos"),
-        [("pos", "und"), ("pos", "topic"), ("neg", "und")],
-    )
+    refuses("'topic:pos' may be a label", read_labels, folder, "pos topic:pos neg")
     assert read_labels(folder, "topic:news topic:sports")[0] == ("topic:news", "topic:sports")
     refuses(r"train.tsv:2: 'en:neg' may be a label", read_labels, folder, "pos en:neg")
     refuses(r"train.tsv:1: 'en:neg' may be a label", read_labels, folder, "en:neg topic:sports")
@@ -108,17 +107,21 @@ def test_a_label_is_a_name_or_the_number_of_its_class(folder):
     refuses("train.tsv:2: label '2' is not among .*'neg'", read_labels, folder, "1 2", "neg pos")
 
 
-def test_numbers_without_names_count_from_zero(folder):
+def test_numbers_without_names_are_their_own_names_in_numeric_order(folder):
     assert read_labels(folder, "1 0 de:1") == (
         ("0", "1"),
         [("1", "und"), ("0", "und"), ("1", "de")],
     )
-    refuses("label '1' is ambiguous.*class '2'", read_labels, folder, "1 2")
+    assert read_labels(folder, "5 1 2")[0] == ("1", "2", "5")
+    assert read_labels(folder, "1 -1 en:1") == (
+        ("-1", "1"),
+        [("1", "und"), ("-1", "und"), ("1", "en")],
+    )
 
 
 def test_colons_and_tags_in_the_text_are_words(folder):
-    corpus = read(folder(train_tsv="de:O 12:30 O\tfr:O O O\n", dev_tsv=TAGGED, labels_tsv=TAGS))
-    assert corpus.train == [Example(("de:O", "12:30", "O"), ("O", "O", "O"), "fr")]
+    corpus = read(folder(train_tsv="de:O 12:30 O\tfr:O O B-PER\n", dev_tsv=TAGGED, labels_tsv=TAGS))
+    assert corpus.train == [Example(("de:O", "12:30", "O"), ("O", "O", "B-PER"), "fr")]
 
 
 def test_pairs_keep_both_texts_in_order(folder):
@@ -151,9 +154,9 @@ def test_a_damaged_tagging_folder_is_refused_with_file_and_line(folder, files, w
 
 
 def test_texts_of_unequal_number_are_refused(folder):
-    pair = "a\tb\t0\n"
+    pair = "a\tb\t0\nc\td\t1\n"
     path = folder(train_tsv=pair + "a\t1\n", dev_tsv=pair, labels_tsv="n\np\n")
-    refuses("train.tsv:2: 1 texts where 2 were expected", read, path)
+    refuses("train.tsv:3: 1 texts where 2 were expected", read, path)
     refuses("dev.tsv:1: 1 texts where 2", read, folder(train_tsv=pair, dev_tsv="a\t1\n"))
     refuses("transfer.txt:1: 1 texts", read, folder(dev_tsv=pair, transfer_txt="a\n"))
     refuses("train.tsv:1: 3 texts", read, folder(train_tsv="a\tb\tc\t0\n"))
@@ -220,7 +223,7 @@ def test_no_test_is_a_warning(folder, caplog):
 
 
 def test_without_dev_a_share_of_each_language_is_held_out(folder):
-    rows = "".join(f"w{i // 2}\t{'de' if i < 40 else 'fr'}:O\n" for i in range(60))
+    rows = "".join(f"w{i // 2}\t{'de' if i < 40 else 'fr'}:B-X\n" for i in range(60))
     path = folder(train_tsv=rows)
     corpus = read(path, dev_fraction=0.2)
     assert Counter(example.language for example in corpus.dev) == {"de": 8, "fr": 4}
@@ -230,11 +233,11 @@ def test_without_dev_a_share_of_each_language_is_held_out(folder):
     assert numbers == sorted(numbers)
     assert read(path, dev_fraction=0.2) == corpus
     assert read(path, seed=1, dev_fraction=0.2).dev != corpus.dev
-    one = folder(train_tsv="a\tO\n")
+    one = folder(train_tsv="a\tB-X\n")
     refuses("leaves 1 train and 0 dev", read, one, dev_fraction=0.5)
 
 
-LANGUAGES = "a\tde:O\nb\tfr:O\nc\tnl:O\n"
+LANGUAGES = "a\tde:B-X\nb\tfr:B-X\nc\tnl:B-X\n"
 
 
 def test_languages_select_in_all_splits_and_train_languages_in_train_and_dev(folder):
@@ -304,6 +307,27 @@ def test_without_transfer_texts_the_training_texts_are_used_and_this_is_logged(f
     assert "no transfer texts: using 2 training texts" in caplog.text
 
 
+def test_transfer_texts_of_csv_json_lines_and_wikiann_are_read(folder, tmp_path):
+    path = folder(train_tsv=TAGGED, dev_tsv=TAGGED)
+    (tmp_path / "a.csv").write_text('id,text,lang\n1,"Ann, went",DE\n')
+    (tmp_path / "b.jsonl").write_text('\n{"text": "Ann (slept)."}\n{"tokenized_text": ["Bo"]}\n')
+    (tmp_path / "c.conll").write_text("pt:Ann\tO\npt:went\tO\n\npt:Bo\tO\n")
+    given_files = f"{tmp_path}/*.csv,{tmp_path}/b.jsonl,{tmp_path}/c.conll"
+    transfer = read(path, transfer=given_files).transfer
+    assert number_languages(transfer)[0] == ["de", "und", "pt"]
+    assert transfer == [
+        Example(("Ann,", "went"), None, "de"),
+        Example(("Ann", "(", "slept", ")", "."), None, "und"),
+        Example(("Bo",), None, "und"),
+        Example(("Ann", "went"), None, "pt"),
+        Example(("Bo",), None, "pt"),
+    ]
+    (tmp_path / "a.csv").write_text("1,2\n3,4\n")
+    refuses(
+        "a.csv:1: the first line names no column of texts", read, path, transfer=f"{tmp_path}/a.csv"
+    )
+
+
 def test_transfer_takes_files_and_globs_plain_and_compressed(folder, tmp_path):
     path = folder(train_tsv=TAGGED, dev_tsv=TAGGED, transfer_txt="unused\n")
     (tmp_path / "t2.txt").write_text("c d\n\ne\n")
@@ -338,7 +362,7 @@ def test_no_limit_takes_all():
 
 
 def test_equal_words_and_tag_columns_share_their_memory(folder):
-    corpus = read(folder(train_tsv="abc def\tO O\n" * 2, dev_tsv=TAGGED))
+    corpus = read(folder(train_tsv="abc def\tB-LOC B-PER\n" * 2, dev_tsv=TAGGED))
     first, second = corpus.train
     assert first.labels is second.labels
     assert first.inputs[1] is second.inputs[1]

@@ -106,6 +106,15 @@ JUNK = [
     *(b"a", b"1", b" ", b"\t", b"\n", b"\r\n", b"O", b"B-PER", b"I-", b"en:", b"#", b"1-2", b'"a"'),
     *(b'{"text":', b'"label": 1', b'{"tokens": ["a"], "tags": ["O"]}', b"}", b"[", b"{", b"\x00"),
     *(b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"-DOCSTART-", b"9" * 5000),
+    *(
+        b'{"text": "a b", "label": [[0, 1, "X"]]}',
+        b'"ner_tags": [0]',
+        b'"',
+        b",",
+        b";",
+        b"text,label",
+    ),
+    *(b'{"tokenized_text": ["a"], "ner": [[0, 0, "X"]]}', b"text\tlabel", b"de:", b"U-X", b"per"),
 ]
 junk = st.lists(st.sampled_from(JUNK), max_size=25).map(b"".join)
 
@@ -123,7 +132,7 @@ def read_or_refuse(path: Path, task: Task | None) -> tuple[list[Example], str]:
 @example(b"1\ta\tO\n2\tb\tO\n1-2\tab\t_\n", True)
 def test_any_bytes_are_read_or_refused_in_one_sentence(tmp_path_factory, content, zipped):
     folder = tmp_path_factory.mktemp("junk")
-    for extension in ("tsv", "conll", "txt", "jsonl"):
+    for extension in ("tsv", "csv", "conll", "txt", "jsonl"):
         path = folder / f"a.{extension}{'.gz' * zipped}"
         path.write_bytes(gzip.compress(content) if zipped else content)
         for task in (None, TAGGING, CLASSES):
@@ -133,6 +142,13 @@ def test_any_bytes_are_read_or_refused_in_one_sentence(tmp_path_factory, content
             assert "\n" not in sentence
             assert not sentence or str(path) in sentence
             assert len(sentence) < 1000
+
+
+def test_the_number_of_a_class_whose_name_is_another_number_is_no_label(tmp_path: Path):
+    path = tmp_path / "a.tsv"
+    path.write_text("a\t1\nb\t0\n")
+    with pytest.raises(InputError, match=r"a\.tsv:2: label '0' is not among"):
+        read_file(path, Task("classification", ("1", "2", "5")))
 
 
 def test_a_label_of_thousands_of_digits_is_a_label(tmp_path: Path):

@@ -193,8 +193,8 @@ def test_a_file_is_logged_once_and_checked_at_once(tmp_path, caplog):
     assert list(streamed) == list(streamed)
     assert caplog.text.count("1 empty lines skipped") == 2  # two files
     assert caplog.text.count("1 rows of word ranges") == 1
-    (tmp_path / "u.txt").write_text("a\nb  c\n")
-    with pytest.raises(InputError, match=r"u\.txt:2: an empty word"):
+    (tmp_path / "u.txt").write_text("a\nb\tc\n")
+    with pytest.raises(InputError, match=r"u\.txt:2: 2 columns"):
         stream_examples([(tmp_path / "u.txt", "")], "tagging", False, 0)
     (tmp_path / "v.txt").write_text("a\tb\nc\n")
     with pytest.raises(InputError, match=r"v\.txt:2: 1 texts where 2 were expected"):

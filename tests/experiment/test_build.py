@@ -94,7 +94,9 @@ def test_all_texts_are_transfer_and_train_without_labels(pairs: Run):
     tokens = [texts[name].subwords.tokens for name in ("transfer", "train")]
     np.testing.assert_array_equal(texts["all"].subwords.tokens, np.concatenate(tokens))
     assert all(example.labels is None for example in texts["all"].examples)
-    header = describe_data(pairs).splitlines()[0]
+    lines = describe_data(pairs).splitlines()
+    assert lines[0].startswith("task: classification of pairs of texts")
+    (header,) = (line for line in lines if line.startswith("language "))
     assert header.split()[:6] == ["language", "train", "dev", "test", "transfer", "subwords"]
 
 

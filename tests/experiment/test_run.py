@@ -647,7 +647,9 @@ def test_a_dry_run_tells_data_and_plan_and_leaves_nothing(config, data, tmp_path
     assert train.main(arguments(config, data, workdir, "--dry-run")) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("JAX ")  # and the device, before an empty line
-    header, *lines, all_three = (line.split() for line in printed.splitlines()[2:7])
+    assert printed.splitlines()[2].startswith("task: tagging (a tag per word)")
+    table = printed[printed.index("\nlanguage ") + 1 :].splitlines()
+    header, *lines, all_three = (line.split() for line in table[:5])
     assert header[:5] == ["language", "train", "dev", "test", "transfer"]
     assert [line[0] for line in lines] == ["en", "el", "und"]
     counts = np.array([[int(number.replace("-", "0")) for number in line[1:5]] for line in lines])

@@ -397,7 +397,9 @@ def test_a_dry_run_tells_what_is_left_out(base, tmp_path, capsys):
     command = ready(base / "tiny.py", base / "task", tmp_path / "run", base / "teacher")
     assert train.main([*command, "--dry-run"]) == 0
     printed = capsys.readouterr().out
-    header = printed.split("\n")[2].split()  # below the device
+    lines = printed.split("\n")
+    assert lines[2].startswith("task: tagging")  # below the device
+    (header,) = (line.split() for line in lines if line.startswith("language "))
     assert header[:4] == ["language", "held-out", "test", "transfer"]
     for words in (
         "without labels",

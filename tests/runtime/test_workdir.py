@@ -10,7 +10,13 @@ import pytest
 from xdistil.config import RENAMED, Baseline, Experiment, Student
 from xdistil.errors import InputError
 from xdistil.plans import d42
-from xdistil.runtime.workdir import check_workdir, choose_segmentation, claim_workdir, open_workdir
+from xdistil.runtime.workdir import (
+    check_workdir,
+    choose_segmentation,
+    claim_workdir,
+    continue_begun,
+    open_workdir,
+)
 
 
 def make() -> Experiment:
@@ -213,6 +219,25 @@ def test_a_folder_that_cannot_be_created_is_reported(tmp_path, name):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"--workdir=.*file.* cannot be written to"):
         open_workdir(tmp_path / name)
+
+
+def test_a_run_begun_before_keeps_its_sample_and_its_tag_scheme(tmp_path):
+    assert continue_begun(tmp_path, make()) == make()
+    claim_workdir(tmp_path, make())
+    assert continue_begun(tmp_path, make()) == make()
+    path = tmp_path / "config.json"
+    before = json.loads(path.read_text())
+    for name in ("task", "columns", "draw"):
+        del before["data"][name]
+    before["data"]["scheme"] = "bioes"
+    path.write_text(json.dumps(before))
+    experiment = continue_begun(tmp_path, make())
+    assert (experiment.data.draw, experiment.data.scheme) == ("first", "bioes")
+    claim_workdir(tmp_path, make())
+    claim_workdir(tmp_path, experiment)
+    change(experiment, "data.scheme", "iob1")
+    with pytest.raises(InputError, match=r"data\.scheme='bioes', and this one has 'iob1'"):
+        claim_workdir(tmp_path, experiment)
 
 
 def test_a_tilde_of_an_earlier_version_is_the_home_folder(tmp_path, monkeypatch):

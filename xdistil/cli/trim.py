@@ -17,7 +17,8 @@ import numpy as np
 from xdistil.cli.parser import Parser
 from xdistil.config import split_names
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task, read_file
-from xdistil.data.formats import guess_kind, read_lines
+from xdistil.data.formats import read_lines
+from xdistil.data.layouts import guess_kind
 from xdistil.errors import InputError, show
 from xdistil.runtime.json_io import read_json
 from xdistil.runtime.process import silence_transformers
@@ -136,7 +137,10 @@ def _read_texts(files: Sequence[Path], languages: Sequence[str]) -> dict[str, li
             kind, columns = "classification", [line.split("\t") for line in read_lines(path)]
             examples = [Example(tuple(texts), None, UNKNOWN_LANGUAGE) for texts in columns]
         else:
-            kind, examples = guess_kind(path, read_lines(path)), read_file(path, repair=True)
+            kind, examples = (
+                guess_kind(path, read_lines(path)),
+                read_file(path, scheme="auto", repair=True),
+            )
         known |= {example.language for example in examples}
         if languages:
             examples = [example for example in examples if example.language in languages]

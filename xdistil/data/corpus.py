@@ -11,21 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from xdistil import config
-from xdistil.data.examples import (
-    LANGUAGE_CODE,
-    UNKNOWN_LANGUAGE,
-    Example,
-    Task,
-    collect_labels,
-    decode,
-    gold_task,
-    make_task,
-    read_labels,
-)
-from xdistil.data.formats import EXTENSIONS, guess_kind, read_lines
+from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
+from xdistil.data.gold import NOTHING_READ, Reading, find_file, read_gold
+from xdistil.data.language_codes import LANGUAGE_CODE, fold_language
 from xdistil.data.segmentation import UNITS
 from xdistil.data.streamed import number_languages, stream_examples, take_examples
-from xdistil.data.tag_schemes import is_tag
 from xdistil.errors import InputError, show
 
 _log = logging.getLogger("xdistil")
@@ -42,6 +32,7 @@ class Corpus:
     transfer: Sequence[Example]  # unlabelled; those of files are read again where needed
     gold: bool = True  # false: a run without labels, compared with the teacher's predictions
     gold_dev: Sequence[Example] | None = None  # of a dev file without train, for scores only
+    reading: Reading = NOTHING_READ  # what was understood of the labelled files
 
 
 def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:
@@ -62,7 +53,7 @@ def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:
         raise InputError(f"data.folder {data.folder!r} is not a folder.")
     if find_file(folder, "train") is None:
         raise InputError(
-            f"{folder} has no train file: train.tsv, train.conll or train.jsonl; only a fine-tuned "
+            f"{folder} has no train file: train.tsv, .csv, .conll or .jsonl; only a fine-tuned "
             "teacher.model with teacher.finetune=False needs none."
         )
     if find_file(folder, "dev") is None and not data.dev_fraction:
@@ -70,7 +61,7 @@ def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:
             f"{folder} has no dev file: add dev.tsv, or set data.dev_fraction=0.1 to hold out a "
             "tenth of train."
         )
-    task, gold = read_gold(data)
+    task, gold, reading = read_gold(data)
     train: Sequence[Example] = gold["train"]
     dev: Sequence[Example] | None = gold.get("dev")
     test: Sequence[Example] | None = gold.get("test")
@@ -87,8 +78,8 @@ def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:
     if test is None:
         _log.warning("%s has no test file: there will be no test scores", folder)
 
-    everywhere = config.split_names(data.languages)
-    in_train = config.split_names(data.train_languages)
+    everywhere = split_languages(data.languages)
+    in_train = split_languages(data.train_languages)
     known = {example.language for examples in (train, dev, test or []) for example in examples}
     check_languages("data.languages", everywhere, known)
     check_languages("data.train_languages", in_train, known)
@@ -105,15 +96,19 @@ def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:
         test = keep_languages(test, everywhere) or None
         if test is None:
             _log.warning("no test sentence has a language of data.languages: no test scores")
-    train = take_evenly(train, data.limit)
+    if data.draw == "first":
+        train = take_evenly(train, data.limit)
+    else:
+        train = draw_evenly(train, task, data.limit, seed)
     if not transfer:
-        return Corpus(task, train, dev, test, [])
+        return Corpus(task, train, dev, test, [], reading=reading)
     unlabelled = read_transfer(data, task, len(train[0].inputs))
     if unlabelled is None:
         others = [each for each in train_everywhere if in_train and each.language not in in_train]
         unlabelled = [Example(each.inputs, None, each.language) for each in (*train, *others)]
         _log.info("no transfer texts: using %d training texts without labels", len(unlabelled))
-    return Corpus(task, train, dev, test, take_evenly(unlabelled, data.transfer_limit))
+    transfer_texts = take_evenly(unlabelled, data.transfer_limit)
+    return Corpus(task, train, dev, test, transfer_texts, reading=reading)
 
 
 def list_files(data: config.Data) -> dict[str, Path]:
@@ -154,7 +149,7 @@ def read_transfer(
     )
     if not examples:
         raise InputError(f"{next(iter(paths))} has no sentence.")
-    languages = config.split_names(data.languages)
+    languages = split_languages(data.languages)
     if languages and number_languages(examples)[0] != [UNKNOWN_LANGUAGE]:
         examples = keep_languages(examples, languages)
         if not examples:
@@ -162,49 +157,6 @@ def read_transfer(
     elif languages:
         _log.info("transfer texts have no language: data.languages keeps all of them")
     return examples
-
-
-def read_gold(
-    data: config.Data, predicted: Task | None = None, width: int = 0
-) -> tuple[Task, dict[str, list[Example]]]:
-    """The labelled files of a task folder by split, and the task that their labels belong to.
-
-    Args:
-        predicted: the task of a teacher, whose classes the labels must be among; None: the task is
-            read from labels.tsv or the files, of which train must be one.
-        width: texts of a classification example, one or two; 0: as many as the first one.
-
-    Raises:
-        InputError: as `read_corpus`, about these files.
-    """
-    folder = Path(data.folder)
-    source = folder / "labels.tsv"
-    names = read_labels(source)
-    found = {name: find_file(folder, name) for name in ("train", "dev", "test")}
-    lines = {path: read_lines(path) for path in found.values() if path is not None}
-    if predicted is None:
-        if names is None:
-            kind = guess_kind(*next(iter(lines.items())))
-            names = collect_labels(lines, kind, data.scheme)
-        else:
-            kind = "tagging" if all(map(is_tag, names)) else "classification"
-        task = make_task(kind, names, data.scheme, folder)
-    else:
-        task = gold_task(predicted)
-        if names is not None:  # labels.tsv numbers the classes of its folder
-            known, task = task.labels, make_task(task.kind, names, data.scheme, source)
-            for name in task.labels:
-                if name not in known:
-                    raise InputError(
-                        f"{source} names {show(name)}, which the teacher never predicts: its "
-                        f"classes are {', '.join(map(show, known))}."
-                    )
-    gold: dict[str, list[Example]] = {}
-    for name, path in found.items():
-        if path is not None:
-            gold[name] = decode(path, lines.pop(path), task, data.scheme, data.repair, width)
-            width = width or len(gold[name][0].inputs)
-    return task, gold
 
 
 def _find_transfer(data: config.Data) -> dict[Path, str]:
@@ -218,7 +170,7 @@ def _find_transfer(data: config.Data) -> dict[Path, str]:
         language, matches = "", _match(pattern)
         before, colon, rest = pattern.partition(":")
         if not matches and colon and LANGUAGE_CODE.fullmatch(before):
-            language, matches = before, _match(rest)
+            language, matches = fold_language(before), _match(rest)
         if not matches:
             raise InputError(f"data.transfer: no file matches {pattern!r}.")
         for path in matches:
@@ -232,21 +184,6 @@ def _find_transfer(data: config.Data) -> dict[Path, str]:
 
 def _match(pattern: str) -> list[str]:
     return [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
-
-
-def find_file(folder: Path, name: str) -> Path | None:
-    """The file of a task folder with this name, in any format, plain or .gz.
-
-    Raises:
-        InputError: there are two such files.
-    """
-    candidates = (f"{name}.{extension}{gz}" for extension in EXTENSIONS for gz in ("", ".gz"))
-    found = [folder / candidate for candidate in candidates if (folder / candidate).exists()]
-    if len(found) > 1:
-        raise InputError(
-            f"{folder} has both {found[0].name} and {found[1].name}: keep one of them."
-        )
-    return found[0] if found else None
 
 
 def hold_out(
@@ -285,18 +222,65 @@ def take_evenly(examples: Sequence[Example], limit: int) -> Sequence[Example]:
     if not limit or limit >= len(examples):
         return examples
     _, codes = number_languages(examples)
-    available = np.bincount(codes).tolist()
-    quota = [0] * len(available)
-    left, unfilled = limit, list(range(len(available)))
-    while left:
-        share = max(1, left // len(unfilled))
-        for language in unfilled:
-            given = min(share, available[language] - quota[language], left)
-            quota[language] += given
-            left -= given
-        unfilled = [language for language in unfilled if quota[language] < available[language]]
+    quota = _share_evenly(np.bincount(codes).tolist(), limit)
     first = [np.flatnonzero(codes == language)[:count] for language, count in enumerate(quota)]
     return take_examples(examples, np.sort(np.concatenate(first)))
+
+
+def draw_evenly(
+    examples: Sequence[Example], task: Task, limit: int, seed: int
+) -> Sequence[Example]:
+    """At most `limit` labelled examples (0: all), drawn, in their order.
+
+    Each language contributes equally many, as far as it has them, and within a language each class.
+    A sentence with tags has no class: every type of entity of a language is in at least one of its
+    sentences, if the limit allows that.
+    """
+    if not limit or limit >= len(examples):
+        return examples
+    _, codes = number_languages(examples)
+    order = np.random.default_rng(seed).permutation(len(examples))
+    drawn: list[int] = []
+    for language, count in enumerate(_share_evenly(np.bincount(codes).tolist(), limit)):
+        groups: dict[str, list[int]] = {}  # by class; of tags: first with a new type, or another
+        types: set[str] = set()
+        for index in order[codes[order] == language].tolist():
+            labels = examples[index].labels or ("",)
+            group = labels[0]
+            if task.kind == "tagging":
+                new = {label[2:] for label in labels if label != "O"} - types
+                types |= new
+                group = "" if new else "O"
+            groups.setdefault(group, []).append(index)
+        if task.kind == "tagging":
+            drawn += [*groups.get("", []), *groups.get("O", [])][:count]
+        else:
+            quota = _share_evenly([len(groups[name]) for name in sorted(groups)], count)
+            for name, here in zip(sorted(groups), quota, strict=True):
+                drawn += groups[name][:here]
+    return take_examples(examples, np.sort(np.array(drawn, np.int64)))
+
+
+def _share_evenly(available: Sequence[int], limit: int) -> list[int]:
+    """How many of each group, at most `limit` in all.
+
+    If a group has too few, the others share the difference; a remainder goes to the first groups.
+    """
+    quota = [0] * len(available)
+    left, unfilled = min(limit, sum(available)), list(range(len(available)))
+    while left:
+        share = max(1, left // len(unfilled))
+        for group in unfilled:
+            given = min(share, available[group] - quota[group], left)
+            quota[group] += given
+            left -= given
+        unfilled = [group for group in unfilled if quota[group] < available[group]]
+    return quota
+
+
+def split_languages(names: str) -> tuple[str, ...]:
+    """The languages of a field, each in its one spelling."""
+    return tuple(map(fold_language, config.split_names(names)))
 
 
 def check_languages(field: str, wanted: Iterable[str], known: set[str]) -> None:

@@ -1,10 +1,10 @@
 """File formats: bytes -> records with line numbers. Labels are decoded in examples.py.
 
-There are three formats: tab-separated task files (`words<TAB>tags`, `text<TAB>label`,
-`text_a<TAB>text_b<TAB>label`); CoNLL columns (one word per line, its tag in the last column, with
-or without its number in a first column, an empty line after each sentence); and JSON lines
-(`tokens, tags, language`; `text` or `text_a, text_b`, `label, language`). Lines end in \\n or
-\\r\\n only: other line separators of Unicode are characters.
+There are four formats: tab-separated task files (`words<TAB>tags`, `text<TAB>label`,
+`text_a<TAB>text_b<TAB>label`); CSV with a header; CoNLL columns (one word per line, its tag in the
+last column, with or without its number in a first column, an empty line after each sentence); and
+JSON lines (`tokens, tags, language`; `text` or `text_a, text_b`, `label, language`; and those of
+json_rows.py). Lines end in \\n or \\r\\n only: other line separators of Unicode are characters.
 """
 
 import codecs
@@ -13,18 +13,21 @@ import json
 import logging
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from xdistil.data.columns import Table, cut_rows
+from xdistil.data.json_rows import Names, cut_words, find_texts, recognise_row
 from xdistil.data.tag_schemes import is_tag
 from xdistil.errors import InputError, show
 
-EXTENSIONS = ("tsv", "conll", "jsonl", "txt")
+EXTENSIONS = ("tsv", "csv", "conll", "jsonl", "txt")
 _log = logging.getLogger("xdistil")
 _LANGUAGE = re.compile(r"[^\s:]+")
 _APART = re.compile(r"[0-9]+[-.][0-9]+")  # CoNLL-U: a range of words (1-2) or an empty node (1.1)
@@ -46,6 +49,20 @@ class Columns(NamedTuple):
     tabbed: bool  # split at tabs; else at any white space
     width: int  # cells in a row; 0: there is no row
     word: int  # index of the cell with the word
+    tag: int = -1  # index of the cell with the tag
+    numbered: bool = False  # the first cell is the number of the word
+    header: bool = False  # the first line names the columns
+
+
+class Layout(NamedTuple):
+    """How a file is read, where its format alone does not say."""
+
+    form: str  # of EXTENSIONS, but txt
+    table: Table | None = None  # of task files with a header, of CSV, or by data.columns
+    columns: Columns | None = None  # of CoNLL columns
+    fields: tuple[tuple[str, str], ...] = ()  # of JSON lines: (our field, theirs)
+    prefix: str = ""  # "words", "sentences": each begins with a language and a colon
+    names: Names = MappingProxyType({})  # of integers in JSON lines
 
 
 def read_lines(path: Path) -> list[str]:
@@ -135,80 +152,152 @@ def find_format(path: Path, lines: list[str]) -> str:
     extension = Path(path.name.removesuffix(".gz")).suffix[1:]
     if extension not in EXTENSIONS:
         raise InputError(
-            f"{path} has no known extension: use .tsv (task files), .conll or .txt (CoNLL columns) "
-            "or .jsonl, each also with .gz."
+            f"{path} has no known extension: use .tsv (task files), .csv (with a header), "
+            ".conll or .txt (CoNLL columns) or .jsonl, each also with .gz."
         )
     if extension != "txt":
         return extension
     return "conll" if "" in lines or not any("\t" in line for line in lines) else "tsv"
 
 
-def guess_kind(path: Path, lines: list[str]) -> str:
-    """The kind of task by the labels of a file: "tagging" or "classification"."""
-    form = find_format(path, lines)
-    if form == "conll":
-        return "tagging"
-    if form == "jsonl":
-        return "tagging" if "tokens" in load_json(path, 1, lines[0]) else "classification"
-    rows = [line for line in lines if "\t" in line]
-    tagged = sum(_is_tagged(line.rpartition("\t")[2]) for line in rows)
-    return "tagging" if tagged * 2 > len(rows) else "classification"
-
-
-def read_records(path: Path, lines: list[str], kind: str) -> Iterator[Record]:
+def read_records(
+    path: Path, lines: list[str], kind: str, layout: Layout | None = None
+) -> Iterator[Record]:
     """The labelled sentences of a file.
+
+    Args:
+        layout: as `layouts.find_layout` returns it; None: that of the format.
 
     Raises:
         InputError: a missing tab, an empty word or text, a wrong number of columns, invalid JSON, a
             missing field or one of another type; the message has file and line.
     """
-    form = find_format(path, lines)
-    if form == "conll":
+    layout = layout or Layout(find_format(path, lines))
+    if layout.form == "conll":
         if kind != "tagging":
-            raise InputError(f"{path} has CoNLL columns, but the labels of the task are not tags.")
-        return read_conll(path, lines)
-    if form == "jsonl":
-        return _read_jsonl(path, lines, kind, labelled=True)
-    return read_tsv(path, lines, kind)
+            raise InputError(
+                f"{path} has CoNLL columns, but the labels of the task are not tags: a task file "
+                "has a tab before the label, and no empty line."
+            )
+        records = read_conll(path, lines, columns=layout.columns)
+    elif layout.form == "jsonl":
+        records = _read_jsonl(path, lines, kind, True, layout)
+    elif layout.table is not None:
+        records = read_table(path, lines, kind, layout.table)
+    else:
+        records = read_tsv(path, lines, kind)
+    return take_languages(path, records, layout.prefix) if layout.prefix else records
+
+
+def read_table(
+    path: Path, lines: Iterable[str], kind: str, table: Table, labelled: bool = True
+) -> Iterator[Record]:
+    """The records of rows whose columns have roles; raises InputError as `read_records` does."""
+    label = "tags" if kind == "tagging" else "label"
+    inputs = [role for role in ("words", "text", "text_a", "text_b") if role in table.roles]
+    width = max(table.roles.values()) + 1
+    for number, cells in cut_rows(path, lines, table.delimiter, table.quoted):
+        if table.header and number == 1:
+            continue
+        if len(cells) < width:
+            raise InputError(
+                f"{path}:{number}: {len(cells)} columns where {width} are needed for "
+                f"{', '.join(table.roles)}."
+            )
+        value = cells[table.roles[label]].strip() if labelled else ""
+        if not value and labelled:
+            raise InputError(f"{path}:{number}: an empty label.")
+        language = cells[table.roles["language"]].strip() if "language" in table.roles else None
+        _check_language(path, number, language or None)
+        texts = [cells[table.roles[role]] for role in inputs]
+        if kind == "tagging":
+            value = " ".join(value.split())
+            texts = [" ".join(texts[0].split())]
+        split = _split_inputs(path, number, texts, kind)
+        yield Record(number, split, value, language or None)
+
+
+def take_languages(path: Path, records: Iterable[Record], prefix: str) -> Iterator[Record]:
+    """The records without the language before each word, or before the first one or each text.
+
+    Raises:
+        InputError: a word without a language.
+    """
+    for record in records:
+        count = 1 if prefix == "sentences" else len(record.inputs)
+        languages, words = set(), list(record.inputs)
+        for place, word in enumerate(words[:count]):
+            language, colon, rest = word.partition(":")
+            if not colon or not rest:
+                raise InputError(
+                    f"{path}:{record.line}: {show(word)} does not begin with a language and a "
+                    "colon, as the first lines of the file do."
+                )
+            languages.add(language)
+            words[place] = rest.removeprefix(" ")
+        yield record._replace(inputs=tuple(words), language=record.language or min(languages))
 
 
 def read_texts(
-    path: Path, lines: Iterable[str], kind: str, raw: bool = False, quiet: bool = False
+    path: Path,
+    lines: Iterable[str],
+    kind: str,
+    raw: bool = False,
+    quiet: bool = False,
+    layout: Layout | None = None,
 ) -> Iterator[Record]:
     """The texts of an unlabelled file; empty lines are skipped, and their number is logged.
 
     Task files, .txt or .tsv, have the columns of labelled ones without the label; labels in CoNLL
-    columns and JSON lines are ignored. With `raw`, sentences are split like `str.split`.
+    columns and JSON lines are ignored. With `raw`, sentences are split like `str.split`; without,
+    only those are that have no single space between all words.
 
     Args:
         lines: of the whole file; those of CoNLL columns are iterated over several times.
         quiet: log nothing, where the file was read before.
+        layout: as for `read_records`.
 
     Raises:
         InputError: as `read_records`.
     """
     extension = Path(path.name.removesuffix(".gz")).suffix
+    layout = layout or Layout(extension[1:])
     if extension == ".conll":
-        return read_conll(path, lines, quiet=quiet)
-    if extension == ".jsonl":
-        return _read_jsonl(path, lines, kind, labelled=False)
-    if raw and kind == "tagging":
-        lines = (" ".join(line.split()) if "\t" not in line else line for line in lines)
-    return _read_unlabelled(path, lines, kind, quiet)
+        records = read_conll(path, lines, columns=layout.columns, quiet=quiet)
+    elif extension == ".jsonl":
+        records = _read_jsonl(path, lines, kind, False, layout)
+    elif layout.table is not None:
+        records = read_table(path, lines, kind, layout.table, labelled=False)
+    else:
+        if raw and kind == "tagging":
+            lines = map(_split_at_spaces, lines)
+        records = _read_unlabelled(path, lines, kind, quiet)
+    return take_languages(path, records, layout.prefix) if layout.prefix else records
+
+
+def _split_at_spaces(line: str) -> str:
+    # Words as `str.split` finds them; a line with a tab is refused by its reader.
+    return line if "\t" in line else " ".join(line.split())
 
 
 def _read_unlabelled(path: Path, lines: Iterable[str], kind: str, quiet: bool) -> Iterator[Record]:
     empty = 0
     for number, line in enumerate(lines, 1):
-        if line:
-            yield Record(number, _split_inputs(path, number, line.split("\t"), kind), "", None)
+        inputs: Sequence[str] = ()
+        if kind != "tagging" or "\t" in line:
+            inputs = _split_inputs(path, number, line.split("\t"), kind) if line else ()
+        elif "" in (inputs := line.split(" ")):
+            inputs = line.split()  # as prediction reads such a line
+        if inputs:
+            yield Record(number, tuple(inputs), "", None)
         else:
             empty += 1
     if empty and not quiet:
         _log.info("%s: %d empty lines skipped", path, empty)
 
 
-def _is_tagged(cell: str) -> bool:
+def is_tagged(cell: str) -> bool:
+    """Whether a label cell holds tags alone; a language may stand before the first."""
     first, *rest = cell.split(" ")
     return (is_tag(first) or is_tag(first.partition(":")[2])) and all(map(is_tag, rest))
 
@@ -236,10 +325,15 @@ def read_tsv(path: Path, lines: Iterable[str], kind: str) -> Iterator[Record]:
     shape = "words<TAB>tags" if kind == "tagging" else "text<TAB>label or text<TAB>text<TAB>label"
     for number, line in enumerate(lines, 1):
         *cells, label = line.split("\t")
+        if len(cells) > 1 and kind == "tagging":
+            raise InputError(
+                f"{path}:{number}: {len(cells) + 1} columns where a line must be {shape}: name "
+                "others in data.columns, such as words:1,tags:3."
+            )
         if not cells:
             found = "no tab" if line else "an empty line"
             raise InputError(f"{path}:{number}: {found}: a line must be {shape}.")
-        if not label:
+        if not label.strip():
             raise InputError(f"{path}:{number}: an empty label: a line must be {shape}.")
         yield Record(number, _split_inputs(path, number, cells, kind), label, None)
 
@@ -249,8 +343,9 @@ def find_columns(lines: Iterable[str]) -> Columns:
     tabbed = any("\t" in line for line in lines if not line.startswith("#"))
     rows = (line for line in lines if line.strip() and not line.startswith(("#", "-DOCSTART-")))
     row = next(rows, None)
-    width = 0 if row is None else len(_split_columns(row, tabbed))
-    return Columns(tabbed, width, 1 if width > 2 and _is_numbered(lines, tabbed) else 0)
+    cells = [] if row is None else split_columns(row, tabbed)
+    numbered = len(cells) > 2 and _is_numbered(lines, tabbed)
+    return Columns(tabbed, len(cells), int(numbered), numbered=numbered)
 
 
 def read_conll(
@@ -270,20 +365,22 @@ def read_conll(
     Raises:
         InputError: as `read_records`.
     """
-    tabbed, width, column = columns or find_columns(lines)
+    tabbed, width, column, tag, numbered, header = columns or find_columns(lines)
     apart = 0  # rows of word ranges and empty nodes
     begin = 0
     words: list[str] = []
     tags: list[str] = []
     for number, line in enumerate(chain(lines, [""]), first):
-        cells = _split_columns(line, tabbed)
+        cells = split_columns(line, tabbed)
+        if header and number == 1:
+            continue
         if not line.strip() or cells[0] == "-DOCSTART-":
             if words:
                 yield Record(begin, tuple(words), " ".join(tags), None)
             words, tags = [], []
             continue
         # Comments come before a sentence; a row whose word is "#" has a tag.
-        is_row = len(cells) == width and _is_tagged(cells[-1])
+        is_row = len(cells) == width and is_tagged(cells[tag])
         if line.startswith("#") and not words and not is_row:
             continue
         if len(cells) != width or width < 2:
@@ -291,20 +388,20 @@ def read_conll(
                 f"{path}:{number}: {len(cells)} columns where {max(width, 2)} were expected: "
                 "the word first, its tag last."
             )
-        if column and _APART.fullmatch(cells[0]):
+        if numbered and _APART.fullmatch(cells[0]):
             apart += 1
             continue
-        if column and not cells[0].isdecimal():
+        if numbered and not cells[0].isdecimal():
             raise InputError(
                 f"{path}:{number}: {show(cells[0])} is not a word number, which the first column "
                 "has in the lines before."
             )
         _check_word(path, number, cells[column])
-        if not cells[-1] or " " in cells[-1]:
-            raise InputError(f"{path}:{number}: {show(cells[-1])} is not a tag.")
+        if not cells[tag] or " " in cells[tag]:
+            raise InputError(f"{path}:{number}: {show(cells[tag])} is not a tag.")
         begin = begin if words else number
         words.append(cells[column])
-        tags.append(cells[-1])
+        tags.append(cells[tag])
     if apart and not quiet:
         _log.info("%s: %d rows of word ranges or empty nodes (1-2, 1.1) skipped", path, apart)
 
@@ -313,7 +410,7 @@ def _is_numbered(lines: Iterable[str], tabbed: bool) -> bool:
     # Whether the first column numbers the words of every sentence, from 1 or 0, as in CoNLL-U.
     rows, last = 0, -1
     for line in lines:
-        number = _split_columns(line, tabbed)[0] if line.strip() else "-DOCSTART-"
+        number = split_columns(line, tabbed)[0] if line.strip() else "-DOCSTART-"
         if number == "-DOCSTART-":
             last = -1
         elif not line.startswith("#") and not _APART.fullmatch(number):
@@ -323,7 +420,8 @@ def _is_numbered(lines: Iterable[str], tabbed: bool) -> bool:
     return rows > 1
 
 
-def _split_columns(line: str, tabbed: bool) -> list[str]:
+def split_columns(line: str, tabbed: bool) -> list[str]:
+    """The cells of a row of CoNLL columns."""
     return line.split("\t") if tabbed else line.split()
 
 
@@ -346,18 +444,55 @@ def load_json(path: Path, number: int, line: str) -> dict[str, Any]:
     return row
 
 
-def _read_jsonl(path: Path, lines: Iterable[str], kind: str, labelled: bool) -> Iterator[Record]:
+def _read_jsonl(
+    path: Path, lines: Iterable[str], kind: str, labelled: bool, layout: Layout
+) -> Iterator[Record]:
     for number, line in enumerate(lines, 1):
-        yield read_row(path, number, load_json(path, number, line), kind, labelled)
+        if line and not line.isspace():
+            row = load_json(path, number, line)
+            for ours, theirs in layout.fields:
+                if theirs not in row:
+                    raise InputError(
+                        f"{path}:{number}: there is no field {show(theirs)}, which data.columns "
+                        "names."
+                    )
+                row[ours] = row[theirs]
+            row = convert_row(path, number, row, kind, labelled, layout.names)
+            yield read_row(path, number, row, kind, labelled)
+
+
+def convert_row(
+    path: Path, number: int, row: dict[str, Any], kind: str, labelled: bool, names: Names
+) -> dict[str, Any]:
+    """A row of any format of json_rows.py with the fields of our own.
+
+    Raises:
+        InputError: a fault in it; a row of no such format comes back as it is.
+    """
+    if kind == "tagging" and not labelled:
+        if "tokens" not in row and isinstance(row.get("tokenized_text"), list):
+            return {**row, "tokens": row["tokenized_text"]}
+        if "tokens" not in row and isinstance(text := row.get("text"), str):
+            return {**row, "tokens": [text[start:end] for start, end in cut_words(text)]}
+        return row
+    if not labelled:
+        texts = find_texts(row)
+        keys = ("text",) if len(texts) == 1 else ("text_a", "text_b")
+        return {**row, **{key: row[name] for key, name in zip(keys, texts, strict=False)}}
+    form = recognise_row(row, kind)
+    if form is None:
+        return row
+    try:
+        converted = form.convert(row, names)
+    except ValueError as error:
+        raise InputError(f"{path}:{number}: {error}.") from None
+    return {"language": row["language"], **converted} if "language" in row else converted
 
 
 def read_row(path: Path, number: int, row: dict[str, Any], kind: str, labelled: bool) -> Record:
     """The record of one JSON line; raises InputError as `read_records` does."""
     language = read_text_field(path, number, row, "language") if row.get("language") else None
-    if language is not None and not _LANGUAGE.fullmatch(language):
-        raise InputError(
-            f"{path}:{number}: {show(language)} is not a language: it contains a space or a colon."
-        )
+    _check_language(path, number, language)
     if kind == "tagging":
         words = _read_texts_field(path, number, row, "tokens")
         for word in words:
@@ -377,6 +512,13 @@ def read_row(path: Path, number: int, row: dict[str, Any], kind: str, labelled: 
         if any(separator in label for separator in "\t\n\r"):
             raise InputError(f"{path}:{number}: label {show(label)} contains a tab or a line end.")
     return Record(number, texts, label, language)
+
+
+def _check_language(path: Path, number: int, language: str | None) -> None:
+    if language is not None and not (_LANGUAGE.fullmatch(language) and language.isprintable()):
+        raise InputError(
+            f"{path}:{number}: {show(language)} is not a language: it contains a space or a colon."
+        )
 
 
 def read_text_field(path: Path, number: int, row: dict[str, Any], name: str) -> str:

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, check_width
-from xdistil.data.formats import FileLines, Record, read_texts
+from xdistil.data.formats import FileLines, Layout, Record, read_texts
+from xdistil.data.language_codes import fold_language
+from xdistil.data.layouts import find_text_layout
 from xdistil.data.segmentation import count_units, cut_words
 from xdistil.errors import InputError
 
@@ -29,6 +31,7 @@ class TextFile:
     cuts: bool  # words into units
     language: str  # of the texts that do not say their own
     stamp: tuple[int, int]  # size and modification time when it was read first
+    layout: Layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,7 @@ class StreamedExamples(Sequence[Example]):
 
     def __iter__(self) -> Iterator[Example]:
         records = (
-            (record.inputs, record.language or file.language)
+            (record.inputs, fold_language(record.language) if record.language else file.language)
             for file in self.files
             for record in _read_again(file)
         )
@@ -120,12 +123,14 @@ def stream_examples(
     for path, said in paths:
         lines = FileLines(path)
         cuts = cuts and kind == "tagging"
-        files.append(TextFile(lines, kind, raw, cuts, said or UNKNOWN_LANGUAGE, lines.stamp()))
-        for record in read_texts(path, lines, kind, raw):
+        stamp, layout = lines.stamp(), find_text_layout(path, lines, kind)
+        language_said = fold_language(said or UNKNOWN_LANGUAGE)
+        files.append(TextFile(lines, kind, raw, cuts, language_said, stamp, layout))
+        for record in read_texts(path, lines, kind, raw, layout=layout):
             if kind == "classification":
                 width = width or len(record.inputs)
                 check_width(path, record, width)
-            name = record.language or files[-1].language
+            name = fold_language(record.language) if record.language else files[-1].language
             language.append(number.setdefault(name, len(number)))
             sizes.append(count_units(record.inputs) if cuts else len(record.inputs))
     arrays = (np.array(values, np.int32) for values in (language, sizes))
@@ -136,7 +141,7 @@ def _read_again(file: TextFile) -> Iterator[Record]:
     path = file.lines.path
     if file.lines.stamp() != file.stamp:
         raise InputError(f"{path} was changed while it was read: start again.")
-    records = read_texts(path, file.lines, file.kind, file.raw, quiet=True)
+    records = read_texts(path, file.lines, file.kind, file.raw, True, file.layout)
     if not file.cuts:
         return records
     return (record._replace(inputs=cut_words(record.inputs)) for record in records)

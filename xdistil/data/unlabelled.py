@@ -11,14 +11,14 @@ from xdistil import config
 from xdistil.data.corpus import (
     Corpus,
     check_languages,
-    find_file,
     hold_out,
     keep_languages,
-    read_gold,
     read_transfer,
+    split_languages,
     take_evenly,
 )
-from xdistil.data.examples import Task
+from xdistil.data.examples import Example, Task
+from xdistil.data.gold import NOTHING_READ, find_file, read_gold
 from xdistil.data.streamed import number_languages
 from xdistil.errors import InputError
 
@@ -57,9 +57,12 @@ def read_unlabelled(data: config.Data, task: Task, seed: int) -> Corpus:
             f"{data.folder} has neither a train nor a transfer file: add transfer.txt, or set "
             "data.transfer."
         )
-    gold = read_gold(data, task, len(transfer[0].inputs))[1] if data.folder else {}
+    reading = NOTHING_READ
+    gold: dict[str, list[Example]] = {}
+    if data.folder:
+        _, gold, reading = read_gold(data, task, len(transfer[0].inputs))
     known = {name for each in (transfer, *gold.values()) for name in number_languages(each)[0]}
-    languages = config.split_names(data.languages)
+    languages = split_languages(data.languages)
     if len(known) > 1:
         check_languages("data.languages", languages, known)
     kept = {name: keep_languages(examples, languages) for name, examples in gold.items()}
@@ -72,4 +75,4 @@ def read_unlabelled(data: config.Data, task: Task, seed: int) -> Corpus:
         )
     _log.info("no labels: the teacher's predictions replace them; %d texts held out", len(held))
     test, dev = kept.get("test") or None, kept.get("dev") or None
-    return Corpus(task, [], list(held), test, rest, gold=False, gold_dev=dev)
+    return Corpus(task, [], list(held), test, rest, False, dev, reading)

@@ -4,7 +4,7 @@ from typing import Any
 
 from xdistil.config import Data
 from xdistil.data.segmentation import SPACES, UNITS
-from xdistil.data.tag_schemes import SCHEMES
+from xdistil.data.tag_notation import NOTATIONS
 from xdistil.errors import InputError, show
 from xdistil.models.config_fields import check_size
 
@@ -30,7 +30,7 @@ def write_preprocessing(data: Data, joined: str = "") -> dict[str, Any]:
             "row_length": data.row_length,
             "max_length": data.max_length or data.row_length,
             "overlap": OVERLAP if segmentation == UNITS else 0.0,  # share of max_length
-            "scheme": data.scheme,  # of the gold tags
+            "scheme": "iob2" if data.scheme == "auto" else data.scheme,  # of the gold tags
             "repair": data.repair,
         }
     }
@@ -76,9 +76,9 @@ def read_preprocessing(raw: dict[str, Any], longest: int | None, where: str) -> 
     if not isinstance(joined, str):
         raise InputError(f"{where}: {PREPROCESSING}.joined is {show(joined)}; it must be a text.")
     scheme, repair = recorded.get("scheme", "iob2"), recorded.get("repair", False)
-    if not isinstance(scheme, str) or scheme not in SCHEMES:
+    if not isinstance(scheme, str) or scheme not in NOTATIONS:
         raise InputError(
-            f"{where}: {PREPROCESSING}.scheme is {show(scheme)}; it must be {', '.join(SCHEMES)}."
+            f"{where}: {PREPROCESSING}.scheme is {show(scheme)}; it must be {', '.join(NOTATIONS)}."
         )
     if not isinstance(repair, bool):
         raise InputError(

@@ -178,6 +178,9 @@ def open_sources(
     data = replace(experiment.data, segmentation=choose_segmentation(experiment))
     experiment = replace(experiment, dtype=choose_dtype(experiment), data=data)
     corpus = load_corpus(experiment, cache, writes)
+    # What was recognised is written beside the student.
+    data = replace(experiment.data, scheme=corpus.reading.scheme)
+    experiment = replace(experiment, data=data)
     texts = JoinedExamples(corpus.train, corpus.transfer)
     whole = open_teacher(experiment, corpus.task, texts, cache, writes, weights)
     teacher, kept = _trim_teacher(whole, corpus, data.segmentation)

@@ -2,7 +2,6 @@
 
 import math
 import tempfile
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from xdistil.distill.stages import StageRun
 from xdistil.distill.unfreezing import EMBEDDINGS, HEAD
 from xdistil.evaluation.formatting import align
 from xdistil.experiment.build import Run, build
+from xdistil.experiment.corpus_overview import WIDTH, abridge, describe_corpus, wrap
 from xdistil.experiment.memory import describe_memory
 from xdistil.models.types import Model, count_parameters, trace_shapes
 from xdistil.runtime.environment import describe_device
@@ -33,9 +33,7 @@ from xdistil.teacher.interface import Unit
 from xdistil.teacher.model_teacher import ModelTeacher
 from xdistil.teacher.signals import SignalSpec
 
-WIDTH = 110  # columns of the overview
 MANY_UNKNOWN = 0.05  # share of words with an unknown subword above which scores mean little
-_SHOWN = 4  # largest and smallest languages that the overview lists
 _SPLITS = ("train", "dev", "test", "transfer", "gold_dev")
 _WORDS = (0, 1, 2, 3)  # columns of the table of stages that are no numbers
 
@@ -57,17 +55,19 @@ def describe(experiment: Experiment, verbose: bool = False) -> str:
 
 
 def describe_data(run: Run) -> str:
-    """A table: sentences of every split, subwords per word and unknown words, by language."""
+    """What was understood of the files; and a table of the sentences of every split, subwords per
+    word and unknown words, by language."""
+    understood = describe_corpus(run.corpus)
     counts = _count(run)
     languages = _by_size(counts)
-    lines = _tabulate_languages(run, counts, _abridge(languages))
+    lines = [*understood, "", *_tabulate_languages(run, counts, abridge(languages))]
     unknown = [name for name in languages if _share_unknown(counts, [name]) > MANY_UNKNOWN]
     if unknown:
         sentence = (
             f"Warning: more than {MANY_UNKNOWN:.0%} of the words hold an unknown subword in "
-            f"{', '.join(_abridge(sorted(unknown)))}; scores there measure the tokenizer."
+            f"{', '.join(abridge(sorted(unknown)))}; scores there measure the tokenizer."
         )
-        lines += _wrap([sentence])
+        lines += wrap([sentence])
     return "\n".join(lines)
 
 
@@ -76,7 +76,7 @@ def describe_plan(run: Run) -> str:
     experiment = run.experiment
     student = f"student: {_describe_size(run.student.model)}"
     teacher = [_describe_teacher(run), *describe_memory(run)]
-    lines = _wrap([*teacher, student, *_describe_start(run)])
+    lines = wrap([*teacher, student, *_describe_start(run)])
     rows = [("stage", "losses", "texts", "trains", "steps", "batch", "lr")]
     for plan, stages in (("teacher", run.finetuning), ("student", run.stages)):
         for number, stage in enumerate(stages, 1):
@@ -101,7 +101,7 @@ def describe_plan(run: Run) -> str:
             f"baseline {baseline.config.name}: {baseline.config.label_fraction:.0%} of the labels, "
             f"learning rate the best on dev of {', '.join(f'{lr:g}' for lr in baseline.lrs)}"
         )
-    return "\n".join([*lines, *_wrap(notes)])
+    return "\n".join([*lines, *wrap(notes)])
 
 
 def describe_details(run: Run) -> str:
@@ -109,7 +109,7 @@ def describe_details(run: Run) -> str:
     splits = (run.texts[name].examples for name in _SPLITS if name in run.texts)
     languages = sorted({language for split in splits for language in number_languages(split)[0]})
     lines = []
-    if _abridge(languages) != languages:  # the overview does not have all of them
+    if abridge(languages) != languages:  # the overview does not have all of them
         counts = _count(run)
         lines += [*_tabulate_languages(run, counts, _by_size(counts)), ""]
     for plan, stages in (("teacher", run.finetuning), ("student", run.stages)):
@@ -182,15 +182,6 @@ def _describe_spec(spec: SignalSpec) -> str:
     return " and ".join(name for name, read in kinds if read)
 
 
-def _wrap(lines: Sequence[str]) -> list[str]:
-    # Hyphens are in paths, which are copied, and in the names of signals.
-    return [
-        part
-        for line in lines
-        for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
-    ]
-
-
 def _shorten(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> list[list[str]]:
     """The rows with the widest cells of some columns cut, so that lines fit; others are whole."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -222,13 +213,6 @@ def _by_size(counts: dict[str, dict[str, LanguageCount]]) -> list[str]:
         for language, count in split.items():
             sentences[language] = sentences.get(language, 0) + count.sentences
     return sorted(sentences, key=lambda language: (-sentences[language], language))
-
-
-def _abridge(names: Sequence[str]) -> list[str]:
-    """The first and the last of many names, `...` between them."""
-    if len(names) <= 2 * _SHOWN + 1:
-        return list(names)
-    return [*names[:_SHOWN], "...", *names[-_SHOWN:]]
 
 
 def _share_unknown(counts: dict[str, dict[str, LanguageCount]], languages: Sequence[str]) -> float:
@@ -383,7 +367,7 @@ def _describe_temperature(run: Run) -> list[str]:
         by_size = [shares[i] for i in np.argsort(-rows.languages, kind="stable")]
         lines.append(
             f"rows of {name} by language at temperature {run.experiment.data.temperature:g}: "
-            + ", ".join(_abridge(by_size))
+            + ", ".join(abridge(by_size))
         )
     return lines
 

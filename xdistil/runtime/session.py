@@ -15,7 +15,13 @@ from xdistil.runtime.arithmetic import choose_dtype
 from xdistil.runtime.mesh import main_process_first, make_mesh, start_processes
 from xdistil.runtime.preemption import PreemptionGuard
 from xdistil.runtime.run_log import RunLog, open_log
-from xdistil.runtime.workdir import check_workdir, choose_segmentation, lock_workdir, open_workdir
+from xdistil.runtime.workdir import (
+    check_workdir,
+    choose_segmentation,
+    continue_begun,
+    lock_workdir,
+    open_workdir,
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ def open_session(experiment: Experiment, workdir: Path, verbose: bool = False) -
             dtype=choose_dtype(experiment, workdir),
             data=replace(experiment.data, segmentation=segmentation),
         )
+        experiment = continue_begun(workdir, experiment)
         check_workdir(workdir, experiment)  # before anything of another run is overwritten
         mesh = make_mesh(experiment.mesh.teacher_shards)
         run_log = RunLog(workdir, writes=jax.process_index() == 0)

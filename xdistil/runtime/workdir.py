@@ -61,6 +61,9 @@ def check_workdir(workdir: Path, experiment: Experiment) -> None:
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): name another --workdir.") from error
     there = _flatten(_update(stored, Experiment))
+    if begun := _begun_before(stored):
+        there |= {f"data.{name}": value for name, value in begun.items()}
+        experiment = continue_begun(workdir, experiment)
     for name in map(".".join, PATHS):  # an earlier version wrote a ~ as it was typed
         if isinstance(there.get(name), str):
             there[name] = expand_paths(there[name])
@@ -91,6 +94,30 @@ def choose_segmentation(experiment: Experiment, workdir: Path | None = None) -> 
         return str(stored["data"].get("segmentation", EARLIER[Data]["segmentation"]))
     except (ValueError, LookupError, TypeError, AttributeError):
         return "units"  # `check_workdir` reports what is damaged
+
+
+def continue_begun(workdir: Path, experiment: Experiment) -> Experiment:
+    """The experiment, with the sample and the tag scheme of the run in the workdir if an earlier
+    version began it: that took the first sentences of each language, and recognised no scheme.
+    """
+    try:
+        stored = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # `check_workdir` reports what is damaged
+        return experiment
+    if not (begun := _begun_before(stored)):
+        return experiment
+    data = dataclasses.replace(experiment.data, draw=begun["draw"])
+    if data.scheme == "auto":
+        data.scheme = begun["scheme"]
+    return dataclasses.replace(experiment, data=data)
+
+
+def _begun_before(stored: Any) -> dict[str, Any]:
+    """The fields of `data` that had another default when an earlier version wrote config.json."""
+    data = stored.get("data") if isinstance(stored, dict) else None
+    if not isinstance(data, dict) or "draw" in data:
+        return {}
+    return {"draw": "first", "scheme": data.get("scheme", "iob2")}
 
 
 def holds_run(folder: Path) -> bool:

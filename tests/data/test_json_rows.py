@@ -1,0 +1,133 @@
+"""JSON lines of other tools: one sentence in every format, and the message for every fault."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xdistil.data.examples import Example, read_file
+from xdistil.data.json_rows import cut_words, tag_words
+from xdistil.errors import InputError
+
+TEXT = "Ann Lee (of Rom) slept."
+WORDS = ("Ann", "Lee", "(", "of", "Rom", ")", "slept", ".")
+TAGS = ("B-PER", "I-PER", "O", "O", "B-LOC", "O", "O", "O")
+SPANS = [[0, 7, "PER"], [12, 15, "LOC"]]
+NAMED = [{"start": start, "end": end, "label": kind} for start, end, kind in SPANS]
+STUDIO = [{"value": {"start": s, "end": e, "labels": [k]}} for s, e, k in SPANS]
+OFFSETS = [{"start_offset": s, "end_offset": e, "label": k, "id": 1} for s, e, k in SPANS]
+NAMES = ["O", "B-PER", "I-PER", "B-LOC"]
+ROWS = {
+    "own": {"tokens": WORDS, "tags": TAGS},
+    "doccano": {"id": 3, "text": TEXT, "label": SPANS},
+    "doccano relations": {"text": TEXT, "entities": OFFSETS, "relations": []},
+    "prodigy": {"text": TEXT, "spans": NAMED, "tokens": [{"text": "Ann"}], "answer": "accept"},
+    "spacy": {"text": TEXT, "entities": SPANS},
+    "label studio": {"data": {"text": TEXT}, "annotations": [{"result": STUDIO}]},
+    "gliner": {"tokenized_text": WORDS, "ner": [[0, 1, "PER"], [4, 4, "LOC"]]},
+    "names": {"tokens": WORDS, "ner_tags": TAGS},
+    "numbers": {"id": "0", "tokens": WORDS, "ner_tags": [NAMES.index(tag) for tag in TAGS]},
+}
+
+
+@pytest.fixture
+def read(tmp_path):
+    """A callable that reads rows as a file whose numbers are named by dataset_info.json."""
+
+    def write(*rows):
+        feature = {"feature": {"names": NAMES, "_type": "ClassLabel"}, "_type": "Sequence"}
+        info = {"features": {"tokens": {}, "ner_tags": feature, "label": {"names": ["no", "yes"]}}}
+        (tmp_path / "dataset_info.json").write_text(json.dumps(info))
+        path = tmp_path / "train.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n\n" for row in rows))
+        return read_file(path)
+
+    return write
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_format_gives_the_same_words_and_tags(read, name):
+    assert read(ROWS[name]) == [Example(WORDS, TAGS, "und")]
+    german = {**ROWS[name], "language": "DE"}
+    assert read(german, ROWS[name]) == [Example(WORDS, TAGS, "de"), Example(WORDS, TAGS, "und")]
+
+
+@pytest.mark.parametrize(
+    ("row", "inputs", "label"),
+    [
+        ({"text": "a", "label": "x"}, ("a",), "x"),
+        ({"text": "a", "label": ["x"]}, ("a",), "x"),
+        ({"sentence": "a", "label": 1, "idx": 7}, ("a",), "yes"),
+        ({"premise": "a", "hypothesis": "b", "label": 0}, ("a", "b"), "no"),
+        ({"sentence1": "a", "sentence2": "b", "label": "x"}, ("a", "b"), "x"),
+    ],
+)
+def test_texts_with_a_label_have_the_fields_of_the_usual_data_sets(read, row, inputs, label):
+    assert read(row) == [Example(inputs, (label,), "und")]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (
+            {"text": "a b", "label": [[0, 9, "X"]]},
+            "span 0 to 9 does not lie in .* 3 char",
+        ),
+        ({"text": "a b", "label": [[1, 1, "X"]]}, "span 1 to 1 does not lie"),
+        ({"text": "a  b", "label": [[1, 3, "X"]]}, "holds only white space"),
+        ({"text": "a b", "label": [[0, 3, "X"], [2, 3, "Y"]]}, "two spans overlap at character 2"),
+        ({"text": "a b", "spans": [{"start": 0, "label": "X"}]}, "no span with a start and an end"),
+        ({"text": "a b", "label": [[0, 1, ""]]}, "'' is not the type of an entity"),
+        ({"tokenized_text": ["a"], "ner": [[0, 1, "X"]]}, "does not lie in the text, .* 1 words"),
+        ({"tokenized_text": ["a"], "ner": [[0, 0, "X"]] * 2}, "overlaps another entity"),
+        ({"tokens": ["a"], "ner_tags": [9]}, "tag 9 is not a number of the 4 tags"),
+        ({"tokens": ["a"], "ner": [0]}, "'ner' are numbers without names: add labels.tsv"),
+        ({"text": "a", "labels": ["x", "y"]}, "'labels' has 2 labels where one is expected"),
+        (
+            {"foo": "a", "bar": "b"},
+            "'foo', 'bar' are of no .*; looked for: tokens and tags",
+        ),
+    ],
+)
+def test_a_fault_is_told_with_its_line(read, row, words):
+    with pytest.raises(InputError, match=f"train.jsonl:1: .*{words}") as caught:
+        read(row)
+    assert str(caught.value).endswith(".")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_description_is_refused(read, tmp_path):
+    read(ROWS["own"])
+    for content in ("[1]", "{", '{"features": {"a": {"names": 3}}}'):
+        (tmp_path / "dataset_info.json").write_text(content)
+        with pytest.raises(InputError, match=r"dataset_info\.json cannot be read"):
+            read_file(tmp_path / "train.jsonl")
+
+
+@given(st.data())
+def test_spans_come_back_from_the_tags_of_words(data):
+    """Whatever a text is, the words are cut so that each span begins and ends with a word."""
+    text = data.draw(st.text(st.sampled_from("aB. ,\u3000中é"), min_size=1, max_size=20))
+    borders = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=6)))
+    spans = [
+        (start, end, "X")
+        for start, end in zip(borders[::2], borders[1::2], strict=False)
+        if text[start:end].strip()
+    ]
+    row = tag_words(text, spans)
+    cuts = cut_words(text, [border for start, end, _ in spans for border in (start, end)])
+    found = []
+    for (start, end), tag in zip(cuts, row["tags"], strict=True):
+        assert not any(letter.isspace() for letter in text[start:end])
+        if tag.startswith("B-"):
+            found.append([start, end])
+        elif tag != "O":
+            found[-1][1] = end
+    expected = []
+    for start, end, _ in spans:
+        inside = text[start:end]
+        left, right = len(inside) - len(inside.lstrip()), len(inside) - len(inside.rstrip())
+        expected.append([start + left, end - right])
+    assert found == expected
+    assert "".join(row["tokens"]) == "".join(text.split())

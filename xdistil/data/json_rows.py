@@ -1,0 +1,314 @@
+"""JSON lines of annotation tools and libraries -> rows with the fields of our own format.
+
+`FORMS` has one entry a format: the fields by which it is recognised, and a function that returns
+`tokens` and `tags`, or `text` (or `text_a` and `text_b`) and `label`. Such a function raises
+`ValueError` with the end of a sentence that says what is wrong.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from xdistil.errors import InputError, show
+
+Row = dict[str, Any]
+Names = Mapping[str, Sequence[str]]  # of the integers in a field
+SPANS = ("spans", "entities", "label", "labels", "ner")  # fields with spans of characters
+_PAIRS = (("text_a", "text_b"), ("sentence1", "sentence2"), ("premise", "hypothesis"))
+_TEXTS = ("text", "sentence", "content", "review")
+_LABELS = ("label", "labels", "class", "category")
+
+
+@dataclass(frozen=True)
+class Form:
+    """One format of JSON lines."""
+
+    name: str  # told at the start
+    fields: str  # by which it is recognised, told where nothing is
+    kind: str  # tagging or classification
+    fits: Callable[[Row], bool]
+    convert: Callable[[Row, Names], Row]
+
+
+def recognise_row(row: Row, kind: str = "") -> Form | None:
+    """The format of a row, of a kind of task if that is known."""
+    return next((form for form in FORMS if kind in ("", form.kind) and form.fits(row)), None)
+
+
+def list_forms() -> str:
+    """What rows are recognised by, for errors."""
+    return "; ".join(dict.fromkeys(form.fields for form in FORMS))
+
+
+def read_names(folder: Path) -> dict[str, tuple[str, ...]]:
+    """What the integers of fields stand for, from the dataset_info.json of an exported data set.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / "dataset_info.json"
+    try:
+        features = json.loads(path.read_text(encoding="utf-8")).get("features") or {}
+        names = {}
+        for field, feature in features.items():
+            while isinstance(feature, dict) and "names" not in feature:
+                feature = feature.get("feature")
+            if isinstance(feature, dict):
+                names[field] = tuple(map(str, feature["names"]))
+        return names
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{path} cannot be read as the description of a data set.") from error
+
+
+def cut_words(text: str, borders: Sequence[int] = ()) -> list[tuple[int, int]]:
+    """(start, end) of the words of a text: between white space, without punctuation at their
+    borders, which is words of its own; also cut at the given positions."""
+    words: list[tuple[int, int]] = []
+    for match in re.finditer(r"\S+", text):
+        start, end = match.span()
+        first, last = start, end
+        while first < end and _is_punctuation(text[first]):
+            first += 1
+        while last > first and _is_punctuation(text[last - 1]):
+            last -= 1
+        cuts = {*range(start, first + 1), *range(last, end + 1), start, end}
+        cuts |= {border for border in borders if start < border < end}
+        words += pairwise(sorted(cuts))
+    return words
+
+
+def _is_punctuation(character: str) -> bool:
+    return unicodedata.category(character)[0] in "PS"
+
+
+def tag_words(text: str, spans: Sequence[tuple[int, int, str]]) -> Row:
+    """Words and their IOB2 tags, from spans of characters whose ends are exclusive."""
+    trimmed = []
+    for start, end, kind in spans:
+        if not 0 <= start < end <= len(text):
+            raise ValueError(
+                f"span {start} to {end} does not lie in the text, which has {len(text)} characters"
+            )
+        inside = text[start:end]
+        start += len(inside) - len(inside.lstrip())
+        end -= len(inside) - len(inside.rstrip())
+        if start >= end:
+            raise ValueError(f"span {start} to {end} holds only white space")
+        trimmed.append((start, end, _make_type(kind)))
+    trimmed = sorted(set(trimmed))
+    for (_, end, _), (start, *_) in pairwise(trimmed):
+        if start < end:
+            raise ValueError(f"two spans overlap at character {start}: keep one of them")
+    words = cut_words(text, [border for start, end, _ in trimmed for border in (start, end)])
+    tags = ["O"] * len(words)
+    place = 0
+    for start, end, kind in trimmed:
+        while words[place][0] < start:
+            place += 1
+        prefix = "B"
+        while place < len(words) and words[place][1] <= end:
+            tags[place] = f"{prefix}-{kind}"
+            prefix, place = "I", place + 1
+    return {"tokens": [text[start:end] for start, end in words], "tags": tags}
+
+
+def _make_type(kind: Any) -> str:
+    if not isinstance(kind, str) or not kind.strip():
+        raise ValueError(f"{show(kind)} is not the type of an entity")
+    return "_".join(kind.split())
+
+
+def _text(row: Row) -> str:
+    text = row.get("text")
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError("field 'text' must be a text that is not empty")
+    return text
+
+
+def _find_spans(row: Row) -> Any:
+    return next((row[name] for name in SPANS if isinstance(row.get(name), list)), None)
+
+
+def _is_span(span: Any) -> bool:
+    if isinstance(span, dict):
+        return ("start" in span or "start_offset" in span) and not isinstance(span, str)
+    return isinstance(span, list) and len(span) == 3 and isinstance(span[0], int)
+
+
+def _has_spans(row: Row) -> bool:
+    spans = _find_spans(row)
+    return isinstance(row.get("text"), str) and spans is not None and all(map(_is_span, spans))
+
+
+def _read_span(span: Any) -> tuple[int, int, str]:
+    if isinstance(span, dict):
+        start = span.get("start", span.get("start_offset"))
+        end = span.get("end", span.get("end_offset"))
+        kind = span.get("label", span.get("labels", span.get("type")))
+        if isinstance(kind, list) and len(kind) == 1:
+            kind = kind[0]
+    else:
+        start, end, kind = span
+    if not (type(start) is int and type(end) is int):
+        raise ValueError(f"{show(span)} is no span with a start and an end")
+    return start, end, _make_type(kind)
+
+
+def _convert_spans(row: Row, names: Names) -> Row:
+    return tag_words(_text(row), [_read_span(span) for span in _find_spans(row)])
+
+
+def _convert_label_studio(row: Row, names: Names) -> Row:
+    results = [each for note in row["annotations"][:1] for each in note.get("result", [])]
+    values = [each["value"] for each in results if "labels" in each.get("value", {})]
+    return tag_words(_text(row["data"]), [_read_span(value) for value in values])
+
+
+def _is_label_studio(row: Row) -> bool:
+    data, notes = row.get("data"), row.get("annotations")
+    return (
+        isinstance(data, dict)
+        and isinstance(data.get("text"), str)
+        and isinstance(notes, list)
+        and all(isinstance(note, dict) for note in notes)
+        and all(
+            isinstance(each, dict) and isinstance(each.get("value"), dict)
+            for note in notes
+            for each in note.get("result") or ()
+        )
+    )
+
+
+def _convert_gliner(row: Row, names: Names) -> Row:
+    words = row["tokenized_text"]
+    tags = ["O"] * len(words)
+    for span in row["ner"]:
+        if not (isinstance(span, list) and len(span) == 3):
+            raise ValueError(f"{show(span)} is not [first word, last word, type]")
+        first, last, kind = span
+        if not (type(first) is type(last) is int and 0 <= first <= last < len(words)):
+            raise ValueError(f"{show(span)} does not lie in the text, which has {len(words)} words")
+        if any(tag != "O" for tag in tags[first : last + 1]):
+            raise ValueError(f"{show(span)} overlaps another entity: keep one of them")
+        kind = _make_type(kind)
+        tags[first : last + 1] = [f"B-{kind}"] + [f"I-{kind}"] * (last - first)
+    return {"tokens": words, "tags": tags}
+
+
+def _find_integers(row: Row) -> str:
+    """The field with a tag for each of `tokens` that is not called `tags`, or whose are numbers."""
+    for name in ("ner_tags", "tags", "labels", "ner", "label"):
+        values = row.get(name)
+        if isinstance(values, list) and values:
+            if all(type(value) is int for value in values):
+                return name
+            if name != "tags" and all(isinstance(value, str) for value in values):
+                return name
+    return ""
+
+
+def _convert_integers(row: Row, names: Names) -> Row:
+    field = _find_integers(row)
+    tags = []
+    for value in row[field]:
+        if isinstance(value, int):
+            known = names.get(field) or names.get("")
+            if not known:
+                raise ValueError(
+                    f"the tags in {show(field)} are numbers without names: add labels.tsv with one "
+                    "tag per line in the order of the numbers, or the data set's dataset_info.json"
+                )
+            if not 0 <= value < len(known):
+                raise ValueError(f"tag {value} is not a number of the {len(known)} tags")
+            value = known[value]
+        tags.append(value)
+    return {"tokens": row["tokens"], "tags": tags}
+
+
+def find_texts(row: Row) -> tuple[str, ...]:
+    """The fields with the text or the two texts of a row; empty if there are none."""
+    for pair in _PAIRS:
+        if all(isinstance(row.get(name), str) for name in pair):
+            return pair
+    return next(((name,) for name in _TEXTS if isinstance(row.get(name), str)), ())
+
+
+def _find_label(row: Row) -> str:
+    for name in _LABELS:
+        value = row.get(name)
+        if isinstance(value, list) and all(isinstance(each, str) for each in value):
+            return name
+        if isinstance(value, str | int) and not isinstance(value, bool):
+            return name
+    return ""
+
+
+def _convert_class(row: Row, names: Names) -> Row:
+    texts, field = find_texts(row), _find_label(row)
+    label = row[field]
+    if isinstance(label, list):
+        if len(label) != 1:
+            raise ValueError(f"field {show(field)} has {len(label)} labels where one is expected")
+        label = label[0]
+    known = names.get(field)
+    if isinstance(label, int) and known and 0 <= label < len(known):
+        label = known[label]
+    keys = ("text",) if len(texts) == 1 else ("text_a", "text_b")
+    return {**{key: row[name] for key, name in zip(keys, texts, strict=True)}, "label": label}
+
+
+def _has_lists(row: Row, *fields: str) -> bool:
+    return all(isinstance(row.get(field), list) for field in fields)
+
+
+FORMS = (
+    Form(
+        "words and tags",
+        "tokens and tags",
+        "tagging",
+        lambda row: "tokens" in row and "tags" in row and _find_integers(row) != "tags",
+        lambda row, names: row,
+    ),
+    Form(
+        "words and tags of Hugging Face datasets",
+        "tokens and ner_tags",
+        "tagging",
+        lambda row: "tokens" in row and bool(_find_integers(row)),
+        _convert_integers,
+    ),
+    Form(
+        "GLiNER (indices of words, the last one included)",
+        "tokenized_text and ner",
+        "tagging",
+        lambda row: _has_lists(row, "tokenized_text", "ner"),
+        _convert_gliner,
+    ),
+    Form(
+        "Label Studio (offsets of characters, the end exclusive)",
+        "data and annotations (Label Studio)",
+        "tagging",
+        _is_label_studio,
+        _convert_label_studio,
+    ),
+    Form(
+        "doccano, Prodigy or spaCy (offsets of characters, the end exclusive)",
+        "text with spans, entities or label as lists of offsets (doccano, Prodigy, spaCy)",
+        "tagging",
+        _has_spans,
+        _convert_spans,
+    ),
+    Form(
+        "texts and labels",
+        "text (or text_a and text_b) and label",
+        "classification",
+        lambda row: bool(find_texts(row) and _find_label(row)),
+        _convert_class,
+    ),
+)

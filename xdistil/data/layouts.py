@@ -1,0 +1,308 @@
+"""What a labelled file is, recognised by its content: kind of task, header, columns, languages."""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+
+from xdistil.config import kind_of_roles
+from xdistil.data.columns import (
+    Table,
+    cut_rows,
+    find_delimiter,
+    find_roles,
+    is_header,
+    place_columns,
+)
+from xdistil.data.formats import (
+    Columns,
+    Layout,
+    Record,
+    find_columns,
+    find_format,
+    is_tagged,
+    load_json,
+    read_lines,
+    read_records,
+    read_texts,
+    split_columns,
+)
+from xdistil.data.json_rows import list_forms, read_names, recognise_row
+from xdistil.data.language_codes import is_language
+from xdistil.errors import InputError, show
+
+_log = logging.getLogger("xdistil")
+_PEEKED = 50  # records that show whether languages stand before words
+_SAMPLED = 2000  # rows that show what the columns hold
+_LIKE_TAG = re.compile(r"[Oo]|[BIESLUMWbieslumw][-_]\S+")
+_CHUNKS = frozenset(("NP", "VP", "PP", "ADJP", "ADVP", "SBAR", "PRT", "CONJP", "INTJ", "LST"))
+
+
+def guess_kind(path: Path, lines: Sequence[str], columns: dict[str, str] | None = None) -> str:
+    """The kind of task by the labels of a file: "tagging" or "classification".
+
+    Args:
+        columns: the columns of data.columns by role.
+
+    Raises:
+        InputError: a JSON object of no known format.
+    """
+    if columns:
+        return "tagging" if kind_of_roles(columns) == "tagging" else "classification"
+    form = find_format(path, list(lines))
+    if form == "conll":
+        return "tagging"
+    if form == "jsonl":
+        return _guess_json(path, lines)
+    pairs = list(_label_cells(path, lines, form))
+    tagged = sum(is_tagged(label) for _, label in pairs)
+    return "tagging" if tagged * 2 > len(pairs) or is_aligned(pairs) else "classification"
+
+
+def is_aligned(pairs: Sequence[tuple[str, str]]) -> bool:
+    """Whether label cells hold one token for each word of their texts, in nine of ten rows."""
+    several = [(text.split(), label.split()) for text, label in pairs if " " in text.strip()]
+    if 2 * len(several) < len(pairs) or not any(len(words) > 2 for words, _ in several):
+        return False
+    equal = sum(len(words) == len(labels) for words, labels in several)
+    return equal >= 0.9 * len(several) > 0
+
+
+def find_layout(
+    path: Path,
+    lines: Sequence[str],
+    kind: str,
+    columns: dict[str, str] | None = None,
+    like: Layout | None = None,
+) -> Layout:
+    """How a labelled file is read.
+
+    Args:
+        columns: the columns of data.columns by role.
+        like: that of the training file, whose columns the others have.
+
+    Raises:
+        InputError: a column that is not there, a CSV file without a header, or as `read_records`.
+    """
+    form, columns = find_format(path, list(lines)), columns or {}
+    layout = Layout(form)
+    if form in ("tsv", "csv"):
+        layout = layout._replace(table=_find_table(path, lines, form, kind, columns))
+    elif form == "conll" and kind == "tagging":
+        before = like.columns if like is not None else None
+        layout = layout._replace(columns=_find_conll(path, lines, columns, before))
+    elif form == "jsonl":
+        ours = {"words": "tokens"}
+        fields = tuple((ours.get(role, role), name) for role, name in columns.items())
+        layout = layout._replace(fields=fields, names=_read_names(path.parent))
+    records = read_records(path, list(lines[: _head(form)]), kind, layout)
+    return layout._replace(prefix=find_prefix(records, kind))
+
+
+def _read_names(folder: Path) -> dict[str, tuple[str, ...]]:
+    # Of integers: by field as the data set says, else in the order of labels.tsv.
+    names = read_names(folder)
+    labels = folder / "labels.tsv"
+    return names or ({"": tuple(read_lines(labels))} if labels.exists() else {})
+
+
+def find_text_layout(path: Path, lines: Iterable[str], kind: str) -> Layout:
+    """How an unlabelled file is read; a language before every word is logged.
+
+    Raises:
+        InputError: as `read_texts`.
+    """
+    form = Path(path.name.removesuffix(".gz")).suffix[1:]
+    layout = Layout(form, columns=find_columns(lines) if form == "conll" else None)
+    if form == "csv":
+        layout = layout._replace(table=_find_text_table(path, list(islice(lines, _PEEKED)), kind))
+    prefix = find_prefix(read_texts(path, lines, kind, raw=True, quiet=True, layout=layout), kind)
+    if prefix:
+        _log.info("%s: %s", path, _describe_prefix(prefix))
+    return layout._replace(prefix=prefix)
+
+
+def find_prefix(records: Iterable[Record], kind: str) -> str:
+    """Where the first records of a file have languages: before all "words", or at the start of all
+    "sentences"; else ""."""
+    first = list(islice(records, _PEEKED))
+    if len(first) < 2:
+        return ""
+    if kind == "tagging" and all(_has_language(word) for each in first for word in each.inputs):
+        return "words"
+    return "sentences" if all(_has_language(each.inputs[0]) for each in first) else ""
+
+
+def _has_language(word: str) -> bool:
+    language, colon, rest = word.partition(":")
+    return bool(colon and rest) and is_language(language)
+
+
+def describe_layout(layout: Layout, kind: str, path: Path, lines: Sequence[str]) -> str:
+    """The format of a file and its columns in words."""
+    if layout.form == "conll" and layout.columns is not None:
+        width = max(layout.columns.width, 1)
+        tag = layout.columns.tag % width + 1
+        told = f"columns, one word per line: word in {layout.columns.word + 1}, tag in {tag}"
+        told += f" of {width}"
+        if tag < width:
+            told += f" (set data.columns=tags:{width} to read column {width})"
+    elif layout.form == "jsonl":
+        told = f"JSON lines, {_name_form(path, lines, kind, layout)}"
+    elif layout.table is None:
+        told = "words<TAB>tags" if kind == "tagging" else "text<TAB>label"
+        first = next(iter(lines), "")
+        told = "text<TAB>text<TAB>label" if first.count("\t") > 1 else told
+    else:
+        roles = sorted(layout.table.roles.items(), key=lambda item: item[1])
+        told = "CSV" if layout.table.quoted else "tab-separated columns"
+        told += ": " + ", ".join(f"{role} in {at + 1}" for role, at in roles)
+    if (layout.table and layout.table.header) or (layout.columns and layout.columns.header):
+        told += "; the first line is a header and left out"
+    if layout.prefix:
+        told += f"; {_describe_prefix(layout.prefix)}"
+    return told
+
+
+def _describe_prefix(prefix: str) -> str:
+    where = "each word" if prefix == "words" else "the first word"
+    return f"the language stands before {where} and is taken from there"
+
+
+def _name_form(path: Path, lines: Sequence[str], kind: str, layout: Layout) -> str:
+    for row in _sample_json(path, lines):
+        row |= {ours: row[theirs] for ours, theirs in layout.fields if theirs in row}
+        if form := recognise_row(row, kind):
+            return form.name
+    return "fields of data.columns"
+
+
+def _head(form: str) -> int | None:
+    # Lines from which the first records are read; those of a sentence or a cell may be several.
+    return None if form in ("conll", "csv") else 2 * _PEEKED
+
+
+def _sample_json(path: Path, lines: Sequence[str]) -> Iterable[dict[str, object]]:
+    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+    return (load_json(path, number, line) for number, line in islice(numbered, 200))
+
+
+def _guess_json(path: Path, lines: Sequence[str]) -> str:
+    kinds = Counter(form.kind for row in _sample_json(path, lines) if (form := recognise_row(row)))
+    if kinds:
+        return kinds.most_common(1)[0][0]
+    row = next(iter(_sample_json(path, lines)), None)
+    if row is None:
+        raise InputError(f"{path} has no sentence.")
+    if "tokens" in row or "text" in row or "text_a" in row:  # the reader tells what is missing
+        return "tagging" if "tokens" in row else "classification"
+    raise InputError(
+        f"{path}:1: the fields {', '.join(show(name) for name in list(row)[:8])} are of no known "
+        f"format; looked for: {list_forms()}; name them in data.columns=text:FIELD,label:FIELD."
+    )
+
+
+def _label_cells(path: Path, lines: Sequence[str], form: str) -> Iterable[tuple[str, str]]:
+    # (text, label) of the rows of a task file or table.
+    delimiter = find_delimiter(path, lines) if form == "csv" else "\t"
+    head = lines[:_SAMPLED] if form == "tsv" else lines
+    for index, (_, cells) in enumerate(cut_rows(path, head, delimiter, form == "csv")):
+        if index == 0 and (form == "csv" or is_header(cells)):
+            roles = find_roles(cells, "tagging")
+            text, label = roles.get("words", 0), roles.get("tags", -1)
+        else:
+            if index == 0:
+                text, label = 0, -1
+            if len(cells) > max(text, label, 1):
+                yield cells[text], cells[label]
+
+
+def _find_table(
+    path: Path, lines: Sequence[str], form: str, kind: str, columns: dict[str, str]
+) -> Table | None:
+    quoted = form == "csv"
+    delimiter = find_delimiter(path, lines) if quoted else "\t"
+    _, cells = next(iter(cut_rows(path, lines, delimiter, quoted)), (1, []))
+    header = is_header(cells)
+    if columns:
+        roles, header = place_columns(path, cells, columns, header)
+        return Table(delimiter, quoted, header, roles)
+    found = find_roles(cells, kind) if header or quoted else {}
+    if found:
+        return Table(delimiter, quoted, True, found)
+    if quoted:
+        example = "words:2,tags:3" if kind == "tagging" else "text:2,label:3"
+        raise InputError(
+            f"{path}:1: the first line names no columns of {_needed(kind)}: it has "
+            f"{', '.join(show(cell) for cell in cells[:8])}; name them in data.columns={example}, "
+            "by number or by name."
+        )
+    if header:  # its names do not say what is what
+        roles = {"words": 0, "tags": 1} if kind == "tagging" else {"text": 0}
+        if kind != "tagging":
+            names = ("text",) if len(cells) == 2 else ("text_a", "text_b")
+            roles = {name: place for place, name in enumerate(names)} | {"label": len(names)}
+        return Table(delimiter, quoted, True, roles)
+    return None
+
+
+def _find_text_table(path: Path, head: Sequence[str], kind: str) -> Table:
+    delimiter = find_delimiter(path, head) if any(each in head[0] for each in ",;\t|") else ","
+    _, cells = next(iter(cut_rows(path, head, delimiter, quoted=True)))
+    if roles := find_roles(cells, kind, labelled=False):
+        return Table(delimiter, True, True, roles)
+    raise InputError(
+        f"{path}:1: the first line names no column of texts, such as text: it has "
+        f"{', '.join(show(cell) for cell in cells[:8])}."
+    )
+
+
+def _needed(kind: str) -> str:
+    return "words and tags" if kind == "tagging" else "texts and labels"
+
+
+def _find_conll(
+    path: Path, lines: Sequence[str], columns: dict[str, str], before: Columns | None
+) -> Columns:
+    found = find_columns(lines)
+    if found.width < 2:
+        return found
+    rows = [
+        split_columns(line, found.tabbed)
+        for line in islice((line for line in lines if line.strip()), _SAMPLED)
+        if not line.startswith(("#", "-DOCSTART-"))
+    ]
+    header = bool(rows) and is_header(rows[0])
+    if header:
+        found = find_columns([line for line in lines if line.strip() != lines[0].strip()])
+        found = found._replace(header=lines[0].split() == rows[0])
+    if columns:
+        names = rows[0] if rows else [str(number + 1) for number in range(found.width)]
+        roles, named = place_columns(path, names, columns, header)
+        word, tag = roles.get("words", found.word), roles.get("tags", found.width - 1)
+        return found._replace(word=word, tag=tag, header=named)
+    if before is not None and before.width == found.width:
+        return found._replace(tag=before.tag)
+    rows = [cells for cells in rows[int(header) :] if len(cells) == found.width]
+    return found._replace(tag=_choose_tag(rows, found))
+
+
+def _choose_tag(rows: Sequence[Sequence[str]], found: Columns) -> int:
+    """The index of the column with the tags: the last one; of GermEval's two the outer one; where
+    the last one holds no tags, the one that does."""
+    entities = {}
+    for index in range(found.width):
+        cells = [cells[index] for cells in rows]
+        liked = [cell for cell in cells if _LIKE_TAG.fullmatch(cell) or is_tagged(cell)]
+        if index != found.word and len(liked) >= 0.98 * len(cells) > 0:
+            entities[index] = Counter(cell.partition("-")[2] for cell in liked if len(cell) > 1)
+    last = found.width - 1
+    if last not in entities:
+        others = [index for index in entities if entities[index]]
+        unprefixed = any(cells[last] in ("O", "o") for cells in rows)
+        return others[0] if len(others) == 1 and not unprefixed else last
+    outer = entities.get(last - 1, Counter())
+    is_outer = set(entities[last]) <= set(outer) and outer.total() > entities[last].total()
+    return last - 1 if is_outer and not set(outer) <= _CHUNKS else last
