@@ -101,3 +101,13 @@ def test_mistakes_are_sentences(files, tmp_path, capsys, arguments, message):
     assert error.startswith("xdistil compare: ")
     assert message.format(**named) in error
     assert error.count("\n") == 1
+
+
+def test_a_home_folder_is_found_and_no_input_is_overwritten(files, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = ["compare", "~/first.tsv", "~/second.tsv", "--gold=~/gold.tsv"]
+    assert main([*given, "--output=~/out.json"]) == 0
+    before = (tmp_path / "second.tsv").read_bytes()
+    assert main([*given, "--output=~/second.tsv"]) == 2
+    assert "second.tsv, which would be lost: name another file" in capsys.readouterr().err
+    assert (tmp_path / "second.tsv").read_bytes() == before

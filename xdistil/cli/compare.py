@@ -5,6 +5,7 @@ Exit codes: 0 success, 2 a mistake in the arguments or files.
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from xdistil.cli.parser import Parser
-from xdistil.config import split_names
+from xdistil.config import expand_paths, split_names
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.formats import read_lines
 from xdistil.data.layouts import guess_kind
@@ -38,15 +39,19 @@ def main(arguments: list[str], program: str = "xdistil compare") -> int:
     parser.add_argument(
         "first",
         nargs="?",
+        type=expand_paths,
         help="a file of predictions in any format of a task file, or the workdir of a run, whose "
         f"{PREDICTIONS} is read; several separated by commas are seeds of one system",
     )
-    parser.add_argument("second", nargs="?", help="likewise, as many")
+    parser.add_argument("second", nargs="?", type=expand_paths, help="likewise, as many")
     parser.add_argument(
         "--gold",
+        type=os.path.expanduser,
         help=f"file with the gold labels of these texts (default: {GOLD} of the first workdir)",
     )
-    parser.add_argument("--output", help="JSON file to write the comparison to")
+    parser.add_argument(
+        "--output", type=os.path.expanduser, help="JSON file to write the comparison to"
+    )
     try:
         options = parser.parse(arguments)
         if not options.second:
@@ -69,12 +74,21 @@ def main(arguments: list[str], program: str = "xdistil compare") -> int:
         except ValueError as error:
             raise InputError(f"{gold_path}: {error}, so nothing can be compared.") from None
         if options.output:
+            _refuse_input(options.output, [gold_path, *paths[0], *paths[1]])
             _write(Path(options.output), paths, gold_path, rows)
         print("\n".join(_render(task, rows, len(paths[0]))))
     except InputError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _refuse_input(output: str, read: Sequence[Path]) -> None:
+    for path in read:
+        if os.path.exists(output) and os.path.samefile(output, path):
+            raise InputError(
+                f"--output={output} is the file {path}, which would be lost: name another file."
+            )
 
 
 def _find_predictions(text: str) -> list[Path]:

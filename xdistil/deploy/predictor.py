@@ -20,7 +20,7 @@ from xdistil.data.word_alignment import align_words, name_classes
 from xdistil.deploy.preprocessing import PREPROCESSING, read_preprocessing
 from xdistil.errors import InputError, show
 from xdistil.models.hf.head import check_head, is_multilabel, read_head
-from xdistil.models.hf.hub import check_name, find_exported, find_student
+from xdistil.models.hf.hub import find_exported, find_folder, find_local, find_student
 from xdistil.runtime.json_io import read_json
 
 if TYPE_CHECKING:
@@ -221,7 +221,8 @@ def load(
     if not 0 <= threshold < 1:
         raise InputError(f"threshold is {threshold}; it must lie in [0, 1).")
     name = find_student(name)
-    check_name(name)  # before JAX is imported, which takes a second
+    if backend == "jax" and find_local(name) is None:
+        find_folder(name, revision)  # before JAX is imported, which takes a second
     predictor = _open_jax(name, revision) if backend == "jax" else None
     predictor = predictor or _open_onnx(name, revision, backend, threads)
     predictor = replace(predictor, threshold=threshold)

@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 
+import xdistil
 from tests.models.samples import FIXTURES
 from xdistil.errors import InputError
 from xdistil.models.hf import hub
@@ -117,10 +119,24 @@ def test_a_hub_without_the_model_says_so_too(monkeypatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise LookupError
 
+    def give_up(*_: object, **__: object) -> None:
+        raise LocalEntryNotFoundError("no connection")
+
     monkeypatch.setattr(hub, "_reaches_hub", lambda: True)
-    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
-    with pytest.raises(InputError, match="'a/b': no such folder, and the hub has no such model at"):
-        find_folder("a/b")
+    for download, sentence in (
+        (refuse, "'a/b': no such folder, and the hub has no such model at"),
+        (give_up, "'a/b': no such folder, the hub cannot be reached"),
+    ):
+        monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+        with pytest.raises(InputError, match=sentence):
+            find_folder("a/b")
+
+
+def test_a_model_of_the_hub_is_looked_for_before_jax_is_imported(monkeypatch) -> None:
+    monkeypatch.setattr(hub, "_reaches_hub", lambda: False)
+    monkeypatch.setattr("xdistil.deploy.predictor._open_jax", None)
+    with pytest.raises(InputError, match="'some/stranger': no such folder"):
+        xdistil.load("some/stranger")
 
 
 def test_a_home_folder_is_found(tmp_path, monkeypatch) -> None:

@@ -139,11 +139,11 @@ def _download(name: str, revision: str, patterns: list[str]) -> Path:
             )
         )
     except Exception as error:  # The client raises a dozen unrelated types, httpx's among them.
-        if not reached:
+        if not reached or type(error).__name__ == "LocalEntryNotFoundError":  # it gave up
             raise InputError(_tell_unreached(name)) from error
         raise InputError(
             f"{show(name)}: no such folder, and the hub has no such model at revision "
-            f"{show(revision)} ({type(error).__name__}): check the spelling."
+            f"{show(revision)} ({type(error).__name__}): check the spelling, or your access."
         ) from error
 
 
