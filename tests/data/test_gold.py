@@ -276,6 +276,17 @@ def test_what_cannot_be_meant_is_refused(tmp_path, content, extension, words):
     refuses(words, tmp_path, content, extension)
 
 
+def test_a_header_of_dev_alone_is_refused(tmp_path):
+    refuses("dev.tsv:1: 'Satz' with the label 'Urteil' looks", tmp_path, join(TEXTS), dev=HEADER)
+
+
+def test_numbers_of_texts_are_not_read_as_texts(tmp_path):
+    rows = join((str(i), *row) for i, row in enumerate(TEXTS))
+    refuses("first text of every pair is a number: set data.columns=text:2", tmp_path, rows)
+    assert read(tmp_path, rows, task="pair").train[3].inputs == ("3", "a grey day 1")
+    assert read(tmp_path, rows, columns="text:2,label:3").train[3].inputs == ("a grey day 1",)
+
+
 def test_labels_tsv_and_data_task_say_what_is_meant(tmp_path):
     fractions = join((text, f"{i % 3 / 4}") for i, (text, _) in enumerate(TEXTS))
     assert read(tmp_path, fractions, task="single").task.labels == ("0.0", "0.25", "0.5")

@@ -282,7 +282,7 @@ def test_what_is_no_start_is_refused_before_anything_trains(
     elif name == "no model":
         folder, words = data, [str(data / "config.json")]
     elif name == "no folder":
-        folder, words = tmp_path / "nowhere", ["no folder"]
+        folder, words = tmp_path / "nowhere", ["no such folder"]
     else:
         more, words = ["--config.plan[0].loss=logits"], ["plan[0].loss", "set teacher.model"]
     command = [

@@ -29,7 +29,7 @@ from xdistil.errors import InputError, show
 SPLITS = ("train", "dev", "test")
 _KINDS = {"tagging": "tagging", "single": "classification", "pair": "classification"}
 _LIKE_TAG = re.compile(r"[Oo]|[BIESLUMWbieslumw]([-_]\S+)?")
-_MANY = 10  # labels from which on half as many as texts are absurd
+_MANY = 10  # texts or labels from which on their numbers say something
 _log = logging.getLogger("xdistil")
 
 
@@ -265,6 +265,12 @@ def check_labels(
         InputError: nothing to learn, or something that looks like another column.
     """
     train, path = gold["train"], files["train"]
+    numbers = len(train[0].inputs) == 2 and all(each.inputs[0].isdecimal() for each in train)
+    if task.kind != "tagging" and numbers and data.task == "auto" and not data.columns:
+        raise InputError(
+            f"{path}: the first text of every pair is a number: set data.columns=text:2,label:3 if "
+            "it numbers the texts, or data.task=pair if it is a text."
+        )
     counts = {name: count_classes(examples, task) for name, examples in gold.items()}
     field = "data.columns=words:1,tags:2 and data.scheme say which column and how"
     if task.kind == "tagging":
@@ -286,6 +292,8 @@ def check_labels(
         lacking = {each: count for each, count in found.items() if each not in counts["train"]}
         if not lacking:
             continue
+        if not is_said and task.kind != "tagging" and len(gold[name]) > _MANY:
+            _check_other_header(gold[name][0], lacking, files[name])
         shown = ", ".join(f"{show(each)} ({count:,})" for each, count in list(lacking.items())[:8])
         what = "types of entities" if task.kind == "tagging" else "classes"
         if 2 * sum(lacking.values()) > found.total():
@@ -348,6 +356,18 @@ def _check_header(
             f"{files['train']}:1: {show(' '.join(first.inputs))} with the label "
             f"{show(first.labels[0])} looks like a header, because no other text has this label: "
             f"remove the line, or name the columns in data.columns={columns}."
+        )
+
+
+def _check_other_header(first: Example, lacking: Mapping[str, int], path: Path) -> None:
+    """Refuses a first line of dev or test with a label that is nowhere else."""
+    label = (first.labels or ("",))[0]
+    short = all(" " not in text.strip() for text in first.inputs)
+    if len(lacking) == 1 and lacking.get(label) == 1 and short:
+        raise InputError(
+            f"{path}:1: {show(' '.join(first.inputs))} with the label {show(label)} looks like a "
+            "header, because no other text has this label: remove the line, or name the label in a "
+            "labels.tsv, one per line."
         )
 
 

@@ -19,6 +19,7 @@ _PREFIXES = {"iob2": "BI", "iob1": "BI", "bioes": "BIES", "bilou": "BILU", "bmes
 _BASE = {"bilou": "bioes", "bmes": "bioes", "io": "iob1"}
 _TO_BASE = {"bilou": {"L": "E", "U": "S"}, "bmes": {"M": "I", "W": "S"}}
 _SPELT = re.compile(r"([BIESLUMWbieslumw])([-_])(\S+)")
+_SUFFIXED = re.compile(r"\S+[-_][BIESLUbieslu]")
 _EVERY = frozenset("BIESLUMW")
 
 
@@ -126,6 +127,11 @@ def find_notation(
             f"{where}: every word has a label such as {show(min(marks))}, and no word is O, so "
             "they are no tags of entities: name the column with the tags in data.columns, or set "
             "data.scheme=io if every label is the type of an entity."
+        )
+    if all(map(_SUFFIXED.fullmatch, marks)):
+        raise InputError(
+            f"{where}: tags such as {show(min(marks))} have their prefix at the end: write it "
+            "first, such as B-PER, or set data.scheme=io if each of them is a type."
         )
     if scheme != "auto":
         raise InputError(
