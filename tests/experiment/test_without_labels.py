@@ -345,7 +345,7 @@ REFUSED = {
     "one class": (
         rename(("LABEL_0",), "classification"),
         [],
-        ["has 1 class, 'LABEL_0', and needs 2"],
+        ["has a head with one output, 'LABEL_0'"],
     ),
     "gold of other names": (
         rename(("O", "B-PERSON")),
