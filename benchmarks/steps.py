@@ -105,7 +105,7 @@ ROW_LENGTHS = (64, 128, 256, 512)
 BATCHES = 8  # that the steps go through
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Texts(PackedTexts):
     """Sentences as subwords in packed rows."""
 
@@ -126,7 +126,8 @@ class Setting:
 def pack_texts(examples: list[Example], task: Task, tokenizer: Tokenizer, row_length: int) -> Texts:
     """Examples in rows of a length, cut to segments that fit."""
     subwords = tokenize(examples, task, tokenizer, row_length)
-    return Texts(examples, subwords, pack(subwords, row_length, 0), task, tokenizer)
+    rows = pack(subwords, row_length, 0)
+    return Texts(examples, subwords, rows, task=task, tokenizer=tokenizer)
 
 
 def design_teacher(name: str, texts: Texts, dtype: str) -> Encoder:
