@@ -7,7 +7,7 @@ languages.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -79,9 +79,8 @@ def compare_systems(
     overall = _describe(
         "", sum(sizes), *(np.mean(x, axis=0) for x in (points, resampled, permuted))
     )
-    judged = _judge([overall])[0]
     ordered = sorted(_judge(each), key=lambda row: row.first - row.second)
-    return [judged, *ordered]
+    return [*_judge([overall]), *ordered]
 
 
 def adjust(p: Sequence[float]) -> np.ndarray:
@@ -142,9 +141,5 @@ def _judge(rows: Sequence[Difference]) -> list[Difference]:
         verdict: Verdict = "undecided"
         if p < 1 - LEVEL:
             verdict = "better" if row.second > row.first else "worse"
-        judged.append(
-            Difference(
-                row.language, row.texts, row.first, row.second, row.low, row.high, row.p, verdict
-            )
-        )
+        judged.append(replace(row, verdict=verdict))
     return judged
