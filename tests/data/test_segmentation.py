@@ -112,7 +112,7 @@ def test_marks_between_letters_join_units(text, words):
 
 
 def test_marks_are_joined_that_mostly_stand_inside_words():
-    sentences = ["a-b - c-d Bob 's don't x.y .", "O'N l' 1\u20132 文・文 क्षे/a"]
+    sentences = ["a-b - c-d Bob 's don't x.y . x+=y", "O'N l' 1\u20132 文・文 क्षे/a"]
     assert find_joined(each.split(" ") for each in sentences) == "-/\u2013"
 
 

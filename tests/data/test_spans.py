@@ -86,3 +86,12 @@ def test_spans_are_the_entities_of_strict_seqeval():
     ]
     assert [find_spans(tags) for tags in legal] == expected
     assert sum(end - first > 1 for spans in expected for first, end, _ in spans) > 50
+
+
+def test_marks_that_join_words_make_one_word_of_text() -> None:
+    text = "(Saint-Denis - ok)"
+    units = ("(", "Saint", "-", "Denis", "-", "ok", ")")
+    assert split_words(text, UNITS)[0] == units
+    words, spans = split_words(text, UNITS, "-")
+    assert words == ("(", "Saint-Denis", "-", "ok", ")")
+    assert [text[start:end] for start, end in spans] == list(words)
