@@ -110,6 +110,7 @@ class Teacher:
     cache: str = "auto"  # signals on disk: auto (where that is faster), always, never
     cache_type: str = "float16"  # of cached numbers: float16, float32, int8 (a scale per vector)
     cache_folder: str = ""  # of cached signals, for several runs; empty: in the workdir
+    shared_folder: str = ""  # of fine-tuned teachers and their signals, for several runs; as above
     hidden_size: int = 128  # of a teacher from scratch
     layers: int = 4  # likewise
     heads: int = 4  # likewise
@@ -243,7 +244,8 @@ STORED = ("signals",)  # fields of Teacher that name stored values, used in plac
 PATHS = (  # fields that name files and folders, as groups and fields of an experiment
     ("data", "folder"),
     ("data", "transfer"),
-    *(("teacher", name) for name in ("model", "tokenizer", "signals", "cache_folder")),
+    *(("teacher", name) for name in ("model", "tokenizer", "signals")),
+    *(("teacher", name) for name in ("cache_folder", "shared_folder")),
     *(("student", name) for name in ("checkpoint", "tokenizer", "vectors")),
 )
 LOSSES = ("representation", "attention", "relations", "logits", "labels")

@@ -10,6 +10,8 @@ USAGE = """\
 xdistil COMMAND ...
 
   train      distils a student, as train.py does
+  sweep      runs an experiment with several values of some fields
+  table      shows the results of a sweep as a table
   predict    labels texts with a model folder, as predict.py does
   evaluate   scores a model folder on a file with gold labels (--evaluate=FILE)
   compare    compares the predictions of two systems on the same labelled texts
@@ -19,7 +21,17 @@ xdistil COMMAND ...
 
 xdistil COMMAND --help shows the options of a command."""
 
-COMMANDS = ("train", "predict", "evaluate", "compare", "export", "trim", "inspect")
+COMMANDS = (
+    "train",
+    "sweep",
+    "table",
+    "predict",
+    "evaluate",
+    "compare",
+    "export",
+    "trim",
+    "inspect",
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -35,6 +47,14 @@ def main(arguments: list[str]) -> int:
             from xdistil.cli import train
 
             return train.main(rest, program)
+        if command == "sweep":
+            from xdistil.cli import sweep
+
+            return sweep.main(rest, program)
+        if command == "table":
+            from xdistil.cli import table
+
+            return table.main(rest, program)
         if command in ("predict", "evaluate"):
             from xdistil.cli import predict
 

@@ -183,6 +183,7 @@ class Results(TypedDict):
     retention: float | None  # the student's main score over the teacher's, on test if there is one
     compression: float | None  # the teacher's parameters over the student's
     stages: list[StageResult]  # of the student's plan, in order
+    passes: NotRequired[float]  # of a model as the teacher over the texts of these stages
     baselines: list[BaselineResult]
     gazetteer: GazetteerResult | None
     timing: Timing

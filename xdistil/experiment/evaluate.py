@@ -35,6 +35,7 @@ from xdistil.runtime.session import Session
 from xdistil.teacher.file_teacher import FileTeacher
 from xdistil.teacher.interface import NoTeacher
 from xdistil.teacher.model_teacher import ModelTeacher
+from xdistil.teacher.signals import SignalSpec
 
 log = logging.getLogger("xdistil")
 
@@ -121,6 +122,7 @@ def evaluate(
         "stages": [
             {key: value for key, value in stage.items() if key != "seconds"} for stage in stages
         ],
+        **({"passes": _count_passes(run, stages)} if isinstance(run.teacher, ModelTeacher) else {}),
         "baselines": [_score_baseline(run, session, row, params) for row, params in baselines],
         "gazetteer": _score_gazetteer(run),
         "timing": {
@@ -129,6 +131,22 @@ def evaluate(
         },
     }
     return cast(Results, content)
+
+
+def _count_passes(run: Run, stages: Sequence[StageRecord]) -> float:
+    """How often the teacher has read the texts that the stages learn from: once where its signals
+    are cached, and in every step that computes some."""
+    passes = 0.0
+    cached: dict[str, SignalSpec] = {}
+    for choice in run.teacher.plan(run.requests):
+        if choice.cached:
+            cached[choice.texts] = choice.spec
+            passes += choice.texts != "dev" and not choice.grows
+    for stage, record in zip(run.stages, stages, strict=True):
+        known = cached.get(stage.texts, SignalSpec())
+        if stage.spec.union(known) != known:
+            passes += record["steps"] / stage.count_steps(run.experiment.batch_size).epoch
+    return passes
 
 
 def measure_bytes(folder: Path) -> Sizes:

@@ -25,6 +25,7 @@ FREE = (
     "teacher.model",
     "teacher.revision",
     "teacher.tokenizer",
+    "teacher.shared_folder",
     *(f"teacher.{name}" for name in STORED),
     "student.tokenizer",
     "student.checkpoint",
