@@ -34,7 +34,7 @@ from benchmarks import harness
 from benchmarks.harness import MATRIX_PRODUCT, Action, Counts
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.packing import pack
-from xdistil.data.subwords import tokenize
+from xdistil.data.subwords import Cutting, tokenize
 from xdistil.data.tag_schemes import is_tag
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 
@@ -52,7 +52,7 @@ def list_ours(
     path: Path, examples: Sequence[Example], task: Task, tokenizer: Tokenizer
 ) -> dict[str, Callable[[], object]]:
     """All three steps, and each alone."""
-    subwords = tokenize(examples, task, tokenizer, ROW_LENGTH)
+    subwords = tokenize(examples, task, tokenizer, Cutting(ROW_LENGTH))
     cut = partial(tokenize, task=task, tokenizer=tokenizer, max_length=ROW_LENGTH)
     return {
         OURS: lambda: pack(cut(read_file(path, task)), ROW_LENGTH, 0),

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xdistil.data.examples import Example, read_file
-from xdistil.data.json_rows import cut_words, tag_words
+from xdistil.data.json_rows import tag_words
+from xdistil.data.segmentation import cut_spans, find_units
 from xdistil.errors import InputError
 
 TEXT = "Ann Lee (of Rom) slept."
@@ -116,7 +117,8 @@ def test_spans_come_back_from_the_tags_of_words(data):
         if text[start:end].strip()
     ]
     row = tag_words(text, spans)
-    cuts = cut_words(text, [border for start, end, _ in spans for border in (start, end)])
+    borders = [border for start, end, _ in spans for border in (start, end)]
+    cuts = cut_spans(find_units(text), borders)
     found = []
     for (start, end), tag in zip(cuts, row["tags"], strict=True):
         assert not any(letter.isspace() for letter in text[start:end])

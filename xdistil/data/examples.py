@@ -7,9 +7,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xdistil.data.formats import Layout, Record, read_lines, read_records
+from xdistil.data.formats import Layout, read_records
 from xdistil.data.language_codes import LANGUAGE_CODE, fold_language, is_language
 from xdistil.data.layouts import find_layout, guess_kind
+from xdistil.data.lines import read_lines
+from xdistil.data.records import Record
 from xdistil.data.tag_notation import Notation, find_notation
 from xdistil.data.tag_schemes import allowed_tags, convert_labels, is_tag, predictable_tags, to_iob2
 from xdistil.errors import InputError, show, show_name

@@ -6,14 +6,13 @@
 """
 
 import json
-import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from xdistil.data.segmentation import cut_spans, find_units, trim_span
 from xdistil.errors import InputError, show
 
 Row = dict[str, Any]
@@ -67,46 +66,30 @@ def read_names(folder: Path) -> dict[str, tuple[str, ...]]:
         raise InputError(f"{path} cannot be read as the description of a data set.") from error
 
 
-def cut_words(text: str, borders: Sequence[int] = ()) -> list[tuple[int, int]]:
-    """(start, end) of the words of a text: between white space, without punctuation at their
-    borders, which is words of its own; also cut at the given positions."""
-    words: list[tuple[int, int]] = []
-    for match in re.finditer(r"\S+", text):
-        start, end = match.span()
-        first, last = start, end
-        while first < end and _is_punctuation(text[first]):
-            first += 1
-        while last > first and _is_punctuation(text[last - 1]):
-            last -= 1
-        cuts = {*range(start, first + 1), *range(last, end + 1), start, end}
-        cuts |= {border for border in borders if start < border < end}
-        words += pairwise(sorted(cuts))
-    return words
-
-
-def _is_punctuation(character: str) -> bool:
-    return unicodedata.category(character)[0] in "PS"
-
-
 def tag_words(text: str, spans: Sequence[tuple[int, int, str]]) -> Row:
-    """Words and their IOB2 tags, from spans of characters whose ends are exclusive."""
+    """The units of a text, also cut where a span begins or ends, and their IOB2 tags.
+
+    Args:
+        spans: (start, end, type) in characters, the end exclusive.
+
+    Raises:
+        ValueError: a span outside of the text, without a unit, or over another one.
+    """
     trimmed = []
     for start, end, kind in spans:
         if not 0 <= start < end <= len(text):
             raise ValueError(
                 f"span {start} to {end} does not lie in the text, which has {len(text)} characters"
             )
-        inside = text[start:end]
-        start += len(inside) - len(inside.lstrip())
-        end -= len(inside) - len(inside.rstrip())
-        if start >= end:
+        if not find_units(text[start:end]):
             raise ValueError(f"span {start} to {end} holds only white space")
-        trimmed.append((start, end, _make_type(kind)))
+        trimmed.append((*trim_span(text, start, end), _make_type(kind)))
     trimmed = sorted(set(trimmed))
     for (_, end, _), (start, *_) in pairwise(trimmed):
         if start < end:
             raise ValueError(f"two spans overlap at character {start}: keep one of them")
-    words = cut_words(text, [border for start, end, _ in trimmed for border in (start, end)])
+    borders = [border for start, end, _ in trimmed for border in (start, end)]
+    words = cut_spans(find_units(text), borders)
     tags = ["O"] * len(words)
     place = 0
     for start, end, kind in trimmed:

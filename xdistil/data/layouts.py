@@ -13,24 +13,17 @@ from xdistil.data.columns import (
     cut_rows,
     find_delimiter,
     find_roles,
+    guess_delimiter,
     is_header,
     place_columns,
 )
-from xdistil.data.formats import (
-    Columns,
-    Layout,
-    Record,
-    find_columns,
-    find_format,
-    is_tagged,
-    load_json,
-    read_lines,
-    read_records,
-    read_texts,
-    split_columns,
-)
+from xdistil.data.conll import Columns, find_columns, is_tagged, split_columns
+from xdistil.data.formats import Layout, find_format, read_records, read_texts
+from xdistil.data.json_records import load_json
 from xdistil.data.json_rows import list_forms, read_names, recognise_row
 from xdistil.data.language_codes import is_language
+from xdistil.data.lines import read_lines
+from xdistil.data.records import Record
 from xdistil.errors import InputError, show
 
 _log = logging.getLogger("xdistil")
@@ -249,7 +242,8 @@ def _find_table(
 
 
 def _find_text_table(path: Path, head: Sequence[str], kind: str) -> Table:
-    delimiter = find_delimiter(path, head) if any(each in head[0] for each in ",;\t|") else ","
+    delimiter = guess_delimiter(head[0])
+    delimiter = find_delimiter(path, head) if delimiter in head[0] else delimiter
     _, cells = next(iter(cut_rows(path, head, delimiter, quoted=True)))
     if roles := find_roles(cells, kind, labelled=False):
         return Table(delimiter, True, True, roles)

@@ -11,13 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from xdistil.data.formats import (
-    find_columns,
-    load_json,
-    read_conll,
-    read_row,
-    read_text_field,
-)
+from xdistil.data.conll import find_columns, read_conll
+from xdistil.data.json_records import load_json, read_row
+from xdistil.data.records import read_text_field
 from xdistil.data.segmentation import SPACES
 from xdistil.data.spans import split_words
 from xdistil.data.text_columns import read_rows

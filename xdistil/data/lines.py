@@ -1,0 +1,91 @@
+"""Files -> lines: UTF-8, plain or .gz.
+
+Lines end in \\n or \\r\\n only: other line separators of Unicode are characters.
+"""
+
+import codecs
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+
+from xdistil.errors import InputError
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 file, plain or .gz, without line ends and byte order mark.
+
+    Raises:
+        InputError: a missing, empty or unreadable file, or bytes that are not UTF-8.
+    """
+    with _tell_unreadable(path):
+        data = path.read_bytes()
+        if path.suffix == ".gz":
+            data = gzip.decompress(data)
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if not data.strip():
+        raise _tell_empty(path)
+    try:
+        lines = data.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise _tell_not_unicode(path, data.count(b"\n", 0, error.start) + 1) from None
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines] if b"\r" in data else lines
+
+
+@dataclass(frozen=True)
+class FileLines:
+    """The lines of `read_lines`, read anew and one by one whenever they are iterated over.
+
+    Iterating raises as `read_lines` does, once it comes to the mistake.
+    """
+
+    path: Path
+
+    def __iter__(self) -> Iterator[str]:
+        with _tell_unreadable(self.path), self._open() as file:
+            blocks = iter(lambda: file.read(1 << 16), b"")
+            if not any(block.removeprefix(codecs.BOM_UTF8).strip() for block in blocks):
+                raise _tell_empty(self.path)
+            file.seek(0)
+            for number, line in enumerate(file, 1):
+                if number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)
+                try:
+                    text = line.removesuffix(b"\n").decode()
+                except UnicodeDecodeError:
+                    raise _tell_not_unicode(self.path, number) from None
+                yield text.removesuffix("\r")
+
+    def stamp(self) -> tuple[int, int]:
+        """Size and modification time in nanoseconds, by which a change of the file is noticed."""
+        with _tell_unreadable(self.path):
+            status = self.path.stat()
+        return status.st_size, status.st_mtime_ns
+
+    def _open(self) -> gzip.GzipFile | BufferedReader:
+        return gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb")
+
+
+@contextmanager
+def _tell_unreadable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist.") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise InputError(f"{path} is not a whole gzip file: compress it again.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def _tell_empty(path: Path) -> InputError:
+    return InputError(f"{path} is empty.")
+
+
+def _tell_not_unicode(path: Path, line: int) -> InputError:
+    return InputError(f"{path}:{line}: these bytes are not UTF-8: convert the file.")
