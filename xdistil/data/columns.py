@@ -58,6 +58,12 @@ def holds_words(name: str) -> bool:
     return _fold(name) in _WORDS.split()
 
 
+def find_role(cells: Sequence[str], role: str) -> list[int]:
+    """The columns of a header with a name of one role, the likeliest first."""
+    names = [_fold(cell) for cell in cells]
+    return [names.index(name) for name in _NAMES[role] if name in names]
+
+
 def find_roles(cells: Sequence[str], kind: str, labelled: bool = True) -> Roles:
     """The columns of a header by their names; empty where a text or a needed label has none."""
     found: Roles = {}

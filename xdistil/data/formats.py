@@ -3,7 +3,7 @@
 There are four formats: tab-separated task files (`words<TAB>tags`, `text<TAB>label`,
 `text_a<TAB>text_b<TAB>label`); CSV with a header; CoNLL columns (conll.py); and JSON lines
 (`tokens, tags, language`; `text` or `text_a, text_b`, `label, language`; and those of
-json_rows.py).
+json_rows.py), which may also be the records of an array (json_arrays.py).
 """
 
 import logging
@@ -17,17 +17,19 @@ from xdistil.data.columns import Table, cut_rows
 from xdistil.data.conll import Columns, read_conll
 from xdistil.data.json_records import read_jsonl
 from xdistil.data.json_rows import Names
+from xdistil.data.lines import find_extension, locate
 from xdistil.data.records import Record, check_language, split_inputs
 from xdistil.errors import InputError, show
 
-EXTENSIONS = ("tsv", "csv", "conll", "jsonl", "txt")
+EXTENSIONS = ("tsv", "csv", "conll", "jsonl", "json", "txt")
+_FORMS = {"json": "jsonl"}  # extensions whose lines have the format of another one
 _log = logging.getLogger("xdistil")
 
 
 class Layout(NamedTuple):
     """How a file is read, where its format alone does not say."""
 
-    form: str  # of EXTENSIONS, but txt
+    form: str  # "tsv", "csv", "conll" or "jsonl"
     table: Table | None = None  # of task files with a header, of CSV, or by data.columns
     columns: Columns | None = None  # of CoNLL columns
     fields: tuple[tuple[str, str], ...] = ()  # of JSON lines: (our field, theirs)
@@ -36,22 +38,28 @@ class Layout(NamedTuple):
 
 
 def find_format(path: Path, lines: list[str]) -> str:
-    """The format by the file extension (without .gz): "tsv", "conll" or "jsonl".
+    """The format by the file extension (without .gz): "tsv", "csv", "conll" or "jsonl".
 
     A .txt file has CoNLL columns if it has an empty line or no tab; else it is a task file.
 
     Raises:
         InputError: another extension.
     """
-    extension = Path(path.name.removesuffix(".gz")).suffix[1:]
+    extension = find_extension(path)
     if extension not in EXTENSIONS:
         raise InputError(
             f"{path} has no known extension: use .tsv (task files), .csv (with a header), "
-            ".conll or .txt (CoNLL columns) or .jsonl, each also with .gz."
+            ".conll or .txt (CoNLL columns), .jsonl or .json, each also with .gz."
         )
     if extension != "txt":
-        return extension
+        return _FORMS.get(extension, extension)
     return "conll" if "" in lines or not any("\t" in line for line in lines) else "tsv"
+
+
+def find_text_format(path: Path) -> str:
+    """The format of an unlabelled file; other extensions than those known have plain text."""
+    extension = find_extension(path)
+    return _FORMS.get(extension, extension)
 
 
 def read_records(
@@ -95,12 +103,12 @@ def read_table(
             continue
         if len(cells) < width:
             raise InputError(
-                f"{path}:{number}: {len(cells)} columns where {width} are needed for "
+                f"{locate(path, number)}: {len(cells)} columns where {width} are needed for "
                 f"{', '.join(table.roles)}."
             )
         value = cells[table.roles[label]].strip() if labelled else ""
         if not value and labelled:
-            raise InputError(f"{path}:{number}: an empty label.")
+            raise InputError(f"{locate(path, number)}: an empty label.")
         language = cells[table.roles["language"]].strip() if "language" in table.roles else None
         check_language(path, number, language or None)
         texts = [re.sub(r"\r?\n", " ", cells[table.roles[role]]) for role in inputs]
@@ -124,8 +132,8 @@ def take_languages(path: Path, records: Iterable[Record], prefix: str) -> Iterat
             language, colon, rest = word.partition(":")
             if not colon or not rest:
                 raise InputError(
-                    f"{path}:{record.line}: {show(word)} does not begin with a language and a "
-                    "colon, as the first lines of the file do."
+                    f"{locate(path, record.line)}: {show(word)} does not begin with a language and "
+                    "a colon, as the first lines of the file do."
                 )
             languages.add(language)
             words[place] = rest.removeprefix(" ")
@@ -154,11 +162,10 @@ def read_texts(
     Raises:
         InputError: as `read_records`.
     """
-    extension = Path(path.name.removesuffix(".gz")).suffix
-    layout = layout or Layout(extension[1:])
-    if extension == ".conll":
+    layout = layout or Layout(find_text_format(path))
+    if layout.form == "conll":
         records = read_conll(path, lines, columns=layout.columns, quiet=quiet)
-    elif extension == ".jsonl":
+    elif layout.form == "jsonl":
         records = read_jsonl(path, lines, kind, False, layout.fields, layout.names)
     elif layout.table is not None:
         records = read_table(path, lines, kind, layout.table, labelled=False)
@@ -197,12 +204,12 @@ def read_tsv(path: Path, lines: Iterable[str], kind: str) -> Iterator[Record]:
         *cells, label = line.split("\t")
         if len(cells) > 1 and kind == "tagging":
             raise InputError(
-                f"{path}:{number}: {len(cells) + 1} columns where a line must be {shape}: name "
-                "others in data.columns, such as words:1,tags:3."
+                f"{locate(path, number)}: {len(cells) + 1} columns where a line must be {shape}: "
+                "name others in data.columns, such as words:1,tags:3."
             )
         if not cells:
             found = "no tab" if line else "an empty line"
-            raise InputError(f"{path}:{number}: {found}: a line must be {shape}.")
+            raise InputError(f"{locate(path, number)}: {found}: a line must be {shape}.")
         if not label.strip():
-            raise InputError(f"{path}:{number}: an empty label: a line must be {shape}.")
+            raise InputError(f"{locate(path, number)}: an empty label: a line must be {shape}.")
         yield Record(number, split_inputs(path, number, cells, kind), label, None)

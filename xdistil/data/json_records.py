@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xdistil.data.json_rows import Names, find_texts, recognise_row
+from xdistil.data.lines import NO_LINES, find_extension, locate
 from xdistil.data.records import (
     Record,
     check_language,
@@ -22,10 +23,33 @@ def load_json(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
-        raise InputError(f"{path}:{number}: this line is not valid JSON.") from None
+        if _begins_array(number, line):
+            raise _tell_array(path) from None
+        raise InputError(f"{locate(path, number)}: this line is not valid JSON.") from None
+    if _is_pair(row):
+        return {**row[1], "text": row[0]}
+    if _begins_array(number, line) and find_extension(path) not in NO_LINES:
+        raise _tell_array(path)
     if not isinstance(row, dict):
-        raise InputError(f"{path}:{number}: this line is not a JSON object.")
+        raise InputError(f"{locate(path, number)}: {show(row)} is not a JSON object.")
     return row
+
+
+def _begins_array(number: int, line: str) -> bool:
+    return number == 1 and line.lstrip().startswith("[")
+
+
+def _tell_array(path: Path) -> InputError:
+    return InputError(
+        f"{path}:1: this line begins an array, which is not a JSON object: give the file the "
+        "extension .json if it is an array of records."
+    )
+
+
+def _is_pair(row: Any) -> bool:
+    # A text and what is known about it, as spaCy 2 has them.
+    is_pair = isinstance(row, list) and len(row) == 2
+    return is_pair and isinstance(row[0], str) and isinstance(row[1], dict)
 
 
 def read_jsonl(
@@ -48,8 +72,8 @@ def read_jsonl(
             for ours, theirs in fields:
                 if theirs not in row:
                     raise InputError(
-                        f"{path}:{number}: there is no field {show(theirs)}, which data.columns "
-                        "names."
+                        f"{locate(path, number)}: there is no field {show(theirs)}, which "
+                        "data.columns names."
                     )
                 row[ours] = row[theirs]
             row = convert_row(path, number, row, kind, labelled, names)
@@ -64,24 +88,48 @@ def convert_row(
     Raises:
         InputError: a fault in it; a row of no such format comes back as it is.
     """
-    if kind == "tagging" and not labelled:
-        if "tokens" not in row and isinstance(row.get("tokenized_text"), list):
-            return {**row, "tokens": row["tokenized_text"]}
-        if "tokens" not in row and isinstance(text := row.get("text"), str):
+    if not labelled:
+        row = find_inputs(path, number, row, kind)
+        if kind == "tagging" and "tokens" not in row:
+            text = read_text_field(path, number, row, "text")
             return {**row, "tokens": [text[start:end] for start, end in find_units(text)]}
         return row
-    if not labelled:
-        texts = find_texts(row)
-        keys = ("text",) if len(texts) == 1 else ("text_a", "text_b")
-        return {**row, **{key: row[name] for key, name in zip(keys, texts, strict=False)}}
     form = recognise_row(row, kind)
     if form is None:
         return row
     try:
         converted = form.convert(row, names)
     except ValueError as error:
-        raise InputError(f"{path}:{number}: {error}.") from None
+        raise InputError(f"{locate(path, number)}: {error}.") from None
     return {"language": row["language"], **converted} if "language" in row else converted
+
+
+def find_inputs(path: Path, number: int, row: dict[str, Any], kind: str) -> dict[str, Any]:
+    """A row with `tokens`, with `text`, or with `text_a` and `text_b`, whatever it calls them.
+
+    Raises:
+        InputError: none of its fields is known to hold a text.
+    """
+    if isinstance(row.get("data"), dict):  # Label Studio
+        row = {**row["data"], **row}
+    if kind == "tagging":
+        for name in ("tokens", "words", "tokenized_text"):
+            words = row.get(name)
+            if isinstance(words, list) and all(isinstance(word, str) for word in words):
+                return {**row, "tokens": words}
+    texts = find_texts(row)
+    if texts and (kind != "tagging" or len(texts) == 1):
+        keys = ("text",) if len(texts) == 1 else ("text_a", "text_b")
+        others = {name: value for name, value in row.items() if name != "tokens"}
+        return {**others, **{key: row[name] for key, name in zip(keys, texts, strict=True)}}
+    known = ("tokens", "text") if kind == "tagging" else ("text", "text_a", "text_b")
+    if not any(name in row for name in known):
+        needed = "'tokens' or 'text'" if kind == "tagging" else "'text', or 'text_a' and 'text_b'"
+        raise InputError(
+            f"{locate(path, number)}: there is no field {needed}: the fields are "
+            f"{', '.join(map(show, list(row)[:8])) or 'none'}."
+        )
+    return row
 
 
 def read_row(path: Path, number: int, row: dict[str, Any], kind: str, labelled: bool) -> Record:
@@ -95,9 +143,10 @@ def read_row(path: Path, number: int, row: dict[str, Any], kind: str, labelled: 
         tags = read_texts_field(path, number, row, "tags") if labelled else ()
         for tag in tags:
             if not tag or " " in tag:
-                raise InputError(f"{path}:{number}: {show(tag)} is not a tag.")
+                raise InputError(f"{locate(path, number)}: {show(tag)} is not a tag.")
         return Record(number, words, " ".join(tags), language)
-    names = ("text",) if "text" in row else ("text_a", "text_b")
+    is_pair = "text" not in row and ("text_a" in row or "text_b" in row)
+    names = ("text_a", "text_b") if is_pair else ("text",)
     texts = tuple(read_text_field(path, number, row, name) for name in names)
     label = ""
     if labelled:
@@ -105,5 +154,7 @@ def read_row(path: Path, number: int, row: dict[str, Any], kind: str, labelled: 
         is_number = isinstance(value, int) and not isinstance(value, bool)
         label = str(value) if is_number else read_text_field(path, number, row, "label")
         if any(separator in label for separator in "\t\n\r"):
-            raise InputError(f"{path}:{number}: label {show(label)} contains a tab or a line end.")
+            raise InputError(
+                f"{locate(path, number)}: label {show(label)} contains a tab or a line end."
+            )
     return Record(number, texts, label, language)

@@ -1,6 +1,7 @@
 """Files -> lines: UTF-8, plain or .gz.
 
-Lines end in \\n or \\r\\n only: other line separators of Unicode are characters.
+Lines end in \\n or \\r\\n only: other line separators of Unicode are characters. A .json file has
+a line per record.
 """
 
 import codecs
@@ -12,7 +13,20 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
+from xdistil.data.json_arrays import cut_records
 from xdistil.errors import InputError
+
+NO_LINES = ("json",)  # extensions of files whose records are no lines
+
+
+def find_extension(path: Path) -> str:
+    """The extension of a file name, without the dot and a .gz behind it."""
+    return Path(path.name.removesuffix(".gz")).suffix[1:]
+
+
+def locate(path: Path, number: int) -> str:
+    """Where a message is about: file and line, or file and record where records are no lines."""
+    return f"{path}, record {number}" if find_extension(path) in NO_LINES else f"{path}:{number}"
 
 
 def read_lines(path: Path) -> list[str]:
@@ -21,25 +35,20 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         InputError: a missing, empty or unreadable file, or bytes that are not UTF-8.
     """
-    with _tell_unreadable(path):
-        data = path.read_bytes()
-        if path.suffix == ".gz":
-            data = gzip.decompress(data)
-    data = data.removeprefix(codecs.BOM_UTF8)
-    if not data.strip():
-        raise _tell_empty(path)
-    try:
-        lines = data.decode().split("\n")
-    except UnicodeDecodeError as error:
-        raise _tell_not_unicode(path, data.count(b"\n", 0, error.start) + 1) from None
+    if find_extension(path) in NO_LINES:
+        return list(FileLines(path))
+    text = _read_text(path)
+    lines = text.split("\n")
     if not lines[-1]:
         lines.pop()
-    return [line.removesuffix("\r") for line in lines] if b"\r" in data else lines
+    return [line.removesuffix("\r") for line in lines] if "\r" in text else lines
 
 
 @dataclass(frozen=True)
 class FileLines:
     """The lines of `read_lines`, read anew and one by one whenever they are iterated over.
+
+    The text of a .json file is in memory meanwhile.
 
     Iterating raises as `read_lines` does, once it comes to the mistake.
     """
@@ -47,6 +56,9 @@ class FileLines:
     path: Path
 
     def __iter__(self) -> Iterator[str]:
+        if find_extension(self.path) in NO_LINES:
+            yield from self._read_records()
+            return
         with _tell_unreadable(self.path), self._open() as file:
             blocks = iter(lambda: file.read(1 << 16), b"")
             if not any(block.removeprefix(codecs.BOM_UTF8).strip() for block in blocks):
@@ -61,6 +73,13 @@ class FileLines:
                     raise _tell_not_unicode(self.path, number) from None
                 yield text.removesuffix("\r")
 
+    def _read_records(self) -> Iterator[str]:
+        record = None
+        for record in cut_records(self.path, _read_text(self.path)):
+            yield record
+        if record is None:
+            raise _tell_empty(self.path)
+
     def stamp(self) -> tuple[int, int]:
         """Size and modification time in nanoseconds, by which a change of the file is noticed."""
         with _tell_unreadable(self.path):
@@ -69,6 +88,20 @@ class FileLines:
 
     def _open(self) -> gzip.GzipFile | BufferedReader:
         return gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb")
+
+
+def _read_text(path: Path) -> str:
+    with _tell_unreadable(path):
+        data = path.read_bytes()
+        if path.suffix == ".gz":
+            data = gzip.decompress(data)
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if not data.strip():
+        raise _tell_empty(path)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise _tell_not_unicode(path, data.count(b"\n", 0, error.start) + 1) from None
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from xdistil.data.lines import locate
 from xdistil.errors import InputError, show
 
 _LANGUAGE = re.compile(r"[^\s:]+")
@@ -24,32 +25,33 @@ def split_inputs(path: Path, number: int, cells: list[str], kind: str) -> tuple[
     if kind == "tagging":
         if len(cells) > 1:
             raise InputError(
-                f"{path}:{number}: {len(cells)} columns where an unlabelled sentence has one: "
-                "remove the tags."
+                f"{locate(path, number)}: {len(cells)} columns where an unlabelled sentence has "
+                "one: remove the tags."
             )
         words = tuple(cells[0].split(" "))
         if "" in words:
             raise InputError(
-                f"{path}:{number}: an empty word: separate words by exactly one space."
+                f"{locate(path, number)}: an empty word: separate words by exactly one space."
             )
         return words
     if "" in cells:
-        raise InputError(f"{path}:{number}: an empty text.")
+        raise InputError(f"{locate(path, number)}: an empty text.")
     return tuple(cells)
 
 
 def check_word(path: Path, number: int, word: str) -> None:
     if not word or any(separator in word for separator in " \t\n\r"):
         raise InputError(
-            f"{path}:{number}: {show(word)} is not a word: it must not be empty or contain a space "
-            "or a tab."
+            f"{locate(path, number)}: {show(word)} is not a word: it must not be empty or contain "
+            "a space or a tab."
         )
 
 
 def check_language(path: Path, number: int, language: str | None) -> None:
     if language is not None and not (_LANGUAGE.fullmatch(language) and language.isprintable()):
         raise InputError(
-            f"{path}:{number}: {show(language)} is not a language: it contains a space or a colon."
+            f"{locate(path, number)}: {show(language)} is not a language: it contains a space or a "
+            "colon."
         )
 
 
@@ -59,7 +61,8 @@ def read_text_field(path: Path, number: int, row: dict[str, Any], name: str) -> 
     if not isinstance(value, str) or not value:
         found = "is missing" if name not in row else f"is {json.dumps(value)[:40]}"
         raise InputError(
-            f"{path}:{number}: field {show(name)} {found}: it must be a text that is not empty."
+            f"{locate(path, number)}: field {show(name)} {found}: it must be a text that is not "
+            "empty."
         )
     _check_unicode(path, number, value)
     return value
@@ -70,7 +73,8 @@ def read_texts_field(path: Path, number: int, row: dict[str, Any], name: str) ->
     if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
         found = "is missing" if name not in row else f"is {json.dumps(values)[:40]}"
         raise InputError(
-            f"{path}:{number}: field {show(name)} {found}: it must be a non-empty list of texts."
+            f"{locate(path, number)}: field {show(name)} {found}: it must be a non-empty list of "
+            "texts."
         )
     for value in values:
         _check_unicode(path, number, value)
@@ -80,5 +84,6 @@ def read_texts_field(path: Path, number: int, row: dict[str, Any], name: str) ->
 def _check_unicode(path: Path, number: int, value: str) -> None:
     if _SURROGATE.search(value):
         raise InputError(
-            f"{path}:{number}: an escaped half of a surrogate pair, which is not a character."
+            f"{locate(path, number)}: an escaped half of a surrogate pair, which is not a "
+            "character."
         )
