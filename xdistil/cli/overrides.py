@@ -148,8 +148,8 @@ def split_arguments(
 def _find_plan(name: str) -> tuple[Stage, ...]:
     if name not in PLANS:
         raise InputError(
-            f"--config.plan={name}: there is no plan {name!r}{suggest(name, PLANS)}; a field of a "
-            "stage is written plan[0].FIELD=VALUE."
+            f"--config.plan={name}: plan is a list: write plan[0].FIELD=VALUE, or the name of a "
+            f"plan{suggest(name, PLANS)}."
         )
     return PLANS[name]()
 

@@ -114,6 +114,20 @@ class GazetteerResult(TypedDict):
     test: Scores | None
 
 
+class OriginalScores(TypedDict):
+    """Scores under the rules of XtremeDistil's own code, as in `evaluation/original.py`."""
+
+    macro_f1: float | None
+    micro_f1: float | None
+
+
+class OriginalResult(TypedDict):
+    """Those of the predictions on test, or on dev where there is no test."""
+
+    teacher: NotRequired[OriginalScores]
+    student: OriginalScores
+
+
 class QuantizationResult(TypedDict):
     """The content of quantization.json."""
 
@@ -186,6 +200,7 @@ class Results(TypedDict):
     passes: NotRequired[float]  # of a model as the teacher over the texts of these stages
     baselines: list[BaselineResult]
     gazetteer: GazetteerResult | None
+    original: NotRequired[OriginalResult]  # of tagging with gold labels
     timing: Timing
     export: NotRequired[ExportResult | None]  # where an export is asked for
 

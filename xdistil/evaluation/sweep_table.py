@@ -216,6 +216,15 @@ def _dev(known: Sequence[Results]) -> list[_Column]:
     return [_Column("dev", measure, 100)]
 
 
+def _original(known: Sequence[Results]) -> list[_Column]:
+    def measure(system: _System) -> float | None:
+        return _mean(
+            each["original"]["student"]["macro_f1"] for each in system if "original" in each
+        )
+
+    return [_Column("original protocol", measure, 100)]
+
+
 def _teacher(known: Sequence[Results]) -> list[_Column]:
     return [_Column("teacher", partial(_main_score, find=partial(_find, model="teacher")), 100)]
 
@@ -312,6 +321,7 @@ def _passes(known: Sequence[Results]) -> list[_Column]:
 COLUMNS: dict[str, Callable[[Sequence[Results]], list[_Column]]] = {
     "score": _score,
     "dev": _dev,
+    "original": _original,
     "languages": _languages,
     "teacher": _teacher,
     "retention": _retention,
