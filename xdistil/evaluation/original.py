@@ -49,7 +49,8 @@ def count_kept(examples: Sequence[Example], tokenizer: Tokenizer) -> list[int]:
             words, is_pretokenized=True, add_special_tokens=False
         )
         for each, encoding in zip(words, encodings, strict=True):
-            inside = encoding.word_ids[: LENGTH - _SPECIAL]
-            beyond = [word for word in encoding.word_ids[LENGTH - _SPECIAL :] if word not in inside]
+            own = [word for word in encoding.word_ids if word is not None]
+            inside = set(own[: LENGTH - _SPECIAL])
+            beyond = [word for word in own[LENGTH - _SPECIAL :] if word not in inside]
             counts.append(min(beyond, default=len(each)))
     return counts
