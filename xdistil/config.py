@@ -194,6 +194,8 @@ class Experiment:
     distributed: str = ""  # several processes: auto (SLURM, TPU pod ...), or HOST:PORT,INDEX,COUNT
     speed_seconds: float = 10.0  # to measure the speed of teacher and student; 0: do not measure
     export: str = ""  # of the student to ONNX: onnx, or int8 for a quantized file as well
+    trackers: str = ""  # of metrics, beside files and TensorBoard: wandb, trackio; empty: none
+    project: str = "xdistil"  # of the runs in trackers
     license: str = ""  # of the models, for their cards, such as mit; empty: that of their source
 
 
