@@ -110,7 +110,9 @@ class Teacher:
     cache: str = "auto"  # signals on disk: auto (where that is faster), always, never
     cache_type: str = "float16"  # of cached numbers: float16, float32, int8 (a scale per vector)
     cache_folder: str = ""  # of cached signals, for several runs; empty: in the workdir
-    shared_folder: str = ""  # of fine-tuned teachers and their signals, for several runs; as above
+    shared_folder: str = (
+        ""  # for runs that share fine-tuned teachers, signals, packed texts; empty: none
+    )
     hidden_size: int = 128  # of a teacher from scratch
     layers: int = 4  # likewise
     heads: int = 4  # likewise

@@ -246,6 +246,7 @@ def test_a_signal_reaches_the_runs_and_they_are_resumed(tmp_path, config):
     with pytest.raises(StoppedError, match="SIGTERM"):
         start(tmp_path, runs, {run.name: "waits" for run in runs}, jobs=2)
     thread.join()
+    assert not list((tmp_path / "table").glob("*/results.json"))
     assert not (tmp_path / "table/seed=2").exists()  # which had not begun
     assert start(tmp_path, runs, {}) == []
 
@@ -257,17 +258,21 @@ def test_a_run_that_another_process_uses_is_waited_for(tmp_path, config):
     (tmp_path / "table/seed=0").mkdir(parents=True)
     lock = filelock.FileLock(tmp_path / "table/seed=0/.lock", thread_local=False)
     lock.acquire()
-    other = tmp_path / "table/seed=1/results.json"
+    used, other = (tmp_path / f"table/seed={seed}" for seed in (0, 1))
+    began = []
 
     def release() -> None:
-        while not other.exists():
+        while not (other / "results.json").exists():
             pass
+        began.append((used / "starts").exists())
         lock.release()
 
     thread = threading.Thread(target=release)
     thread.start()
     assert start(tmp_path, runs, {}) == []
     thread.join()
+    assert began == [False]
+    assert (used / "results.json").exists()
 
 
 def test_the_list_of_runs_keeps_what_has_ended(tmp_path, config):
