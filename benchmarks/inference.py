@@ -42,7 +42,7 @@ from benchmarks import harness
 from benchmarks.harness import Action, Counts
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.packing import Batch
-from xdistil.data.subwords import Subwords, tokenize
+from xdistil.data.subwords import Cutting, Subwords, tokenize
 from xdistil.data.tokenizer import load_tokenizer
 from xdistil.deploy.jax_backend import JaxBackend, open_model
 from xdistil.deploy.onnx_backend import OnnxBackend
@@ -74,7 +74,7 @@ class Side:
 
 def cut_sentences(opened: JaxBackend, examples: Sequence[Example]) -> Subwords:
     """Segments as long as the model reads them."""
-    return tokenize(examples, opened.task, opened.tokenizer, opened.max_length)
+    return tokenize(examples, opened.task, opened.tokenizer, Cutting(opened.max_length))
 
 
 def find_short(subwords: Subwords, length: int) -> set[int]:

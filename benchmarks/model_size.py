@@ -35,7 +35,7 @@ from xdistil.config import Data
 from xdistil.data.corpus import read_corpus
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
-from xdistil.data.subwords import tokenize
+from xdistil.data.subwords import Cutting, tokenize
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
 from xdistil.data.trim_tokenizer import choose_subwords, count_ids
 from xdistil.deploy.onnx_export import build_graph
@@ -93,13 +93,13 @@ def save_random(folder: Path, tokenizer: Tokenizer) -> None:
 
 def read_ids(tokenizer: Tokenizer, texts: list[Example]) -> np.ndarray:
     """The ids of all texts, whole: i32[P]."""
-    return tokenize(texts, UNLABELLED, tokenizer, UNLIMITED).tokens
+    return tokenize(texts, UNLABELLED, tokenizer, Cutting(UNLIMITED)).tokens
 
 
 def compute_hidden(folder: Path, tokenizer: Tokenizer, texts: list[Example]) -> np.ndarray:
     """The last hidden states of a few sentences: f32[N,T,D]."""
     loaded: Any = load_model(str(folder))
-    subwords = tokenize(texts[:SENTENCES], UNLABELLED, tokenizer, ROW_LENGTH)
+    subwords = tokenize(texts[:SENTENCES], UNLABELLED, tokenizer, Cutting(ROW_LENGTH))
     rows = pack(subwords, ROW_LENGTH, None)
     batch = fill_batch(subwords, rows, np.arange(len(rows.subword)), tokenizer.pad)
     spec = SignalSpec(hidden=(loaded.model.config.layers,))

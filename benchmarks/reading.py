@@ -4,8 +4,8 @@
     python -m benchmarks.reading --model=MINILM --file=wikiann5/train.tsv \\
         --grow=100000,1000000 --output=growth.json
 
-Ours goes from the file to packed rows of 64 subwords, with every label checked; each of the three
-steps is timed alone as well. The peer is the tokenizer alone: one call of
+Ours goes from the file to packed rows of 64 subwords, with every label checked and words cut into
+units; each of the three steps is timed alone as well. The peer is the tokenizer alone: one call of
 `tokenizers.Tokenizer.encode_batch` on the texts of the same file, which are in memory already, and
 one of `encode_batch_fast`, which leaves out the offsets. For tagging there are two of each: words
 joined by spaces, and words as a list (`is_pretokenized`), which is what tagging needs. All are
@@ -34,7 +34,8 @@ from benchmarks import harness
 from benchmarks.harness import MATRIX_PRODUCT, Action, Counts
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.packing import pack
-from xdistil.data.subwords import tokenize
+from xdistil.data.segmentation import SPACES, UNITS
+from xdistil.data.subwords import Cutting, tokenize
 from xdistil.data.tag_schemes import is_tag
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 
@@ -52,8 +53,9 @@ def list_ours(
     path: Path, examples: Sequence[Example], task: Task, tokenizer: Tokenizer
 ) -> dict[str, Callable[[], object]]:
     """All three steps, and each alone."""
-    subwords = tokenize(examples, task, tokenizer, ROW_LENGTH)
-    cut = partial(tokenize, task=task, tokenizer=tokenizer, max_length=ROW_LENGTH)
+    cutting = Cutting(ROW_LENGTH, UNITS if task.kind == "tagging" else SPACES)
+    cut = partial(tokenize, task=task, tokenizer=tokenizer, cutting=cutting)
+    subwords = cut(examples)
     return {
         OURS: lambda: pack(cut(read_file(path, task)), ROW_LENGTH, 0),
         "xdistil, reading alone": lambda: read_file(path, task),

@@ -51,7 +51,7 @@ from xdistil.data.batches import make_batches
 from xdistil.data.corpus import read_corpus
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import Batch, PackedTexts, pack
-from xdistil.data.subwords import tokenize
+from xdistil.data.subwords import Cutting, tokenize
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.trim_tokenizer import renumber
 from xdistil.distill.finetune import find_subwords
@@ -125,7 +125,7 @@ class Setting:
 
 def pack_texts(examples: list[Example], task: Task, tokenizer: Tokenizer, row_length: int) -> Texts:
     """Examples in rows of a length, cut to segments that fit."""
-    subwords = tokenize(examples, task, tokenizer, row_length)
+    subwords = tokenize(examples, task, tokenizer, Cutting(row_length))
     rows = pack(subwords, row_length, 0)
     return Texts(examples, subwords, rows, task=task, tokenizer=tokenizer)
 

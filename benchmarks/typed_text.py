@@ -26,7 +26,7 @@ from benchmarks import harness
 from xdistil.config import split_names
 from xdistil.data.examples import Example, read_file
 from xdistil.data.spans import find_spans
-from xdistil.data.subwords import cut_and_count
+from xdistil.data.subwords import Cutting, cut_and_count
 from xdistil.deploy.predictor import BACKENDS, Predictor, Tagger
 
 UNSPACED = frozenset(("zh", "ja", "th", "lo", "km", "my"))
@@ -130,9 +130,7 @@ def count_subwords(predictor: Predictor, texts: Sequence[Typed]) -> int:
         words,
         predictor.task,
         predictor.tokenizer,
-        predictor.max_length,
-        predictor.segmentation,
-        predictor.overlap,
+        Cutting(predictor.max_length, predictor.segmentation, predictor.overlap),
     )
     return len(subwords.tokens)
 

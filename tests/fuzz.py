@@ -38,7 +38,8 @@ from flax import serialization
 import xdistil
 from xdistil.data.corpus import read_corpus
 from xdistil.data.examples import Example, Task, read_file
-from xdistil.data.formats import read_lines, read_texts
+from xdistil.data.formats import read_texts
+from xdistil.data.lines import read_lines
 from xdistil.data.packing import pack
 from xdistil.data.subwords import tokenize
 from xdistil.data.tag_schemes import is_tag

@@ -333,7 +333,7 @@ def test_an_output_that_is_the_input_is_refused(tmp_path, monkeypatch, capsys, h
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--input=in.json"], "--input=in.json: .json files are not supported: use .txt"),
+        (["--input=in.xlsx"], "--input=in.xlsx: .xlsx files are not supported: use .txt"),
         (["--input=in.parquet"], ".parquet files are not supported"),
         (["--input=in.xlsx", "--columns=text:1"], ".xlsx files are not supported"),
         (["--output=out.xml"], "or name the format with --output-format."),

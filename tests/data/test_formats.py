@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdistil.data.formats import find_format, read_lines, read_records, read_texts
+from xdistil.data.formats import find_format, read_records, read_texts
 from xdistil.data.layouts import guess_kind
+from xdistil.data.lines import read_lines
 from xdistil.errors import InputError
 
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xdistil.data.examples import Example, read_file
-from xdistil.data.json_rows import cut_words, tag_words
+from xdistil.data.json_rows import tag_words
+from xdistil.data.segmentation import cut_spans, find_units
 from xdistil.errors import InputError
 
 TEXT = "Ann Lee (of Rom) slept."
@@ -16,6 +17,7 @@ TAGS = ("B-PER", "I-PER", "O", "O", "B-LOC", "O", "O", "O")
 SPANS = [[0, 7, "PER"], [12, 15, "LOC"]]
 NAMED = [{"start": start, "end": end, "label": kind} for start, end, kind in SPANS]
 STUDIO = [{"value": {"start": s, "end": e, "labels": [k]}} for s, e, k in SPANS]
+STUDIO_SHORT = [each["value"] for each in STUDIO]
 OFFSETS = [{"start_offset": s, "end_offset": e, "label": k, "id": 1} for s, e, k in SPANS]
 NAMES = ["O", "B-PER", "I-PER", "B-LOC"]
 ROWS = {
@@ -25,6 +27,8 @@ ROWS = {
     "prodigy": {"text": TEXT, "spans": NAMED, "tokens": [{"text": "Ann"}], "answer": "accept"},
     "spacy": {"text": TEXT, "entities": SPANS},
     "label studio": {"data": {"text": TEXT}, "annotations": [{"result": STUDIO}]},
+    "label studio's short form": {"text": TEXT, "label": STUDIO_SHORT, "id": 1, "annotator": 1},
+    "label studio, another name": {"data": {"note": TEXT}, "annotations": [{"result": STUDIO}]},
     "gliner": {"tokenized_text": WORDS, "ner": [[0, 1, "PER"], [4, 4, "LOC"]]},
     "names": {"tokens": WORDS, "ner_tags": TAGS},
     "numbers": {"id": "0", "tokens": WORDS, "ner_tags": [NAMES.index(tag) for tag in TAGS]},
@@ -61,6 +65,13 @@ def test_every_format_gives_the_same_words_and_tags(read, name):
         ({"sentence": "a", "label": 1, "idx": 7}, ("a",), "yes"),
         ({"premise": "a", "hypothesis": "b", "label": 0}, ("a", "b"), "no"),
         ({"sentence1": "a", "sentence2": "b", "label": "x"}, ("a", "b"), "x"),
+        ({"Tweet": "a", "sentiment": "x", "id": "7"}, ("a",), "x"),
+        ({"text": "a", "cats": {"y": 0.0, "x": 1.0}}, ("a",), "x"),
+        (
+            {"data": {"text": "a"}, "annotations": [{"result": [{"value": {"choices": ["x"]}}]}]},
+            ("a",),
+            "x",
+        ),
     ],
 )
 def test_texts_with_a_label_have_the_fields_of_the_usual_data_sets(read, row, inputs, label):
@@ -83,6 +94,7 @@ def test_texts_with_a_label_have_the_fields_of_the_usual_data_sets(read, row, in
         ({"tokenized_text": ["a"], "ner": [[0, 0, "X"]] * 2}, "overlaps another entity"),
         ({"tokens": ["a"], "ner_tags": [9]}, "tag 9 is not a number of the 4 tags"),
         ({"tokens": ["a"], "ner": [0]}, "'ner' are numbers without names: add labels.tsv"),
+        ({"text": "a", "cats": {"x": "y"}}, "field 'cats' must have a number by class"),
         ({"text": "a", "labels": ["x", "y"]}, "'labels' has 2 labels where one is expected"),
         (
             {"foo": "a", "bar": "b"},
@@ -116,7 +128,8 @@ def test_spans_come_back_from_the_tags_of_words(data):
         if text[start:end].strip()
     ]
     row = tag_words(text, spans)
-    cuts = cut_words(text, [border for start, end, _ in spans for border in (start, end)])
+    borders = [border for start, end, _ in spans for border in (start, end)]
+    cuts = cut_spans(find_units(text), borders)
     found = []
     for (start, end), tag in zip(cuts, row["tags"], strict=True):
         assert not any(letter.isspace() for letter in text[start:end])

@@ -10,7 +10,7 @@ from tests.data.strategies import CLASSES, hostile, sentences, tagged, texts
 from tests.data.strategies import TAGGING as TAGS
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import collect_predictions, fill_batch, load_packed, pack, save_packed
-from xdistil.data.subwords import Subwords, first_examples, tokenize
+from xdistil.data.subwords import Cutting, Subwords, first_examples, tokenize
 from xdistil.data.tag_schemes import make_legal
 from xdistil.errors import InputError
 from xdistil.teacher.storage import gather_signal
@@ -135,7 +135,7 @@ short_sentences = st.lists(
 @given(found=short_sentences, seed=st.integers(0, 3), data=st.data())
 def test_every_word_gets_its_own_prediction_back(wordpiece, found, seed, data):
     examples = [Example(tuple(words), None, "xx") for words in found]
-    subwords = tokenize(examples, TAGGING, wordpiece, 6)
+    subwords = tokenize(examples, TAGGING, wordpiece, Cutting(6))
     rows = pack(subwords, 8, seed)
     # A legal tag for each word, laid where the word's first subword is; noise everywhere else.
     tags = [[data.draw(st.sampled_from(["O", "B-PER"])) for _ in words] for words in found]
@@ -155,7 +155,7 @@ def test_every_word_gets_its_own_prediction_back(wordpiece, found, seed, data):
 
 def test_predicted_tags_are_made_legal_across_windows(wordpiece):
     examples = [Example(("a", "b", "c", "d"), None, "xx"), Example(("a",), None, "xx")]
-    subwords = tokenize(examples, TAGGING, wordpiece, 4)
+    subwords = tokenize(examples, TAGGING, wordpiece, Cutting(4))
     rows = pack(subwords, 4, seed=3)
     inside = np.zeros(rows.subword.shape, np.int32)  # I-PER everywhere
     assert collect_predictions(subwords, rows, inside, examples, TAGGING) == [
@@ -167,7 +167,7 @@ def test_predicted_tags_are_made_legal_across_windows(wordpiece):
 def test_each_text_gets_the_class_of_its_first_subword(wordpiece):
     task = Task("classification", ("no", "yes"))
     examples = [Example(("a b c", "d"), None, "xx"), Example(("a", "b"), None, "xx")]
-    subwords = tokenize(examples, task, wordpiece, 16)
+    subwords = tokenize(examples, task, wordpiece, Cutting(16))
     rows = pack(subwords, 16, seed=None)
     predicted = np.zeros((1, 16), np.int32)
     predicted[0, 7] = 1  # where the second pair begins: [CLS] a b c [SEP] d [SEP]
@@ -230,7 +230,7 @@ def predict(subwords, rows, task: Task) -> np.ndarray:
 
 def predict_labels(inputs, tokenizer, task, seed, max_length=12, row_length=16):
     unlabelled = [Example(each, None, "und") for each in inputs]
-    subwords = tokenize(unlabelled, task, tokenizer, max_length)
+    subwords = tokenize(unlabelled, task, tokenizer, Cutting(max_length))
     rows = pack(subwords, row_length, seed)
     predicted = predict(subwords, rows, task)
     return collect_predictions(subwords, rows, predicted, unlabelled, task)
@@ -271,7 +271,7 @@ def test_a_text_has_the_same_prediction_alone_and_among_others(name, found, seed
 @given(examples=tagged.filter(bool), seed=st.none() | st.integers(0, 9))
 def test_every_gold_word_that_has_a_subword_is_scored_exactly_once(name, examples, seed):
     tokenizer = TOKENIZERS[name]
-    subwords = tokenize(examples, TAGS, tokenizer, 12)
+    subwords = tokenize(examples, TAGS, tokenizer, Cutting(12))
     rows = pack(subwords, 16, seed)
     at = rows.subword[rows.subword >= 0]
     assert sorted(at) == list(range(len(subwords.tokens)))

@@ -18,7 +18,7 @@ from xdistil.data import packing as packing_module
 from xdistil.data import subwords as subwords_module
 from xdistil.data.corpus import hold_out, keep_languages, read_transfer, take_evenly
 from xdistil.data.examples import Example, Task
-from xdistil.data.formats import FileLines, read_lines
+from xdistil.data.lines import FileLines, read_lines
 from xdistil.data.packing import load_packed, pack, pack_languages, save_packed
 from xdistil.data.streamed import (
     JoinedExamples,
@@ -29,9 +29,10 @@ from xdistil.data.streamed import (
     stream_examples,
     take_examples,
 )
+from xdistil.data.subword_counts import count_subwords
 from xdistil.data.subwords import (
+    Cutting,
     Subwords,
-    count_subwords,
     first_examples,
     join_subwords,
     subwords_fingerprint,
@@ -154,17 +155,18 @@ def test_blocks_of_texts_in_files_have_the_subwords_of_a_list(both, tmp_path, mo
     """In blocks of two examples, with words forgotten after every block."""
     task, streamed, examples = both
     tokenizer = wrap("wordpiece")
-    whole = tokenize(examples, task, tokenizer, 8)
+    whole = tokenize(examples, task, tokenizer, Cutting(8))
     counts = count_subwords(examples, task, whole, tokenizer)
     ids = count_ids(examples, task, tokenizer)
-    monkeypatch.setattr(subwords_module, "_BLOCK", 2)
-    monkeypatch.setattr(subwords_module, "_MOST_WORDS", 0)
-    parts = list(tokenize_blocks(streamed, task, tokenizer, 8))
+    monkeypatch.setattr(subwords_module, "BLOCK", 2)
+    monkeypatch.setattr("xdistil.data.subword_counts.BLOCK", 2)
+    monkeypatch.setattr("xdistil.data.word_subwords._MOST_WORDS", 0)
+    parts = list(tokenize_blocks(streamed, task, tokenizer, Cutting(8)))
     assert len(parts) == len(examples) / 2
     assert same_subwords(join_subwords(parts), whole)
     assert count_subwords(streamed, task, whole, tokenizer) == counts
     assert count_ids(streamed, task, tokenizer).tolist() == ids.tolist()
-    prefix = tokenize(examples[:3], task, tokenizer, 8)
+    prefix = tokenize(examples[:3], task, tokenizer, Cutting(8))
     assert same_subwords(first_examples(whole, 3), prefix)
     for rows in (pack(whole, 8, 3), pack_languages(whole, 8, 3, examples, 2.0)):
         alone = not len(rows.quota)
@@ -257,9 +259,10 @@ def test_a_text_takes_a_few_bytes_until_it_is_tokenised(tmp_path):
     tokenizer = wrap("wordpiece")
     tracemalloc.reset_peak()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subwords_module, "_BLOCK", 100)
+        patch.setattr(subwords_module, "BLOCK", 100)
+        patch.setattr("xdistil.data.subword_counts.BLOCK", 100)
         patch.setattr(packing_module, "_BLOCK", 100)
-        parts = tokenize_blocks(examples, TAGGING, tokenizer, 64)
+        parts = tokenize_blocks(examples, TAGGING, tokenizer, Cutting(64))
         save_packed(tmp_path / "packed", parts, lambda each, folder: pack(each, 64, 0, folder))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

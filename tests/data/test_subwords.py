@@ -15,7 +15,8 @@ from transformers import AutoTokenizer
 
 from xdistil.data.examples import Example, Task
 from xdistil.data.segmentation import SPACES, UNITS, cut_units, find_sentence_ends
-from xdistil.data.subwords import LanguageCount, count_subwords, subwords_fingerprint, tokenize
+from xdistil.data.subword_counts import LanguageCount, count_subwords
+from xdistil.data.subwords import Cutting, subwords_fingerprint, tokenize
 from xdistil.data.tokenizer import load_tokenizer, read_template, save_tokenizer
 from xdistil.errors import InputError
 
@@ -74,7 +75,7 @@ def cut_greedily(inputs, tokenizer, max_length):
 
 @given(found=sentences)
 def test_a_sentence_has_the_subwords_of_the_tokenizer(any_tokenizer, found):
-    subwords = tokenize(tag_words(found), TAGGING, any_tokenizer, 512)
+    subwords = tokenize(tag_words(found), TAGGING, any_tokenizer, Cutting(512))
     for inputs, (_, tokens, types, own, _) in zip(found, segments_of(subwords), strict=True):
         encoding = any_tokenizer.backend.encode(inputs, is_pretokenized=True)
         assert tokens == (encoding.ids or [any_tokenizer.unk])
@@ -90,7 +91,7 @@ def test_a_sentence_has_the_subwords_of_the_tokenizer(any_tokenizer, found):
 
 @given(found=sentences, max_length=st.integers(3, 12))
 def test_windows_have_whole_words_and_as_many_as_fit(any_tokenizer, found, max_length):
-    segments = segments_of(tokenize(tag_words(found), TAGGING, any_tokenizer, max_length))
+    segments = segments_of(tokenize(tag_words(found), TAGGING, any_tokenizer, Cutting(max_length)))
     expected = [
         (example, *window)
         for example, inputs in enumerate(found)
@@ -104,7 +105,7 @@ def test_every_word_with_a_subword_is_labelled_once_with_its_own_tag(
     any_tokenizer, found, max_length
 ):
     examples = tag_words(found)
-    subwords = tokenize(examples, TAGGING, any_tokenizer, max_length)
+    subwords = tokenize(examples, TAGGING, any_tokenizer, Cutting(max_length))
     seen = Counter()
     for example, _, _, own, labels in segments_of(subwords):
         for word, label in zip(own, labels, strict=True):
@@ -126,13 +127,13 @@ def test_every_word_with_a_subword_is_labelled_once_with_its_own_tag(
 
 def test_a_word_without_a_subword_shifts_nothing(wordpiece):
     example = Example(("new", "\u0301", "york"), ("B-PER", "I-PER", "O"), "xx")
-    subwords = tokenize([example], TAGGING, wordpiece, 8)
+    subwords = tokenize([example], TAGGING, wordpiece, Cutting(8))
     assert subwords.word.tolist() == [-1, 0, 2, -1]
     assert subwords.labels.tolist() == [0, 0, 2, 0]
 
 
 def test_a_word_longer_than_a_window_keeps_its_first_subwords(wordpiece):
-    subwords = tokenize(tag_words([("a", "bxyz", "c")]), TAGGING, wordpiece, 4)
+    subwords = tokenize(tag_words([("a", "bxyz", "c")]), TAGGING, wordpiece, Cutting(4))
     tokens = [wordpiece.backend.id_to_token(i) for i in subwords.tokens]
     assert " ".join(tokens) == "[CLS] a [SEP] [CLS] b ##x [SEP] [CLS] c [SEP]"
     assert subwords.word.tolist() == [-1, 0, -1, -1, 1, -1, -1, -1, 2, -1]
@@ -143,17 +144,17 @@ def test_a_word_longer_than_a_window_keeps_its_first_subwords(wordpiece):
 def test_every_unit_of_a_word_has_a_label_and_the_word_that_of_its_first(wordpiece):
     inputs = ("berlin-berlin,", "(", "ber.ber", "\u200b", "x")
     example = Example(inputs, ("B-PER", "O", "I-PER", "O", "B-PER"), "xx")
-    whole = tokenize([example], TAGGING, wordpiece, 64)
-    subwords = tokenize([example], TAGGING, wordpiece, 64, UNITS)
+    whole = tokenize([example], TAGGING, wordpiece, Cutting(64))
+    subwords = tokenize([example], TAGGING, wordpiece, Cutting(64, UNITS))
     np.testing.assert_array_equal(subwords.tokens, whole.tokens)
     np.testing.assert_array_equal(subwords.word, whole.word)
     units = [unit for word in inputs for unit in cut_units(word)]
-    apart = tokenize([Example(tuple(units), None, "xx")], TAGGING, wordpiece, 64)
+    apart = tokenize([Example(tuple(units), None, "xx")], TAGGING, wordpiece, Cutting(64))
     np.testing.assert_array_equal(subwords.label_mask, apart.label_mask)
     tags = [TAGGING.labels[label] for label in subwords.labels[subwords.label_mask]]
     expected = "B-PER I-PER I-PER I-PER O I-PER I-PER I-PER B-PER"
     assert list(zip(units, tags, strict=True)) == list(zip(units, expected.split(), strict=True))
-    unlabelled = tokenize([replace(example, labels=None)], TAGGING, wordpiece, 64, UNITS)
+    unlabelled = tokenize([replace(example, labels=None)], TAGGING, wordpiece, Cutting(64, UNITS))
     np.testing.assert_array_equal(unlabelled.label_mask, apart.label_mask)
     assert not unlabelled.labels.any()
 
@@ -161,7 +162,7 @@ def test_every_unit_of_a_word_has_a_label_and_the_word_that_of_its_first(wordpie
 def test_units_have_no_label_that_the_task_does_not_have(wordpiece):
     short = Task("tagging", ("B-LOC", "B-PER", "I-PER", "O"))
     example = Example(("ber.ber", "ber.ber"), ("B-LOC", "O"), "xx")
-    subwords = tokenize([example], short, wordpiece, 64, UNITS)
+    subwords = tokenize([example], short, wordpiece, Cutting(64, UNITS))
     assert subwords.labels[subwords.label_mask].tolist() == [0, 3, 3, 3]
     assert subwords.word[subwords.label_mask].tolist() == [0, 1, -1, -1]
 
@@ -172,8 +173,10 @@ def test_words_are_labelled_where_they_are_furthest_from_an_edge(
 ):
     max_length = 12
     examples = tag_words([inputs * 5 for inputs in found])
-    whole = tokenize(examples, TAGGING, any_tokenizer, 4096, segmentation)
-    subwords = tokenize(examples, TAGGING, any_tokenizer, max_length, segmentation, overlap)
+    whole = tokenize(examples, TAGGING, any_tokenizer, Cutting(4096, segmentation))
+    subwords = tokenize(
+        examples, TAGGING, any_tokenizer, Cutting(max_length, segmentation, overlap)
+    )
     around = [len(part) for part in read_template(any_tokenizer, pair=False).special]
     room = max_length - sum(around)
 
@@ -242,7 +245,7 @@ def cut_by_hand(inputs, tokenizer, segmentation, room, overlap):
 
 
 def test_unlabelled_sentences_have_a_mask_and_zero_labels(wordpiece):
-    subwords = tokenize([Example(("new", "york"), None, "xx")], TAGGING, wordpiece, 8)
+    subwords = tokenize([Example(("new", "york"), None, "xx")], TAGGING, wordpiece, Cutting(8))
     assert subwords.label_mask.tolist() == [False, True, True, False]
     assert subwords.labels.tolist() == [0, 0, 0, 0]
 
@@ -256,7 +259,7 @@ def truncating(tokenizer, max_length):
 @given(found=st.lists(texts, min_size=1, max_size=4), max_length=st.integers(5, 14))
 def test_a_text_is_truncated_as_the_tokenizer_does(any_tokenizer, found, max_length):
     examples = [Example((text,), ("pos",), "xx") for text in found]
-    subwords = tokenize(examples, CLASSES, any_tokenizer, max_length)
+    subwords = tokenize(examples, CLASSES, any_tokenizer, Cutting(max_length))
     backend = truncating(any_tokenizer, max_length)
     for text, (_, tokens, types, own, labels) in zip(found, segments_of(subwords), strict=True):
         encoding = backend.encode(text)
@@ -270,7 +273,7 @@ def test_a_text_is_truncated_as_the_tokenizer_does(any_tokenizer, found, max_len
 def test_pairs_lose_the_end_of_the_longer_text_first(any_tokenizer, found, room):
     count = any_tokenizer.backend.num_special_tokens_to_add(True)
     examples = [Example(pair, None, "xx") for pair in found]
-    subwords = tokenize(examples, CLASSES, any_tokenizer, room + count)
+    subwords = tokenize(examples, CLASSES, any_tokenizer, Cutting(room + count))
     backend = truncating(any_tokenizer, room + count)
     for pair, (_, tokens, types, _, _) in zip(found, segments_of(subwords), strict=True):
         encoding = backend.encode(*pair)
@@ -282,24 +285,24 @@ def test_pairs_lose_the_end_of_the_longer_text_first(any_tokenizer, found, room)
 def test_the_number_of_truncated_texts_is_logged(wordpiece, caplog):
     caplog.set_level(logging.INFO, "xdistil")
     examples = [Example((text,), None, "xx") for text in ("a b c d", "a b", "a b c d e")]
-    tokenize(examples, CLASSES, wordpiece, 5)
+    tokenize(examples, CLASSES, wordpiece, Cutting(5))
     assert "2 of 3 texts are longer than 5 subwords" in caplog.text
     caplog.clear()
-    tokenize(examples, CLASSES, wordpiece, 7)
+    tokenize(examples, CLASSES, wordpiece, Cutting(7))
     assert not caplog.records
 
 
 @pytest.mark.parametrize(("task", "inputs", "least"), [(TAGGING, 1, 3), (CLASSES, 2, 5)])
 def test_a_length_without_room_is_refused(wordpiece, task, inputs, least):
     examples = [Example(("a",) * inputs, None, "xx")]
-    assert len(tokenize(examples, task, wordpiece, least).tokens) == least
+    assert len(tokenize(examples, task, wordpiece, Cutting(least)).tokens) == least
     with pytest.raises(InputError, match=f"data.max_length {least - 1} leaves no room"):
-        tokenize(examples, task, wordpiece, least - 1)
+        tokenize(examples, task, wordpiece, Cutting(least - 1))
 
 
 def test_a_label_outside_the_task_is_refused(wordpiece):
     with pytest.raises(InputError, match="'B-LOC' is not among"):
-        tokenize([Example(("a",), ("B-LOC",), "xx")], TAGGING, wordpiece, 8)
+        tokenize([Example(("a",), ("B-LOC",), "xx")], TAGGING, wordpiece, Cutting(8))
 
 
 def test_words_and_unknown_words_are_counted_by_language(wordpiece):
@@ -308,7 +311,7 @@ def test_words_and_unknown_words_are_counted_by_language(wordpiece):
         Example(("aθ", "文", "a", "b", "c", "d"), None, "a"),
         Example(("θ", "berlin"), None, "b"),
     ]
-    subwords = tokenize(tagged, TAGGING, wordpiece, 5)
+    subwords = tokenize(tagged, TAGGING, wordpiece, Cutting(5))
     counts = count_subwords(tagged, TAGGING, subwords, wordpiece)
     assert counts == {
         "a": LanguageCount(1, 6, 10, pytest.approx(1 / 6)),  # two windows
@@ -317,7 +320,7 @@ def test_words_and_unknown_words_are_counted_by_language(wordpiece):
     assert list(counts) == ["a", "b"]
     # The tokenizer takes 文 for a word of its own, and so it does punctuation.
     pairs = [Example(("new 文θ!", "θ"), None, "a"), Example(("a", "θθ a"), None, "a")]
-    subwords = tokenize(pairs, CLASSES, wordpiece, 32)
+    subwords = tokenize(pairs, CLASSES, wordpiece, Cutting(32))
     assert count_subwords(pairs, CLASSES, subwords, wordpiece) == {
         "a": LanguageCount(2, 8, 14, pytest.approx(3 / 8))
     }
@@ -326,7 +329,7 @@ def test_words_and_unknown_words_are_counted_by_language(wordpiece):
 def test_a_tokenizer_without_unknown_subword_knows_every_word(any_tokenizer):
     examples = [Example(("😀", "θ"), None, "a")]
     for task in (TAGGING, CLASSES):
-        subwords = tokenize(examples, task, any_tokenizer, 32)
+        subwords = tokenize(examples, task, any_tokenizer, Cutting(32))
         (count,) = count_subwords(examples, task, subwords, any_tokenizer).values()
         assert (count.unknown > 0) == (any_tokenizer.unk in subwords.tokens)
 
@@ -334,7 +337,7 @@ def test_a_tokenizer_without_unknown_subword_knows_every_word(any_tokenizer):
 def test_the_fingerprint_changes_with_any_subword(wordpiece):
     def fingerprint(word, tag):
         example = Example(("new", word), ("O", tag), "xx")
-        return subwords_fingerprint(tokenize([example], TAGGING, wordpiece, 8))
+        return subwords_fingerprint(tokenize([example], TAGGING, wordpiece, Cutting(8)))
 
     prints = [fingerprint("a", "O"), fingerprint("b", "O"), fingerprint("a", "B-PER")]
     assert len(set(prints)) == 3
@@ -390,7 +393,7 @@ def test_a_folder_without_a_valid_tokenizer_is_refused(wordpiece, tmp_path):
 
 def test_arrays_have_the_documented_types(wordpiece):
     for task, labels in ((TAGGING, ("O",)), (CLASSES, ("neg",))):
-        subwords = tokenize([Example(("a",), labels, "xx")], task, wordpiece, 8)
+        subwords = tokenize([Example(("a",), labels, "xx")], task, wordpiece, Cutting(8))
         types = {name: values.dtype for name, values in vars(subwords).items()}
         assert types == {
             "tokens": np.int32,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from xdistil.data.examples import read_file
 from xdistil.data.text_columns import parse_columns, read_rows
 from xdistil.errors import InputError
 
@@ -88,6 +89,17 @@ def test_columns_have_usual_names(header, kind, found):
     assert inputs(f"{header}\na b,c\n", kind, form="csv") == [found]
 
 
+@pytest.mark.parametrize("header", ["Tweet,sentiment", "premise,Sentence2,target", "id,query,y"])
+def test_training_and_prediction_know_the_same_headers(header, tmp_path):
+    rows = [f"{at}a,{at}b,{'good' if at % 2 else 'bad'}"[-12:] for at in range(10)]
+    rows = [row if header.count(",") == 2 else row.partition(",")[2] for row in rows]
+    path = tmp_path / "train.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    trained = [example.inputs for example in read_file(path)]
+    assert inputs(path.read_text(), form="csv") == trained
+    assert len(trained) == 10
+
+
 def test_columns_are_named_by_the_user(caplog):
     table = "what,label,where\nAnna,x,Rome\n"
     assert inputs(table, form="csv", columns="text:where") == [("Rome",)]
@@ -101,10 +113,15 @@ def test_columns_are_named_by_the_user(caplog):
     ("content", "form", "columns", "sentence"),
     [
         ("a,b\n1,2\n", "csv", "", "in:1: none of the columns a, b is known to hold texts: name it"),
-        ("a,b\n1,2\n", "csv", "text:c", "in:1: no column is called 'c'"),
-        ("a\tb\n", "tsv", "text:3", "in:1: there is no column 3: the first line has 2"),
+        (
+            "a,b\n1,2\n",
+            "csv",
+            "text:c",
+            "in:1: --columns=text:c, but there is no such",
+        ),
+        ("a\tb\n", "tsv", "text:3", "in:1: --columns=text:3, but there is no such column"),
         ("a\tb\nc\n", "tsv", "text:2", "in:2: 1 columns where 2 were expected"),
-        ('text\n"a\n', "csv", "", "in:2: this row is not CSV: unexpected end of data"),
+        ('text\n"a\n', "csv", "", "in:2: this row is not valid CSV .unexpected end of data"),
     ],
 )
 def test_a_mistake_is_one_sentence(content, form, columns, sentence):

@@ -20,6 +20,7 @@ FILES = {
     "in.txt": "Anna went  to Berlin\nBob\n",
     "in.tsv": "Anna went to Berlin\ten:O O O O\nBob\tO\n",
     "in.conll": "# c\nAnna\tO\nwent\tO\nto\tO\nBerlin\tO\n\nBob\tO\n",
+    "in.json": '[{"tokens": ["Anna", "went", "to", "Berlin"]},\n{"content":\n" Bob"}]\n',
     "in.jsonl": '{"tokens": ["Anna", "went", "to", "Berlin"], "id": 3}\r\n{"text": " Bob"}\n',
 }
 
@@ -108,7 +109,7 @@ def test_classes_in_json_lines_and_in_a_task_file(models, tmp_path, capfdbinary)
             "in:2: no tab: a line must be words<TAB>tags.",
         ),
         ("tagging", "Anna O\n", ["--format=jsonl"], "in:1: this line is not valid JSON."),
-        ("tagging", "{}", ["--format=jsonl"], "in:1: field 'text' is missing"),
+        ("tagging", "{}", ["--format=jsonl"], "in:1: there is no field 'tokens' or 'text': the"),
         (
             "classes",
             '{"text": "a\\nb"}',

@@ -15,7 +15,7 @@ from tests.data.conftest import SPECIAL as BRACKETS
 from tests.data.conftest import TEXT
 from xdistil.data import tokenizer as tokenizer_module
 from xdistil.data.examples import Example, Task
-from xdistil.data.subwords import tokenize
+from xdistil.data.subwords import Cutting, tokenize
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, save_tokenizer, tell_damage
 from xdistil.errors import InputError, StoppedError
 
@@ -146,7 +146,7 @@ def assert_equal_to_auto(tokenizer: Tokenizer, folder: Path, words: bool) -> Non
         expected += [auto(*each) for each in found[2:]]
     for inputs, theirs in zip(found, expected, strict=True):
         task = TAGGING if words else CLASSES
-        subwords = tokenize([Example(inputs, None, "und")], task, tokenizer, 99)
+        subwords = tokenize([Example(inputs, None, "und")], task, tokenizer, Cutting(99))
         assert subwords.tokens.tolist() == theirs["input_ids"]
         types = theirs.get("token_type_ids", [0] * len(subwords.tokens))
         assert subwords.token_type.tolist() == types
@@ -202,7 +202,7 @@ def test_a_signal_while_a_tokenizer_is_opened_is_no_damage() -> None:
 
 def test_the_subwords_around_two_texts_are_those_of_the_family(folder: Path) -> None:
     tokenizer = load_tokenizer(str(folder))
-    subwords = tokenize([Example(("the", "the"), None, "und")], CLASSES, tokenizer, 99)
+    subwords = tokenize([Example(("the", "the"), None, "und")], CLASSES, tokenizer, Cutting(99))
     names = [tokenizer.backend.id_to_token(subword) for subword in subwords.tokens.tolist()]
     kind = name_kind(folder)
     assert [name for name in names if name[0] in "<["] == SPECIAL[kind]

@@ -9,7 +9,7 @@ import pytest
 from tests.data.conftest import wrap
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import pack
-from xdistil.data.subwords import Subwords, tokenize
+from xdistil.data.subwords import Cutting, Subwords, tokenize
 from xdistil.data.word_alignment import align_words, name_classes
 from xdistil.teacher.storage import MASK, gather_signal, place_signals
 
@@ -49,9 +49,9 @@ def read_by_word(subwords: Subwords, examples: list[Example], task: Task) -> tup
 def test_every_word_has_its_value_with_any_subwords(sentences, any_tokenizer):
     """The teacher reads windows of 20 WordPiece subwords, the student 9 subwords of any kind."""
     values, place = read_by_word(
-        tokenize(sentences, TAGGING, wrap("wordpiece"), 20), sentences, TAGGING
+        tokenize(sentences, TAGGING, wrap("wordpiece"), Cutting(20)), sentences, TAGGING
     )
-    subwords = tokenize(sentences, TAGGING, any_tokenizer, 9)
+    subwords = tokenize(sentences, TAGGING, any_tokenizer, Cutting(9))
     signals = place_signals({"logits": values}, place, align_words(subwords, sentences, TAGGING))
     rows = pack(subwords, 16, seed=3)
     indices = np.array([*range(len(rows.subword)), -1])
@@ -76,12 +76,14 @@ def test_every_word_has_its_value_with_any_subwords(sentences, any_tokenizer):
 
 def test_every_text_has_its_value_with_any_subwords(any_tokenizer):
     texts = [Example((f"the text {i}", f"reads {i}"), None, "und") for i in range(12)]
-    values, place = read_by_word(tokenize(texts, CLASSES, wrap("wordpiece"), 12), texts, CLASSES)
+    values, place = read_by_word(
+        tokenize(texts, CLASSES, wrap("wordpiece"), Cutting(12)), texts, CLASSES
+    )
     if any_tokenizer.cls is None:
         texts_ = [Example(("|".join(each.inputs),), None, "und") for each in texts]
     else:
         texts_ = texts
-    subwords = tokenize(texts_, CLASSES, any_tokenizer, 30)
+    subwords = tokenize(texts_, CLASSES, any_tokenizer, Cutting(30))
     signals = place_signals({"logits": values}, place, align_words(subwords, texts_, CLASSES))
     rows = pack(subwords, 40, seed=1)
     found = gather_signal(signals["logits"], rows, np.arange(len(rows.subword)))

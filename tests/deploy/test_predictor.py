@@ -35,7 +35,7 @@ from xdistil.config import Data
 from xdistil.data.examples import Example
 from xdistil.data.packing import collect_predictions, pack
 from xdistil.data.segmentation import cut_words, trim_span
-from xdistil.data.subwords import tokenize
+from xdistil.data.subwords import Cutting, tokenize
 from xdistil.data.tokenizer import load_tokenizer, open_tokenizer
 from xdistil.data.word_alignment import label_subwords
 from xdistil.deploy import jax_backend
@@ -121,8 +121,8 @@ def test_backends_agree_with_each_other_and_with_the_model_on_packed_rows(folder
     split = [(text,) if name == "classes" else tuple(text.split()) for text in texts]
     opened = open_model(str(folders / name))
     examples = [Example(each, None, "und") for each in split]
-    settings = (opened.max_length, opened.segmentation, opened.overlap)
-    subwords = tokenize(examples, opened.task, opened.tokenizer, *settings)
+    settings = Cutting(opened.max_length, opened.segmentation, opened.overlap)
+    subwords = tokenize(examples, opened.task, opened.tokenizer, settings)
     rows = pack(subwords, opened.row_length, seed=3)
     classes = predict_rows(opened.model, opened.params, subwords, rows, 4, opened.tokenizer.pad)
     expected = collect_predictions(subwords, rows, classes, examples, opened.task)
@@ -148,7 +148,7 @@ def test_probabilities_are_those_of_the_logits(folders):
     opened = _open(folders, "classes", "onnx")
     (answer,) = opened.classify(["Anna went"])
     subwords = tokenize(
-        [Example(("Anna went",), None, "und")], CLASSES, opened.predictor.tokenizer, 12
+        [Example(("Anna went",), None, "und")], CLASSES, opened.predictor.tokenizer, Cutting(12)
     )
     logits = open_model(str(folders / "classes")).compute_logits(subwords)[0].astype(float)
     expected = np.exp(logits) / np.exp(logits).sum()
@@ -226,7 +226,7 @@ def test_folders_of_earlier_versions_split_at_white_space(folders, tmp_path):
         (tagged,) = opened.tag([text])
         assert [word.text for word in tagged.words] == text.split()
         length = opened.predictor.max_length
-        subwords = tokenize(examples, TAGGING, opened.predictor.tokenizer, length)
+        subwords = tokenize(examples, TAGGING, opened.predictor.tokenizer, Cutting(length))
         logits = opened.predictor.compute_logits(subwords)
         expected = label_subwords(subwords, logits.argmax(axis=-1), examples, TAGGING)
         assert [tuple(word.tag for word in tagged.words)] == expected
@@ -253,7 +253,7 @@ def test_a_tokenizer_opened_without_transformers_is_the_same(folders):
     for name in ("cls", "sep", "pad", "unk", "vocabulary_size", "typed"):
         assert getattr(plain, name) == getattr(whole, name) is not None
     examples = [Example(tuple(text.split()), None, "und") for text in _draw(9)]
-    ours, theirs = (tokenize(examples, TAGGING, each, 12) for each in (plain, whole))
+    ours, theirs = (tokenize(examples, TAGGING, each, Cutting(12)) for each in (plain, whole))
     for name, values in vars(ours).items():
         np.testing.assert_array_equal(values, getattr(theirs, name))
 

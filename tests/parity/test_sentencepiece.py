@@ -7,7 +7,7 @@ import pytest
 
 from tests.data.conftest import TEXT
 from xdistil.data.examples import Example, Task
-from xdistil.data.subwords import tokenize
+from xdistil.data.subwords import Cutting, tokenize
 from xdistil.data.tokenizer import load_tokenizer, save_tokenizer
 
 sentencepiece = pytest.importorskip("sentencepiece")
@@ -66,7 +66,7 @@ def test_a_converted_tokenizer_cuts_as_sentencepiece_does(
     assert (tmp_path / "saved" / "tokenizer.json").exists()
     for opened in (tokenizer, load_tokenizer(str(tmp_path / "saved"))):
         for text in ("the teacher reads", "unlabelled student ¿ texts"):
-            subwords = tokenize([Example((text,), None, "und")], CLASSES, opened, 99)
+            subwords = tokenize([Example((text,), None, "und")], CLASSES, opened, Cutting(99))
             names = [opened.backend.id_to_token(subword) for subword in subwords.tokens.tolist()]
             unknown = opened.backend.id_to_token(opened.unk)
             cut = [

@@ -9,7 +9,7 @@ from docs.examples.torch_signals import write_signals
 from tests.deploy.folders import CLASSES, TAGGING, WORDS, draw_params, make_model, train_tokenizer
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
-from xdistil.data.subwords import tokenize
+from xdistil.data.subwords import Cutting, tokenize
 from xdistil.models.hf.folder import save_model
 from xdistil.teacher.signal_file import open_signals
 
@@ -33,7 +33,7 @@ def test_pytorch_writes_what_our_encoder_says(tmp_path: Path, kind: str, task: T
     turned = Task(task.kind, task.labels[::-1])
     signals = open_signals(tmp_path / "out", turned)
     assert (signals.layers, signals.width) == (2, 8)
-    subwords = tokenize(examples, task, tokenizer, 48)
+    subwords = tokenize(examples, task, tokenizer, Cutting(48))
     rows = pack(subwords, 48, None)
     batch = fill_batch(subwords, rows, np.arange(len(rows.subword)), tokenizer.pad)
     output = model.apply({"params": params}, batch)

@@ -10,7 +10,8 @@ from xdistil.config import Data
 from xdistil.data.corpus import read_corpus
 from xdistil.data.examples import Task, read_file, write_tsv
 from xdistil.data.packing import collect_predictions, pack
-from xdistil.data.subwords import count_subwords, tokenize
+from xdistil.data.subword_counts import count_subwords
+from xdistil.data.subwords import Cutting, tokenize
 from xdistil.data.tag_schemes import make_legal
 from xdistil.data.tokenizer import load_tokenizer
 
@@ -57,7 +58,7 @@ def test_a_written_set_reads_back(corpus, tmp_path):
 def test_gold_labels_laid_in_rows_come_back_to_every_word(corpus, tokenizer, row_length):
     name, read = corpus
     examples = read.train if name == "sst2" else read.test
-    subwords = tokenize(examples, read.task, tokenizer, row_length)
+    subwords = tokenize(examples, read.task, tokenizer, Cutting(row_length))
     rows = pack(subwords, row_length, seed=0)
     assert np.sort(rows.subword[rows.subword >= 0]).tolist() == list(range(len(subwords.tokens)))
     predicted = np.where(rows.subword >= 0, subwords.labels[np.maximum(rows.subword, 0)], 0)
@@ -88,7 +89,7 @@ def test_sentences_are_cut_into_what_the_tokenizer_makes_of_them(corpus, tokeniz
     _, read = corpus
     examples = read.dev[::7]
     tagging = read.task.kind == "tagging"
-    subwords = tokenize(examples, read.task, tokenizer, 4096)
+    subwords = tokenize(examples, read.task, tokenizer, Cutting(4096))
     found = [
         example.inputs if tagging or len(example.inputs) > 1 else example.inputs[0]
         for example in examples
@@ -100,7 +101,7 @@ def test_sentences_are_cut_into_what_the_tokenizer_makes_of_them(corpus, tokeniz
 
 def test_the_scripts_the_tokenizer_cannot_write_are_told(data_folder, tokenizer):
     read = read_corpus(Data(folder=str(data_folder / "manylang")), seed=0)
-    subwords = tokenize(read.test, read.task, tokenizer, 64)
+    subwords = tokenize(read.test, read.task, tokenizer, Cutting(64))
     counts = count_subwords(read.test, read.task, subwords, tokenizer)
     poor = {language for language, count in counts.items() if count.unknown > 0.05}
     assert {"ml", "am", "my", "th"} & set(counts) <= poor
@@ -111,7 +112,7 @@ def test_the_scripts_the_tokenizer_cannot_write_are_told(data_folder, tokenizer)
 def test_wikiann5_has_as_many_subwords_as_were_counted_elsewhere(data_folder, tokenizer):
     read = read_corpus(Data(folder=str(data_folder / "wikiann5")), seed=0)
     for examples, count in ((read.train, 827_515), (read.transfer, 2_351_724)):
-        assert len(tokenize(examples, read.task, tokenizer, 4096).tokens) == count
+        assert len(tokenize(examples, read.task, tokenizer, Cutting(4096)).tokens) == count
 
 
 def test_limits_take_the_first_sentences_of_each_language_evenly(data_folder):
@@ -129,7 +130,7 @@ def test_reading_cutting_and_packing_cost_less_than_the_tokenizer_alone(data_fol
     ours, bare = [], []
     for _ in range(3):
         began = time.perf_counter()
-        pack(tokenize(read_file(path, task), task, tokenizer, 64), 64, seed=0)
+        pack(tokenize(read_file(path, task), task, tokenizer, Cutting(64)), 64, seed=0)
         ours.append(time.perf_counter() - began)
         began = time.perf_counter()
         tokenizer.backend.encode_batch(sentences, is_pretokenized=True)

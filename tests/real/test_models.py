@@ -12,7 +12,7 @@ import transformers
 from tests.models.samples import run
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import Batch, fill_batch, pack
-from xdistil.data.subwords import tokenize
+from xdistil.data.subwords import Cutting, tokenize
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.trim_tokenizer import choose_subwords, count_ids, trim_tokenizer
 from xdistil.models.families.bert import Encoder
@@ -38,7 +38,7 @@ def sentences(data_folder: Path) -> list[Example]:
 @pytest.fixture(scope="module")
 def batch(tokenizer: Tokenizer, sentences: list[Example]) -> Batch:
     """A few packed rows of real sentences."""
-    subwords = tokenize(sentences[:40], TAGGING, tokenizer, 64)
+    subwords = tokenize(sentences[:40], TAGGING, tokenizer, Cutting(64))
     return fill_batch(subwords, pack(subwords, 64, None), np.arange(ROWS), tokenizer.pad)
 
 
@@ -100,10 +100,10 @@ def test_a_tagger_opens_in_pytorch_with_the_same_logits(
 def test_a_trimmed_vocabulary_cuts_the_seen_text_the_same(
     tokenizer: Tokenizer, sentences: list[Example]
 ) -> None:
-    subwords = tokenize(sentences, TAGGING, tokenizer, 512)
+    subwords = tokenize(sentences, TAGGING, tokenizer, Cutting(512))
     kept = choose_subwords(tokenizer, count_ids(sentences, TAGGING, tokenizer))
     small = trim_tokenizer(tokenizer, kept)
-    again = tokenize(sentences, TAGGING, small, 512)
+    again = tokenize(sentences, TAGGING, small, Cutting(512))
     assert small.vocabulary_size == len(kept) < tokenizer.vocabulary_size / 2
     np.testing.assert_array_equal(kept[again.tokens], subwords.tokens)
 

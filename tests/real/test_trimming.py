@@ -14,7 +14,7 @@ from xdistil.config import Data
 from xdistil.data.corpus import read_corpus
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
-from xdistil.data.subwords import tokenize
+from xdistil.data.subwords import Cutting, tokenize
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
 from xdistil.data.trim_tokenizer import choose_subwords, count_ids, trim_tokenizer
 from xdistil.models.trim import trim_model
@@ -70,10 +70,10 @@ def test_texts_are_cut_and_answered_the_same(
     wanted = [each for each in sentences if not languages or each.language in languages]
     if task is TEXTS:
         wanted = [replace(each, inputs=(" ".join(each.inputs),)) for each in wanted]
-    subwords = tokenize(wanted, task, tokenizer, 1 << 30)
+    subwords = tokenize(wanted, task, tokenizer, Cutting(1 << 30))
     kept = choose_subwords(tokenizer, count_ids(wanted, task, tokenizer))
     small = trim_tokenizer(tokenizer, kept)
-    again = tokenize(wanted, task, small, 1 << 30)
+    again = tokenize(wanted, task, small, Cutting(1 << 30))
     assert small.vocabulary_size == len(kept) <= tokenizer.vocabulary_size
     assert len(kept) < tokenizer.vocabulary_size or not languages
     np.testing.assert_array_equal(kept[again.tokens], subwords.tokens)
@@ -93,7 +93,7 @@ def test_texts_are_cut_and_answered_the_same(
         (model, params, tokenizer),
         (small_model, small_params, small),
     ):
-        cut = tokenize(wanted[:40], task, its_tokenizer, 64)
+        cut = tokenize(wanted[:40], task, its_tokenizer, Cutting(64))
         batch = fill_batch(cut, pack(cut, 64, None), np.arange(ROWS), its_tokenizer.pad)
         answers.append(run(its_model, its_params, batch).logits)
     np.testing.assert_array_equal(*answers)

@@ -16,8 +16,8 @@ import numpy as np
 from xdistil.cli.parser import Parser
 from xdistil.config import expand_paths, split_names
 from xdistil.data.examples import Example, Task, read_file
-from xdistil.data.formats import read_lines
 from xdistil.data.layouts import guess_kind
+from xdistil.data.lines import read_lines
 from xdistil.errors import InputError
 from xdistil.evaluation.comparison import LEVEL, Difference, compare_systems
 from xdistil.evaluation.formatting import align, format_score

@@ -72,8 +72,8 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
         "--format",
         choices=FORMATS,
         help="format of the input: text (one per line), tsv (a task file, or one text per line), "
-        "csv (with a header), conll or jsonl; by default from its extension (.tsv, .csv, .conll, "
-        ".jsonl, each also with .gz), else text",
+        "csv (with a header), conll, jsonl or json (an array of records); by default from its "
+        "extension (.tsv, .csv, .conll, .jsonl, .json, each also with .gz), else text",
     )
     parser.add_argument(
         "--columns",
@@ -85,8 +85,8 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
     parser.add_argument(
         "--output-format",
         choices=_WRITTEN,
-        help="by default from the extension of --output, else jsonl and csv for an input in the "
-        "same format, else tsv; jsonl and json have offsets and scores",
+        help="by default from the extension of --output, else jsonl, json and csv for an input in "
+        "the same format, else tsv; jsonl and json have offsets and scores",
     )
     parser.add_argument(
         "--threshold",
@@ -135,18 +135,15 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
         check_ending(options.input, "--input")
     if options.columns and _input_format(options) not in ("tsv", "csv"):
         raise InputError("--columns is for .tsv and .csv files: name the format with --format.")
-    if options.output and not (options.output_format or _is_json(options.output)):
+    if options.output and not options.output_format:
         check_ending(options.output, "--output")
-        if options.evaluate and (ending := name_format(options.output)) != "text":
+        ending = name_format(options.output)
+        if options.evaluate and ending not in ("text", "json"):
             raise InputError(
                 f"--output={options.output}: scores are written as JSON and not as {ending}: name "
                 "a .json file."
             )
     return options
-
-
-def _is_json(name: str) -> bool:
-    return name.removesuffix(".gz").lower().endswith(".json")
 
 
 def _input_format(options: argparse.Namespace) -> str:
@@ -155,12 +152,12 @@ def _input_format(options: argparse.Namespace) -> str:
 
 def _output_format(options: argparse.Namespace) -> str:
     name = (options.output or "").removesuffix(".gz")
-    if options.output_format or _is_json(name):
-        return options.output_format or "json"
+    if options.output_format:
+        return options.output_format
     if (written := name_format(name)) != "text":
         return written
     read = _input_format(options)
-    return read if read in ("jsonl", "csv") and not Path(name).suffix else "tsv"
+    return read if read in ("jsonl", "json", "csv") and not Path(name).suffix else "tsv"
 
 
 def _predict(options: argparse.Namespace) -> None:

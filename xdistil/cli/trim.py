@@ -17,8 +17,8 @@ import numpy as np
 from xdistil.cli.parser import Parser
 from xdistil.config import split_names
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task, read_file
-from xdistil.data.formats import read_lines
 from xdistil.data.layouts import guess_kind
+from xdistil.data.lines import read_lines
 from xdistil.errors import InputError, show
 from xdistil.runtime.json_io import read_json
 from xdistil.runtime.process import silence_transformers

@@ -53,8 +53,8 @@ def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:
         raise InputError(f"data.folder {data.folder!r} is not a folder.")
     if find_file(folder, "train") is None:
         raise InputError(
-            f"{folder} has no train file: train.tsv, .csv, .conll or .jsonl; only a fine-tuned "
-            "teacher.model with teacher.finetune=False needs none."
+            f"{folder} has no train file: train.tsv, .csv, .conll, .jsonl or .json; only a "
+            "fine-tuned teacher.model with teacher.finetune=False needs none."
         )
     if find_file(folder, "dev") is None and not data.dev_fraction:
         raise InputError(

@@ -7,9 +7,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xdistil.data.formats import Layout, Record, read_lines, read_records
+from xdistil.data.formats import Layout, read_records
 from xdistil.data.language_codes import LANGUAGE_CODE, fold_language, is_language
 from xdistil.data.layouts import find_layout, guess_kind
+from xdistil.data.lines import locate, read_lines
+from xdistil.data.records import Record
 from xdistil.data.tag_notation import Notation, find_notation
 from xdistil.data.tag_schemes import allowed_tags, convert_labels, is_tag, predictable_tags, to_iob2
 from xdistil.errors import InputError, show, show_name
@@ -110,9 +112,9 @@ def read_labels(path: Path) -> tuple[str, ...] | None:
     seen: set[str] = set()
     for number, name in enumerate(names, 1):
         if not name or "\t" in name:
-            raise InputError(f"{path}:{number}: a line must be one label without tabs.")
+            raise InputError(f"{locate(path, number)}: a line must be one label without tabs.")
         if name in seen:
-            raise InputError(f"{path}:{number}: label {show(name)} is repeated.")
+            raise InputError(f"{locate(path, number)}: label {show(name)} is repeated.")
         seen.add(name)
     return tuple(names)
 
@@ -124,10 +126,10 @@ def collect_cells(path: Path, lines: list[str], kind: str, layout: Layout) -> di
         for number, line in enumerate(lines, 1):
             label = line.rpartition("\t")[2]
             if label not in cells:
-                cells[label] = f"{path}:{number}"
+                cells[label] = locate(path, number)
     else:
         for record in read_records(path, lines, kind, layout):
-            cells.setdefault(record.label, f"{path}:{record.line}")
+            cells.setdefault(record.label, locate(path, record.line))
     return cells
 
 
@@ -322,10 +324,10 @@ def _decode_tags(
         language, tags, fault = decoded[record.label]
         if len(tags) != len(record.inputs):
             raise InputError(
-                f"{path}:{record.line}: {len(record.inputs)} words but {len(tags)} tags."
+                f"{locate(path, record.line)}: {len(record.inputs)} words but {len(tags)} tags."
             )
         if fault:
-            illegal.append(f"{path}:{record.line} ({fault})")
+            illegal.append(f"{locate(path, record.line)} ({fault})")
         inputs = tuple([words.setdefault(word, word) for word in record.inputs])
         if record.language:
             language = fold_language(record.language)
@@ -353,7 +355,7 @@ def _decode_cell(
     read = written if plain else tuple(map(notation.read, written))
     for tag, known in zip(written, read, strict=True):
         if known not in allowed:
-            raise InputError(f"{path}:{record.line}: {_name_unknown('tag', tag, task)}")
+            raise InputError(f"{locate(path, record.line)}: {_name_unknown('tag', tag, task)}")
     tags, at = to_iob2(read, notation.base)
     fault = ""
     if at is not None:
@@ -377,7 +379,7 @@ def _decode_classes(path: Path, records: Iterable[Record], task: Task, width: in
         check_width(path, record, width)
         language, value = _split_prefix(record.label.strip(), values.__contains__)
         if value not in values:
-            raise InputError(f"{path}:{record.line}: {_name_unknown('label', value, task)}")
+            raise InputError(f"{locate(path, record.line)}: {_name_unknown('label', value, task)}")
         if (value in by_name) != (value in by_number):
             first_line.setdefault("name" if value in by_name else "number", record.line)
         if record.language:
@@ -395,7 +397,7 @@ def check_width(path: Path, record: Record, width: int) -> None:
     """Raises InputError if a classification record does not have `width` texts, one or two."""
     if len(record.inputs) != width or width > 2:
         raise InputError(
-            f"{path}:{record.line}: {len(record.inputs)} texts where {min(width, 2)} "
+            f"{locate(path, record.line)}: {len(record.inputs)} texts where {min(width, 2)} "
             f"{'was' if width == 1 else 'were'} expected."
         )
 

@@ -19,9 +19,10 @@ from xdistil.data.examples import (
     read_labels,
     recognise_notation,
 )
-from xdistil.data.formats import EXTENSIONS, Layout, read_lines
+from xdistil.data.formats import EXTENSIONS, Layout
 from xdistil.data.language_codes import fold_language, is_language
 from xdistil.data.layouts import describe_layout, find_layout, guess_kind
+from xdistil.data.lines import read_lines
 from xdistil.data.tag_notation import Notation
 from xdistil.data.tag_schemes import is_tag
 from xdistil.errors import InputError, show

@@ -6,22 +6,19 @@
 """
 
 import json
-import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from xdistil.data.columns import find_role, find_roles
+from xdistil.data.segmentation import cut_spans, find_units, trim_span
 from xdistil.errors import InputError, show
 
 Row = dict[str, Any]
 Names = Mapping[str, Sequence[str]]  # of the integers in a field
 SPANS = ("spans", "entities", "label", "labels", "ner")  # fields with spans of characters
-_PAIRS = (("text_a", "text_b"), ("sentence1", "sentence2"), ("premise", "hypothesis"))
-_TEXTS = ("text", "sentence", "content", "review")
-_LABELS = ("label", "labels", "class", "category")
 
 
 @dataclass(frozen=True)
@@ -67,46 +64,30 @@ def read_names(folder: Path) -> dict[str, tuple[str, ...]]:
         raise InputError(f"{path} cannot be read as the description of a data set.") from error
 
 
-def cut_words(text: str, borders: Sequence[int] = ()) -> list[tuple[int, int]]:
-    """(start, end) of the words of a text: between white space, without punctuation at their
-    borders, which is words of its own; also cut at the given positions."""
-    words: list[tuple[int, int]] = []
-    for match in re.finditer(r"\S+", text):
-        start, end = match.span()
-        first, last = start, end
-        while first < end and _is_punctuation(text[first]):
-            first += 1
-        while last > first and _is_punctuation(text[last - 1]):
-            last -= 1
-        cuts = {*range(start, first + 1), *range(last, end + 1), start, end}
-        cuts |= {border for border in borders if start < border < end}
-        words += pairwise(sorted(cuts))
-    return words
-
-
-def _is_punctuation(character: str) -> bool:
-    return unicodedata.category(character)[0] in "PS"
-
-
 def tag_words(text: str, spans: Sequence[tuple[int, int, str]]) -> Row:
-    """Words and their IOB2 tags, from spans of characters whose ends are exclusive."""
+    """The units of a text, also cut where a span begins or ends, and their IOB2 tags.
+
+    Args:
+        spans: (start, end, type) in characters, the end exclusive.
+
+    Raises:
+        ValueError: a span outside of the text, without a unit, or over another one.
+    """
     trimmed = []
     for start, end, kind in spans:
         if not 0 <= start < end <= len(text):
             raise ValueError(
                 f"span {start} to {end} does not lie in the text, which has {len(text)} characters"
             )
-        inside = text[start:end]
-        start += len(inside) - len(inside.lstrip())
-        end -= len(inside) - len(inside.rstrip())
-        if start >= end:
+        if not find_units(text[start:end]):
             raise ValueError(f"span {start} to {end} holds only white space")
-        trimmed.append((start, end, _make_type(kind)))
+        trimmed.append((*trim_span(text, start, end), _make_type(kind)))
     trimmed = sorted(set(trimmed))
     for (_, end, _), (start, *_) in pairwise(trimmed):
         if start < end:
             raise ValueError(f"two spans overlap at character {start}: keep one of them")
-    words = cut_words(text, [border for start, end, _ in trimmed for border in (start, end)])
+    borders = [border for start, end, _ in trimmed for border in (start, end)]
+    words = cut_spans(find_units(text), borders)
     tags = ["O"] * len(words)
     place = 0
     for start, end, kind in trimmed:
@@ -165,17 +146,34 @@ def _convert_spans(row: Row, names: Names) -> Row:
     return tag_words(_text(row), [_read_span(span) for span in _find_spans(row)])
 
 
+def _list_results(row: Row, key: str) -> list[Row]:
+    # The values of the first annotation of Label Studio that have a key.
+    results = [each for note in row["annotations"][:1] for each in note.get("result") or ()]
+    return [each["value"] for each in results if key in each["value"]]
+
+
 def _convert_label_studio(row: Row, names: Names) -> Row:
-    results = [each for note in row["annotations"][:1] for each in note.get("result", [])]
-    values = [each["value"] for each in results if "labels" in each.get("value", {})]
-    return tag_words(_text(row["data"]), [_read_span(value) for value in values])
+    values = _list_results(row, "labels")
+    return tag_words(_text(_find_task(row)), [_read_span(value) for value in values])
+
+
+def _convert_choices(row: Row, names: Names) -> Row:
+    choices = [choice for value in _list_results(row, "choices") for choice in value["choices"]]
+    return _convert_class({"text": _text(_find_task(row)), "label": choices}, names)
+
+
+def _find_task(row: Row) -> Row:
+    # The text of a task of Label Studio, under whatever name the project gave it.
+    data = row["data"]
+    texts = find_texts(data) or [name for name in data if isinstance(data[name], str)]
+    return {"text": data[texts[0]]} if len(texts) == 1 else data
 
 
 def _is_label_studio(row: Row) -> bool:
     data, notes = row.get("data"), row.get("annotations")
     return (
         isinstance(data, dict)
-        and isinstance(data.get("text"), str)
+        and any(isinstance(value, str) for value in data.values())
         and isinstance(notes, list)
         and all(isinstance(note, dict) for note in notes)
         and all(
@@ -184,6 +182,24 @@ def _is_label_studio(row: Row) -> bool:
             for each in note.get("result") or ()
         )
     )
+
+
+def _is_choice(row: Row) -> bool:
+    values = _list_results(row, "choices") if _is_label_studio(row) else []
+    return bool(values) and all(isinstance(value["choices"], list) for value in values)
+
+
+def _is_rated(row: Row) -> bool:
+    rated = row.get("cats")
+    return isinstance(row.get("text"), str) and isinstance(rated, dict) and not _find_spans(row)
+
+
+def _convert_rated(row: Row, names: Names) -> Row:
+    rated = row["cats"]
+    if not all(type(value) in (int, float, bool) for value in rated.values()):
+        raise ValueError("field 'cats' must have a number by class")
+    given = [name for name, value in rated.items() if value > 0.5]
+    return _convert_class({"text": _text(row), "label": given}, names)
 
 
 def _convert_gliner(row: Row, names: Names) -> Row:
@@ -234,20 +250,20 @@ def _convert_integers(row: Row, names: Names) -> Row:
 
 def find_texts(row: Row) -> tuple[str, ...]:
     """The fields with the text or the two texts of a row; empty if there are none."""
-    for pair in _PAIRS:
-        if all(isinstance(row.get(name), str) for name in pair):
-            return pair
-    return next(((name,) for name in _TEXTS if isinstance(row.get(name), str)), ())
+    fields = [name for name, value in row.items() if isinstance(value, str)]
+    roles = find_roles(fields, "classification", labelled=False)
+    return tuple(fields[roles[role]] for role in ("text", "text_a", "text_b") if role in roles)
 
 
 def _find_label(row: Row) -> str:
-    for name in _LABELS:
-        value = row.get(name)
-        if isinstance(value, list) and all(isinstance(each, str) for each in value):
-            return name
-        if isinstance(value, str | int) and not isinstance(value, bool):
-            return name
-    return ""
+    fields = [name for name, value in row.items() if _is_label(value)]
+    return next((fields[at] for at in find_role(fields, "label")), "")
+
+
+def _is_label(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(each, str) for each in value)
+    return isinstance(value, str | int) and not isinstance(value, bool)
 
 
 def _convert_class(row: Row, names: Names) -> Row:
@@ -291,10 +307,24 @@ FORMS = (
         _convert_gliner,
     ),
     Form(
+        "Label Studio (choices)",
+        "data and annotations (Label Studio)",
+        "classification",
+        _is_choice,
+        _convert_choices,
+    ),
+    Form(
+        "spaCy (cats)",
+        "text and cats (spaCy)",
+        "classification",
+        _is_rated,
+        _convert_rated,
+    ),
+    Form(
         "Label Studio (offsets of characters, the end exclusive)",
         "data and annotations (Label Studio)",
         "tagging",
-        _is_label_studio,
+        lambda row: _is_label_studio(row) and not _is_choice(row),
         _convert_label_studio,
     ),
     Form(

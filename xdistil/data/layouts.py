@@ -13,24 +13,23 @@ from xdistil.data.columns import (
     cut_rows,
     find_delimiter,
     find_roles,
+    guess_delimiter,
     is_header,
     place_columns,
 )
+from xdistil.data.conll import Columns, find_columns, is_tagged, split_columns
 from xdistil.data.formats import (
-    Columns,
     Layout,
-    Record,
-    find_columns,
     find_format,
-    is_tagged,
-    load_json,
-    read_lines,
+    find_text_format,
     read_records,
     read_texts,
-    split_columns,
 )
+from xdistil.data.json_records import load_json
 from xdistil.data.json_rows import list_forms, read_names, recognise_row
 from xdistil.data.language_codes import is_language
+from xdistil.data.lines import find_extension, locate, read_lines
+from xdistil.data.records import Record
 from xdistil.errors import InputError, show
 
 _log = logging.getLogger("xdistil")
@@ -114,7 +113,7 @@ def find_text_layout(path: Path, lines: Iterable[str], kind: str) -> Layout:
     Raises:
         InputError: as `read_texts`.
     """
-    form = Path(path.name.removesuffix(".gz")).suffix[1:]
+    form = find_text_format(path)
     layout = Layout(form, columns=find_columns(lines) if form == "conll" else None)
     if form == "csv":
         layout = layout._replace(table=_find_text_table(path, list(islice(lines, _PEEKED)), kind))
@@ -150,7 +149,8 @@ def describe_layout(layout: Layout, kind: str, path: Path, lines: Sequence[str])
         if tag < width:
             told += f" (set data.columns=tags:{width} to read column {width})"
     elif layout.form == "jsonl":
-        told = f"JSON lines, {_name_form(path, lines, kind, layout)}"
+        whole = {"json": "JSON array"}.get(find_extension(path), "JSON lines")
+        told = f"{whole}, {_name_form(path, lines, kind, layout)}"
     elif layout.table is None:
         told = "words<TAB>tags" if kind == "tagging" else "text<TAB>label"
         first = next(iter(lines), "")
@@ -199,7 +199,8 @@ def _guess_json(path: Path, lines: Sequence[str]) -> str:
     if "tokens" in row or "text" in row or "text_a" in row:  # the reader tells what is missing
         return "tagging" if "tokens" in row else "classification"
     raise InputError(
-        f"{path}:1: the fields {', '.join(show(name) for name in list(row)[:8])} are of no known "
+        f"{locate(path, 1)}: the fields {', '.join(show(name) for name in list(row)[:8])} are of "
+        "no known "
         f"format; looked for: {list_forms()}; name them in data.columns=text:FIELD,label:FIELD."
     )
 
@@ -249,7 +250,8 @@ def _find_table(
 
 
 def _find_text_table(path: Path, head: Sequence[str], kind: str) -> Table:
-    delimiter = find_delimiter(path, head) if any(each in head[0] for each in ",;\t|") else ","
+    delimiter = guess_delimiter(head[0])
+    delimiter = find_delimiter(path, head) if delimiter in head[0] else delimiter
     _, cells = next(iter(cut_rows(path, head, delimiter, quoted=True)))
     if roles := find_roles(cells, kind, labelled=False):
         return Table(delimiter, True, True, roles)

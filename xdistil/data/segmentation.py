@@ -11,11 +11,11 @@ calls punctuation, and every ASCII character that is neither a letter, a digit n
 
 import re
 import unicodedata
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, pairwise
 
 UNITS = "units"  # the segmentation of this file
 SPACES = "spaces"  # white space alone, as `str.split` splits: that of earlier versions
@@ -81,6 +81,16 @@ def find_units(text: str) -> list[tuple[int, int]]:
             spans.append((at, at + 1))
             grows, joins = True, kind != _ALONE
     return spans
+
+
+def cut_spans(spans: Iterable[tuple[int, int]], borders: Iterable[int]) -> list[tuple[int, int]]:
+    """The spans, in text order, also cut at the given positions."""
+    borders = sorted(set(borders))
+    cut: list[tuple[int, int]] = []
+    for start, end in spans:
+        inside = borders[bisect_right(borders, start) : bisect_left(borders, end)]
+        cut += pairwise([start, *inside, end])
+    return cut
 
 
 def cut_units(word: str) -> tuple[str, ...]:

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, check_width
-from xdistil.data.formats import FileLines, Layout, Record, read_texts
+from xdistil.data.formats import Layout, read_texts
 from xdistil.data.language_codes import fold_language
 from xdistil.data.layouts import find_text_layout
+from xdistil.data.lines import FileLines
+from xdistil.data.records import Record
 from xdistil.data.segmentation import count_units, cut_words
 from xdistil.errors import InputError
 

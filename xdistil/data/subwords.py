@@ -10,22 +10,22 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import chain, islice, pairwise, zip_longest
+from itertools import chain, zip_longest
 from typing import NamedTuple
 
 import numpy as np
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.segmentation import SPACES, UNITS, cut_units, find_sentence_ends
-from xdistil.data.streamed import count_inputs, cut_blocks, number_languages
+from xdistil.data.ragged import find_offsets, join_ranges
+from xdistil.data.segmentation import SPACES, UNITS
+from xdistil.data.streamed import cut_blocks
 from xdistil.data.tokenizer import Template, Tokenizer, read_template, tell_damage
+from xdistil.data.windows import cut_windows
+from xdistil.data.word_subwords import WordSubwords, encode_texts
 from xdistil.errors import InputError
 
 PREDICTION_SUBWORDS = 4096  # in a batch of predictions, its padding included
-_ENCODE_BATCH = 4096  # texts encoded at once: bounds the memory of the tokenizer's encodings
-_WORDS_TOGETHER = 64  # words encoded as one text
-_BLOCK = 1 << 15  # examples or segments that are worked on at once
-_MOST_WORDS = 1 << 19  # distinct words whose subwords are remembered
+BLOCK = 1 << 15  # examples or segments that are worked on at once
 _log = logging.getLogger("xdistil")
 
 
@@ -42,48 +42,36 @@ class Subwords:
     example: np.ndarray  # i32[S] index of the example; every example has a segment
 
 
-@dataclass(frozen=True)
-class LanguageCount:
-    """Counts of the texts of one language under a tokenizer."""
+class Cutting(NamedTuple):
+    """How texts are cut into segments."""
 
-    sentences: int
-    words: int  # the words that have tags; in classification the words of the tokenizer
-    subwords: int  # special ones included
-    unknown: float  # share of words with the unknown subword
+    max_length: int  # subwords of a segment, special ones included
+    segmentation: str = SPACES  # `units` labels every unit of a word; `spaces` leaves words whole
+    # Subwords that two windows of a sentence share, less than half of a window. A word has its
+    # label in the window where it stands further from an edge; elsewhere it is context.
+    overlap: int = 0
 
 
 def tokenize(
-    examples: Sequence[Example],
-    task: Task,
-    tokenizer: Tokenizer,
-    max_length: int,
-    segmentation: str = SPACES,
-    overlap: int = 0,
+    examples: Sequence[Example], task: Task, tokenizer: Tokenizer, cutting: Cutting
 ) -> Subwords:
     """Tokenises examples as `cut_and_count` does and logs how many texts are truncated."""
-    blocks = tokenize_blocks(examples, task, tokenizer, max_length, segmentation, overlap)
-    return join_subwords(blocks)
+    return join_subwords(tokenize_blocks(examples, task, tokenizer, cutting))
 
 
 def tokenize_blocks(
-    examples: Sequence[Example],
-    task: Task,
-    tokenizer: Tokenizer,
-    max_length: int,
-    segmentation: str = SPACES,
-    overlap: int = 0,
+    examples: Sequence[Example], task: Task, tokenizer: Tokenizer, cutting: Cutting
 ) -> Iterator[Subwords]:
     """The same in parts, each with some of the examples; an index in `example` counts all of them.
 
     There is a part even where there are no examples.
     """
     total = 0
-    blocks = _cut_in_blocks(examples, task, tokenizer, max_length, segmentation, overlap)
-    for subwords, cut in blocks:
+    for subwords, cut in _cut_in_blocks(examples, task, tokenizer, cutting):
         total += cut
         yield subwords
     if total:
-        _log.info(tell_cut(total, len(examples), max_length))
+        _log.info(tell_cut(total, len(examples), cutting.max_length))
 
 
 def join_subwords(parts: Iterable[Subwords]) -> Subwords:
@@ -91,7 +79,7 @@ def join_subwords(parts: Iterable[Subwords]) -> Subwords:
     first, *rest = parts
     if not rest:
         return first
-    ends = _offsets(np.array([len(part.tokens) for part in (first, *rest)], np.int64))
+    ends = find_offsets(np.array([len(part.tokens) for part in (first, *rest)], np.int64))
     starts = [part.start[1:] + end for part, end in zip((first, *rest), ends, strict=False)]
     joined = {
         field.name: np.concatenate([getattr(part, field.name) for part in (first, *rest)])
@@ -121,130 +109,51 @@ def tell_cut(cut: int, texts: int, max_length: int) -> str:
 
 
 def cut_and_count(
-    examples: Sequence[Example],
-    task: Task,
-    tokenizer: Tokenizer,
-    max_length: int,
-    segmentation: str = SPACES,
-    overlap: int = 0,
+    examples: Sequence[Example], task: Task, tokenizer: Tokenizer, cutting: Cutting
 ) -> tuple[Subwords, int]:
-    """(segments of at most `max_length` subwords, special ones included; truncated texts).
+    """(segments, truncated texts).
 
     A long sentence is split into windows at word boundaries; a word longer than a window keeps its
     first subwords. Long texts in classification are truncated at their ends, the longer of two
     first.
-
-    Args:
-        segmentation: `units` labels every unit of a word; `spaces` tokenises words whole.
-        overlap: subwords that two windows of a sentence share, less than half of a window. A word
-            has its label in the window where it stands further from an edge; elsewhere it is
-            context.
 
     Raises:
         InputError: no room for text next to the special subwords, or a label that the task does not
             have.
     """
     parts, cut = [], 0
-    blocks = _cut_in_blocks(examples, task, tokenizer, max_length, segmentation, overlap)
-    for subwords, of_block in blocks:
+    for subwords, of_block in _cut_in_blocks(examples, task, tokenizer, cutting):
         parts.append(subwords)
         cut += of_block
     return join_subwords(parts), cut
 
 
 def _cut_in_blocks(
-    examples: Sequence[Example],
-    task: Task,
-    tokenizer: Tokenizer,
-    max_length: int,
-    segmentation: str,
-    overlap: int,
+    examples: Sequence[Example], task: Task, tokenizer: Tokenizer, cutting: Cutting
 ) -> Iterator[tuple[Subwords, int]]:
     pair = task.kind == "classification" and bool(examples) and len(examples[0].inputs) == 2
     template = read_template(tokenizer, pair)
-    room = max_length - template.count
+    room = cutting.max_length - template.count
     if room < 1 + pair:
         raise InputError(
-            f"data.max_length {max_length} leaves no room for text next to the {template.count} "
-            f"special subwords of the tokenizer of {tokenizer.source!r}: make it larger."
+            f"data.max_length {cutting.max_length} leaves no room for text next to the "
+            f"{template.count} special subwords of the tokenizer of {tokenizer.source!r}: make it "
+            "larger."
         )
-    words = _Words(tokenizer, segmentation)
+    words = WordSubwords(tokenizer, cutting.segmentation)
     first = 0
     # Where there are no examples, one block without any.
-    for block in cut_blocks(examples, _BLOCK) if examples else iter([[]]):
+    for block in cut_blocks(examples, BLOCK) if examples else iter([[]]):
         with tell_damage(tokenizer.source):
             if task.kind == "tagging":
-                subwords, cut = _cut_sentences(block, task, words, template, room, overlap), 0
+                subwords = _cut_sentences(block, task, words, template, room, cutting.overlap)
+                cut = 0
             else:
                 subwords, cut = _cut_texts(block, task, tokenizer, template, room)
         if first:
             subwords = replace(subwords, example=subwords.example + np.int32(first))
         yield subwords, cut
         first += len(block)
-
-
-def count_subwords(
-    examples: Sequence[Example], task: Task, subwords: Subwords, tokenizer: Tokenizer
-) -> dict[str, LanguageCount]:
-    """Counts by language, in alphabetical order.
-
-    The words of a classification text are those of the tokenizer's pre-tokenizer, so that texts
-    without spaces are counted in words too.
-    """
-    if task.kind == "tagging":
-        words, unknown = count_inputs(examples), _count_holding(subwords, tokenizer.unk)
-    else:
-        blocks = [_count_unknown(tokenizer, block) for block in cut_blocks(examples, _BLOCK)]
-        words, unknown = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    lengths = np.bincount(subwords.example, np.diff(subwords.start), len(examples))
-    names, codes = number_languages(examples)
-    texts = np.bincount(codes)
-    totals = [np.bincount(codes, values) for values in (words, lengths, unknown)]
-    counts = {}
-    for i in sorted(range(len(names)), key=names.__getitem__):
-        total, subword_count, holding = (int(values[i]) for values in totals)
-        counts[names[i]] = LanguageCount(
-            int(texts[i]), total, subword_count, holding / max(1, total)
-        )
-    return counts
-
-
-def _count_holding(subwords: Subwords, unknown: int | None) -> np.ndarray:
-    # Words of each example that hold the unknown subword: i64[examples].
-    segments = len(subwords.example)
-    counts = np.zeros(int(subwords.example[-1]) + 1 if segments else 0, np.int64)
-    for first in range(0, segments, _BLOCK):
-        last = min(first + _BLOCK, segments)
-        here = slice(int(subwords.start[first]), int(subwords.start[last]))
-        mask = np.asarray(subwords.word[here]) >= 0
-        ordinal = np.cumsum(mask)  # the word of each subword, from 1
-        holding = np.unique(ordinal[subwords.tokens[here] == unknown])
-        lengths = np.diff(subwords.start[first : last + 1])
-        owner = np.repeat(subwords.example[first:last], lengths)[mask]
-        np.add.at(counts, owner[holding[holding > 0] - 1], 1)
-    return counts
-
-
-def _count_unknown(
-    tokenizer: Tokenizer, examples: Sequence[Example]
-) -> tuple[np.ndarray, np.ndarray]:
-    # Words of each example, and those of them with the unknown subword: i64[examples] each.
-    found = [[word for text in example.inputs for word in text.split()] for example in examples]
-    number: dict[str, int] = {}
-    numbers = [number.setdefault(word, len(number)) for words in found for word in words]
-    distinct = list(number)
-    words, unknown = [], []
-    for first in range(0, len(distinct), _ENCODE_BATCH):
-        texts = distinct[first : first + _ENCODE_BATCH]
-        for encoding in tokenizer.backend.encode_batch(texts, add_special_tokens=False):
-            own = encoding.word_ids
-            pairs = zip(encoding.ids, own, strict=True)
-            words.append(len(set(own)))
-            unknown.append(len({word for subword, word in pairs if subword == tokenizer.unk}))
-    ends = _offsets(np.array([len(words) for words in found], np.int64))
-    totals = (_offsets(np.array(values, np.int64)[numbers])[ends] for values in (words, unknown))
-    of_words, of_unknown = (np.diff(values) for values in totals)
-    return of_words, of_unknown
 
 
 def subwords_fingerprint(subwords: Subwords) -> str:
@@ -254,98 +163,6 @@ def subwords_fingerprint(subwords: Subwords) -> str:
         digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
         digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()
-
-
-def _encode(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
-    # Ragged ids without special subwords: (i32[N], start i64[texts+1]).
-    texts = list(texts)
-    parts: list[np.ndarray] = []
-    lengths: list[int] = []
-    for first in range(0, len(texts), _ENCODE_BATCH):
-        encodings = tokenizer.backend.encode_batch_fast(
-            texts[first : first + _ENCODE_BATCH], add_special_tokens=False
-        )
-        ids = [encoding.ids for encoding in encodings]
-        lengths += map(len, ids)
-        parts.append(np.array(list(chain.from_iterable(ids)), np.int32))
-    return np.concatenate([np.zeros(0, np.int32), *parts]), _offsets(np.array(lengths, np.int64))
-
-
-class _Words:
-    """The subwords of distinct words, each tokenised once while they are not too many."""
-
-    def __init__(self, tokenizer: Tokenizer, segmentation: str) -> None:
-        self.tokenizer, self.segmentation = tokenizer, segmentation
-        if segmentation == UNITS:
-            self._units = _Words(tokenizer, SPACES)
-        self._forget()
-
-    def _forget(self) -> None:
-        self._number: dict[str, int] = {}
-        self.ids, self.start = np.zeros(0, np.int32), np.zeros(1, np.int64)
-        self.begins = np.zeros(0, bool)  # the first subword of each unit
-
-    def look_up(self, words: Iterable[str]) -> np.ndarray:
-        """i64[N] the number n of each word, whose subwords are ids[start[n]:start[n+1]]."""
-        if len(self._number) > _MOST_WORDS:
-            self._forget()
-        number = self._number
-        known = len(number)
-        found = np.fromiter((number.setdefault(word, len(number)) for word in words), np.int64)
-        if len(number) > known:
-            new = list(islice(number, known, None))
-            encode = self._encode_units if self.segmentation == UNITS else self._encode
-            ids, start, begins = encode(new)
-            self.start = np.append(self.start, start[1:] + len(self.ids))
-            self.ids, self.begins = np.append(self.ids, ids), np.append(self.begins, begins)
-        return found
-
-    def _encode(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        ids, start = _encode_words(self.tokenizer, words)
-        begins = np.zeros(len(ids), bool)
-        begins[start[:-1][np.diff(start) > 0]] = True
-        return ids, start, begins
-
-    def _encode_units(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        # A word without units is left as it is: the tokenizer may know it.
-        cut = [cut_units(word) or (word,) for word in words]
-        known = self._units
-        numbers = known.look_up(chain.from_iterable(cut))
-        lengths = np.diff(known.start)[numbers]
-        chosen = _ranges(known.start[numbers], lengths)
-        sizes = np.array([len(units) for units in cut], np.int64)
-        start = _offsets(lengths)[_offsets(sizes)]
-        return known.ids[chosen], start, known.begins[chosen]
-
-
-def _encode_words(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    # Ragged ids of each word alone: (i32[N], start i64[words+1]). Many words go into one encoding,
-    # which is split by its word ids, because making an encoding takes longer than tokenising a
-    # word. The faster encode_batch_fast returns no word ids.
-    ids = [np.zeros(0, np.int32)]
-    lengths = np.zeros(len(words), np.int64)
-    for begin in range(0, len(words), _ENCODE_BATCH):
-        firsts = range(begin, min(begin + _ENCODE_BATCH, len(words)), _WORDS_TOGETHER)
-        encodings = tokenizer.backend.encode_batch(
-            [words[first : first + _WORDS_TOGETHER] for first in firsts],
-            is_pretokenized=True,
-            add_special_tokens=False,
-        )
-        for first, encoding in zip(firsts, encodings, strict=True):
-            ids.append(np.array(encoding.ids, np.int32))
-            counts = np.bincount(np.array(encoding.word_ids, np.int64))
-            lengths[first : first + len(counts)] = counts
-    return np.concatenate(ids), _offsets(lengths)
-
-
-def _offsets(lengths: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
-
-
-def _ranges(first: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    # first[0], first[0]+1, ... (lengths[0] of them), first[1], ...
-    offsets = _offsets(lengths)
-    return np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)
 
 
 def _assemble(
@@ -362,7 +179,7 @@ def _assemble(
             (np.append(ids, np.int32(fallback)), np.where(empty, len(ids), first), length + empty),
             *texts[1:],
         ]
-    start = _offsets(np.sum([text[2] for text in texts], axis=0) + template.count)
+    start = find_offsets(np.sum([text[2] for text in texts], axis=0) + template.count)
     tokens = np.zeros(start[-1], np.int32)
     token_type = np.zeros(start[-1], np.int8)
     at = start[:-1].copy()
@@ -374,8 +191,8 @@ def _assemble(
         at += len(special)
         if text is not None:
             ids, first, length = text
-            places = _ranges(at, length)
-            tokens[places] = ids[_ranges(first, length)]
+            places = join_ranges(at, length)
+            tokens[places] = ids[join_ranges(first, length)]
             token_type[places] = template.text_type[i]
             at += length
     return tokens, token_type, start
@@ -400,7 +217,7 @@ def _label_indices(examples: Sequence[Example], task: Task) -> list[int]:
 def _cut_sentences(
     examples: Sequence[Example],
     task: Task,
-    known: _Words,
+    known: WordSubwords,
     template: Template,
     room: int,
     overlap: int,
@@ -408,11 +225,11 @@ def _cut_sentences(
     words = known.look_up(chain.from_iterable(example.inputs for example in examples))
     ids, ids_start, tokenizer = known.ids, known.start, known.tokenizer
     length = np.minimum(np.diff(ids_start)[words], room)  # subwords of each word
-    first_word = _offsets(np.array([len(e.inputs) for e in examples], np.int64))
-    subword_start = _offsets(length)
+    first_word = find_offsets(np.array([len(e.inputs) for e in examples], np.int64))
+    subword_start = find_offsets(length)
 
-    windows = _cut_windows(examples, first_word, subword_start, room, overlap)
-    chosen = _ranges(ids_start[words], length)
+    windows = cut_windows(examples, first_word, subword_start, room, overlap)
+    chosen = join_ranges(ids_start[words], length)
     body_length = subword_start[windows.end] - subword_start[windows.first]
     tokens, token_type, start = _assemble(
         template,
@@ -456,67 +273,11 @@ def _continue_classes(task: Task) -> np.ndarray:
     return np.array([number.get(label, -1) for label in following] or [-1], np.int32)
 
 
-class _Windows(NamedTuple):
-    # W segments of sentences, in the order of the sentences; words count over all of them.
-    first: np.ndarray  # i64[W] the first word of each
-    end: np.ndarray  # i64[W] the word after its last
-    labelled: np.ndarray  # i64[W] the first word that has its label here; the next window's ends it
-    example: np.ndarray  # i32[W] the sentence
-
-
-def _cut_windows(
-    examples: Sequence[Example],
-    first_word: np.ndarray,
-    subword_start: np.ndarray,
-    room: int,
-    overlap: int,
-) -> _Windows:
-    # Where windows overlap, a text of several sentences that is too long is cut between them first:
-    # models read single sentences best.
-    total = subword_start[first_word[1:]] - subword_start[first_word[:-1]]
-    bounds = np.stack([first_word[:-1], first_word[1:], first_word[:-1]], axis=1)
-    parts, owners = [bounds[total <= room]], [np.flatnonzero(total <= room).astype(np.int32)]
-    for example in np.flatnonzero(total > room).tolist():
-        first = first_word[example]
-        stops = find_sentence_ends(examples[example].inputs) if overlap else []
-        borders = [first, *(first + stop for stop in stops), first_word[example + 1]]
-        windows = []
-        for at, last in pairwise(borders):
-            windows += _cut_sentence(at, last, subword_start, room, overlap)
-        parts.append(np.array(windows, np.int64))
-        owners.append(np.full(len(windows), example, np.int32))
-    merged, owner = np.concatenate(parts), np.concatenate(owners)
-    order = np.argsort(owner, kind="stable")
-    first, end, labelled = merged[order].T
-    return _Windows(first, end, labelled, owner[order])
-
-
-def _cut_sentence(
-    at: int, last: int, subword_start: np.ndarray, room: int, overlap: int
-) -> list[tuple[int, int, int]]:
-    # (first, end, labelled) of the windows of the words at:last. A window takes as many whole words
-    # as fit. The next one begins at most `overlap` subwords before its end, and the words that both
-    # have are labelled where they are further from an edge.
-    labelled = at
-    windows = []
-    while True:
-        reach = np.searchsorted(subword_start, subword_start[at] + room, side="right") - 1
-        end = min(reach, last)
-        windows.append((at, end, labelled))
-        if end == last:
-            return windows
-        # The next word fits in too.
-        reach = max(subword_start[end] - overlap, subword_start[end + 1] - room)
-        at = max(np.searchsorted(subword_start[: end + 1], reach), at + 1) if overlap else end
-        middle = (subword_start[at] + subword_start[end] - 1) // 2
-        labelled = at + np.searchsorted(subword_start[at:end], middle, side="right")
-
-
 def _cut_texts(
     examples: Sequence[Example], task: Task, tokenizer: Tokenizer, template: Template, room: int
 ) -> tuple[Subwords, int]:
     columns = range(len(template.text_type))
-    encoded = [_encode(tokenizer, (e.inputs[i] for e in examples)) for i in columns]
+    encoded = [encode_texts(tokenizer, (e.inputs[i] for e in examples)) for i in columns]
     lengths = [np.diff(start) for _, start in encoded]
     kept = _truncate(lengths, room)
     cut = int(np.count_nonzero(np.sum(lengths, axis=0) > np.sum(kept, axis=0)))

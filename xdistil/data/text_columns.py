@@ -3,7 +3,6 @@
 A row is one of a task file, or a text alone; or the first line names the columns, or the user does.
 """
 
-import csv
 import logging
 import re
 from collections import deque
@@ -13,16 +12,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xdistil.config import split_names
+from xdistil.data.columns import (
+    cut_rows,
+    find_roles,
+    guess_delimiter,
+    holds_words,
+    is_header,
+    place_columns,
+)
 from xdistil.data.formats import read_tsv
 from xdistil.errors import InputError, show, show_name, suggest
 
 _SAMPLE = 64  # rows that show what the columns hold
 _TAG = re.compile(r"([OBIESLUM]|[BIESLUM]-.+)", re.IGNORECASE)  # of any scheme; it is not used
-_PAIRS = (("text_a", "text_b"), ("sentence1", "sentence2"), ("premise", "hypothesis"))
 _WORDS = ("words", "tokens")
-_TEXTS = ("text", "sentence", "content", "comment", "review", "document", "message", "utterance")
-_OTHERS = ("id", "label", "labels", "tag", "tags", "ner_tags", "class", "category", "language")
-_NAMES = frozenset(chain(*_PAIRS, _WORDS, _TEXTS, _OTHERS))
 _ROLES = ("text", "text_a", "text_b", *_WORDS)
 _UNREAD = ("label", "tags", "language")  # roles of columns that only training reads
 _log = logging.getLogger("xdistil")
@@ -79,7 +82,7 @@ def read_rows(
             kept.append(line)
             yield line
 
-    rows = _cut_csv(path, keep()) if form == "csv" else _cut_tsv(keep())
+    rows = _cut(path, keep(), form)
     sample: list[Cells] = []
     while len(sample) < _SAMPLE and (not sample or ready()):
         row = next(rows, None)
@@ -122,27 +125,13 @@ def parse_columns(columns: str) -> dict[str, str]:
     return found
 
 
-def _cut_tsv(lines: Iterable[str]) -> Iterator[Cells]:
-    return ((number, line.split("\t")) for number, line in enumerate(lines, 1))
-
-
-def _cut_csv(path: Path, lines: Iterator[str]) -> Iterator[Cells]:
+def _cut(path: Path, lines: Iterator[str], form: str) -> Iterator[Cells]:
     first = next(lines, None)
     if first is None:
-        return
-    delimiter = ";" if ";" in first and "," not in first else ","
-    # A cell in quotes may hold line ends.
-    whole = (f"{line}\n" for line in chain([first], lines))
-    reader = csv.reader(whole, delimiter=delimiter, strict=True)
-    while True:
-        number = reader.line_num + 1
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            raise InputError(f"{path}:{number}: this row is not CSV: {error}.") from None
-        if cells is None:
-            return
-        yield number, cells or [""]
+        return iter(())
+    quoted = form == "csv"
+    delimiter = guess_delimiter(first) if quoted else "\t"
+    return cut_rows(path, chain([first], lines), delimiter, quoted, empty=True)
 
 
 def _find_layout(
@@ -151,16 +140,16 @@ def _find_layout(
     form: str,
     kind: str,
     labels: Sequence[str],
-    roles: dict[str, str],
+    wanted: dict[str, str],
 ) -> _Layout:
     header = tuple(cell.strip() for cell in sample[0][1])
-    named = len(header) > 1 and all(name.casefold() in _NAMES for name in header)
-    named = named or (len(header) == 1 and header[0].casefold() in (*_WORDS, *_TEXTS))
-    if roles:
-        if not named and (form == "csv" or not all(map(str.isdecimal, roles.values()))):
+    named = is_header(header, labelled=False)
+    if wanted:
+        roles, told = place_columns(path, header, wanted, named, "--columns")
+        if not named and (told or form == "csv"):
             named = True
             _log.warning("%s: the first line names the columns", path)
-        cells = tuple(_find_column(path, header, roles[role]) for role in _ROLES if role in roles)
+        cells = tuple(roles[role] for role in _ROLES if role in roles)
         if kind == "tagging" and len(cells) > 1:
             raise InputError("--columns names two texts, but the model tags words of one.")
         return _Layout(cells, not set(roles) & set(_WORDS), header if named else ())
@@ -181,37 +170,20 @@ def _find_layout(
 
 def _read_header(path: Path, header: tuple[str, ...], kind: str) -> _Layout:
     # The columns of the texts by their names in the first line.
-    known = [name.casefold() for name in header]
-    choices: list[tuple[tuple[str, ...], bool]] = []
-    if kind == "tagging":
-        choices += [((name,), False) for name in _WORDS]
-    else:
-        choices += [(pair, True) for pair in _PAIRS]
-    choices += [((name,), True) for name in _TEXTS]
-    for names, raw in choices:
-        if all(name in known for name in names):
-            _log.warning(
-                "%s: the first line names the columns; %s is read (--columns names others)",
-                path,
-                " and ".join(names),
-            )
-            return _Layout(tuple(map(known.index, names)), raw, header)
-    raise InputError(
-        f"{path}:1: none of the columns {', '.join(map(show_name, header))} is known to hold "
-        f"texts: name it, as in --columns=text:{header[0] or 1}."
+    roles = find_roles(header, kind, labelled=False)
+    cells = tuple(roles[role] for role in _ROLES if role in roles)
+    if not cells:
+        raise InputError(
+            f"{path}:1: none of the columns {', '.join(map(show_name, header))} is known to hold "
+            f"texts: name it, as in --columns=text:{header[0] or 1}."
+        )
+    names = [header[cell] for cell in cells]
+    _log.warning(
+        "%s: the first line names the columns; %s is read (--columns names others)",
+        path,
+        " and ".join(names),
     )
-
-
-def _find_column(path: Path, header: tuple[str, ...], column: str) -> int:
-    if column.isdecimal() and column not in header:
-        if not 1 <= int(column) <= len(header):
-            raise InputError(
-                f"{path}:1: there is no column {column}: the first line has {len(header)}."
-            )
-        return int(column) - 1
-    if column not in header:
-        raise InputError(f"{path}:1: no column is called {show(column)}{suggest(column, header)}.")
-    return header.index(column)
+    return _Layout(cells, kind != "tagging" or not holds_words(names[0]), header)
 
 
 def _has_label(cells: Sequence[str], kind: str, labels: Sequence[str]) -> bool:

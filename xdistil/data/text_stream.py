@@ -11,26 +11,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from xdistil.data.formats import (
-    find_columns,
-    load_json,
-    read_conll,
-    read_row,
-    read_text_field,
-)
+from xdistil.data.conll import find_columns, read_conll
+from xdistil.data.json_arrays import cut_records
+from xdistil.data.json_records import find_inputs, load_json, read_row
+from xdistil.data.records import read_text_field
 from xdistil.data.segmentation import SPACES
 from xdistil.data.spans import split_words
 from xdistil.data.text_columns import read_rows
 from xdistil.errors import InputError
 
-FORMATS = ("text", "tsv", "csv", "conll", "jsonl")
+FORMATS = ("text", "tsv", "csv", "conll", "jsonl", "json")
 _ENDINGS = {
     **{name: name for name in FORMATS[1:]},
     **{"ndjson": "jsonl", "tab": "tsv", "conllu": "conll", "iob": "conll", "bio": "conll"},
 }
 # Endings of files that do not hold one text per line.
 _OTHER_ENDINGS = (
-    *("json", "parquet", "arrow", "feather", "xml", "html", "htm", "yaml", "yml", "toml"),
+    *("parquet", "arrow", "feather", "xml", "html", "htm", "yaml", "yml", "toml"),
     *("xlsx", "xls", "ods", "doc", "docx", "odt", "pdf", "db", "sqlite", "pkl", "npy", "npz"),
     *("zip", "tar", "tgz", "bz2", "xz", "zst", "7z"),
 )
@@ -70,8 +67,8 @@ def check_ending(name: str, option: str) -> None:
     if (ending := _find_ending(name)) in _OTHER_ENDINGS:
         flag = "--format" if option == "--input" else f"{option}-format"
         raise InputError(
-            f"{option}={name}: .{ending} files are not supported: use .txt, .tsv, .csv, .conll or "
-            f".jsonl, or name the format with {flag}."
+            f"{option}={name}: .{ending} files are not supported: use .txt, .tsv, .csv, .conll, "
+            f".jsonl or .json, or name the format with {flag}."
         )
 
 
@@ -92,7 +89,8 @@ def read_stream(
 ) -> Iterator[Text]:
     """The texts of a file in one of FORMATS, read no further than needed.
 
-    A blank line of JSON lines gives a text that `is_left_out`; one elsewhere is a blank text.
+    An array of JSON records is read whole before the first text is returned. A blank line of JSON
+    lines gives a text that `is_left_out`; one elsewhere is a blank text.
 
     Args:
         lines: UTF-8, each ending in \\n or \\r\\n (the last may lack it).
@@ -117,6 +115,9 @@ def read_stream(
                 yield _split_text(row.line, row.inputs, kind, split, row.fields)
             else:
                 yield Text(row.line, row.inputs, None, row.fields)
+    elif form == "json":
+        for number, record in enumerate(cut_records(path, "\n".join(decoded)), 1):
+            yield _read_object(path, number, record, kind, split)
     elif form == "jsonl":
         for number, line in enumerate(decoded, 1):
             if line.strip():
@@ -130,8 +131,8 @@ def read_stream(
         for first, block in _cut_blocks(decoded, ready):
             if found is None or not found.width:
                 found = find_columns(block)
-            for record in read_conll(path, block, first, found):
-                yield Text(record.line, record.inputs, None)
+            for sentence in read_conll(path, block, first, found):
+                yield Text(sentence.line, sentence.inputs, None)
 
 
 def read_plain(
@@ -201,7 +202,8 @@ def _cut_blocks(lines: Iterable[str], ready: Callable[[], bool]) -> Iterator[tup
 
 def _read_object(path: Path, number: int, line: str, kind: str, split: Split) -> Text:
     row = load_json(path, number, line)
-    if kind == "tagging" and "tokens" not in row:
-        raw = read_text_field(path, number, row, "text")
+    found = find_inputs(path, number, row, kind)
+    if kind == "tagging" and "tokens" not in found:
+        raw = read_text_field(path, number, found, "text")
         return _split_text(number, (raw,), kind, split, row)
-    return Text(number, read_row(path, number, row, kind, labelled=False).inputs, None, row)
+    return Text(number, read_row(path, number, found, kind, labelled=False).inputs, None, row)

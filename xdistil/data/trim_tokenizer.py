@@ -28,7 +28,7 @@ import tokenizers
 
 from xdistil.data.examples import Example, Task
 from xdistil.data.segmentation import SPACES
-from xdistil.data.subwords import Subwords, tokenize_blocks
+from xdistil.data.subwords import Cutting, Subwords, tokenize_blocks
 from xdistil.data.tokenizer import Tokenizer, make_tokenizer
 from xdistil.errors import InputError, show
 
@@ -56,7 +56,7 @@ def count_ids(
     subwords behind the cut still decide where it is.
     """
     counts = np.zeros(tokenizer.vocabulary_size, np.int64)
-    for part in tokenize_blocks(examples, task, tokenizer, _UNLIMITED, segmentation):
+    for part in tokenize_blocks(examples, task, tokenizer, Cutting(_UNLIMITED, segmentation)):
         counts += np.bincount(part.tokens, minlength=len(counts))
     return counts
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.subwords import Subwords, cut_and_count
+from xdistil.data.subwords import Cutting, Subwords, cut_and_count
 from xdistil.deploy.jax_backend import JaxBackend
 from xdistil.errors import InputError, RefusedError
 from xdistil.models.families.registry import FAMILIES
@@ -155,9 +155,7 @@ def cut(opened: JaxBackend, examples: Sequence[Example]) -> Subwords:
         examples,
         opened.task,
         opened.tokenizer,
-        opened.max_length,
-        opened.segmentation,
-        opened.overlap,
+        Cutting(opened.max_length, opened.segmentation, opened.overlap),
     )[0]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
 from xdistil.data.segmentation import UNITS
 from xdistil.data.spans import Entity, Word, find_entities, join_words, split_words
-from xdistil.data.subwords import Subwords, cut_and_count, tell_cut
+from xdistil.data.subwords import Cutting, Subwords, cut_and_count, tell_cut
 from xdistil.data.tokenizer import Tokenizer, open_tokenizer
 from xdistil.data.word_alignment import align_words, name_classes
 from xdistil.deploy.preprocessing import PREPROCESSING, read_preprocessing
@@ -121,9 +121,8 @@ class Predictor:
 
     def _predict_part(self, inputs: Sequence[tuple[str, ...]]) -> tuple[list[Prediction], int]:
         examples = [Example(each, None, UNKNOWN_LANGUAGE) for each in inputs]
-        subwords, cut = cut_and_count(
-            examples, self.task, self.tokenizer, self.max_length, self.segmentation, self.overlap
-        )
+        cutting = Cutting(self.max_length, self.segmentation, self.overlap)
+        subwords, cut = cut_and_count(examples, self.task, self.tokenizer, cutting)
         words = align_words(subwords, examples, self.task)
         here = words.number >= 0
         logits, place = self.compute_logits(subwords)[here], words.number[here]

@@ -26,7 +26,7 @@ from xdistil.data.packing import (
 )
 from xdistil.data.segmentation import SPACES
 from xdistil.data.streamed import JoinedExamples, StreamedExamples
-from xdistil.data.subwords import Subwords, first_examples, join_subwords, tokenize_blocks
+from xdistil.data.subwords import Cutting, Subwords, first_examples, join_subwords, tokenize_blocks
 from xdistil.data.synthetic_corpus import generate_corpus
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.data.trim_tokenizer import choose_subwords, count_ids, trim_tokenizer
@@ -345,7 +345,8 @@ class _Packer:
         data, task = self.experiment.data, self.corpus.task
         length = data.max_length or data.row_length
         overlap = choose_overlap(length, data.segmentation) if predicts else 0
-        return tokenize_blocks(examples, task, tokenizer, length, data.segmentation, overlap)
+        cutting = Cutting(length, data.segmentation, overlap)
+        return tokenize_blocks(examples, task, tokenizer, cutting)
 
     def _pack(
         self,

@@ -10,7 +10,7 @@ import numpy as np
 from xdistil.config import Experiment, expand_home
 from xdistil.data.packing import PackedTexts
 from xdistil.data.streamed import number_languages
-from xdistil.data.subwords import LanguageCount, count_subwords
+from xdistil.data.subword_counts import LanguageCount, count_subwords
 from xdistil.distill.stages import StageRun
 from xdistil.distill.unfreezing import EMBEDDINGS, HEAD
 from xdistil.evaluation.formatting import align

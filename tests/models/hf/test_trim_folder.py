@@ -24,7 +24,7 @@ from tests.models.samples import (
 )
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch, pack
-from xdistil.data.subwords import Subwords, tokenize
+from xdistil.data.subwords import Cutting, Subwords, tokenize
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.trim_tokenizer import choose_subwords, count_ids
 from xdistil.errors import InputError
@@ -77,7 +77,7 @@ def write_folder(case: str, folder: Path, task: Task | None = TASK) -> Path:
 
 def cut(tokenizer: Tokenizer, texts: list[str]) -> Subwords:
     examples = [Example((text,), None, "und") for text in texts]
-    return tokenize(examples, Task("classification", ()), tokenizer, 16)
+    return tokenize(examples, Task("classification", ()), tokenizer, Cutting(16))
 
 
 def trim(folder: Path, output: Path, texts: list[str] | None = None) -> np.ndarray:
