@@ -232,9 +232,9 @@ def thin_out(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
 
 def format_tick(value: float) -> str:
     """A number on an axis, short."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
-            return f"{value / (1e3 if unit == 'k' else size):g}{unit}"
+            return f"{value / size:g}{unit}"
     return f"{value:g}"
 
 

@@ -15,7 +15,8 @@ class Markup(str):
 
 
 def escape(text: str) -> Markup:
-    """Text as HTML. Control characters, which HTML forbids, become visible signs for them."""
+    """Text as HTML. Control characters, which HTML forbids, become visible signs for them; what is
+    no text, as in names of files that are not UTF-8, becomes U+FFFD."""
     return Markup(html.escape("".join(map(_show_control, text)), quote=True))
 
 
@@ -53,7 +54,7 @@ def table(
     texts: Sequence[int] = (0,),
     **attributes: Any,
 ) -> Markup:
-    """A table in a region that scrolls on narrow screens; the first cell of a row is its heading.
+    """A table in a box that scrolls on narrow screens; the first cell of a row is its heading.
 
     Args:
         header, rows: texts or elements.
@@ -75,13 +76,13 @@ def table(
         body.append(element("tr", *cells))
     content = element(
         "table",
-        element("caption", caption),
+        element("caption", element("span", caption)),
         element("thead", element("tr", *heads)),
         element("tbody", *body),
         **attributes,
     )
-    # A region that scrolls must be reachable by keyboard, and so needs a name.
-    return element("div", content, class_="scroll", tabindex=0, role="region", aria_label=caption)
+    # What scrolls must be reachable by keyboard, and so needs a name.
+    return element("div", content, class_="scroll", tabindex=0, role="group", aria_label=caption)
 
 
 def data_block(name: str, content: Any) -> Markup:
@@ -96,4 +97,4 @@ def _show_control(character: str) -> str:
     code = ord(character)
     if code < 32 and character not in "\t\n":
         return chr(0x2400 + code)
-    return "\ufffd" if 127 <= code < 160 else character
+    return "\ufffd" if 127 <= code < 160 or 0xD800 <= code < 0xE000 else character

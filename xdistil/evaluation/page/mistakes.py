@@ -74,6 +74,7 @@ def render_examples(run: RunFiles, analysis: Analysis | None) -> Markup:
         if shown == differing
         else f"This page has {shown:,} of them, drawn evenly over languages and kinds of error."
     )
+    told += " A dashed border is an error, with its kind beside it."
     languages = sorted({each["language"] for each in analysis.examples})
     errors = sorted({error for each in analysis.examples for error in each["errors"]})
     models = [analysis.reference, *analysis.models]

@@ -204,6 +204,18 @@ function startLanguages() {
   }
 }
 
+// Boxes that do not scroll are no stops for the keyboard.
+function startBoxes() {
+  const boxes = [...document.querySelectorAll(".scroll")];
+  const observer = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+      else target.removeAttribute("tabindex");
+    }
+  });
+  for (const box of boxes) observer.observe(box);
+}
+
 // Paper has no way to open what is closed.
 function startPrinting() {
   let opened = [];
@@ -219,4 +231,5 @@ function startPrinting() {
 startExamples();
 startTables();
 startLanguages();
+startBoxes();
 startPrinting();
