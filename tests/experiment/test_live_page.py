@@ -27,6 +27,7 @@ def wait_for(workdir, text):
 
 def test_the_page_follows_the_run_and_is_left_alone_in_between(tmp_path, monkeypatch):
     monkeypatch.setattr(live_page, "SECONDS", 0.01)
+    monkeypatch.setattr(live_page, "_SHARE", 1.0)
     with showing(tmp_path, writes=True):
         wait_for(tmp_path, "The run has not ended.")
         write_step(tmp_path, 7)

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from xdistil.evaluation.results import Results
 log = logging.getLogger("xdistil")
 
 SECONDS = 30.0  # between two versions of the page
+_SHARE = 0.01  # of the time, at most, goes into the page of a long run
 _READ = ("outline.json", "metrics.jsonl", "times.json")  # what changes it
 
 
@@ -53,11 +55,12 @@ def try_to_write(workdir: Path, results: Results | None = None) -> None:
 def _show(workdir: Path, ended: threading.Event) -> None:
     seen: list[int] | None = None
     while True:
+        begin = time.monotonic()
         state = [path.stat().st_mtime_ns for path in map(workdir.joinpath, _READ) if path.exists()]
         if state != seen:
             try_to_write(workdir)
         seen = state
-        if ended.wait(SECONDS):
+        if ended.wait(max(SECONDS, (time.monotonic() - begin) / _SHARE)):
             return
 
 

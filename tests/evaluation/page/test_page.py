@@ -300,6 +300,10 @@ def test_a_run_in_progress_shows_how_far_it_is():
         ["student 2", "labels", "10", "50", "-"],
     ]
     assert tables["Labelled sentences by language"][1:] == [["ar", "7", "2"], ["en", "4,321", "3"]]
+    assert tables["Evaluations of student"] == [
+        ["step", "stage", "loss: logits", "loss: labels", "dev score, %"],
+        ["100", "logits/bilstm", "0.25", "-", "-"],
+    ]
     assert [node.attributes["id"] for node in page.find("section")][:2] == ["summary", "training"]
     assert parse(render_page(RunFiles("empty", None)))
 

@@ -101,7 +101,7 @@ def render_plan(run: RunFiles, plan: str, stages: Sequence[StageCourse]) -> Mark
             element("h4", "Loss, logarithmic"),
             legend,
             *shown,
-            _render_numbers(plan, placed, losses, score, stages, borders),
+            _render_numbers(plan, placed, losses, score),
         ]
     )
 
@@ -199,34 +199,20 @@ def _render_numbers(
     placed: Sequence[tuple[int, dict[str, Any]]],
     losses: Sequence[str],
     score: str,
-    stages: Sequence[StageCourse],
-    borders: Sequence[int],
 ) -> Markup:
     """The evaluations of a plan, each with the losses before it."""
     rows = []
-    latest: dict[str, float] = {}
+    stage, latest = "", dict[str, float]()
     for step, line in placed:
+        if line["stage"] != stage:  # its losses may be others
+            stage, latest = line["stage"], {}
         latest |= {name: line[name] for name in losses if line.get(name) is not None}
-        if line["event"] != "evaluation":
-            continue
-        # Losses that this stage does not have belong to an earlier one.
-        here = {
-            name
-            for stage in stages
-            if stage.name == line["stage"]
-            for each in stage.lines
-            for name in each
-        }
-        cells = [
-            f"{latest[name]:.4g}" if name in latest and name in here else UNKNOWN for name in losses
-        ]
-        rows.append([f"{step:,}", line["stage"], *cells, format_score(line.get(score))])
-    kept = rows[:: max(1, -(-len(rows) // _MOST_ROWS))]
-    header = [
-        "step",
-        "stage",
-        *(f"loss: {name.removeprefix('loss_')}" for name in losses),
-        "dev score, %",
-    ]
-    numbers = table(f"Evaluations of {plan}", header, kept, texts=(1,))
+        if line["event"] == "evaluation":
+            cells = [f"{latest[name]:.4g}" if name in latest else UNKNOWN for name in losses]
+            rows.append([f"{step:,}", stage, *cells, format_score(line.get(score))])
+    apart = max(1, -(-len(rows) // _MOST_ROWS))
+    kept = rows[::-apart][::-1]  # with the last one
+    caption = f"Evaluations of {plan}" + (f", one of {apart}" if apart > 1 else "")
+    names = [f"loss: {name.removeprefix('loss_')}" for name in losses]
+    numbers = table(caption, ["step", "stage", *names, "dev score, %"], kept, texts=(1,))
     return element("details", element("summary", "The numbers of these charts"), numbers)
