@@ -1,0 +1,153 @@
+"""`xdistil frontier`: which student to train under a budget of size and latency.
+
+Exit codes: 0 success, 2 a mistake in the arguments or files, or a budget that no student meets.
+"""
+
+import argparse
+import logging
+import math
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+from xdistil.cli.overrides import Command, parse_command
+from xdistil.cli.parser import Parser
+from xdistil.deploy.predictor import BACKENDS
+from xdistil.errors import InputError
+from xdistil.runtime.process import silence_transformers
+
+
+def main(arguments: list[str], program: str = "xdistil frontier") -> int:
+    """Runs the command line; returns the exit code. `program` names it in messages."""
+    logging.basicConfig(format=f"{program}: %(message)s", level=logging.WARNING)
+    logging.getLogger("xdistil").setLevel(logging.INFO)
+    silence_transformers()
+    try:
+        options, overrides = _parse(arguments, program)
+        command = parse_command(
+            [f"--config={options.config}", f"--workdir={options.workdir}", *overrides]
+        )
+        _find(options, overrides, command)
+    except InputError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parse(arguments: list[str], program: str) -> tuple[argparse.Namespace, list[str]]:
+    """The options of this command, and those of the config."""
+    parser = Parser(
+        program,
+        "Computes sizes of hundreds of students for the data, teacher and plan of a config, "
+        "measures the latency of those near the budget, and says which to train and how. Takes "
+        "--config.FIELD=VALUE as `xdistil train` does.",
+    )
+    parser.add_argument("--config", required=True, help="as of `xdistil train`")
+    parser.add_argument(
+        "--workdir", required=True, help="folder for frontier.csv, .md, .json, .svg"
+    )
+    parser.add_argument(
+        "--max-mb", type=float, default=math.inf, help="limit in megabytes for model and tokenizer"
+    )
+    parser.add_argument(
+        "--max-ms",
+        type=float,
+        default=math.inf,
+        help="limit in milliseconds for a text on its own, from words to labels",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="jax",
+        help="how the student will be used, as --backend of `xdistil predict`",
+    )
+    parser.add_argument(
+        "--threads",
+        default="1,2",
+        help="numbers of cores to measure with; --max-ms is for the first (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="student.FIELD=VALUE,VALUE",
+        help="values of a field of the shape, in place of those that are tried; may be repeated",
+    )
+    parser.add_argument(
+        "--measure",
+        type=int,
+        default=24,
+        help="shapes to measure at most (default: %(default)s)",
+    )
+    own, overrides = _split_overrides(arguments)
+    options = parser.parse(own)
+    for name in ("max_mb", "max_ms"):
+        if not getattr(options, name) > 0:
+            raise InputError(
+                f"--{name.replace('_', '-')} is {getattr(options, name):g}: it must be above 0."
+            )
+    if math.isinf(options.max_mb) and math.isinf(options.max_ms):
+        raise InputError("There is no budget: set --max-mb, --max-ms or both.")
+    if options.measure < 1:
+        raise InputError(f"--measure is {options.measure}: it must be 1 or more.")
+    return options, overrides
+
+
+def _split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """(other options, --config.FIELD=VALUE or --config.FIELD VALUE)."""
+    own: list[str] = []
+    overrides: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("--config."):
+            own.append(argument)
+            continue
+        overrides.append(argument)
+        if "=" not in argument and rest:
+            overrides.append(rest.pop(0))
+    return own, overrides
+
+
+def _read_threads(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise InputError(f"--threads={text}: write numbers of cores, such as 1,2.")
+    return tuple(dict.fromkeys(map(int, parts)))
+
+
+def _find(options: argparse.Namespace, overrides: list[str], command: Command) -> None:
+    import jax
+
+    # A GPU is for the processes that measure and train.
+    jax.config.update("jax_platforms", "cpu")
+    if options.backend != "jax":
+        from xdistil.deploy.onnx_export import check_packages
+
+        check_packages()
+    from xdistil.evaluation.frontier_figure import draw_frontier
+    from xdistil.evaluation.frontier_table import render_table, write_files
+    from xdistil.experiment.frontier import Budget, find_front, tabulate
+    from xdistil.student.shapes import read_axes
+
+    axes, threads = read_axes(options.sweep), _read_threads(options.threads)
+    budget = Budget(1e6 * options.max_mb, options.max_ms / 1e3, options.backend, threads)
+    workdir = command.workdir
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--workdir={workdir} cannot be made ({error.strerror}).") from error
+    with tempfile.TemporaryDirectory() as folder:
+        front, sources = find_front(command.experiment, axes, budget, options.measure, Path(folder))
+    table = tabulate(front, sources, command.experiment)
+    write_files(workdir, table)
+    draw_frontier(table).savefig(workdir / "frontier.svg")
+    print("\n".join(render_table(table)))
+    if front.unmeasured:
+        print(f"\n{front.unmeasured} more may belong here: a larger --measure tells.")
+    given = [f"--config={options.config}", *overrides]
+    for row in table.choices:
+        place = f"--workdir={workdir / row.shape}"
+        words = ["xdistil", "train", *given, *row.overrides, place]
+        print(f"\nThis trains {row.shape}:\n  {shlex.join(words)}")
