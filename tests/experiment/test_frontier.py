@@ -13,8 +13,8 @@ from xdistil.cli.frontier import main
 from xdistil.config import Data
 from xdistil.data.examples import Example
 from xdistil.errors import InputError
-from xdistil.experiment import frontier, latency
-from xdistil.experiment.frontier import search
+from xdistil.experiment import latency
+from xdistil.experiment.frontier_search import search
 from xdistil.experiment.latency import Latency, write_random
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.student.shapes import Shape, find_largest, name_shape
@@ -121,8 +121,8 @@ def measured(monkeypatch) -> list[tuple[int, int]]:
         units = [int(re.search(r"-h(\d+)-", folder.name)[1]) for folder in folders]
         return [Latency(each / 1e5 / threads, each / 2e5) for each in units]
 
-    monkeypatch.setattr(frontier, "measure_latency", measure)
-    monkeypatch.setattr(frontier, "write_random", lambda folder, *_: folder.mkdir())
+    monkeypatch.setattr(latency, "measure_latency", measure)
+    monkeypatch.setattr(latency, "write_random", lambda folder, *_: folder.mkdir())
     return calls
 
 

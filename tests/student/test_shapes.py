@@ -11,6 +11,7 @@ from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.student.footprint import measure_footprint
 from xdistil.student.shapes import (
     Shape,
+    Vocabulary,
     find_largest,
     list_overrides,
     list_students,
@@ -18,18 +19,21 @@ from xdistil.student.shapes import (
     read_axes,
 )
 
+VOCABULARY = Vocabulary(None, 99, 10.0)
+
 
 def make_bilstm(embedding: int, hidden: int, vocabulary: int = 500) -> Shape:
     config = BiLSTMConfig(vocabulary, embedding, hidden, 20)
     student = Student(embedding_size=embedding, hidden_size=hidden)
-    return Shape(student, BiLSTM(config, 3), measure_footprint(config, "tagging", 3, 10.0), 99)
+    footprint = measure_footprint(config, "tagging", 3, 10.0)
+    return Shape(student, BiLSTM(config, 3), VOCABULARY, footprint)
 
 
 def make_transformer(hidden: int, layers: int) -> Shape:
     config = EncoderConfig("bert", 500, hidden, hidden, layers, 2, 4 * hidden, 64)
     student = Student(kind="transformer", hidden_size=hidden, layers=layers, heads=2)
     model = Encoder(config, "tagging", 3)
-    return Shape(student, model, measure_footprint(config, "tagging", 3, 10.0), 99)
+    return Shape(student, model, VOCABULARY, measure_footprint(config, "tagging", 3, 10.0))
 
 
 def test_all_shapes_are_products_of_the_axes():

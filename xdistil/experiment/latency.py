@@ -5,6 +5,7 @@ ones. They are timed in a child process that uses a given number of cores, and t
 that other load on the machine affects all of them.
 """
 
+import logging
 import multiprocessing
 import os
 import time
@@ -24,6 +25,9 @@ from xdistil.deploy.predictor import Classifier, Tagger, load
 from xdistil.deploy.preprocessing import write_preprocessing
 from xdistil.models.hf.folder import save_model
 from xdistil.models.types import Model, trace_shapes
+from xdistil.student.shapes import Shape, name_shape
+
+log = logging.getLogger("xdistil")
 
 BATCH = 32  # texts that are timed, one by one and together
 Call = Callable[[Sequence[tuple[str, ...]]], object]
@@ -36,6 +40,27 @@ class Latency:
 
     single: float  # given one by one
     batch: float  # given BATCH at once
+
+
+@dataclass(frozen=True)
+class Stopwatch:
+    """Measures the latency of shapes on some texts."""
+
+    folder: Path  # for model folders, each of which is written once
+    task: Task
+    data: Data
+    backend: str
+    examples: Sequence[Example]  # BATCH at most
+
+    def measure(self, shapes: Sequence[Shape], threads: int, rounds: int = 5) -> list[Latency]:
+        """Their latencies with a number of cores."""
+        log.info("measuring %d shapes with %d threads", len(shapes), threads)
+        folders = [self.folder / name_shape(shape) for shape in shapes]
+        for shape, folder in zip(shapes, folders, strict=True):
+            if not folder.exists():
+                tokenizer = shape.vocabulary.tokenizer
+                write_random(folder, shape.model, tokenizer, self.task, self.data, self.backend)
+        return measure_latency(folders, self.examples, self.backend, threads, rounds)
 
 
 def write_random(

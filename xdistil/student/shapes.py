@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xdistil.config import Student
+from xdistil.data.tokenizer import Tokenizer
 from xdistil.errors import InputError, suggest
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.types import Model
@@ -42,13 +43,22 @@ _PREFIX = "student."
 
 
 @dataclass(frozen=True)
+class Vocabulary:
+    """A tokenizer that a student may have."""
+
+    tokenizer: Tokenizer
+    bytes: int  # of its files
+    subwords: float  # in a text, special ones included
+
+
+@dataclass(frozen=True)
 class Shape:
-    """A student that could be trained."""
+    """A student that could be trained, or was."""
 
     student: Student
     model: Model
+    vocabulary: Vocabulary
     footprint: Footprint
-    tokenizer_bytes: int
 
     @property
     def capacity(self) -> tuple[int, int, int]:
@@ -58,7 +68,7 @@ class Shape:
 
     def count_bytes(self, backend: str) -> int:
         """The bytes that a backend loads: the model's file and the tokenizer."""
-        return self.footprint.count_bytes(backend) + self.tokenizer_bytes
+        return self.footprint.count_bytes(backend) + self.vocabulary.bytes
 
 
 def read_axes(given: Sequence[str]) -> dict[str, tuple[str | int, ...]]:

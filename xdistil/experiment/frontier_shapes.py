@@ -1,0 +1,131 @@
+"""The shapes of students that a config can train, with their tokenizers."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xdistil.config import validate
+from xdistil.data.examples import Example
+from xdistil.data.subwords import Cutting, cut_and_count
+from xdistil.data.tokenizer import Tokenizer, save_tokenizer
+from xdistil.data.trim_tokenizer import choose_subwords, count_ids, trim_tokenizer
+from xdistil.deploy.preprocessing import choose_overlap
+from xdistil.distill.stages import resolve_losses
+from xdistil.errors import InputError
+from xdistil.experiment.build import Sources, shape_student
+from xdistil.plans import without_labels
+from xdistil.student.design import check_width, design_student
+from xdistil.student.embeddings import embedding_kind
+from xdistil.student.footprint import measure_footprint
+from xdistil.student.shapes import VOCABULARY_SIZES, Axes, Shape, Vocabulary, list_students
+from xdistil.teacher.model_teacher import ModelTeacher
+
+log = logging.getLogger("xdistil")
+
+_COUNTED = 1000  # texts whose subwords are counted
+
+
+def draw_texts(sources: Sources) -> list[Example]:
+    """Texts of the test set, or of dev, without labels and in an order of chance."""
+    corpus = sources.corpus
+    examples = [each for each in corpus.test or corpus.dev if any(each.inputs)]
+    order = np.random.default_rng(0).permutation(len(examples))[:_COUNTED]
+    return [replace(examples[index], labels=None) for index in order]
+
+
+def make_vocabularies(
+    sources: Sources, axes: Axes, examples: Sequence[Example], folder: Path
+) -> dict[int, Vocabulary]:
+    """The student's vocabulary as the config has it (0), and its most frequent subwords by number.
+
+    Sizes of VOCABULARY_SIZES that the tokenizer cannot have are left out.
+
+    Raises:
+        InputError: it cannot have a size of `axes`.
+    """
+    corpus, data = sources.corpus, sources.experiment.data
+    base, given = sources.student.tokenizer, axes.get("vocabulary_size")
+    sizes = [int(size) for size in given or (0, *VOCABULARY_SIZES)]
+    tokenizers = {0: base} if 0 in sizes else {}
+    counts = None
+    for size in sizes:
+        if not 0 < size < base.vocabulary_size:
+            continue
+        if counts is None:
+            counts = count_ids(corpus.train, corpus.task, base, data.segmentation)
+            counts += count_ids(corpus.transfer, corpus.task, base, data.segmentation)
+        least = sources.experiment.student.min_count
+        try:
+            kept = choose_subwords(
+                base, counts, least, size, field="--sweep: student.vocabulary_size"
+            )
+        except InputError as error:
+            if given:
+                raise
+            log.info("no vocabulary of %d: %s", size, error)
+            continue
+        tokenizers[size] = trim_tokenizer(base, kept)
+    return {
+        size: describe_vocabulary(tokenizer, sources, examples, folder / f"tokenizer-{size}")
+        for size, tokenizer in tokenizers.items()
+    }
+
+
+def describe_vocabulary(
+    tokenizer: Tokenizer, sources: Sources, examples: Sequence[Example], folder: Path
+) -> Vocabulary:
+    """A tokenizer with its numbers.
+
+    Args:
+        examples: texts as `draw_texts` gives them.
+        folder: for its files.
+    """
+    data = sources.experiment.data
+    save_tokenizer(tokenizer, folder)
+    length = data.max_length or data.row_length
+    task = sources.corpus.task
+    cutting = Cutting(length, data.segmentation, choose_overlap(length, data.segmentation))
+    subwords, _ = cut_and_count(examples, task, tokenizer, cutting)
+    size = sum(path.stat().st_size for path in folder.glob("tokenizer*"))
+    return Vocabulary(tokenizer, size, len(subwords.tokens) / len(examples))
+
+
+def list_shapes(
+    sources: Sources, axes: Axes, vocabularies: Mapping[int, Vocabulary]
+) -> list[Shape]:
+    """The shapes that the plan of the experiment can train.
+
+    Raises:
+        InputError: it can train none; the sentence is that of the last one.
+    """
+    experiment, teacher, task = sources.experiment, sources.teacher, sources.corpus.task
+    whole = shape_student(teacher, experiment.data.row_length)
+    plan = experiment.plan if sources.corpus.gold else without_labels(experiment.plan)
+    # Attention maps are compared head by head.
+    heads = whole.heads if any("attention" in stage.loss for stage in plan) else 0
+    axes = {**axes, "vocabulary_size": tuple(vocabularies)}
+    if experiment.student.vectors:  # text vectors have a width
+        axes["embedding_size"] = (experiment.student.embedding_size,)
+    shapes, refused = [], InputError("--sweep names no shape.")
+    for student in list_students(experiment.student, axes, heads):
+        vocabulary = vocabularies[student.vocabulary_size]
+        try:
+            validate(replace(experiment, student=student))
+            model = design_student(student, whole, vocabulary.tokenizer, task, experiment.dtype)
+            kind = embedding_kind(student, isinstance(teacher, ModelTeacher))
+            check_width(kind, model.config.embedding_size, whole.embedding_size)
+            for index, stage in enumerate(plan):
+                resolve_losses(stage, f"plan[{index}]", model, teacher)
+        except InputError as error:
+            refused = error
+            continue
+        shape: Any = model.config  # a BiLSTM's or an encoder's, from `design_student`
+        footprint = measure_footprint(shape, task.kind, len(task.labels), vocabulary.subwords)
+        shapes.append(Shape(student, model, vocabulary, footprint))
+    if not shapes:
+        raise refused
+    return shapes
