@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.folders import CLASSES, TAGGING, WORDS, train_tokenizer
+from tests.deploy.folders import CLASSES, TAGGING, WORDS, draw_params, train_tokenizer
 from tests.student.test_shapes import make_bilstm, make_transformer
 from xdistil.cli.frontier import main
 from xdistil.config import Data
-from xdistil.data.examples import Example
+from xdistil.data.examples import Example, Task
 from xdistil.errors import InputError
 from xdistil.experiment import latency
 from xdistil.experiment.frontier_search import search
 from xdistil.experiment.latency import Latency, write_random
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
+from xdistil.models.hf.folder import save_model
+from xdistil.runtime.json_io import write_json
 from xdistil.student.shapes import Shape, find_largest, name_shape
 
 CONFIG = """
@@ -128,6 +130,7 @@ def measured(monkeypatch) -> list[tuple[int, int]]:
 
 SWEEP = ("--sweep=student.hidden_size=32,64,96,128", "--sweep=student.embedding_size=16,32")
 SMALL = (*SWEEP, "--sweep=student.layers=1,2", "--sweep=student.vocabulary_size=0")
+LABELS = ("O", "B-PER", "I-PER", "B-LOC")
 ENCODER = ("--config.student.kind=transformer", "--config.student.hidden_size=64")
 
 
@@ -172,6 +175,73 @@ def test_a_plan_limits_the_shapes(config, measured, tmp_path, capsys):
     assert {(row["kind"], row["heads"]) for row in rows} == {("transformer", "4")}
     assert main([*arguments, "--sweep=student.kind=bilstm"]) == 2
     assert "plan[0]" in capsys.readouterr().err
+
+
+def write_run(workdir: Path, score: float | None, units: int = 32, labels=LABELS) -> Path:
+    """The workdir of a finished run, with what the command reads of it."""
+    tokenizer = train_tokenizer(workdir / "tokenizer")
+    task = Task("tagging", labels)
+    model = BiLSTM(BiLSTMConfig(tokenizer.vocabulary_size, 16, units, 64), len(labels))
+    save_model(workdir / "student", model, draw_params(model), task, tokenizer, {})
+    student = {"kind": "bilstm", "embedding_size": 16, "hidden_size": units, "retired": 1}
+    write_json(workdir / "config.json", {"student": student})
+    scores = {"macro_f1": score, "micro_f1": 0.5, "per_language": {}}
+    write_json(workdir / "results.json", {"student": {"dev": scores, "test": scores}})
+    return workdir
+
+
+def test_finished_runs_are_compared_by_size_latency_and_score(config, measured, tmp_path, capsys):
+    runs = [
+        write_run(tmp_path / name, score, units)
+        for name, score, units in (
+            ("small", 0.3, 32),
+            ("beaten", 0.5, 96),
+            ("seed 0", 0.4, 64),
+            ("seed 1", 0.8, 64),
+            ("slow", 0.9, 128),
+        )
+    ]
+    listed = ",".join(map(str, runs))
+    arguments = [config, f"--results={listed}", f"--workdir={tmp_path / 'out'}", "--threads=1"]
+    assert main([*arguments, "--max-ms=1"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    # The mean of the seeds, 60%, is more than the 50% of a larger student.
+    rows = [line.split() for line in printed[1:3]]
+    assert [(row[0].rpartition("-v")[0], row[-1]) for row in rows] == [
+        ("bilstm-e16-h64", "60.00"),
+        ("bilstm-e16-h32", "30.00"),
+    ]
+    assert not printed[3]
+    assert "--config.student.embedding_size=16 --config.student.hidden_size=64 --work" in printed[5]
+    assert measured == [(4, 1)]
+    written = list(csv.DictReader((tmp_path / "out" / "frontier.csv").open()))
+    assert [float(row["score"]) for row in written] == pytest.approx([0.3, 0.5, 0.6, 0.9])
+    files = runs[0] / "student"
+    assert int(written[0]["float32_bytes"]) == pytest.approx(
+        (files / "model.safetensors").stat().st_size, abs=500
+    )
+    names = ("tokenizer.json", "tokenizer_config.json")
+    sizes = [(files / name).stat().st_size for name in names]
+    assert int(written[0]["tokenizer_bytes"]) == sum(sizes)
+    # A budget that no student meets.
+    assert main([*arguments, "--max-ms=0.1"]) == 2
+    assert "none of 4 students is so fast; the fastest, bilstm-e16-h32" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("run", "says"),
+    [
+        (None, "has no results.json: name finished runs"),
+        ({"score": None}, "has no score on dev"),
+        ({"score": 0.5, "labels": ("O", "B-X")}, "has other labels than the data of the config"),
+    ],
+)
+def test_runs_that_cannot_be_compared_are_refused(config, measured, run, says, tmp_path, capsys):
+    if run is not None:
+        write_run(tmp_path / "run", **run)
+    arguments = [config, f"--results={tmp_path / 'run'}", f"--workdir={tmp_path / 'out'}"]
+    assert main(arguments) == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

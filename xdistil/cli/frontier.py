@@ -13,6 +13,7 @@ from pathlib import Path
 
 from xdistil.cli.overrides import Command, parse_command
 from xdistil.cli.parser import Parser
+from xdistil.config import expand_paths, split_names
 from xdistil.deploy.predictor import BACKENDS
 from xdistil.errors import InputError
 from xdistil.runtime.process import silence_transformers
@@ -80,6 +81,12 @@ def _parse(arguments: list[str], program: str) -> tuple[argparse.Namespace, list
         default=24,
         help="shapes to measure at most (default: %(default)s)",
     )
+    parser.add_argument(
+        "--results",
+        type=expand_paths,
+        help="workdirs of finished runs, separated by commas: which of their students to use, by "
+        "size, latency and score on dev; no other shapes are considered",
+    )
     own, overrides = _split_overrides(arguments)
     options = parser.parse(own)
     for name in ("max_mb", "max_ms"):
@@ -87,7 +94,7 @@ def _parse(arguments: list[str], program: str) -> tuple[argparse.Namespace, list
             raise InputError(
                 f"--{name.replace('_', '-')} is {getattr(options, name):g}: it must be above 0."
             )
-    if math.isinf(options.max_mb) and math.isinf(options.max_ms):
+    if math.isinf(options.max_mb) and math.isinf(options.max_ms) and not options.results:
         raise InputError("There is no budget: set --max-mb, --max-ms or both.")
     if options.measure < 1:
         raise InputError(f"--measure is {options.measure}: it must be 1 or more.")
@@ -128,7 +135,8 @@ def _find(options: argparse.Namespace, overrides: list[str], command: Command) -
         check_packages()
     from xdistil.evaluation.frontier_figure import draw_frontier
     from xdistil.evaluation.frontier_table import render_table, write_files
-    from xdistil.experiment.frontier import Budget, find_front, tabulate
+    from xdistil.experiment.frontier import Budget, find_front, open_frontier, tabulate
+    from xdistil.experiment.frontier_scores import score_front
     from xdistil.student.shapes import read_axes
 
     axes, threads = read_axes(options.sweep), _read_threads(options.threads)
@@ -138,8 +146,14 @@ def _find(options: argparse.Namespace, overrides: list[str], command: Command) -
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--workdir={workdir} cannot be made ({error.strerror}).") from error
-    with tempfile.TemporaryDirectory() as folder:
-        front, sources = find_front(command.experiment, axes, budget, options.measure, Path(folder))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        sources, examples = open_frontier(command.experiment, folder)
+        if options.results:
+            workdirs = list(map(Path, split_names(options.results)))
+            front = score_front(sources, examples, workdirs, budget, folder)
+        else:
+            front = find_front(sources, examples, axes, budget, options.measure, folder)
     table = tabulate(front, sources, command.experiment)
     write_files(workdir, table)
     draw_frontier(table).savefig(workdir / "frontier.svg")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xdistil.config import Experiment, Student
+from xdistil.data.examples import Example
 from xdistil.errors import InputError
 from xdistil.evaluation.formatting import format_bytes
 from xdistil.evaluation.frontier_table import FrontierRow, FrontierTable
@@ -43,32 +44,29 @@ class Front:
     """What was computed and measured."""
 
     budget: Budget
-    shapes: list[Shape]  # all that were considered, smallest first
+    shapes: list[Shape]  # all that were considered
     fitting: int  # of them within the limit of bytes
     front: list[Shape]
     latencies: dict[str, dict[int, Latency]] = field(default_factory=dict)  # by name and threads
+    scores: dict[str, float] = field(default_factory=dict)  # on dev, by name
     unmeasured: int = 0  # shapes that may belong to the front
 
-    def measure(self, stopwatch: Stopwatch, shapes: Sequence[Shape], threads: int) -> list[Latency]:
-        """Measures some shapes and keeps what was measured."""
+    def measure(self, stopwatch: Stopwatch, shapes: Sequence[Shape], threads: int) -> list[float]:
+        """Measures some shapes and keeps that; returns their seconds for a text on its own."""
         latencies = stopwatch.measure(shapes, threads)
         for shape, latency in zip(shapes, latencies, strict=True):
             self.latencies.setdefault(name_shape(shape), {})[threads] = latency
-        return latencies
+        return [latency.single for latency in latencies]
 
 
-def find_front(
-    experiment: Experiment, axes: Axes, budget: Budget, most: int, folder: Path
-) -> tuple[Front, Sources]:
-    """Computes, measures and chooses.
+def open_frontier(experiment: Experiment, folder: Path) -> tuple[Sources, list[Example]]:
+    """What shapes depend on, and texts to measure them with.
 
     Args:
-        axes: values to try by field of the student, instead of the default ones.
-        most: shapes that are measured.
         folder: for files on the way.
 
     Raises:
-        InputError: the config is wrong, or no shape is within the budget.
+        InputError: the config is wrong, or its student has a shape of its own.
     """
     student = experiment.student
     for name in ("checkpoint", "keep_layers"):
@@ -78,32 +76,68 @@ def find_front(
                 "choose one."
             )
     sources = open_sources(experiment, folder, weights=False)
-    examples = draw_texts(sources)
+    return sources, draw_texts(sources)
+
+
+def find_front(
+    sources: Sources,
+    examples: Sequence[Example],
+    axes: Axes,
+    budget: Budget,
+    most: int,
+    folder: Path,
+) -> Front:
+    """The shapes of most capacity within the budget.
+
+    Args:
+        sources, examples: as `open_frontier` returns them.
+        axes: values to try by field of the student, instead of the default ones.
+        most: shapes that are measured.
+        folder: for files on the way.
+
+    Raises:
+        InputError: no shape is within the budget.
+    """
     vocabularies = make_vocabularies(sources, axes, examples, folder)
     shapes = list_shapes(sources, axes, vocabularies)
     shapes.sort(key=lambda shape: shape.count_bytes(budget.backend))
-    fitting = [shape for shape in shapes if shape.count_bytes(budget.backend) <= budget.bytes]
-    if not fitting:
-        size = format_bytes(shapes[0].count_bytes(budget.backend))
-        raise InputError(
-            f"--max-mb={budget.bytes / 1e6:g}: none of {len(shapes)} shapes is so small; the "
-            f"smallest, {name_shape(shapes[0])}, takes {size} with its tokenizer (--backend="
-            f"{budget.backend})."
-        )
+    fitting = take_small(shapes, budget)
     log.info(
         "%d shapes, %d of them within %s", len(shapes), len(fitting), format_bytes_limit(budget)
     )
     found = Front(budget, shapes, len(fitting), [])
-    data, task = sources.experiment.data, sources.corpus.task
-    stopwatch = Stopwatch(folder, task, data, budget.backend, examples[:BATCH])
-
-    def measure(chosen: Sequence[Shape]) -> list[float]:
-        return [each.single for each in found.measure(stopwatch, chosen, budget.threads[0])]
-
-    found.front, found.unmeasured = search(fitting, budget.seconds, most, measure)
+    stopwatch = make_stopwatch(sources, examples, budget, folder)
+    found.front, found.unmeasured = search(
+        fitting,
+        budget.seconds,
+        most,
+        lambda chosen: found.measure(stopwatch, chosen, budget.threads[0]),
+    )
     for threads in budget.threads[1:]:
         found.measure(stopwatch, found.front, threads)
-    return found, sources
+    return found
+
+
+def take_small(shapes: Sequence[Shape], budget: Budget) -> list[Shape]:
+    """Those within the limit of bytes; InputError where there is none."""
+    fitting = [shape for shape in shapes if shape.count_bytes(budget.backend) <= budget.bytes]
+    if not fitting:
+        smallest = min(shapes, key=lambda shape: shape.count_bytes(budget.backend))
+        size = format_bytes(smallest.count_bytes(budget.backend))
+        raise InputError(
+            f"--max-mb={budget.bytes / 1e6:g}: none of {len(shapes)} shapes is so small; the "
+            f"smallest, {name_shape(smallest)}, takes {size} with its tokenizer (--backend="
+            f"{budget.backend})."
+        )
+    return fitting
+
+
+def make_stopwatch(
+    sources: Sources, examples: Sequence[Example], budget: Budget, folder: Path
+) -> Stopwatch:
+    """A stopwatch for the backend of a budget."""
+    data, task = sources.experiment.data, sources.corpus.task
+    return Stopwatch(folder, task, data, budget.backend, examples[:BATCH])
 
 
 def format_bytes_limit(budget: Budget) -> str:
@@ -160,5 +194,6 @@ def _make_row(shape: Shape, front: Front, base: Student, best: Collection[str]) 
             for threads, latency in front.latencies.get(name, {}).items()
         },
         front=name in best,
+        score=front.scores.get(name),
         overrides=tuple(list_overrides(shape.student, base)),
     )
