@@ -9,12 +9,15 @@ import pytest
 
 from tests.deploy.folders import CLASSES, TAGGING, WORDS, draw_params, train_tokenizer
 from tests.student.test_shapes import make_bilstm, make_transformer
+from xdistil.cli import frontier as command
 from xdistil.cli.frontier import main
+from xdistil.cli.overrides import parse_command
 from xdistil.config import Data
 from xdistil.data.examples import Example, Task
 from xdistil.errors import InputError
 from xdistil.experiment import latency
 from xdistil.experiment.frontier_search import search
+from xdistil.experiment.frontier_shapes import make_vocabularies, open_basis
 from xdistil.experiment.latency import Latency, write_random
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.hf.folder import save_model
@@ -123,6 +126,7 @@ def measured(monkeypatch) -> list[tuple[int, int]]:
         units = [int(re.search(r"-h(\d+)-", folder.name)[1]) for folder in folders]
         return [Latency(each / 1e5 / threads, each / 2e5) for each in units]
 
+    monkeypatch.setattr(command, "count_cores", lambda: 2)
     monkeypatch.setattr(latency, "measure_latency", measure)
     monkeypatch.setattr(latency, "write_random", lambda folder, *_: folder.mkdir())
     return calls
@@ -228,6 +232,26 @@ def test_finished_runs_are_compared_by_size_latency_and_score(config, measured, 
     assert "none of 4 students is so fast; the fastest, bilstm-e16-h32" in capsys.readouterr().err
 
 
+def test_a_limited_vocabulary_of_the_config_is_one_of_those_tried(config, tmp_path):
+    experiment = parse_command(
+        [config, "--workdir=x", "--config.student.vocabulary=seen"]
+    ).experiment
+
+    def list_sizes(limit: int, axes: dict) -> dict[int, int]:
+        experiment.student.vocabulary_size = limit
+        folder = tmp_path / f"{limit} {axes}"
+        found = make_vocabularies(open_basis(experiment, folder / "cache"), axes, folder)
+        return {key: each.tokenizer.vocabulary_size for key, each in found.items()}
+
+    ((key, size),) = list_sizes(0, {}).items()
+    assert key == 0
+    assert list_sizes(size - 1, {}) == {size - 1: size - 1}
+    assert list_sizes(size + 1, {}) == {size + 1: size}  # there are no more
+    # Asked for, the whole vocabulary is there as well.
+    axes = {"vocabulary_size": (0, size - 2)}
+    assert list_sizes(size - 1, axes) == {0: size, size - 2: size - 2}
+
+
 @pytest.mark.parametrize(
     ("run", "says"),
     [
@@ -250,7 +274,9 @@ def test_runs_that_cannot_be_compared_are_refused(config, measured, run, says, t
         ((), "There is no budget: set --max-mb, --max-ms or both."),
         (("--max-mb=0",), "--max-mb is 0: it must be above 0."),
         (("--max-ms=nan",), "--max-ms is nan: it must be above 0."),
-        (("--max-mb=1", "--threads=0"), "--threads=0: write numbers of cores, such as 1,2."),
+        (("--max-mb=1", "--threads=0"), "--threads=0: write numbers of cores, from 1 to 2."),
+        (("--max-mb=1", "--threads=3"), "--threads=3: write numbers of cores, from 1 to 2."),
+        (("--max-mb=1", "--sweep=student.vocabulary_size=9"), "student.vocabulary_size is 9, but"),
         (("--max-mb=1", "--measure=0"), "--measure is 0: it must be 1 or more."),
         (("--max-mbb=1",), "'--max-mbb' is not an option of xdistil frontier (did you mean"),
         (("--max-mb=1", "--config.student.layer=1"), "there is no field student.layer (did you"),

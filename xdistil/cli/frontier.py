@@ -16,7 +16,7 @@ from xdistil.cli.parser import Parser
 from xdistil.config import expand_paths, split_names
 from xdistil.deploy.predictor import BACKENDS
 from xdistil.errors import InputError
-from xdistil.runtime.process import silence_transformers
+from xdistil.runtime.process import count_cores, silence_transformers
 
 
 def main(arguments: list[str], program: str = "xdistil frontier") -> int:
@@ -65,8 +65,8 @@ def _parse(arguments: list[str], program: str) -> tuple[argparse.Namespace, list
     )
     parser.add_argument(
         "--threads",
-        default="1,2",
-        help="numbers of cores to measure with; --max-ms is for the first (default: %(default)s)",
+        help="numbers of cores to measure with; --max-ms is for the first (default: 1,2, as far as "
+        "there are two)",
     )
     parser.add_argument(
         "--sweep",
@@ -117,10 +117,13 @@ def _split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
     return own, overrides
 
 
-def _read_threads(text: str) -> tuple[int, ...]:
+def _read_threads(text: str | None) -> tuple[int, ...]:
+    cores = count_cores()
+    if text is None:
+        return (1, 2)[:cores]
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) for part in parts):
-        raise InputError(f"--threads={text}: write numbers of cores, such as 1,2.")
+    if not all(part.isdecimal() and 1 <= int(part) <= cores for part in parts):
+        raise InputError(f"--threads={text}: write numbers of cores, from 1 to {cores}.")
     return tuple(dict.fromkeys(map(int, parts)))
 
 
@@ -135,11 +138,13 @@ def _find(options: argparse.Namespace, overrides: list[str], command: Command) -
         check_packages()
     from xdistil.evaluation.frontier_figure import draw_frontier
     from xdistil.evaluation.frontier_table import render_table, write_files
-    from xdistil.experiment.frontier import Budget, find_front, open_frontier, tabulate
+    from xdistil.experiment.frontier import Budget, find_front, tabulate
     from xdistil.experiment.frontier_scores import score_front
+    from xdistil.experiment.frontier_shapes import open_basis
     from xdistil.student.shapes import read_axes
 
-    axes, threads = read_axes(options.sweep), _read_threads(options.threads)
+    axes = read_axes(options.sweep)
+    threads = _read_threads(options.threads)
     budget = Budget(1e6 * options.max_mb, options.max_ms / 1e3, options.backend, threads)
     workdir = command.workdir
     try:
@@ -148,13 +153,13 @@ def _find(options: argparse.Namespace, overrides: list[str], command: Command) -
         raise InputError(f"--workdir={workdir} cannot be made ({error.strerror}).") from error
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sources, examples = open_frontier(command.experiment, folder)
+        basis = open_basis(command.experiment, folder)
         if options.results:
             workdirs = list(map(Path, split_names(options.results)))
-            front = score_front(sources, examples, workdirs, budget, folder)
+            front = score_front(basis, workdirs, budget, folder)
         else:
-            front = find_front(sources, examples, axes, budget, options.measure, folder)
-    table = tabulate(front, sources, command.experiment)
+            front = find_front(basis, axes, budget, options.measure, folder)
+    table = tabulate(front, basis)
     write_files(workdir, table)
     draw_frontier(table).savefig(workdir / "frontier.svg")
     print("\n".join(render_table(table)))

@@ -11,16 +11,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xdistil.config import Experiment, Student
-from xdistil.data.examples import Example
+from xdistil.config import Student
 from xdistil.errors import InputError
 from xdistil.evaluation.formatting import format_bytes
 from xdistil.evaluation.frontier_table import FrontierRow, FrontierTable
 from xdistil.evaluation.metrics import MAIN_SCORE
 from xdistil.evaluation.report import SCORE_NAMES
-from xdistil.experiment.build import Sources, open_sources
 from xdistil.experiment.frontier_search import search
-from xdistil.experiment.frontier_shapes import draw_texts, list_shapes, make_vocabularies
+from xdistil.experiment.frontier_shapes import Basis, list_shapes, make_vocabularies
 from xdistil.experiment.latency import BATCH, Latency, Stopwatch
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.runtime.environment import read_cpu_information
@@ -59,38 +57,10 @@ class Front:
         return [latency.single for latency in latencies]
 
 
-def open_frontier(experiment: Experiment, folder: Path) -> tuple[Sources, list[Example]]:
-    """What shapes depend on, and texts to measure them with.
-
-    Args:
-        folder: for files on the way.
-
-    Raises:
-        InputError: the config is wrong, or its student has a shape of its own.
-    """
-    student = experiment.student
-    for name in ("checkpoint", "keep_layers"):
-        if value := getattr(student, name):
-            raise InputError(
-                f"student.{name} is {value!r}, which has a shape of its own: leave it empty to "
-                "choose one."
-            )
-    sources = open_sources(experiment, folder, weights=False)
-    return sources, draw_texts(sources)
-
-
-def find_front(
-    sources: Sources,
-    examples: Sequence[Example],
-    axes: Axes,
-    budget: Budget,
-    most: int,
-    folder: Path,
-) -> Front:
+def find_front(basis: Basis, axes: Axes, budget: Budget, most: int, folder: Path) -> Front:
     """The shapes of most capacity within the budget.
 
     Args:
-        sources, examples: as `open_frontier` returns them.
         axes: values to try by field of the student, instead of the default ones.
         most: shapes that are measured.
         folder: for files on the way.
@@ -98,15 +68,15 @@ def find_front(
     Raises:
         InputError: no shape is within the budget.
     """
-    vocabularies = make_vocabularies(sources, axes, examples, folder)
-    shapes = list_shapes(sources, axes, vocabularies)
+    vocabularies = make_vocabularies(basis, axes, folder)
+    shapes = list_shapes(basis, axes, vocabularies)
     shapes.sort(key=lambda shape: shape.count_bytes(budget.backend))
     fitting = take_small(shapes, budget)
     log.info(
         "%d shapes, %d of them within %s", len(shapes), len(fitting), format_bytes_limit(budget)
     )
     found = Front(budget, shapes, len(fitting), [])
-    stopwatch = make_stopwatch(sources, examples, budget, folder)
+    stopwatch = make_stopwatch(basis, budget, folder)
     found.front, found.unmeasured = search(
         fitting,
         budget.seconds,
@@ -132,12 +102,10 @@ def take_small(shapes: Sequence[Shape], budget: Budget) -> list[Shape]:
     return fitting
 
 
-def make_stopwatch(
-    sources: Sources, examples: Sequence[Example], budget: Budget, folder: Path
-) -> Stopwatch:
+def make_stopwatch(basis: Basis, budget: Budget, folder: Path) -> Stopwatch:
     """A stopwatch for the backend of a budget."""
-    data, task = sources.experiment.data, sources.corpus.task
-    return Stopwatch(folder, task, data, budget.backend, examples[:BATCH])
+    data, task = basis.sources.experiment.data, basis.sources.corpus.task
+    return Stopwatch(folder, task, data, budget.backend, basis.examples[:BATCH])
 
 
 def format_bytes_limit(budget: Budget) -> str:
@@ -145,17 +113,17 @@ def format_bytes_limit(budget: Budget) -> str:
     return "any size" if math.isinf(budget.bytes) else format_bytes(round(budget.bytes))
 
 
-def tabulate(front: Front, sources: Sources, experiment: Experiment) -> FrontierTable:
+def tabulate(front: Front, basis: Basis) -> FrontierTable:
     """The front as plain data; overrides are those of the config."""
     budget = front.budget
     best = {name_shape(shape) for shape in front.front}
-    rows = [_make_row(shape, front, experiment.student, best) for shape in front.shapes]
+    rows = [_make_row(shape, front, basis.student, best) for shape in front.shapes]
     limit = None if math.isinf(budget.seconds) else 1000 * budget.seconds
     return FrontierTable(
         rows=tuple(rows),
         threads=budget.threads,
         max_milliseconds=limit,
-        score_name=f"dev {SCORE_NAMES[MAIN_SCORE[sources.corpus.task.kind]]}",
+        score_name=f"dev {SCORE_NAMES[MAIN_SCORE[basis.sources.corpus.task.kind]]}",
         environment={
             "backend": budget.backend,
             "max_mb": None if math.isinf(budget.bytes) else budget.bytes / 1e6,

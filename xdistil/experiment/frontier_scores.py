@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from xdistil.config import Student
-from xdistil.data.examples import Example
 from xdistil.data.tokenizer import load_tokenizer
 from xdistil.errors import InputError
 from xdistil.evaluation.formatting import format_duration
 from xdistil.evaluation.metrics import MAIN_SCORE
 from xdistil.evaluation.results import read_results
-from xdistil.experiment.build import Sources
 from xdistil.experiment.frontier import Budget, Front, make_stopwatch, take_small
-from xdistil.experiment.frontier_shapes import describe_vocabulary
+from xdistil.experiment.frontier_shapes import Basis, describe_vocabulary
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.families.bilstm import BiLSTMConfig
 from xdistil.models.hf.folder import load_model
@@ -27,19 +25,12 @@ from xdistil.student.shapes import Shape, name_shape
 _CLOSED_FORMS = ("bert", "electra")  # besides BiLSTMs
 
 
-def score_front(
-    sources: Sources,
-    examples: Sequence[Example],
-    workdirs: Sequence[Path],
-    budget: Budget,
-    folder: Path,
-) -> Front:
+def score_front(basis: Basis, workdirs: Sequence[Path], budget: Budget, folder: Path) -> Front:
     """The students of finished runs that no other beats in size, latency and score on dev.
 
     Runs of one shape are seeds: their scores are averaged.
 
     Args:
-        sources, examples: as `open_frontier` returns them.
         folder: for files on the way.
 
     Raises:
@@ -49,14 +40,14 @@ def score_front(
     shapes: dict[str, Shape] = {}
     scores: dict[str, list[float]] = {}
     for index, workdir in enumerate(workdirs):
-        shape, score = read_run(workdir, sources, examples, folder / f"run-{index}")
+        shape, score = read_run(workdir, basis, folder / f"run-{index}")
         shapes.setdefault(name_shape(shape), shape)
         scores.setdefault(name_shape(shape), []).append(score)
     every = list(shapes.values())
     fitting = take_small(every, budget)
     means = {name: statistics.mean(values) for name, values in scores.items()}
     found = Front(budget, every, len(fitting), [], scores=means)
-    stopwatch = make_stopwatch(sources, examples, budget, folder)
+    stopwatch = make_stopwatch(basis, budget, folder)
     for threads in budget.threads:
         found.measure(stopwatch, fitting, threads)
     seconds = {
@@ -93,9 +84,7 @@ def find_undominated(costs: Mapping[str, Sequence[float]]) -> list[str]:
     ]
 
 
-def read_run(
-    workdir: Path, sources: Sources, examples: Sequence[Example], folder: Path
-) -> tuple[Shape, float]:
+def read_run(workdir: Path, basis: Basis, folder: Path) -> tuple[Shape, float]:
     """The student of a finished run, and its main score on dev as a fraction.
 
     Raises:
@@ -105,7 +94,7 @@ def read_run(
     results = read_results(workdir)
     if results is None:
         raise InputError(f"--results: {workdir} has no results.json: name finished runs.")
-    task = sources.corpus.task
+    task = basis.sources.corpus.task
     loaded = load_model(str(workdir / "student"), weights=False)
     if loaded.task is None or (loaded.task.kind, set(loaded.task.labels)) != (
         task.kind,
@@ -126,7 +115,7 @@ def read_run(
             f"of BiLSTMs and of {' and '.join(_CLOSED_FORMS)}."
         )
     tokenizer = load_tokenizer(str(workdir / "student"), words=task.kind == "tagging")
-    vocabulary = describe_vocabulary(tokenizer, sources, examples, folder)
+    vocabulary = describe_vocabulary(tokenizer, basis, folder)
     footprint = measure_footprint(model_config, task.kind, len(task.labels), vocabulary.subwords)
     return Shape(read_student(workdir), loaded.model, vocabulary, footprint), score
 

@@ -1,14 +1,14 @@
 """The shapes of students that a config can train, with their tokenizers."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xdistil.config import validate
+from xdistil.config import Experiment, Student, validate
 from xdistil.data.examples import Example
 from xdistil.data.subwords import Cutting, cut_and_count
 from xdistil.data.tokenizer import Tokenizer, save_tokenizer
@@ -16,7 +16,7 @@ from xdistil.data.trim_tokenizer import choose_subwords, count_ids, trim_tokeniz
 from xdistil.deploy.preprocessing import choose_overlap
 from xdistil.distill.stages import resolve_losses
 from xdistil.errors import InputError
-from xdistil.experiment.build import Sources, shape_student
+from xdistil.experiment.build import Sources, open_sources, shape_student
 from xdistil.plans import without_labels
 from xdistil.student.design import check_width, design_student
 from xdistil.student.embeddings import embedding_kind
@@ -29,79 +29,98 @@ log = logging.getLogger("xdistil")
 _COUNTED = 1000  # texts whose subwords are counted
 
 
-def draw_texts(sources: Sources) -> list[Example]:
-    """Texts of the test set, or of dev, without labels and in an order of chance."""
+@dataclass(frozen=True)
+class Basis:
+    """What all shapes share."""
+
+    student: Student  # as the config has it
+    sources: Sources  # with the whole vocabulary of this student
+    examples: list[Example]  # texts of the test set, or of dev, without labels, in random order
+
+
+def open_basis(experiment: Experiment, folder: Path) -> Basis:
+    """Reads data and teacher.
+
+    Args:
+        folder: for files on the way.
+
+    Raises:
+        InputError: the config is wrong, or its student has a shape of its own.
+    """
+    student = experiment.student
+    for name in ("checkpoint", "keep_layers"):
+        if value := getattr(student, name):
+            raise InputError(
+                f"student.{name} is {value!r}, which has a shape of its own: leave it empty to "
+                "choose one."
+            )
+    unlimited = replace(experiment, student=replace(student, vocabulary_size=0))
+    sources = open_sources(unlimited, folder, weights=False)
     corpus = sources.corpus
     examples = [each for each in corpus.test or corpus.dev if any(each.inputs)]
     order = np.random.default_rng(0).permutation(len(examples))[:_COUNTED]
-    return [replace(examples[index], labels=None) for index in order]
+    drawn = [replace(examples[index], labels=None) for index in order]
+    return Basis(student, sources, drawn)
 
 
-def make_vocabularies(
-    sources: Sources, axes: Axes, examples: Sequence[Example], folder: Path
-) -> dict[int, Vocabulary]:
-    """The student's vocabulary as the config has it (0), and its most frequent subwords by number.
+def make_vocabularies(basis: Basis, axes: Axes, folder: Path) -> dict[int, Vocabulary]:
+    """Vocabularies by the value of student.vocabulary_size.
 
-    Sizes of VOCABULARY_SIZES that the tokenizer cannot have are left out.
+    Without values in `axes` these are that of the config and VOCABULARY_SIZES, without sizes that
+    the tokenizer cannot have.
 
     Raises:
-        InputError: it cannot have a size of `axes`.
+        InputError: it cannot have a size of `axes`, or that of the config.
     """
-    corpus, data = sources.corpus, sources.experiment.data
-    base, given = sources.student.tokenizer, axes.get("vocabulary_size")
-    sizes = [int(size) for size in given or (0, *VOCABULARY_SIZES)]
-    tokenizers = {0: base} if 0 in sizes else {}
+    corpus, data = basis.sources.corpus, basis.sources.experiment.data
+    base = basis.sources.student.tokenizer
+    wanted = [int(size) for size in axes.get("vocabulary_size", (basis.student.vocabulary_size,))]
+    more = () if "vocabulary_size" in axes else VOCABULARY_SIZES
+    tokenizers: dict[int, Tokenizer] = {}
     counts = None
-    for size in sizes:
+    for size in dict.fromkeys((*wanted, *more)):
         if not 0 < size < base.vocabulary_size:
+            if size in wanted and base not in tokenizers.values():
+                tokenizers[size] = base
             continue
         if counts is None:
             counts = count_ids(corpus.train, corpus.task, base, data.segmentation)
             counts += count_ids(corpus.transfer, corpus.task, base, data.segmentation)
-        least = sources.experiment.student.min_count
         try:
             kept = choose_subwords(
-                base, counts, least, size, field="--sweep: student.vocabulary_size"
+                base, counts, basis.student.min_count, size, field="student.vocabulary_size"
             )
         except InputError as error:
-            if given:
+            if size in wanted:
                 raise
             log.info("no vocabulary of %d: %s", size, error)
             continue
         tokenizers[size] = trim_tokenizer(base, kept)
     return {
-        size: describe_vocabulary(tokenizer, sources, examples, folder / f"tokenizer-{size}")
+        size: describe_vocabulary(tokenizer, basis, folder / f"tokenizer-{size}")
         for size, tokenizer in tokenizers.items()
     }
 
 
-def describe_vocabulary(
-    tokenizer: Tokenizer, sources: Sources, examples: Sequence[Example], folder: Path
-) -> Vocabulary:
-    """A tokenizer with its numbers.
-
-    Args:
-        examples: texts as `draw_texts` gives them.
-        folder: for its files.
-    """
-    data = sources.experiment.data
+def describe_vocabulary(tokenizer: Tokenizer, basis: Basis, folder: Path) -> Vocabulary:
+    """A tokenizer with its numbers; `folder` is for its files."""
+    data, examples = basis.sources.experiment.data, basis.examples
     save_tokenizer(tokenizer, folder)
     length = data.max_length or data.row_length
-    task = sources.corpus.task
+    task = basis.sources.corpus.task
     cutting = Cutting(length, data.segmentation, choose_overlap(length, data.segmentation))
     subwords, _ = cut_and_count(examples, task, tokenizer, cutting)
     size = sum(path.stat().st_size for path in folder.glob("tokenizer*"))
     return Vocabulary(tokenizer, size, len(subwords.tokens) / len(examples))
 
 
-def list_shapes(
-    sources: Sources, axes: Axes, vocabularies: Mapping[int, Vocabulary]
-) -> list[Shape]:
+def list_shapes(basis: Basis, axes: Axes, vocabularies: Mapping[int, Vocabulary]) -> list[Shape]:
     """The shapes that the plan of the experiment can train.
 
     Raises:
         InputError: it can train none; the sentence is that of the last one.
     """
+    sources = basis.sources
     experiment, teacher, task = sources.experiment, sources.teacher, sources.corpus.task
     whole = shape_student(teacher, experiment.data.row_length)
     plan = experiment.plan if sources.corpus.gold else without_labels(experiment.plan)

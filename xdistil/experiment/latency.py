@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from xdistil.data.examples import Example, Task
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.deploy.predictor import Classifier, Tagger, load
 from xdistil.deploy.preprocessing import write_preprocessing
+from xdistil.errors import InputError
 from xdistil.models.hf.folder import save_model
 from xdistil.models.types import Model, trace_shapes
 from xdistil.student.shapes import Shape, name_shape
@@ -113,7 +115,14 @@ def measure_latency(
     inputs = [each.inputs for each in examples]
     with ProcessPoolExecutor(1, context, _use_cores, (threads,)) as pool:
         paths = list(map(str, folders))
-        return pool.submit(_time_models, paths, inputs, backend, threads, rounds).result()
+        future = pool.submit(_time_models, paths, inputs, backend, threads, rounds)
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            raise InputError(
+                f"The process that measures {len(paths)} shapes together was killed, perhaps for "
+                "its memory: lower --measure."
+            ) from None
 
 
 def _use_cores(count: int) -> None:
