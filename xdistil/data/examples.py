@@ -312,6 +312,11 @@ def _read_set(
             language, names[0] = _split_prefix(names[0], lambda each: each.strip() in values)
     found: list[str] = []
     for name in map(str.strip, names):
+        if not name or any(separator in name for separator in "\t\n\r"):
+            raise InputError(
+                f"{locate(path, record.line)}: label {show(name)} is empty, or contains a tab or a "
+                "line end."
+            )
         if name not in values:
             raise InputError(f"{locate(path, record.line)}: {_name_unknown('label', name, task)}")
         if values[name] in found:
