@@ -212,9 +212,11 @@ def test_a_failed_run_is_told_and_stops_no_other(tmp_path, config):
     done = [run.name for run in runs if (tmp_path / "table" / run.name / "results.json").exists()]
     assert done == ["seed=0", "seed=2"]
     assert "Traceback and more" in (tmp_path / "table/seed=1/console.log").read_text()
+    (failure,) = start(tmp_path, runs, {"seed=1": "killed"})
+    assert failure.sentence == "killed by SIGKILL"  # what an earlier start said is another matter
     assert start(tmp_path, runs, {}) == []
     starts = [(tmp_path / f"table/seed={n}/starts").stat().st_size for n in range(3)]
-    assert starts == [1, 2, 1]  # what was done is not done again
+    assert starts == [1, 3, 1]  # what was done is not done again
 
 
 def test_a_sweep_whose_runs_are_killed_ends_with_the_same_table(tmp_path, config, capsys):

@@ -206,8 +206,10 @@ def _tell_end(process: _Process, workdir: Path, stopped: bool) -> str:
         lines = [line.strip() for line in file.read().decode(errors="replace").split("\n")]
     # The sentence of `xdistil train`, or the last line of what it did not expect.
     told = [line for line in lines if line.startswith(_PROGRAM)] or list(filter(None, lines))
-    sentence = told[-1].removeprefix(_PROGRAM) if told else "it printed nothing"
+    last = told[-1].removeprefix(_PROGRAM) if told else ""
+    sentence = last or f"it ended with exit code {code} and printed nothing"
     if code < 0:
-        sentence = f"killed by {signal.Signals(-code).name}, after {sentence!r}"
+        after = f", after {last!r}" if last else ""
+        sentence = f"killed by {signal.Signals(-code).name}{after}"
     log.info("%s: failed after %.1f min: %s", name, minutes, sentence)
     return sentence
