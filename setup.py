@@ -14,6 +14,7 @@ setup(
     python_requires=">=3.11",
     entry_points={"console_scripts": ["xdistil=xdistil.cli.main:run"]},
     packages=find_packages(include=["xdistil", "xdistil.*"]),
+    package_data={"xdistil.evaluation.page": ["page.css", "page.html", "page.js"]},
     install_requires=[
         "absl-py>=2.1",
         "filelock>=3.12",

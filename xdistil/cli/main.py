@@ -15,6 +15,7 @@ xdistil COMMAND ...
   predict    labels texts with a model folder, as predict.py does
   evaluate   scores a model folder on a file with gold labels (--evaluate=FILE)
   compare    compares the predictions of two systems on the same labelled texts
+  frontier   says which student to train under a budget of megabytes and milliseconds
   export     writes a model folder's ONNX files, in float32 and int8, and uploads the folder
   trim       reduces the vocabulary of a model folder to the subwords of given texts
   inspect    shows what a model folder holds, or the state of a run in its workdir
@@ -28,6 +29,7 @@ COMMANDS = (
     "predict",
     "evaluate",
     "compare",
+    "frontier",
     "export",
     "trim",
     "inspect",
@@ -63,6 +65,10 @@ def main(arguments: list[str]) -> int:
             from xdistil.cli import compare
 
             return compare.main(rest, program)
+        if command == "frontier":
+            from xdistil.cli import frontier
+
+            return frontier.main(rest, program)
         if command == "export":
             from xdistil.cli import export
 

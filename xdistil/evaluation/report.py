@@ -42,7 +42,7 @@ _SIZES = ("parameters", "embeddings", "model file")
 
 def render_markdown(results: Results) -> str:
     """The whole report in Markdown, with all languages."""
-    parts = [f"# {_describe_run(results)}", " ".join(describe_outcome(results))]
+    parts = [f"# {describe_run(results)}", " ".join(describe_outcome(results))]
     for table in _list_tables(results, languages=None):
         parts.append(f"## {table.title}\n\n{render_table(table, 'markdown').rstrip()}")
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -50,7 +50,7 @@ def render_markdown(results: Results) -> str:
 
 def render_console(results: Results) -> str:
     """The report for a terminal: the same tables, with the five worst languages."""
-    parts = [_describe_run(results)]
+    parts = [describe_run(results)]
     for table in _list_tables(results, languages=5):
         lines = render_table(table).splitlines()
         parts.append("\n".join([table.title, *(f"  {line}" for line in lines)]))
@@ -79,15 +79,15 @@ def render_scores(kind: str, scores: Scores) -> str:
 
 def _list_tables(results: Results, languages: int | None) -> list[Table]:
     tables = [
-        _tabulate_models(results),
-        _tabulate_speed(results),
+        tabulate_models(results),
+        tabulate_speed(results),
         _tabulate_languages(results, languages),
-        _tabulate_stages(results),
+        tabulate_stages(results),
     ]
     return [table for table in tables if table is not None and table.rows]
 
 
-def _describe_run(results: Results) -> str:
+def describe_run(results: Results) -> str:
     selected = f"selected on {results['selected_on']}"
     if not has_gold(results):
         selected = f"without labels, selected by {AGREEMENT} on held-out transfer texts"
@@ -150,7 +150,7 @@ def _describe_split(results: Results, split: Split) -> list[str]:
     return []
 
 
-def _tabulate_models(results: Results) -> Table:
+def tabulate_models(results: Results) -> Table:
     kind = results["task"]
     if not has_gold(results):
         return _tabulate_agreement(results)
@@ -221,7 +221,7 @@ def _tabulate_agreement(results: Results) -> Table:
     )
 
 
-def _tabulate_speed(results: Results) -> Table | None:
+def tabulate_speed(results: Results) -> Table | None:
     speedup = results["timing"]["speedup"]
     if speedup is None:
         return None
@@ -311,7 +311,7 @@ def _tabulate_agreement_languages(results: Results, limit: int | None) -> Table 
     return Table(f"{title} (held-out transfer)", ("language", AGREEMENT, "sentences"), rows)
 
 
-def _tabulate_stages(results: Results) -> Table:
+def tabulate_stages(results: Results) -> Table:
     """The score on dev after each stage, as in Table 4 of XtremeDistil."""
     main = MAIN_SCORE[results["task"]]
     score = f"{SCORE_NAMES[main]} dev" if has_gold(results) else AGREEMENT

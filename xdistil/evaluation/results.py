@@ -180,6 +180,7 @@ class Timing(TypedDict):
 
     stages: dict[str, float]  # seconds by the name of the student's stage
     speedup: Speedup | None
+    phases: NotRequired[dict[str, float]]  # seconds by part of the run, before stops too
     total: NotRequired[float]  # seconds of the run, which adds it at its end
 
 

@@ -455,9 +455,7 @@ def _open_student(
     if student.checkpoint:
         model, params = _load_checkpoint(experiment, corpus, own, of_own)
     else:
-        shape = teacher.shape("the student takes its positions from a teacher")
-        positions = min(shape.positions, max(EncoderConfig.positions, experiment.data.row_length))
-        shape = replace(shape, positions=max(positions, experiment.data.row_length))
+        shape = shape_student(teacher, experiment.data.row_length)
         model, params = design_student(student, shape, tokenizer, task, experiment.dtype), {}
     width = model.config.embedding_size
     if not isinstance(teacher, NoTeacher):
@@ -470,6 +468,13 @@ def _open_student(
     if student.checkpoint:
         return teacher, FromCheckpoint(model, tokenizer, embeddings, params)
     return teacher, FromScratch(model, tokenizer, embeddings)
+
+
+def shape_student(teacher: Teacher, row_length: int) -> EncoderConfig:
+    """The teacher's shape with as many positions as a student from scratch has."""
+    shape = teacher.shape("the student takes its positions from a teacher")
+    positions = min(shape.positions, max(EncoderConfig.positions, row_length))
+    return replace(shape, positions=max(positions, row_length))
 
 
 def _choose_rows(
