@@ -134,7 +134,8 @@ def _text(row: Row) -> str:
     return text
 
 
-def _find_spans(row: Row) -> Any:
+def find_spans(row: Row) -> Any:
+    """The spans of a row, whatever their field is called; None if there are none."""
     return next((row[name] for name in SPANS if isinstance(row.get(name), list)), None)
 
 
@@ -144,12 +145,14 @@ def _is_span(span: Any) -> bool:
     return isinstance(span, list) and len(span) == 3 and isinstance(span[0], int)
 
 
-def _has_spans(row: Row) -> bool:
-    spans = _find_spans(row)
+def has_spans(row: Row) -> bool:
+    """Whether a row has a text, and spans of its characters."""
+    spans = find_spans(row)
     return isinstance(row.get("text"), str) and spans is not None and all(map(_is_span, spans))
 
 
-def _read_span(span: Any) -> tuple[int, int, str]:
+def read_span(span: Any) -> tuple[int, int, str]:
+    """Start, end and type of a span; raises ValueError if it has none."""
     if isinstance(span, dict):
         start = span.get("start", span.get("start_offset"))
         end = span.get("end", span.get("end_offset"))
@@ -164,7 +167,7 @@ def _read_span(span: Any) -> tuple[int, int, str]:
 
 
 def _convert_spans(row: Row, names: Names) -> Row:
-    return tag_words(_text(row), [_read_span(span) for span in _find_spans(row)])
+    return tag_words(_text(row), [read_span(span) for span in find_spans(row)])
 
 
 def _list_results(row: Row, key: str) -> list[Row]:
@@ -175,7 +178,7 @@ def _list_results(row: Row, key: str) -> list[Row]:
 
 def _convert_label_studio(row: Row, names: Names) -> Row:
     values = _list_results(row, "labels")
-    return tag_words(_text(_find_task(row)), [_read_span(value) for value in values])
+    return tag_words(_text(_find_task(row)), [read_span(value) for value in values])
 
 
 def _convert_choices(row: Row, names: Names) -> Row:
@@ -216,7 +219,7 @@ def _is_choice(row: Row) -> bool:
 
 def _is_rated(row: Row) -> bool:
     rated = row.get("cats")
-    return isinstance(row.get("text"), str) and isinstance(rated, dict) and not _find_spans(row)
+    return isinstance(row.get("text"), str) and isinstance(rated, dict) and not find_spans(row)
 
 
 def _convert_rated(row: Row, names: Names) -> Row:
@@ -362,7 +365,7 @@ FORMS = (
         "doccano, Prodigy or spaCy (offsets of characters, the end exclusive)",
         "text with spans, entities or label as lists of offsets (doccano, Prodigy, spaCy)",
         "tagging",
-        _has_spans,
+        has_spans,
         _convert_spans,
     ),
     Form(
