@@ -85,6 +85,8 @@ def main(arguments: list[str], program: str = "xdistil sweep") -> int:
             done, failures = find_done(command)
             rows = describe_sweep(command.workdir, command.runs, done)
             print("\n".join(align(rows, (0, 1))))
+            if not done:
+                print("\nTime and disk space are estimated when a run is done.")
             return _report(program, failures, len(command.runs))
         open_workdir(command.workdir)
         with lock_workdir(command.workdir):

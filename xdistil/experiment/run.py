@@ -13,8 +13,8 @@ from xdistil.deploy.license import find_license
 from xdistil.deploy.model_card import write_card
 from xdistil.deploy.onnx_export import check_packages
 from xdistil.evaluation.page.render import FILE as PAGE
-from xdistil.evaluation.report import render_console, render_markdown
-from xdistil.evaluation.results import Results, read_results, summarise
+from xdistil.evaluation.report import render_console, render_markdown, summarise
+from xdistil.evaluation.results import Results, read_results
 from xdistil.experiment.build import Run, build
 from xdistil.experiment.dry_run import describe_data, describe_details, describe_plan
 from xdistil.experiment.evaluate import evaluate
