@@ -39,6 +39,8 @@ setup(
         "tpu": ["jax[tpu]>=0.10.2,<0.13"],
         "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
         "sentencepiece": ["sentencepiece>=0.2", "protobuf>=5"],
+        "wandb": ["wandb>=0.31"],
+        "trackio": ["trackio>=0.43"],
         "test": [
             "hypothesis>=6.100",
             "onnx>=1.17,<2",

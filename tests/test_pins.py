@@ -197,8 +197,10 @@ def test_order_of_the_keys_of_results(workdir):
             "stages",
             ["name", "groups", "steps", "limit", "best_step", "monitor", "best", "dev"],
         ),
+        ("passes", []),
         ("baselines", ["name", "labels", "lr", "steps", "limit", "dev", "test"]),
         ("gazetteer", ["dev", "test"]),
+        ("original", ["teacher", "student"]),
         ("timing", ["stages", "speedup", "phases", "total"]),
     ]
 

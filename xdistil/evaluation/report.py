@@ -1,7 +1,5 @@
 """results.json -> the tables of results.md and of the console. Scores are in percent."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from xdistil.evaluation.formatting import (
@@ -28,6 +26,7 @@ from xdistil.evaluation.results import (
     name_other,
     scored_split,
 )
+from xdistil.evaluation.tables import Table, render_table
 
 SCORE_NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "accuracy": "accuracy"}
 _SECOND_SCORE: dict[str, ScoreName] = {"tagging": "micro_f1", "classification": "macro_f1"}
@@ -41,24 +40,11 @@ AGREEMENT = "agreement with the teacher"  # the name of the score of a run witho
 _SIZES = ("parameters", "embeddings", "model file")
 
 
-@dataclass(frozen=True)
-class Table:
-    """Rows of cells, all strings."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    texts: tuple[int, ...] = (0,)  # columns aligned to the left; the others hold numbers
-
-
 def render_markdown(results: Results) -> str:
     """The whole report in Markdown, with all languages."""
     parts = [f"# {describe_run(results)}", " ".join(describe_outcome(results))]
     for table in _list_tables(results, languages=None):
-        align = ["---" if i in table.texts else "---:" for i in range(len(table.header))]
-        lines = [table.header, align, *table.rows]
-        rendered = "\n".join("| " + " | ".join(map(_escape, line)) + " |" for line in lines)
-        parts.append(f"## {table.title}\n\n{rendered}")
+        parts.append(f"## {table.title}\n\n{render_table(table, 'markdown').rstrip()}")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -66,7 +52,7 @@ def render_console(results: Results) -> str:
     """The report for a terminal: the same tables, with the five worst languages."""
     parts = [describe_run(results)]
     for table in _list_tables(results, languages=5):
-        lines = align([table.header, *table.rows], table.texts)
+        lines = render_table(table).splitlines()
         parts.append("\n".join([table.title, *(f"  {line}" for line in lines)]))
     parts.append("\n".join(describe_outcome(results)))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -355,7 +341,3 @@ def name_score(results: Results, split: Split) -> str:
 
 def _get_score(scores: Scores | None, name: ScoreName) -> float | None:
     return None if scores is None else scores[name]
-
-
-def _escape(cell: str) -> str:
-    return cell.replace("|", "\\|")

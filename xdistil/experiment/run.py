@@ -1,5 +1,6 @@
 """The whole flow: config -> data -> teacher -> plan -> student -> scores -> folder."""
 
+import dataclasses
 import json
 import logging
 import time
@@ -13,7 +14,7 @@ from xdistil.deploy.model_card import write_card
 from xdistil.deploy.onnx_export import check_packages
 from xdistil.evaluation.page.render import FILE as PAGE
 from xdistil.evaluation.report import render_console, render_markdown
-from xdistil.evaluation.results import Results, read_results
+from xdistil.evaluation.results import Results, read_results, summarise
 from xdistil.experiment.build import Run, build
 from xdistil.experiment.dry_run import describe_data, describe_details, describe_plan
 from xdistil.experiment.evaluate import evaluate
@@ -36,6 +37,7 @@ from xdistil.runtime.json_io import write_json
 from xdistil.runtime.mesh import main_process_first
 from xdistil.runtime.phase_times import PhaseTimes
 from xdistil.runtime.session import Session, open_session
+from xdistil.runtime.trackers import check_trackers, open_trackers
 from xdistil.runtime.workdir import claim_workdir
 
 log = logging.getLogger("xdistil")
@@ -72,6 +74,7 @@ def run(
     experiment = expand_home(experiment)
     if experiment.export:
         check_packages()
+    check_trackers(experiment.trackers)
     with open_session(experiment, Path(workdir).expanduser(), verbose) as session:
         if (finished := read_results(session.workdir)) is not None:
             main_process_first(partial(_check_finished, session, finished))
@@ -86,11 +89,17 @@ def run(
         log.info("%s\n\n%s\n", describe_data(built), describe_plan(built))
         log.debug("%s\n", describe_details(built))
         check_memory(built)
+        if session.writes:
+            fields = dataclasses.asdict(experiment)
+            session.run_log.add_trackers(
+                open_trackers(experiment.trackers, experiment.project, session.workdir, fields)
+            )
         with showing(session.workdir, session.writes):
             results = _train_and_evaluate(built, session, times)
         results["timing"]["phases"] = times.seconds
         results["timing"]["total"] = time.monotonic() - session.started
         main_process_first(partial(write_outputs, built, session, results))
+        session.run_log.summarise(summarise(results))
         log.info("\n%s", render_console(results))
         student = session.workdir / "student"
         log.info("Try it:  echo 'Some text' | python predict.py --model=%s", student)
