@@ -337,15 +337,34 @@ def test_classification_shows_classes(kind):
             "errors": ["student: wrong class"],
             "texts": list(inputs),
             "classes": {
-                "gold": ["pos", ""],
-                "teacher": ["pos", ""],
-                "student": ["neg:food", "wrong class"],
+                "gold": [["pos", ""]],
+                "teacher": [["pos", ""]],
+                "student": [["neg:food", "wrong class"]],
             },
         }
     ]
     (row,) = read_tables(page)["Languages, largest loss of the student first (test)"][1:]
     assert row[0] == "und"
     assert row[2] == "−33.33"
+
+
+def test_labels_of_which_a_text_has_several_are_right_missed_or_invented():
+    gold, student = [("a", "b"), (), ("a",)], [("b", "c"), (), ("a",)]
+    texts = [Example(("t",), labels, "en") for labels in student]
+    labels = {"gold": gold, "teacher": gold, "student": student}
+    analysis = analyse(Predictions("test", texts, labels), "multilabel", "teacher")
+    assert analysis.errors == {"teacher": {}, "student": {"missed": 1, "invented": 1}}
+    assert analysis.confusions["student"] == {
+        ("b", "b"): 1, ("a", "a"): 1, ("a", None): 1, (None, "c"): 1,
+    }  # fmt: skip
+    (example,) = analysis.examples
+    assert example["classes"]["student"] == [("a", "missed"), ("b", ""), ("c", "invented")]
+    mean = analysis.differences[0]
+    assert (mean.first, mean.second) == (1.0, 2 * 2 / (3 + 3))
+    text = '["one \\"quoted\\""]'
+    read = parse_predictions(f'x\ten:["a","b"]\ny\t[]\nz\t{text}\n', "multilabel", {"en"})
+    assert [each.labels for each in read] == [("a", "b"), (), ('one "quoted"',)]
+    assert [each.language for each in read] == ["en", "und", "und"]
 
 
 def test_many_classes_are_a_list_of_confusions():

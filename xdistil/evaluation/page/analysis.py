@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +51,10 @@ def analyse(predictions: Predictions, kind: str, other: str) -> Analysis | None:
         kind: of the task.
         other: the model that the student is compared with.
     """
+    rows = [each for labels in predictions.labels.values() for each in labels]
+    places = {name: place for place, name in enumerate(sorted({n for row in rows for n in row}))}
     spans = {
-        name: [_to_spans(each, kind) for each in labels]
+        name: [_to_spans(each, kind, places) for each in labels]
         for name, labels in predictions.labels.items()
     }
     reference = "gold" if "gold" in spans else other
@@ -81,9 +83,13 @@ def analyse(predictions: Predictions, kind: str, other: str) -> Analysis | None:
     )
 
 
-def _to_spans(labels: Sequence[str], kind: str) -> list[Span]:
+def _to_spans(labels: Sequence[str], kind: str, places: Mapping[str, int]) -> list[Span]:
+    """Entities; or the class of a text; or its labels, each in a place of its own, so that one is
+    either right, missed or invented."""
     if kind == "tagging":
         return find_spans(labels)
+    if kind == "multilabel":
+        return sorted((places[name], places[name] + 1, name) for name in set(labels))
     return [(0, 1, labels[0])]
 
 
@@ -154,7 +160,10 @@ def _cut(inputs: tuple[str, ...], rows: dict[str, list[Judged]], kind: str) -> d
             text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]} …"
             for text in inputs
         ]
-        return {"texts": texts, "classes": {name: row[0][2:] for name, row in rows.items()}}
+        return {
+            "texts": texts,
+            "classes": {name: [span[2:] for span in row] for name, row in rows.items()},
+        }
     if len(inputs) <= _MOST_WORDS:
         return {"words": inputs, "spans": rows}
     first = min(span[0] for row in rows.values() for span in row if span[3])

@@ -89,6 +89,8 @@ def parse_predictions(text: str, kind: str, languages: Collection[str]) -> list[
             language, rest = UNKNOWN_LANGUAGE, cell
         if kind == "tagging":
             examples.append(Example(tuple(inputs[0].split(" ")), tuple(rest.split(" ")), language))
+        elif kind == "multilabel":  # a JSON list
+            examples.append(Example(tuple(inputs), tuple(json.loads(rest)), language))
         else:
             examples.append(Example(tuple(inputs), (rest,), language))
     return examples

@@ -23,22 +23,21 @@ def render_errors(run: RunFiles, analysis: Analysis | None) -> Markup:
     """Kinds of error and confusions of types or classes, by model."""
     if analysis is None or run.results is None:
         return Markup("")
+    tagging = run.results["task"] == "tagging"
+    what, things = ("Entity types", "Entities") if tagging else ("Classes", "Labels")
     parts = []
     kinds = [kind for kind in MEANINGS if any(each[kind] for each in analysis.errors.values())]
-    if kinds:
-        header = ["error", *analysis.models, "what it is"]
+    if kinds:  # in classification each error is a wrong class
         rows = [
-            [
-                kind,
-                *(f"{analysis.errors[name][kind]:,}" for name in analysis.models),
-                MEANINGS[kind],
-            ]
+            [kind, *(f"{analysis.errors[name][kind]:,}" for name in analysis.models)]
+            + [MEANINGS[kind]] * tagging
             for kind in kinds
         ]
+        header = ["error", *analysis.models, *["what it is"] * tagging]
         judged = "the gold labels" if analysis.reference == "gold" else "the teacher"
-        caption = f"Entities that differ from {judged} ({SPLITS[scored_split(run.results)]})"
-        parts.append(table(caption, header, rows, (0, len(header) - 1)))
-    what = "Entity types" if run.results["task"] == "tagging" else "Classes"
+        caption = f"{things} that differ from {judged} ({SPLITS[scored_split(run.results)]})"
+        texts = (0, len(header) - 1) if tagging else (0,)
+        parts.append(table(caption, header, rows, texts))
     matrices = [
         _render_confusions(
             f"{what}: {analysis.reference} in rows, {name} in columns", analysis.confusions[name]
@@ -46,7 +45,7 @@ def render_errors(run: RunFiles, analysis: Analysis | None) -> Markup:
         for name in analysis.models
     ]
     parts.append(element("div", *matrices, class_="figures"))
-    if what == "Entity types":
+    if tagging:
         note = (
             "An entity counts where it meets the predicted entity that shares most words with it, "
             "whatever the edges of both. “None” is no entity."

@@ -91,14 +91,15 @@ function showExample(example, models, types) {
   for (const model of models) {
     const found = example.classes[model];
     if (!found) continue;
-    const [name, error] = found;
-    const style = error ? "entity error" : "entity";
-    item.append(
-      showAnswer(model, [
-        make("span", { class: style }, make("bdi", {}, name)),
-        error ? ` ${error}` : "",
-      ]),
-    );
+    const parts = found.flatMap(([name, error]) => [
+      make(
+        "span",
+        { class: `entity${error ? " error" : ""}${error === "missed" ? " missed" : ""}` },
+        make("bdi", {}, name),
+      ),
+      error ? ` ${error} ` : " ",
+    ]);
+    item.append(showAnswer(model, parts.length ? parts : ["none"]));
   }
   return item;
 }
