@@ -8,7 +8,7 @@ import pytest
 
 from xdistil.errors import StoppedError
 from xdistil.experiment import live_page
-from xdistil.experiment.live_page import showing, try_to_write
+from xdistil.experiment.live_page import showing_run, try_to_write
 
 
 def write_step(workdir, step):
@@ -28,7 +28,7 @@ def wait_for(workdir, text):
 def test_the_page_follows_the_run_and_is_left_alone_in_between(tmp_path, monkeypatch):
     monkeypatch.setattr(live_page, "SECONDS", 0.01)
     monkeypatch.setattr(live_page, "_SHARE", 1.0)
-    with showing(tmp_path, writes=True):
+    with showing_run(tmp_path, writes=True):
         wait_for(tmp_path, "The run has not ended.")
         write_step(tmp_path, 7)
         wait_for(tmp_path, "The last logged step is 7")
@@ -40,7 +40,7 @@ def test_the_page_follows_the_run_and_is_left_alone_in_between(tmp_path, monkeyp
 
 def test_a_stopped_run_leaves_a_page_of_its_last_step(tmp_path):
     def run_and_stop():
-        with showing(tmp_path, writes=True):
+        with showing_run(tmp_path, writes=True):
             wait_for(tmp_path, "The run has not ended.")
             write_step(tmp_path, 9)
             raise StoppedError("SIGTERM")
@@ -51,7 +51,7 @@ def test_a_stopped_run_leaves_a_page_of_its_last_step(tmp_path):
 
 
 def test_processes_that_do_not_write_show_nothing(tmp_path):
-    with showing(tmp_path, writes=False):
+    with showing_run(tmp_path, writes=False):
         pass
     assert not list(tmp_path.iterdir())
 

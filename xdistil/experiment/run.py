@@ -20,7 +20,7 @@ from xdistil.experiment.dry_run import describe_data, describe_details, describe
 from xdistil.experiment.evaluate import evaluate
 from xdistil.experiment.finished import check_finished
 from xdistil.experiment.inputs import claim_inputs, fingerprint_inputs
-from xdistil.experiment.live_page import showing, try_to_write
+from xdistil.experiment.live_page import showing_run, try_to_write
 from xdistil.experiment.memory import check_memory
 from xdistil.experiment.outline import outline_run
 from xdistil.experiment.training import (
@@ -94,7 +94,7 @@ def run(
             session.run_log.add_trackers(
                 open_trackers(experiment.trackers, experiment.project, session.workdir, fields)
             )
-        with showing(session.workdir, session.writes):
+        with showing_run(session.workdir, session.writes):
             results = _train_and_evaluate(built, session, times)
         results["timing"]["phases"] = times.seconds
         results["timing"]["total"] = time.monotonic() - session.started

@@ -1,0 +1,106 @@
+"""The page of a sweep: the numbers of `xdistil table`, the state of its runs, links to pages."""
+
+import json
+
+import pytest
+
+from tests.evaluation.page.parsing import parse, read_tables
+from tests.evaluation.test_sweep_table import RUNS, make
+from xdistil.evaluation.page.sweep import SweepFiles, render_sweep
+from xdistil.experiment.live_page import showing_sweep
+from xdistil.experiment.sweep import MANIFEST
+
+SWEEP = SweepFiles(
+    "table", RUNS, frozenset({"a", "b", "c", "d"}), {"a": "a/report.html", "d": "d/report.html"}
+)
+
+
+def test_systems_have_means_deviations_and_pictures():
+    """0.80 and 0.84: mean 0.82, deviation of the sample 0.02 * sqrt(2), as in the table."""
+    page = parse(render_sweep(SWEEP))
+    header, *rows = read_tables(page)["Systems"]
+    assert header[:3] == ["plan", "macro-F1 test, 79.2 to 90.0", "macro-F1 test"]
+    assert [row[:3] for row in rows] == [
+        ["d1", "", "82.00 ± 2.83"],
+        ["d2", "", "90.00 (1 of 2)"],
+        ["d3", "-", "- (0 of 1)"],
+    ]
+    (systems,) = (t for t in page.find("table") if t.find("caption")[0].text == "Systems")
+    first, second = systems.find("svg")
+    (line,) = first.find("line")
+    # 79.17 to 84.83 of 79.17 to 90, on 8 to 172
+    assert float(line.attributes["x1"]) == 8
+    assert float(line.attributes["x2"]) == pytest.approx(8 + 164 * 5.6569 / 10.8284, abs=0.1)
+    (mark,) = second.find("circle")
+    assert float(mark.attributes["cx"]) == 172
+
+
+def test_languages_are_those_of_the_table():
+    rows = read_tables(parse(render_sweep(SWEEP)))["Scores by language"]
+    assert rows[:2] == [["plan", "de", "en"], ["d1", "90.00 ± 0.00", "74.00 ± 5.66"]]
+
+
+def test_runs_have_a_state_and_a_link_to_their_page():
+    page = parse(render_sweep(SWEEP))
+    assert read_tables(page)["Runs"][1:] == [
+        ["a", "done", "80.00", "11.7 min"],
+        ["b", "done", "84.00", "11.7 min"],
+        ["c", "done", "90.00", "11.7 min"],
+        ["d", "begun", "-", "-"],
+        ["e", "to do", "-", "-"],
+    ]
+    (section,) = page.find("section", id="runs")
+    assert [each.attributes["href"] for each in section.find("a")] == [
+        "a/report.html",
+        "d/report.html",
+    ]
+    (summary,) = page.find("section", id="summary")
+    assert "3 of 5 runs have ended." in summary.text
+    assert "reload" in summary.text
+
+
+def test_sizes_are_drawn_where_they_differ():
+    assert not parse(render_sweep(SWEEP)).find("section", id="size")
+    small, large = make(0.8), make(0.9)
+    large["student"]["parameters"]["total"] = 5_000_000
+    runs = {
+        "s": ({"student.hidden_size": "8"}, small),
+        "l": ({"student.hidden_size": "9"}, large),
+    }
+    (section,) = parse(render_sweep(SweepFiles("sizes", runs))).find("section", id="size")
+    (picture,) = section.find("svg")
+    assert "8: 80.00 at 2.27e+06, 9: 90.00 at 5e+06" in picture.attributes["aria-label"]
+    names = [node for node in picture.find("text") if "direct" in node.attributes["class"]]
+    assert [node.text for node in names] == ["9", "8"]
+
+
+def test_nothing_is_done_yet_and_names_are_escaped():
+    runs = {"<b>": ({"plan": "<i>"}, None)}
+    page = parse(render_sweep(SweepFiles("<u>", runs)))
+    assert read_tables(page)["Runs"][1:] == [["<b>", "to do", "-", "-"]]
+    assert "0 of 1 runs have ended." in page.text
+
+
+def test_settings_that_make_no_table_are_told():
+    runs = {"f": ({"data.languages": "de", "plan": "d1"}, make(0.5)), "g": ({"plan": "d1"}, None)}
+    page = parse(render_sweep(SweepFiles("x", runs)))
+    assert "Runs of one cell overlap in data.languages" in page.text
+    assert len(read_tables(page)["Runs"]) == 3
+
+
+def test_the_folder_of_a_sweep_has_the_page_at_the_end(tmp_path):
+    names = {"a=1": "0.8", "a=2": "0.9"}
+    listed = [{"name": name, "settings": {"a": name[-1]}} for name in names]
+    (tmp_path / MANIFEST).write_text(json.dumps({"format": 1, "runs": listed}))
+    with showing_sweep(tmp_path):
+        for name, score in names.items():
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "report.html").touch()
+            (tmp_path / name / "results.json").write_text(json.dumps(make(float(score))))
+    page = parse((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert [row[0] for row in read_tables(page)["Systems"]] == ["a", "1", "2"]
+    (section,) = page.find("section", id="runs")
+    assert [each.attributes["href"] for each in section.find("a")] == [
+        "a%3D1/report.html",
+        "a%3D2/report.html",
+    ]
