@@ -110,10 +110,9 @@ class Teacher:
     cache: str = "auto"  # signals on disk: auto (where that is faster), always, never
     cache_type: str = "float16"  # of cached numbers: float16, float32, int8 (a scale per vector)
     cache_folder: str = ""  # of cached signals, for several runs; empty: in the workdir
-    shared_folder: str = (
-        ""  # for runs that share fine-tuned teachers, signals, packed texts; empty: none
-    )
-    hidden_size: int = 128  # of a teacher from scratch
+    shared_folder: str = ""  # for teachers, signals and packed texts of several runs; empty: none
+    family: str = "bert"  # of a teacher from scratch: bert or modernbert
+    hidden_size: int = 128  # likewise
     layers: int = 4  # likewise
     heads: int = 4  # likewise
     vocabulary_size: int = 4000  # subwords of the tokenizer trained for a teacher from scratch
@@ -229,6 +228,7 @@ CHOICES = {
     "stage.projections": ("layer", "shared"),
     "stage.attention_loss": ("mse", "kl"),
     "stage.logits_loss": ("mse", "kl"),
+    "teacher.family": ("bert", "modernbert"),
     "teacher.cache": ("auto", "always", "never"),
     "teacher.cache_type": ("float16", "float32", "int8"),
     "student.kind": ("bilstm", "transformer", "checkpoint"),
@@ -392,6 +392,12 @@ def validate(experiment: Experiment) -> None:
             f"teacher.hidden_size is {teacher.hidden_size}: it must be a multiple of "
             f"teacher.heads, which is {teacher.heads}."
         )
+    rotated = teacher.hidden_size // teacher.heads
+    if not teacher.model and teacher.family == "modernbert" and rotated % 2:
+        raise InputError(
+            f"teacher.hidden_size / teacher.heads is {rotated}: with teacher.family=modernbert it "
+            "must be even, because rotary positions turn pairs of numbers."
+        )
     _check_start(student, teacher)
     if student.kind == "bilstm" and student.checkpoint:
         raise InputError(
@@ -417,6 +423,7 @@ def validate(experiment: Experiment) -> None:
             f"data.task is {data.task}, but data.columns names the columns of {columns}: set "
             "data.task=auto."
         )
+    _choice("teacher.family", teacher.family, "teacher.family")
     _choice("teacher.cache", teacher.cache, "teacher.cache")
     _choice("teacher.cache_type", teacher.cache_type, "teacher.cache_type")
     _choice("student.kind", student.kind, "student.kind")
