@@ -42,7 +42,7 @@ def test_languages_are_those_of_the_table():
 
 def test_runs_have_a_state_and_a_link_to_their_page():
     page = parse(render_sweep(SWEEP))
-    assert read_tables(page)["Runs"][1:] == [
+    assert read_tables(page)["Runs and their pages"][1:] == [
         ["a", "done", "80.00", "11.7 min"],
         ["b", "done", "84.00", "11.7 min"],
         ["c", "done", "90.00", "11.7 min"],
@@ -77,7 +77,7 @@ def test_sizes_are_drawn_where_they_differ():
 def test_nothing_is_done_yet_and_names_are_escaped():
     runs = {"<b>": ({"plan": "<i>"}, None)}
     page = parse(render_sweep(SweepFiles("<u>", runs)))
-    assert read_tables(page)["Runs"][1:] == [["<b>", "to do", "-", "-"]]
+    assert read_tables(page)["Runs and their pages"][1:] == [["<b>", "to do", "-", "-"]]
     assert "0 of 1 runs have ended." in page.text
 
 
@@ -85,7 +85,7 @@ def test_settings_that_make_no_table_are_told():
     runs = {"f": ({"data.languages": "de", "plan": "d1"}, make(0.5)), "g": ({"plan": "d1"}, None)}
     page = parse(render_sweep(SweepFiles("x", runs)))
     assert "Runs of one cell overlap in data.languages" in page.text
-    assert len(read_tables(page)["Runs"]) == 3
+    assert len(read_tables(page)["Runs and their pages"]) == 3
 
 
 def test_the_folder_of_a_sweep_has_the_page_at_the_end(tmp_path):

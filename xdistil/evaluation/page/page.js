@@ -188,9 +188,9 @@ function sortTable(table, column) {
 
 function startTables() {
   for (const table of document.querySelectorAll("table.sortable")) {
-    const first = table.tBodies[0].rows[0];
+    const rows = [...table.tBodies[0].rows];
     [...table.tHead.rows[0].cells].forEach((head, column) => {
-      if (!first || first.cells[column].querySelector("svg")) return; // pictures have no order
+      if (rows.some((row) => row.cells[column].querySelector("svg"))) return; // it has no order
       const button = make("button", { type: "button" }, ...head.childNodes);
       button.addEventListener("click", () => sortTable(table, column));
       head.append(button);

@@ -139,7 +139,7 @@ def _render_runs(sweep: SweepFiles) -> Markup:
             )
         )
     header = ("run", "state", "score, %", "time")
-    return table("Runs", header, rows, (0, 1), class_="sortable")
+    return table("Runs and their pages", header, rows, (0, 1), class_="sortable")
 
 
 def _list_systems(sweep: SweepFiles) -> dict[tuple[str, ...], _System]:
