@@ -4,7 +4,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -12,7 +12,7 @@ from urllib.parse import quote
 from xdistil.evaluation.page.render import FILE, write_page
 from xdistil.evaluation.page.sweep import SweepFiles, render_sweep
 from xdistil.evaluation.results import Results, read_results
-from xdistil.experiment.sweep import MANIFEST, read_manifest
+from xdistil.experiment.sweep import read_manifest
 from xdistil.runtime.json_io import write_text
 
 log = logging.getLogger("xdistil")
@@ -23,42 +23,40 @@ _READ = ("outline.json", "metrics.jsonl", "times.json")  # what changes the page
 
 
 @contextlib.contextmanager
-def showing_run(workdir: Path, writes: bool) -> Iterator[None]:
-    """Writes the page of a run now and then during the block, from the files of the workdir.
+def showing(workdir: Path, writes: bool) -> Iterator[None]:
+    """Writes the page of a run now and then during the block, from its files, in a thread.
 
     A page of a run that is left by an exception, as when it is stopped, shows how far it came.
     """
     if not writes:
         yield
         return
-    write = partial(try_to_write, workdir)
+    ended = threading.Event()
+    thread = threading.Thread(target=_show, args=(workdir, ended), name="report page", daemon=True)
+    thread.start()
     try:
-        with _showing(write, [workdir / name for name in _READ]):
-            yield
+        yield
     except BaseException:
-        write()
+        _end(thread, ended)
+        show_run(workdir)
         raise
-
-
-@contextlib.contextmanager
-def showing_sweep(workdir: Path) -> Iterator[None]:
-    """Writes the page of a sweep when one of its runs ends, and at the end of the block."""
-    write = partial(_try, partial(_write_sweep, workdir))
-    ends = [workdir / name / "results.json" for name in read_manifest(workdir)]
-    try:
-        with _showing(write, [workdir / MANIFEST, *ends]):
-            yield
     finally:
-        write()
+        _end(thread, ended)
 
 
-def try_to_write(workdir: Path, results: Results | None = None) -> None:
+def show_run(workdir: Path, results: Results | None = None) -> None:
     """Writes the page of a run. What goes wrong is logged: no run ends for its page.
 
     Args:
         results: of a run that ends; None: those of the workdir, if it has some.
     """
     _try(partial(write_page, workdir, results))
+
+
+def show_sweep(workdir: Path) -> None:
+    """Writes the page of a sweep, as `show_run` does that of a run."""
+    # No thread: a process with threads should not fork, and a sweep starts its runs.
+    _try(partial(_write_sweep, workdir))
 
 
 def _write_sweep(workdir: Path) -> None:
@@ -82,28 +80,18 @@ def _try(write: Callable[[], None]) -> None:
         log.debug("report.html", exc_info=True)
 
 
-@contextlib.contextmanager
-def _showing(write: Callable[[], None], watched: Sequence[Path]) -> Iterator[None]:
-    """Calls `write` in a thread, at once and whenever a watched file has changed."""
-    ended = threading.Event()
-    thread = threading.Thread(
-        target=_show, args=(write, watched, ended), name="report page", daemon=True
-    )
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-def _show(write: Callable[[], None], watched: Sequence[Path], ended: threading.Event) -> None:
-    seen: list[tuple[Path, int]] | None = None
+def _show(workdir: Path, ended: threading.Event) -> None:
+    seen: list[int] | None = None
     while True:
         begin = time.monotonic()
-        state = [(path, path.stat().st_mtime_ns) for path in watched if path.exists()]
+        state = [path.stat().st_mtime_ns for path in map(workdir.joinpath, _READ) if path.exists()]
         if state != seen:
-            write()
+            show_run(workdir)
         seen = state
         if ended.wait(max(SECONDS, (time.monotonic() - begin) / _SHARE)):
             return
+
+
+def _end(thread: threading.Thread, ended: threading.Event) -> None:
+    ended.set()
+    thread.join()

@@ -1,14 +1,10 @@
 """The page of a sweep: the numbers of `xdistil table`, the state of its runs, links to pages."""
 
-import json
-
 import pytest
 
 from tests.evaluation.page.parsing import parse, read_tables
 from tests.evaluation.test_sweep_table import RUNS, make
 from xdistil.evaluation.page.sweep import SweepFiles, render_sweep
-from xdistil.experiment.live_page import showing_sweep
-from xdistil.experiment.sweep import MANIFEST
 
 SWEEP = SweepFiles(
     "table", RUNS, frozenset({"a", "b", "c", "d"}), {"a": "a/report.html", "d": "d/report.html"}
@@ -86,21 +82,3 @@ def test_settings_that_make_no_table_are_told():
     page = parse(render_sweep(SweepFiles("x", runs)))
     assert "Runs of one cell overlap in data.languages" in page.text
     assert len(read_tables(page)["Runs and their pages"]) == 3
-
-
-def test_the_folder_of_a_sweep_has_the_page_at_the_end(tmp_path):
-    names = {"a=1": "0.8", "a=2": "0.9"}
-    listed = [{"name": name, "settings": {"a": name[-1]}} for name in names]
-    (tmp_path / MANIFEST).write_text(json.dumps({"format": 1, "runs": listed}))
-    with showing_sweep(tmp_path):
-        for name, score in names.items():
-            (tmp_path / name).mkdir()
-            (tmp_path / name / "report.html").touch()
-            (tmp_path / name / "results.json").write_text(json.dumps(make(float(score))))
-    page = parse((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert [row[0] for row in read_tables(page)["Systems"]] == ["a", "1", "2"]
-    (section,) = page.find("section", id="runs")
-    assert [each.attributes["href"] for each in section.find("a")] == [
-        "a%3D1/report.html",
-        "a%3D2/report.html",
-    ]
