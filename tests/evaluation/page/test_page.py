@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from xdistil.data.examples import Example, Task, write_tsv
 from xdistil.evaluation import metrics
 from xdistil.evaluation.comparison import compare_systems
 from xdistil.evaluation.page.analysis import MOST_EXAMPLES, analyse
-from xdistil.evaluation.page.charts import Scale, StepScale, thin_out
+from xdistil.evaluation.page.charts import Curve, Scale, StepScale, draw_panel, thin_out
 from xdistil.evaluation.page.course import StageCourse, place_borders
 from xdistil.evaluation.page.files import Predictions, RunFiles, parse_predictions, read_run
 from xdistil.evaluation.page.render import render_page, write_page
@@ -527,6 +528,14 @@ def test_borders_are_steps_that_were_taken_or_that_are_planned():
     ]
     assert place_borders(stages, finished=False) == [0, 60, 160, 210]  # a has stopped early
     assert place_borders(stages, finished=True) == [0, 60, 90, 90]
+
+
+def test_a_curve_of_one_point_is_a_mark():
+    panel = partial(draw_panel, borders=[0, 10], level=None, width=344, height=200, label="loss")
+    one = parse(panel([Curve("labels", "loss-1", [(5, 0.5)])]))
+    assert len(one.find("circle", class_="mark loss-1")) == 1
+    two = parse(panel([Curve("labels", "loss-1", [(5, 0.5), (6, 0.4)])]))
+    assert not two.find("circle")
 
 
 def test_long_curves_are_thinned_out_with_their_ends():

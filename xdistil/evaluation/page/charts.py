@@ -136,7 +136,7 @@ def draw_panel(
         points = [(x(a), y(b)) for a, b in thin_out(curve.points) if not logarithmic or b > 0]
         coordinates = " ".join(f"{a:g},{b:g}" for a, b in points)
         parts.append(element("polyline", points=coordinates, class_=f"curve {curve.style}"))
-        if curve.marks:
+        if curve.marks or len(points) == 1:  # a line of one point is none
             parts += [draw_mark(curve.style, a, b, 2.5) for a, b in points]
     return _picture(parts, width, height, label)
 
