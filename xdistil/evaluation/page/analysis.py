@@ -51,8 +51,8 @@ def analyse(predictions: Predictions, kind: str, other: str) -> Analysis | None:
         kind: of the task.
         other: the model that the student is compared with.
     """
-    rows = [each for labels in predictions.labels.values() for each in labels]
-    places = {name: place for place, name in enumerate(sorted({n for row in rows for n in row}))}
+    names = {name for rows in predictions.labels.values() for labels in rows for name in labels}
+    places = {name: place for place, name in enumerate(sorted(names))}
     spans = {
         name: [_to_spans(each, kind, places) for each in labels]
         for name, labels in predictions.labels.items()
@@ -84,12 +84,10 @@ def analyse(predictions: Predictions, kind: str, other: str) -> Analysis | None:
 
 
 def _to_spans(labels: Sequence[str], kind: str, places: Mapping[str, int]) -> list[Span]:
-    """Entities; or the class of a text; or its labels, each in a place of its own, so that one is
-    either right, missed or invented."""
     if kind == "tagging":
         return find_spans(labels)
-    if kind == "multilabel":
-        return sorted((places[name], places[name] + 1, name) for name in set(labels))
+    if kind == "multilabel":  # each label has a place of its own, so that none is another's error
+        return sorted((places[name], places[name] + 1, name) for name in labels)
     return [(0, 1, labels[0])]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example
+from xdistil.data.label_lists import read_cell
 from xdistil.evaluation.results import Results, Split, find_scores, name_other, scored_split
 from xdistil.runtime.json_io import finite
 
@@ -84,13 +85,16 @@ def parse_predictions(text: str, kind: str, languages: Collection[str]) -> list[
     examples = []
     for line in text.removeprefix(_MARK).split("\n")[:-1]:
         *inputs, cell = line.split("\t")
+        if kind == "multilabel":
+            found = read_cell(cell)
+            spoken = found.language or UNKNOWN_LANGUAGE
+            examples.append(Example(tuple(inputs), found.labels, spoken))
+            continue
         language, colon, rest = cell.partition(":")
         if not colon or language not in languages:
             language, rest = UNKNOWN_LANGUAGE, cell
         if kind == "tagging":
             examples.append(Example(tuple(inputs[0].split(" ")), tuple(rest.split(" ")), language))
-        elif kind == "multilabel":  # a JSON list
-            examples.append(Example(tuple(inputs), tuple(json.loads(rest)), language))
         else:
             examples.append(Example(tuple(inputs), (rest,), language))
     return examples

@@ -7,7 +7,7 @@ from xdistil.evaluation.formatting import (
     UNKNOWN,
 )
 from xdistil.evaluation.page.analysis import Analysis
-from xdistil.evaluation.page.errors import MEANINGS
+from xdistil.evaluation.page.errors import LABEL_MEANINGS, MEANINGS
 from xdistil.evaluation.page.files import RunFiles
 from xdistil.evaluation.page.markup import Markup, data_block, element, join, table
 from xdistil.evaluation.page.wording import SPLITS
@@ -23,21 +23,25 @@ def render_errors(run: RunFiles, analysis: Analysis | None) -> Markup:
     """Kinds of error and confusions of types or classes, by model."""
     if analysis is None or run.results is None:
         return Markup("")
-    tagging = run.results["task"] == "tagging"
-    what, things = ("Entity types", "Entities") if tagging else ("Classes", "Labels")
     parts = []
-    kinds = [kind for kind in MEANINGS if any(each[kind] for each in analysis.errors.values())]
-    if kinds:  # in classification each error is a wrong class
+    several = run.results["task"] == "multilabel"
+    meanings = LABEL_MEANINGS if several else MEANINGS
+    kinds = [kind for kind in meanings if any(each[kind] for each in analysis.errors.values())]
+    if kinds:
+        header = ["error", *analysis.models, "what it is"]
         rows = [
-            [kind, *(f"{analysis.errors[name][kind]:,}" for name in analysis.models)]
-            + [MEANINGS[kind]] * tagging
+            [
+                kind,
+                *(f"{analysis.errors[name][kind]:,}" for name in analysis.models),
+                meanings[kind],
+            ]
             for kind in kinds
         ]
-        header = ["error", *analysis.models, *["what it is"] * tagging]
         judged = "the gold labels" if analysis.reference == "gold" else "the teacher"
-        caption = f"{things} that differ from {judged} ({SPLITS[scored_split(run.results)]})"
-        texts = (0, len(header) - 1) if tagging else (0,)
-        parts.append(table(caption, header, rows, texts))
+        noun, split = "Labels" if several else "Entities", SPLITS[scored_split(run.results)]
+        caption = f"{noun} that differ from {judged} ({split})"
+        parts.append(table(caption, header, rows, (0, len(header) - 1)))
+    what = {"tagging": "Entity types", "multilabel": "Labels"}.get(run.results["task"], "Classes")
     matrices = [
         _render_confusions(
             f"{what}: {analysis.reference} in rows, {name} in columns", analysis.confusions[name]
@@ -45,7 +49,7 @@ def render_errors(run: RunFiles, analysis: Analysis | None) -> Markup:
         for name in analysis.models
     ]
     parts.append(element("div", *matrices, class_="figures"))
-    if tagging:
+    if what == "Entity types":
         note = (
             "An entity counts where it meets the predicted entity that shares most words with it, "
             "whatever the edges of both. “None” is no entity."

@@ -99,7 +99,7 @@ function showExample(example, models, types) {
       ),
       error ? ` ${error} ` : " ",
     ]);
-    item.append(showAnswer(model, parts.length ? parts : ["none"]));
+    item.append(showAnswer(model, parts.length ? parts : ["no label"]));
   }
   return item;
 }
