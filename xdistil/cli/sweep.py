@@ -21,6 +21,7 @@ from xdistil.cli.overrides import (
 )
 from xdistil.errors import InputError, StoppedError
 from xdistil.evaluation.formatting import align
+from xdistil.experiment.live_page import show_sweep
 from xdistil.experiment.sweep import (
     SHARED,
     VARIANT,
@@ -95,6 +96,7 @@ def main(arguments: list[str], program: str = "xdistil sweep") -> int:
             lost = {failure.name for failure in failures}
             left = [run for run in command.runs if run.name not in {*done, *lost}]
             logging.info("%d runs, %d of them done", len(command.runs), len(done))
+            show_sweep(command.workdir)
             failures += run_processes(left, command.workdir, command.jobs, environment)
     except InputError as error:
         print(f"{program}: {error}", file=sys.stderr)

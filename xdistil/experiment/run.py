@@ -20,7 +20,7 @@ from xdistil.experiment.dry_run import describe_data, describe_details, describe
 from xdistil.experiment.evaluate import evaluate
 from xdistil.experiment.finished import check_finished
 from xdistil.experiment.inputs import claim_inputs, fingerprint_inputs
-from xdistil.experiment.live_page import showing, try_to_write
+from xdistil.experiment.live_page import show_run, showing
 from xdistil.experiment.memory import check_memory
 from xdistil.experiment.outline import outline_run
 from xdistil.experiment.training import (
@@ -132,7 +132,7 @@ def _check_finished(session: Session, results: Results, first: bool) -> None:
     if first:
         check_finished(session.experiment, session.workdir, results)
         if not (session.workdir / PAGE).exists():  # of an earlier version, or it was removed
-            try_to_write(session.workdir)
+            show_run(session.workdir)
 
 
 def build_and_claim(session: Session, command: Sequence[str], first: bool) -> Run:
@@ -167,6 +167,6 @@ def write_outputs(built: Run, session: Session, results: Results, first: bool) -
     from xdistil.evaluation.figures import draw_figures  # Matplotlib is slow to import
 
     draw_figures(workdir / "figures", workdir / "metrics.jsonl", results)
-    try_to_write(workdir, results)
+    show_run(workdir, results)
     (workdir / "results.md").write_text(render_markdown(results), encoding="utf-8")
     write_json(workdir / "results.json", results)
