@@ -29,7 +29,7 @@ from xdistil.student.footprint import measure_footprint
 from xdistil.student.shapes import Shape, find_largest, name_shape
 
 CONFIG = """
-from xdistil.config import Experiment, Student, Teacher
+from xdistil.config import Baseline, Experiment, Student, Teacher
 from xdistil.plans import d42
 
 def get_config(variant=""):
@@ -38,6 +38,7 @@ def get_config(variant=""):
         teacher=Teacher(hidden_size=64, layers=2, heads=4, vocabulary_size=150),
         student=Student(embedding_size=8, hidden_size=6),
         plan=d42(),
+        baselines=(Baseline(),),
     )
     experiment.data.folder = {folder!r}
     experiment.data.row_length = 32
@@ -283,6 +284,8 @@ def test_short_runs_add_scores(config, measured, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(frontier_search, "find_largest", lambda shapes: shapes[:3:2])
     arguments = [config, *sweep, "--sweep=student.hidden_size=64,32", "--max-ms=9", "--threads=1"]
     arguments += ["--train=2", "--share=0.5", "--config.student.dropout=0.1"]
+    # The first shape is that of the config.
+    arguments += ["--config.student.embedding_size=16", "--config.student.hidden_size=32"]
     assert main([*arguments, f"--workdir={workdir}"]) == 0
     before, after = capsys.readouterr().out.split("\n\nshape ")
     assert "macro-F1" not in before
