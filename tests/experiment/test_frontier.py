@@ -269,6 +269,7 @@ def test_short_runs_add_scores(config, measured, tmp_path, capsys, monkeypatch):
         """Instead of `xdistil sweep`, which reads the file that the command has written."""
         arguments = [f"--config={place / 'short_runs.py'}", f"--workdir={place / 'runs'}"]
         for run, units in zip(parse_sweep(arguments).runs, (32, 64), strict=True):
+            assert run.name
             experiment = run.experiment
             assert [stage.epochs for stage in experiment.plan] == [2.5, 4.0, 2.0]
             assert [stage.unfreeze_epochs for stage in experiment.plan] == [0, 1.0, 1.0]
