@@ -77,6 +77,9 @@ def test_a_search_without_a_limit_measures_the_largest_alone():
     asked: list[Shape] = []
     front, _ = search(GRID, float("inf"), 30, lambda shapes: asked.extend(shapes) or [1.0] * 2)
     assert front == asked == [make_bilstm(50, 100), make_transformer(128, 6)]
+    # What is not measured is not shown.
+    front, unmeasured = search(GRID, float("inf"), 1, lambda shapes: [1.0])
+    assert (front, unmeasured) == ([make_bilstm(50, 100)], 1)
 
 
 def test_a_search_says_what_it_could_not_measure():

@@ -50,7 +50,8 @@ def search(
         if not fresh or len(seconds) >= most:
             break
         add(spread(fresh, most - len(seconds)))
-    within = [shape for shape in shapes if seconds.get(name_shape(shape), math.inf) <= limit]
+    measured = [shape for shape in shapes if name_shape(shape) in seconds]
+    within = [shape for shape in measured if seconds[name_shape(shape)] <= limit]
     if not within:
         name, fastest = min(seconds.items(), key=lambda pair: pair[1])
         raise InputError(
