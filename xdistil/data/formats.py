@@ -35,6 +35,7 @@ class Layout(NamedTuple):
     fields: tuple[tuple[str, str], ...] = ()  # of JSON lines: (our field, theirs)
     prefix: str = ""  # "words", "sentences": each begins with a language and a colon
     names: Names = MappingProxyType({})  # of integers in JSON lines
+    separator: str = ""  # of several labels in a cell
 
 
 def find_format(path: Path, lines: list[str]) -> str:
@@ -107,7 +108,7 @@ def read_table(
                 f"{', '.join(table.roles)}."
             )
         value = cells[table.roles[label]].strip() if labelled else ""
-        if not value and labelled:
+        if not value and labelled and kind != "multilabel":
             raise InputError(f"{locate(path, number)}: an empty label.")
         language = cells[table.roles["language"]].strip() if "language" in table.roles else None
         check_language(path, number, language or None)
@@ -210,6 +211,6 @@ def read_tsv(path: Path, lines: Iterable[str], kind: str) -> Iterator[Record]:
         if not cells:
             found = "no tab" if line else "an empty line"
             raise InputError(f"{locate(path, number)}: {found}: a line must be {shape}.")
-        if not label.strip():
+        if not label.strip() and kind != "multilabel":
             raise InputError(f"{locate(path, number)}: an empty label: a line must be {shape}.")
         yield Record(number, split_inputs(path, number, cells, kind), label, None)

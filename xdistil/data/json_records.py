@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from xdistil.data.json_rows import Names, find_texts, recognise_row
+from xdistil.data.json_rows import Names, choose_label, find_texts, recognise_row
 from xdistil.data.lines import NO_LINES, find_extension, locate
 from xdistil.data.records import (
     Record,
@@ -98,7 +98,7 @@ def convert_row(
     if form is None:
         return row
     try:
-        converted = form.convert(row, names)
+        converted = choose_label(form.convert(row, names), kind)
     except ValueError as error:
         raise InputError(f"{locate(path, number)}: {error}.") from None
     return {"language": row["language"], **converted} if "language" in row else converted

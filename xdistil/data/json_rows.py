@@ -1,8 +1,8 @@
 """JSON lines of annotation tools and libraries -> rows with the fields of our own format.
 
 `FORMS` has one entry a format: the fields by which it is recognised, and a function that returns
-`tokens` and `tags`, or `text` (or `text_a` and `text_b`) and `label`. Such a function raises
-`ValueError` with the end of a sentence that says what is wrong.
+`tokens` and `tags`, or `text` (or `text_a` and `text_b`) and `label`, which may be a list of
+labels. Such a function raises `ValueError` with the end of a sentence that says what is wrong.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xdistil.data.columns import find_role, find_roles
+from xdistil.data.label_lists import write_list
 from xdistil.data.segmentation import cut_spans, find_units, trim_span
 from xdistil.errors import InputError, show
 
@@ -34,7 +35,27 @@ class Form:
 
 def recognise_row(row: Row, kind: str = "") -> Form | None:
     """The format of a row, of a kind of task if that is known."""
-    return next((form for form in FORMS if kind in ("", form.kind) and form.fits(row)), None)
+    wanted = "classification" if kind == "multilabel" else kind
+    return next((form for form in FORMS if wanted in ("", form.kind) and form.fits(row)), None)
+
+
+def choose_label(row: Row, kind: str) -> Row:
+    """A converted row whose label is one, or the JSON list of several if the kind is multilabel.
+
+    Raises:
+        ValueError: it has several, or none, and the kind allows one.
+    """
+    label = row.get("label")
+    if not isinstance(label, list):
+        return row
+    if kind == "multilabel":
+        return {**row, "label": write_list(label)}
+    if len(label) != 1:
+        raise ValueError(
+            f"{len(label)} labels where one is expected: set data.task=multilabel if a text may "
+            "have any number of them"
+        )
+    return {**row, "label": label[0]}
 
 
 def list_forms() -> str:
@@ -188,8 +209,12 @@ def _is_label_studio(row: Row) -> bool:
 
 
 def _is_choice(row: Row) -> bool:
-    values = _list_results(row, "choices") if _is_label_studio(row) else []
-    return bool(values) and all(isinstance(value["choices"], list) for value in values)
+    # Or nothing is annotated, which may be so in both kinds of tasks.
+    if not _is_label_studio(row):
+        return False
+    values = _list_results(row, "choices")
+    nothing = not any(note.get("result") for note in row["annotations"])
+    return nothing or (bool(values) and all(isinstance(each["choices"], list) for each in values))
 
 
 def _is_rated(row: Row) -> bool:
@@ -265,22 +290,28 @@ def _find_label(row: Row) -> str:
 
 def _is_label(value: Any) -> bool:
     if isinstance(value, list):
-        return all(isinstance(each, str) for each in value)
+        return all(type(each) in (str, int) for each in value)
     return isinstance(value, str | int) and not isinstance(value, bool)
 
 
 def _convert_class(row: Row, names: Names) -> Row:
     texts, field = find_texts(row), _find_label(row)
-    label = row[field]
-    if isinstance(label, list):
-        if len(label) != 1:
-            raise ValueError(f"field {show(field)} has {len(label)} labels where one is expected")
-        label = label[0]
-    known = names.get(field)
-    if isinstance(label, int) and known and 0 <= label < len(known):
-        label = known[label]
+    label, known = row[field], names.get(field) or ()
+
+    def name(value: Any) -> Any:
+        return known[value] if type(value) is int and 0 <= value < len(known) else value
+
+    label = list(map(name, label)) if isinstance(label, list) else name(label)
     keys = ("text",) if len(texts) == 1 else ("text_a", "text_b")
     return {**{key: row[name] for key, name in zip(keys, texts, strict=True)}, "label": label}
+
+
+def is_undecided(row: Row) -> bool:
+    """Whether the lists of a row are empty, be they of spans or of labels."""
+    if _is_label_studio(row):
+        return not any(note.get("result") for note in row["annotations"])
+    lists = [row[name] for name in SPANS if isinstance(row.get(name), list)]
+    return bool(find_texts(row)) and bool(lists) and not any(lists)
 
 
 def _has_lists(row: Row, *fields: str) -> bool:
@@ -327,7 +358,7 @@ FORMS = (
         "Label Studio (offsets of characters, the end exclusive)",
         "data and annotations (Label Studio)",
         "tagging",
-        lambda row: _is_label_studio(row) and not _is_choice(row),
+        lambda row: _is_label_studio(row) and (is_undecided(row) or not _is_choice(row)),
         _convert_label_studio,
     ),
     Form(
