@@ -156,8 +156,11 @@ def open_votes(paths: Sequence[Path], votes: str, task: Task) -> VotedTexts:
     Raises:
         InputError: as `read_answers`.
     """
-    if task.kind not in ("tagging", "classification"):
-        raise InputError("teacher.labels is for tagging and for one class a text.")
+    if task.multilabel:
+        raise InputError(
+            "teacher.labels has votes for one label of a text, and these texts have any number of "
+            "labels: set data.task=single if each has one."
+        )
     texts = read_answers(paths, task)
     counted, settlement = collect_votes(texts, task)
     targets = combine_votes(counted, votes)
