@@ -58,6 +58,7 @@ def test_texts_of_the_answers_are_transfer_texts_where_there_are_no_others(data,
     validate(experiment)
     built = build(experiment, tmp_path / "two")
     assert len(built.corpus.transfer) == 30
+    assert built.corpus.transfer[0].inputs[:2] == ("1", ".")  # units of typed text, not words
     told = " ".join(describe(experiment).split())
     assert f"teacher: learned votes of 3 annotators in {answers}: logits of 30 texts" in told
 
