@@ -53,7 +53,9 @@ def test_a_plan_without_labels_has_no_labels_loss_and_reads_transfer_texts():
         without_labels(labels_only())
 
 
-@pytest.mark.parametrize("name", ["d4.2", "v3", "layers", "relations", "labels", "continue"])
+@pytest.mark.parametrize(
+    "name", ["d4.2", "v3", "layers", "relations", "annotators", "labels", "continue"]
+)
 def test_tagging_and_classification_differ_in_rows_and_in_the_width_of_a_bilstm(name):
     tagging, texts = ner(name), classify(name)
     assert (tagging.data.row_length, texts.data.row_length) == (64, 128)

@@ -106,6 +106,8 @@ class Teacher:
     revision: str = "main"  # branch, tag or commit of a hub id
     tokenizer: str = ""  # folder or hub id of another tokenizer; empty: the model's
     signals: str = ""  # folder of stored signals (docs/signals.md), instead of a model
+    labels: str = ""  # files of annotators' answers (docs/annotators.md), instead of a model
+    votes: str = "learned"  # of annotators, as targets: majority, share, or learned confusions
     finetune: bool = True  # fine-tune it on the labels first; false: use it without fine-tuning
     vocabulary: str = "all"  # all: as it is; seen: only subwords of the train and transfer texts
     cache: str = "auto"  # signals on disk: auto (where that is faster), always, never
@@ -232,6 +234,7 @@ CHOICES = {
     "stage.attention_loss": ("mse", "kl"),
     "stage.logits_loss": ("mse", "kl"),
     "teacher.family": ("bert", "modernbert"),
+    "teacher.votes": ("majority", "share", "learned"),
     "teacher.cache": ("auto", "always", "never"),
     "teacher.cache_type": ("float16", "float32", "int8"),
     "student.kind": ("bilstm", "transformer", "checkpoint"),
@@ -248,11 +251,11 @@ ROLES = {  # of the columns in data.columns, by kind of task
     "multilabel": ("text", "text_a", "text_b", "label", "language"),
 }
 LICENSE = r"[a-z0-9][a-z0-9.+-]*"  # how hubs write one
-STORED = ("signals",)  # fields of Teacher that name stored values, used in place of a model
+STORED = ("signals", "labels")  # fields of Teacher that name stored values, in place of a model
 PATHS = (  # fields that name files and folders, as groups and fields of an experiment
     ("data", "folder"),
     ("data", "transfer"),
-    *(("teacher", name) for name in ("model", "tokenizer", "signals")),
+    *(("teacher", name) for name in ("model", "tokenizer", *STORED)),
     *(("teacher", name) for name in ("cache_folder", "shared_folder")),
     *(("student", name) for name in ("checkpoint", "tokenizer", "vectors")),
 )
@@ -435,6 +438,7 @@ def validate(experiment: Experiment) -> None:
             "data.task=auto."
         )
     _choice("teacher.family", teacher.family, "teacher.family")
+    _choice("teacher.votes", teacher.votes, "teacher.votes")
     _choice("teacher.cache", teacher.cache, "teacher.cache")
     _choice("teacher.cache_type", teacher.cache_type, "teacher.cache_type")
     _choice("student.kind", student.kind, "student.kind")

@@ -56,6 +56,11 @@ def v3() -> tuple[Stage, ...]:
     )
 
 
+def annotators() -> tuple[Stage, ...]:
+    """The student on the votes of annotators; no gold but that of dev, which selects."""
+    return (Stage(name="votes", loss="logits", logits_loss="kl", epochs=20.0, lr=2e-3, patience=4),)
+
+
 def labels_only() -> tuple[Stage, ...]:
     """D0-S of XtremeDistil: the student on labels alone, in all languages; D0 is the same plan on
     one language (`data.languages`)."""
@@ -339,6 +344,13 @@ def _list_variants(data: Data, bilstm_size: int) -> dict[str, Experiment]:
             student=replace(transformer, heads=6),
             plan=(replace(states, loss="relations"), *rest),
             baselines=(Baseline(lrs="3e-4,5e-4,1e-3"),),
+            batch_size=32,
+        ),
+        "annotators": Experiment(
+            data=data,
+            student=replace(bilstm, tokenizer_pieces=8000, vocabulary="all"),
+            plan=annotators(),
+            baselines=(Baseline(),),
             batch_size=32,
         ),
         "labels": Experiment(data=data, student=bilstm, plan=labels_only(), batch_size=32),

@@ -7,7 +7,7 @@ import pytest
 
 from xdistil.annotators.agreement import measure_alpha
 from xdistil.annotators.answers import AnsweredText, Span
-from xdistil.annotators.dawid_skene import Chain, learn_votes, smooth
+from xdistil.annotators.dawid_skene import Chain, find_allowed, learn_votes, smooth
 from xdistil.annotators.targets import combine_votes, decide_labels
 from xdistil.annotators.votes import Votes, collect_votes, share_votes, take_majority
 from xdistil.data.examples import Task
@@ -188,6 +188,14 @@ def test_learned_tags_are_legal_where_votes_are_not():
     found = combine_votes(collect(*[text] * 3), "learned")
     assert found.sum(axis=1) == pytest.approx(np.ones(9))
     assert found[::3, 2] == pytest.approx(np.zeros(3))  # no text begins with I-
+
+
+def test_which_tags_may_follow_one_another():
+    start, steps = find_allowed(("O", "B-P", "I-P", "B-L"))
+    assert start.tolist() == [True, True, False, True]
+    assert [steps[before, 2] for before in range(4)] == [False, True, True, False]
+    assert steps[:, [0, 1, 3]].all()
+    assert all(each.all() for each in find_allowed(("bad", "I-good")))
 
 
 def test_alpha_of_published_data():

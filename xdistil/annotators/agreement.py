@@ -9,11 +9,12 @@ import numpy as np
 from xdistil.annotators.answers import AnsweredText, Span, digest_text, move_spans
 from xdistil.annotators.settle import settle_spans
 from xdistil.annotators.targets import LEARNED, MAJORITY, SHARE, combine_votes, decide_labels
-from xdistil.annotators.votes import Settlement, Votes, collect_votes, find_text_units
+from xdistil.annotators.votes import Votes, collect_votes, find_text_units
 from xdistil.data.examples import Example, Task
 from xdistil.data.spans import find_spans, join_words
 
 COMBINED = (MAJORITY, SHARE, LEARNED)
+_SHOWN = 200  # characters of a text in an example
 Marks = set[tuple[int, int, str]]  # (first unit, unit after the last, type), or (0, 1, class)
 
 
@@ -77,19 +78,15 @@ class Comparison:
 
 
 def compare_with_gold(
-    texts: Sequence[AnsweredText], gold: Sequence[Example], task: Task, all_texts: bool = True
+    texts: Sequence[AnsweredText], gold: Sequence[Example], task: Task
 ) -> tuple[dict[str, Comparison], dict[str, Comparison]]:
     """Annotators, and combinations of their votes, on the texts that gold has too, by name.
 
     Args:
         gold: labelled; a text is found by its content, however it is cut into words.
-        all_texts: learn confusions from all texts, not only from those that gold has.
     """
     known = {digest_text(each.inputs, task.kind): each for each in gold if each.labels}
     keys = [digest_text(text.inputs, task.kind) for text in texts]
-    if not all_texts:
-        texts = [text for text, key in zip(texts, keys, strict=True) if key in known]
-        keys = [key for key in keys if key in known]
     votes, _ = collect_votes(texts, task)
     annotators = {name: Comparison() for name in votes.annotators}
     wanted: dict[int, tuple[Marks, str]] = {}
@@ -102,7 +99,7 @@ def compare_with_gold(
             if answer is not None:
                 annotators[name].add(_find_marks(text, answer, task), wanted[index][0], language)
     combined = {}
-    for how in COMBINED:
+    for how in COMBINED if wanted else ():
         labels = decide_labels(combine_votes(votes, how), votes)
         combined[how] = Comparison()
         for index, (marks, language) in wanted.items():
@@ -159,10 +156,35 @@ def measure_alpha(votes: Votes) -> float | None:
     return 1 - observed / expected if expected > 0 else None
 
 
-def describe_settlement(settlement: Settlement) -> list[dict[str, Any]]:
-    """Spans that did not fit, by annotator and reason, for results."""
-    return [
-        {"annotator": name, "reason": reason, "spans": count}
-        for name in sorted(settlement.counts)
-        for reason, count in settlement.counts[name].most_common()
-    ]
+def summarise_answers(
+    texts: Sequence[AnsweredText], gold: Sequence[Example], task: Task
+) -> dict[str, Any]:
+    """What results.json says of annotators: agreement, rejected spans, and scores against gold."""
+    votes, settlement = collect_votes(texts, task)
+    annotators, combined = compare_with_gold(texts, gold, task)
+    compared = max((each.texts for each in combined.values()), default=0)
+    return {
+        "names": list(votes.annotators),
+        "texts": len(texts),
+        "unmarked": sum(not any(text.answers.values()) for text in texts),
+        "alpha": measure_alpha(votes),
+        "spans": dict(settlement.spans),
+        "settled": [
+            {"annotator": name, "reason": reason, "spans": count}
+            for name in sorted(settlement.counts)
+            for reason, count in settlement.counts[name].most_common()
+        ],
+        "examples": [
+            {
+                "reason": reason,
+                "annotator": annotator,
+                "span": text[span.start : span.end],
+                "text": text[:_SHOWN],
+            }
+            for reason, shown in settlement.examples.items()
+            for text, span, annotator in shown
+        ],
+        "compared": compared,
+        "annotators": {name: each.as_json() for name, each in annotators.items() if each.texts},
+        "combined": {name: each.as_json() for name, each in combined.items() if each.texts},
+    }

@@ -61,7 +61,7 @@ def learn_votes(votes: Votes) -> Learned:
     known = votes.voted
     probabilities = take_majority(votes)
     probabilities[~known] = 1 / len(votes.labels)
-    allowed_start, allowed_steps = _find_allowed(votes.labels)
+    allowed_start, allowed_steps = find_allowed(votes.labels)
     parts = _Parts.of(votes, languages)
     marks, right = parts.count_marks(probabilities)
     confirmed = votes.outside is not None and right.sum() >= LEAST_RIGHT * marks.sum()
@@ -196,7 +196,7 @@ class _Parts:
         return scores
 
 
-def _find_allowed(labels: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+def find_allowed(labels: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """bool[L] and bool[L,L]: which labels may begin a text, and follow one another."""
     count = len(labels)
     start, steps = np.ones(count, bool), np.ones((count, count), bool)

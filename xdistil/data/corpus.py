@@ -183,6 +183,21 @@ def _find_transfer(data: config.Data) -> dict[Path, str]:
     return paths
 
 
+def find_paths(field: str, patterns: str) -> list[Path]:
+    """The files that the comma-separated paths and globs of a field name, each once.
+
+    Raises:
+        InputError: a pattern that matches no file.
+    """
+    paths: dict[Path, None] = {}
+    for pattern in config.split_names(patterns):
+        matches = _match(pattern)
+        if not matches:
+            raise InputError(f"{field}: no file matches {pattern!r}.")
+        paths.update(dict.fromkeys(map(Path, matches)))
+    return list(paths)
+
+
 def _match(pattern: str) -> list[str]:
     return [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
 

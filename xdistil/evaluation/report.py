@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from xdistil.evaluation.annotators_table import tabulate_annotators
 from xdistil.evaluation.formatting import (
     UNKNOWN,
     align,
@@ -90,6 +91,7 @@ def _list_tables(results: Results, languages: int | None) -> list[Table]:
         tabulate_models(results),
         tabulate_speed(results),
         _tabulate_languages(results, languages),
+        *tabulate_annotators(results),
         tabulate_stages(results),
     ]
     return [table for table in tables if table is not None and table.rows]

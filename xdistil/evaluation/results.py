@@ -115,6 +115,61 @@ class GazetteerResult(TypedDict):
     test: Scores | None
 
 
+class SpanScores(TypedDict):
+    """Spans of annotators against gold; in classification a class is a span."""
+
+    f1: float | None
+    precision: float | None
+    recall: float | None
+    found: int
+    wanted: int
+
+
+class AnnotatorScores(TypedDict):
+    """The same of an annotator or a combination of votes, as a whole and in parts."""
+
+    f1: float | None
+    precision: float | None
+    recall: float | None
+    found: int
+    wanted: int
+    texts: int  # with an answer and gold
+    types: dict[str, SpanScores]
+    languages: dict[str, SpanScores]
+
+
+class SettledSpans(TypedDict):
+    """Spans of an annotator that were moved or rejected."""
+
+    annotator: str
+    reason: str
+    spans: int
+
+
+class SettledExample(TypedDict):
+    """One of them."""
+
+    reason: str
+    annotator: str
+    span: str
+    text: str  # its beginning
+
+
+class AnnotatorsResult(TypedDict):
+    """The annotators that a student learns from."""
+
+    names: list[str]
+    texts: int  # in their files
+    unmarked: int  # in which nobody marked anything
+    alpha: float | None  # Krippendorff's, over units
+    spans: dict[str, int]  # of each annotator that marks spans
+    settled: list[SettledSpans]
+    examples: list[SettledExample]
+    compared: int  # texts that have gold, in dev
+    annotators: dict[str, AnnotatorScores]  # on dev, as far as it is among the texts
+    combined: dict[str, AnnotatorScores]  # votes by how they are combined, likewise
+
+
 class OriginalScores(TypedDict):
     """Scores under the rules of XtremeDistil's own code, as in `evaluation/original.py`."""
 
@@ -202,6 +257,7 @@ class Results(TypedDict):
     passes: NotRequired[float]  # of a model as the teacher over the texts of these stages
     baselines: list[BaselineResult]
     gazetteer: GazetteerResult | None
+    annotators: NotRequired[AnnotatorsResult]  # where they are the teacher
     original: NotRequired[OriginalResult]  # of tagging with gold labels
     timing: Timing
     export: NotRequired[ExportResult | None]  # where an export is asked for

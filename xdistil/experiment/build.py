@@ -17,6 +17,7 @@ from xdistil import config
 from xdistil.config import Baseline, Experiment, Stage, split_names
 from xdistil.data.corpus import Corpus, read_corpus, take_evenly
 from xdistil.data.examples import Example, Task
+from xdistil.data.gold import find_file
 from xdistil.data.packing import (
     PackedTexts,
     Rows,
@@ -210,10 +211,18 @@ def find_data(experiment: Experiment, cache: Path) -> config.Data:
     """The fields of `data`; the folder of a corpus that is generated lies in the cache.
 
     The values of a file of signals belong to the words of the transfer texts as they are written.
+    The texts that annotators answered are transfer texts where there are no others.
     """
     data = experiment.data
     if experiment.teacher.signals:
         data = replace(data, segmentation=SPACES)
+    labels = experiment.teacher.labels
+    if (
+        labels
+        and not data.transfer
+        and not (data.folder and find_file(Path(data.folder), "transfer"))
+    ):
+        data = replace(data, transfer=labels)
     return replace(data, folder=str(cache / "corpus")) if data.generate else data
 
 

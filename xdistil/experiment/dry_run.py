@@ -264,12 +264,7 @@ def _describe_teacher(run: Run) -> str:
                 use = "trained"
             return f"teacher: {_describe_size(teacher.model)}; {use} ({teacher.name})"
         case FileTeacher() as teacher:
-            file = teacher.file
-            return (
-                f"teacher: {teacher.name}: {', '.join(sorted(file.values))} of "
-                f"{len(file.texts):,} texts ({file.offsets[-1]:,} values), {file.layers} layers x "
-                f"{file.width}"
-            )
+            return f"teacher: {teacher.name}: {teacher.file.summary}"
         case _:
             return "teacher: none"
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
 
+from xdistil.annotators.agreement import summarise_answers
 from xdistil.data.examples import Example, Task, write_tsv
 from xdistil.data.packing import PackedTexts
 from xdistil.distill.stages import StageRun
@@ -16,6 +17,7 @@ from xdistil.evaluation.predict import predict_labels, with_labels
 from xdistil.evaluation.results import (
     HELD_OUT,
     Agreement,
+    AnnotatorsResult,
     BaselineResult,
     GazetteerResult,
     ModelName,
@@ -38,6 +40,7 @@ from xdistil.teacher.file_teacher import FileTeacher
 from xdistil.teacher.interface import NoTeacher
 from xdistil.teacher.model_teacher import ModelTeacher
 from xdistil.teacher.signals import SignalSpec
+from xdistil.teacher.voted_texts import VotedTexts
 
 log = logging.getLogger("xdistil")
 
@@ -127,6 +130,7 @@ def evaluate(
         **({"passes": _count_passes(run, stages)} if isinstance(run.teacher, ModelTeacher) else {}),
         "baselines": [_score_baseline(run, session, row, params) for row, params in baselines],
         "gazetteer": _score_gazetteer(run),
+        **_summarise_annotators(run),
         **_score_as_original(run, labels),
         "timing": {
             "stages": {stage["name"]: stage["seconds"] for stage in stages},
@@ -134,6 +138,15 @@ def evaluate(
         },
     }
     return cast(Results, content)
+
+
+def _summarise_annotators(run: Run) -> dict[str, AnnotatorsResult]:
+    """The key `annotators` of the results; empty where they are not the teacher."""
+    teacher = run.teacher
+    if not isinstance(teacher, FileTeacher) or not isinstance(teacher.file, VotedTexts):
+        return {}
+    found = summarise_answers(teacher.file.texts, run.corpus.dev, run.corpus.task)
+    return {"annotators": cast(AnnotatorsResult, found)}
 
 
 def _score_as_original(

@@ -4,7 +4,7 @@ import logging
 import tempfile
 from pathlib import Path
 
-from xdistil.config import Experiment
+from xdistil.config import Experiment, find_stored
 from xdistil.errors import InputError
 from xdistil.evaluation.results import ModelResult, Results
 from xdistil.experiment.build import open_sources
@@ -59,7 +59,8 @@ def _check_data(experiment: Experiment, workdir: Path, there: Inputs, known: Kno
     recorded = {
         name: each for name, each in there.items() if not name.startswith(("teacher", "student"))
     }
-    key = repr((experiment.data, has_no_teacher(experiment), experiment.teacher.signals))
+    stored = experiment.teacher.signals, experiment.teacher.labels
+    key = repr((experiment.data, has_no_teacher(experiment), stored))
     if experiment.data.generate or key not in known:
         known[key] = fingerprint_data(experiment, workdir / "cache")
     compare_inputs(workdir, recorded, known[key])
@@ -70,7 +71,7 @@ def _check_models(experiment: Experiment, workdir: Path, there: Inputs, known: K
     made = {
         "corpus": experiment.data.generate,
         "student_tokenizer": experiment.student.tokenizer_pieces,
-        "tokenizer": not experiment.teacher.model and not experiment.teacher.signals,
+        "tokenizer": not experiment.teacher.model and not find_stored(experiment.teacher),
     }
     key = repr((experiment.data, experiment.teacher, experiment.student, experiment.seed))
     if key in known and not experiment.data.generate:

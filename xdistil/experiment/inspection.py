@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import filelock
 
+from xdistil.config import STORED
 from xdistil.deploy.model_card import read_card
 from xdistil.errors import InputError
 from xdistil.evaluation.formatting import (
@@ -153,7 +154,7 @@ def _name_first(workdir: Path) -> str:
     """What a run trains first: the student if there is no teacher or the teacher is done."""
     experiment = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
     teacher, student = experiment["teacher"], experiment["student"]
-    absent = teacher.get("signals") or (
+    absent = any(teacher.get(name) for name in STORED) or (
         student.get("kind") == "checkpoint" and not teacher.get("model")
     )
     return "student" if absent or (workdir / "teacher").exists() else "teacher"

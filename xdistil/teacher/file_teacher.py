@@ -1,4 +1,4 @@
-"""A file of signals as the teacher: what any model, in any framework, computed of the texts."""
+"""A file as the teacher: what a model in any framework computed, or what annotators answered."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -17,21 +17,22 @@ from xdistil.teacher.interface import SignalReader, Unit
 from xdistil.teacher.signal_file import SignalFolder
 from xdistil.teacher.signals import Request, merge_requests, signal_names
 from xdistil.teacher.storage import Signal, place_signals
+from xdistil.teacher.voted_texts import VotedTexts
 
 
 @dataclass(frozen=True)
 class FileTeacher:
-    """A folder of signals (docs/signals.md); its values belong to words."""
+    """A folder of signals (docs/signals.md), or answers of annotators (docs/annotators.md); its
+    values belong to words."""
 
-    file: SignalFolder
+    file: SignalFolder | VotedTexts
     task: Task
     unit: Unit = Unit.WORD
 
     @property
     def name(self) -> str:
-        """The folder, and what its writer called the model."""
-        called = f" of {self.file.teacher}" if self.file.teacher else ""
-        return f"signals{called} from {self.file.path}"
+        """What the file says of itself."""
+        return self.file.name
 
     def shape(self, where: str) -> EncoderConfig:
         """What the folder says of the model that wrote it."""
@@ -50,8 +51,8 @@ class FileTeacher:
             )
         if missing := [name for name in signal_names(request.spec) if name not in self.file.values]:
             raise InputError(
-                f"{request.stage} learns {missing[0]}, which is not in the signals of "
-                f"{self.file.path}: they are {', '.join(sorted(self.file.values))}."
+                f"{request.stage} learns {missing[0]}, which is not in {self.file.source}: "
+                f"they are {', '.join(sorted(self.file.values))}."
             )
         self.file.locate(request.student.examples, self.task, request.texts)
 
@@ -87,9 +88,7 @@ class FileTeacher:
 
     def fingerprints(self) -> dict[str, tuple[str, str]]:
         """Every file of the folder."""
-        return {
-            f"teacher.signals/{path.name}": (str(path), _digest(path)) for path in self.file.files
-        }
+        return {role: (str(path), _digest(path)) for role, path in self.file.files.items()}
 
 
 def _digest(path: Path) -> str:

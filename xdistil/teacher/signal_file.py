@@ -50,9 +50,29 @@ class SignalFolder:
     values: dict[str, np.ndarray]  # f[N,width] by name: logits, in the task's order; hidden-N
 
     @property
-    def files(self) -> list[Path]:
-        """All of its files."""
-        return sorted(path for path in self.path.iterdir() if path.suffix in (".json", ".npy"))
+    def name(self) -> str:
+        """The folder, and what its writer called the model."""
+        called = f" of {self.teacher}" if self.teacher else ""
+        return f"signals{called} from {self.path}"
+
+    @property
+    def summary(self) -> str:
+        """What it holds."""
+        return (
+            f"{', '.join(sorted(self.values))} of {len(self.texts):,} texts "
+            f"({self.offsets[-1]:,} values), {self.layers} layers x {self.width}"
+        )
+
+    @property
+    def source(self) -> str:
+        """What errors call it."""
+        return f"the signals of {self.path}"
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """All of its files, by role."""
+        paths = sorted(path for path in self.path.iterdir() if path.suffix in (".json", ".npy"))
+        return {f"teacher.signals/{path.name}": path for path in paths}
 
     def find_texts(self, examples: Sequence[Example], task: Task) -> np.ndarray:
         """i64[examples] which text of the file each of them is; -1: none."""

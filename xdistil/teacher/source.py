@@ -1,4 +1,4 @@
-"""The teacher of a run, chosen once: a model, a file of signals, or none."""
+"""The teacher of a run, chosen once: a model, a file of signals, annotators, or none."""
 
 import logging
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 
 from xdistil.config import Experiment, find_stored
+from xdistil.data.corpus import find_paths
 from xdistil.data.examples import Example, Task
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.train_tokenizer import train_wordpiece
@@ -20,6 +21,7 @@ from xdistil.teacher.head import check_classes, is_fine_tuned
 from xdistil.teacher.interface import NoTeacher, Teacher
 from xdistil.teacher.model_teacher import ModelTeacher
 from xdistil.teacher.signal_file import open_signals
+from xdistil.teacher.voted_texts import open_votes
 
 log = logging.getLogger("xdistil")
 
@@ -51,6 +53,11 @@ def open_teacher(
     """
     if experiment.teacher.signals:
         return FileTeacher(open_signals(experiment.teacher.signals, task), task)
+    if experiment.teacher.labels:
+        paths = find_paths("teacher.labels", experiment.teacher.labels)
+        voted = open_votes(paths, experiment.teacher.votes, task)
+        voted.tell(texts, task)
+        return FileTeacher(voted, task)
     if has_no_teacher(experiment):
         return NoTeacher()
     if experiment.teacher.model:
