@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 import re
+import sys
 
 import pytest
 from hypothesis import given
@@ -47,6 +48,13 @@ def test_lines_end_in_newline_or_carriage_return_and_newline_only(save):
 
 def test_a_byte_order_mark_is_not_part_of_the_first_word(save):
     assert read_lines(save("a.tsv", b"\xef\xbb\xbfa\tO\n")) == ["a\tO"]
+
+
+def test_a_parquet_file_names_the_extra_that_it_needs(save, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    path = save("train.parquet", b"PAR1")
+    with pytest.raises(InputError, match=r"parquet is .* `pip install 'xdistil\[parquet\]'`"):
+        read_lines(path)
 
 
 def test_a_compressed_file_reads_like_the_plain_one(save):

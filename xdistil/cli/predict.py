@@ -72,8 +72,9 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
         "--format",
         choices=FORMATS,
         help="format of the input: text (one per line), tsv (a task file, or one text per line), "
-        "csv (with a header), conll, jsonl or json (an array of records); by default from its "
-        "extension (.tsv, .csv, .conll, .jsonl, .json, each also with .gz), else text",
+        "csv (with a header), conll, jsonl, json (an array of records) or parquet; by default from "
+        "its extension (.tsv, .csv, .conll, .jsonl, .json, .parquet, all but the last also with "
+        ".gz), else text",
     )
     parser.add_argument(
         "--columns",
@@ -85,8 +86,8 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
     parser.add_argument(
         "--output-format",
         choices=_WRITTEN,
-        help="by default from the extension of --output, else jsonl, json and csv for an input in "
-        "the same format, else tsv; jsonl and json have offsets and scores",
+        help="by default from the extension of --output, else jsonl (also for parquet), json and "
+        "csv for an input in the same format, else tsv; jsonl and json have offsets and scores",
     )
     parser.add_argument(
         "--threshold",
@@ -133,6 +134,8 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
     refuse_same_file(options)
     if options.input and not options.format:
         check_ending(options.input, "--input")
+    if _input_format(options) == "parquet" and not options.input:
+        raise InputError("--format=parquet reads a file and no pipe: name it with --input.")
     if options.columns and _input_format(options) not in ("tsv", "csv"):
         raise InputError("--columns is for .tsv and .csv files: name the format with --format.")
     if options.output and not options.output_format:
@@ -157,6 +160,7 @@ def _output_format(options: argparse.Namespace) -> str:
     if (written := name_format(name)) != "text":
         return written
     read = _input_format(options)
+    read = "jsonl" if read == "parquet" else read
     return read if read in ("jsonl", "json", "csv") and not Path(name).suffix else "tsv"
 
 
@@ -170,7 +174,7 @@ def _predict(options: argparse.Namespace) -> None:
     form = _input_format(options)
     answers = Answers(model, written, where, form in ("tsv", "csv"))
     blank = BlankLines(where)
-    with read_lines(options) as (lines, ready), open_output(options.output) as write:
+    with read_lines(options, form) as (lines, ready), open_output(options.output) as write:
         texts = read_stream(
             lines,
             where,

@@ -3,7 +3,8 @@
 There are four formats: tab-separated task files (`words<TAB>tags`, `text<TAB>label`,
 `text_a<TAB>text_b<TAB>label`); CSV with a header; CoNLL columns (conll.py); and JSON lines
 (`tokens, tags, language`; `text` or `text_a, text_b`, `label, language`; and those of
-json_rows.py), which may also be the records of an array (json_arrays.py).
+json_rows.py), which may also be the records of an array (json_arrays.py) or the rows of a Parquet
+file (parquet.py).
 """
 
 import logging
@@ -21,8 +22,8 @@ from xdistil.data.lines import find_extension, locate
 from xdistil.data.records import Record, check_language, split_inputs
 from xdistil.errors import InputError, show
 
-EXTENSIONS = ("tsv", "csv", "conll", "jsonl", "json", "txt")
-_FORMS = {"json": "jsonl"}  # extensions whose lines have the format of another one
+EXTENSIONS = ("tsv", "csv", "conll", "jsonl", "json", "parquet", "txt")
+_FORMS = {"json": "jsonl", "parquet": "jsonl"}  # extensions with the lines of another format
 _log = logging.getLogger("xdistil")
 
 
@@ -49,7 +50,7 @@ def find_format(path: Path, lines: list[str]) -> str:
     if extension not in EXTENSIONS:
         raise InputError(
             f"{path} has no known extension: use .tsv (task files), .csv (with a header), "
-            ".conll or .txt (CoNLL columns), .jsonl or .json, each also with .gz."
+            ".conll or .txt (CoNLL columns), .jsonl or .json, each also with .gz, or .parquet."
         )
     if extension != "txt":
         return _FORMS.get(extension, extension)

@@ -50,18 +50,22 @@ def read_names(folder: Path) -> dict[str, tuple[str, ...]]:
     """
     path = folder / "dataset_info.json"
     try:
-        features = json.loads(path.read_text(encoding="utf-8")).get("features") or {}
-        names = {}
-        for field, feature in features.items():
-            while isinstance(feature, dict) and "names" not in feature:
-                feature = feature.get("feature")
-            if isinstance(feature, dict):
-                names[field] = tuple(map(str, feature["names"]))
-        return names
+        return name_integers(json.loads(path.read_text(encoding="utf-8")).get("features") or {})
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{path} cannot be read as the description of a data set.") from error
+
+
+def name_integers(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The names of the integers in fields, by the features of Hugging Face datasets."""
+    names = {}
+    for field, feature in features.items():
+        while feature and "names" not in feature:  # lists of lists
+            feature = feature[0] if isinstance(feature, list) else feature.get("feature")
+        if feature:
+            names[field] = tuple(map(str, feature["names"]))
+    return names
 
 
 def tag_words(text: str, spans: Sequence[tuple[int, int, str]]) -> Row:
@@ -276,6 +280,8 @@ def _convert_class(row: Row, names: Names) -> Row:
     known = names.get(field)
     if isinstance(label, int) and known and 0 <= label < len(known):
         label = known[label]
+    elif isinstance(label, int) and isinstance(row.get(f"{field}_text"), str):  # as SetFit names it
+        label = row[f"{field}_text"]
     keys = ("text",) if len(texts) == 1 else ("text_a", "text_b")
     return {**{key: row[name] for key, name in zip(keys, texts, strict=True)}, "label": label}
 

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from xdistil.config import kind_of_roles
+from xdistil.data import parquet
 from xdistil.data.columns import (
     Table,
     cut_rows,
@@ -95,15 +96,16 @@ def find_layout(
     elif form == "jsonl":
         ours = {"words": "tokens"}
         fields = tuple((ours.get(role, role), name) for role, name in columns.items())
-        layout = layout._replace(fields=fields, names=_read_names(path.parent))
+        layout = layout._replace(fields=fields, names=_read_names(path))
     records = read_records(path, list(lines[: _head(form)]), kind, layout)
     return layout._replace(prefix=find_prefix(records, kind))
 
 
-def _read_names(folder: Path) -> dict[str, tuple[str, ...]]:
-    # Of integers: by field as the data set says, else in the order of labels.tsv.
-    names = read_names(folder)
-    labels = folder / "labels.tsv"
+def _read_names(path: Path) -> dict[str, tuple[str, ...]]:
+    # Of integers: by field as the file or its data set says, else in the order of labels.tsv.
+    names = parquet.read_names(path) if find_extension(path) == "parquet" else {}
+    names = names or read_names(path.parent)
+    labels = path.with_name("labels.tsv")
     return names or ({"": tuple(read_lines(labels))} if labels.exists() else {})
 
 
@@ -149,7 +151,7 @@ def describe_layout(layout: Layout, kind: str, path: Path, lines: Sequence[str])
         if tag < width:
             told += f" (set data.columns=tags:{width} to read column {width})"
     elif layout.form == "jsonl":
-        whole = {"json": "JSON array"}.get(find_extension(path), "JSON lines")
+        whole = {"json": "JSON array", "parquet": "Parquet"}.get(find_extension(path), "JSON lines")
         told = f"{whole}, {_name_form(path, lines, kind, layout)}"
     elif layout.table is None:
         told = "words<TAB>tags" if kind == "tagging" else "text<TAB>label"

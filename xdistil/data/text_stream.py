@@ -20,14 +20,14 @@ from xdistil.data.spans import split_words
 from xdistil.data.text_columns import read_rows
 from xdistil.errors import InputError
 
-FORMATS = ("text", "tsv", "csv", "conll", "jsonl", "json")
+FORMATS = ("text", "tsv", "csv", "conll", "jsonl", "json", "parquet")
 _ENDINGS = {
     **{name: name for name in FORMATS[1:]},
     **{"ndjson": "jsonl", "tab": "tsv", "conllu": "conll", "iob": "conll", "bio": "conll"},
 }
 # Endings of files that do not hold one text per line.
 _OTHER_ENDINGS = (
-    *("parquet", "arrow", "feather", "xml", "html", "htm", "yaml", "yml", "toml"),
+    *("arrow", "feather", "xml", "html", "htm", "yaml", "yml", "toml"),
     *("xlsx", "xls", "ods", "doc", "docx", "odt", "pdf", "db", "sqlite", "pkl", "npy", "npz"),
     *("zip", "tar", "tgz", "bz2", "xz", "zst", "7z"),
 )
@@ -64,7 +64,8 @@ def check_ending(name: str, option: str) -> None:
     Args:
         option: how the file and its format are named on the command line, such as "--input".
     """
-    if (ending := _find_ending(name)) in _OTHER_ENDINGS:
+    ending = _find_ending(name)
+    if ending in _OTHER_ENDINGS or (ending == "parquet" and option != "--input"):
         flag = "--format" if option == "--input" else f"{option}-format"
         raise InputError(
             f"{option}={name}: .{ending} files are not supported: use .txt, .tsv, .csv, .conll, "
@@ -93,7 +94,8 @@ def read_stream(
     lines gives a text that `is_left_out`; one elsewhere is a blank text.
 
     Args:
-        lines: UTF-8, each ending in \\n or \\r\\n (the last may lack it).
+        lines: UTF-8, each ending in \\n or \\r\\n (the last may lack it); of Parquet those of
+            `parquet.read_rows`.
         where: name of their source in errors.
         kind: of the task.
         labels, columns: of a task file or CSV, as `text_columns.read_rows` takes them.
@@ -118,7 +120,7 @@ def read_stream(
     elif form == "json":
         for number, record in enumerate(cut_records(path, "\n".join(decoded)), 1):
             yield _read_object(path, number, record, kind, split)
-    elif form == "jsonl":
+    elif form in ("jsonl", "parquet"):
         for number, line in enumerate(decoded, 1):
             if line.strip():
                 yield _read_object(path, number, line, kind, split)
