@@ -152,7 +152,7 @@ def _convert_spans(row: Row, names: Names) -> Row:
 
 def _list_results(row: Row, key: str) -> list[Row]:
     # The values of the first annotation of Label Studio that have a key.
-    results = [each for note in row["annotations"][:1] for each in note.get("result") or ()]
+    results = [each for note in row["annotations"][:1] for each in note.get("result", [])]
     return [each["value"] for each in results if key in each["value"]]
 
 
@@ -180,17 +180,19 @@ def _is_label_studio(row: Row) -> bool:
         and any(isinstance(value, str) for value in data.values())
         and isinstance(notes, list)
         and all(isinstance(note, dict) for note in notes)
+        and all(isinstance(note.get("result", []), list) for note in notes)
         and all(
             isinstance(each, dict) and isinstance(each.get("value"), dict)
             for note in notes
-            for each in note.get("result") or ()
+            for each in note.get("result", [])
         )
     )
 
 
 def _is_choice(row: Row) -> bool:
     values = _list_results(row, "choices") if _is_label_studio(row) else []
-    return bool(values) and all(isinstance(value["choices"], list) for value in values)
+    choices = [value["choices"] for value in values]
+    return bool(values) and all(isinstance(each, list) and _is_label(each) for each in choices)
 
 
 def _is_rated(row: Row) -> bool:
