@@ -18,7 +18,7 @@ from xdistil.data.text_columns import parse_columns
 from xdistil.data.text_stream import FORMATS, check_ending, name_format, read_stream
 from xdistil.deploy.predictor import BACKENDS, load
 from xdistil.errors import InputError
-from xdistil.runtime.process import silence_transformers
+from xdistil.runtime.process import drop_output, silence_transformers
 
 _WRITTEN = ("tsv", "csv", "conll", "jsonl", "json")  # formats of the output
 
@@ -46,7 +46,7 @@ def main(arguments: list[str], program: str = "predict.py", evaluates: bool = Fa
     except KeyboardInterrupt:  # as at the end of a session with typed lines
         return 130
     except BrokenPipeError:  # the reader of the output has closed it, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 0
     return 0
 
@@ -79,8 +79,8 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
     parser.add_argument(
         "--columns",
         default="",
-        help="columns of a .tsv or .csv file that hold the text: text:2, or text_a:1,text_b:2, or "
-        "words:1; by number from 1, or by the name in the first line",
+        help="columns or fields that hold the text: text:2, or text_a:1,text_b:2, or words:1; by "
+        "number from 1 or by the name in the first line of .tsv and .csv, by name elsewhere",
     )
     parser.add_argument("--output", type=home, help="file to write (default: standard output)")
     parser.add_argument(
@@ -136,8 +136,11 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
         check_ending(options.input, "--input")
     if _input_format(options) == "parquet" and not options.input:
         raise InputError("--format=parquet reads a file and no pipe: name it with --input.")
-    if options.columns and _input_format(options) not in ("tsv", "csv"):
-        raise InputError("--columns is for .tsv and .csv files: name the format with --format.")
+    if options.columns and _input_format(options) in ("text", "conll"):
+        raise InputError(
+            "--columns is for .tsv, .csv, .jsonl, .json and .parquet files: name the format with "
+            "--format."
+        )
     if options.output and not options.output_format:
         check_ending(options.output, "--output")
         ending = name_format(options.output)

@@ -165,7 +165,7 @@ def read_texts(
     """
     layout = layout or Layout(find_text_format(path))
     if layout.form == "conll":
-        records = read_conll(path, lines, columns=layout.columns, quiet=quiet)
+        records = read_conll(path, lines, columns=layout.columns, quiet=quiet, labelled=False)
     elif layout.form == "jsonl":
         records = read_jsonl(path, lines, kind, False, layout.fields, layout.names)
     elif layout.table is not None:

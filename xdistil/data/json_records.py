@@ -69,15 +69,26 @@ def read_jsonl(
     for number, line in enumerate(lines, 1):
         if line and not line.isspace():
             row = load_json(path, number, line)
-            for ours, theirs in fields:
-                if theirs not in row:
-                    raise InputError(
-                        f"{locate(path, number)}: there is no field {show(theirs)}, which "
-                        "data.columns names."
-                    )
-                row[ours] = row[theirs]
+            row |= take_fields(path, number, row, dict(fields), "data.columns")
             row = convert_row(path, number, row, kind, labelled, names)
             yield read_row(path, number, row, kind, labelled)
+
+
+def take_fields(
+    path: Path, number: int, row: dict[str, Any], fields: dict[str, str], option: str
+) -> dict[str, Any]:
+    """The values of named fields by what they hold; raises InputError where one is missing.
+
+    Args:
+        fields: our field -> theirs, as `option` says.
+    """
+    for name in fields.values():
+        if name not in row:
+            raise InputError(
+                f"{locate(path, number)}: there is no field {show(name)}, which {option} names: "
+                f"the fields are {', '.join(map(show, list(row)[:8]))}."
+            )
+    return {"tokens" if ours == "words" else ours: row[name] for ours, name in fields.items()}
 
 
 def convert_row(

@@ -121,7 +121,7 @@ def find_text_layout(path: Path, lines: Iterable[str], kind: str) -> Layout:
         layout = layout._replace(table=_find_text_table(path, list(islice(lines, _PEEKED)), kind))
     prefix = find_prefix(read_texts(path, lines, kind, raw=True, quiet=True, layout=layout), kind)
     if prefix:
-        _log.info("%s: %s", path, _describe_prefix(prefix))
+        _log.info("%s: %s", path, describe_prefix(prefix))
     return layout._replace(prefix=prefix)
 
 
@@ -164,11 +164,12 @@ def describe_layout(layout: Layout, kind: str, path: Path, lines: Sequence[str])
     if (layout.table and layout.table.header) or (layout.columns and layout.columns.header):
         told += "; the first line is a header and left out"
     if layout.prefix:
-        told += f"; {_describe_prefix(layout.prefix)}"
+        told += f"; {describe_prefix(layout.prefix)}"
     return told
 
 
-def _describe_prefix(prefix: str) -> str:
+def describe_prefix(prefix: str) -> str:
+    """Where the languages of a file stand, in words."""
     where = "each word" if prefix == "words" else "the first word"
     return f"the language stands before {where} and is taken from there"
 
