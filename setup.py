@@ -14,6 +14,7 @@ setup(
     python_requires=">=3.11",
     entry_points={"console_scripts": ["xdistil=xdistil.cli.main:run"]},
     packages=find_packages(include=["xdistil", "xdistil.*"]),
+    package_data={"xdistil.evaluation.page": ["page.css", "page.html", "page.js"]},
     install_requires=[
         "absl-py>=2.1",
         "filelock>=3.12",
@@ -39,6 +40,8 @@ setup(
         "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
         "parquet": ["pyarrow>=17"],
         "sentencepiece": ["sentencepiece>=0.2", "protobuf>=5"],
+        "wandb": ["wandb>=0.31"],
+        "trackio": ["trackio>=0.43"],
         "test": [
             "hypothesis>=6.100",
             "onnx>=1.17,<2",

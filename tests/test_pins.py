@@ -131,7 +131,8 @@ def workdir(tmp_path_factory) -> Path:
 
 
 TOP = (
-    ".lock config.json environment.json inputs.json metrics.jsonl results.json results.md train.log"
+    ".lock config.json environment.json inputs.json metrics.jsonl outline.json report.html "
+    "results.json results.md times.json train.log"
 )
 MODEL = "README.md config.json model.safetensors tokenizer.json tokenizer_config.json"
 # Arrays of packed texts in the cache.
@@ -196,9 +197,11 @@ def test_order_of_the_keys_of_results(workdir):
             "stages",
             ["name", "groups", "steps", "limit", "best_step", "monitor", "best", "dev"],
         ),
+        ("passes", []),
         ("baselines", ["name", "labels", "lr", "steps", "limit", "dev", "test"]),
         ("gazetteer", ["dev", "test"]),
-        ("timing", ["stages", "speedup", "total"]),
+        ("original", ["teacher", "student"]),
+        ("timing", ["stages", "speedup", "phases", "total"]),
     ]
 
 

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.distill.small import make_bilstm, make_encoder, make_teacher, make_texts
+from xdistil.cli.overrides import make_experiment, read_sweep
 from xdistil.config import Stage
 from xdistil.distill import plan
+from xdistil.distill.stages import plan_stages
 from xdistil.errors import InputError
-from xdistil.plans import classify, d42, labels_only, ner, v3, without_labels
+from xdistil.plans import PLANS, classify, d42, labels_only, ner, v3, without_labels
 
 ROOT = Path(__file__).parents[1]
 
@@ -77,3 +80,63 @@ def test_a_config_file_is_read_without_jax():
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_every_named_plan_fits_a_student_and_comes_anew(name):
+    student = make_encoder(layers=1) if name in ("v3", "tinybert", "minilmv2") else make_bilstm()
+    plan = PLANS[name]()
+    stages = plan_stages(plan, "plan", student, make_teacher(), make_texts())
+    learnt = {loss for stage in plan for loss in stage.loss.split("+")}
+    assert ("labels" in learnt) == (name != "tinybert")
+    assert any(stage.trains_head for stage in stages)
+    plan[0].lr = 17.0
+    assert PLANS[name]()[0].lr != 17.0
+
+
+def test_strategies_differ_as_in_table_3():
+    """Gradual unfreezing in those that end in .2 alone; D3 learns logits and labels together."""
+    gradual = {name for name, make in PLANS.items() if any(s.unfreeze == "gradual" for s in make())}
+    assert gradual == {"d3.2", "d4.2", "v3", "minilmv2"}
+    losses = {
+        name: [stage.loss for stage in PLANS[name]()] for name in ("d1", "d2", "d3.1", "d4.1")
+    }
+    assert losses == {
+        "d1": ["logits", "labels+logits"],
+        "d2": ["representation+logits", "labels+representation+logits"],
+        "d3.1": ["representation", "logits", "labels+logits"],
+        "d4.1": ["representation", "logits", "labels"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "runs"),
+    [
+        ("table3", 36),  # five languages and seven strategies, three seeds of each
+        ("table4", 3),
+        ("table6", 3),
+        ("table7", 9),
+        ("table8", 18),
+        ("table16", 48),
+        ("transfer", 48),
+        ("others", 12),
+        ("d2", 0),
+    ],
+)
+def test_tables_of_the_paper_are_sweeps(table, runs):
+    """Every run of them is an experiment that `train` accepts."""
+    config = f"{ROOT}/configs/paper.py:{table}"
+    settings = read_sweep(config)
+    assert len(settings) == runs
+    for each in settings[::7]:
+        overrides = [*each.items(), ("data.folder", "x"), ("teacher.model", "y")]
+        make_experiment(config, overrides)
+
+
+def test_variants_of_the_paper_are_its_plans():
+    for name, make in PLANS.items():
+        overrides = [("data.folder", "x"), ("teacher.model", "y")]
+        experiment = make_experiment(f"{ROOT}/configs/paper.py:{name}", overrides)
+        assert experiment.plan == make()
+    with pytest.raises(InputError, match=r"paper has no variant 'd5' \(did you mean d2\?\)"):
+        make_experiment(f"{ROOT}/configs/paper.py:d5", [])

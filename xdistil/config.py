@@ -110,6 +110,9 @@ class Teacher:
     cache: str = "auto"  # signals on disk: auto (where that is faster), always, never
     cache_type: str = "float16"  # of cached numbers: float16, float32, int8 (a scale per vector)
     cache_folder: str = ""  # of cached signals, for several runs; empty: in the workdir
+    shared_folder: str = (
+        ""  # for runs that share fine-tuned teachers, signals, packed texts; empty: none
+    )
     hidden_size: int = 128  # of a teacher from scratch
     layers: int = 4  # likewise
     heads: int = 4  # likewise
@@ -193,6 +196,8 @@ class Experiment:
     distributed: str = ""  # several processes: auto (SLURM, TPU pod ...), or HOST:PORT,INDEX,COUNT
     speed_seconds: float = 10.0  # to measure the speed of teacher and student; 0: do not measure
     export: str = ""  # of the student to ONNX: onnx, or int8 for a quantized file as well
+    trackers: str = ""  # of metrics, beside files and TensorBoard: wandb, trackio; empty: none
+    project: str = "xdistil"  # of the runs in trackers
     license: str = ""  # of the models, for their cards, such as mit; empty: that of their source
 
 
@@ -243,7 +248,8 @@ STORED = ("signals",)  # fields of Teacher that name stored values, used in plac
 PATHS = (  # fields that name files and folders, as groups and fields of an experiment
     ("data", "folder"),
     ("data", "transfer"),
-    *(("teacher", name) for name in ("model", "tokenizer", "signals", "cache_folder")),
+    *(("teacher", name) for name in ("model", "tokenizer", "signals")),
+    *(("teacher", name) for name in ("cache_folder", "shared_folder")),
     *(("student", name) for name in ("checkpoint", "tokenizer", "vectors")),
 )
 LOSSES = ("representation", "attention", "relations", "logits", "labels")

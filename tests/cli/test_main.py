@@ -27,7 +27,7 @@ def test_each_command_is_listed_and_has_its_own_help(capsys):
     ("arguments", "sentence"),
     [
         (["trian"], "xdistil: 'trian' is not a command (did you mean train?)."),
-        (["frobnicate"], "xdistil: 'frobnicate' is not a command (there is train, predict"),
+        (["jump"], "xdistil: 'jump' is not a command (there is train, sweep, table"),
         (["train", "--workdir=x"], "xdistil train: --config is missing"),
         (
             ["predict", "--modle=x"],

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -27,6 +29,7 @@ from xdistil.errors import InputError
 from xdistil.experiment.build import Run, build
 from xdistil.experiment.dry_run import describe_data, describe_plan
 from xdistil.experiment.inputs import fingerprint_inputs
+from xdistil.experiment.shared_texts import find_packed, hold_packed
 from xdistil.experiment.training import first_params
 from xdistil.models.families.bert import EncoderConfig
 from xdistil.models.hf.folder import load_model, save_model
@@ -71,6 +74,56 @@ def pairs(tmp_path_factory) -> Run:
     )
     experiment.data.folder, experiment.data.row_length = str(folder), 16
     return build(experiment, tmp_path_factory.mktemp("cache"))
+
+
+def test_packed_texts_are_shared_by_runs_that_would_pack_the_same(pairs: Run, tmp_path):
+    """Whatever changes subwords or rows is in the name of their folder."""
+    experiment, task = pairs.experiment, pairs.corpus.task
+    experiment = replace(
+        experiment, teacher=replace(experiment.teacher, shared_folder=str(tmp_path))
+    )
+    tokenizer, other = pairs.student.tokenizer, pairs.teacher.tokenizer
+    texts = pairs.corpus.train
+
+    def find(learnt: bool = True, texts: Any = texts, tokenizer: Any = tokenizer, **fields: Any):
+        changed = replace(experiment, data=replace(experiment.data, **fields.pop("data", {})))
+        return find_packed(replace(changed, **fields), task, tokenizer, texts, learnt)
+
+    found = [
+        find(),
+        find(learnt=False),
+        find(texts=texts[1:]),
+        find(texts=[replace(each, language="de") for each in texts]),
+        find(texts=[replace(each, labels=None) for each in texts]),
+        find(tokenizer=other),
+        find(seed=1),
+        *(find(data={name: value}) for name, value in (("row_length", 20), ("max_length", 9))),
+        find(data={"temperature": 2.0}),
+        find(
+            data={"segmentation": "spaces" if experiment.data.segmentation == "units" else "units"}
+        ),
+    ]
+    assert len(set(found)) == len(found)
+    assert find(learnt=False, data={"temperature": 2.0}) == find(learnt=False)
+    assert find(batch_size=3, plan=()) == find()
+    with hold_packed(find()) as missing:
+        assert missing
+        find().mkdir()
+    with hold_packed(find()) as missing:
+        assert not missing
+
+
+def test_a_run_reads_what_another_has_packed(pairs: Run, tmp_path, monkeypatch):
+    teacher = replace(pairs.experiment.teacher, shared_folder=str(tmp_path / "shared"))
+    experiment = replace(pairs.experiment, teacher=teacher)
+    build(experiment, tmp_path / "a", weights=False)
+    monkeypatch.setattr("xdistil.experiment.build.save_packed", None)  # whose call would fail
+    second = build(experiment, tmp_path / "b", weights=False)
+    for name, texts in pairs.texts.items():
+        for own, alone in ((second.texts[name].subwords, texts.subwords),
+                           (second.texts[name].rows, texts.rows)):  # fmt: skip
+            for field, values in vars(alone).items():
+                assert np.array_equal(getattr(own, field), values)
 
 
 @pytest.mark.parametrize("split", ["train", "transfer"])

@@ -5,6 +5,7 @@ import json
 import random
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from xdistil.cli.overrides import parse_command
 from xdistil.data.examples import Task, read_file
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.evaluation.metrics import score
+from xdistil.evaluation.page.files import Outline, read_run
+from xdistil.evaluation.page.render import render_page
 from xdistil.evaluation.report import render_console
 from xdistil.evaluation.results import Results
 from xdistil.experiment.inspection import inspect_folder
@@ -178,7 +181,8 @@ def test_the_workdir_holds_what_is_promised(finished):
     names = {path.name for path in workdir.iterdir()}
     assert {
         "config.json", "environment.json", "train.log", "metrics.jsonl", "checkpoints", "cache",
-        "teacher", "student", "predictions", "results.json", "results.md",
+        "teacher", "student", "predictions", "results.json", "results.md", "outline.json",
+        "report.html", "times.json",
     } <= names  # fmt: skip
     assert {path.name for path in (workdir / "predictions").iterdir()} == {
         f"{name}.{split}.tsv"
@@ -207,6 +211,41 @@ def test_results_are_those_of_the_file(finished):
     assert (results["format"], results["task"], results["selected_on"]) == (1, "tagging", "dev")
     assert results["seed"] == 0
     check_shape(results, Results)
+
+
+def test_the_outline_names_the_stages_and_the_texts(finished, data):
+    workdir, _ = finished
+    outline = read_json(workdir / "outline.json")
+    check_shape(outline, Outline)
+    planned = {(each["plan"], each["name"]): each["steps"] for each in outline["stages"]}
+    taken: dict[tuple[str, str], int] = {}
+    for line in read_lines(workdir):
+        taken[line["plan"], line["stage"]] = line["step"]
+    assert list(planned) == list(taken)
+    assert planned == taken  # no stage of this run stops early
+    for split in ("train", "dev", "test"):
+        lines = (data / f"{split}.tsv").read_text(encoding="utf-8").splitlines()
+        counted = Counter(line.partition("\t")[2][:2] for line in lines)
+        assert outline["sentences"][split] == counted
+    assert (outline["task"], outline["transfer"]) == ("tagging", 40)
+
+
+def test_the_time_is_divided_into_phases(finished):
+    workdir, results = finished
+    phases = results["timing"]["phases"]
+    assert list(phases) == [
+        "preparation", "teacher", "signals", "student", "baselines", "evaluation",
+    ]  # fmt: skip
+    assert phases == read_json(workdir / "times.json")
+    assert sum(results["timing"]["stages"].values()) < phases["student"]
+    assert 0.8 * results["timing"]["total"] < sum(phases.values()) < results["timing"]["total"]
+
+
+def test_the_page_is_that_of_the_finished_workdir(finished):
+    workdir, _ = finished
+    page = (workdir / "report.html").read_text(encoding="utf-8")
+    assert page == render_page(read_run(workdir))
+    assert all(f'id="{name}"' in page for name in ("languages", "training", "errors", "time"))
 
 
 def test_sizes_are_of_what_is_exported(finished):
@@ -434,7 +473,10 @@ def test_a_finished_workdir_prints_its_table_and_trains_nothing(
     for path, changed in before.items():
         assert path.name in ("train.log", ".lock") or path.stat().st_mtime_ns == changed
     experiment = parse_command(arguments(config, data, workdir)).experiment
+    page = (workdir / "report.html").read_bytes()
+    (workdir / "report.html").unlink()  # as in a workdir of an earlier version
     assert run(experiment, workdir) == json.loads(json.dumps(results))
+    assert (workdir / "report.html").read_bytes() == page
 
 
 @pytest.mark.parametrize("name", ["train.tsv", "dev.tsv", "test.tsv", "labels.tsv", "transfer.txt"])

@@ -94,7 +94,9 @@ def test_a_last_line_that_was_cut_off_goes_with_them(run_log, tmp_path):
 
 def test_finite_numbers_reach_tensorboard(run_log, tmp_path, monkeypatch):
     scalars = []
-    monkeypatch.setattr(run_log._board, "add_scalar", lambda *given: scalars.append(given))
+    monkeypatch.setattr(
+        run_log._trackers[0]._board, "add_scalar", lambda *given: scalars.append(given)
+    )
     run_log.write({**LINE, "step": 7, "loss": 0.5, "lr": math.nan, "event": "train"})
     assert scalars == [("student/logits/loss", 0.5, 7)]
     assert list((tmp_path / "tensorboard").iterdir())

@@ -165,9 +165,26 @@ def test_the_steps_fill_the_cache_of_their_own_texts_in_one_process(
 
     assert grows(requests)
     assert not grows(requests, cache_folder="there")
+    assert not grows(requests, shared_folder="there")
     assert not grows([replace(each, texts="dev") for each in requests])
     monkeypatch.setattr("jax.process_count", lambda: 2)
     assert not grows(requests)
+
+
+def test_runs_share_signals_that_are_computed_together(tmp_path):
+    """Not those of another set: a program that computes more may round otherwise, and then it would
+    matter which run comes first. Nor with texts in other rows."""
+    texts = make_texts()["dev"]
+    other = replace(texts, rows=pack(texts.subwords, 12, 5))
+    logits = SignalSpec(logits=True)
+    teacher = make_teacher(shared_folder=str(tmp_path / "shared"))
+    for name, spec, read in (("a", SPEC, texts), ("b", SPEC, texts), ("c", logits, texts),
+                             ("d", logits, other)):  # fmt: skip
+        teacher.reader([request(spec, read, read)], make_session(tmp_path / name))
+        assert not (tmp_path / name).exists()
+    files = (tmp_path / "shared").glob("signals-*/*.npy")
+    folders = [path.parent.name for path in files]
+    assert sorted(map(folders.count, set(folders))) == [1, 1, 2]
 
 
 def test_a_shared_cache_lies_in_its_own_folder(tmp_path):

@@ -10,16 +10,30 @@ USAGE = """\
 xdistil COMMAND ...
 
   train      distils a student, as train.py does
+  sweep      runs an experiment with several values of some fields
+  table      shows the results of a sweep as a table
   predict    labels texts with a model folder, as predict.py does
   evaluate   scores a model folder on a file with gold labels (--evaluate=FILE)
   compare    compares the predictions of two systems on the same labelled texts
+  frontier   says which student to train under a budget of megabytes and milliseconds
   export     writes a model folder's ONNX files, in float32 and int8, and uploads the folder
   trim       reduces the vocabulary of a model folder to the subwords of given texts
   inspect    shows what a model folder holds, or the state of a run in its workdir
 
 xdistil COMMAND --help shows the options of a command."""
 
-COMMANDS = ("train", "predict", "evaluate", "compare", "export", "trim", "inspect")
+COMMANDS = (
+    "train",
+    "sweep",
+    "table",
+    "predict",
+    "evaluate",
+    "compare",
+    "frontier",
+    "export",
+    "trim",
+    "inspect",
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -35,6 +49,14 @@ def main(arguments: list[str]) -> int:
             from xdistil.cli import train
 
             return train.main(rest, program)
+        if command == "sweep":
+            from xdistil.cli import sweep
+
+            return sweep.main(rest, program)
+        if command == "table":
+            from xdistil.cli import table
+
+            return table.main(rest, program)
         if command in ("predict", "evaluate"):
             from xdistil.cli import predict
 
@@ -43,6 +65,10 @@ def main(arguments: list[str]) -> int:
             from xdistil.cli import compare
 
             return compare.main(rest, program)
+        if command == "frontier":
+            from xdistil.cli import frontier
+
+            return frontier.main(rest, program)
         if command == "export":
             from xdistil.cli import export
 

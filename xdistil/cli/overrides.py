@@ -4,12 +4,15 @@ ml_collections applies the overrides. Its own errors are tracebacks, so names, i
 are checked against the dataclasses first.
 """
 
+import contextlib
 import dataclasses
+import inspect
 import logging
 import math
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import module_from_spec
 from pathlib import Path
@@ -18,9 +21,9 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from xdistil.config import RENAMED, Experiment, validate
-from xdistil.errors import InputError, suggest
-from xdistil.plans import RECIPES
+from xdistil.config import RENAMED, Experiment, Stage, validate
+from xdistil.errors import InputError, show, suggest
+from xdistil.plans import PLANS, RECIPES
 
 USAGE = """\
 xdistil distils a large encoder into a small, fast student. Three ways to start:
@@ -58,31 +61,67 @@ def parse_command(arguments: list[str]) -> Command:
     Raises:
         InputError: any mistake in them; the sentence names the nearest valid name.
     """
-    given = _split_arguments(arguments)
+    given = split_arguments(arguments)
     values = dict(given)
-    if not values.get("config"):
+    experiment = make_experiment(values.get("config", ""), list_overrides(given))
+    workdir = read_workdir(values)
+    dry_run, verbose = (read_switch(values, name) for name in _SWITCHES)
+    return Command(experiment, workdir, dry_run, verbose)
+
+
+def make_experiment(config: str, overrides: Sequence[tuple[str, str]]) -> Experiment:
+    """The experiment of a --config, with (path, value) of every --config.PATH=VALUE, validated.
+
+    A path `plan` takes the name of a plan, which replaces all stages before other paths are read.
+
+    Raises:
+        InputError: any mistake in them; the sentence names the nearest valid name.
+    """
+    if not config:
         raise InputError(
             "--config is missing: name a config, such as --config=configs/ner.py:d4.2."
         )
-    experiment = _load(values["config"])
-    overrides = [
+    experiment = _load(config)
+    for path, value in overrides:
+        if path == "plan":
+            experiment = replace(experiment, plan=_find_plan(value))
+    named = [(path, value) for path, value in overrides if path != "plan"]
+    checked = [(_check_override(experiment, path, value), value) for path, value in named]
+    experiment = _apply(experiment, checked)
+    validate(experiment)
+    return experiment
+
+
+def list_overrides(given: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(path, value) of every --config.PATH=VALUE among the options."""
+    return [
         (name.removeprefix("config."), value) for name, value in given if name.startswith("config.")
     ]
-    overrides = [(_check_override(experiment, path, value), value) for path, value in overrides]
+
+
+def read_workdir(values: Mapping[str, str]) -> Path:
+    """The folder of --workdir."""
     if not values.get("workdir"):
         raise InputError("--workdir is missing: name a folder for the results of this run.")
-    switches = {name: values.get(name, "false").lower() for name in _SWITCHES}
-    for name, value in switches.items():
-        if value not in ("true", "false"):
-            raise InputError(f"--{name} is {value!r}: it must be true or false.")
-    experiment = _apply(experiment, overrides)
-    validate(experiment)
-    dry_run, verbose = (switches[name] == "true" for name in _SWITCHES)
-    return Command(experiment, Path(values["workdir"]).expanduser(), dry_run, verbose)
+    return Path(values["workdir"]).expanduser()
 
 
-def _split_arguments(arguments: list[str]) -> list[tuple[str, str]]:
-    """(name, value) of every --name=value, --name value or --switch."""
+def read_switch(values: Mapping[str, str], name: str) -> bool:
+    """Whether a switch is on."""
+    value = values.get(name, "false").lower()
+    if value not in ("true", "false"):
+        raise InputError(f"--{name} is {value!r}: it must be true or false.")
+    return value == "true"
+
+
+def split_arguments(
+    arguments: Sequence[str], plain: Sequence[str] = _PLAIN
+) -> list[tuple[str, str]]:
+    """(name, value) of every --name=value, --name value or --switch.
+
+    Args:
+        plain: the options that are no field of the config.
+    """
     pairs: list[tuple[str, str]] = []
     rest = list(arguments)
     while rest:
@@ -93,9 +132,9 @@ def _split_arguments(arguments: list[str]) -> list[tuple[str, str]]:
             )
         name, equals, value = argument[2:].partition("=")
         name = "dry-run" if name == "dry_run" else name
-        if name not in _PLAIN and not name.startswith("config."):
+        if name not in plain and not name.startswith("config."):
             raise InputError(
-                f"--{name} is no option{suggest('--' + name, ['--' + n for n in _PLAIN])}."
+                f"--{name} is no option{suggest('--' + name, ['--' + n for n in plain])}."
             )
         if not equals:
             takes_next = name not in _SWITCHES and rest and not rest[0].startswith("--")
@@ -104,6 +143,42 @@ def _split_arguments(arguments: list[str]) -> list[tuple[str, str]]:
                 raise InputError(f"--{name} has no value: write --{name}=VALUE.")
         pairs.append((name, value))
     return pairs
+
+
+def _find_plan(name: str) -> tuple[Stage, ...]:
+    if name not in PLANS:
+        raise InputError(
+            f"--config.plan={name}: plan is a list: write plan[0].FIELD=VALUE, or the name of a "
+            f"plan{suggest(name, PLANS)}."
+        )
+    return PLANS[name]()
+
+
+def read_sweep(text: str) -> list[dict[str, str]]:
+    """What the function `sweep` of a config file yields, as texts; empty if it has none.
+
+    Args:
+        text: as --config has it; `sweep` gets what stands after the colon, if it takes an argument.
+
+    Raises:
+        InputError: the file cannot be read, or it yields no mapping of fields to values.
+    """
+    source, *argument = text.split(":", 1)
+    if source == "xdistil" or not text:
+        return []
+    module = _import_config(text)
+    if not hasattr(module, "sweep"):
+        return []
+    with _as_config(text):
+        takes = inspect.signature(module.sweep).parameters
+        runs = list(module.sweep(*argument) if takes else module.sweep())
+    for each in runs:
+        if not isinstance(each, dict) or not all(isinstance(name, str) for name in each):
+            raise InputError(
+                f"--config={text}: its sweep yields {show(each)}, and must yield fields and their "
+                'values, such as {"seed": 1, "plan": "d2"}.'
+            )
+    return [{name: str(value) for name, value in each.items()} for each in runs]
 
 
 def _load(text: str) -> Experiment:
@@ -116,6 +191,17 @@ def _load(text: str) -> Experiment:
                 f"--config={text}: there is no recipe {name!r}{suggest(name, RECIPES)}."
             )
         return RECIPES[name](*variant)
+    module = _import_config(text)
+    with _as_config(text):
+        experiment = module.get_config(*argument)
+    if not isinstance(experiment, Experiment):
+        raise InputError(f"--config={text}: its get_config must return an xdistil Experiment.")
+    return experiment
+
+
+def _import_config(text: str) -> Any:
+    """The module of `FILE` or `FILE:ARGUMENT`."""
+    source = text.split(":", 1)[0]
     path = Path(source).expanduser()
     if not path.is_file():
         near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
@@ -123,17 +209,21 @@ def _load(text: str) -> Experiment:
     loader = SourceFileLoader("xdistil_config", str(path))
     module = module_from_spec(ModuleSpec(loader.name, loader, origin=str(path)))
     sys.modules[loader.name] = module  # where dataclasses of the file look for it
-    try:
+    with _as_config(text):
         loader.exec_module(module)
-        experiment = module.get_config(*argument)
+    return module
+
+
+@contextlib.contextmanager
+def _as_config(text: str) -> Iterator[None]:
+    """Reports what a config file raises: it is a program, and may raise anything."""
+    try:
+        yield
     except InputError:
         raise
-    except Exception as error:  # a config file is a program, which may raise anything
+    except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
         raise InputError(f"--config={text} cannot be read as a config: {reason}.") from error
-    if not isinstance(experiment, Experiment):
-        raise InputError(f"--config={text}: its get_config must return an xdistil Experiment.")
-    return experiment
 
 
 def _apply(experiment: Experiment, overrides: list[tuple[str, str]]) -> Experiment:

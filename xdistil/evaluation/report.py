@@ -1,7 +1,5 @@
 """results.json -> the tables of results.md and of the console. Scores are in percent."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from xdistil.evaluation.formatting import (
@@ -28,6 +26,7 @@ from xdistil.evaluation.results import (
     name_other,
     scored_split,
 )
+from xdistil.evaluation.tables import Table, render_table
 
 SCORE_NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "accuracy": "accuracy"}
 _SECOND_SCORE: dict[str, ScoreName] = {"tagging": "micro_f1", "classification": "macro_f1"}
@@ -41,32 +40,19 @@ AGREEMENT = "agreement with the teacher"  # the name of the score of a run witho
 _SIZES = ("parameters", "embeddings", "model file")
 
 
-@dataclass(frozen=True)
-class _Table:
-    """Rows of cells, all strings."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    texts: tuple[int, ...] = (0,)  # columns aligned to the left; the others hold numbers
-
-
 def render_markdown(results: Results) -> str:
     """The whole report in Markdown, with all languages."""
-    parts = [f"# {_describe_run(results)}", " ".join(describe_outcome(results))]
+    parts = [f"# {describe_run(results)}", " ".join(describe_outcome(results))]
     for table in _list_tables(results, languages=None):
-        align = ["---" if i in table.texts else "---:" for i in range(len(table.header))]
-        lines = [table.header, align, *table.rows]
-        rendered = "\n".join("| " + " | ".join(map(_escape, line)) + " |" for line in lines)
-        parts.append(f"## {table.title}\n\n{rendered}")
+        parts.append(f"## {table.title}\n\n{render_table(table, 'markdown').rstrip()}")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def render_console(results: Results) -> str:
     """The report for a terminal: the same tables, with the five worst languages."""
-    parts = [_describe_run(results)]
+    parts = [describe_run(results)]
     for table in _list_tables(results, languages=5):
-        lines = align([table.header, *table.rows], table.texts)
+        lines = render_table(table).splitlines()
         parts.append("\n".join([table.title, *(f"  {line}" for line in lines)]))
     parts.append("\n".join(describe_outcome(results)))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -91,17 +77,17 @@ def render_scores(kind: str, scores: Scores) -> str:
     return "\n".join([*align(rows, (0,)), totals]) + "\n"
 
 
-def _list_tables(results: Results, languages: int | None) -> list[_Table]:
+def _list_tables(results: Results, languages: int | None) -> list[Table]:
     tables = [
-        _tabulate_models(results),
-        _tabulate_speed(results),
+        tabulate_models(results),
+        tabulate_speed(results),
         _tabulate_languages(results, languages),
-        _tabulate_stages(results),
+        tabulate_stages(results),
     ]
     return [table for table in tables if table is not None and table.rows]
 
 
-def _describe_run(results: Results) -> str:
+def describe_run(results: Results) -> str:
     selected = f"selected on {results['selected_on']}"
     if not has_gold(results):
         selected = f"without labels, selected by {AGREEMENT} on held-out transfer texts"
@@ -164,7 +150,7 @@ def _describe_split(results: Results, split: Split) -> list[str]:
     return []
 
 
-def _tabulate_models(results: Results) -> _Table:
+def tabulate_models(results: Results) -> Table:
     kind = results["task"]
     if not has_gold(results):
         return _tabulate_agreement(results)
@@ -199,7 +185,7 @@ def _tabulate_models(results: Results) -> _Table:
     if gazetteer is not None:
         cells = describe("gazetteer", None, gazetteer["dev"], gazetteer["test"])
         rows.append((*cells, UNKNOWN, UNKNOWN, UNKNOWN))
-    return _Table("Models", header, rows)
+    return Table("Models", header, rows)
 
 
 def _format_sizes(model: ModelResult) -> tuple[str, str, str]:
@@ -212,7 +198,7 @@ def _format_sizes(model: ModelResult) -> tuple[str, str, str]:
     )
 
 
-def _tabulate_agreement(results: Results) -> _Table:
+def _tabulate_agreement(results: Results) -> Table:
     """The models of a run without labels: agreement, and scores on gold files if there are any."""
     main = MAIN_SCORE[results["task"]]
     teacher, student = results["teacher"], results["student"]
@@ -228,14 +214,14 @@ def _tabulate_agreement(results: Results) -> _Table:
                 format_score(_get_score(scores, main))
                 for scores in (agreement[split], student[split])
             ]
-    return _Table(
+    return Table(
         "Models",
         (*header, *_SIZES),
         [(*rows[0], *_format_sizes(teacher)), (*rows[1], *_format_sizes(student))],
     )
 
 
-def _tabulate_speed(results: Results) -> _Table | None:
+def tabulate_speed(results: Results) -> Table | None:
     speedup = results["timing"]["speedup"]
     if speedup is None:
         return None
@@ -250,7 +236,7 @@ def _tabulate_speed(results: Results) -> _Table | None:
         faster = f"{each['min']:.1f} / {each['median']:.1f} / {each['max']:.1f}"
         seconds = (each["teacher_seconds"]["median"], each["student_seconds"]["median"])
         rows.append((words, str(each["row_length"]), *map(format_duration, seconds), faster))
-    return _Table(title, header, rows)
+    return Table(title, header, rows)
 
 
 def list_gaps(
@@ -286,7 +272,7 @@ def tabulate_gaps(
     ]
 
 
-def _tabulate_languages(results: Results, limit: int | None) -> _Table | None:
+def _tabulate_languages(results: Results, limit: int | None) -> Table | None:
     """The languages, largest loss of the student first."""
     split, score = scored_split(results), LANGUAGE_SCORE[results["task"]]
     if split == HELD_OUT:
@@ -302,10 +288,10 @@ def _tabulate_languages(results: Results, limit: int | None) -> _Table | None:
     if limit is not None and len(rows) > limit:
         title = f"The {limit} of {len(rows)} languages with the largest loss"
     header = ("language", other, "student", "gap", "sentences")
-    return _Table(f"{title} ({split})", header, rows[:limit])
+    return Table(f"{title} ({split})", header, rows[:limit])
 
 
-def _tabulate_agreement_languages(results: Results, limit: int | None) -> _Table | None:
+def _tabulate_agreement_languages(results: Results, limit: int | None) -> Table | None:
     """The languages of the held-out transfer texts, lowest agreement first."""
     score = LANGUAGE_SCORE[results["task"]]
     scores = results["student"]["agreement"][HELD_OUT]
@@ -322,10 +308,10 @@ def _tabulate_agreement_languages(results: Results, limit: int | None) -> _Table
     title = "Languages, lowest agreement first"
     if limit is not None and len(known) > limit:
         title = f"The {limit} of {len(known)} languages with the lowest agreement"
-    return _Table(f"{title} (held-out transfer)", ("language", AGREEMENT, "sentences"), rows)
+    return Table(f"{title} (held-out transfer)", ("language", AGREEMENT, "sentences"), rows)
 
 
-def _tabulate_stages(results: Results) -> _Table:
+def tabulate_stages(results: Results) -> Table:
     """The score on dev after each stage, as in Table 4 of XtremeDistil."""
     main = MAIN_SCORE[results["task"]]
     score = f"{SCORE_NAMES[main]} dev" if has_gold(results) else AGREEMENT
@@ -343,7 +329,7 @@ def _tabulate_stages(results: Results) -> _Table:
         )
         for stage in results["stages"]
     ]
-    return _Table("The student after each stage", header, rows, texts=(0, 1, 3))
+    return Table("The student after each stage", header, rows, texts=(0, 1, 3))
 
 
 def name_score(results: Results, split: Split) -> str:
@@ -355,7 +341,3 @@ def name_score(results: Results, split: Split) -> str:
 
 def _get_score(scores: Scores | None, name: ScoreName) -> float | None:
     return None if scores is None else scores[name]
-
-
-def _escape(cell: str) -> str:
-    return cell.replace("|", "\\|")

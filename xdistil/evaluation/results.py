@@ -5,7 +5,7 @@ Scores are fractions. Whatever is undefined or was not measured is None (null in
 
 import json
 from pathlib import Path
-from typing import Any, Final, Literal, NotRequired, TypedDict
+from typing import Any, Final, Literal, NotRequired, TypedDict, cast
 
 ScoreName = Literal["macro_f1", "micro_f1", "accuracy"]
 LanguageScoreName = Literal["f1", "precision", "recall", "accuracy", "macro_f1"]
@@ -114,6 +114,20 @@ class GazetteerResult(TypedDict):
     test: Scores | None
 
 
+class OriginalScores(TypedDict):
+    """Scores under the rules of XtremeDistil's own code, as in `evaluation/original.py`."""
+
+    macro_f1: float | None
+    micro_f1: float | None
+
+
+class OriginalResult(TypedDict):
+    """Those of the predictions on test, or on dev where there is no test."""
+
+    teacher: NotRequired[OriginalScores]
+    student: OriginalScores
+
+
 class QuantizationResult(TypedDict):
     """The content of quantization.json."""
 
@@ -166,6 +180,7 @@ class Timing(TypedDict):
 
     stages: dict[str, float]  # seconds by the name of the student's stage
     speedup: Speedup | None
+    phases: NotRequired[dict[str, float]]  # seconds by part of the run, before stops too
     total: NotRequired[float]  # seconds of the run, which adds it at its end
 
 
@@ -183,8 +198,10 @@ class Results(TypedDict):
     retention: float | None  # the student's main score over the teacher's, on test if there is one
     compression: float | None  # the teacher's parameters over the student's
     stages: list[StageResult]  # of the student's plan, in order
+    passes: NotRequired[float]  # of a model as the teacher over the texts of these stages
     baselines: list[BaselineResult]
     gazetteer: GazetteerResult | None
+    original: NotRequired[OriginalResult]  # of tagging with gold labels
     timing: Timing
     export: NotRequired[ExportResult | None]  # where an export is asked for
 
@@ -193,6 +210,23 @@ def read_results(workdir: Path) -> Results | None:
     """results.json of a finished run, None before."""
     path = workdir / "results.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def summarise(results: Results) -> dict[str, float | None]:
+    """The numbers that tell runs apart: scores of the models, retention, compression, seconds."""
+    numbers: dict[str, float | None] = {
+        "retention": results["retention"],
+        "compression": results["compression"],
+        "seconds": results["timing"].get("total"),
+    }
+    name = "accuracy" if results["task"] == "classification" else "macro_f1"
+    models: tuple[ModelName, ...] = (name_other(results), "student")
+    for model in models:
+        for split in ("dev", "test"):
+            scores = results[model]["dev" if split == "dev" else "test"]
+            score = None if scores is None else scores.get(name)
+            numbers[f"{model}/{split}_{name}"] = cast(float | None, score)
+    return numbers
 
 
 def has_gold(results: Results) -> bool:

@@ -6,7 +6,6 @@ that other load on the machine affects both. The time is that of a forward pass 
 every subword, without tokenization.
 """
 
-import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from xdistil.data.subwords import Subwords
 from xdistil.evaluation.results import SpeedResult, Speedup, Spread
 from xdistil.models.forward import predict_batch
 from xdistil.models.types import Model, Params
+from xdistil.runtime.process import count_cores
 
 BATCH = 32  # sentences in a batch, and subwords in the shortest row, as in the paper
 _BATCHES = 8  # different batches, which the rounds repeat
@@ -65,7 +65,7 @@ def measure_speed(
         "batch_32": _compare(runners, segments, BATCH, batch_length, seconds / 2),
         "single": _compare(runners, segments, 1, row_length, seconds / 2),
         "dtype": student.model.dtype,
-        "threads": _count_threads(),
+        "threads": count_cores(),
         "device": jax.local_devices()[0].device_kind,
     }
 
@@ -143,10 +143,3 @@ def _pad_sentences(runner: Runner, segments: np.ndarray, length: int) -> Batch:
 
 def _summarise(values: Sequence[float]) -> Spread:
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
-
-
-def _count_threads() -> int:
-    """The number of CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

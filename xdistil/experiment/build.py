@@ -4,6 +4,7 @@ Nothing here trains and nothing is scored. Whatever is wrong with files, labels,
 is found here, before anything is compiled.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,6 +45,7 @@ from xdistil.distill.stages import (
 from xdistil.errors import InputError
 from xdistil.evaluation.metrics import MAIN_SCORE
 from xdistil.evaluation.results import ScoreName
+from xdistil.experiment.shared_texts import find_packed, hold_packed
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.hf.folder import check_rows, load_model
 from xdistil.models.trim import trim_model
@@ -305,13 +307,15 @@ class _Packer:
         for name, examples in splits.items():
             if name == "transfer" and "all" in splits and name not in read:
                 continue
-            folder = self.cache / reader / name
+            # Gold that is there for its scores alone may have tags that the head does not name.
+            texts = examples if self.corpus.gold else _without_labels(examples)
+            if self.experiment.teacher.shared_folder:
+                learnt, task = name in LEARNT, self.corpus.task
+                folder = find_packed(self.experiment, task, tokenizer, texts, learnt)
+            else:
+                folder = self.cache / reader / name
             if self.writes:
-                # Gold that is there for its scores alone may have tags that the head does not name.
-                texts = examples if self.corpus.gold else _without_labels(examples)
-                pack_rows = partial(self._pack, name, examples)
-                parts = self._tokenize(texts, tokenizer, predicts=name not in LEARNT)
-                save_packed(folder, parts, pack_rows)
+                self._save(folder, name, examples, texts, tokenizer)
             packed[name] = self._join(examples, *load_packed(folder))
         for name, stage in read.items():
             if name not in packed and "train" in packed:
@@ -319,6 +323,21 @@ class _Packer:
         if "transfer" in splits and "transfer" not in packed:
             packed["transfer"] = self._take_transfer(packed["all"])
         return packed
+
+    def _save(
+        self,
+        folder: Path,
+        name: str,
+        examples: Sequence[Example],
+        texts: Sequence[Example],
+        tokenizer: Tokenizer,
+    ) -> None:
+        """Writes subwords and rows, unless they are there for all runs that share them."""
+        shared = self.experiment.teacher.shared_folder
+        with hold_packed(folder) if shared else contextlib.nullcontext(True) as missing:
+            if missing:
+                parts = self._tokenize(texts, tokenizer, predicts=name not in LEARNT)
+                save_packed(folder, parts, partial(self._pack, name, examples))
 
     def _take_transfer(self, every: PackedTexts) -> PackedTexts:
         """The transfer texts among `all`, where they come first; no stage reads them alone, so that
@@ -436,9 +455,7 @@ def _open_student(
     if student.checkpoint:
         model, params = _load_checkpoint(experiment, corpus, own, of_own)
     else:
-        shape = teacher.shape("the student takes its positions from a teacher")
-        positions = min(shape.positions, max(EncoderConfig.positions, experiment.data.row_length))
-        shape = replace(shape, positions=max(positions, experiment.data.row_length))
+        shape = shape_student(teacher, experiment.data.row_length)
         model, params = design_student(student, shape, tokenizer, task, experiment.dtype), {}
     width = model.config.embedding_size
     if not isinstance(teacher, NoTeacher):
@@ -451,6 +468,13 @@ def _open_student(
     if student.checkpoint:
         return teacher, FromCheckpoint(model, tokenizer, embeddings, params)
     return teacher, FromScratch(model, tokenizer, embeddings)
+
+
+def shape_student(teacher: Teacher, row_length: int) -> EncoderConfig:
+    """The teacher's shape with as many positions as a student from scratch has."""
+    shape = teacher.shape("the student takes its positions from a teacher")
+    positions = min(shape.positions, max(EncoderConfig.positions, row_length))
+    return replace(shape, positions=max(positions, row_length))
 
 
 def _choose_rows(

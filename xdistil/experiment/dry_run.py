@@ -3,6 +3,7 @@
 import math
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,9 @@ def describe(experiment: Experiment, verbose: bool = False) -> str:
         InputError: as `run` would, but for the numbers of weights and the memory of devices.
     """
     with tempfile.TemporaryDirectory() as folder:
-        run = build(expand_home(experiment), Path(folder), weights=False)
+        # What runs share is not written either.
+        alone = replace(experiment, teacher=replace(experiment.teacher, shared_folder=""))
+        run = build(expand_home(alone), Path(folder), weights=False)
         device = describe_device(run.experiment.dtype)
         overview = f"{device}\n\n{describe_data(run)}\n\n{describe_plan(run)}"
         return f"{overview}\n\n{describe_details(run)}" if verbose else overview

@@ -11,6 +11,7 @@ from xdistil.distill.stages import StageRun
 from xdistil.evaluation import metrics
 from xdistil.evaluation.floor import warn_if_below_floor
 from xdistil.evaluation.gazetteer import tag_with_names
+from xdistil.evaluation.original import count_kept, score_as_original
 from xdistil.evaluation.predict import predict_labels, with_labels
 from xdistil.evaluation.results import (
     HELD_OUT,
@@ -19,6 +20,7 @@ from xdistil.evaluation.results import (
     GazetteerResult,
     ModelName,
     ModelResult,
+    OriginalResult,
     Parameters,
     Results,
     Scores,
@@ -35,6 +37,7 @@ from xdistil.runtime.session import Session
 from xdistil.teacher.file_teacher import FileTeacher
 from xdistil.teacher.interface import NoTeacher
 from xdistil.teacher.model_teacher import ModelTeacher
+from xdistil.teacher.signals import SignalSpec
 
 log = logging.getLogger("xdistil")
 
@@ -121,14 +124,48 @@ def evaluate(
         "stages": [
             {key: value for key, value in stage.items() if key != "seconds"} for stage in stages
         ],
+        **({"passes": _count_passes(run, stages)} if isinstance(run.teacher, ModelTeacher) else {}),
         "baselines": [_score_baseline(run, session, row, params) for row, params in baselines],
         "gazetteer": _score_gazetteer(run),
+        **_score_as_original(run, labels),
         "timing": {
             "stages": {stage["name"]: stage["seconds"] for stage in stages},
             "speedup": speedup,
         },
     }
     return cast(Results, content)
+
+
+def _score_as_original(
+    run: Run, labels: dict[ModelName, dict[str, Labels]]
+) -> dict[str, OriginalResult]:
+    """The key `original` of the results; empty where nothing is tagged, or there is no gold."""
+    split = "test" if "test" in run.texts else "dev"
+    if run.corpus.task.kind != "tagging" or not run.corpus.gold:
+        return {}
+    examples = run.texts[split].examples
+    kept = count_kept(examples, run.student.tokenizer)
+    scores = {
+        name: score_as_original(examples, predicted[split], kept)
+        for name, predicted in labels.items()
+    }
+    return {"original": cast(OriginalResult, scores)}
+
+
+def _count_passes(run: Run, stages: Sequence[StageRecord]) -> float:
+    """How often the teacher has read the texts that the stages learn from: once where its signals
+    are cached, and in every step that computes some."""
+    passes = 0.0
+    cached: dict[str, SignalSpec] = {}
+    for choice in run.teacher.plan(run.requests):
+        if choice.cached:
+            cached[choice.texts] = choice.spec
+            passes += choice.texts != "dev" and not choice.grows
+    for stage, record in zip(run.stages, stages, strict=True):
+        known = cached.get(stage.texts, SignalSpec())
+        if stage.spec.union(known) != known:
+            passes += record["steps"] / stage.count_steps(run.experiment.batch_size).epoch
+    return passes
 
 
 def measure_bytes(folder: Path) -> Sizes:

@@ -1,5 +1,6 @@
 """The whole flow: config -> data -> teacher -> plan -> student -> scores -> folder."""
 
+import dataclasses
 import json
 import logging
 import time
@@ -11,14 +12,17 @@ from xdistil.config import Experiment, expand_home, validate
 from xdistil.deploy.license import find_license
 from xdistil.deploy.model_card import write_card
 from xdistil.deploy.onnx_export import check_packages
+from xdistil.evaluation.page.render import FILE as PAGE
 from xdistil.evaluation.report import render_console, render_markdown
-from xdistil.evaluation.results import Results, read_results
+from xdistil.evaluation.results import Results, read_results, summarise
 from xdistil.experiment.build import Run, build
 from xdistil.experiment.dry_run import describe_data, describe_details, describe_plan
 from xdistil.experiment.evaluate import evaluate
 from xdistil.experiment.finished import check_finished
 from xdistil.experiment.inputs import claim_inputs, fingerprint_inputs
+from xdistil.experiment.live_page import showing, try_to_write
 from xdistil.experiment.memory import check_memory
+from xdistil.experiment.outline import outline_run
 from xdistil.experiment.training import (
     export_student,
     first_params,
@@ -31,7 +35,9 @@ from xdistil.runtime.compilation_cache import enable_compilation_cache
 from xdistil.runtime.environment import describe_device, describe_environment
 from xdistil.runtime.json_io import write_json
 from xdistil.runtime.mesh import main_process_first
+from xdistil.runtime.phase_times import PhaseTimes
 from xdistil.runtime.session import Session, open_session
+from xdistil.runtime.trackers import check_trackers, open_trackers
 from xdistil.runtime.workdir import claim_workdir
 
 log = logging.getLogger("xdistil")
@@ -68,6 +74,7 @@ def run(
     experiment = expand_home(experiment)
     if experiment.export:
         check_packages()
+    check_trackers(experiment.trackers)
     with open_session(experiment, Path(workdir).expanduser(), verbose) as session:
         if (finished := read_results(session.workdir)) is not None:
             main_process_first(partial(_check_finished, session, finished))
@@ -77,33 +84,55 @@ def run(
         experiment = session.experiment
         log.info(describe_device(experiment.dtype))
         built = main_process_first(partial(build_and_claim, session, command))
+        times = PhaseTimes(session.workdir, session.writes)
+        times.add("preparation", time.monotonic() - session.started)
         log.info("%s\n\n%s\n", describe_data(built), describe_plan(built))
         log.debug("%s\n", describe_details(built))
         check_memory(built)
-        teacher = train_teacher(built, session)
-        start = first_params(built, teacher)
-        if not built.corpus.gold:
-            built = pseudo_label_dev(built, teacher, session)
-        reader = teacher.reader(built.requests, session)
-        del teacher  # the second copy of a large teacher's parameters
-        stages = train_student(built, session, reader, start)
-        baselines = [
-            train_baseline(built, session, index, start) for index in range(len(built.baselines))
-        ]
-        results = evaluate(built, session, stages, baselines)
-        if experiment.export:
-            results["export"] = export_student(built, session)
+        if session.writes:
+            fields = dataclasses.asdict(experiment)
+            session.run_log.add_trackers(
+                open_trackers(experiment.trackers, experiment.project, session.workdir, fields)
+            )
+        with showing(session.workdir, session.writes):
+            results = _train_and_evaluate(built, session, times)
+        results["timing"]["phases"] = times.seconds
         results["timing"]["total"] = time.monotonic() - session.started
         main_process_first(partial(write_outputs, built, session, results))
+        session.run_log.summarise(summarise(results))
         log.info("\n%s", render_console(results))
         student = session.workdir / "student"
         log.info("Try it:  echo 'Some text' | python predict.py --model=%s", student)
         return results
 
 
+def _train_and_evaluate(built: Run, session: Session, times: PhaseTimes) -> Results:
+    with times.phase("teacher"):
+        teacher = train_teacher(built, session)
+    start = first_params(built, teacher)
+    with times.phase("signals"):
+        if not built.corpus.gold:
+            built = pseudo_label_dev(built, teacher, session)
+        reader = teacher.reader(built.requests, session)
+    del teacher  # the second copy of a large teacher's parameters
+    with times.phase("student"):
+        stages = train_student(built, session, reader, start)
+    with times.phase("baselines"):
+        baselines = [
+            train_baseline(built, session, index, start) for index in range(len(built.baselines))
+        ]
+    with times.phase("evaluation"):
+        results = evaluate(built, session, stages, baselines)
+        if session.experiment.export:
+            results["export"] = export_student(built, session)
+    return results
+
+
 def _check_finished(session: Session, results: Results, first: bool) -> None:
     if first:
         check_finished(session.experiment, session.workdir, results)
+        if not (session.workdir / PAGE).exists():  # of an earlier version, or it was removed
+            try_to_write(session.workdir)
 
 
 def build_and_claim(session: Session, command: Sequence[str], first: bool) -> Run:
@@ -122,11 +151,12 @@ def build_and_claim(session: Session, command: Sequence[str], first: bool) -> Ru
         licenses = {which: find_license(experiment, which) for which in ("teacher", "student")}
         environment = describe_environment(list(command), digests) | {"licenses": licenses}
         write_json(workdir / "environment.json", environment)
+        write_json(workdir / "outline.json", outline_run(built))
     return built
 
 
 def write_outputs(built: Run, session: Session, results: Results, first: bool) -> None:
-    """Model cards, figures and the report; results.json last, which marks a finished run."""
+    """Model cards, figures and the reports; results.json last, which marks a finished run."""
     if not first:
         return
     workdir, experiment = session.workdir, built.experiment
@@ -137,5 +167,6 @@ def write_outputs(built: Run, session: Session, results: Results, first: bool) -
     from xdistil.evaluation.figures import draw_figures  # Matplotlib is slow to import
 
     draw_figures(workdir / "figures", workdir / "metrics.jsonl", results)
+    try_to_write(workdir, results)
     (workdir / "results.md").write_text(render_markdown(results), encoding="utf-8")
     write_json(workdir / "results.json", results)

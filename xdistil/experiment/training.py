@@ -6,11 +6,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from xdistil.data.segmentation import UNITS, find_joined
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.deploy.jax_backend import open_model
 from xdistil.deploy.onnx_export import export_onnx
-from xdistil.deploy.preprocessing import write_preprocessing
 from xdistil.deploy.quality_gate import check_dev
 from xdistil.distill.finetune import finetune
 from xdistil.distill.loop import fit
@@ -21,6 +19,7 @@ from xdistil.evaluation.floor import warn_if_below_floor
 from xdistil.evaluation.predict import predict_labels, score_texts, with_labels
 from xdistil.evaluation.results import BaselineResult, ExportResult, ScoreName, Scores, StageRecord
 from xdistil.experiment.build import BaselineRun, Run
+from xdistil.experiment.shared_teacher import hold_teacher, link_teacher, record_preprocessing
 from xdistil.models.hf.folder import load_model, save_model
 from xdistil.models.types import Model, Params
 from xdistil.runtime.mesh import global_max, main_process_first, replicate, shard_params
@@ -37,10 +36,20 @@ def train_teacher(run: Run, session: Session) -> Teacher:
     if not isinstance(teacher, ModelTeacher):
         return teacher
     task = run.corpus.task
-    if global_max(int(folder.exists())):
-        loaded = load_model(str(folder), "main", task, run.experiment.dtype)
-        return replace(teacher, params=loaded.params)
-    params = teacher.params
+    if not global_max(int(folder.exists())):
+        if not run.experiment.teacher.shared_folder:
+            return replace(teacher, params=_finetune(run, teacher, session))
+        with hold_teacher(run, teacher, session) as shared:
+            if not global_max(int((shared.workdir / "teacher").exists())):
+                _finetune(run, teacher, shared)
+            main_process_first(partial(link_teacher, shared.workdir, session.workdir))
+    loaded = load_model(str(folder), "main", task, run.experiment.dtype)
+    return replace(teacher, params=loaded.params)
+
+
+def _finetune(run: Run, teacher: ModelTeacher, session: Session) -> Params:
+    """The teacher's parameters after its plan; its folder is written to teacher/."""
+    params, task = teacher.params, run.corpus.task
     if run.finetuning:
         texts, model = run.teacher_texts["dev"], teacher.model
 
@@ -50,8 +59,8 @@ def train_teacher(run: Run, session: Session) -> Teacher:
 
         params, dev = finetune(run.finetuning, model, params, session, evaluate, run.metric)
         warn_if_below_floor(run.corpus, run.metric, dev)
-    _save(run, folder, teacher.model, params, teacher.tokenizer)
-    return replace(teacher, params=params)
+    _save(run, session.workdir / "teacher", teacher.model, params, teacher.tokenizer)
+    return params
 
 
 def pseudo_label_dev(run: Run, teacher: Teacher, session: Session) -> Run:
@@ -203,10 +212,7 @@ def _save(run: Run, folder: Path, model: Model, params: Params, tokenizer: Token
 
     def save(first: bool) -> None:
         if first:
-            data, corpus = run.experiment.data, run.corpus
-            tags = corpus.task.kind == "tagging" and data.segmentation == UNITS
-            joined = find_joined(each.inputs for each in corpus.train) if tags else ""
-            extra = write_preprocessing(data, joined)
+            extra = record_preprocessing(run)
             save_model(folder, model, params, run.corpus.task, tokenizer, extra)
 
     main_process_first(save)

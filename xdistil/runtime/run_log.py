@@ -1,4 +1,4 @@
-"""The log of a run: metrics.jsonl, TensorBoard files, train.log, and the progress line.
+"""The log of a run: metrics.jsonl, trackers, train.log, and the progress line.
 
 Every JSON number is finite; an undefined value is null.
 """
@@ -10,20 +10,19 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
 
-import tensorboardX
-
 from xdistil.runtime.json_io import finite
+from xdistil.runtime.trackers import TensorBoard, Tracker
 
 log = logging.getLogger("xdistil")
 
 
 class RunLog:
-    """metrics.jsonl, TensorBoard files and the progress line of one workdir."""
+    """metrics.jsonl, TensorBoard files, other trackers and the progress line of one workdir."""
 
     def __init__(self, workdir: Path, writes: bool = True) -> None:
         """Opens files at their first use; with `writes` False nothing is written.
@@ -31,7 +30,8 @@ class RunLog:
         Of several processes one writes, and the others make the same calls.
         """
         self._path = workdir / "metrics.jsonl" if writes else Path(os.devnull)
-        self._tensorboard, self._writes = workdir / "tensorboard", writes
+        self._trackers: list[Tracker] = [TensorBoard(workdir / "tensorboard", writes)]
+        self._writes = writes
         self._terminal = writes and sys.stderr.isatty()
         self._shown = 0.0
 
@@ -39,9 +39,9 @@ class RunLog:
     def _file(self) -> TextIO:
         return self._path.open("a", encoding="utf-8")
 
-    @cached_property
-    def _board(self) -> tensorboardX.SummaryWriter:
-        return tensorboardX.SummaryWriter(str(self._tensorboard), write_to_disk=self._writes)
+    def add_trackers(self, trackers: Iterable[Tracker]) -> None:
+        """Sends numbers to these trackers too, until `close`."""
+        self._trackers += trackers
 
     def position(self) -> int:
         """The size of metrics.jsonl in bytes, which a checkpoint stores."""
@@ -71,14 +71,17 @@ class RunLog:
         self.truncate(position)
 
     def write(self, line: dict[str, Any]) -> None:
-        """Writes a line to metrics.jsonl, and its numbers to TensorBoard."""
+        """Writes a line to metrics.jsonl, and sends its numbers to the trackers."""
         self._file.write(json.dumps(finite(line), ensure_ascii=False, allow_nan=False) + "\n")
         self._file.flush()
-        for name, value in line.items():
-            if isinstance(value, float) and math.isfinite(value):
-                self._board.add_scalar(
-                    f"{line['plan']}/{line['stage']}/{name}", value, line["step"]
-                )
+        if numbers := _list_numbers(line):
+            for tracker in self._trackers:
+                tracker.log(f"{line['plan']}/{line['stage']}", numbers, line["step"])
+
+    def summarise(self, values: Mapping[str, float | None]) -> None:
+        """Sends the numbers of a finished run to the trackers."""
+        for tracker in self._trackers:
+            tracker.summary(_list_numbers(values))
 
     def progress(self, text: str) -> None:
         """Replaces the progress line on a terminal; elsewhere logs a line twice a minute."""
@@ -97,10 +100,20 @@ class RunLog:
             sys.stderr.flush()
 
     def close(self) -> None:
-        """Closes the files that were opened."""
-        for name in ("_file", "_board"):
-            if name in vars(self):
-                getattr(self, name).close()
+        """Closes the files that were opened, and the trackers."""
+        if "_file" in vars(self):
+            self._file.close()
+        for tracker in self._trackers:
+            tracker.finish()
+
+
+def _list_numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers with a fraction among values."""
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, float) and math.isfinite(value)
+    }
 
 
 @contextlib.contextmanager

@@ -41,6 +41,23 @@ class Session:
         return jax.process_index() == 0
 
 
+def continue_experiment(experiment: Experiment, workdir: Path) -> Experiment:
+    """The experiment with what the run in a workdir began with, if there is one.
+
+    Raises:
+        InputError: the workdir belongs to another experiment.
+    """
+    segmentation = choose_segmentation(experiment, workdir)
+    experiment = replace(
+        experiment,
+        dtype=choose_dtype(experiment, workdir),
+        data=replace(experiment.data, segmentation=segmentation),
+    )
+    experiment = continue_begun(workdir, experiment)
+    check_workdir(workdir, experiment)
+    return experiment
+
+
 @contextlib.contextmanager
 def open_session(experiment: Experiment, workdir: Path, verbose: bool = False) -> Iterator[Session]:
     """Joins the run's processes and keeps the workdir for this run until the end of the block.
@@ -66,14 +83,8 @@ def open_session(experiment: Experiment, workdir: Path, verbose: bool = False) -
             held.enter_context(open_log(workdir, jax.process_index(), verbose))
 
         main_process_first(open_folder)
-        segmentation = choose_segmentation(experiment, workdir)
-        experiment = replace(
-            experiment,
-            dtype=choose_dtype(experiment, workdir),
-            data=replace(experiment.data, segmentation=segmentation),
-        )
-        experiment = continue_begun(workdir, experiment)
-        check_workdir(workdir, experiment)  # before anything of another run is overwritten
+        # Before anything of another run is overwritten.
+        experiment = continue_experiment(experiment, workdir)
         mesh = make_mesh(experiment.mesh.teacher_shards)
         run_log = RunLog(workdir, writes=jax.process_index() == 0)
         held.enter_context(contextlib.closing(run_log))

@@ -14,6 +14,8 @@ from xdistil.runtime.json_io import write_json
 # Fields that may differ when a run resumes: they change no result, or name files whose content is
 # compared.
 FREE = (
+    "trackers",
+    "project",
     "license",
     "log_every",
     "speed_seconds",
@@ -25,6 +27,7 @@ FREE = (
     "teacher.model",
     "teacher.revision",
     "teacher.tokenizer",
+    "teacher.shared_folder",
     *(f"teacher.{name}" for name in STORED),
     "student.tokenizer",
     "student.checkpoint",

@@ -175,13 +175,21 @@ def measure_signals(
 
 
 @contextmanager
-def hold_folder(folder: Path, check: Callable[[], None]) -> Iterator[None]:
-    """No other run writes into the folder meanwhile."""
+def hold_folder(
+    folder: Path, check: Callable[[], None], work: str = "writes signals"
+) -> Iterator[None]:
+    """No other run writes into the folder meanwhile; the lock of a process that is gone is free.
+
+    Args:
+        folder: it exists.
+        check: called while another run has the folder; what it raises ends the waiting.
+        work: what that run does, for the log.
+    """
     lock = filelock.FileLock(folder / ".lock")
     waited = False
     while not global_max(int(_is_first() and _takes(lock))):
         if not waited:
-            log.info("another run writes signals into %s: waiting for it", folder)
+            log.info("another run %s into %s: waiting for it", work, folder)
             waited = True
         check()
     try:

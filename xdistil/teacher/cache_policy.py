@@ -98,7 +98,8 @@ def choose_cache(
         of_texts[each.spec] = of_texts.get(each.spec, 0.0) + each.readings
     texts = {each.texts: each.teacher for each in requests}
     # Runs that share a folder write one after another, and several processes write in step.
-    may_grow = not teacher.cache_folder and jax.process_count() == 1
+    shared = teacher.cache_folder or teacher.shared_folder
+    may_grow = not shared and jax.process_count() == 1
     choices: list[CacheChoice] = []
     for name, of_texts in readings.items():
         subwords = texts[name].subwords

@@ -1,6 +1,7 @@
 """A model as the teacher: fine-tuned here or beforehand, read in the steps or once for a cache."""
 
 import hashlib
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ import numpy as np
 
 from xdistil import config
 from xdistil.data.examples import Task
+from xdistil.data.packing import PackedTexts
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.data.word_alignment import align_words
 from xdistil.errors import InputError
@@ -19,12 +21,19 @@ from xdistil.models.forward import prediction_rows, sows_qkv
 from xdistil.models.types import Params
 from xdistil.runtime.mesh import shard_params
 from xdistil.runtime.session import Session
-from xdistil.teacher.cache import open_cache
+from xdistil.teacher.cache import open_cache, packing_checksum
 from xdistil.teacher.cache_policy import CacheChoice, choose_cache
 from xdistil.teacher.growing_cache import GrowingCache
 from xdistil.teacher.head import check_classes, is_fine_tuned
 from xdistil.teacher.interface import SignalReader, Unit
-from xdistil.teacher.signals import PlacedModel, Request, merge_requests, params_fingerprint
+from xdistil.teacher.signals import (
+    PlacedModel,
+    Request,
+    SignalSpec,
+    merge_requests,
+    params_fingerprint,
+    signal_names,
+)
 from xdistil.teacher.storage import MapSignal, Signal, place_signals
 
 log = logging.getLogger("xdistil")
@@ -124,9 +133,8 @@ class ModelTeacher:
         texts, words = request.teacher, None
         if self.unit is Unit.WORD:
             words = align_words(texts.subwords, texts.examples, self.task)
-        shared = self.config.cache_folder
         values = open_cache(
-            Path(shared) if shared else session.workdir / "cache" / "signals",
+            self._find_cache(texts, choice.spec, session.workdir),
             placed,
             texts.subwords,
             texts.rows,
@@ -145,6 +153,21 @@ class ModelTeacher:
         return place_signals(
             vectors, place, align_words(student.subwords, student.examples, self.task)
         )
+
+    def _find_cache(self, texts: PackedTexts, spec: SignalSpec, workdir: Path) -> Path:
+        """The folder of cached signals.
+
+        In a folder that runs share, signals that are computed together have their own: which
+        signals a program computes, and how texts are packed, may change the last bits of each, and
+        so it must not matter which run comes first.
+        """
+        if self.config.cache_folder:
+            return Path(self.config.cache_folder)
+        if not self.config.shared_folder:
+            return workdir / "cache" / "signals"
+        together = json.dumps([signal_names(spec), packing_checksum(texts.rows)])
+        digest = hashlib.sha256(together.encode()).hexdigest()[:8]
+        return Path(self.config.shared_folder) / f"signals-{digest}"
 
     def fingerprints(self) -> dict[str, tuple[str, str]]:
         """Tokenizer and parameters, of a model that was read from somewhere."""
