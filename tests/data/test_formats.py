@@ -250,7 +250,7 @@ def test_json_lines_give_fields(save):
         ('{"tokens": ["a"], "tags": ["O O"]}', "is not a tag", "tagging"),
         ('{"tokens": ["\\ud83d"], "tags": ["O"]}', "surrogate", "tagging"),
         ('{"text": "a"}', "'label' is missing", "classification"),
-        ('{"text": "a", "label": true}', "'label' is true", "classification"),
+        ('{"text": "a", "label": 1.5}', "'label' is 1.5", "classification"),
         ('{"text": "a", "label": "x\\ty"}', "contains a tab or a line end", "classification"),
         ('{"text": "a", "label": "x\\n"}', "contains a tab or a line end", "classification"),
         ('{"text": "a", "label": 1.0}', "'label' is 1.0", "classification"),

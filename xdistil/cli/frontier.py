@@ -16,7 +16,7 @@ from xdistil.cli.parser import Parser
 from xdistil.config import expand_paths, split_names
 from xdistil.deploy.predictor import BACKENDS
 from xdistil.errors import InputError
-from xdistil.runtime.process import count_cores, silence_transformers
+from xdistil.runtime.process import count_cores, silence_transformers, write_out
 
 
 def main(arguments: list[str], program: str = "xdistil frontier") -> int:
@@ -162,11 +162,11 @@ def _find(options: argparse.Namespace, overrides: list[str], command: Command) -
     table = tabulate(front, basis)
     write_files(workdir, table)
     draw_frontier(table).savefig(workdir / "frontier.svg")
-    print("\n".join(render_table(table)))
+    write_out("\n".join(render_table(table)))
     if front.unmeasured:
-        print(f"\n{front.unmeasured} more may belong here: a larger --measure tells.")
+        write_out(f"\n{front.unmeasured} more may belong here: a larger --measure tells.")
     given = [f"--config={options.config}", *overrides]
     for row in table.choices:
         place = f"--workdir={workdir / row.shape}"
         words = ["xdistil", "train", *given, *row.overrides, place]
-        print(f"\nThis trains {row.shape}:\n  {shlex.join(words)}")
+        write_out(f"\nThis trains {row.shape}:\n  {shlex.join(words)}")

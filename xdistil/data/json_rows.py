@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from xdistil.data.columns import find_role, find_roles
+from xdistil.data.language_codes import is_language
 from xdistil.data.segmentation import cut_spans, find_units, trim_span
 from xdistil.errors import InputError, show
 
 Row = dict[str, Any]
 Names = Mapping[str, Sequence[str]]  # of the integers in a field
+_STARTS = ("start", "start_offset", "begin")  # of a span, which may be called so
+_ENDS = ("end", "end_offset")
+_TYPES = ("label", "labels", "type", "entity", "entity_group", "tag")
 SPANS = ("spans", "entities", "label", "labels", "ner")  # fields with spans of characters
 
 
@@ -30,6 +34,43 @@ class Form:
     kind: str  # tagging or classification
     fits: Callable[[Row], bool]
     convert: Callable[[Row, Names], Row]
+
+
+def name_words(row: Row) -> Row:
+    """The row with its list of words as `tokens`, whatever it calls them."""
+    for name in ("tokens", "words"):
+        words = row.get(name)
+        if isinstance(words, list) and all(isinstance(word, str) for word in words):
+            return row if name == "tokens" else {**row, "tokens": words}
+    return row
+
+
+def find_language(row: Row) -> str | None:
+    """The language of a row in a field other than `language`, if that is known."""
+    for name in ("lang", "locale", "langs"):
+        value = row.get(name)
+        if isinstance(value, list) and value and all(each == value[0] for each in value):
+            value = value[0]  # of each word
+        if isinstance(value, str) and is_language(value):
+            return value
+    return None
+
+
+def count_cut_words(row: Row) -> tuple[int, int, str]:
+    """(spans, those that begin or end inside a word, one of them) of a row."""
+    spans = _find_spans(row) or ()
+    text, cut, example = row.get("text"), 0, ""
+    if not isinstance(text, str) or not all(map(_is_span, spans)):
+        return 0, 0, ""
+    units = find_units(text)
+    for span in spans:
+        try:
+            start, end, _ = _read_span(span)
+        except ValueError:  # which the reader tells
+            continue
+        if any(first < border < last for first, last in units for border in (start, end)):
+            cut, example = cut + 1, text[max(start, 0) : end]
+    return len(spans), cut, example
 
 
 def recognise_row(row: Row, kind: str = "") -> Form | None:
@@ -123,7 +164,7 @@ def _find_spans(row: Row) -> Any:
 
 def _is_span(span: Any) -> bool:
     if isinstance(span, dict):
-        return ("start" in span or "start_offset" in span) and not isinstance(span, str)
+        return any(name in span for name in _STARTS)
     return isinstance(span, list) and len(span) == 3 and isinstance(span[0], int)
 
 
@@ -134,9 +175,10 @@ def _has_spans(row: Row) -> bool:
 
 def _read_span(span: Any) -> tuple[int, int, str]:
     if isinstance(span, dict):
-        start = span.get("start", span.get("start_offset"))
-        end = span.get("end", span.get("end_offset"))
-        kind = span.get("label", span.get("labels", span.get("type")))
+        start, end, kind = (
+            next((span[name] for name in names if name in span), None)
+            for names in (_STARTS, _ENDS, _TYPES)
+        )
         if isinstance(kind, list) and len(kind) == 1:
             kind = kind[0]
     else:
@@ -147,16 +189,20 @@ def _read_span(span: Any) -> tuple[int, int, str]:
 
 
 def _convert_spans(row: Row, names: Names) -> Row:
+    _check_answer(row)
     return tag_words(_text(row), [_read_span(span) for span in _find_spans(row)])
 
 
 def _list_results(row: Row, key: str) -> list[Row]:
-    # The values of the first annotation of Label Studio that have a key.
-    results = [each for note in row["annotations"][:1] for each in note.get("result", [])]
-    return [each["value"] for each in results if key in each["value"]]
+    # The values of the first annotation of Label Studio that have a key; relations have no value.
+    notes = [note for note in row["annotations"] if not note.get("was_cancelled")]
+    values = [each.get("value", {}) for note in notes[:1] for each in note.get("result", [])]
+    return [value for value in values if key in value]
 
 
 def _convert_label_studio(row: Row, names: Names) -> Row:
+    if all(note.get("was_cancelled") for note in row["annotations"]):
+        raise ValueError("this task was not annotated: export the annotated ones alone")
     values = _list_results(row, "labels")
     return tag_words(_text(_find_task(row)), [_read_span(value) for value in values])
 
@@ -182,7 +228,7 @@ def _is_label_studio(row: Row) -> bool:
         and all(isinstance(note, dict) for note in notes)
         and all(isinstance(note.get("result", []), list) for note in notes)
         and all(
-            isinstance(each, dict) and isinstance(each.get("value"), dict)
+            isinstance(each, dict) and isinstance(each.get("value", {}), dict)
             for note in notes
             for each in note.get("result", [])
         )
@@ -269,18 +315,39 @@ def _find_label(row: Row) -> str:
 def _is_label(value: Any) -> bool:
     if isinstance(value, list):
         return all(isinstance(each, str) for each in value)
-    return isinstance(value, str | int) and not isinstance(value, bool)
+    return isinstance(value, str | int)
 
 
-def _convert_class(row: Row, names: Names) -> Row:
-    texts, field = find_texts(row), _find_label(row)
+def _check_answer(row: Row) -> None:
+    if row.get("answer") in ("reject", "ignore"):
+        raise ValueError(
+            f"its answer is {show(row['answer'])}, so its labels are not meant (Prodigy): leave "
+            "out "
+            "all records but the accepted ones"
+        )
+
+
+def _is_chosen(row: Row) -> bool:
+    return isinstance(row.get("text"), str) and _has_lists(row, "options", "accept")
+
+
+def _convert_chosen(row: Row, names: Names) -> Row:
+    _check_answer(row)
+    return _convert_class({"text": _text(row), "accept": row["accept"]}, names, "accept")
+
+
+def _convert_class(row: Row, names: Names, field: str = "") -> Row:
+    _check_answer(row)
+    texts, field = find_texts(row), field or _find_label(row)
     label = row[field]
     if isinstance(label, list):
         if len(label) != 1:
             raise ValueError(f"field {show(field)} has {len(label)} labels where one is expected")
         label = label[0]
     known = names.get(field)
-    if isinstance(label, int) and known and 0 <= label < len(known):
+    if isinstance(label, bool):
+        label = str(label).lower()
+    elif isinstance(label, int) and known and 0 <= label < len(known):
         label = known[label]
     elif isinstance(label, int) and isinstance(row.get(f"{field}_text"), str):  # as SetFit names it
         label = row[f"{field}_text"]
@@ -320,6 +387,13 @@ FORMS = (
         "classification",
         _is_choice,
         _convert_choices,
+    ),
+    Form(
+        "Prodigy (choices)",
+        "text, options and accept (Prodigy)",
+        "classification",
+        _is_chosen,
+        _convert_chosen,
     ),
     Form(
         "spaCy (cats)",

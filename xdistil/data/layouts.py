@@ -27,7 +27,13 @@ from xdistil.data.formats import (
     read_texts,
 )
 from xdistil.data.json_records import load_json
-from xdistil.data.json_rows import list_forms, read_names, recognise_row
+from xdistil.data.json_rows import (
+    count_cut_words,
+    list_forms,
+    name_words,
+    read_names,
+    recognise_row,
+)
 from xdistil.data.language_codes import is_language
 from xdistil.data.lines import find_extension, locate, read_lines
 from xdistil.data.records import Record
@@ -97,6 +103,8 @@ def find_layout(
         ours = {"words": "tokens"}
         fields = tuple((ours.get(role, role), name) for role, name in columns.items())
         layout = layout._replace(fields=fields, names=_read_names(path))
+        if kind == "tagging":
+            _warn_of_offsets(path, lines)
     records = read_records(path, list(lines[: _head(form)]), kind, layout)
     return layout._replace(prefix=find_prefix(records, kind))
 
@@ -189,7 +197,21 @@ def _head(form: str) -> int | None:
 
 def _sample_json(path: Path, lines: Sequence[str]) -> Iterable[dict[str, object]]:
     numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-    return (load_json(path, number, line) for number, line in islice(numbered, 200))
+    rows = (load_json(path, number, line) for number, line in islice(numbered, 200))
+    return map(name_words, rows)
+
+
+def _warn_of_offsets(path: Path, lines: Sequence[str]) -> None:
+    counts = [count_cut_words(row) for row in _sample_json(path, lines)]
+    spans, cut = sum(count for count, _, _ in counts), sum(count for _, count, _ in counts)
+    if 2 * cut > spans:
+        example = next(each for _, _, each in counts if each)
+        _log.warning(
+            "%s: most spans begin or end inside a word, such as %s: offsets must count characters, "
+            "not bytes, and the end is the character after the last",
+            path,
+            show(example),
+        )
 
 
 def _guess_json(path: Path, lines: Sequence[str]) -> str:

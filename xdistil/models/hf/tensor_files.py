@@ -108,7 +108,7 @@ def _report_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except (safetensors.SafetensorError, OSError, TypeError) as error:
-        reason = str(error)[:_LONGEST_REASON]  # which may quote the file
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]  # which may quote the file
         raise InputError(
             f"{path} is damaged, cut short or no safetensors file ({reason})."
         ) from error
