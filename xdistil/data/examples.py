@@ -12,6 +12,7 @@ from xdistil.data.language_codes import LANGUAGE_CODE, fold_language, is_languag
 from xdistil.data.layouts import find_layout, guess_kind
 from xdistil.data.lines import locate, read_lines
 from xdistil.data.records import Record
+from xdistil.data.segmentation import drop_invisible
 from xdistil.data.tag_notation import Notation, find_notation
 from xdistil.data.tag_schemes import allowed_tags, convert_labels, is_tag, predictable_tags, to_iob2
 from xdistil.errors import InputError, show, show_name
@@ -231,13 +232,15 @@ def _check_case(names: Iterable[str], cells: dict[str, str]) -> None:
     seen: dict[str, str] = {}
     for name in sorted(names):
         folded = unicodedata.normalize("NFKC", name[2:] if is_tag(name) else name).casefold()
+        folded = drop_invisible(folded)
         bare = name[2:] if is_tag(name) else name
         if seen.setdefault(folded, bare) != bare:
             first, later = sorted((bare, seen[folded]), key=lambda each: _find_place(each, cells))
             where = list(cells.values())[_find_place(later, cells)]
             raise InputError(
-                f"{where}: {show(later)} and {show(first)} differ in case or accents alone: "
-                "write them alike, or name both in a labels.tsv, one label per line."
+                f"{where}: {show(later)} and {show(first)} differ in case, accents or invisible "
+                "characters alone: write them alike, or name both in a labels.tsv, one label per "
+                "line."
             )
 
 
@@ -398,7 +401,8 @@ def check_width(path: Path, record: Record, width: int) -> None:
     if len(record.inputs) != width or width > 2:
         raise InputError(
             f"{locate(path, record.line)}: {len(record.inputs)} texts where {min(width, 2)} "
-            f"{'was' if width == 1 else 'were'} expected."
+            f"{'was' if width == 1 else 'were'} expected: data.columns=text:1,label:2 says which "
+            "columns hold what."
         )
 
 

@@ -24,6 +24,7 @@ from xdistil.errors import InputError, show
 
 EXTENSIONS = ("tsv", "csv", "conll", "jsonl", "json", "parquet", "txt")
 _FORMS = {"json": "jsonl", "parquet": "jsonl"}  # extensions with the lines of another format
+_PEEKED = 1000  # lines that show whether a .tsv file has columns
 _log = logging.getLogger("xdistil")
 
 
@@ -41,7 +42,8 @@ class Layout(NamedTuple):
 def find_format(path: Path, lines: list[str]) -> str:
     """The format by the file extension (without .gz): "tsv", "csv", "conll" or "jsonl".
 
-    A .txt file has CoNLL columns if it has an empty line or no tab; else it is a task file.
+    A .txt file has CoNLL columns if it has an empty line or no tab; else it is a task file. A .tsv
+    file has columns if it has an empty line, and one word in the first cell of each row.
 
     Raises:
         InputError: another extension.
@@ -52,9 +54,20 @@ def find_format(path: Path, lines: list[str]) -> str:
             f"{path} has no known extension: use .tsv (task files), .csv (with a header), "
             ".conll or .txt (CoNLL columns), .jsonl or .json, each also with .gz, or .parquet."
         )
+    if extension == "tsv" and _has_columns(lines):
+        return "conll"
     if extension != "txt":
         return _FORMS.get(extension, extension)
     return "conll" if "" in lines or not any("\t" in line for line in lines) else "tsv"
+
+
+def _has_columns(lines: Sequence[str]) -> bool:
+    # An empty line after a word and before one, which is illegal in task files.
+    first = next((at for at, line in enumerate(lines[:_PEEKED]) if not line.strip()), None)
+    if first is None or first < 2 or not any(map(str.strip, lines[first:])):
+        return False
+    rows = [line for line in lines[:_PEEKED] if line.strip() and not line.startswith("#")]
+    return len(rows) > 2 and all(row.find("\t") > 0 > row.find(" ") for row in rows)
 
 
 def find_text_format(path: Path) -> str:
@@ -210,7 +223,8 @@ def read_tsv(path: Path, lines: Iterable[str], kind: str) -> Iterator[Record]:
             )
         if not cells:
             found = "no tab" if line else "an empty line"
-            raise InputError(f"{locate(path, number)}: {found}: a line must be {shape}.")
+            other = "" if line else "; columns with a word per line belong in a .conll file"
+            raise InputError(f"{locate(path, number)}: {found}: a line must be {shape}{other}.")
         if not label.strip():
             raise InputError(f"{locate(path, number)}: an empty label: a line must be {shape}.")
         yield Record(number, split_inputs(path, number, cells, kind), label, None)

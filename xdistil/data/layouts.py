@@ -41,6 +41,7 @@ from xdistil.errors import InputError, show
 
 _log = logging.getLogger("xdistil")
 _PEEKED = 50  # records that show whether languages stand before words
+_LONGEST = 300  # words in a file that is one sentence
 _SAMPLED = 2000  # rows that show what the columns hold
 _LIKE_TAG = re.compile(r"[Oo]|[BIESLUMWbieslumw][-_]\S+")
 _CHUNKS = frozenset(("NP", "VP", "PP", "ADJP", "ADVP", "SBAR", "PRT", "CONJP", "INTJ", "LST"))
@@ -106,6 +107,14 @@ def find_layout(
         if kind == "tagging":
             _warn_of_offsets(path, lines)
     records = read_records(path, list(lines[: _head(form)]), kind, layout)
+    if layout.table is not None and kind == "tagging":
+        first = list(islice(records, _PEEKED))
+        if len(first) > 9 and all(len(record.inputs) == 1 for record in first):
+            raise InputError(
+                f"{path}: every row has one word: write the words and their tags as columns in a "
+                ".conll file, with an empty line after each sentence."
+            )
+        records = iter(first)
     return layout._replace(prefix=find_prefix(records, kind))
 
 
@@ -167,7 +176,8 @@ def describe_layout(layout: Layout, kind: str, path: Path, lines: Sequence[str])
         told = "text<TAB>text<TAB>label" if first.count("\t") > 1 else told
     else:
         roles = sorted(layout.table.roles.items(), key=lambda item: item[1])
-        told = "CSV" if layout.table.quoted else "tab-separated columns"
+        told = "CSV" if find_extension(path) == "csv" else "tab-separated columns"
+        told += " in quotes" if layout.table.quoted and not told.startswith("CSV") else ""
         told += ": " + ", ".join(f"{role} in {at + 1}" for role, at in roles)
     if (layout.table and layout.table.header) or (layout.columns and layout.columns.header):
         told += "; the first line is a header and left out"
@@ -248,30 +258,36 @@ def _label_cells(path: Path, lines: Sequence[str], form: str) -> Iterable[tuple[
 def _find_table(
     path: Path, lines: Sequence[str], form: str, kind: str, columns: dict[str, str]
 ) -> Table | None:
-    quoted = form == "csv"
-    delimiter = find_delimiter(path, lines) if quoted else "\t"
+    quoted = form == "csv" or (kind != "tagging" and _is_quoted(lines))
+    delimiter = find_delimiter(path, lines) if form == "csv" else "\t"
     _, cells = next(iter(cut_rows(path, lines, delimiter, quoted)), (1, []))
     header = is_header(cells)
     if columns:
         roles, header = place_columns(path, cells, columns, header)
         return Table(delimiter, quoted, header, roles)
-    found = find_roles(cells, kind) if header or quoted else {}
+    found = find_roles(cells, kind) if header or form == "csv" else {}
     if found:
         return Table(delimiter, quoted, True, found)
-    if quoted:
+    if form == "csv":
         example = "words:2,tags:3" if kind == "tagging" else "text:2,label:3"
         raise InputError(
             f"{path}:1: the first line names no columns of {_needed(kind)}: it has "
             f"{', '.join(show(cell) for cell in cells[:8])}; name them in data.columns={example}, "
             "by number or by name."
         )
-    if header:  # its names do not say what is what
+    if header or quoted:  # without names that say what is what
         roles = {"words": 0, "tags": 1} if kind == "tagging" else {"text": 0}
         if kind != "tagging":
             names = ("text",) if len(cells) == 2 else ("text_a", "text_b")
             roles = {name: place for place, name in enumerate(names)} | {"label": len(names)}
-        return Table(delimiter, quoted, True, roles)
+        return Table(delimiter, quoted, header, roles)
     return None
+
+
+def _is_quoted(lines: Sequence[str]) -> bool:
+    # Whether all cells of the first rows of a .tsv file are in quotes, as in CSV.
+    cells = [cell for line in lines[:_PEEKED] if line for cell in line.split("\t")]
+    return len(cells) > 2 and all(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
 
 
 def _find_text_table(path: Path, head: Sequence[str], kind: str) -> Table:
@@ -312,6 +328,11 @@ def _find_conll(
         return found._replace(word=word, tag=tag, header=named)
     if before is not None and before.width == found.width:
         return found._replace(tag=before.tag)
+    if len(rows) >= _LONGEST and all(map(str.strip, lines)):
+        raise InputError(
+            f"{path} has no empty line, so its {len(lines):,} words are one sentence: add an empty "
+            "line after each sentence."
+        )
     rows = [cells for cells in rows[int(header) :] if len(cells) == found.width]
     return found._replace(tag=_choose_tag(rows, found))
 
