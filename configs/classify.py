@@ -1,4 +1,4 @@
-"""Any classification task, single texts or pairs: a student is distilled from a teacher.
+"""Any classification of texts or pairs, with one or any number of labels: a distilled student.
 
 python train.py --config=configs/classify.py:d4.2 --config.data.folder=FOLDER \
     --config.teacher.model=MODEL --workdir=runs/classify

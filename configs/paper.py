@@ -1,6 +1,6 @@
 """The plans and tables of the XtremeDistil paper (ACL 2020), on any named-entity task.
 
-xdistil train --config=configs/paper.py:d2 --config.data.folder=FOLDER \
+python train.py --config=configs/paper.py:d2 --config.data.folder=FOLDER \
     --config.teacher.model=MODEL --workdir=runs/d2
 xdistil sweep --config=configs/paper.py:table3 --config.data.folder=FOLDER \
     --config.teacher.model=MODEL --workdir=runs/table3

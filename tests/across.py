@@ -17,6 +17,7 @@ on one machine with the same visible cores. Both revisions use the same Python e
 
 import argparse
 import importlib.util
+import json
 import random
 import re
 import shutil
@@ -108,7 +109,9 @@ def end_run(old: ModuleType, workdir: Path, expected: Path) -> list[str]:
     log = workdir / "train.log"
     before = log.stat().st_size if log.exists() else 0
     # The config file is this checkout's, the flags are the old ones: they must still be accepted.
-    config = (killing.CONFIG[0], *old.CONFIG[1:])
+    teacher = json.loads((expected / "config.json").read_text(encoding="utf-8"))["teacher"]
+    family = teacher.get("family", "bert")  # the only one before there was this field
+    config = (killing.CONFIG[0], *old.CONFIG[1:], f"--config.teacher.family={family}")
     code = killing._start(workdir, config=config).wait(killing.LIMIT)
     if code:
         told = workdir.with_suffix(".log").read_text(errors="replace").splitlines()

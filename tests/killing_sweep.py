@@ -9,6 +9,7 @@ in all formats must be the same, byte for byte.
 """
 
 import argparse
+import contextlib
 import os
 import random
 import shutil
@@ -91,25 +92,32 @@ def main() -> int:
                 raise RuntimeError((Path(folder) / "alone.log").read_text())
             length = time.monotonic() - began
         print(f"seed {options.seed}; a sweep left alone takes {length:.0f} s", flush=True)
-        while kills < options.kills:
+        expected, since = read_tables(alone), 0
+        while kills < options.kills or since:
             process = start(killed)
-            moment = draw.uniform(0, length / 2)  # most starts repeat what the last one lost
-            try:
-                process.wait(moment)
-                print(f"after {moment:.0f} s: it came to its end", flush=True)
-                shutil.rmtree(killed)  # and is begun again, for the kills that are left
-                continue
-            except subprocess.TimeoutExpired:
-                kills += 1
-            done = len(list(killed.glob("*/results.json")))
-            print(f"after {moment:.0f} s, {done} done: {kill(process, draw)}", flush=True)
-        while start(killed).wait(LIMIT):  # a run that was killed by itself is a failed run
-            print("a run failed, and is started again", flush=True)
-        tables = [read_tables(folder) for folder in (alone, killed)]
-        same = tables[0] == tables[1]
-        print(tables[1][0].decode())
-        print(f"{kills} kills; the tables are {'the same' if same else 'different'}")
-    return not same
+            if kills == options.kills:
+                failed = process.wait(LIMIT)
+            else:
+                moment = draw.uniform(0, length / 3)  # most starts repeat what the last one lost
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(moment)
+                failed = process.poll()
+            if failed is None:
+                done = len(list(killed.glob("*/results.json")))
+                kills, since = kills + 1, since + 1
+                told = kill(process, draw)
+                print(f"after {moment:.0f} s, {done} done: {told}", flush=True)
+            elif failed:  # a run that was killed by itself is a failed run, and is started again
+                print("a run failed", flush=True)
+            else:
+                same = read_tables(killed) == expected
+                print(f"{since} kills: the tables are {'the same' if same else 'different'}")
+                if not same:
+                    return 1
+                shutil.rmtree(killed)  # the next sweep takes the kills that are left
+                since = 0
+        print(f"{kills} kills\n\n{expected[0].decode()}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ ROOMS = (
     ("xdistil",),  # its __init__
     ("plans", "runtime"),
     ("data",),
-    ("models",),
+    ("models", "annotators"),
     ("teacher", "student", "evaluation"),
     ("distill", "deploy"),
     ("experiment",),

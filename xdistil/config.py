@@ -50,7 +50,8 @@ class Data:
     limit: int = 0  # labelled training sentences at most, spread evenly over languages; 0: all
     draw: str = "even"  # of limit: even (drawn, over classes too), first (the first of a language)
     transfer_limit: int = 0  # unlabelled sentences at most, the first of each language; 0: all
-    task: str = "auto"  # tagging, single (texts), pair (of texts), or auto: recognised
+    task: str = "auto"  # tagging, single (texts), pair (of texts), multilabel, or auto: recognised
+    separator: str = ""  # of several labels in a cell: comma, semicolon, bar, space; empty: guess
     columns: str = ""  # of what, by number or name: text:2,label:1 or words:1,tags:4; empty: guess
     scheme: str = "auto"  # of the tags: iob2, iob1, bioes, bilou, bmes, io, or auto: recognised
     segmentation: str = "auto"  # of words: units, spaces (whole words), or auto: units if new
@@ -110,10 +111,9 @@ class Teacher:
     cache: str = "auto"  # signals on disk: auto (where that is faster), always, never
     cache_type: str = "float16"  # of cached numbers: float16, float32, int8 (a scale per vector)
     cache_folder: str = ""  # of cached signals, for several runs; empty: in the workdir
-    shared_folder: str = (
-        ""  # for runs that share fine-tuned teachers, signals, packed texts; empty: none
-    )
-    hidden_size: int = 128  # of a teacher from scratch
+    shared_folder: str = ""  # for teachers, signals and packed texts of several runs; empty: none
+    family: str = "bert"  # of a teacher from scratch: bert or modernbert
+    hidden_size: int = 128  # likewise
     layers: int = 4  # likewise
     heads: int = 4  # likewise
     vocabulary_size: int = 4000  # subwords of the tokenizer trained for a teacher from scratch
@@ -216,9 +216,11 @@ RENAMED: dict[type, dict[str, str]] = {
 }
 # Fields that a config.json of an earlier version may lack, and what the run of that version did.
 EARLIER: dict[type, dict[str, Any]] = {Data: {"segmentation": "spaces"}}
+SEPARATORS = {"comma": ",", "semicolon": ";", "bar": "|", "space": " "}  # of labels, by name
 CHOICES = {
     "data.segmentation": ("auto", "units", "spaces"),
-    "data.task": ("auto", "tagging", "single", "pair"),
+    "data.task": ("auto", "tagging", "single", "pair", "multilabel"),
+    "data.separator": ("", *SEPARATORS),
     "data.draw": ("even", "first"),
     "data.scheme": ("auto", "iob2", "iob1", "bioes", "bilou", "bmes", "io"),
     "stage.data": ("transfer", "train", "all"),
@@ -229,6 +231,7 @@ CHOICES = {
     "stage.projections": ("layer", "shared"),
     "stage.attention_loss": ("mse", "kl"),
     "stage.logits_loss": ("mse", "kl"),
+    "teacher.family": ("bert", "modernbert"),
     "teacher.cache": ("auto", "always", "never"),
     "teacher.cache_type": ("float16", "float32", "int8"),
     "student.kind": ("bilstm", "transformer", "checkpoint"),
@@ -242,6 +245,7 @@ CHOICES = {
 ROLES = {  # of the columns in data.columns, by kind of task
     "tagging": ("words", "tags", "language"),
     "classification": ("text", "text_a", "text_b", "label", "language"),
+    "multilabel": ("text", "text_a", "text_b", "label", "language"),
 }
 LICENSE = r"[a-z0-9][a-z0-9.+-]*"  # how hubs write one
 STORED = ("signals",)  # fields of Teacher that name stored values, used in place of a model
@@ -392,6 +396,12 @@ def validate(experiment: Experiment) -> None:
             f"teacher.hidden_size is {teacher.hidden_size}: it must be a multiple of "
             f"teacher.heads, which is {teacher.heads}."
         )
+    rotated = teacher.hidden_size // teacher.heads
+    if not teacher.model and teacher.family == "modernbert" and rotated % 2:
+        raise InputError(
+            f"teacher.hidden_size / teacher.heads is {rotated}: with teacher.family=modernbert it "
+            "must be even, because rotary positions turn pairs of numbers."
+        )
     _check_start(student, teacher)
     if student.kind == "bilstm" and student.checkpoint:
         raise InputError(
@@ -412,11 +422,19 @@ def validate(experiment: Experiment) -> None:
     _choice("data.draw", data.draw, "data.draw")
     _choice("data.scheme", data.scheme, "data.scheme")
     columns = kind_of_roles(parse_columns(data.columns))
-    if columns and data.task not in ("auto", columns):
+    _choice("data.separator", data.separator, "data.separator")
+    if data.separator and data.task not in ("auto", "multilabel"):
+        raise InputError(
+            f"data.separator is {data.separator}, but data.task is {data.task}, whose texts have "
+            "one label each: set data.task=multilabel."
+        )
+    several = columns in ("single", "pair") and data.task == "multilabel"
+    if columns and data.task not in ("auto", columns) and not several:
         raise InputError(
             f"data.task is {data.task}, but data.columns names the columns of {columns}: set "
             "data.task=auto."
         )
+    _choice("teacher.family", teacher.family, "teacher.family")
     _choice("teacher.cache", teacher.cache, "teacher.cache")
     _choice("teacher.cache_type", teacher.cache_type, "teacher.cache_type")
     _choice("student.kind", student.kind, "student.kind")

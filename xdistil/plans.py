@@ -224,8 +224,15 @@ def quickstart(variant: str = "") -> Experiment:
     )
     experiment = Experiment(
         data=Data(generate=8000),
-        teacher=Teacher(hidden_size=128, layers=4, heads=4, vocabulary_size=3500, plan=(teacher,)),
-        student=Student(embedding_size=24, hidden_size=32, dropout=0.1),
+        teacher=Teacher(
+            family="modernbert",
+            hidden_size=128,
+            layers=4,
+            heads=4,
+            vocabulary_size=3500,
+            plan=(teacher,),
+        ),
+        student=Student(embedding_size=8, hidden_size=16, dropout=0.1),
         plan=(representation, logits, labels),
         baselines=(
             Baseline(label_fraction=0.1, lrs="8e-3,1.6e-2,3.2e-2"),

@@ -72,6 +72,17 @@ def test_classes_are_compared_by_accuracy(tmp_path, capsys):
     assert table[-1].startswith("accuracy.")
 
 
+def test_several_labels_are_compared_by_micro_f1(tmp_path, capsys):
+    """A system that predicts none has no list with a label."""
+    gold = [("good", 'en:["art", "food"]'), ("bad", "en:[]")]
+    first = write(tmp_path / "first.tsv", [("good", "en:[]"), ("bad", "en:[]")])
+    second = write(tmp_path / "second.tsv", [("good", 'en:["art"]'), ("bad", 'en:["art"]')])
+    assert main(["compare", first, second, f"--gold={write(tmp_path / 'gold.tsv', gold)}"]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[2].split()[:4] == ["en", "60", "0.00", "50.00"]  # 2 * 1 / (2 + 2)
+    assert table[-1].startswith("micro-F1.")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

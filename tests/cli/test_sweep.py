@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from xdistil.experiment.sweep import read_manifest
 from xdistil.experiment.sweep_processes import place_process, run_processes
 from xdistil.plans import PLANS
 
+ROOT = Path(__file__).parents[2]
 CONFIG = """
 from xdistil.config import Experiment, Student
 from xdistil.plans import d42, v3
@@ -212,9 +215,11 @@ def test_a_failed_run_is_told_and_stops_no_other(tmp_path, config):
     done = [run.name for run in runs if (tmp_path / "table" / run.name / "results.json").exists()]
     assert done == ["seed=0", "seed=2"]
     assert "Traceback and more" in (tmp_path / "table/seed=1/console.log").read_text()
+    (failure,) = start(tmp_path, runs, {"seed=1": "killed"})
+    assert failure.sentence == "killed by SIGKILL"  # what an earlier start said is another matter
     assert start(tmp_path, runs, {}) == []
     starts = [(tmp_path / f"table/seed={n}/starts").stat().st_size for n in range(3)]
-    assert starts == [1, 2, 1]  # what was done is not done again
+    assert starts == [1, 3, 1]  # what was done is not done again
 
 
 def test_a_sweep_whose_runs_are_killed_ends_with_the_same_table(tmp_path, config, capsys):
@@ -249,6 +254,25 @@ def test_a_signal_reaches_the_runs_and_they_are_resumed(tmp_path, config):
     assert not list((tmp_path / "table").glob("*/results.json"))
     assert not (tmp_path / "table/seed=2").exists()  # which had not begun
     assert start(tmp_path, runs, {}) == []
+
+
+def test_runs_are_told_when_their_sweep_is_killed(tmp_path):
+    """So that they save their state, and free their workdirs for the next sweep."""
+    code = """
+import subprocess, sys, time
+from xdistil.experiment.sweep_processes import _stop_with_parent
+child = "import time; print('child', flush=True); time.sleep(30)"
+command = [*_stop_with_parent(), sys.executable, "-S", "-c", child]
+subprocess.Popen(command)
+time.sleep(30)
+"""
+    sweep = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT)
+    assert sweep.stdout.readline() == b"child\n"
+    began = time.monotonic()
+    sweep.kill()
+    sweep.wait()
+    assert sweep.stdout.read() == b""  # the child, which has it open, is gone too
+    assert time.monotonic() - began < 20
 
 
 def test_a_run_that_another_process_uses_is_waited_for(tmp_path, config):

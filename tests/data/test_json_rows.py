@@ -113,7 +113,6 @@ def test_texts_with_a_label_have_the_fields_of_the_usual_data_sets(read, row, in
         ({"tokens": ["a"], "ner_tags": [9]}, "tag 9 is not a number of the 4 tags"),
         ({"tokens": ["a"], "ner": [0]}, "'ner' are numbers without names: add labels.tsv"),
         ({"text": "a", "cats": {"x": "y"}}, "field 'cats' must have a number by class"),
-        ({"text": "a", "labels": ["x", "y"]}, "'labels' has 2 labels where one is expected"),
         ({"text": "a", "label": [[0, 1, "X"]], "answer": "reject"}, "its answer is 'reject', so"),
         ({"text": "a", "label": "x", "answer": "ignore"}, "its answer is 'ignore', so its labels"),
         ({"data": {"text": "a"}, "annotations": []}, "this task was not annotated: export the ann"),

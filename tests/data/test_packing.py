@@ -1,5 +1,7 @@
 """Packing against a naive first-fit; predictions belong to their words in any packing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -297,3 +299,21 @@ def test_a_word_of_a_hundred_thousand_characters_shifts_nothing(name, character)
     long = character * 100_000
     inputs = ("the", long, "ab", "the")
     assert predict_labels([inputs], tokenizer, TAGS, None)[0] == expect(inputs, tokenizer)
+
+
+def test_sets_of_labels_go_through_files_rows_and_batches(tmp_path):
+    """Of nine labels, which take two bytes."""
+    task = Task("classification", tuple("abcdefghi"), multilabel=True)
+    sets = ("ci", "", "a", "bi", "abcdefghi", "", "h")
+    texts = [Example((f"text {i}",), tuple(each), "en") for i, each in enumerate(sets)]
+    texts.append(Example(("no gold",), None, "en"))
+    tokenizer = next(iter(TOKENIZERS.values()))
+    parts = [tokenize(part, task, tokenizer, Cutting(8)) for part in (texts[:3], texts[3:])]
+    parts[1] = replace(parts[1], example=parts[1].example + 3)
+    save_packed(tmp_path / "packed", iter(parts), lambda subwords, _: pack(subwords, 16, 0))
+    subwords, rows = load_packed(tmp_path / "packed")
+    batch = fill_batch(subwords, rows, np.array([*range(len(rows.subword)), -1]), 0)
+    assert batch.labels.shape == (*batch.tokens.shape, 2)
+    assert not batch.labels[~batch.label_mask].any()
+    labels = collect_predictions(subwords, rows, batch.labels[:-1], texts, task)
+    assert labels == [*map(tuple, sets), ()]

@@ -22,7 +22,7 @@ def inputs(*given: str, **more: str):
     return [row.inputs for row in read(*given, **more)]
 
 
-@pytest.mark.parametrize("label", ["good", "1", "en:bad", " good "])
+@pytest.mark.parametrize("label", ["good", "1", "en:bad", " good ", 'en:["good", "bad"]', "[]"])
 def test_a_label_column_is_left_out(label):
     assert inputs(f"Anna went\t{label}\n") == [("Anna went",)]
     assert inputs(f"Anna went\tBob\t{label}\n") == [("Anna went", "Bob")]

@@ -8,12 +8,14 @@ import pytest
 
 import xdistil
 from tests.deploy.folders import CLASSES, make_folder, train_tokenizer
-from xdistil.cli import export, predict
+from xdistil.cli import predict
 from xdistil.data.examples import Example, Task
+from xdistil.data.tokenizer import load_tokenizer
 from xdistil.deploy.jax_backend import open_model
 from xdistil.deploy.onnx_export import cut, export_onnx
 from xdistil.errors import InputError
-from xdistil.models.hf.folder import read_task
+from xdistil.models.hf.folder import load_model, read_task, save_model
+from xdistil.models.hf.head import check_head
 
 MULTILABEL = {"problem_type": "multi_label_classification"}
 TEXTS = ("Anna went to Berlin", "Bob", "Clara stayed in New York")
@@ -92,17 +94,27 @@ def test_heads_with_tags_of_other_schemes_find_the_same_entities(
     assert "The tags of the head are read as tags of IOB and BIOES" in caplog.text
 
 
-def test_what_needs_one_class_refuses_a_multilabel_head(folder, tmp_path, capsys):
-    gold = tmp_path / "gold.tsv"
-    gold.write_text("Anna went\tgood\n")
-    assert predict.main([f"--model={folder}", f"--evaluate={gold}"]) == 2
-    assert "gives a text any number of classes, and scores are of one" in capsys.readouterr().err
-    assert export.main([f"--model={folder}", f"--dev={gold}", "--int8"]) == 2
-    assert "the quality gate compares one: leave out --int8" in capsys.readouterr().err
-    with pytest.raises(InputError, match="training needs one that predicts one class"):
-        read_task(str(folder))
+def test_a_threshold_lies_between_zero_and_one(folder):
     with pytest.raises(InputError, match="threshold is 1; it must lie in"):
         xdistil.load(str(folder), threshold=1)
+
+
+def test_the_folder_says_that_a_text_has_several_classes(folder, tmp_path):
+    task = read_task(str(folder))
+    assert task == Task("classification", CLASSES.labels, multilabel=True)
+    loaded = load_model(str(folder))
+    tokenizer = load_tokenizer(str(folder))
+    save_model(tmp_path / "again", loaded.model, loaded.params, task, tokenizer, {})
+    config = json.loads((tmp_path / "again" / "config.json").read_text())
+    assert config["problem_type"] == "multi_label_classification"
+    assert read_task(str(tmp_path / "again")) == task
+    save_model(tmp_path / "one", loaded.model, loaded.params, CLASSES, tokenizer, {})
+    assert "problem_type" not in json.loads((tmp_path / "one" / "config.json").read_text())
+
+
+def test_a_head_for_one_class_is_none_for_several(folder):
+    with pytest.raises(InputError, match=r"^it has a head for multilabel, and the task is classif"):
+        check_head(read_task(str(folder)), "it", "do this", CLASSES.name, CLASSES.labels)
 
 
 def test_classes_with_commas_are_not_written_between_commas(tmp_path, capsys):

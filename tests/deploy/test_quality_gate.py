@@ -99,3 +99,16 @@ def test_a_dev_set_of_fewer_than_100_entities_or_texts_decides_nothing(caplog):
     assert not caplog.messages
     check_dev(CLASSES, texts, allow_small=True)
     assert "dev has 99 gold texts, too few" in caplog.text
+
+
+def test_several_labels_are_judged_by_micro_f1_and_counted_by_label():
+    task = Task("classification", ("art", "food", "sport"), multilabel=True)
+    gold = [Example(("a text",), ("art", "food"), "en")] * 50
+    whole = [each.labels or () for each in gold]
+    check_dev(task, gold)
+    with pytest.raises(RefusedError, match="dev has 98 gold labels of texts, too few"):
+        check_dev(task, gold[1:])
+    verdict = judge(task, gold, whole, [("art",), *whole[1:]])
+    assert verdict.small == pytest.approx(2 * 99 / 199)
+    assert verdict.groups["en"].wanted == 100
+    assert judge(task, gold, whole, [("food", "art"), *whole[1:]]).small == 1.0

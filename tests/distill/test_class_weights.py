@@ -1,10 +1,14 @@
 """Weights of classes by hand, from counts, and in the loss."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.distill.small import make_bilstm, make_texts
 from xdistil.config import Data, Experiment, Stage, Student, Teacher, validate
+from xdistil.data.examples import Task
+from xdistil.data.label_sets import pack_labels
 from xdistil.data.subwords import Subwords
 from xdistil.distill import distances
 from xdistil.distill.class_weights import weigh_classes
@@ -12,7 +16,7 @@ from xdistil.distill.stages import plan_stages
 from xdistil.errors import InputError
 from xdistil.teacher.interface import NoTeacher
 
-LABELS = ("neg", "neu", "pos")
+CLASSES = Task("classification", ("neg", "neu", "pos"))
 
 
 def make_labels(*counts: int) -> Subwords:
@@ -35,18 +39,18 @@ def make_labels(*counts: int) -> Subwords:
 )
 def test_weights_have_a_mean_of_one(text, counts, expected):
     subwords = make_labels(*counts)
-    weights = weigh_classes(text, "plan[0].class_weights", LABELS, subwords)
+    weights = weigh_classes(text, "plan[0].class_weights", CLASSES, subwords)
     assert weights == pytest.approx(expected)
     assert np.dot(weights, counts) == pytest.approx(sum(counts))
 
 
 def test_without_a_text_there_are_no_weights():
-    assert weigh_classes("", "plan[0].class_weights", LABELS, make_labels(1, 2, 3)) == ()
+    assert weigh_classes("", "plan[0].class_weights", CLASSES, make_labels(1, 2, 3)) == ()
 
 
 def test_a_class_that_the_task_lacks_is_refused():
     with pytest.raises(InputError, match=r"^plan\[0\].class_weights names 'neq', .*: write one of"):
-        weigh_classes("neq=2", "plan[0].class_weights", LABELS, make_labels(1, 1, 1))
+        weigh_classes("neq=2", "plan[0].class_weights", CLASSES, make_labels(1, 1, 1))
 
 
 def make_experiment(**fields: str) -> Experiment:
@@ -81,9 +85,9 @@ def test_the_loss_is_the_weighted_mean():
 
 
 def test_a_stage_has_the_weights_of_its_own_texts():
-    texts, task_labels = make_texts(), ("a", "b", "c")
+    texts, task = make_texts(), Task("tagging", ("a", "b", "c"))
     plan = (Stage(name="x", loss="labels", data="train", class_weights="balanced"),)
-    (run,) = plan_stages(plan, "plan", make_bilstm(), NoTeacher(), texts, labels=task_labels)
+    (run,) = plan_stages(plan, "plan", make_bilstm(), NoTeacher(), texts, task=task)
     subwords = texts["train"].subwords
     counts = np.bincount(subwords.labels[subwords.label_mask], minlength=3)
     present = np.count_nonzero(counts)
@@ -91,3 +95,33 @@ def test_a_stage_has_the_weights_of_its_own_texts():
     found = np.array(run.step.losses.class_weights)[counts > 0]
     assert found == pytest.approx(expected)
     assert run.step.losses.weights == (("labels", 1.0),)
+
+
+# Of six texts none, one, three and all have these labels.
+SEVERAL = Task("classification", ("never", "once", "half", "always"), multilabel=True)
+
+
+def make_sets() -> Subwords:
+    sets = np.zeros((7, 4), bool)
+    sets[1:, 3], sets[1:4, 2], sets[1, 1] = True, True, True
+    empty = np.zeros(7, np.int32)
+    return Subwords(empty, empty, pack_labels(sets), np.arange(7) > 0, empty, empty, empty)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("balanced", (1, 5, 1, 1)), (" half = 3, once=0.5", (1, 0.5, 3, 1))],
+)
+def test_weights_of_several_labels_are_those_of_their_texts(text, expected):
+    assert weigh_classes(text, "plan[0].class_weights", SEVERAL, make_sets()) == expected
+
+
+def test_the_stages_of_a_task_with_several_labels_know_it():
+    texts = make_texts()
+    sets = np.random.default_rng(0).random((len(texts["train"].subwords.tokens), 4)) > 0.5
+    packed = replace(texts["train"].subwords, labels=pack_labels(sets))
+    texts = {**texts, "train": replace(texts["train"], subwords=packed)}
+    plan = (Stage(name="x", loss="labels", data="train", class_weights="once=7"),)
+    (run,) = plan_stages(plan, "plan", make_bilstm(), NoTeacher(), texts, task=SEVERAL)
+    assert run.step.losses.multilabel
+    assert run.step.losses.class_weights == (1.0, 7.0, 1.0, 1.0)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from xdistil.data.label_sets import pack_labels
 from xdistil.distill import distances as operations
 from xdistil.distill.distances import Tally
 
@@ -16,6 +17,8 @@ distances = SimpleNamespace(
     cosine_distance=jax.jit(operations.cosine_distance),
     kl_divergence=jax.jit(operations.kl_divergence),
     cross_entropy=jax.jit(operations.cross_entropy),
+    binary_cross_entropy=jax.jit(operations.binary_cross_entropy, static_argnames="weights"),
+    binary_divergence=jax.jit(operations.binary_divergence),
     attention_error=jax.jit(operations.attention_error),
     attention_divergence=jax.jit(operations.attention_divergence),
     relation_divergence=jax.jit(operations.relation_divergence, static_argnames="heads"),
@@ -254,6 +257,68 @@ def test_kl_equals_numpy_at_a_temperature(temperature):
     expected = twin("kl", student, teacher, temperature)[MASK].sum()
     tally = distances.kl_divergence(student, teacher, MASK, temperature)
     assert tally.sum == pytest.approx(expected, rel=1e-5)
+
+
+# Three labels of which the texts have the first; the last two; and, outside the mask, all.
+SEVERAL = np.array([[[True, False, False], [False, True, True], [True, True, True]]])
+
+
+def test_binary_cross_entropy_by_hand():
+    """Probabilities 0.8, 0.5, 0.2 of each text's labels; PyTorch's weights are on labels it has."""
+    logits = np.log(np.array([[[4, 1, 0.25]] * 3]))
+    mask = np.array([[True, True, False]])
+    labels = pack_labels(SEVERAL)
+    first = -(np.log(0.8) + np.log(0.5) + np.log(0.8)) / 3
+    second = -(np.log(0.2) + np.log(0.5) + np.log(0.2)) / 3
+    tally = distances.binary_cross_entropy(logits, labels, mask)
+    assert tally.mean() == pytest.approx((first + second) / 2, rel=1e-5)
+    assert tally.count == 2
+    tally = distances.binary_cross_entropy(logits, labels, mask, weights=(2.0, 1.0, 4.0))
+    first -= np.log(0.8) / 3
+    second -= 3 * np.log(0.2) / 3
+    assert tally.mean() == pytest.approx((first + second) / 2, rel=1e-5)
+
+
+def test_binary_losses_equal_numpy():
+    """Of 11 labels, so that their bits do not fill the last byte."""
+    student, teacher = draw((2, 4, 11), 1), draw((2, 4, 11), 2)
+    has = draw((2, 4, 11), 3) > 0
+    weights = tuple(np.linspace(0.5, 3, 11).tolist())
+    p = 1 / (1 + np.exp(-student.astype(np.float64)))
+    elements = -(has * weights * np.log(p) + ~has * np.log(1 - p))
+    tally = distances.binary_cross_entropy(student, pack_labels(has), MASK, weights=weights)
+    assert tally.mean() == pytest.approx(elements[MASK].mean(), rel=1e-5)
+    temperature = 2.5
+    p, q = (1 / (1 + np.exp(-x.astype(np.float64) / temperature)) for x in (teacher, student))
+    elements = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+    tally = distances.binary_divergence(student, teacher, MASK, temperature)
+    assert tally.sum == pytest.approx(temperature**2 * elements[MASK].sum(), rel=1e-5)
+    assert tally.count == MASK.sum()
+
+
+def test_binary_divergence_is_that_of_two_classes():
+    """A label with the logit x is a class with the logits x and 0."""
+    student, teacher = draw((2, 4, 1), 4), draw((2, 4, 1), 5)
+    pair = [np.concatenate([x, np.zeros_like(x)], axis=-1) for x in (student, teacher)]
+    found = distances.binary_divergence(student, teacher, MASK, 3.0)
+    expected = distances.kl_divergence(*pair, MASK, 3.0)
+    assert found.sum == pytest.approx(float(expected.sum), rel=1e-4)
+
+
+def test_binary_losses_are_finite_far_out_and_in_padding():
+    far = np.array([[[300.0, -300.0, 0.0], [np.nan, np.inf, -np.inf]]], np.float32)
+    mask, labels = np.array([[True, False]]), pack_labels(~SEVERAL[:, :2])
+
+    def total(logits):
+        return (
+            distances.binary_cross_entropy(logits, labels, mask).sum
+            + distances.binary_divergence(logits, -logits, mask).sum
+        )
+
+    value, gradient = jax.value_and_grad(total)(far)
+    assert value == pytest.approx(200 + np.log(2) / 3 + 600, rel=1e-4)
+    assert np.isfinite(gradient).all()
+    assert not gradient[0, 1].any()
 
 
 def test_cross_entropy_equals_numpy():

@@ -20,10 +20,13 @@ from tests.distill.small import (
 )
 from tests.models.samples import run
 from xdistil import config
+from xdistil.data.label_sets import pack_labels
+from xdistil.data.packing import Batch
 from xdistil.distill import distances
 from xdistil.distill.losses import LOSSES, SIDE_PROJECTIONS, LossConfig, read_spec
 from xdistil.distill.step import StepConfig, eval_step
 from xdistil.models.forward import apply_model
+from xdistil.models.types import Output
 from xdistil.teacher.signals import Signals, SignalSpec
 
 WIDTH = TEACHER.hidden_size
@@ -261,3 +264,22 @@ def test_a_subword_without_values_of_the_teacher_teaches_nothing():
         "logits": np.square(output.logits - signals.logits)[present].mean(),
     }
     assert losses_of(losses, params, batch, partial_) == pytest.approx(expected, rel=1e-5)
+
+
+def test_several_labels_have_losses_of_their_own():
+    """The table's rows for logits and labels, and the config that a task of several makes."""
+    logits, teacher = (np.array([[[2.0, -1.0, 0.5], [9.0, 9.0, 9.0]]]) * sign for sign in (1, -1))
+    row = np.array([[1, 1]], np.int32)
+    has = np.array([[[True, False, True], [True, True, True]]])
+    batch = Batch(row, row, row, row, pack_labels(has), np.array([[True, False]]))
+    output = Output(logits=logits, hidden=(), attention=None)
+    losses = LossConfig(make_bilstm(), (), logits_loss="kl", temperature=2.0, multilabel=True)
+    found = LOSSES["logits"].compute(losses, {}, output, batch, Signals(teacher, (), ()))
+    p, q = 1 / (1 + np.exp(-teacher[0, 0] / 2)), 1 / (1 + np.exp(-logits[0, 0] / 2))
+    expected = 4 * (p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))).sum()
+    assert (found.sum, found.count) == (pytest.approx(expected, rel=1e-5), 1)
+    losses = replace(losses, class_weights=(1.0, 1.0, 4.0))
+    found = LOSSES["labels"].compute(losses, {}, output, batch, Signals(None, (), ()))
+    q = 1 / (1 + np.exp(-logits[0, 0]))
+    expected = -(np.log(q[0]) + np.log(1 - q[1]) + 4 * np.log(q[2])) / 3
+    assert found.mean() == pytest.approx(expected, rel=1e-5)

@@ -10,7 +10,9 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from xdistil.data.examples import Example, Task
 from xdistil.data.tag_schemes import make_legal
+from xdistil.evaluation.floor import find_constant
 from xdistil.evaluation.metrics import count_matches, score
+from xdistil.evaluation.results import name_task
 
 TAGGING = Task("tagging", ("B-LOC", "B-PER", "I-LOC", "I-PER", "O"))
 CLASSES = Task("classification", ("bad", "fine", "good"))
@@ -142,3 +144,54 @@ def test_predictions_that_do_not_fit_the_examples_are_refused():
         score(TAGGING, [_sentence("O O")], [("O",)])
     with pytest.raises(ValueError, match="example 0 has no labels"):
         score(TAGGING, [Example(("w",), None, "en")], [("O",)])
+
+
+TOPICS = Task("classification", ("art", "food", "money", "sport"), multilabel=True)
+
+
+def _topics(names: str, language: str = "en") -> Example:
+    return Example(("a text",), tuple(names.split()), language)
+
+
+def test_several_labels_by_hand():
+    gold = [_topics("art food"), _topics(""), _topics("food", "de")]
+    predicted = [("art", "sport"), (), ("food",)]
+    scores = score(TOPICS, gold, predicted)
+    # Of 3 gold and 3 predicted labels 2 are right. F1 of art is 1, of food 2 / 3, of sport 0; money
+    # is nowhere.
+    assert scores["micro_f1"] == pytest.approx(2 / 3)
+    assert scores["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+    # In English: art 1, food 0, sport 0.
+    assert scores["per_language"] == {
+        "de": {"micro_f1": 1.0, "macro_f1": 1.0, "sentences": 1},
+        "en": {"micro_f1": 0.5, "macro_f1": pytest.approx(1 / 3), "sentences": 2},
+    }
+    np.testing.assert_array_equal(
+        count_matches(TOPICS, gold, predicted), [[1, 2, 2], [0, 0, 0], [1, 1, 1]]
+    )
+    np.testing.assert_array_equal(count_matches(TOPICS, gold[:1], [("art",)]), [[1, 1, 2]])
+    assert name_task(scores) == "multilabel"
+
+
+def test_texts_without_any_label_have_no_score():
+    scores = score(TOPICS, [_topics("")], [()])
+    assert (scores["micro_f1"], scores["macro_f1"]) == (None, None)
+
+
+def test_several_labels_equal_scikit_learn():
+    generator = np.random.default_rng(7)
+    wanted, found = generator.random((2, 50, 4)) < [0.4, 0.2, 0.0, 0.1]
+    names = np.array(TOPICS.labels, object)
+    gold = [Example(("a text",), tuple(names[row]), "en") for row in wanted]
+    scores = score(TOPICS, gold, [tuple(names[row]) for row in found])
+    assert scores["micro_f1"] == pytest.approx(f1_score(wanted, found, average="micro"))
+    macro = f1_score(wanted, found, average="macro", zero_division=np.nan)
+    assert scores["macro_f1"] == pytest.approx(macro)
+
+
+def test_the_floor_is_the_best_constant():
+    train = [_topics("food"), _topics("food art"), _topics("food art money"), _topics("")]
+    # By frequency: food 3, art 2, money 1, of 4 texts. F1 of one label 2 * 3 / (4 + 6), of two
+    # 2 * 5 / (8 + 6), of three 2 * 6 / (12 + 6).
+    assert find_constant(train) == ("food", "art")
+    assert find_constant([_topics("")]) == ()

@@ -58,21 +58,17 @@ def test_numbers_stand_alone_where_columns_are_separate():
 
 def test_models_of_one_language_each_are_one_system():
     """Their macro-F1 is over all languages, and their parameters add up."""
-    runs: Any = {}
-    for seed, language, score in (
-        ("0", "de", 0.6),
-        ("0", "en", 0.8),
-        ("1", "de", 0.7),
-        ("1", "en", 0),
-    ):
-        results = make(score, **{language: score}) if score else None
-        own = {"plan": "d0", "data.languages": language, "teacher.finetune": "False", "seed": seed}
-        runs[f"{seed}{language}"] = (own, results)
-    runs["x"] = ({"plan": "d2", "seed": "0"}, make(0.9, de=0.9, en=0.9))
+    runs: Any = {"x": ({"plan": "d2", "seed": "0"}, make(0.9, de=0.9, en=0.9, fr=0.9))}
+    for seed in ("0", "1"):
+        own = {"plan": "d0", "teacher.finetune": "False", "seed": seed}
+        runs[f"{seed}de"] = ({**own, "data.languages": "de"}, make(0.6, de=0.6))
+        others = make(0.75, en=0.9, fr=0.6) if seed == "0" else None
+        runs[f"{seed}en"] = ({**own, "data.languages": "en,fr"}, others)
     table = tabulate_sweep(runs, rows=["plan"], columns=["score", "parameters", "languages"])
+    some = [f"{number} (1 of 2)" for number in ("70.00", "4.54M", "60.00", "90.00", "60.00")]
     assert table.rows == [
-        ("d0", "70.00 (1 of 2)", "4.54M (1 of 2)", "60.00 (1 of 2)", "80.00 (1 of 2)"),
-        ("d2", "90.00", "2.27M", "90.00", "90.00"),
+        ("d2", "90.00", "2.27M", "90.00", "90.00", "90.00"),
+        ("d0", *some),  # (60 + 90 + 60) / 3
     ]
 
 

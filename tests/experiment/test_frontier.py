@@ -14,6 +14,7 @@ from xdistil.cli.frontier import main
 from xdistil.cli.overrides import parse_command
 from xdistil.config import Data
 from xdistil.data.examples import Example, Task
+from xdistil.deploy.predictor import load
 from xdistil.errors import InputError
 from xdistil.experiment import latency
 from xdistil.experiment.frontier_search import search
@@ -22,6 +23,7 @@ from xdistil.experiment.latency import Latency, write_random
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
 from xdistil.models.hf.folder import save_model
 from xdistil.runtime.json_io import write_json
+from xdistil.student.footprint import measure_footprint
 from xdistil.student.shapes import Shape, find_largest, name_shape
 
 CONFIG = """
@@ -95,9 +97,13 @@ def test_random_students_are_timed_as_they_are_loaded(backend, task, tmp_path):
     tokenizer = train_tokenizer(tmp_path / "tokenizer")
     model = BiLSTM(BiLSTMConfig(tokenizer.vocabulary_size, 32, 32, 40), len(task.labels))
     write_random(tmp_path / "model", model, tokenizer, task, Data(row_length=32), backend)
+    found = measure_footprint(model.config, task.kind, len(task.labels), 9.0)
+    (path,) = (tmp_path / "model" / "onnx").iterdir()
+    assert path.stat().st_size == pytest.approx(found.count_bytes(backend), abs=1000)
     text = tuple(WORDS) if task is TAGGING else (" ".join(WORDS),)
-    long = text * 2 if task is TAGGING else (text[0], text[0])
-    (found,) = latency._time_models([str(tmp_path / "model")], [text, long], backend, 1, 3)
+    call = latency._make_call(load(str(tmp_path / "model"), backend))
+    assert len(call([text, text * 2, text])) == 3
+    (found,) = latency._time_models([str(tmp_path / "model")], [text, text * 2], backend, 1, 3)
     assert 0 < found.single < 1
     assert 0 < found.batch < 1
 
@@ -177,6 +183,7 @@ def test_a_plan_limits_the_shapes(config, measured, tmp_path, capsys):
     rows = list(csv.DictReader((tmp_path / "out" / "frontier.csv").open()))
     # Attention maps need a transformer with as many heads as the teacher.
     assert {(row["kind"], row["heads"]) for row in rows} == {("transformer", "4")}
+    assert {row["hidden_size"] for row in rows} == {"32", "64", "96", "128"}
     assert main([*arguments, "--sweep=student.kind=bilstm"]) == 2
     assert "plan[0]" in capsys.readouterr().err
 

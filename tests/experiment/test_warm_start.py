@@ -1,7 +1,9 @@
 """A student's folder as the start of a run: its head, what the run leaves, what is refused."""
 
+import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import xdistil
 from tests.deploy.folders import CLASSES, TAGGING, make_folder, train_tokenizer
 from tests.evaluation.shapes import check_shape
 from tests.experiment.test_build import first
+from xdistil.cli import predict
 from xdistil.config import Data, Experiment, Stage, Student
 from xdistil.data.examples import Task, read_file
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
@@ -28,7 +31,7 @@ from xdistil.experiment.dry_run import describe
 from xdistil.experiment.inputs import claim_inputs, fingerprint_inputs
 from xdistil.experiment.inspection import inspect_folder
 from xdistil.experiment.run import run
-from xdistil.models.hf.folder import load_model
+from xdistil.models.hf.folder import load_model, read_task
 from xdistil.runtime.run_log import RunLog
 from xdistil.runtime.workdir import claim_workdir
 from xdistil.student.warm_start import open_start
@@ -86,6 +89,42 @@ def tuned(
 ) -> tuple[Path, dict[str, Any]]:
     workdir = tmp_path_factory.mktemp("tuned") / "run"
     return workdir, run(make(data, student), workdir)
+
+
+def test_a_whole_run_with_several_labels(tmp_path, tokenizer, capsys):
+    """A text has the labels of the names in it, and is scored as it is written."""
+    several = Task("classification", ("person", "place"), multilabel=True)
+    words = {"person": ("Anna", "Bob"), "place": ("Berlin", "York"), "": ("went", "to", "and")}
+    draw = random.Random(1)
+    (tmp_path / "data").mkdir()
+    for name, count in (("train", 96), ("dev", 24), ("test", 24)):
+        rows = []
+        for _ in range(count):
+            labels = [label for label in several.labels if draw.random() < 0.5]
+            text = " ".join(draw.choice(words[each]) for each in ["", *labels, ""])
+            rows.append(json.dumps({"text": text, "labels": labels, "language": "en"}) + "\n")
+        (tmp_path / "data" / f"{name}.jsonl").write_text("".join(rows))
+    extra = write_preprocessing(Data(row_length=32))
+    start = make_folder(tmp_path / "start", "bilstm", several, tokenizer, extra)
+    experiment = make(tmp_path / "data", start)
+    experiment.plan = (replace(PLAN[0], epochs=20.0, class_weights="balanced"),)
+    workdir = tmp_path / "run"
+    results = run(experiment, workdir)
+    check_shape(json.loads((workdir / "results.json").read_text()), Results)
+    assert results["task"] == "multilabel"
+    assert read_task(str(workdir / "student")) == several
+    assert results["stages"][0]["monitor"] == "dev micro_f1"
+    student = results["student"]["test"]
+    assert student["micro_f1"] > results["before"]["test"]["micro_f1"]
+    written = [workdir / "predictions" / f"{name}.test.tsv" for name in ("gold", "student")]
+    gold, predicted = (read_file(path, several) for path in written)
+    again = score(several, gold, [each.labels for each in predicted])
+    assert student == json.loads(json.dumps(again))
+    assert "micro-F1 test" in (workdir / "results.md").read_text()
+    assert "any number of labels" in (workdir / "student" / "README.md").read_text()
+    found = [f"--model={workdir / 'student'}", f"--evaluate={written[0]}"]
+    assert predict.main(found) == 0
+    assert f"micro-F1 {100 * student['micro_f1']:.2f}" in capsys.readouterr().out
 
 
 # --- the head -------------------------------------------------------------------------------------

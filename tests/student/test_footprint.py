@@ -32,7 +32,7 @@ BERT = EncoderConfig(
 ELECTRA = dataclasses.replace(
     BERT, model_type="electra", embedding_size=48, layers=3, intermediate_size=256, positions=80
 )
-BILSTM = BiLSTMConfig(vocabulary_size=900, embedding_size=40, hidden_size=24, projection_size=72)
+BILSTM = BiLSTMConfig(vocabulary_size=900, embedding_size=40, hidden_size=56, projection_size=72)
 CONFIGS = {"bilstm": BILSTM, "bert": BERT, "electra": ELECTRA}
 
 
@@ -105,7 +105,7 @@ def test_flops_are_those_of_the_products_of_the_program(config):
 
 def test_a_head_of_texts_multiplies_once_a_text():
     short, long = (measure_footprint(BILSTM, "classification", 3, length) for length in (1, 11))
-    head = 2 * (2 * 24 * 72 + 72 * 3)
-    lstm = 2 * 8 * (40 + 24) * 24
+    head = 2 * (2 * 56 * 72 + 72 * 3)
+    lstm = 2 * 8 * (40 + 56) * 56
     assert short.flops == head + lstm
     assert long.flops == head + 11 * lstm

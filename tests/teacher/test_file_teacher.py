@@ -112,6 +112,16 @@ def test_a_text_without_a_class_is_no_prediction(tmp_path):
     assert part == "it holds no values for some of the texts"
 
 
+def test_logits_of_several_labels_predict_those_above_zero(tmp_path):
+    task = Task("classification", ("a", "b", "c"), multilabel=True)
+    texts = [Example((text,), None, "und") for text in ("one", "two")]
+    with SignalWriter(tmp_path / "many", "classification", ("c", "a", "b"), 3, 5) as writer:
+        writer.add(("two",), logits=[-3.0, -2.0, -1.0])
+        writer.add(("one",), logits=[0.5, 2.0, -1.0])
+    teacher = FileTeacher(open_signals(tmp_path / "many", task), task)
+    assert teacher.predict(texts) == [("a", "c"), ()]
+
+
 def test_every_file_of_the_folder_has_a_fingerprint(tmp_path):
     found = make(tmp_path / "signals").fingerprints()
     names = {path.name for path in (tmp_path / "signals").iterdir()}

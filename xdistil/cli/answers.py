@@ -72,7 +72,7 @@ class Answers:
         self._in_columns = in_columns  # what fields the texts have are columns with names
         self._kind = model.predictor.task.kind
         odd = [name for name in model.predictor.task.labels if "," in name]
-        if model.predictor.multilabel and odd and written in ("tsv", "csv"):
+        if model.predictor.task.multilabel and odd and written in ("tsv", "csv"):
             raise InputError(
                 f"{written} output separates classes by commas, and {show(odd[0])} has one: write "
                 "JSON lines (--output-format=jsonl)."
@@ -117,4 +117,4 @@ class Answers:
             return self._model.describe(text.raw, text.inputs, prediction)
         if text.inputs:
             return self._model.describe(prediction)
-        return Classified("", 0.0, {}, ()) if self._model.predictor.multilabel else None
+        return Classified("", 0.0, {}, ()) if self._model.predictor.task.multilabel else None

@@ -65,9 +65,11 @@ def main(arguments: list[str], program: str = "xdistil compare") -> int:
             )
         gold_path = Path(options.gold) if options.gold else _find_gold(options.first)
         gold = read_file(gold_path)
-        task = Task(guess_kind(gold_path, read_lines(gold_path)), ())
+        task = Task.of(guess_kind(gold_path, read_lines(gold_path)), ())
         first, second = (
-            np.stack([count_matches(task, gold, _read(path, gold, gold_path)) for path in system])
+            np.stack(
+                [count_matches(task, gold, _read(path, task, gold, gold_path)) for path in system]
+            )
             for system in paths
         )
         try:
@@ -117,7 +119,9 @@ def _find_gold(text: str) -> Path:
     return path
 
 
-def _read(path: Path, gold: Sequence[Example], gold_path: Path) -> list[tuple[str, ...]]:
+def _read(
+    path: Path, task: Task, gold: Sequence[Example], gold_path: Path
+) -> list[tuple[str, ...]]:
     """The predicted labels, after checking that they are of the gold file's texts."""
     predicted = read_file(path, repair=True, width=len(gold[0].inputs))
     if len(predicted) != len(gold):
@@ -132,14 +136,15 @@ def _read(path: Path, gold: Sequence[Example], gold_path: Path) -> list[tuple[st
                 f"Text {number} of {path} is not that of {gold_path}: both must have the same "
                 "texts in the same order."
             )
-        if guess.labels is None or len(guess.labels) != len(example.labels or ()):
+        labels_differ = len(guess.labels or ()) != len(example.labels or ())
+        if guess.labels is None or (labels_differ and not task.multilabel):
             raise InputError(f"Text {number} of {path} has other labels than {gold_path}.")
         labels.append(guess.labels)
     return labels
 
 
 def _render(task: Task, rows: Sequence[Difference], seeds: int) -> list[str]:
-    name = "F1" if task.kind == "tagging" else "accuracy"
+    name = {"tagging": "F1", "multilabel": "micro-F1"}.get(task.name, "accuracy")
     table = [("", "texts", "first", "second", "difference", f"{LEVEL:.0%} interval", "p", "second")]
     for row in rows:
         table.append(

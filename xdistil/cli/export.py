@@ -115,11 +115,6 @@ def _write_files(options: argparse.Namespace, folder: Path) -> None:
         read_file(path, opened.task, opened.scheme, opened.repair) if path else None
         for path in (options.dev, options.test)
     )
-    if options.int8 and opened.multilabel:
-        raise InputError(
-            f"{options.model} gives a text any number of classes, and the quality gate compares "
-            "one: leave out --int8."
-        )
     if options.int8:
         check_dev(opened.task, dev or [], options.allow_small_dev)
     try:

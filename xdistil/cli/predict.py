@@ -208,19 +208,15 @@ def _evaluate(options: argparse.Namespace) -> None:
     from xdistil.evaluation.metrics import score
     from xdistil.evaluation.report import render_scores
 
-    predictor = load(options.model, options.backend, options.revision).predictor
-    if predictor.multilabel:
-        raise InputError(
-            f"{options.model} gives a text any number of classes, and scores are of one: write its "
-            "answers with --input."
-        )
+    model = load(options.model, options.backend, options.revision, threshold=options.threshold)
+    predictor = model.predictor
     task, scheme = predictor.task, options.scheme or predictor.scheme
     gold = read_file(options.evaluate, gold_task(task), scheme, predictor.repair)
     predictions = predictor.predict([example.inputs for example in gold])
     scores = score(task, gold, [prediction.labels for prediction in predictions])
     if options.output:
         with open_output(options.output) as write:
-            content = {"format": 1, "task": task.kind, **scores}
+            content = {"format": 1, "task": task.name, **scores}
             write(f"{json.dumps(content, indent=2, ensure_ascii=False)}\n".encode())
     with open_output(None) as write:
-        write(render_scores(task.kind, scores).encode())
+        write(render_scores(task.name, scores).encode())

@@ -145,10 +145,12 @@ def _read_texts(files: Sequence[Path], languages: Sequence[str]) -> dict[str, li
         if languages:
             examples = [example for example in examples if example.language in languages]
         if kind == "tagging":
-            texts[kind] += [replace(example, labels=None) for example in examples]
+            texts["tagging"] += [replace(example, labels=None) for example in examples]
         else:
             found = ((each, text) for each in examples for text in each.inputs)
-            texts[kind] += [Example((text,), None, each.language) for each, text in found]
+            texts["classification"] += [
+                Example((text,), None, each.language) for each, text in found
+            ]
     for language in languages:
         if language not in known:
             raise InputError(

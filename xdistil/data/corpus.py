@@ -4,6 +4,7 @@ import glob
 import hashlib
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,6 +236,7 @@ def draw_evenly(
     """At most `limit` labelled examples (0: all), drawn, in their order.
 
     Each language contributes equally many, as far as it has them, and within a language each class.
+    A text with several labels counts for the one that fewest texts have.
     A sentence with tags has no class: every type of entity of a language is in at least one of its
     sentences, if the limit allows that.
     """
@@ -246,9 +248,14 @@ def draw_evenly(
     for language, count in enumerate(_share_evenly(np.bincount(codes).tolist(), limit)):
         groups: dict[str, list[int]] = {}  # by class; of tags: first with a new type, or another
         types: set[str] = set()
-        for index in order[codes[order] == language].tolist():
+        here = order[codes[order] == language].tolist()
+        several = here if task.multilabel else []
+        counts = Counter(label for index in several for label in examples[index].labels or ())
+        for index in here:
             labels = examples[index].labels or ("",)
             group = labels[0]
+            if task.multilabel:
+                group = min(labels, key=lambda label: (counts[label], label))
             if task.kind == "tagging":
                 new = {label[2:] for label in labels if label != "O"} - types
                 types |= new
@@ -258,8 +265,8 @@ def draw_evenly(
             drawn += [*groups.get("", []), *groups.get("O", [])][:count]
         else:
             quota = _share_evenly([len(groups[name]) for name in sorted(groups)], count)
-            for name, here in zip(sorted(groups), quota, strict=True):
-                drawn += groups[name][:here]
+            for name, share in zip(sorted(groups), quota, strict=True):
+                drawn += groups[name][:share]
     return take_examples(examples, np.sort(np.array(drawn, np.int64)))
 
 

@@ -1,19 +1,24 @@
 """Files -> examples: labels, tag schemes and language prefixes."""
 
 import logging
-import re
-import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xdistil.data.formats import Layout, read_records
-from xdistil.data.language_codes import LANGUAGE_CODE, fold_language, is_language
+from xdistil.data.label_lists import find_separator, read_cell, write_list
+from xdistil.data.label_names import (
+    are_numbers,
+    collect_cells,
+    collect_labels,
+    part_cells,
+    recognise_notation,
+)
+from xdistil.data.language_codes import fold_language
 from xdistil.data.layouts import find_layout, guess_kind
 from xdistil.data.lines import locate, read_lines
 from xdistil.data.records import Record
-from xdistil.data.segmentation import drop_invisible
-from xdistil.data.tag_notation import Notation, find_notation
+from xdistil.data.tag_notation import Notation
 from xdistil.data.tag_schemes import allowed_tags, convert_labels, is_tag, predictable_tags, to_iob2
 from xdistil.errors import InputError, show, show_name
 from xdistil.runtime.json_io import write_atomically
@@ -28,7 +33,8 @@ class Example:
     """A sentence, a text or a pair of texts, with its gold labels if it has any."""
 
     inputs: tuple[str, ...]  # words of a sentence (tagging), or one or two texts (classification)
-    labels: tuple[str, ...] | None  # one IOB2 tag per word, or one class name; None: unlabelled
+    labels: tuple[str, ...] | None  # one IOB2 tag per word, one class name, or any number of them
+    # in the order of the task; None: unlabelled
     language: str  # "und" if unknown
 
 
@@ -38,6 +44,18 @@ class Task:
 
     kind: str  # "tagging" or "classification"
     labels: tuple[str, ...]  # in the order of their class indices
+    multilabel: bool = False  # classification: a text has any number of labels, none among them
+
+    @classmethod
+    def of(cls, name: str, labels: tuple[str, ...]) -> "Task":
+        """The task with these labels that `name` calls so."""
+        several = name == "multilabel"
+        return cls("classification" if several else name, labels, several)
+
+    @property
+    def name(self) -> str:
+        """What scores and results call it: tagging, classification or multilabel."""
+        return "multilabel" if self.multilabel else self.kind
 
 
 def gold_task(task: Task) -> Task:
@@ -65,13 +83,16 @@ def read_file(
     """
     path = Path(path)
     lines = read_lines(path)
-    kind = guess_kind(path, lines) if task is None else task.kind
+    kind = guess_kind(path, lines) if task is None else task.name
     layout = find_layout(path, lines, kind)
     notation = Notation(scheme)
-    if task is None or (kind == "tagging" and scheme != "iob2"):
+    if task is None or (kind == "tagging" and scheme != "iob2") or kind == "multilabel":
         cells = collect_cells(path, lines, kind, layout)
         if kind == "tagging":
             notation = recognise_notation(cells, scheme, str(path), repair)
+        if kind == "multilabel":
+            layout = layout._replace(separator=find_separator(cells))
+            cells = part_cells(cells, layout.separator)
         if task is None:
             task = make_task(
                 kind, collect_labels(cells, kind, notation), notation, path, is_said=False
@@ -80,12 +101,15 @@ def read_file(
 
 
 def write_tsv(
-    path: str | Path, examples: Sequence[Example], labels: Sequence[tuple[str, ...]]
+    path: str | Path,
+    examples: Sequence[Example],
+    labels: Sequence[tuple[str, ...]],
+    multilabel: bool = False,
 ) -> None:
     """Writes examples with these labels as a task file, whole or not at all.
 
     Tabs and line feeds inside a text become spaces. A known language is written as the prefix of
-    the first label.
+    the first label, or of the JSON list of several.
     """
     to_spaces = str.maketrans("\t\n", "  ")
     with (
@@ -97,156 +121,10 @@ def write_tsv(
         for example, names in zip(examples, labels, strict=True):
             cells = [text.translate(to_spaces) for text in example.inputs]
             prefix = "" if example.language == UNKNOWN_LANGUAGE else f"{example.language}:"
-            inputs = (" " if len(names) == len(cells) else "\t").join(cells)
-            file.write(f"{inputs}\t{prefix}{' '.join(names)}\n")
-
-
-def read_labels(path: Path) -> tuple[str, ...] | None:
-    """The labels of a labels.tsv, in order; None if the file does not exist.
-
-    Raises:
-        InputError: an empty line, a line with a tab, or a repeated label.
-    """
-    if not path.exists():
-        return None
-    names = read_lines(path)
-    seen: set[str] = set()
-    for number, name in enumerate(names, 1):
-        if not name or "\t" in name:
-            raise InputError(f"{locate(path, number)}: a line must be one label without tabs.")
-        if name in seen:
-            raise InputError(f"{locate(path, number)}: label {show(name)} is repeated.")
-        seen.add(name)
-    return tuple(names)
-
-
-def collect_cells(path: Path, lines: list[str], kind: str, layout: Layout) -> dict[str, str]:
-    """The label cells that occur in a file, each with the file and line where it does first."""
-    cells: dict[str, str] = {}
-    if layout.form == "tsv" and layout.table is None:  # what is wrong is told by decoding
-        for number, line in enumerate(lines, 1):
-            label = line.rpartition("\t")[2]
-            if label not in cells:
-                cells[label] = locate(path, number)
-    else:
-        for record in read_records(path, lines, kind, layout):
-            cells.setdefault(record.label, locate(path, record.line))
-    return cells
-
-
-def recognise_notation(
-    cells: Collection[str],
-    scheme: str,
-    where: str,
-    repair: bool,
-    languages: Collection[str] = (),
-) -> Notation:
-    """The notation of the tags in cells; see `find_notation` for the other arguments."""
-
-    def cut() -> Iterator[list[str]]:
-        for cell in cells:
-            first, *rest = cell.strip(" ").split(" ")
-            yield [_cut_language(first, languages), *rest]
-
-    return find_notation(collect_tags(cells, languages), cut(), scheme, where, repair)
-
-
-def collect_tags(cells: Iterable[str], languages: Collection[str] = ()) -> set[str]:
-    """The tags in cells, without the languages before them.
-
-    Args:
-        languages: prefixes that are languages whether or not they are codes.
-    """
-    firsts: set[str] = set()
-    tags: set[str] = set()
-    for cell in cells:
-        first, _, rest = cell.strip(" ").partition(" ")
-        firsts.add(first)
-        if rest:
-            tags.update(rest.split(" "))
-    return tags | {_cut_language(first, languages) for first in firsts}
-
-
-def _cut_language(first: str, languages: Collection[str]) -> str:
-    # The first tag of a cell without the language before it.
-    language, colon, tag = first.partition(":")
-    if colon and tag and not is_tag(first):
-        is_code = is_tag(tag) and LANGUAGE_CODE.fullmatch(language)
-        if is_code or is_language(language) or fold_language(language) in languages:
-            return tag
-    return first
-
-
-def collect_labels(
-    cells: dict[str, str], kind: str, notation: Notation, languages: Collection[str] = ()
-) -> tuple[str, ...]:
-    """The labels in cells, sorted, for a folder without labels.tsv; tags are read as IOB2.
-
-    Args:
-        cells: as `collect_cells` returns them.
-        languages: prefixes that are languages whether or not they are codes.
-
-    Raises:
-        InputError: a cell that may be a label, or a language and a label; or two labels that differ
-            in case alone.
-    """
-    if kind == "tagging":
-        written = collect_tags(cells, languages)
-        tags = {"O", *filter(is_tag, map(notation.read, written))}
-        read = tuple(sorted(convert_labels(sorted(tags), notation.base)))
-        _check_case(read, cells)
-        return read
-    places: dict[str, str] = {}
-    for cell, place in cells.items():
-        places.setdefault(cell.strip(), place)
-    plain = {cell for cell in places if ":" not in cell}
-    prefixed = set(places) - plain
-    coded = {cell for cell in prefixed if _is_prefixed(cell, languages)}
-    rests = {cell.partition(":")[2] for cell in coded}
-    said = {cell for cell in prefixed if cell.partition(":")[2] in plain - {""}}
-    if (plain and (not rests <= plain or said - coded)) or (
-        not plain and coded < prefixed and coded
-    ):
-        odd = min(said - coded or {each for each in coded if each.partition(":")[2] not in plain})
-        raise InputError(
-            f"{places[odd]}: {show(odd)} may be a label, or a language and a label: add a "
-            "labels.tsv with one label per line, or name the languages in data.languages."
-        )
-    names = (plain or rests) | (prefixed - coded)
-    _check_case(names, cells)
-    return tuple(sorted(names, key=int) if are_numbers(names) else sorted(names))
-
-
-def are_numbers(names: Iterable[str]) -> bool:
-    """Whether all names are whole numbers."""
-    return all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in names)
-
-
-def _is_prefixed(cell: str, languages: Collection[str]) -> bool:
-    language, _, rest = cell.partition(":")
-    return bool(rest) and (is_language(language) or fold_language(language) in languages)
-
-
-def _check_case(names: Iterable[str], cells: dict[str, str]) -> None:
-    """Refuses names that are equal but for case and the form of accents."""
-    seen: dict[str, str] = {}
-    for name in sorted(names):
-        folded = unicodedata.normalize("NFKC", name[2:] if is_tag(name) else name).casefold()
-        folded = drop_invisible(folded)
-        bare = name[2:] if is_tag(name) else name
-        if seen.setdefault(folded, bare) != bare:
-            first, later = sorted((bare, seen[folded]), key=lambda each: _find_place(each, cells))
-            where = list(cells.values())[_find_place(later, cells)]
-            raise InputError(
-                f"{where}: {show(later)} and {show(first)} differ in case, accents or invisible "
-                "characters alone: write them alike, or name both in a labels.tsv, one label per "
-                "line."
-            )
-
-
-def _find_place(name: str, cells: Iterable[str]) -> int:
-    # Index of the first cell with a name.
-    return next(index for index, cell in enumerate(cells) if name in cell)
+            tagged = len(names) == len(cells) and not multilabel
+            inputs = (" " if tagged else "\t").join(cells)
+            label = write_list(names) if multilabel else " ".join(names)
+            file.write(f"{inputs}\t{prefix}{label}\n")
 
 
 def make_task(
@@ -272,7 +150,7 @@ def make_task(
                     )
         return Task(kind, convert_labels(names, notation.base))
     if not is_said and are_numbers(names):  # their own names, in numeric order
-        return Task(kind, names)
+        return Task.of(kind, names)
     indices = {str(i): name for i, name in enumerate(names)}
     for name in names:
         if indices.get(name, name) != name:
@@ -280,7 +158,7 @@ def make_task(
                 f"{source}: label {show(name)} is ambiguous, because it is also the number of "
                 f"class {show(indices[name])}: use words as labels, or number them from 0."
             )
-    return Task(kind, names)
+    return Task.of(kind, names)
 
 
 def decode(
@@ -293,9 +171,11 @@ def decode(
     layout: Layout,
 ) -> list[Example]:
     """The labelled examples of the lines of a file; see `read_file` for the arguments."""
-    records = read_records(path, lines, task.kind, layout)
+    records = read_records(path, lines, task.name, layout)
     if task.kind == "tagging":
         examples = _decode_tags(path, records, task, notation, repair)
+    elif task.multilabel:
+        examples = _decode_sets(path, records, task, layout.separator, width)
     else:
         examples = _decode_classes(path, records, task, width)
     if not examples:
@@ -394,6 +274,50 @@ def _decode_classes(path: Path, records: Iterable[Record], task: Task, width: in
             f"(line {first_line['number']}): use one or the other."
         )
     return examples
+
+
+def _decode_sets(
+    path: Path, records: Iterable[Record], task: Task, separator: str, width: int
+) -> list[Example]:
+    values = {name: name for name in task.labels}
+    if not are_numbers(task.labels):
+        values |= {str(i): name for i, name in enumerate(task.labels) if str(i) not in values}
+    order = {name: place for place, name in enumerate(task.labels)}
+    decoded: dict[str, tuple[str, tuple[str, ...]]] = {}  # equal cells share one object
+    examples: list[Example] = []
+    for record in records:
+        width = width or len(record.inputs)
+        check_width(path, record, width)
+        if record.label not in decoded:
+            language, labels = _read_set(path, record, separator, values, task)
+            decoded[record.label] = language, tuple(sorted(labels, key=order.__getitem__))
+        language, names = decoded[record.label]
+        if record.language:
+            language = fold_language(record.language)
+        examples.append(Example(record.inputs, names, language))
+    return examples
+
+
+def _read_set(
+    path: Path, record: Record, separator: str, values: Mapping[str, str], task: Task
+) -> tuple[str, list[str]]:
+    """(language, labels) of a cell."""
+    said, labels, is_list = read_cell(record.label, separator)
+    language, names = fold_language(said) if said else UNKNOWN_LANGUAGE, list(labels)
+    if names and not is_list:
+        first, colon, rest = names[0].partition(":")
+        if colon and not rest and names[0] not in values and len(names) == 1:
+            language, names = fold_language(first), []
+        else:
+            language, names[0] = _split_prefix(names[0], lambda each: each.strip() in values)
+    found: list[str] = []
+    for name in map(str.strip, names):
+        if name not in values:
+            raise InputError(f"{locate(path, record.line)}: {_name_unknown('label', name, task)}")
+        if values[name] in found:
+            raise InputError(f"{locate(path, record.line)}: label {show(name)} is listed twice.")
+        found.append(values[name])
+    return language, found
 
 
 def check_width(path: Path, record: Record, width: int) -> None:

@@ -37,6 +37,7 @@ class Layout(NamedTuple):
     fields: tuple[tuple[str, str], ...] = ()  # of JSON lines: (our field, theirs)
     prefix: str = ""  # "words", "sentences": each begins with a language and a colon
     names: Names = MappingProxyType({})  # of integers in JSON lines
+    separator: str = ""  # of several labels in a cell
 
 
 def find_format(path: Path, lines: list[str]) -> str:
@@ -121,7 +122,7 @@ def read_table(
                 f"{', '.join(table.roles)}."
             )
         value = cells[table.roles[label]].strip() if labelled else ""
-        if not value and labelled:
+        if not value and labelled and kind != "multilabel":
             raise InputError(f"{locate(path, number)}: an empty label.")
         language = cells[table.roles["language"]].strip() if "language" in table.roles else None
         check_language(path, number, language or None)
@@ -225,6 +226,6 @@ def read_tsv(path: Path, lines: Iterable[str], kind: str) -> Iterator[Record]:
             found = "no tab" if line else "an empty line"
             other = "" if line else "; columns with a word per line belong in a .conll file"
             raise InputError(f"{locate(path, number)}: {found}: a line must be {shape}{other}.")
-        if not label.strip():
+        if not label.strip() and kind != "multilabel":
             raise InputError(f"{locate(path, number)}: an empty label: a line must be {shape}.")
         yield Record(number, split_inputs(path, number, cells, kind), label, None)

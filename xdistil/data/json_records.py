@@ -8,6 +8,7 @@ from typing import Any
 from xdistil.data.json_rows import (
     SPANS,
     Names,
+    choose_label,
     find_language,
     find_texts,
     name_words,
@@ -118,12 +119,11 @@ def convert_row(
         if kind == "tagging" and "tokens" not in row and find_texts(row):
             raise InputError(
                 f"{locate(path, number)}: a text without spans: there is no list "
-                f"{', '.join(SPANS)} "
-                "with offsets; a text without entities has an empty one."
+                f"{', '.join(SPANS)} with offsets; a text without entities has an empty one."
             )
         return row
     try:
-        converted = form.convert(row, names)
+        converted = choose_label(form.convert(row, names), kind)
     except ValueError as error:
         raise InputError(f"{locate(path, number)}: {error}.") from None
     language = row.get("language") or find_language(row)

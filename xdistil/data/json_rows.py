@@ -1,8 +1,8 @@
 """JSON lines of annotation tools and libraries -> rows with the fields of our own format.
 
 `FORMS` has one entry a format: the fields by which it is recognised, and a function that returns
-`tokens` and `tags`, or `text` (or `text_a` and `text_b`) and `label`. Such a function raises
-`ValueError` with the end of a sentence that says what is wrong.
+`tokens` and `tags`, or `text` (or `text_a` and `text_b`) and `label`, which may be a list of
+labels. Such a function raises `ValueError` with the end of a sentence that says what is wrong.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xdistil.data.columns import find_role, find_roles
+from xdistil.data.label_lists import write_list
 from xdistil.data.language_codes import is_language
 from xdistil.data.segmentation import cut_spans, find_units, trim_span
 from xdistil.errors import InputError, show
@@ -58,14 +59,14 @@ def find_language(row: Row) -> str | None:
 
 def count_cut_words(row: Row) -> tuple[int, int, str]:
     """(spans, those that begin or end inside a word, one of them) of a row."""
-    spans = _find_spans(row) or ()
+    spans = find_spans(row) or ()
     text, cut, example = row.get("text"), 0, ""
     if not isinstance(text, str) or not all(map(_is_span, spans)):
         return 0, 0, ""
     units = find_units(text)
     for span in spans:
         try:
-            start, end, _ = _read_span(span)
+            start, end, _ = read_span(span)
         except ValueError:  # which the reader tells
             continue
         if any(first < border < last for first, last in units for border in (start, end)):
@@ -75,7 +76,27 @@ def count_cut_words(row: Row) -> tuple[int, int, str]:
 
 def recognise_row(row: Row, kind: str = "") -> Form | None:
     """The format of a row, of a kind of task if that is known."""
-    return next((form for form in FORMS if kind in ("", form.kind) and form.fits(row)), None)
+    wanted = "classification" if kind == "multilabel" else kind
+    return next((form for form in FORMS if wanted in ("", form.kind) and form.fits(row)), None)
+
+
+def choose_label(row: Row, kind: str) -> Row:
+    """A converted row whose label is one, or the JSON list of several if the kind is multilabel.
+
+    Raises:
+        ValueError: it has several, or none, and the kind allows one.
+    """
+    label = row.get("label")
+    if not isinstance(label, list):
+        return row
+    if kind == "multilabel":
+        return {**row, "label": write_list(label)}
+    if len(label) != 1:
+        raise ValueError(
+            f"{len(label)} labels where one is expected: set data.task=multilabel if a text may "
+            "have any number of them"
+        )
+    return {**row, "label": label[0]}
 
 
 def list_forms() -> str:
@@ -158,7 +179,8 @@ def _text(row: Row) -> str:
     return text
 
 
-def _find_spans(row: Row) -> Any:
+def find_spans(row: Row) -> Any:
+    """The spans of a row, whatever their field is called; None if there are none."""
     return next((row[name] for name in SPANS if isinstance(row.get(name), list)), None)
 
 
@@ -168,12 +190,14 @@ def _is_span(span: Any) -> bool:
     return isinstance(span, list) and len(span) == 3 and isinstance(span[0], int)
 
 
-def _has_spans(row: Row) -> bool:
-    spans = _find_spans(row)
+def has_spans(row: Row) -> bool:
+    """Whether a row has a text, and spans of its characters."""
+    spans = find_spans(row)
     return isinstance(row.get("text"), str) and spans is not None and all(map(_is_span, spans))
 
 
-def _read_span(span: Any) -> tuple[int, int, str]:
+def read_span(span: Any) -> tuple[int, int, str]:
+    """Start, end and type of a span; raises ValueError if it has none."""
     if isinstance(span, dict):
         start, end, kind = (
             next((span[name] for name in names if name in span), None)
@@ -190,7 +214,7 @@ def _read_span(span: Any) -> tuple[int, int, str]:
 
 def _convert_spans(row: Row, names: Names) -> Row:
     _check_answer(row)
-    return tag_words(_text(row), [_read_span(span) for span in _find_spans(row)])
+    return tag_words(_text(row), [read_span(span) for span in find_spans(row)])
 
 
 def _list_results(row: Row, key: str) -> list[Row]:
@@ -201,13 +225,18 @@ def _list_results(row: Row, key: str) -> list[Row]:
 
 
 def _convert_label_studio(row: Row, names: Names) -> Row:
+    _check_annotated(row)
+    values = _list_results(row, "labels")
+    return tag_words(_text(_find_task(row)), [read_span(value) for value in values])
+
+
+def _check_annotated(row: Row) -> None:
     if all(note.get("was_cancelled") for note in row["annotations"]):
         raise ValueError("this task was not annotated: export the annotated ones alone")
-    values = _list_results(row, "labels")
-    return tag_words(_text(_find_task(row)), [_read_span(value) for value in values])
 
 
 def _convert_choices(row: Row, names: Names) -> Row:
+    _check_annotated(row)
     choices = [choice for value in _list_results(row, "choices") for choice in value["choices"]]
     return _convert_class({"text": _text(_find_task(row)), "label": choices}, names)
 
@@ -236,14 +265,18 @@ def _is_label_studio(row: Row) -> bool:
 
 
 def _is_choice(row: Row) -> bool:
-    values = _list_results(row, "choices") if _is_label_studio(row) else []
-    choices = [value["choices"] for value in values]
-    return bool(values) and all(isinstance(each, list) and _is_label(each) for each in choices)
+    # Or nothing is annotated, which may be so in both kinds of tasks.
+    if not _is_label_studio(row):
+        return False
+    choices = [value["choices"] for value in _list_results(row, "choices")]
+    nothing = not any(note.get("result") for note in row["annotations"])
+    are_labels = all(isinstance(each, list) and _is_label(each) for each in choices)
+    return nothing or (bool(choices) and are_labels)
 
 
 def _is_rated(row: Row) -> bool:
     rated = row.get("cats")
-    return isinstance(row.get("text"), str) and isinstance(rated, dict) and not _find_spans(row)
+    return isinstance(row.get("text"), str) and isinstance(rated, dict) and not find_spans(row)
 
 
 def _convert_rated(row: Row, names: Names) -> Row:
@@ -314,7 +347,7 @@ def _find_label(row: Row) -> str:
 
 def _is_label(value: Any) -> bool:
     if isinstance(value, list):
-        return all(isinstance(each, str) for each in value)
+        return all(type(each) in (str, int) for each in value)
     return isinstance(value, str | int)
 
 
@@ -322,8 +355,7 @@ def _check_answer(row: Row) -> None:
     if row.get("answer") in ("reject", "ignore"):
         raise ValueError(
             f"its answer is {show(row['answer'])}, so its labels are not meant (Prodigy): leave "
-            "out "
-            "all records but the accepted ones"
+            "out all records but the accepted ones"
         )
 
 
@@ -332,27 +364,32 @@ def _is_chosen(row: Row) -> bool:
 
 
 def _convert_chosen(row: Row, names: Names) -> Row:
-    _check_answer(row)
-    return _convert_class({"text": _text(row), "accept": row["accept"]}, names, "accept")
+    return _convert_class(row, names, "accept")
 
 
 def _convert_class(row: Row, names: Names, field: str = "") -> Row:
     _check_answer(row)
     texts, field = find_texts(row), field or _find_label(row)
-    label = row[field]
-    if isinstance(label, list):
-        if len(label) != 1:
-            raise ValueError(f"field {show(field)} has {len(label)} labels where one is expected")
-        label = label[0]
-    known = names.get(field)
-    if isinstance(label, bool):
-        label = str(label).lower()
-    elif isinstance(label, int) and known and 0 <= label < len(known):
-        label = known[label]
-    elif isinstance(label, int) and isinstance(row.get(f"{field}_text"), str):  # as SetFit names it
-        label = row[f"{field}_text"]
+    label, known, text = row[field], names.get(field) or (), row.get(f"{field}_text")
+
+    def name(value: Any) -> Any:
+        if isinstance(value, bool):
+            return str(value).lower()
+        if isinstance(value, int) and isinstance(text, str) and not known:  # as SetFit names it
+            return text
+        return known[value] if type(value) is int and 0 <= value < len(known) else value
+
+    label = list(map(name, label)) if isinstance(label, list) else name(label)
     keys = ("text",) if len(texts) == 1 else ("text_a", "text_b")
     return {**{key: row[name] for key, name in zip(keys, texts, strict=True)}, "label": label}
+
+
+def is_undecided(row: Row) -> bool:
+    """Whether the lists of a row are empty, be they of spans or of labels."""
+    if _is_label_studio(row):
+        return not any(note.get("result") for note in row["annotations"])
+    lists = [row[name] for name in SPANS if isinstance(row.get(name), list)]
+    return bool(find_texts(row)) and bool(lists) and not any(lists)
 
 
 def _has_lists(row: Row, *fields: str) -> bool:
@@ -406,14 +443,14 @@ FORMS = (
         "Label Studio (offsets of characters, the end exclusive)",
         "data and annotations (Label Studio)",
         "tagging",
-        lambda row: _is_label_studio(row) and not _is_choice(row),
+        lambda row: _is_label_studio(row) and (is_undecided(row) or not _is_choice(row)),
         _convert_label_studio,
     ),
     Form(
         "doccano, Prodigy or spaCy (offsets of characters, the end exclusive)",
         "text with spans, entities or label as lists of offsets (doccano, Prodigy, spaCy)",
         "tagging",
-        _has_spans,
+        has_spans,
         _convert_spans,
     ),
     Form(

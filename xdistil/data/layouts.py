@@ -29,11 +29,13 @@ from xdistil.data.formats import (
 from xdistil.data.json_records import load_json
 from xdistil.data.json_rows import (
     count_cut_words,
+    is_undecided,
     list_forms,
     name_words,
     read_names,
     recognise_row,
 )
+from xdistil.data.label_lists import are_lists, read_cell
 from xdistil.data.language_codes import is_language
 from xdistil.data.lines import find_extension, locate, read_lines
 from xdistil.data.records import Record
@@ -48,7 +50,8 @@ _CHUNKS = frozenset(("NP", "VP", "PP", "ADJP", "ADVP", "SBAR", "PRT", "CONJP", "
 
 
 def guess_kind(path: Path, lines: Sequence[str], columns: dict[str, str] | None = None) -> str:
-    """The kind of task by the labels of a file: "tagging" or "classification".
+    """The kind of task by the labels of a file: "tagging", "classification", or "multilabel" where
+    the labels of texts are lists.
 
     Args:
         columns: the columns of data.columns by role.
@@ -56,6 +59,31 @@ def guess_kind(path: Path, lines: Sequence[str], columns: dict[str, str] | None 
     Raises:
         InputError: a JSON object of no known format.
     """
+    kind = _guess_kind(path, lines, columns)
+    return "multilabel" if kind != "tagging" and _has_lists(path, lines, columns) else kind
+
+
+def _has_lists(path: Path, lines: Sequence[str], columns: dict[str, str] | None) -> bool:
+    # In JSON, lists of one label each are single labels.
+    if not any("[" in line or '"cats"' in line for line in lines[:_SAMPLED]):
+        return False
+    layout = find_layout(path, lines, "multilabel", columns)
+
+    def collect(count: int | None) -> set[str]:
+        records = read_records(path, list(lines[:count]), "multilabel", layout)
+        return {record.label for record in records}
+
+    first = collect(_head(layout.form))
+    if layout.form != "jsonl":
+        return are_lists(first) and are_lists(collect(None))
+    return are_lists(first) and (_are_several(first) or _are_several(collect(None)))
+
+
+def _are_several(cells: Iterable[str]) -> bool:
+    return any(len(read_cell(cell).labels) != 1 for cell in cells)
+
+
+def _guess_kind(path: Path, lines: Sequence[str], columns: dict[str, str] | None) -> str:
     if columns:
         return "tagging" if kind_of_roles(columns) == "tagging" else "classification"
     form = find_format(path, list(lines))
@@ -225,7 +253,9 @@ def _warn_of_offsets(path: Path, lines: Sequence[str]) -> None:
 
 
 def _guess_json(path: Path, lines: Sequence[str]) -> str:
-    kinds = Counter(form.kind for row in _sample_json(path, lines) if (form := recognise_row(row)))
+    rows = [row for row in _sample_json(path, lines) if not is_undecided(row)]
+    rows = rows or list(_sample_json(path, lines))
+    kinds = Counter(form.kind for row in rows if (form := recognise_row(row)))
     if kinds:
         return kinds.most_common(1)[0][0]
     row = next(iter(_sample_json(path, lines)), None)

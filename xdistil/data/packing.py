@@ -43,7 +43,8 @@ class Batch(NamedTuple):
     segment: Array  # i32[B,T] 1, 2, ... within a row; 0 is padding
     position: Array  # i32[B,T] 0, 1, ... restarting in every segment
     token_type: Array  # i32[B,T] 0, and 1 in the second text of a pair
-    labels: Array  # i32[B,T] class where label_mask is true, elsewhere 0
+    labels: Array  # i32[B,T] class where label_mask is true, elsewhere 0; of a multi-label task
+    # u8[B,T,W] a bit for each label, as `pack_labels` makes them
     label_mask: Array  # bool[B,T] first subword of a unit (tagging) or segment (classification)
 
 
@@ -132,12 +133,14 @@ def fill_batch(subwords: Subwords, rows: Rows, indices: np.ndarray, padding_id: 
     def gather(values: np.ndarray, padding: int) -> np.ndarray:
         return np.where(filled, values[subword], padding).astype(np.int32, copy=False)
 
+    labels = subwords.labels
+
     return Batch(
         tokens=gather(subwords.tokens, padding_id),
         segment=np.where(kept, rows.segment[indices], 0).astype(np.int32, copy=False),
         position=np.where(kept, rows.position[indices], 0).astype(np.int32, copy=False),
         token_type=gather(subwords.token_type, 0),
-        labels=gather(subwords.labels, 0),
+        labels=gather(labels, 0) if labels.ndim == 1 else labels[subword] * filled[..., None],
         label_mask=filled & subwords.label_mask[subword],
     )
 
@@ -153,12 +156,13 @@ def collect_predictions(
     """Classes i32[R,T] predicted in rows -> the labels of each example.
 
     Tagging: one legal IOB2 tag per word, O for a word without a subword. Classification: one name.
+    A multi-label task: any number of names, from packed labels u8[R,T,W].
 
     Args:
         joins: as in `name_classes`.
     """
     filled = rows.subword >= 0
-    by_subword = np.zeros(len(subwords.tokens), np.int64)
+    by_subword = np.zeros((len(subwords.tokens), *predicted.shape[2:]), predicted.dtype)
     by_subword[rows.subword[filled]] = predicted[filled]
     return label_subwords(subwords, by_subword, examples, task, joins)
 
@@ -214,19 +218,20 @@ def _write_parts(folder: Path, parts: Iterable[Subwords]) -> None:
         files = {name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in names}
         counts = dict.fromkeys(names, 0)
         types: dict[str, np.dtype] = {}
+        shapes: dict[str, tuple[int, ...]] = {}
         for part in parts:
             for name, file in files.items():
                 values = getattr(part, name)
                 if name not in types:
-                    types[name] = values.dtype
-                    _write_header(file, values.dtype, (0,))
+                    types[name], shapes[name] = values.dtype, values.shape[1:]
+                    _write_header(file, values.dtype, (0, *values.shape[1:]))
                 elif name == "start":  # each part counts from 0
                     values = values[1:] + counts["tokens"] - len(part.tokens)
                 file.write(np.ascontiguousarray(values).data)
                 counts[name] += len(values)
         for name, file in files.items():
             file.seek(0)
-            _write_header(file, types[name], (counts[name],))
+            _write_header(file, types[name], (counts[name], *shapes[name]))
 
 
 def _write_header(file: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None:

@@ -49,6 +49,7 @@ _IGNORED = (
     "\U0001d173-\U0001d17a\U000e0000-\U000e00ff"
 )
 _DROPPED = re.compile(f"[{_IGNORED}]")
+_UNSEEN = re.compile(f"[\\s{_IGNORED}]")
 # What words must have to be cut, in words joined by spaces: a character that is no letter or digit
 # beside another one, a blank, or one of the characters above.
 _CUT = re.compile(
@@ -91,6 +92,11 @@ def cut_spans(spans: Iterable[tuple[int, int]], borders: Iterable[int]) -> list[
         inside = borders[bisect_right(borders, start) : bisect_left(borders, end)]
         cut += pairwise([start, *inside, end])
     return cut
+
+
+def drop_blanks(text: str) -> str:
+    """The text without blanks and invisible characters: equal however it is cut into words."""
+    return _UNSEEN.sub("", text)
 
 
 def cut_units(word: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xdistil.data.examples import Example, Task
+from xdistil.data.label_sets import pack_labels
 from xdistil.data.ragged import find_offsets, join_ranges
 from xdistil.data.segmentation import SPACES, UNITS
 from xdistil.data.streamed import cut_blocks
@@ -35,7 +36,8 @@ class Subwords:
 
     tokens: np.ndarray  # i32[P] vocabulary ids
     token_type: np.ndarray  # i8[P] 0, and 1 in the second text of a pair
-    labels: np.ndarray  # i32[P] class index where label_mask is true and gold is known, else 0
+    labels: np.ndarray  # i32[P] class index where label_mask is true and gold is known, else 0;
+    # of a multi-label task u8[P,W] packed labels
     label_mask: np.ndarray  # bool[P] first subword of a unit (tagging) or segment (classification)
     word: np.ndarray  # i32[P] the word's index in its example at its first subword, else -1
     start: np.ndarray  # i64[S+1] segment s is the subwords start[s]:start[s+1]
@@ -198,8 +200,8 @@ def _assemble(
     return tokens, token_type, start
 
 
-def _label_indices(examples: Sequence[Example], task: Task) -> list[int]:
-    # One class per word, or per example; 0 if it has no label.
+def _label_indices(examples: Sequence[Example], task: Task) -> np.ndarray:
+    # i32[N] one class per word, or per example; 0 if it has no label.
     index = {label: i for i, label in enumerate(task.labels)}
     size = len if task.kind == "tagging" else lambda inputs: 1
     indices: list[int] = []
@@ -210,8 +212,24 @@ def _label_indices(examples: Sequence[Example], task: Task) -> list[int]:
             else:
                 indices += [index[label] for label in example.labels]
     except KeyError as error:
-        raise InputError(f"Label {error.args[0]!r} is not among the task's labels.") from None
-    return indices
+        raise _tell_unknown(error) from None
+    return np.array(indices, np.int32)
+
+
+def _label_sets(examples: Sequence[Example], task: Task) -> np.ndarray:
+    # u8[N,W] the labels of each example, packed.
+    index = {label: i for i, label in enumerate(task.labels)}
+    chosen = np.zeros((len(examples), len(task.labels)), bool)
+    try:
+        for row, example in zip(chosen, examples, strict=True):
+            row[[index[label] for label in example.labels or ()]] = True
+    except KeyError as error:
+        raise _tell_unknown(error) from None
+    return pack_labels(chosen)
+
+
+def _tell_unknown(error: KeyError) -> InputError:
+    return InputError(f"Label {error.args[0]!r} is not among the task's labels.")
 
 
 def _cut_sentences(
@@ -244,7 +262,7 @@ def _cut_sentences(
     spoken = length > 0
     places = (subword_start[:-1] + shift)[spoken]
     in_example = np.arange(len(words)) - np.repeat(first_word[:-1], np.diff(first_word))
-    classes = np.array(_label_indices(examples, task), np.int32)
+    classes = _label_indices(examples, task)
     labels = np.zeros(len(tokens), np.int32)
     labels[places] = classes[spoken]
     word = np.full(len(tokens), -1, np.int32)
@@ -283,8 +301,9 @@ def _cut_texts(
     cut = int(np.count_nonzero(np.sum(lengths, axis=0) > np.sum(kept, axis=0)))
     texts = [(ids, start[:-1], length) for (ids, start), length in zip(encoded, kept, strict=True)]
     tokens, token_type, start = _assemble(template, texts, tokenizer.unk or tokenizer.pad)
-    labels = np.zeros(len(tokens), np.int32)
-    labels[start[:-1]] = _label_indices(examples, task)
+    known = _label_sets(examples, task) if task.multilabel else _label_indices(examples, task)
+    labels = np.zeros((len(tokens), *known.shape[1:]), known.dtype)
+    labels[start[:-1]] = known
     word = np.full(len(tokens), -1, np.int32)
     word[start[:-1]] = 0
     owner = np.arange(len(examples), dtype=np.int32)

@@ -21,6 +21,7 @@ from xdistil.data.columns import (
     place_columns,
 )
 from xdistil.data.formats import read_tsv
+from xdistil.data.label_lists import read_cell
 from xdistil.errors import InputError, show, show_name, suggest
 
 _SAMPLE = 64  # rows that show what the columns hold
@@ -198,6 +199,8 @@ def _has_label(cells: Sequence[str], kind: str, labels: Sequence[str]) -> bool:
         return fits and all(_TAG.fullmatch(tag) or tag in types for tag in tags)
     label = label.strip()
     known = (*labels, *map(str, range(len(labels))))
+    if (listed := read_cell(label)).is_list:
+        return not labels or set(listed.labels) <= set(known)
     return not labels or label in known or label.partition(":")[2] in known
 
 

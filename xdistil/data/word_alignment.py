@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xdistil.data.examples import Example, Task
+from xdistil.data.label_sets import pack_labels, unpack_labels
 from xdistil.data.streamed import count_inputs
 from xdistil.data.tag_schemes import make_legal
 
@@ -51,16 +52,26 @@ def align_words(subwords: "Subwords", examples: Sequence[Example], task: Task) -
     return WordAlignment(number.astype(np.int32), int(sizes.sum()))
 
 
+def choose_classes(logits: np.ndarray, task: Task) -> np.ndarray:
+    """The most probable class i64[N] by logits f[N,C]; of a multi-label task packed labels u8[N,W],
+    those that are more probable than not."""
+    return pack_labels(logits > 0) if task.multilabel else logits.argmax(axis=-1)
+
+
 def name_classes(
     classes: np.ndarray, examples: Sequence[Example], task: Task, joins: bool = False
 ) -> list[tuple[str, ...]]:
     """The class of every word (classification: of every example), -1: none -> labels by example.
 
     Tagging: one legal IOB2 tag per word, O for a word without a class. Classification: one name.
+    A multi-label task: any number of names, from packed labels u8[N,W].
 
     Args:
         joins: an entity continues over words without a class, which then are inside it.
     """
+    if task.multilabel:
+        known = np.array(task.labels, object)
+        return [tuple(known[row]) for row in unpack_labels(classes, len(known))]
     names = np.array([*task.labels, "O"], object)[classes]  # -1 is the last
     sizes = count_words(examples, task)
     first = np.cumsum(sizes) - sizes
@@ -71,8 +82,8 @@ def name_classes(
     if task.kind != "tagging":
         return labels
     if joins and (classes < 0).any():
-        known = np.split(classes >= 0, (first + sizes)[:-1])
-        labels = [_join(tags, mask) for tags, mask in zip(labels, known, strict=True)]
+        present = np.split(classes >= 0, (first + sizes)[:-1])
+        labels = [_join(tags, mask) for tags, mask in zip(labels, present, strict=True)]
     return [make_legal(tags) for tags in labels]
 
 
@@ -94,9 +105,11 @@ def label_subwords(
     task: Task,
     joins: bool = False,
 ) -> list[tuple[str, ...]]:
-    """Classes i64[P], read where words begin -> labels by example, as from `name_classes`."""
+    """Classes i64[P] or packed labels u8[P,W], read where words begin -> labels by example, as from
+    `name_classes`."""
     words = align_words(subwords, examples, task)
-    by_word = np.full(words.count, -1)
+    nothing = 0 if task.multilabel else -1
+    by_word = np.full((words.count, *classes.shape[1:]), nothing)
     here = words.number >= 0
     by_word[words.number[here]] = classes[here]
     return name_classes(by_word, examples, task, joins)

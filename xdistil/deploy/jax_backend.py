@@ -19,7 +19,7 @@ from xdistil.deploy.preprocessing import read_preprocessing
 from xdistil.errors import InputError
 from xdistil.models.forward import compute_logits, iterate_batches
 from xdistil.models.hf.folder import check_rows, load_model
-from xdistil.models.hf.head import check_head, is_multilabel
+from xdistil.models.hf.head import check_head, check_problem
 from xdistil.models.types import Model, Params
 
 log = logging.getLogger("xdistil")
@@ -36,7 +36,6 @@ class JaxBackend:
     params: Params
     tokenizer: Tokenizer
     task: Task
-    multilabel: bool  # whether a text may have any number of classes
     row_length: int  # subwords in a packed row
     max_length: int  # subwords in a segment; longer sentences become windows, longer texts are cut
     segmentation: str  # of texts and words: units, or spaces
@@ -95,6 +94,7 @@ def open_model(name: str, revision: str = "main") -> JaxBackend:
     _check_process()
     loaded = load_model(name, revision)
     task = check_head(loaded.task, name)
+    check_problem(loaded.config, task, name)
     for note in loaded.notes:
         log.warning("%s: %s", name, note)
     tokenizer = load_tokenizer(name, revision, words=task.kind == "tagging")
@@ -104,6 +104,5 @@ def open_model(name: str, revision: str = "main") -> JaxBackend:
         params=jax.device_put(loaded.params),
         tokenizer=tokenizer,
         task=task,
-        multilabel=is_multilabel(loaded.config, task, name),
         **read_preprocessing(loaded.config, loaded.model.max_positions, f"{name}: config.json"),
     )

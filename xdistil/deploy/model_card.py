@@ -39,8 +39,17 @@ from xdistil.models.families.bilstm import MODEL_TYPE
 from xdistil.plans import without_labels
 from xdistil.runtime.json_io import read_json, write_text
 
-_PIPELINES = {"tagging": "token-classification", "classification": "text-classification"}
-_METRICS = {"f1": "f1", "accuracy": "accuracy"}
+_PIPELINES = {
+    "tagging": "token-classification",
+    "classification": "text-classification",
+    "multilabel": "text-classification",
+}
+_TASKS = {
+    "tagging": "named-entity recognition",
+    "classification": "text classification",
+    "multilabel": "text classification with any number of labels",
+}
+_METRICS = {"f1": "f1", "accuracy": "accuracy", "micro_f1": "f1"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _WORST = 5
 _CITATION = """\
@@ -118,7 +127,7 @@ def render_card(
     parts = [
         f"---\n{metadata.to_yaml()}\n---",
         f"# {metadata.model_name}",
-        f"A {which} model for {_name_task(kind)}. {reached} {_describe_size(results[which])}",
+        f"A {which} model for {_TASKS[kind]}. {reached} {_describe_size(results[which])}",
         "## Use",
         _describe_use(folder, kind),
         render_files(folder),
@@ -207,10 +216,6 @@ def _name_base(results: Results, experiment: Experiment) -> str:
     return experiment.teacher.model
 
 
-def _name_task(kind: str) -> str:
-    return "named-entity recognition" if kind == "tagging" else "text classification"
-
-
 def _describe_use(folder: Path, kind: str) -> str:
     texts = "FILE" if kind == "tagging" else "FILE  # one text per line, or two separated by a tab"
     answer = 'tag(["Some text"])[0].entities' if kind == "tagging" else 'classify(["Some text"])[0]'
@@ -226,7 +231,9 @@ def _describe_use(folder: Path, kind: str) -> str:
         )
     else:
         pipeline = _PIPELINES[kind]
-        more = ', aggregation_strategy="first"' if kind == "tagging" else ""
+        more = {"tagging": ', aggregation_strategy="first"', "multilabel": ", top_k=None"}.get(
+            kind, ""
+        )
         blocks.append(
             "```python\nfrom transformers import pipeline\n\n"
             f'print(pipeline("{pipeline}", "FOLDER"{more})("Some text"))\n```'
@@ -249,7 +256,7 @@ def _render_languages(results: Results, split: Split) -> list[str]:
     rows.append(("all", format_score(before), format_score(after), gap, f"{sentences:,}"))
     lines = [f"| language | {other} | student | gap | sentences |", "|---|---:|---:|---:|---:|"]
     table = "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
-    score = "F1" if kind == "tagging" else "Accuracy"
+    score = {"tagging": "F1", "classification": "Accuracy", "multilabel": "Micro-F1"}[kind]
     return [f"## Scores on {split}", f"{score} in percent, largest loss first.", table]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
+from xdistil.data.label_sets import pack_labels
 from xdistil.data.segmentation import UNITS
 from xdistil.data.spans import Entity, Word, find_entities, join_words, split_words
 from xdistil.data.subwords import Cutting, Subwords, cut_and_count, tell_cut
@@ -20,7 +21,7 @@ from xdistil.data.tokenizer import Tokenizer, open_tokenizer
 from xdistil.data.word_alignment import align_words, name_classes
 from xdistil.deploy.preprocessing import PREPROCESSING, read_preprocessing
 from xdistil.errors import InputError, show
-from xdistil.models.hf.head import check_head, is_multilabel, read_head
+from xdistil.models.hf.head import check_head, check_problem, read_head
 from xdistil.models.hf.hub import find_exported, find_folder, find_local, find_student
 from xdistil.runtime.json_io import read_json
 
@@ -76,8 +77,7 @@ class Predictor:
     scheme: str  # the tag scheme of its training data
     repair: bool  # whether illegal tags in its training data were repaired
     compute_logits: Callable[[Subwords], np.ndarray]  # f32[P,C], valid where the label mask is set
-    multilabel: bool = False  # whether a text may have any number of classes, none among them
-    threshold: float = 0.5  # multilabel: the probability above which a text has a class
+    threshold: float = 0.5  # multi-label: the probability above which a text has a class
 
     def predict(self, inputs: Sequence[tuple[str, ...]]) -> list[Prediction]:
         """A prediction for each input, which does not depend on the other inputs.
@@ -126,15 +126,14 @@ class Predictor:
         words = align_words(subwords, examples, self.task)
         here = words.number >= 0
         logits, place = self.compute_logits(subwords)[here], words.number[here]
+        scores = np.zeros((words.count, len(self.task.labels)), np.float32)
+        scores[place] = (_sigmoid if self.task.multilabel else _softmax)(logits)
+        if self.task.multilabel:
+            labels = name_classes(pack_labels(scores > self.threshold), examples, self.task)
+            return [Prediction(*each) for each in zip(labels, scores[:, None], strict=True)], cut
         classes = np.full(words.count, -1)
         classes[place] = logits.argmax(axis=-1)
-        scores = np.zeros((words.count, len(self.task.labels)), np.float32)
-        scores[place] = (_sigmoid if self.multilabel else _softmax)(logits)
         labels = name_classes(classes, examples, self.task, self.segmentation == UNITS)
-        if self.multilabel:
-            names = np.array(self.task.labels, object)
-            labels = [tuple(names[row > self.threshold]) for row in scores]
-            return [Prediction(*each) for each in zip(labels, scores[:, None], strict=True)], cut
         ends = np.cumsum([len(each) for each in labels])
         parts = np.split(scores, ends[:-1])
         return [Prediction(*each) for each in zip(labels, parts, strict=True)], cut
@@ -216,7 +215,7 @@ class Classifier:
         """A prediction with the name and score of its class."""
         scores = dict(zip(self.predictor.task.labels, prediction.scores[0].tolist(), strict=True))
         best = max(scores, key=scores.__getitem__)
-        labels = prediction.labels if self.predictor.multilabel else None
+        labels = prediction.labels if self.predictor.task.multilabel else None
         return Classified(best, scores[best], scores, labels)
 
 
@@ -266,7 +265,6 @@ def _open_jax(name: str, revision: str) -> Predictor:
         scheme=opened.scheme,
         repair=opened.repair,
         compute_logits=opened.compute_logits,
-        multilabel=opened.multilabel,
     )
 
 
@@ -283,7 +281,7 @@ def _open_onnx(name: str, revision: str, backend: str, threads: int) -> Predicto
     config = folder / "config.json"
     raw = read_json(config)
     task = check_head(read_head(raw, config), name)
-    multilabel = is_multilabel(raw, task, name)
+    check_problem(raw, task, name)
     path = folder / _FILES[backend]
     if not path.is_file():
         raise InputError(f"{path} does not exist: `xdistil export` writes it.")
@@ -308,7 +306,6 @@ def _open_onnx(name: str, revision: str, backend: str, threads: int) -> Predicto
         compute_logits=lambda subwords: model.compute_logits(
             subwords, len(task.labels), texts=texts
         ),
-        multilabel=multilabel,
     )
 
 

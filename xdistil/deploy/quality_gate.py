@@ -15,9 +15,10 @@ from xdistil.evaluation.significance import paired_bootstrap
 
 ALLOWED = 0.005  # loss of the main score, as a fraction
 SIGNIFICANCE = 0.05  # over all languages; each gets an equal share (Bonferroni)
-ENTITIES = 100  # gold entities (texts in classification) that a language needs to be tested alone
+ENTITIES = 100  # gold entities, texts or labels of texts that a language needs to be tested alone
 OTHERS = "others"  # the other languages, pooled
-FEWEST = 100  # gold entities (texts in classification) of dev, below which the gate decides nothing
+FEWEST = 100  # gold entities, texts or labels of texts of dev, below which the gate decides nothing
+_UNITS = {"tagging": "entities", "classification": "texts", "multilabel": "labels of texts"}
 _log = logging.getLogger("xdistil")
 
 
@@ -27,7 +28,7 @@ class Group:
 
     whole: float  # F1 (accuracy) of the float32 model
     small: float  # F1 (accuracy) of the file
-    wanted: int  # gold entities, or texts
+    wanted: int  # gold entities, texts, or labels of texts
     p: float  # share of resamples in which the model is not better than the file
     worse: bool  # whether the file is significantly worse
 
@@ -36,8 +37,8 @@ class Group:
 class Verdict:
     """The comparison of a file with its model on one set of sentences."""
 
-    whole: float  # macro-F1 (accuracy) of the float32 model
-    small: float  # macro-F1 (accuracy) of the file
+    whole: float  # macro-F1 (accuracy, micro-F1 of labels) of the float32 model
+    small: float  # macro-F1 (accuracy, micro-F1 of labels) of the file
     groups: dict[str, Group]
     scripts: dict[str, tuple[float, float, int]]  # F1 of the model, of the file, gold entities
 
@@ -59,10 +60,10 @@ def check_dev(task: Task, dev: Sequence[Example], allow_small: bool = False) -> 
         allow_small: warn instead.
 
     Raises:
-        RefusedError: it has fewer than FEWEST gold entities, or texts in classification.
+        RefusedError: it has fewer than FEWEST gold entities, or texts or labels in classification.
     """
     counts = count_matches(task, dev, [example.labels or () for example in dev])
-    found, unit = int(counts[:, 2].sum()), "entities" if task.kind == "tagging" else "texts"
+    found, unit = int(counts[:, 2].sum()), _UNITS[task.name]
     if found >= FEWEST:
         return
     sentence = (
@@ -84,7 +85,7 @@ def judge(
     small: Sequence[tuple[str, ...]],
 ) -> Verdict:
     """Compares the predictions of a model and of its smaller file on the same labelled examples."""
-    name = MAIN_SCORE[task.kind]
+    name = MAIN_SCORE[task.name]
     ours, theirs = (count_matches(task, gold, predicted) for predicted in (whole, small))
     groups = _group(gold, ours[:, 2])
     share = SIGNIFICANCE / len(groups)

@@ -1,28 +1,31 @@
 """Weights of the classes in the loss on labels, for tasks whose classes are of unequal size."""
 
 import difflib
-from collections.abc import Sequence
 
 import numpy as np
 
 from xdistil.config import BALANCED, read_class_weights
+from xdistil.data.examples import Task
+from xdistil.data.label_sets import unpack_labels
 from xdistil.data.subwords import Subwords
 from xdistil.errors import InputError
 
 
-def weigh_classes(
-    text: str, field: str, labels: Sequence[str], subwords: Subwords
-) -> tuple[float, ...]:
+def weigh_classes(text: str, field: str, task: Task, subwords: Subwords) -> tuple[float, ...]:
     """A weight for each class, with a mean of 1 over the labelled words or texts.
 
     `balanced` gives a class with n of N labels the weight N / (classes n), where only classes that
     occur are counted, as in scikit-learn. A class that does not occur has the weight 1.
 
+    In a multi-label task the weight of a label counts where a text has it, and is left as it is:
+    `balanced` gives a label that n of N texts have the weight (N - n) / n, which PyTorch suggests
+    for its pos_weight. A label that all or no texts have has the weight 1.
+
     Args:
         text: `balanced`, or `CLASS=WEIGHT` pairs separated by commas; classes that are not named
             have the weight 1. Empty: no weights.
         field: where the text stands in the config, for errors.
-        labels: the classes of the task, in order.
+        task: whose classes are weighed.
         subwords: of the texts that the loss is computed on.
 
     Returns:
@@ -33,11 +36,15 @@ def weigh_classes(
     """
     if not text:
         return ()
-    counts = np.bincount(subwords.labels[subwords.label_mask], minlength=len(labels))
+    labels, known = task.labels, subwords.labels[subwords.label_mask]
+    if task.multilabel:
+        counts = unpack_labels(known, len(labels)).sum(axis=0)
+        balanced = (len(known) - counts) / np.maximum(counts, 1)
+    else:
+        counts = np.bincount(known, minlength=len(labels))
+        balanced = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
     if text == BALANCED:
-        occurs = counts > 0
-        weights = np.where(occurs, counts.sum() / (occurs.sum() * np.maximum(counts, 1)), 1.0)
-        return tuple(weights.tolist())
+        return tuple(np.where((counts > 0) & (balanced > 0), balanced, 1.0).tolist())
     weights = np.ones(len(labels))
     for name, weight in read_class_weights(text, field).items():
         if name not in labels:
@@ -46,5 +53,7 @@ def weigh_classes(
                 f"{field} names {name!r}, which is no class of the task: write one of "
                 f"{', '.join(near)}."
             )
-        weights[list(labels).index(name)] = weight
+        weights[labels.index(name)] = weight
+    if task.multilabel:
+        return tuple(weights.tolist())
     return tuple((weights * counts.sum() / (weights @ counts)).tolist())

@@ -91,6 +91,50 @@ def cross_entropy(
     return Tally(jnp.sum(-chosen * weight), jnp.sum(weight))
 
 
+def binary_divergence(
+    student: Array, teacher: Array, mask: Array, temperature: float = 1.0
+) -> Tally:
+    """temperature^2 KL(Bernoulli(teacher / temperature) || Bernoulli(student / temperature)).
+
+    Each label has a probability of its own, the sigmoid of its logit, and the divergences of all
+    labels are summed: that of the labels together where they are independent (the loss on logits of
+    Yang et al. 2023, arXiv:2308.06453). The temperature divides logits and its square keeps the
+    gradient's scale, as in `kl_divergence`.
+
+    Args:
+        student, teacher: logits f[B,T,C].
+        mask: bool[B,T], where the divergence is summed; in nats.
+    """
+    student, teacher = (_keep(each, mask[..., None]) / temperature for each in (student, teacher))
+    yes = jax.nn.log_sigmoid(teacher) - jax.nn.log_sigmoid(student)
+    no = jax.nn.log_sigmoid(-teacher) - jax.nn.log_sigmoid(-student)
+    probability = jax.nn.sigmoid(teacher)
+    divergence = jnp.sum(probability * yes + (1 - probability) * no, axis=-1)
+    return _tally(temperature**2 * divergence, mask)
+
+
+def binary_cross_entropy(
+    logits: Array, labels: Array, mask: Array, weights: tuple[float, ...] = ()
+) -> Tally:
+    """-log of the probability of having or lacking each label, in nats, summed where mask is true.
+
+    The mean over labels, so that the mean of the tally is that of PyTorch's BCEWithLogitsLoss over
+    texts and labels.
+
+    Args:
+        logits: f[B,T,C].
+        labels: u8[B,T,W] packed labels.
+        mask: bool[B,T].
+        weights: of the labels where a text has them, a number for each, as PyTorch's pos_weight;
+            empty: 1.
+    """
+    logits = _keep(logits, mask[..., None])
+    has = jnp.unpackbits(labels, axis=-1, count=logits.shape[-1], bitorder="little") > 0
+    weight = jnp.asarray(weights, jnp.float32) if weights else 1.0
+    yes, no = jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)
+    return _tally(-jnp.mean(jnp.where(has, weight * yes, no), axis=-1), mask)
+
+
 def attention_error(student: Array, teacher: Array, segment: Array) -> Tally:
     """Squared difference of attention probabilities over (query, key) pairs of one segment.
 

@@ -15,6 +15,8 @@ from xdistil.distill.distances import (
     Tally,
     attention_divergence,
     attention_error,
+    binary_cross_entropy,
+    binary_divergence,
     cosine_distance,
     cross_entropy,
     kl_divergence,
@@ -49,6 +51,7 @@ class LossConfig:
     logits_loss: str = "mse"  # mse or kl
     temperature: float = 1.0
     class_weights: tuple[float, ...] = ()  # in the loss on labels; empty: equal
+    multilabel: bool = False  # each class has a probability of its own, not a share of one
 
 
 @dataclass(frozen=True)
@@ -137,15 +140,17 @@ def logits_loss(
     mask = batch.label_mask if signals.present is None else signals.present
     if config.logits_loss == "mse":
         return mean_squared_error(output.logits, signals.logits, mask)
-    return kl_divergence(output.logits, signals.logits, mask, config.temperature)
+    compare = binary_divergence if config.multilabel else kl_divergence
+    return compare(output.logits, signals.logits, mask, config.temperature)
 
 
 def labels_loss(
     config: LossConfig, params: Params, output: Output, batch: Batch, signals: Signals
 ) -> Tally:
-    """Cross-entropy on the labels, with the weights of the classes."""
+    """Cross-entropy on the labels, binary for each of several, with the weights of the classes."""
     assert output.logits is not None  # a student has a head
-    return cross_entropy(output.logits, batch.labels, batch.label_mask, config.class_weights)
+    compare = binary_cross_entropy if config.multilabel else cross_entropy
+    return compare(output.logits, batch.labels, batch.label_mask, config.class_weights)
 
 
 def _average(parts: list[Tally]) -> Tally:

@@ -12,6 +12,7 @@ import optax
 
 from xdistil.config import Stage
 from xdistil.data import batches
+from xdistil.data.examples import Task
 from xdistil.data.packing import PackedTexts
 from xdistil.distill.class_weights import weigh_classes
 from xdistil.distill.losses import LOSSES, LossConfig, read_spec
@@ -109,7 +110,7 @@ def plan_stages(
     teacher: Teacher,
     texts: Mapping[str, PackedTexts],
     train_embeddings: bool = True,
-    labels: Sequence[str] = (),
+    task: Task | None = None,
 ) -> tuple[StageRun, ...]:
     """The stage runs of a plan, in order.
 
@@ -117,7 +118,8 @@ def plan_stages(
         field: the plan's place in the config, for errors.
         model: the one that is trained.
         texts: by name: `dev`, and what `texts_name` calls those of every stage.
-        labels: the classes of the task, for stages that weigh them.
+        task: for stages that learn logits or labels; None: a text or word has one class, and no
+            stage weighs them.
 
     Raises:
         InputError: a stage asks for what student or teacher do not have: layers that do not exist,
@@ -129,10 +131,11 @@ def plan_stages(
     for part in expand_plan(tuple(plan), list_groups(shapes), train_embeddings):
         stage, place = plan[part.stage], f"{field}[{part.stage}]"
         losses, train = resolve_losses(stage, place, model, teacher), texts[texts_name(stage)]
-        weights = weigh_classes(
-            stage.class_weights, f"{place}.class_weights", labels, train.subwords
-        )
-        losses = replace(losses, class_weights=weights)
+        if task is not None:
+            weights = weigh_classes(
+                stage.class_weights, f"{place}.class_weights", task, train.subwords
+            )
+            losses = replace(losses, class_weights=weights, multilabel=task.multilabel)
         projections = _list_projections(losses, place, teacher)
         trainable = part.trainable
         if any(width != target for width, target in projections):

@@ -4,6 +4,10 @@ Tagging is scored on whole words and whole sentences, by strict IOB2 as in seqev
 if its type, first word and last word are right. Illegal predictions are repaired first. Macro-F1 is
 the unweighted mean over languages, as in Table 3 of XtremeDistil; micro-F1 pools all sentences.
 Published scores on subwords, or on sentences cut to a maximum length, are not comparable.
+
+Of a multi-label task, micro-F1 pools all labels of all texts, and macro-F1 is the mean over labels,
+as in scikit-learn with `zero_division=np.nan`: a label that neither gold nor predictions have does
+not count.
 """
 
 from collections import Counter
@@ -17,7 +21,11 @@ from xdistil.data.tag_schemes import make_legal
 from xdistil.evaluation.results import LanguageScores, ScoreName, Scores
 
 # The score that the best model on dev is selected by.
-MAIN_SCORE: dict[str, ScoreName] = {"tagging": "macro_f1", "classification": "accuracy"}
+MAIN_SCORE: dict[str, ScoreName] = {
+    "tagging": "macro_f1",
+    "classification": "accuracy",
+    "multilabel": "micro_f1",
+}
 
 
 def score(task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ...]]) -> Scores:
@@ -25,11 +33,12 @@ def score(task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ..
 
     Args:
         gold: labelled examples.
-        predicted: for each example one tag per word, or one class name.
+        predicted: for each example one tag per word, one class name, or any number of them.
 
     Returns:
         The scores. In tagging, a language without gold entities has `f1` None and does not count in
-        `macro_f1`. In classification, `macro_f1` is over the classes in gold or predictions.
+        `macro_f1`. In classification, `macro_f1` is over the classes in gold or predictions, as it
+        is with several labels.
 
     Raises:
         ValueError: the numbers of examples or of labels differ, or an example has no labels.
@@ -38,13 +47,16 @@ def score(task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ..
         raise ValueError(f"{len(predicted)} predictions for {len(gold)} examples")
     expected = []
     for index, (example, guess) in enumerate(zip(gold, predicted, strict=True)):
-        if example.labels is None or len(example.labels) != len(guess):
+        fits = example.labels is not None and (task.multilabel or len(example.labels) == len(guess))
+        if not fits:
             count = "no" if example.labels is None else len(example.labels)
             raise ValueError(f"example {index} has {count} labels, its prediction {len(guess)}")
-        expected.append(example.labels)
+        expected.append(example.labels or ())
     languages = [example.language for example in gold]
     if task.kind == "tagging":
         return _score_tags(languages, expected, [make_legal(tags) for tags in predicted])
+    if task.multilabel:
+        return _score_sets(languages, _pair_sets(expected, predicted))
     pairs = [(labels[0], guess[0]) for labels, guess in zip(expected, predicted, strict=True)]
     return _score_classes(languages, pairs)
 
@@ -52,12 +64,16 @@ def score(task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ..
 def count_matches(
     task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ...]]
 ) -> np.ndarray:
-    """i64[N,3]: for each example the numbers of right, found and wanted entities.
+    """i64[N,3]: for each example the numbers of right, found and wanted entities, or labels.
 
     In classification each example has one found and one wanted class. With the sums over any
     examples, 2 right / (found + wanted) is their F1, or their accuracy in classification.
     """
     expected = [example.labels or () for example in gold]
+    if task.multilabel:
+        sets = _pair_sets(expected, predicted)
+        rows = [(len(wanted & found), len(found), len(wanted)) for wanted, found in sets]
+        return np.array(rows, np.int64).reshape(-1, 3)
     if task.kind == "classification":
         right = [guess == labels for guess, labels in zip(predicted, expected, strict=True)]
         return np.stack([np.array(right), *np.ones((2, len(right)), np.int64)], axis=1)
@@ -133,6 +149,40 @@ def _score_classes(languages: Sequence[str], pairs: Sequence[tuple[str, str]]) -
     }
 
 
+_Sets = list[tuple[set[str], set[str]]]  # gold and predicted labels of each text
+
+
+def _pair_sets(expected: Sequence[tuple[str, ...]], predicted: Sequence[tuple[str, ...]]) -> _Sets:
+    return [(set(gold), set(guess)) for gold, guess in zip(expected, predicted, strict=True)]
+
+
+def _score_sets(languages: Sequence[str], pairs: _Sets) -> Scores:
+    groups: dict[str, _Sets] = {}
+    for language, pair in zip(languages, pairs, strict=True):
+        groups.setdefault(language, []).append(pair)
+    macro, micro = _average_labels(pairs)
+    per_language: dict[str, LanguageScores] = {}
+    for language in sorted(groups):
+        own_macro, own_micro = _average_labels(groups[language])
+        per_language[language] = {
+            "micro_f1": own_micro,
+            "macro_f1": own_macro,
+            "sentences": len(groups[language]),
+        }
+    return {"macro_f1": macro, "micro_f1": micro, "per_language": per_language}
+
+
+def _average_labels(
+    pairs: _Sets,
+) -> tuple[float | None, float | None]:
+    """(macro-F1, micro-F1) of the labels of texts."""
+    right = Counter(name for gold, guess in pairs for name in gold & guess)
+    wanted = Counter(name for gold, _ in pairs for name in gold)
+    found = Counter(name for _, guess in pairs for name in guess)
+    micro = _f1(right.total(), found.total(), wanted.total())
+    return _average_f1(right, found, wanted), micro
+
+
 def _measure_accuracy(pairs: Sequence[tuple[str, str]]) -> float | None:
     return sum(gold == guess for gold, guess in pairs) / len(pairs) if pairs else None
 
@@ -142,6 +192,11 @@ def _average_classes(pairs: Sequence[tuple[str, str]]) -> float | None:
     right = Counter(gold for gold, guess in pairs if gold == guess)
     wanted = Counter(gold for gold, _ in pairs)
     found = Counter(guess for _, guess in pairs)
+    return _average_f1(right, found, wanted)
+
+
+def _average_f1(right: Counter[str], found: Counter[str], wanted: Counter[str]) -> float | None:
+    """The mean F1 over the classes that are found or wanted."""
     classes = wanted.keys() | found.keys()
     return _mean(2 * right[name] / (wanted[name] + found[name]) for name in sorted(classes))
 

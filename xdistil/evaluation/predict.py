@@ -26,6 +26,7 @@ def predict_labels(
         model.config.padding_id,
         session.mesh,
         session.preemption.raise_if_requested,
+        task.multilabel,
     )
     return collect_predictions(
         texts.subwords, texts.rows, predicted, texts.examples, task, texts.segmentation == UNITS

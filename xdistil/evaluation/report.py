@@ -29,8 +29,16 @@ from xdistil.evaluation.results import (
 from xdistil.evaluation.tables import Table, render_table
 
 SCORE_NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "accuracy": "accuracy"}
-_SECOND_SCORE: dict[str, ScoreName] = {"tagging": "micro_f1", "classification": "macro_f1"}
-LANGUAGE_SCORE: dict[str, LanguageScoreName] = {"tagging": "f1", "classification": "accuracy"}
+_SECOND_SCORE: dict[str, ScoreName] = {
+    "tagging": "micro_f1",
+    "classification": "macro_f1",
+    "multilabel": "macro_f1",
+}
+LANGUAGE_SCORE: dict[str, LanguageScoreName] = {
+    "tagging": "f1",
+    "classification": "accuracy",
+    "multilabel": "micro_f1",
+}
 _SETTINGS: dict[Literal["batch_32", "single"], str] = {
     "batch_32": "batch of 32",
     "single": "single sentence",
@@ -62,13 +70,13 @@ def render_scores(kind: str, scores: Scores) -> str:
     """A table of one model's scores by language, and a line with the averages.
 
     Args:
-        kind: "tagging" or "classification".
+        kind: "tagging", "classification" or "multilabel".
         scores: as `metrics.score` returns them.
     """
     columns: tuple[LanguageScoreName | Literal["entities", "sentences"], ...]
     columns = ("f1", "precision", "recall", "entities", "sentences")
-    if kind == "classification":
-        columns = ("accuracy", "macro_f1", "sentences")
+    if kind != "tagging":
+        columns = (LANGUAGE_SCORE[kind], "macro_f1", "sentences")
     rows = [("language", *(SCORE_NAMES.get(column, column) for column in columns))]
     for language, each in scores["per_language"].items():
         rows.append((language, *(format_score(each[column]) for column in columns)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NotRequired, TypedDict, cast
 
 ScoreName = Literal["macro_f1", "micro_f1", "accuracy"]
-LanguageScoreName = Literal["f1", "precision", "recall", "accuracy", "macro_f1"]
+LanguageScoreName = Literal["f1", "precision", "recall", "accuracy", "macro_f1", "micro_f1"]
 ModelName = Literal["teacher", "before", "student"]
 Split = Literal["dev", "test", "held_out"]
 
@@ -24,17 +24,18 @@ class LanguageScores(TypedDict):
     precision: NotRequired[float | None]
     recall: NotRequired[float | None]
     entities: NotRequired[int]  # in the gold labels
-    accuracy: NotRequired[float | None]  # these two: classification alone
-    macro_f1: NotRequired[float | None]
+    accuracy: NotRequired[float | None]  # classification with one label
+    micro_f1: NotRequired[float | None]  # classification with several labels
+    macro_f1: NotRequired[float | None]  # classification: the mean over classes or labels
     sentences: int
 
 
 class Scores(TypedDict):
     """The scores of predictions, as `metrics.score` returns them."""
 
-    accuracy: NotRequired[float | None]  # classification alone
-    macro_f1: float | None  # mean over languages (tagging) or over classes (classification)
-    micro_f1: NotRequired[float | None]  # tagging alone
+    accuracy: NotRequired[float | None]  # classification with one label
+    macro_f1: float | None  # mean over languages (tagging), classes (classification) or labels
+    micro_f1: NotRequired[float | None]  # tagging, and classification with several labels
     per_language: dict[str, LanguageScores]
 
 
@@ -188,7 +189,7 @@ class Results(TypedDict):
     """The content of results.json."""
 
     format: int  # 1
-    task: str  # tagging or classification
+    task: str  # tagging, classification or multilabel
     seed: int
     gold: NotRequired[bool]  # False: there are no labels to learn from; no key means True
     selected_on: str  # dev; agreement in a run without labels
@@ -212,6 +213,14 @@ def read_results(workdir: Path) -> Results | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
+def name_task(scores: Scores) -> str:
+    """The task that scores are of: tagging, classification or multilabel."""
+    if "accuracy" in scores:
+        return "classification"
+    of_languages = next(iter(scores["per_language"].values()), {"f1": None})
+    return "tagging" if "f1" in of_languages else "multilabel"
+
+
 def summarise(results: Results) -> dict[str, float | None]:
     """The numbers that tell runs apart: scores of the models, retention, compression, seconds."""
     numbers: dict[str, float | None] = {
@@ -219,7 +228,8 @@ def summarise(results: Results) -> dict[str, float | None]:
         "compression": results["compression"],
         "seconds": results["timing"].get("total"),
     }
-    name = "accuracy" if results["task"] == "classification" else "macro_f1"
+    main = {"classification": "accuracy", "multilabel": "micro_f1"}
+    name = main.get(results["task"], "macro_f1")
     models: tuple[ModelName, ...] = (name_other(results), "student")
     for model in models:
         for split in ("dev", "test"):

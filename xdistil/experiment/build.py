@@ -106,8 +106,8 @@ class Run:
 
     @property
     def metric(self) -> ScoreName:
-        """The score that selects models: macro-F1 of tagging, accuracy of classification."""
-        return MAIN_SCORE[self.corpus.task.kind]
+        """The score that selects models."""
+        return MAIN_SCORE[self.corpus.task.name]
 
     @property
     def requests(self) -> list[Request]:
@@ -153,7 +153,7 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
         teacher,
         student_texts,
         experiment.student.train_embeddings,
-        corpus.task.labels,
+        corpus.task,
     )
     run = Run(
         experiment=experiment,
@@ -224,7 +224,7 @@ def plan_finetuning(
     if not isinstance(teacher, ModelTeacher) or not teacher.config.finetune:
         return ()
     plan, field, nobody = teacher.config.plan, "teacher.plan", NoTeacher()
-    return plan_stages(plan, field, teacher.model, nobody, texts, labels=task.labels)
+    return plan_stages(plan, field, teacher.model, nobody, texts, task=task)
 
 
 def _list_baseline_stages(experiment: Experiment) -> tuple[Stage, ...]:
@@ -254,12 +254,11 @@ def _plan_baselines(
     if not corpus.gold:
         return ()
     size, train_embeddings = experiment.batch_size, experiment.student.train_embeddings
-    labels = corpus.task.labels
     least = sum(stage.count_steps(size).total for stage in stages)
 
     def plan(index: int, stage: Stage) -> StageRun:
         field, nobody = f"baselines[{index}]", NoTeacher()
-        (run,) = plan_stages((stage,), field, model, nobody, texts, train_embeddings, labels)
+        (run,) = plan_stages((stage,), field, model, nobody, texts, train_embeddings, corpus.task)
         return run
 
     runs = []

@@ -6,7 +6,7 @@ from itertools import islice
 
 from xdistil.data.corpus import Corpus
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example
-from xdistil.data.gold import count_classes
+from xdistil.data.label_checks import count_classes
 from xdistil.errors import show_name
 
 WIDTH = 110  # columns of the overview
@@ -17,7 +17,7 @@ _SEARCHED = 1000  # examples among which those are chosen
 
 def describe_corpus(corpus: Corpus) -> list[str]:
     """Task, tags, files, classes with their counts, and examples as they were read."""
-    reading = corpus.reading.lines or (f"task: {corpus.task.kind}, as the teacher's",)
+    reading = corpus.reading.lines or (f"task: {corpus.task.name}, as the teacher's",)
     lines = [*wrap(reading), *wrap(_describe_classes(corpus))]
     examples = list(_choose_examples(corpus))
     return [*lines, *(f"read: {_shorten(_read_back(each, corpus.task.kind))}" for each in examples)]
@@ -41,7 +41,7 @@ def abridge(names: Sequence[str]) -> list[str]:
 
 
 def _describe_classes(corpus: Corpus) -> list[str]:
-    """Entities by type, or texts by class, in each labelled split."""
+    """Entities by type, or texts by class or label, in each labelled split."""
     named = {"train": corpus.train, "dev": corpus.dev, "test": corpus.test}
     if not corpus.gold:
         named = {"dev": corpus.gold_dev, "test": corpus.test}
@@ -57,15 +57,17 @@ def _describe_classes(corpus: Corpus) -> list[str]:
         for name in names
     }
     listed = "; ".join(cells.get(name, name) for name in abridge(list(names)))
-    what = "entities by type" if tagging else "texts by class"
+    what = f"texts by {'label' if corpus.task.multilabel else 'class'}"
+    what = "entities by type" if tagging else what
     many = f" ({len(names):,} in all)" if len(names) > 2 * _SHOWN + 1 else ""
     told = [f"{what} in {', '.join(splits)}: {listed}{many}"]
-    if tagging:
+    if tagging or corpus.task.multilabel:
         without = ", ".join(
             f"{sum(set(each.labels or ()) <= {'O'} for each in examples):,}"
             for examples in splits.values()
         )
-        told[0] += f"; sentences without entities {without}"
+        nothing = "sentences without entities" if tagging else "texts without any label"
+        told[0] += f"; {nothing} {without}"
     return told
 
 
@@ -87,12 +89,12 @@ def _choose_examples(corpus: Corpus) -> Iterator[Example]:
 
 
 def _read_back(example: Example, kind: str) -> str:
-    """A sentence with its entities in brackets, or texts and their class, after the language."""
+    """A sentence with its entities in brackets, or texts and their classes, after the language."""
     labels = example.labels or ()
     language = "" if example.language == UNKNOWN_LANGUAGE else f"{example.language}: "
     if kind != "tagging":
         texts = " | ".join(_clean(text) for text in example.inputs)
-        label = f" -> {show_name(labels[0])}" if labels else ""
+        label = " -> " + " + ".join(map(show_name, labels)) if labels else ""
         cut = max(20, WIDTH - len(label) - len(language) - 10)
         short = texts if len(texts) <= cut else f"{texts[:cut]}..."
         return f"{language}{short}{label}"

@@ -67,7 +67,7 @@ def evaluate(
         if key in run.texts:
             examples = run.texts[key].examples
             wanted = [example.labels or () for example in examples]
-            _write_labels(session, "gold", split, examples, wanted)
+            _write_labels(session, corpus.task, "gold", split, examples, wanted)
     rows: dict[ModelName, ModelResult] = {}
     loaded: dict[ModelName, Loaded] = {}
     match run.teacher:
@@ -114,7 +114,7 @@ def evaluate(
         compression = counts[0] / counts[1]
     content: dict[str, object] = {
         "format": 1,
-        "task": corpus.task.kind,
+        "task": corpus.task.name,
         "seed": run.experiment.seed,
         "gold": gold,
         "selected_on": "dev" if gold else "agreement",
@@ -219,7 +219,7 @@ def _score_file(run: Run, session: Session, teacher: FileTeacher) -> ModelResult
             log.info("no scores of the teacher on %s: %s", split, predicted)
             continue
         scores[split] = metrics.score(run.corpus.task, examples, predicted)
-        _write_labels(session, "teacher", split, examples, predicted)
+        _write_labels(session, run.corpus.task, "teacher", split, examples, predicted)
     return {
         "labels": None,
         "parameters": None,
@@ -243,7 +243,7 @@ def _score_before(run: Run, session: Session) -> ModelResult:
                 inputs = [example.inputs for example in examples[first : first + _TOGETHER]]
                 predicted += [each.labels for each in predictor.predict(inputs)]
             scores[split] = metrics.score(corpus.task, examples, predicted)
-            _write_labels(session, "before", split, examples, predicted)
+            _write_labels(session, corpus.task, "before", split, examples, predicted)
     return {
         "labels": None,
         "parameters": cast(Parameters, count_parameters(load_model(checkpoint).params)),
@@ -288,17 +288,17 @@ def _predict_splits(
     labels = {}
     for split, each in texts.items():
         labels[split] = predict_labels(session, task, loaded.model, params, each)
-        _write_labels(session, name, split, each.examples, labels[split])
+        _write_labels(session, task, name, split, each.examples, labels[split])
     return labels
 
 
 def _write_labels(
-    session: Session, name: str, split: str, examples: Sequence[Example], labels: Labels
+    session: Session, task: Task, name: str, split: str, examples: Sequence[Example], labels: Labels
 ) -> None:
     if session.writes:
         path = session.workdir / "predictions" / f"{name}.{split}.tsv"
         path.parent.mkdir(exist_ok=True)
-        write_tsv(path, examples, labels)
+        write_tsv(path, examples, labels, task.multilabel)
 
 
 def _runner(loaded: Loaded, texts: PackedTexts) -> Runner:

@@ -123,7 +123,7 @@ def tabulate(front: Front, basis: Basis) -> FrontierTable:
         rows=tuple(rows),
         threads=budget.threads,
         max_milliseconds=limit,
-        score_name=f"dev {SCORE_NAMES[MAIN_SCORE[basis.sources.corpus.task.kind]]}",
+        score_name=f"dev {SCORE_NAMES[MAIN_SCORE[basis.sources.corpus.task.name]]}",
         environment={
             "backend": budget.backend,
             "max_mb": None if math.isinf(budget.bytes) else budget.bytes / 1e6,

@@ -96,15 +96,15 @@ def read_run(workdir: Path, basis: Basis, folder: Path) -> tuple[Shape, float]:
         raise InputError(f"--results: {workdir} has no results.json: name finished runs.")
     task = basis.sources.corpus.task
     loaded = load_model(str(workdir / "student"), weights=False)
-    if loaded.task is None or (loaded.task.kind, set(loaded.task.labels)) != (
-        task.kind,
+    if loaded.task is None or (loaded.task.name, set(loaded.task.labels)) != (
+        task.name,
         set(task.labels),
     ):
         raise InputError(
             f"--results: the student of {workdir} has other labels than the data of the config."
         )
     scores = results["student"]["dev"]
-    score = scores[MAIN_SCORE[task.kind]] if scores else None
+    score = scores[MAIN_SCORE[task.name]] if scores else None
     if score is None or not math.isfinite(score):
         raise InputError(f"--results: the student of {workdir} has no score on dev.")
     model_config: Any = loaded.model.config

@@ -48,7 +48,8 @@ def fingerprint_inputs(run: Run | Sources, cache: Path) -> Inputs:
     inputs |= run.teacher.fingerprints()
     if teacher.model and not corpus.gold:
         # Nothing else says which classes the teacher predicts.
-        labels = json.dumps(corpus.task.labels).encode()
+        several = [corpus.task.name] if corpus.task.multilabel else []
+        labels = json.dumps([*several, *corpus.task.labels]).encode()
         inputs["teacher.labels"] = (teacher.model, hashlib.sha256(labels).hexdigest())
     if isinstance(run.student, FromCheckpoint):
         digest = params_fingerprint(run.student.checkpoint)

@@ -22,7 +22,7 @@ from xdistil.evaluation.formatting import (
 )
 from xdistil.evaluation.metrics import MAIN_SCORE
 from xdistil.evaluation.report import LANGUAGE_SCORE, render_console, tabulate_gaps
-from xdistil.evaluation.results import Scores, read_results
+from xdistil.evaluation.results import Scores, name_task, read_results
 from xdistil.experiment.evaluate import measure_bytes
 from xdistil.models.hf.folder import load_model
 from xdistil.models.types import count_parameters
@@ -64,7 +64,7 @@ def inspect_model(folder: Path) -> str:
             "embeddings)",
         ),
         *((f"bytes: {name}", format_bytes(cast(int, size))) for name, size in sizes.items()),
-        ("task", loaded.task.kind if loaded.task else "none (an encoder without a head)"),
+        ("task", loaded.task.name if loaded.task else "none (an encoder without a head)"),
         ("labels", ", ".join(loaded.task.labels) if loaded.task else "none"),
     ]
     lines = align(rows, (0, 1))
@@ -166,9 +166,10 @@ def _tabulate_gaps(cursors: dict[str, tuple[Path, dict[str, Any]]]) -> list[str]
         records = cursors[course][1]["records"] if course in cursors else []
         if not records or not records[-1]["dev"]:
             return []
-        dev[course] = records[-1]["dev"]["per_language"]
-    kind = "tagging" if "f1" in next(iter(dev["teacher"].values())) else "classification"
-    rows = tabulate_gaps(dev["teacher"], dev["student"], LANGUAGE_SCORE[kind])[:_WORST]
+        dev[course] = records[-1]["dev"]
+    score = LANGUAGE_SCORE[name_task(dev["teacher"])]
+    teacher, student = (dev[course]["per_language"] for course in ("teacher", "student"))
+    rows = tabulate_gaps(teacher, student, score)[:_WORST]
     header = ("language", "teacher", "student", "gap", "sentences")
     return align([header, *rows], (0,)) if rows else []
 
@@ -177,5 +178,4 @@ def _main(dev: Scores | None) -> float | None:
     """The score that models are selected by."""
     if not dev:
         return None
-    kind = "tagging" if "micro_f1" in dev else "classification"
-    return dev[MAIN_SCORE[kind]]
+    return dev[MAIN_SCORE[name_task(dev)]]

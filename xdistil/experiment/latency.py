@@ -148,14 +148,8 @@ def _time_models(
 
 def _make_call(model: Tagger | Classifier) -> Call:
     """What labels a list of texts."""
-    if isinstance(model, Tagger):
-        return model.tag
-
-    def classify(texts: Sequence[tuple[str, ...]]) -> object:
-        unpacked: list[Any] = [each[0] if len(each) == 1 else each for each in texts]
-        return model.classify(unpacked)
-
-    return classify
+    call: Any = model.tag if isinstance(model, Tagger) else model.classify
+    return call
 
 
 def _time_once(call: Call, inputs: Sequence[tuple[str, ...]]) -> list[float]:

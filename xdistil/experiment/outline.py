@@ -34,7 +34,7 @@ def outline_run(run: Run) -> Outline:
     }
     return {
         "format": 1,
-        "task": corpus.task.kind,
+        "task": corpus.task.name,
         "stages": stages,
         "sentences": {name: dict(sorted(each.items())) for name, each in counts.items()},
         "transfer": len(corpus.transfer),

@@ -63,7 +63,7 @@ def fingerprint_teacher(run: Run, teacher: ModelTeacher) -> str:
         "params": params_fingerprint(teacher.params),
         "model": str(teacher.model),
         "tokenizer": hashlib.sha256(teacher.tokenizer.backend.to_str().encode()).hexdigest(),
-        "task": [task.kind, task.labels],
+        "task": [task.name, task.labels],
         "preprocessing": record_preprocessing(run),
     }
     if run.finetuning:

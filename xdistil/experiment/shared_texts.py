@@ -33,7 +33,7 @@ def find_packed(
     data = experiment.data
     settings = [
         _FORMAT,
-        task.kind,
+        task.name,
         task.labels,
         hashlib.sha256(tokenizer.backend.to_str().encode()).hexdigest(),
         data.segmentation,

@@ -131,14 +131,14 @@ def is_done(run: PlannedRun, workdir: Path, known: dict) -> bool:
     Raises:
         InputError: its workdir belongs to another config, or its inputs have changed.
     """
-    # JAX is imported with these, and a sweep whose runs are all new does not need it.
-    from xdistil.experiment.finished import check_finished
-    from xdistil.runtime.session import continue_experiment
-
     folder = workdir / run.name
     results = read_results(folder)
     if results is None:
         return False
+    # JAX is imported with these, and a sweep whose runs are all new does not need it.
+    from xdistil.experiment.finished import check_finished
+    from xdistil.runtime.session import continue_experiment
+
     check_finished(continue_experiment(run.experiment, folder), folder, results, known)
     return True
 

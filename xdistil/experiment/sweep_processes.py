@@ -4,8 +4,8 @@ A process that is killed leaves no lock behind, so whatever was killed, the same
 """
 
 import contextlib
-import ctypes
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -26,7 +26,13 @@ _PROGRAM = "xdistil train: "  # begins the sentence with which a run ends
 _STOPPED = 75  # the exit code of a run that has saved its state
 _SECONDS = 0.2  # between two looks at the processes
 _TOLD_EVERY = 300.0  # seconds between two lines about runs that are waited for
-_PR_SET_PDEATHSIG = 1
+_ASK = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
 _MEMORY = 0.9  # of a GPU, for the processes that share it
 
 
@@ -155,21 +161,27 @@ def _start(
     console = folder / CONSOLE
     with console.open("ab") as output:
         popen = subprocess.Popen(
-            [*command, *run.arguments, f"--workdir={folder}"],
+            [*_stop_with_parent(), *command, *run.arguments, f"--workdir={folder}"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=dict(environment),
             # Ctrl-C reaches the sweep alone, which tells its runs.
             start_new_session=True,
-            preexec_fn=_stop_with_parent if sys.platform == "linux" else None,
         )
         return _Process(run, slot, popen, console, output.tell(), time.monotonic())
 
 
-def _stop_with_parent() -> None:
-    """Asks Linux for a SIGTERM when the sweep dies: its runs then save their state."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _stop_with_parent() -> list[str]:
+    """What stands before a command, so that Linux sends it SIGTERM when the sweep dies: it then
+    saves its state.
+
+    A program that replaces itself by the command, because this process, in which JAX may have
+    threads, must not run Python between fork and exec.
+    """
+    if sys.platform != "linux":
+        return []
+    return [sys.executable, "-S", "-E", "-c", _ASK, str(os.getpid())]
 
 
 def _is_free(folder: Path) -> bool:
@@ -206,8 +218,10 @@ def _tell_end(process: _Process, workdir: Path, stopped: bool) -> str:
         lines = [line.strip() for line in file.read().decode(errors="replace").split("\n")]
     # The sentence of `xdistil train`, or the last line of what it did not expect.
     told = [line for line in lines if line.startswith(_PROGRAM)] or list(filter(None, lines))
-    sentence = told[-1].removeprefix(_PROGRAM) if told else "it printed nothing"
+    last = told[-1].removeprefix(_PROGRAM) if told else ""
+    sentence = last or f"it ended with exit code {code} and printed nothing"
     if code < 0:
-        sentence = f"killed by {signal.Signals(-code).name}, after {sentence!r}"
+        after = f", after {last!r}" if last else ""
+        sentence = f"killed by {signal.Signals(-code).name}{after}"
     log.info("%s: failed after %.1f min: %s", name, minutes, sentence)
     return sentence

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from xdistil.data.tokenizer import Tokenizer
@@ -73,11 +74,13 @@ def pseudo_label_dev(run: Run, teacher: Teacher, session: Session) -> Run:
     texts, task = run.teacher_texts["dev"], run.corpus.task
     params = shard_params(session.mesh, teacher.params)
     predicted = predict_labels(session, task, teacher.model, params, texts)
-    if len({label for labels in predicted for label in labels}) == 1:
+    everywhere = set(predicted if task.multilabel else chain.from_iterable(predicted))
+    if len(everywhere) == 1:
+        (same,) = everywhere
         log.warning(
             "The teacher predicts %r everywhere in the held-out texts: agreement with it means "
             "little. Are the texts of its kind, and is its tokenizer its own?",
-            predicted[0][0],
+            same,
         )
     labelled = with_labels(texts.examples, predicted)
     dev = {"dev": replace(run.texts["dev"], examples=labelled)}

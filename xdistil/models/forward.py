@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from xdistil.data.label_sets import pack_labels
 from xdistil.data.packing import Array, Batch, Rows, fill_batch
 from xdistil.data.subwords import PREDICTION_SUBWORDS, Subwords
 from xdistil.models.layers import COLLECTION, read_vectors
@@ -59,11 +60,18 @@ def compute_logits(params: Params, batch: Batch, *, model: Model) -> jax.Array:
     return cast(jax.Array, logits)
 
 
-@partial(jax.jit, static_argnames=("model",))
-def predict_batch(params: Params, batch: Batch, *, model: Model) -> jax.Array:
-    """i32[B,T] most probable class at every position (meaningful where label_mask is true)."""
+@partial(jax.jit, static_argnames=("model", "multilabel"))
+def predict_batch(
+    params: Params, batch: Batch, *, model: Model, multilabel: bool = False
+) -> jax.Array:
+    """i32[B,T] most probable class at every position (meaningful where label_mask is true).
+
+    With `multilabel`, u8[B,T,W] packed labels instead: those that are more probable than not.
+    """
     logits = apply_model(model, params, batch).logits
     assert logits is not None  # models that predict have a head
+    if multilabel:
+        return jnp.packbits(logits > 0, axis=-1, bitorder="little")
     return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
 
@@ -97,14 +105,17 @@ def predict_rows(
     padding_id: int,
     mesh: Mesh | None = None,
     check: Callable[[], None] = lambda: None,
+    multilabel: bool = False,
 ) -> np.ndarray:
-    """i32[R,T] most probable class at every position of every row.
+    """i32[R,T] most probable class at every position of every row; or packed labels u8[R,T,W].
 
     Args:
         check: called before every batch; an exception that it raises ends the prediction.
     """
-    predicted = np.zeros(rows.subword.shape, np.int32)
+    one = pack_labels(np.zeros(model.classes, bool)) if multilabel else np.zeros((), np.int32)
+    predicted = np.zeros((*rows.subword.shape, *one.shape), one.dtype)
     pending: list[tuple[np.ndarray, jax.Array]] = []
+    predict = partial(predict_batch, model=model, multilabel=multilabel)
 
     def write_back() -> None:
         indices, classes = pending.pop(0)
@@ -115,7 +126,7 @@ def predict_rows(
         check()
         if mesh is not None:
             batch = shard_batch(mesh, batch)
-        pending.append((indices, predict_batch(params, batch, model=model)))
+        pending.append((indices, predict(params, batch)))
         if len(pending) > 1:  # a batch is computed while the one before is fetched
             write_back()
     while pending:

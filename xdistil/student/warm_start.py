@@ -20,7 +20,7 @@ def check_start(name: str, task: Task) -> Task:
         InputError: there is no such folder, or no such head in it.
     """
     remedy = "name a model with a head for this kind of task"
-    return check_head(read_task(name), f"student.checkpoint={name}", remedy, task.kind)
+    return check_head(read_task(name), f"student.checkpoint={name}", remedy, task.name)
 
 
 def open_start(name: str, task: Task, dtype: str, seed: int) -> Loaded:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.word_alignment import align_words, name_classes
+from xdistil.data.word_alignment import align_words, choose_classes, name_classes
 from xdistil.errors import InputError
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.runtime.session import Session
@@ -77,9 +77,12 @@ class FileTeacher:
         if np.any(self.file.find_texts(examples, self.task) < 0):
             return "it does not hold all of the texts"
         place = self.file.locate(examples, self.task, "the texts")
-        classes = np.where(place < 0, -1, self.file.values["logits"][place].argmax(axis=-1))
-        if self.task.kind == "classification" and np.any(classes < 0):
+        absent = place < 0
+        if self.task.kind == "classification" and np.any(absent):
             return "it holds no values for some of the texts"
+        classes = choose_classes(self.file.values["logits"][place], self.task)
+        if self.task.kind == "tagging":
+            classes = np.where(absent, -1, classes)
         return name_classes(classes, examples, self.task)
 
     def fingerprints(self) -> dict[str, tuple[str, str]]:

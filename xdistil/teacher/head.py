@@ -36,4 +36,4 @@ def check_classes(teacher: config.Teacher, task: Task, needs_head: bool) -> None
     if own is None and not needs_head:
         return
     remedy = "set teacher.finetune=True, or name a model that was fine-tuned on these labels"
-    check_head(own, f"teacher.model={teacher.model}", remedy, task.kind, task.labels)
+    check_head(own, f"teacher.model={teacher.model}", remedy, task.name, task.labels)

@@ -12,10 +12,10 @@ from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.train_tokenizer import train_wordpiece
 from xdistil.errors import InputError
 from xdistil.models.encoder import Transformer
-from xdistil.models.families.bert import Encoder, EncoderConfig
 from xdistil.models.hf.folder import check_rows, load_model, make_hollow
 from xdistil.models.types import Params
 from xdistil.teacher.file_teacher import FileTeacher
+from xdistil.teacher.from_scratch import design_teacher
 from xdistil.teacher.head import check_classes, is_fine_tuned
 from xdistil.teacher.interface import NoTeacher, Teacher
 from xdistil.teacher.model_teacher import ModelTeacher
@@ -80,16 +80,7 @@ def _make(
     if writes:
         train_wordpiece(texts, teacher.vocabulary_size, folder)
     tokenizer = load_tokenizer(str(folder))
-    shape = EncoderConfig(
-        vocabulary_size=tokenizer.vocabulary_size,
-        embedding_size=teacher.hidden_size,
-        hidden_size=teacher.hidden_size,
-        layers=teacher.layers,
-        heads=teacher.heads,
-        intermediate_size=4 * teacher.hidden_size,
-        padding_id=tokenizer.pad,
-    )
-    model = Encoder(shape, task.kind, len(task.labels), experiment.dtype)
+    model = design_teacher(teacher, tokenizer, task, experiment.dtype)
     if not weights:
         return tokenizer, model, make_hollow(model)
     key = jax.random.key(experiment.seed)

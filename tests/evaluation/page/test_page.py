@@ -348,6 +348,51 @@ def test_classification_shows_classes(kind):
     assert row[2] == "−33.33"
 
 
+def test_several_labels_are_judged_one_by_one(tmp_path):
+    """Gold, teacher and student of each text."""
+    labels = [((), (), ("a",)), (("a", "b"), ("a", "b"), ("b",)), (("b",), ("b",), ("b",))]
+    task = Task("classification", ("a", "b"), multilabel=True)
+    results = copy.deepcopy(RESULTS) | {"task": "multilabel", "gazetteer": None}
+    rows = {
+        name: [Example(("a text",), row[place], "en") for row in labels]
+        for place, name in enumerate(("gold", "teacher", "student"))
+    }
+    for name in ("teacher", "student"):
+        scores = metrics.score(task, rows["gold"], [each.labels for each in rows[name]])
+        results[name] |= {"dev": scores, "test": scores}
+    results |= {"baselines": [], "stages": []}
+    found = {}
+    for name, examples_ in rows.items():
+        given = [each.labels for each in examples_]
+        write_tsv(tmp_path / name, examples_, given, multilabel=True)
+        read = parse_predictions((tmp_path / name).read_text(), "multilabel", {"en"})
+        assert read == examples_
+        found[name] = [each.labels for each in read]
+    predictions = Predictions("test", rows["student"], found)
+    page = parse(render_page(RunFiles("run", results, predictions=predictions)))
+    tables = read_tables(page)
+    assert tables["Labels: gold in rows, student in columns"] == [
+        ["", "a", "b", "None"],
+        ["a", "0", "0", "1"],
+        ["b", "0", "2", "0"],
+        ["None", "1", "0", "-"],
+    ]
+    (caption,) = [name for name in tables if name.startswith("Labels that differ")]
+    assert [row[:3] for row in tables[caption][1:]] == [
+        ["missed", "0", "1"],
+        ["invented", "0", "1"],
+    ]
+    shown = {each["classes"]["student"][0]: each for each in read_data(page)["examples"]}
+    assert shown["a"]["classes"] == {
+        "gold": ["no label", ""],
+        "teacher": ["no label", ""],
+        "student": ["a", "invented"],
+    }
+    assert shown["b"]["classes"]["student"] == ["b", "missed"]
+    (row,) = tables["Languages, largest loss of the student first (test)"][1:]
+    assert row[2] == "−33.33"  # 2 * 2 / (3 + 3)
+
+
 def test_many_classes_are_a_list_of_confusions():
     names = [f"c{number:02}" for number in range(20)]
     texts = [Example(("t",), (name,), "und") for name in names]

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +51,10 @@ def analyse(predictions: Predictions, kind: str, other: str) -> Analysis | None:
         kind: of the task.
         other: the model that the student is compared with.
     """
+    names = {name for rows in predictions.labels.values() for labels in rows for name in labels}
+    places = {name: place for place, name in enumerate(sorted(names))}
     spans = {
-        name: [_to_spans(each, kind) for each in labels]
+        name: [_to_spans(each, kind, places) for each in labels]
         for name, labels in predictions.labels.items()
     }
     reference = "gold" if "gold" in spans else other
@@ -81,9 +83,11 @@ def analyse(predictions: Predictions, kind: str, other: str) -> Analysis | None:
     )
 
 
-def _to_spans(labels: Sequence[str], kind: str) -> list[Span]:
+def _to_spans(labels: Sequence[str], kind: str, places: Mapping[str, int]) -> list[Span]:
     if kind == "tagging":
         return find_spans(labels)
+    if kind == "multilabel":  # each label has a place of its own, so that none is another's error
+        return sorted((places[name], places[name] + 1, name) for name in labels)
     return [(0, 1, labels[0])]
 
 
@@ -154,7 +158,7 @@ def _cut(inputs: tuple[str, ...], rows: dict[str, list[Judged]], kind: str) -> d
             text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]} …"
             for text in inputs
         ]
-        return {"texts": texts, "classes": {name: row[0][2:] for name, row in rows.items()}}
+        return {"texts": texts, "classes": {name: _join(row) for name, row in rows.items()}}
     if len(inputs) <= _MOST_WORDS:
         return {"words": inputs, "spans": rows}
     first = min(span[0] for row in rows.values() for span in row if span[3])
@@ -172,6 +176,13 @@ def _cut(inputs: tuple[str, ...], rows: dict[str, list[Judged]], kind: str) -> d
         for name, row in rows.items()
     }
     return {"words": words, "spans": moved}
+
+
+def _join(row: Sequence[Judged]) -> tuple[str, str]:
+    """(the class of a text, or its labels, the kinds of error in it)."""
+    found = [name for _, _, name, error in row if error != MISSED]
+    errors = dict.fromkeys(error for *_, error in row if error)
+    return " + ".join(found) or "no label", ", ".join(errors)
 
 
 def find_difference(analysis: Analysis | None, language: str) -> Difference | None:

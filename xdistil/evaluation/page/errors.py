@@ -1,6 +1,7 @@
 """What is wrong in predictions: errors by kind, confusions, and examples of both.
 
-An entity is (first word, word after the last, type). In classification a text has one class.
+An entity is (first word, word after the last, type). In classification a text has one class, or any
+number of labels, each with a place of its own.
 """
 
 import random
@@ -19,6 +20,12 @@ MEANINGS = {
     INVENTED: "it overlaps no entity",
     WRONG_TYPE: "the same words, another type",
     WRONG_EDGE: "it overlaps an entity, with another first or last word",
+}
+
+
+LABEL_MEANINGS = {  # likewise, of the labels of a text
+    MISSED: "the model does not give it",
+    INVENTED: "the model alone gives it",
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example
+from xdistil.data.label_lists import read_cell
 from xdistil.evaluation.results import Results, Split, find_scores, name_other, scored_split
 from xdistil.runtime.json_io import finite
 
@@ -84,6 +85,11 @@ def parse_predictions(text: str, kind: str, languages: Collection[str]) -> list[
     examples = []
     for line in text.removeprefix(_MARK).split("\n")[:-1]:
         *inputs, cell = line.split("\t")
+        if kind == "multilabel":
+            found = read_cell(cell)
+            spoken = found.language or UNKNOWN_LANGUAGE
+            examples.append(Example(tuple(inputs), found.labels, spoken))
+            continue
         language, colon, rest = cell.partition(":")
         if not colon or language not in languages:
             language, rest = UNKNOWN_LANGUAGE, cell

@@ -7,7 +7,7 @@ from xdistil.evaluation.formatting import (
     UNKNOWN,
 )
 from xdistil.evaluation.page.analysis import Analysis
-from xdistil.evaluation.page.errors import MEANINGS
+from xdistil.evaluation.page.errors import LABEL_MEANINGS, MEANINGS
 from xdistil.evaluation.page.files import RunFiles
 from xdistil.evaluation.page.markup import Markup, data_block, element, join, table
 from xdistil.evaluation.page.wording import SPLITS
@@ -24,21 +24,24 @@ def render_errors(run: RunFiles, analysis: Analysis | None) -> Markup:
     if analysis is None or run.results is None:
         return Markup("")
     parts = []
-    kinds = [kind for kind in MEANINGS if any(each[kind] for each in analysis.errors.values())]
+    several = run.results["task"] == "multilabel"
+    meanings = LABEL_MEANINGS if several else MEANINGS
+    kinds = [kind for kind in meanings if any(each[kind] for each in analysis.errors.values())]
     if kinds:
         header = ["error", *analysis.models, "what it is"]
         rows = [
             [
                 kind,
                 *(f"{analysis.errors[name][kind]:,}" for name in analysis.models),
-                MEANINGS[kind],
+                meanings[kind],
             ]
             for kind in kinds
         ]
         judged = "the gold labels" if analysis.reference == "gold" else "the teacher"
-        caption = f"Entities that differ from {judged} ({SPLITS[scored_split(run.results)]})"
+        noun, split = "Labels" if several else "Entities", SPLITS[scored_split(run.results)]
+        caption = f"{noun} that differ from {judged} ({split})"
         parts.append(table(caption, header, rows, (0, len(header) - 1)))
-    what = "Entity types" if run.results["task"] == "tagging" else "Classes"
+    what = {"tagging": "Entity types", "multilabel": "Labels"}.get(run.results["task"], "Classes")
     matrices = [
         _render_confusions(
             f"{what}: {analysis.reference} in rows, {name} in columns", analysis.confusions[name]

@@ -24,7 +24,13 @@ from xdistil.models import tensor_names
 from xdistil.models.config_fields import LARGEST
 from xdistil.models.families.registry import FAMILIES
 from xdistil.models.hf import tensor_files
-from xdistil.models.hf.head import HEADS, describe_tags, is_multilabel, read_head
+from xdistil.models.hf.head import (
+    HEADS,
+    MULTILABEL,
+    check_problem,
+    describe_tags,
+    read_head,
+)
 from xdistil.models.hf.hub import find_folder
 from xdistil.models.tensor_names import Path as LeafPath
 from xdistil.models.types import Model, Params, trace_shapes
@@ -92,7 +98,7 @@ def load_model(
     model, more = _fit_vocabulary(model, found)
     notes += more
 
-    if task and own != task:
+    if task and (own is None or (own.kind, own.labels) != (task.kind, task.labels)):
         found, more = _adapt_head(found, own, task)
         notes += more
     params, more = _fill(model, found, tensors.where, seed, weights)
@@ -102,17 +108,13 @@ def load_model(
 def read_task(name: str, revision: str = "main") -> Task | None:
     """The task of the head in a folder or hub id, by its config.json; None: it has no head.
 
-    Raises InputError where the config cannot be read, or the head predicts anything but one class
-    for each word or text.
+    Raises InputError where the config cannot be read, or the head predicts anything but classes.
     """
     config_file = find_folder(name, revision) / "config.json"
     raw = tensor_files.read_json(config_file)
     task = read_head(raw, config_file)
-    if task is not None and is_multilabel(raw, task, name):
-        raise InputError(
-            f"{name} has a head that gives a text any number of its classes (problem_type is "
-            "multi_label_classification): training needs one that predicts one class."
-        )
+    if task is not None:
+        check_problem(raw, task, name)
     return task
 
 
@@ -337,4 +339,6 @@ def _write_config(model: Model, task: Task | None) -> dict[str, Any]:
     if task:
         raw["id2label"] = {str(index): label for index, label in enumerate(task.labels)}
         raw["label2id"] = {label: index for index, label in enumerate(task.labels)}
+        if task.multilabel:
+            raw["problem_type"] = MULTILABEL
     return raw

@@ -12,8 +12,8 @@ from xdistil.data.tag_schemes import is_tag, predictable_tags
 from xdistil.errors import InputError, show
 
 HEADS = {"tagging": "ForTokenClassification", "classification": "ForSequenceClassification"}
-_MULTILABEL = "multi_label_classification"
-_PROBLEMS = ("single_label_classification", _MULTILABEL)  # values of problem_type
+MULTILABEL = "multi_label_classification"
+_PROBLEMS = ("single_label_classification", MULTILABEL)  # values of problem_type
 _NO_LABEL = re.compile(r"[\t\n\r\ud800-\udfff]")
 _SHOWN = 6  # labels that a message lists
 
@@ -31,8 +31,10 @@ def read_head(raw: dict[str, Any], where: Path) -> Task | None:
         )
     for kind, suffix in HEADS.items():
         if architectures[0].endswith(suffix):
+            # Heads that tag words have no type of problem.
+            several = kind == "classification" and raw.get("problem_type") == MULTILABEL
             labels = _read_labels(raw.get("id2label"), where)
-            return Task(kind, _rename_tags(labels) if kind == "tagging" else labels)
+            return Task(kind, _rename_tags(labels) if kind == "tagging" else labels, several)
     return None
 
 
@@ -68,8 +70,8 @@ def _rename_tags(labels: tuple[str, ...]) -> tuple[str, ...]:
     return renamed if is_scheme else labels
 
 
-def is_multilabel(raw: dict[str, Any], task: Task, where: str) -> bool:
-    """Whether a head gives a text any number of its classes, each with a probability of its own.
+def check_problem(raw: dict[str, Any], task: Task, where: str) -> None:
+    """Checks that a head predicts classes.
 
     Args:
         raw: the content of config.json.
@@ -80,21 +82,18 @@ def is_multilabel(raw: dict[str, Any], task: Task, where: str) -> bool:
         InputError: the head computes numbers and no classes.
     """
     if task.kind != "classification":
-        return False  # heads that tag words have no such type
+        return
     problem = raw.get("problem_type")
     if problem not in (None, *_PROBLEMS):
         raise InputError(
             f"{where}: problem_type is {show(problem)}; it must be {' or '.join(_PROBLEMS)}, whose "
             "heads predict classes."
         )
-    if problem == _MULTILABEL:
-        return True
-    if len(task.labels) == 1:
+    if len(task.labels) == 1 and not task.multilabel:
         raise InputError(
             f"{where} has a head with one output, {show(task.labels[0])}, which is a number "
             "(regression) and no class: name a model with a head for two classes or more."
         )
-    return False
 
 
 def _read_labels(labels: Any, where: Path) -> tuple[str, ...]:
@@ -134,9 +133,9 @@ def check_head(
         own: the task, as `read_head` reads it; None: the model has no head.
         name: the model, the beginning of an error.
         remedy: what would be right, the end of an error.
-        kind: the kind of task that the head must be for; "": any.
+        kind: the name of the task that the head must be for; "": any.
         labels: what its classes must be, in any order; empty: any.
-        min_classes: the smallest number of classes.
+        min_classes: the smallest number of classes, where a text has one of them.
 
     Raises:
         InputError: there is no head, or it is not as the arguments ask, or tags words with classes
@@ -144,8 +143,8 @@ def check_head(
     """
     if own is None:
         raise InputError(f"{name} has no head for tagging or classification: {remedy}.")
-    if kind and own.kind != kind:
-        raise InputError(f"{name} has a head for {own.kind}, and the task is {kind}: {remedy}.")
+    if kind and own.name != kind:
+        raise InputError(f"{name} has a head for {own.name}, and the task is {kind}: {remedy}.")
     differences = []
     if labels and (missing := [label for label in labels if label not in own.labels]):
         differences.append(f"lacks {list_labels(missing)}")
@@ -169,7 +168,7 @@ def check_head(
             "scheme (IOB, BIOES, BILOU, BMES, or bare types beside O): name another model, or "
             "correct id2label in its config.json."
         )
-    if len(own.labels) < min_classes:
+    if len(own.labels) < min_classes and not own.multilabel:
         raise InputError(
             f"{name} has {len(own.labels)} class, {list_labels(list(own.labels))}, and needs "
             f"{min_classes}: {remedy}."
