@@ -170,6 +170,8 @@ def test_a_file_is_read_no_further_than_needed_and_its_lines_are_counted(form):
         ("en:Ann\tB-PER\nen:went\tO\n\nen:Bob\tO\n", [("Ann", "went"), ("Bob",)], True),
         ("de:Ann O B-PER\nde:: O O\n\nfr:x O O\n", [("Ann", ":"), ("x",)], True),
         ("en:Ann\nen:went\n\nen:Bob\n", [("Ann", "went"), ("Bob",)], True),
+        ("en:Ann\nen:went\n", [("Ann", "went")], True),
+        ("en:Ann\n", [("en:Ann",)], False),
         ("Ann\nwent\n\n#\nBob\n", [("Ann", "went"), ("#", "Bob")], False),
         ("Ann 3 a\nwent 4 b\n\nen:x 5 c\n", [("Ann", "went"), ("en:x",)], False),
         ("Ann\tO\nen:x\tO\n\nen:Bob\tO\n", [("Ann", "en:x"), ("en:Bob",)], False),
@@ -198,6 +200,9 @@ def test_fields_are_named_by_the_user(form):
         return list(read_stream(lines, "file", form, kind, columns=columns))
 
     assert [text.inputs for text in read("text:note")] == [("Ann went",)]
+    task = [b'{"data": {"note": "Ann went", "url": "x"}, "annotations": []}']
+    (text,) = read_stream(task, "file", form, "classification", columns="text:note")
+    assert text.inputs == ("Ann went",)
     assert [text.inputs for text in read("text_a:b,text_b:note")] == [("y", "Ann went")]
     (text,) = read("text:note", "tagging")
     assert (text.inputs, text.raw) == (("Ann", "went"), "Ann went")

@@ -90,6 +90,8 @@ def take_fields(
     Args:
         fields: our field -> theirs, as `option` says.
     """
+    if isinstance(row.get("data"), dict):  # Label Studio
+        row = {**row["data"], **row}
     for name in fields.values():
         if name not in row:
             raise InputError(

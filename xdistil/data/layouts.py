@@ -174,10 +174,11 @@ def find_prefix(records: Iterable[Record], kind: str) -> str:
     """Where the first records of a file have languages: before all "words", or at the start of all
     "sentences"; else ""."""
     first = list(islice(records, _PEEKED))
+    words = [word for each in first for word in each.inputs]
+    if kind == "tagging" and len(words) > 1 and all(map(_has_language, words)):
+        return "words"
     if len(first) < 2:
         return ""
-    if kind == "tagging" and all(_has_language(word) for each in first for word in each.inputs):
-        return "words"
     return "sentences" if all(_has_language(each.inputs[0]) for each in first) else ""
 
 
