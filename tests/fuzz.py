@@ -110,6 +110,8 @@ READER_SEEDS = {
     "p.json": b'[{"data": {"note": "ab"}, "annotations": [{"result": [{"value": {"choices": '
     b'["good"]}}]}]}]',
     "q.csv": b"id;premise;hypothesis;label\n1;Anna;Bob;good\n2;x;y;bad\n",
+    "u.jsonl": b'{"text": "a", "labels": ["good", "bad"]}\n{"text": "b", "labels": []}\n',
+    "v.csv": b"text,labels\nAnna,good;bad\nx,bad\ny,good\n",
     "r.tsv": b"text\nAnna went.\n\nBob\n",
     "f.jsonl": b'{"text_a": "Anna", "text_b": "Bob", "label": 1}\n{"text": "x", "label": "bad"}\n',
 }
@@ -268,7 +270,9 @@ class Fuzz:
                         path, task, self.random.choice(("iob2", "bioes", "auto"))
                     ):
                         assert example.inputs
-                        assert example.labels
+                        assert example.labels is not None
+                        if task is CLASSES:
+                            assert len(example.labels) == 1
                         if task is TAGGING:
                             assert len(example.inputs) == len(example.labels)
                             assert set(example.labels) <= set(task.labels)
