@@ -73,6 +73,7 @@ def test_the_default_parts_are_valid():
 @pytest.mark.parametrize(
     ("path", "value"),
     [
+        ("teacher.family", "roberta"),
         ("batch_size", 0),
         ("batch_size", -3),
         ("batch_size", 2.5),
@@ -226,6 +227,15 @@ def test_a_student_of_its_teachers_layers_has_no_other_start(fields, words):
 def test_a_transformers_width_divides_into_its_heads():
     with pytest.raises(InputError, match=r"student\.hidden_size is 50: it must be a multiple"):
         validate(make(kind="transformer", hidden_size=50, heads=4))
+
+
+def test_the_heads_of_a_modernbert_from_scratch_have_an_even_width():
+    experiment = make()
+    put("teacher.hidden_size", 60)(experiment)  # 4 heads of 15
+    validate(experiment)
+    put("teacher.family", "modernbert")(experiment)
+    with pytest.raises(InputError, match=r"hidden_size / teacher\.heads is 15.*must be even"):
+        validate(experiment)
 
 
 def test_the_shape_of_a_teacher_with_a_name_is_its_own():

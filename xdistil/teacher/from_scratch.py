@@ -1,5 +1,7 @@
 """The shape of a teacher from scratch."""
 
+from typing import Any
+
 from xdistil.config import Teacher
 from xdistil.data.examples import Task
 from xdistil.data.tokenizer import Tokenizer
@@ -19,7 +21,7 @@ def design_teacher(teacher: Teacher, tokenizer: Tokenizer, task: Task, dtype: st
     parts are gated and half as wide; every other layer is local, the first one too.
     """
     width = teacher.hidden_size
-    shape = {
+    shape: dict[str, Any] = {
         "vocabulary_size": tokenizer.vocabulary_size,
         "embedding_size": width,
         "hidden_size": width,
