@@ -103,6 +103,7 @@ def test_texts_with_a_label_have_the_fields_of_the_usual_data_sets(read, row, in
             {"text": "a b", "label": [[0, 9, "X"]]},
             "span 0 to 9 does not lie in .* 3 char",
         ),
+        ({"text": "ab c", "label": [[9, 1, "X"]]}, "span 9 to 1 does not lie"),
         ({"text": "a b", "label": [[1, 1, "X"]]}, "span 1 to 1 does not lie"),
         ({"text": "a  b", "label": [[1, 3, "X"]]}, "holds only white space"),
         ({"text": "a b", "label": [[0, 3, "X"], [2, 3, "Y"]]}, "two spans overlap at character 2"),

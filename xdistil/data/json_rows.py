@@ -69,8 +69,9 @@ def count_cut_words(row: Row) -> tuple[int, int, str]:
             start, end, _ = read_span(span)
         except ValueError:  # which the reader tells
             continue
-        if any(first < border < last for first, last in units for border in (start, end)):
-            cut, example = cut + 1, text[max(start, 0) : end]
+        inside = any(first < border < last for first, last in units for border in (start, end))
+        if inside and 0 <= start < end:
+            cut, example = cut + 1, text[start:end]
     return len(spans), cut, example
 
 
