@@ -19,7 +19,7 @@ from xdistil.cli.parser import Parser
 from xdistil.config import expand_paths, split_names
 from xdistil.deploy.predictor import BACKENDS
 from xdistil.errors import InputError
-from xdistil.runtime.process import count_cores, silence_transformers
+from xdistil.runtime.process import count_cores, silence_transformers, write_out
 from xdistil.runtime.workdir import open_workdir
 
 if TYPE_CHECKING:
@@ -209,10 +209,10 @@ def _tell(front: "Front", basis: "Basis", options: argparse.Namespace, flags: li
     table = tabulate(front, basis)
     write_files(workdir, table)
     draw_frontier(table).savefig(workdir / "frontier.svg")
-    print("\n".join(render_table(table)))
+    write_out("\n".join(render_table(table)))
     if front.unmeasured:
-        print(f"\n{front.unmeasured} more may belong here: a larger --measure tells.")
+        write_out(f"\n{front.unmeasured} more may belong here: a larger --measure tells.")
     for row in table.choices:
         place = f"--workdir={workdir / row.shape}"
         words = ["xdistil", "train", f"--config={options.config}", *flags, *row.overrides, place]
-        print(f"\nThis trains {row.shape}:\n  {shlex.join(words)}", flush=True)
+        write_out(f"\nThis trains {row.shape}:\n  {shlex.join(words)}")

@@ -34,7 +34,7 @@ from xdistil.experiment.sweep import (
     write_manifest,
 )
 from xdistil.experiment.sweep_processes import Failure, list_devices, run_processes
-from xdistil.runtime.process import UNWRITTEN, silence_transformers
+from xdistil.runtime.process import UNWRITTEN, silence_transformers, write_out
 from xdistil.runtime.workdir import holds_run, lock_workdir, open_workdir
 
 USAGE = """\
@@ -71,7 +71,7 @@ class Command:
 def main(arguments: list[str], program: str = "xdistil sweep") -> int:
     """Runs the command line; returns the exit code."""
     if not arguments or arguments in (["--help"], ["-h"]):
-        print(USAGE)
+        write_out(USAGE)
         return 0
     logging.basicConfig(format=f"{program}: %(message)s", level=logging.INFO, stream=sys.stderr)
     silence_transformers()
@@ -85,9 +85,9 @@ def main(arguments: list[str], program: str = "xdistil sweep") -> int:
         if command.dry_run:
             done, failures = find_done(command)
             rows = describe_sweep(command.workdir, command.runs, done)
-            print("\n".join(align(rows, (0, 1))))
+            write_out("\n".join(align(rows, (0, 1))))
             if not done:
-                print("\nTime and disk space are estimated when a run is done.")
+                write_out("\nTime and disk space are estimated when a run is done.")
             return _report(program, failures, len(command.runs))
         open_workdir(command.workdir)
         with lock_workdir(command.workdir):

@@ -330,7 +330,8 @@ def check_width(path: Path, record: Record, width: int) -> None:
     if len(record.inputs) != width or width > 2:
         raise InputError(
             f"{locate(path, record.line)}: {len(record.inputs)} texts where {min(width, 2)} "
-            f"{'was' if width == 1 else 'were'} expected."
+            f"{'was' if width == 1 else 'were'} expected: data.columns=text:1,label:2 says which "
+            "columns hold what."
         )
 
 
