@@ -3,6 +3,7 @@
 import sys
 
 from xdistil.cli.predict import main
+from xdistil.runtime.process import leave
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -38,6 +38,7 @@ setup(
         "cuda": ["jax[cuda13]>=0.10.2,<0.13"],
         "tpu": ["jax[tpu]>=0.10.2,<0.13"],
         "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
+        "parquet": ["pyarrow>=17"],
         "sentencepiece": ["sentencepiece>=0.2", "protobuf>=5"],
         "wandb": ["wandb>=0.31"],
         "trackio": ["trackio>=0.43"],

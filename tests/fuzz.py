@@ -5,11 +5,12 @@
 
 Mutates valid files (bytes, JSON values, headers of tensors), runs one of three targets on them and
 keeps each input that takes a path through the reading code that no input took before. `reader`
-reads labelled files of every format, `folder` opens a model folder and labels two lines with it,
-`predict` labels lines with a valid model. Anything but an answer of the right shape, or one
-sentence of an InputError that names its file, is a finding; so is a run of more than 30 seconds or
-16 GiB. A finding is a folder under `--output` with the input's files and `finding.txt`; the input
-that ran when the process died is in `current`. Exits with 1 if there are findings.
+reads labelled files of every format, `stream` reads them as texts to predict labels for, `folder`
+opens a model folder and labels two lines with it, `predict` labels lines with a valid model.
+Parquet files are among them where pyarrow is installed. Anything but an answer of the right shape,
+or one sentence of an InputError that names its file, is a finding; so is a run of more than 30
+seconds or 16 GiB. A finding is a folder under `--output` with the input's files and `finding.txt`;
+the input that ran when the process died is in `current`. Exits with 1 if there are findings.
 """
 
 import argparse
@@ -36,14 +37,25 @@ import safetensors.numpy
 from flax import serialization
 
 import xdistil
+from xdistil.data.columns import cut_rows
+from xdistil.data.conll import find_columns
 from xdistil.data.corpus import read_corpus
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.formats import read_texts
-from xdistil.data.lines import read_lines
+from xdistil.data.json_arrays import cut_records
+from xdistil.data.json_records import load_json
+from xdistil.data.json_rows import tag_words
+from xdistil.data.layouts import find_layout
+from xdistil.data.lines import FileLines, read_lines
 from xdistil.data.packing import pack
+from xdistil.data.parquet import read_rows
+from xdistil.data.records import read_text_field
+from xdistil.data.segmentation import find_units
 from xdistil.data.subwords import tokenize
+from xdistil.data.tag_notation import find_notation
 from xdistil.data.tag_schemes import is_tag
-from xdistil.data.text_stream import read_plain
+from xdistil.data.text_columns import read_rows as read_table_rows
+from xdistil.data.text_stream import name_format, read_plain, read_stream
 from xdistil.data.tokenizer import load_tokenizer
 from xdistil.data.train_tokenizer import train_wordpiece
 from xdistil.deploy.jax_backend import JaxBackend
@@ -64,6 +76,7 @@ Arc = tuple[str, int, int]  # file, the line before, the line
 SECONDS = 30  # a run may take
 MEMORY = 16 * 2**30
 TAGGING = Task("tagging", ("O", "B-PER", "I-PER"))
+BILOU = Task("tagging", ("O", "B-PER", "I-PER", "L-PER", "U-PER"))
 CLASSES = Task("classification", ("bad", "good"))
 WORDS = ("Anna", "went", "to", "Berlin", "with", "Bob")
 ROOT = Path(xdistil.__file__).parent
@@ -72,6 +85,8 @@ TRACED = {
     inspect.getsourcefile(each)
     for each in (
         *(read_corpus, read_file, read_lines, tokenize, pack, load_tokenizer, is_tag),
+        *(find_layout, find_notation, find_units, cut_rows, cut_records, load_json, tag_words),
+        *(find_columns, read_text_field, read_stream, read_table_rows, read_rows),
         *(load_model, read_tensors, Names, read_field, Encoder, BiLSTM, JaxBackend, Tagger),
     )
 }
@@ -88,6 +103,16 @@ READER_SEEDS = {
     b'"end": 2, "labels": ["X"]}}]}]}\n{"tokens": ["a"], "ner_tags": ["O"]}\n',
     "k.conll": b"#\tx\n1\ten:Ann\tB-X\tO\n2\ten:went\tO\tO\n\n1\ten:x\tO\tO\n",
     "l.tsv": b"a b c\tB-X L-X O\nd\tU-X\n",
+    "m.json": b'[{"text": "Anna went.", "spans": [{"start": 0, "end": 4, "label": "PER"}]},\n'
+    b'{"tokens": ["x"], "tags": ["O"]}\n]\n',
+    "n.json": b'{"classes": ["X"], "annotations": [["ab c", {"entities": [[0, 2, "X"]]}], null]}',
+    "o.json": b'{"text": "a", "cats": {"good": 1.0, "bad": 0.0}}\n{"Tweet": "b", "label": "bad"}\n',
+    "p.json": b'[{"data": {"note": "ab"}, "annotations": [{"result": [{"value": {"choices": '
+    b'["good"]}}]}]}]',
+    "q.csv": b"id;premise;hypothesis;label\n1;Anna;Bob;good\n2;x;y;bad\n",
+    "u.jsonl": b'{"text": "a", "labels": ["good", "bad"]}\n{"text": "b", "labels": []}\n',
+    "v.csv": b"text,labels\nAnna,good;bad\nx,bad\ny,good\n",
+    "r.tsv": b"text\nAnna went.\n\nBob\n",
     "f.jsonl": b'{"text_a": "Anna", "text_b": "Bob", "label": 1}\n{"text": "x", "label": "bad"}\n',
 }
 TOKENS = (
@@ -149,6 +174,7 @@ class Fuzz:
         self.findings: dict[str, Path] = {}
         self.targets: dict[str, Callable[[], None]] = {
             "reader": self._read,
+            "stream": self._stream,
             "folder": self._open,
             "predict": self._label,
         }
@@ -157,8 +183,10 @@ class Fuzz:
         shutil.rmtree(output / "valid", ignore_errors=True)
         folders = make_folders(output / "valid")
         self.models = {folder.name: load(str(folder)) for folder in folders}
+        seeds = READER_SEEDS | make_parquet(output / "valid")
         self.kept: dict[str, list[Case]] = {
-            "reader": [{name: content} for name, content in READER_SEEDS.items()],
+            "reader": [{name: content} for name, content in seeds.items()],
+            "stream": [{name: content} for name, content in seeds.items()],
             "folder": [case for folder in folders for case in list_storages(folder)],
             "predict": [
                 {name: "Anna went\n\nBoß 👩‍👧\u2028x\r\n".encode() + b"to Berlin " * 20}
@@ -242,7 +270,9 @@ class Fuzz:
                         path, task, self.random.choice(("iob2", "bioes", "auto"))
                     ):
                         assert example.inputs
-                        assert example.labels
+                        assert example.labels is not None
+                        if task is CLASSES:
+                            assert len(example.labels) == 1
                         if task is TAGGING:
                             assert len(example.inputs) == len(example.labels)
                             assert set(example.labels) <= set(task.labels)
@@ -250,8 +280,23 @@ class Fuzz:
                     refused.append(error)
             for kind in ("tagging", "classification"):
                 assert all(record.inputs for record in read_texts(path, read_lines(path), kind))
+            assert list(FileLines(path)) == read_lines(path)
             if refused:
                 raise refused[0]
+
+    def _stream(self) -> None:
+        for path in self.place.iterdir():
+            form = name_format(path.name)
+            if form == "parquet":
+                lines = [f"{row}\n".encode() for row in read_rows(path)]
+            else:
+                lines = path.read_bytes().splitlines(keepends=True)
+            for task in (TAGGING, CLASSES):
+                texts = read_stream(lines, str(path), form, task.kind, labels=task.labels)
+                for text in texts:
+                    assert text.is_left_out or text.raw is not None or text.inputs
+                    assert not text.inputs or any(text.inputs)
+                    assert len(text.inputs) <= 2 or task is TAGGING
 
     def _open(self) -> None:
         model = load(str(self.place))
@@ -395,6 +440,7 @@ def make_folders(place: Path) -> list[Path]:
     folders = []
     for name, model, task in (
         ("bert", Encoder(shape, "tagging", 3), TAGGING),
+        ("bilou", Encoder(shape, "tagging", 5), BILOU),
         ("topics", Encoder(shape, "classification", 2), CLASSES),
         ("bilstm", BiLSTM(BiLSTMConfig(size, 4, 3, 4), 3), TAGGING),
     ):
@@ -408,6 +454,26 @@ def make_folders(place: Path) -> list[Path]:
         folders.append(place / name)
     shutil.rmtree(place / "tokenizer")
     return folders
+
+
+def make_parquet(place: Path) -> Case:
+    """Parquet files with tags and with classes, if pyarrow is installed."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        return {}
+    case = {}
+    names = {"ner_tags": [{"names": ["O", "B-PER"]}], "label": {"names": ["bad", "good"]}}
+    described = {"huggingface": json.dumps({"info": {"features": names}})}
+    for name, columns in (
+        ("s.parquet", {"tokens": [["Anna", "x"], ["y"]], "ner_tags": [[1, 0], [0]]}),
+        ("t.parquet", {"text": ["Anna", "x y"], "label": [0, 1], "image": [b"", b"x"]}),
+    ):
+        table = pyarrow.table(columns).replace_schema_metadata(described)
+        pyarrow.parquet.write_table(table, place / name, compression="none")
+        case[name] = (place / name).read_bytes()
+    return case
 
 
 @contextlib.contextmanager

@@ -13,8 +13,10 @@ import pytest
 
 from tests.browser.chromium import Tab, find_chromium, open_tab
 from tests.evaluation.page.test_page import METRICS, OUTLINE, TEXTS, tagging_run
+from tests.evaluation.page.test_sweep_page import SWEEP
 from xdistil.evaluation.page.files import RunFiles
 from xdistil.evaluation.page.render import render_page
+from xdistil.evaluation.page.sweep import render_sweep
 
 WIDTHS = (360, 768, 1280)
 
@@ -87,13 +89,15 @@ def tab() -> Iterator[Tab]:
 
 @pytest.fixture(scope="session")
 def pages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A finished run, one in progress, and the page of --page."""
+    """A finished run, one in progress, a sweep, and the page of --page."""
     folder = tmp_path_factory.mktemp("pages")
     runs = {"finished": tagging_run(), "progress": RunFiles("run", None, OUTLINE, METRICS)}
     paths = []
     for name, run in runs.items():
         paths.append(folder / f"{name}.html")
         paths[-1].write_text(render_page(run), encoding="utf-8")
+    paths.append(folder / "sweep.html")
+    paths[-1].write_text(render_sweep(SWEEP), encoding="utf-8")
     if given := request.config.getoption("--page"):
         paths.append(Path(given))
     return paths

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from xdistil.cli.main import COMMANDS, main
+from xdistil.runtime.process import leave
 
 
 def test_each_command_is_listed_and_has_its_own_help(capsys):
@@ -50,6 +51,18 @@ def test_a_damaged_config_is_reported_in_one_sentence(tmp_path, capsys):
     (tmp_path / "config.json").write_text('{"plan": [')
     assert main(["inspect", str(tmp_path)]) == 2
     assert "config.json is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], *([command, "--help"] for command in COMMANDS)])
+def test_a_closed_pipe_ends_a_command_quietly(arguments, monkeypatch, capfd):
+    left, closed = os.pipe()
+    os.close(left)
+    with open(closed, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(SystemExit) as ended:
+            leave(main(arguments))
+        assert ended.value.code in (0, None)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -334,10 +334,10 @@ def test_an_output_that_is_the_input_is_refused(tmp_path, monkeypatch, capsys, h
     ("arguments", "sentence"),
     [
         (["--input=in.xlsx"], "--input=in.xlsx: .xlsx files are not supported: use .txt"),
-        (["--input=in.parquet"], ".parquet files are not supported"),
+        (["--output=out.parquet"], "--output=out.parquet: .parquet files are not supported"),
         (["--input=in.xlsx", "--columns=text:1"], ".xlsx files are not supported"),
         (["--output=out.xml"], "or name the format with --output-format."),
-        (["--input=in.txt", "--columns=text:1"], "--columns is for .tsv and .csv files"),
+        (["--input=in.txt", "--columns=text:1"], "--columns is for .tsv, .csv, .jsonl, .json"),
         (["--evaluate=in.txt", "--columns=text:1"], "are for texts to label"),
         (["--evaluate=in.txt", "--output=out.csv"], "scores are written as JSON and not as csv"),
     ],

@@ -310,11 +310,12 @@ def test_the_list_of_runs_keeps_what_has_ended(tmp_path, config):
 def test_a_dry_run_lists_the_runs_and_leaves_nothing(config, capsys):
     assert main(["sweep", config, "--sweep=seed=0,1", "--workdir=table", "--dry-run"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[1:] == [
+    assert lines[1:4] == [
         ["seed=0", "to", "do", "unknown", "unknown"],
         ["seed=1", "to", "do", "unknown", "unknown"],
         ["all", "2", "2", "to", "do", "unknown", "unknown"],
     ]
+    assert lines[-1][:3] == ["Time", "and", "disk"]
     assert not Path("table").exists()
 
 

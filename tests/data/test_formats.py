@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 import re
+import sys
 
 import pytest
 from hypothesis import given
@@ -47,6 +48,13 @@ def test_lines_end_in_newline_or_carriage_return_and_newline_only(save):
 
 def test_a_byte_order_mark_is_not_part_of_the_first_word(save):
     assert read_lines(save("a.tsv", b"\xef\xbb\xbfa\tO\n")) == ["a\tO"]
+
+
+def test_a_parquet_file_names_the_extra_that_it_needs(save, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    path = save("train.parquet", b"PAR1")
+    with pytest.raises(InputError, match=r"parquet is .* `pip install 'xdistil\[parquet\]'`"):
+        read_lines(path)
 
 
 def test_a_compressed_file_reads_like_the_plain_one(save):
@@ -242,7 +250,7 @@ def test_json_lines_give_fields(save):
         ('{"tokens": ["a"], "tags": ["O O"]}', "is not a tag", "tagging"),
         ('{"tokens": ["\\ud83d"], "tags": ["O"]}', "surrogate", "tagging"),
         ('{"text": "a"}', "'label' is missing", "classification"),
-        ('{"text": "a", "label": true}', "'label' is true", "classification"),
+        ('{"text": "a", "label": 1.5}', "'label' is 1.5", "classification"),
         ('{"text": "a", "label": "x\\ty"}', "contains a tab or a line end", "classification"),
         ('{"text": "a", "label": "x\\n"}', "contains a tab or a line end", "classification"),
         ('{"text": "a", "label": 1.0}', "'label' is 1.0", "classification"),

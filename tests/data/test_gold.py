@@ -265,7 +265,20 @@ def test_csv_has_quotes_pairs_languages_and_tags(tmp_path):
         ),
         (HEADER, "tsv", "train.tsv:1: 'Satz' with the label 'Urteil' looks like a header"),
         (join((t, f"{i / 4}") for i, (t, _) in enumerate(TEXTS)), "tsv", "numbers with fractions"),
-        (join((label, text) for text, label in TEXTS), "tsv", "18 different labels for 18 texts"),
+        (
+            join((label, text) for text, label in TEXTS),
+            "tsv",
+            "the labels are texts, such as 'a fine day 0', .* set data.columns=text:2,label:1",
+        ),
+        (join((text, f"c{i}") for i, (text, _) in enumerate(TEXTS)), "tsv", "18 different labels"),
+        (join([*TEXTS, ("x", "neg\u200b")]), "tsv", r"train.tsv:19: .* invisible characters alone"),
+        ("Word,Tag\n" + "a,O\nb,B-X\n" * 5, "csv", "every row has one word: write .* columns in a"),
+        ("a\tO\nb\tB-X\n" * 150, "conll", "no empty line, so its 300 words are one sentence: add"),
+        (
+            join(("a", "b", "c", label) for _, label in TEXTS),
+            "tsv",
+            "train.tsv:1: 3 texts where 2 were expected: data.columns=text:1,label:2 says",
+        ),
         (join((text, "pos") for text, _ in TEXTS), "tsv", "all 18 texts are of one class, 'pos'"),
         (join([*TEXTS, ("x", "Pos")]), "tsv", "train.tsv:19: 'Pos' and 'pos' differ in case"),
         (tagged("O O O O O", "O O O O O", "O O"), "tsv", "train.tsv has no entity: every tag is O"),
@@ -274,6 +287,39 @@ def test_csv_has_quotes_pairs_languages_and_tags(tmp_path):
 )
 def test_what_cannot_be_meant_is_refused(tmp_path, content, extension, words):
     refuses(words, tmp_path, content, extension)
+
+
+def test_one_sentence_of_many_words_ends_with_an_empty_line(tmp_path):
+    corpus = read(tmp_path, "a\tO\nb\tB-X\n" * 150 + "\n", "conll")
+    assert [len(example.inputs) for example in corpus.train] == [300]
+
+
+def test_columns_in_a_tsv_file_are_recognised_by_its_empty_lines(tmp_path):
+    word, tag = (lambda number, word, tag: word), (lambda number, word, tag: tag)
+    assert read(tmp_path, columns(word, tag), "tsv").train == EXPECTED
+    german = "#\thttp://x\n" + columns(lambda number, *_: str(number), word, tag, lambda *_: "O")
+    corpus = read(tmp_path, german, "tsv")
+    assert corpus.train == EXPECTED
+    assert "columns, one word per line: word in 2, tag in 3 of 4" in told(corpus)
+    refuses(
+        "train.tsv:2: an empty line: .*; columns with a word per", tmp_path, "a b\tO O\n\nc\tO\n"
+    )
+
+
+def test_a_tsv_file_may_have_all_cells_in_quotes(tmp_path):
+    quoted = join((f'"{text} ""so"""', f'"{label}"') for text, label in TEXTS)
+    corpus = read(tmp_path, quoted)
+    expected = [Example((f'{text} "so"',), (label,), "und") for text, label in TEXTS]
+    assert corpus.train == expected
+    assert "tab-separated columns in quotes: text in 1, label in 2" in told(corpus)
+    assert read(tmp_path, '"Text"\t"label"\n' + quoted).train == expected
+    some = read(tmp_path, quoted + "x\tneg\n").train
+    assert some[0].labels == ('"pos"',)
+
+
+def test_a_class_that_may_be_a_missing_value_is_told(tmp_path, caplog):
+    read(tmp_path, join([*TEXTS, ("x", "NaN")]))
+    assert "train.tsv: the class 'NaN' may stand for a missing label" in caplog.text
 
 
 def test_a_header_of_dev_alone_is_refused(tmp_path):

@@ -19,6 +19,7 @@ NAMED = [{"start": start, "end": end, "label": kind} for start, end, kind in SPA
 STUDIO = [{"value": {"start": s, "end": e, "labels": [k]}} for s, e, k in SPANS]
 STUDIO_SHORT = [each["value"] for each in STUDIO]
 OFFSETS = [{"start_offset": s, "end_offset": e, "label": k, "id": 1} for s, e, k in SPANS]
+KEYS = ("begin", "end", "entity")
 NAMES = ["O", "B-PER", "I-PER", "B-LOC"]
 ROWS = {
     "own": {"tokens": WORDS, "tags": TAGS},
@@ -31,6 +32,20 @@ ROWS = {
     "label studio, another name": {"data": {"note": TEXT}, "annotations": [{"result": STUDIO}]},
     "gliner": {"tokenized_text": WORDS, "ner": [[0, 1, "PER"], [4, 4, "LOC"]]},
     "names": {"tokens": WORDS, "ner_tags": TAGS},
+    "words": {"words": WORDS, "tags": TAGS},
+    "words and numbers": {"words": WORDS, "ner_tags": [NAMES.index(tag) for tag in TAGS]},
+    "begin and entity": {
+        "text": TEXT,
+        "entities": [dict(zip(KEYS, s, strict=True)) for s in SPANS],
+    },
+    "label studio with a relation": {
+        "data": {"text": TEXT},
+        "annotations": [
+            {"was_cancelled": True, "result": []},
+            {"result": [*STUDIO, {"type": "relation", "from_id": "a", "to_id": "b"}]},
+            {"result": []},
+        ],
+    },
     "numbers": {"id": "0", "tokens": WORDS, "ner_tags": [NAMES.index(tag) for tag in TAGS]},
 }
 
@@ -66,6 +81,9 @@ def test_every_format_gives_the_same_words_and_tags(read, name):
         ({"premise": "a", "hypothesis": "b", "label": 0}, ("a", "b"), "no"),
         ({"sentence1": "a", "sentence2": "b", "label": "x"}, ("a", "b"), "x"),
         ({"Tweet": "a", "sentiment": "x", "id": "7"}, ("a",), "x"),
+        ({"text": "a", "options": [], "accept": ["x"], "answer": "accept"}, ("a",), "x"),
+        ({"text": "a", "label": True}, ("a",), "true"),
+        ({"sentence1": "a", "sentence2": "b", "gold_label": "x"}, ("a", "b"), "x"),
         ({"text": "a", "cats": {"y": 0.0, "x": 1.0}}, ("a",), "x"),
         (
             {"data": {"text": "a"}, "annotations": [{"result": [{"value": {"choices": ["x"]}}]}]},
@@ -85,6 +103,7 @@ def test_texts_with_a_label_have_the_fields_of_the_usual_data_sets(read, row, in
             {"text": "a b", "label": [[0, 9, "X"]]},
             "span 0 to 9 does not lie in .* 3 char",
         ),
+        ({"text": "ab c", "label": [[9, 1, "X"]]}, "span 9 to 1 does not lie"),
         ({"text": "a b", "label": [[1, 1, "X"]]}, "span 1 to 1 does not lie"),
         ({"text": "a  b", "label": [[1, 3, "X"]]}, "holds only white space"),
         ({"text": "a b", "label": [[0, 3, "X"], [2, 3, "Y"]]}, "two spans overlap at character 2"),
@@ -95,6 +114,14 @@ def test_texts_with_a_label_have_the_fields_of_the_usual_data_sets(read, row, in
         ({"tokens": ["a"], "ner_tags": [9]}, "tag 9 is not a number of the 4 tags"),
         ({"tokens": ["a"], "ner": [0]}, "'ner' are numbers without names: add labels.tsv"),
         ({"text": "a", "cats": {"x": "y"}}, "field 'cats' must have a number by class"),
+        ({"text": "a", "label": [[0, 1, "X"]], "answer": "reject"}, "its answer is 'reject', so"),
+        ({"text": "a", "label": "x", "answer": "ignore"}, "its answer is 'ignore', so its labels"),
+        ({"data": {"text": "a"}, "annotations": []}, "this task was not annotated: export the ann"),
+        ({"text": "a", "label": 1.0}, "'label' is 1.0: it must be a text or a whole number; the"),
+        (
+            {"text": "a", "stars": "x"},
+            "'label' is missing: .* fields are 'text', 'stars', and data",
+        ),
         (
             {"foo": "a", "bar": "b"},
             "'foo', 'bar' are of no .*; looked for: tokens and tags",
@@ -106,6 +133,40 @@ def test_a_fault_is_told_with_its_line(read, row, words):
         read(row)
     assert str(caught.value).endswith(".")
     assert "\n" not in str(caught.value)
+
+
+def test_a_text_without_spans_among_others_is_refused(read):
+    rows = [ROWS["spacy"], ROWS["spacy"], {"text": "a", "meta": {}}]
+    with pytest.raises(
+        InputError, match=r"train.jsonl:5: a text without spans: there is no list spa"
+    ):
+        read(*rows)
+
+
+@pytest.mark.parametrize(
+    ("field", "language"),
+    [
+        ({"lang": "de"}, "de"),
+        ({"locale": "FR"}, "fr"),
+        ({"langs": ["en", "en"]}, "en"),
+        ({"langs": ["en", "de"]}, "und"),
+        ({"lang": "a word"}, "und"),
+        ({"lang": "de", "language": "it"}, "it"),
+    ],
+)
+def test_a_language_may_be_called_otherwise(read, field, language):
+    assert read({**ROWS["own"], **field}) == [Example(WORDS, TAGS, language)]
+    assert read({"text": "a", "label": "x", **field}) == [Example(("a",), ("x",), language)]
+
+
+def test_spans_that_end_inside_words_are_told(read, caplog):
+    inclusive = [[start, end - 1, kind] for start, end, kind in SPANS]
+    assert read({"text": TEXT, "label": SPANS}, {"text": TEXT, "label": inclusive})
+    assert not caplog.text
+    assert read({"text": TEXT, "label": inclusive})
+    assert (
+        "train.jsonl: most spans begin or end inside a word, such as 'Ro': offsets" in caplog.text
+    )
 
 
 def test_a_damaged_description_is_refused(read, tmp_path):

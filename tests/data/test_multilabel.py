@@ -248,6 +248,12 @@ def test_lists_are_refused_where_one_label_is_said(tmp_path):
     )
 
 
+@pytest.mark.parametrize("label", ["", " ", "a\tb", "a\nb"])
+def test_labels_in_lists_are_one_line_each(tmp_path, label):
+    rows = ROWS + json.dumps({"text": "x", "labels": ["art", label]}) + "\n"
+    refuses("train.jsonl:6: label .* is empty, or contains a tab", tmp_path, rows, "jsonl")
+
+
 def test_labels_that_train_lacks(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         dev = ROWS.replace('"food"', '"film"', 1)

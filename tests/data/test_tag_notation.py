@@ -77,6 +77,8 @@ def test_a_few_odd_tags_are_left_to_the_reader():
         ("B-PER O", "io", "tag 'B-PER' is not a tag of io: set data.scheme=iob2"),
         ("B-A L-A E-A", "auto", "prefixes B, E, L are of no scheme"),
         ("PER-B PER-I O", "auto", "'PER-B' have their prefix at the end: write it first"),
+        ("B+PER I+PER O", "auto", "'B.PER' have another separator behind their prefix: write B-P"),
+        ("B:PER O", "iob2", "another separator behind their prefix"),
         ("DET NOUN", "auto", "no word is O, .* set data.scheme=io if"),
         ("B-PER PER LOC ORG O", "auto", "'B-PER', and some have none, such as 'LOC'"),
     ],

@@ -164,6 +164,59 @@ def test_a_file_is_read_no_further_than_needed_and_its_lines_are_counted(form):
         list(read_stream(bad, "file", form, "tagging"))
 
 
+@pytest.mark.parametrize(
+    ("lines", "found", "told"),
+    [
+        ("en:Ann\tB-PER\nen:went\tO\n\nen:Bob\tO\n", [("Ann", "went"), ("Bob",)], True),
+        ("de:Ann O B-PER\nde:: O O\n\nfr:x O O\n", [("Ann", ":"), ("x",)], True),
+        ("en:Ann\nen:went\n\nen:Bob\n", [("Ann", "went"), ("Bob",)], True),
+        ("en:Ann\nen:went\n", [("Ann", "went")], True),
+        ("en:Ann\n", [("en:Ann",)], False),
+        ("Ann\nwent\n\n#\nBob\n", [("Ann", "went"), ("#", "Bob")], False),
+        ("Ann 3 a\nwent 4 b\n\nen:x 5 c\n", [("Ann", "went"), ("en:x",)], False),
+        ("Ann\tO\nen:x\tO\n\nen:Bob\tO\n", [("Ann", "en:x"), ("en:Bob",)], False),
+    ],
+)
+def test_columns_to_predict_need_no_tags_and_lose_their_languages(lines, found, told, caplog):
+    content = lines.encode().splitlines(keepends=True)
+    texts = list(read_stream(content, "file", "conll", "tagging"))
+    assert [text.inputs for text in texts] == found
+    assert ("the language stands before each word" in caplog.text) is told
+
+
+def test_a_word_and_its_tag_are_no_text_that_is_typed():
+    for row in (b"Ann\tB-PER\n", b"en:Ann\tNN\tO\n"):
+        with pytest.raises(InputError, match=r"file:2: .* is a word and its tag: set --format=con"):
+            list(read_stream([b"\n", row], "file", "text", "tagging"))
+        assert len(list(read_stream([b"a b\n", row], "file", "text", "tagging"))) == 2
+    assert len(list(read_stream([b"Ann\tO\n"], "file", "text", "classification"))) == 1
+
+
+@pytest.mark.parametrize("form", ["jsonl", "json"])
+def test_fields_are_named_by_the_user(form):
+    lines = [b'{"id": 3, "note": "Ann went", "text": "x", "b": "y"}\n']
+
+    def read(columns, kind="classification"):
+        return list(read_stream(lines, "file", form, kind, columns=columns))
+
+    assert [text.inputs for text in read("text:note")] == [("Ann went",)]
+    task = [b'{"data": {"note": "Ann went", "url": "x"}, "annotations": []}']
+    (text,) = read_stream(task, "file", form, "classification", columns="text:note")
+    assert text.inputs == ("Ann went",)
+    assert [text.inputs for text in read("text_a:b,text_b:note")] == [("y", "Ann went")]
+    (text,) = read("text:note", "tagging")
+    assert (text.inputs, text.raw) == (("Ann", "went"), "Ann went")
+    assert text.fields["id"] == 3
+    with pytest.raises(InputError, match="file:1: there is no field 'c', which --columns names"):
+        read("text:c")
+
+
+@pytest.mark.parametrize("content", ['{"id": 3}', '{"tokens": ["a"]}', '{"body_text": "a"}', "{}"])
+def test_a_classifier_without_text_says_what_the_field_is_called(content):
+    with pytest.raises(InputError, match="file:1: there is no field 'text', or 'text_a' and 'te"):
+        list(read_stream([content.encode()], "file", "jsonl", "classification"))
+
+
 def test_the_first_sentences_of_conll_columns_determine_the_columns(monkeypatch):
     def read(*sentences: str) -> list[tuple[str, ...]]:
         lines = "\n\n".join(sentences).encode().splitlines(keepends=True)

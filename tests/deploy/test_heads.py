@@ -70,6 +70,30 @@ def test_the_command_writes_all_classes(folder, tmp_path, capsys):
     assert capsys.readouterr().out == "text,label\nAnna went,\n,\nBob,\n"
 
 
+@pytest.mark.parametrize(
+    ("tags", "others"),
+    [
+        ("S-PER I-PER E-PER O B-PER", "U-PER I-PER L-PER O B-PER"),
+        ("S-PER I-PER E-PER O B-PER", "w_PER m_PER e_PER o b_PER"),
+        ("I-PER I-LOC I-ORG O I-MISC", "PER LOC ORG O MISC"),
+    ],
+)
+def test_heads_with_tags_of_other_schemes_find_the_same_entities(
+    folder, tmp_path, caplog, tags, others
+):
+    tokenizer = train_tokenizer(tmp_path / "tokenizer")
+    make_folder(tmp_path / "it", "bert", Task("tagging", tuple(tags.split())), tokenizer)
+    expected = xdistil.load(str(tmp_path / "it")).tag(TEXTS)
+    assert any(each.entities for each in expected)
+    assert "are read as" not in caplog.text
+    config = json.loads((tmp_path / "it/config.json").read_text())
+    for number, name in enumerate(others.split()):
+        config["id2label"][str(number)] = name
+    (tmp_path / "it/config.json").write_text(json.dumps(config))
+    assert xdistil.load(str(tmp_path / "it")).tag(TEXTS) == expected
+    assert "The tags of the head are read as tags of IOB and BIOES" in caplog.text
+
+
 def test_a_threshold_lies_between_zero_and_one(folder):
     with pytest.raises(InputError, match="threshold is 1; it must lie in"):
         xdistil.load(str(folder), threshold=1)

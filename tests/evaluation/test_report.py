@@ -8,7 +8,7 @@ import pytest
 from xdistil.config import Experiment
 from xdistil.deploy.model_card import render_card
 from xdistil.evaluation.figures import draw_course, draw_languages, draw_trade_off
-from xdistil.evaluation.report import render_console, render_markdown, render_scores
+from xdistil.evaluation.report import render_console, render_markdown, render_scores, summarise
 from xdistil.plans import d42
 
 
@@ -305,3 +305,18 @@ def test_figures_without_labels_and_gold_show_only_agreement():
     assert not [
         line for line in draw_course([], results).axes[1].lines if line.get_label() == "teacher"
     ]
+
+
+def test_a_summary_has_the_main_scores():
+    assert summarise(RESULTS) == {
+        "retention": 0.923,
+        "compression": 10.0,
+        "seconds": RESULTS["timing"].get("total"),
+        "teacher/dev_macro_f1": 0.9,
+        "teacher/test_macro_f1": 0.88,
+        "student/dev_macro_f1": 0.85,
+        "student/test_macro_f1": 0.8123,
+    }
+    untested = copy.deepcopy(RESULTS)
+    untested["student"]["test"] = None
+    assert summarise(untested)["student/test_macro_f1"] is None

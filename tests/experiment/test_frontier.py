@@ -10,13 +10,15 @@ import pytest
 from tests.deploy.folders import CLASSES, TAGGING, WORDS, draw_params, train_tokenizer
 from tests.student.test_shapes import make_bilstm, make_transformer
 from xdistil.cli import frontier as command
+from xdistil.cli import frontier_runs
 from xdistil.cli.frontier import main
 from xdistil.cli.overrides import parse_command
+from xdistil.cli.sweep import parse_sweep
 from xdistil.config import Data
 from xdistil.data.examples import Example, Task
 from xdistil.deploy.predictor import load
 from xdistil.errors import InputError
-from xdistil.experiment import latency
+from xdistil.experiment import frontier_search, latency
 from xdistil.experiment.frontier_search import search
 from xdistil.experiment.frontier_shapes import make_vocabularies, open_basis
 from xdistil.experiment.latency import Latency, write_random
@@ -27,7 +29,7 @@ from xdistil.student.footprint import measure_footprint
 from xdistil.student.shapes import Shape, find_largest, name_shape
 
 CONFIG = """
-from xdistil.config import Experiment, Student, Teacher
+from xdistil.config import Baseline, Experiment, Student, Teacher
 from xdistil.plans import d42
 
 def get_config(variant=""):
@@ -36,6 +38,7 @@ def get_config(variant=""):
         teacher=Teacher(hidden_size=64, layers=2, heads=4, vocabulary_size=150),
         student=Student(embedding_size=8, hidden_size=6),
         plan=d42(),
+        baselines=(Baseline(),),
     )
     experiment.data.folder = {folder!r}
     experiment.data.row_length = 32
@@ -74,6 +77,9 @@ def test_a_search_without_a_limit_measures_the_largest_alone():
     asked: list[Shape] = []
     front, _ = search(GRID, float("inf"), 30, lambda shapes: asked.extend(shapes) or [1.0] * 2)
     assert front == asked == [make_bilstm(50, 100), make_transformer(128, 6)]
+    # What is not measured is not shown.
+    front, unmeasured = search(GRID, float("inf"), 1, lambda shapes: [1.0])
+    assert (front, unmeasured) == ([make_bilstm(50, 100)], 1)
 
 
 def test_a_search_says_what_it_could_not_measure():
@@ -259,6 +265,42 @@ def test_a_limited_vocabulary_of_the_config_is_one_of_those_tried(config, tmp_pa
     assert list_sizes(size - 1, axes) == {0: size, size - 2: size - 2}
 
 
+def test_short_runs_add_scores(config, measured, tmp_path, capsys, monkeypatch):
+    workdir = tmp_path / "out"
+
+    def train(place: Path) -> int:
+        """Instead of `xdistil sweep`, which reads the file that the command has written."""
+        arguments = [f"--config={place / 'short_runs.py'}", f"--workdir={place / 'runs'}"]
+        for run, units in zip(parse_sweep(arguments).runs, (32, 64), strict=True):
+            assert run.name
+            experiment = run.experiment
+            assert [stage.epochs for stage in experiment.plan] == [2.5, 4.0, 2.0]
+            assert [stage.unfreeze_epochs for stage in experiment.plan] == [0, 1.0, 1.0]
+            assert not experiment.baselines
+            assert experiment.student.dropout == 0.1
+            assert experiment.student.hidden_size == units
+            write_run(place / "runs" / run.name, units / 100, units)
+        return 0
+
+    monkeypatch.setattr(frontier_runs, "run_sweep", train)
+    sweep = ("--sweep=student.kind=bilstm", "--sweep=student.embedding_size=16,32")
+    # Two of the same width, for the runs that are written here.
+    monkeypatch.setattr(frontier_search, "find_largest", lambda shapes: shapes[:3:2])
+    arguments = [config, *sweep, "--sweep=student.hidden_size=64,32", "--max-ms=9", "--threads=1"]
+    arguments += ["--train=2", "--share=0.5", "--config.student.dropout=0.1"]
+    # The first shape is that of the config.
+    arguments += ["--config.student.embedding_size=16", "--config.student.hidden_size=32"]
+    assert main([*arguments, f"--workdir={workdir}"]) == 0
+    before, after = capsys.readouterr().out.split("\n\nshape ")
+    assert "macro-F1" not in before
+    assert after.splitlines()[0].endswith("dev macro-F1")
+    rows = list(csv.DictReader((workdir / "frontier.csv").open()))
+    assert sorted(row["score"] for row in rows) == ["", "", "0.32", "0.64"]
+
+    monkeypatch.setattr(frontier_runs, "run_sweep", lambda place: 75)
+    assert main([*arguments, f"--workdir={workdir}"]) == 75
+
+
 @pytest.mark.parametrize(
     ("run", "says"),
     [
@@ -284,6 +326,8 @@ def test_runs_that_cannot_be_compared_are_refused(config, measured, run, says, t
         (("--max-mb=1", "--threads=0"), "--threads=0: write numbers of cores, from 1 to 2."),
         (("--max-mb=1", "--threads=3"), "--threads=3: write numbers of cores, from 1 to 2."),
         (("--max-mb=1", "--sweep=student.vocabulary_size=9"), "student.vocabulary_size is 9, but"),
+        (("--max-mb=1", "--train=1", "--share=0"), "--train=1 --share=0: write a number of runs"),
+        (("--train=1", "--results=x"), "--train and --results are both set: keep one of them."),
         (("--max-mb=1", "--measure=0"), "--measure is 0: it must be 1 or more."),
         (("--max-mbb=1",), "'--max-mbb' is not an option of xdistil frontier (did you mean"),
         (("--max-mb=1", "--config.student.layer=1"), "there is no field student.layer (did you"),

@@ -6,9 +6,11 @@ import time
 
 import pytest
 
+from tests.evaluation.page.parsing import parse, read_tables
+from tests.evaluation.test_sweep_table import make
 from xdistil.errors import StoppedError
 from xdistil.experiment import live_page
-from xdistil.experiment.live_page import showing, try_to_write
+from xdistil.experiment.live_page import show_run, show_sweep, showing
 
 
 def write_step(workdir, step):
@@ -59,6 +61,24 @@ def test_processes_that_do_not_write_show_nothing(tmp_path):
 def test_no_run_ends_for_its_page(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("xdistil"), "propagate", True)
     (tmp_path / "results.json").write_text('{"task": "tagging"}')
-    try_to_write(tmp_path)
+    show_run(tmp_path)
     assert "report.html could not be written: KeyError" in caplog.text
     assert not (tmp_path / "report.html").exists()
+
+
+def test_the_page_of_a_sweep_leads_to_those_of_its_runs(tmp_path):
+    names = {"a=1": 0.8, "a=2": 0.9}
+    listed = [{"name": name, "settings": {"a": name[-1]}} for name in names]
+    (tmp_path / "sweep.json").write_text(json.dumps({"format": 1, "runs": listed}))
+    for name, score in names.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.html").touch()
+        (tmp_path / name / "results.json").write_text(json.dumps(make(score)))
+    show_sweep(tmp_path)
+    page = parse((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert [row[0] for row in read_tables(page)["Systems"]] == ["a", "1", "2"]
+    (section,) = page.find("section", id="runs")
+    assert [each.attributes["href"] for each in section.find("a")] == [
+        "a%3D1/report.html",
+        "a%3D2/report.html",
+    ]

@@ -22,6 +22,7 @@ from xdistil.errors import InputError
 from xdistil.evaluation.comparison import LEVEL, Difference, compare_systems
 from xdistil.evaluation.formatting import align, format_score
 from xdistil.evaluation.metrics import count_matches
+from xdistil.runtime.process import write_out
 
 # Of a workdir:
 PREDICTIONS = Path("predictions") / "student.test.tsv"
@@ -78,7 +79,7 @@ def main(arguments: list[str], program: str = "xdistil compare") -> int:
         if options.output:
             _refuse_input(options.output, [gold_path, *paths[0], *paths[1]])
             _write(Path(options.output), paths, gold_path, rows)
-        print("\n".join(_render(task, rows, len(paths[0]))))
+        write_out("\n".join(_render(task, rows, len(paths[0]))))
     except InputError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2

@@ -14,7 +14,7 @@ from pathlib import Path
 from xdistil.cli.parser import Parser
 from xdistil.errors import InputError, RefusedError
 from xdistil.models.hf.hub import find_student
-from xdistil.runtime.process import silence_transformers
+from xdistil.runtime.process import silence_transformers, write_out
 
 
 def main(arguments: list[str], program: str = "xdistil export") -> int:
@@ -99,7 +99,7 @@ def _export(options: argparse.Namespace) -> None:
     if options.dev:
         check_folder(folder)  # before the export, which may take minutes
         _write_files(options, folder)
-    print(push_folder(folder, options.push, options.private))
+    write_out(push_folder(folder, options.push, options.private))
 
 
 def _write_files(options: argparse.Namespace, folder: Path) -> None:
@@ -119,12 +119,12 @@ def _write_files(options: argparse.Namespace, folder: Path) -> None:
         check_dev(opened.task, dev or [], options.allow_small_dev)
     try:
         path = export_onnx(opened, folder, dev or [])
-        print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+        write_out(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
         if options.int8:
             from xdistil.deploy.quantize import quantize_onnx, render_outcome
 
             outcome = quantize_onnx(opened, folder, dev or [], test, round(options.max_mb * 1e6))
-            print(f"{outcome.path}: {outcome.trials[-1].bytes / 1e6:.2f} MB\n")
-            print(render_outcome(outcome))
+            write_out(f"{outcome.path}: {outcome.trials[-1].bytes / 1e6:.2f} MB\n")
+            write_out(render_outcome(outcome))
     finally:
         update_card(folder)  # also where files were removed

@@ -8,9 +8,11 @@ import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from xdistil.cli.pipes import PipeLines
+from xdistil.data.parquet import read_rows
 from xdistil.errors import InputError
 
 STANDARD = "standard input"
@@ -36,16 +38,19 @@ def refuse_same_file(options: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def read_lines(
-    options: argparse.Namespace,
+    options: argparse.Namespace, form: str
 ) -> Iterator[tuple[Iterator[bytes], Callable[[], bool]]]:
     """The lines of a file, plain or .gz, or of standard input, with a progress bar; and whether the
-    next line is there already, which it always is in a file.
+    next line is there already, which it always is in a file. Those of Parquet are its rows as JSON.
 
     The bar is hidden if standard error is not a terminal or if the output goes to it.
     """
     from tqdm import tqdm
 
     path = options.input
+    if form == "parquet":
+        yield (f"{row}\n".encode() for row in read_rows(Path(path))), lambda: True
+        return
     name = f"--input={path}" if path else STANDARD
     hidden = not sys.stderr.isatty() or (not options.output and sys.stdout.isatty())
     try:

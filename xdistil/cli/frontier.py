@@ -1,6 +1,8 @@
 """`xdistil frontier`: which student to train under a budget of size and latency.
 
-Exit codes: 0 success, 2 a mistake in the arguments or files, or a budget that no student meets.
+Exit codes: 0 success; 1 a run of --train failed, and the same command tries it again; 2 a mistake
+in the arguments or files, or a budget that no student meets; 75 stopped while runs train, with
+everything saved.
 """
 
 import argparse
@@ -10,13 +12,19 @@ import shlex
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from xdistil.cli.overrides import Command, parse_command
+from xdistil.cli.overrides import Command, list_overrides, parse_command, split_arguments
 from xdistil.cli.parser import Parser
 from xdistil.config import expand_paths, split_names
 from xdistil.deploy.predictor import BACKENDS
 from xdistil.errors import InputError
-from xdistil.runtime.process import count_cores, silence_transformers
+from xdistil.runtime.process import count_cores, silence_transformers, write_out
+from xdistil.runtime.workdir import open_workdir
+
+if TYPE_CHECKING:
+    from xdistil.experiment.frontier import Front
+    from xdistil.experiment.frontier_shapes import Basis
 
 
 def main(arguments: list[str], program: str = "xdistil frontier") -> int:
@@ -29,11 +37,10 @@ def main(arguments: list[str], program: str = "xdistil frontier") -> int:
         command = parse_command(
             [f"--config={options.config}", f"--workdir={options.workdir}", *overrides]
         )
-        _find(options, overrides, command)
+        return _find(options, overrides, command)
     except InputError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 def _parse(arguments: list[str], program: str) -> tuple[argparse.Namespace, list[str]]:
@@ -87,6 +94,19 @@ def _parse(arguments: list[str], program: str) -> tuple[argparse.Namespace, list
         help="workdirs of finished runs, separated by commas: which of their students to use, by "
         "size, latency and score on dev; no other shapes are considered",
     )
+    parser.add_argument(
+        "--train",
+        type=int,
+        default=0,
+        metavar="N",
+        help="train so many of the best shapes in short runs, and compare them by score on dev too",
+    )
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=0.2,
+        help="share of the plan's epochs in these runs (default: %(default)s)",
+    )
     own, overrides = _split_overrides(arguments)
     options = parser.parse(own)
     for name in ("max_mb", "max_ms"):
@@ -98,6 +118,13 @@ def _parse(arguments: list[str], program: str) -> tuple[argparse.Namespace, list
         raise InputError("There is no budget: set --max-mb, --max-ms or both.")
     if options.measure < 1:
         raise InputError(f"--measure is {options.measure}: it must be 1 or more.")
+    if options.train < 0 or not 0 < options.share <= 1:
+        raise InputError(
+            f"--train={options.train} --share={options.share:g}: write a number of runs, and a "
+            "share of their epochs in (0, 1]."
+        )
+    if options.train and options.results:
+        raise InputError("--train and --results are both set: keep one of them.")
     return options, overrides
 
 
@@ -127,7 +154,8 @@ def _read_threads(text: str | None) -> tuple[int, ...]:
     return tuple(dict.fromkeys(map(int, parts)))
 
 
-def _find(options: argparse.Namespace, overrides: list[str], command: Command) -> None:
+def _find(options: argparse.Namespace, flags: list[str], command: Command) -> int:
+    """Prints and writes the front; returns the exit code."""
     import jax
 
     # A GPU is for the processes that measure and train.
@@ -136,10 +164,10 @@ def _find(options: argparse.Namespace, overrides: list[str], command: Command) -
         from xdistil.deploy.onnx_export import check_packages
 
         check_packages()
-    from xdistil.evaluation.frontier_figure import draw_frontier
-    from xdistil.evaluation.frontier_table import render_table, write_files
-    from xdistil.experiment.frontier import Budget, find_front, tabulate
-    from xdistil.experiment.frontier_scores import score_front
+    from xdistil.cli.frontier_runs import run_sweep, write_config
+    from xdistil.experiment.frontier import Budget, find_front
+    from xdistil.experiment.frontier_scores import add_scores, score_front
+    from xdistil.experiment.frontier_search import spread
     from xdistil.experiment.frontier_shapes import open_basis
     from xdistil.student.shapes import read_axes
 
@@ -147,26 +175,44 @@ def _find(options: argparse.Namespace, overrides: list[str], command: Command) -
     threads = _read_threads(options.threads)
     budget = Budget(1e6 * options.max_mb, options.max_ms / 1e3, options.backend, threads)
     workdir = command.workdir
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--workdir={workdir} cannot be made ({error.strerror}).") from error
+    open_workdir(workdir)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         basis = open_basis(command.experiment, folder)
         if options.results:
             workdirs = list(map(Path, split_names(options.results)))
-            front = score_front(basis, workdirs, budget, folder)
-        else:
-            front = find_front(basis, axes, budget, options.measure, folder)
+            _tell(score_front(basis, workdirs, budget, folder), basis, options, flags)
+            return 0
+        front = find_front(basis, axes, budget, options.measure, folder)
+        _tell(front, basis, options, flags)
+        if options.train:
+            chosen = spread(front.front, options.train)
+            given = list_overrides(split_arguments(flags))
+            workdirs = write_config(
+                workdir, chosen, basis.student, options.config, given, options.share
+            )
+            if code := run_sweep(workdir):
+                return code
+            add_scores(front, chosen, basis, workdirs, folder / "scored")
+            print()
+            _tell(front, basis, options, flags)
+    return 0
+
+
+def _tell(front: "Front", basis: "Basis", options: argparse.Namespace, flags: list[str]) -> None:
+    """Prints and writes a front, with the commands that train what it proposes."""
+    from xdistil.evaluation.frontier_figure import draw_frontier
+    from xdistil.evaluation.frontier_table import render_table, write_files
+    from xdistil.experiment.frontier import tabulate
+
+    workdir = Path(options.workdir).expanduser()
     table = tabulate(front, basis)
     write_files(workdir, table)
     draw_frontier(table).savefig(workdir / "frontier.svg")
-    print("\n".join(render_table(table)))
+    write_out("\n".join(render_table(table)))
     if front.unmeasured:
-        print(f"\n{front.unmeasured} more may belong here: a larger --measure tells.")
-    given = [f"--config={options.config}", *overrides]
+        write_out(f"\n{front.unmeasured} more may belong here: a larger --measure tells.")
     for row in table.choices:
         place = f"--workdir={workdir / row.shape}"
-        words = ["xdistil", "train", *given, *row.overrides, place]
-        print(f"\nThis trains {row.shape}:\n  {shlex.join(words)}")
+        words = ["xdistil", "train", f"--config={options.config}", *flags, *row.overrides, place]
+        write_out(f"\nThis trains {row.shape}:\n  {shlex.join(words)}")

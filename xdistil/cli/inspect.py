@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from xdistil.errors import InputError
+from xdistil.runtime.process import write_out
 
 USAGE = """\
 xdistil inspect FOLDER
@@ -18,7 +19,7 @@ may be active: prints how far the run is, its scores, and what the same command 
 def main(arguments: list[str], program: str = "xdistil inspect") -> int:
     """Runs the command line; returns the exit code. `program` names it in messages."""
     if not arguments or arguments[0] in ("--help", "-h"):
-        print(USAGE)
+        write_out(USAGE)
         return 0
     # Imported late: the help does not need it.
     from xdistil.experiment.inspection import inspect_folder
@@ -26,7 +27,7 @@ def main(arguments: list[str], program: str = "xdistil inspect") -> int:
     try:
         if len(arguments) > 1:
             raise InputError(f"{arguments[1]!r} is one argument too many: name one folder.")
-        print(inspect_folder(Path(arguments[0]).expanduser()))
+        write_out(inspect_folder(Path(arguments[0]).expanduser()))
     except InputError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2

@@ -4,7 +4,7 @@ import difflib
 import sys
 from typing import NoReturn
 
-from xdistil.runtime.process import leave, request_huge_pages
+from xdistil.runtime.process import leave, request_huge_pages, write_out
 
 USAGE = """\
 xdistil COMMAND ...
@@ -39,7 +39,7 @@ COMMANDS = (
 def main(arguments: list[str]) -> int:
     """Runs the command line; returns the exit code, which is 2 for an unknown command."""
     if not arguments or arguments[0] in ("--help", "-h"):
-        print(USAGE)
+        write_out(USAGE)
         return 0
     command, *rest = arguments
     program = f"xdistil {command}"

@@ -2,9 +2,10 @@
 
 import argparse
 import difflib
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from xdistil.errors import InputError
+from xdistil.runtime.process import write_out
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,6 +29,10 @@ class Parser(argparse.ArgumentParser):
             hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(known)}"
             raise InputError(f"{name!r} is not an option of {self.prog} ({hint}).")
         return options
+
+    def print_help(self, file: Any = None) -> None:
+        """Prints the help, also where the reader has closed the pipe."""
+        write_out(self.format_help().rstrip("\n"))
 
     def error(self, message: str) -> NoReturn:
         """Raises argparse's errors as InputErrors."""

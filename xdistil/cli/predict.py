@@ -18,7 +18,7 @@ from xdistil.data.text_columns import parse_columns
 from xdistil.data.text_stream import FORMATS, check_ending, name_format, read_stream
 from xdistil.deploy.predictor import BACKENDS, load
 from xdistil.errors import InputError
-from xdistil.runtime.process import silence_transformers
+from xdistil.runtime.process import drop_output, silence_transformers
 
 _WRITTEN = ("tsv", "csv", "conll", "jsonl", "json")  # formats of the output
 
@@ -46,7 +46,7 @@ def main(arguments: list[str], program: str = "predict.py", evaluates: bool = Fa
     except KeyboardInterrupt:  # as at the end of a session with typed lines
         return 130
     except BrokenPipeError:  # the reader of the output has closed it, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 0
     return 0
 
@@ -72,21 +72,22 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
         "--format",
         choices=FORMATS,
         help="format of the input: text (one per line), tsv (a task file, or one text per line), "
-        "csv (with a header), conll, jsonl or json (an array of records); by default from its "
-        "extension (.tsv, .csv, .conll, .jsonl, .json, each also with .gz), else text",
+        "csv (with a header), conll, jsonl, json (an array of records) or parquet; by default from "
+        "its extension (.tsv, .csv, .conll, .jsonl, .json, .parquet, all but the last also with "
+        ".gz), else text",
     )
     parser.add_argument(
         "--columns",
         default="",
-        help="columns of a .tsv or .csv file that hold the text: text:2, or text_a:1,text_b:2, or "
-        "words:1; by number from 1, or by the name in the first line",
+        help="columns or fields that hold the text: text:2, or text_a:1,text_b:2, or words:1; by "
+        "number from 1 or by the name in the first line of .tsv and .csv, by name elsewhere",
     )
     parser.add_argument("--output", type=home, help="file to write (default: standard output)")
     parser.add_argument(
         "--output-format",
         choices=_WRITTEN,
-        help="by default from the extension of --output, else jsonl, json and csv for an input in "
-        "the same format, else tsv; jsonl and json have offsets and scores",
+        help="by default from the extension of --output, else jsonl (also for parquet), json and "
+        "csv for an input in the same format, else tsv; jsonl and json have offsets and scores",
     )
     parser.add_argument(
         "--threshold",
@@ -133,8 +134,13 @@ def _parse(arguments: list[str], program: str) -> argparse.Namespace:
     refuse_same_file(options)
     if options.input and not options.format:
         check_ending(options.input, "--input")
-    if options.columns and _input_format(options) not in ("tsv", "csv"):
-        raise InputError("--columns is for .tsv and .csv files: name the format with --format.")
+    if _input_format(options) == "parquet" and not options.input:
+        raise InputError("--format=parquet reads a file and no pipe: name it with --input.")
+    if options.columns and _input_format(options) in ("text", "conll"):
+        raise InputError(
+            "--columns is for .tsv, .csv, .jsonl, .json and .parquet files: name the format with "
+            "--format."
+        )
     if options.output and not options.output_format:
         check_ending(options.output, "--output")
         ending = name_format(options.output)
@@ -157,6 +163,7 @@ def _output_format(options: argparse.Namespace) -> str:
     if (written := name_format(name)) != "text":
         return written
     read = _input_format(options)
+    read = "jsonl" if read == "parquet" else read
     return read if read in ("jsonl", "json", "csv") and not Path(name).suffix else "tsv"
 
 
@@ -170,7 +177,7 @@ def _predict(options: argparse.Namespace) -> None:
     form = _input_format(options)
     answers = Answers(model, written, where, form in ("tsv", "csv"))
     blank = BlankLines(where)
-    with read_lines(options) as (lines, ready), open_output(options.output) as write:
+    with read_lines(options, form) as (lines, ready), open_output(options.output) as write:
         texts = read_stream(
             lines,
             where,

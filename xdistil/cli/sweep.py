@@ -21,6 +21,7 @@ from xdistil.cli.overrides import (
 )
 from xdistil.errors import InputError, StoppedError
 from xdistil.evaluation.formatting import align
+from xdistil.experiment.live_page import show_sweep
 from xdistil.experiment.sweep import (
     SHARED,
     VARIANT,
@@ -33,7 +34,7 @@ from xdistil.experiment.sweep import (
     write_manifest,
 )
 from xdistil.experiment.sweep_processes import Failure, list_devices, run_processes
-from xdistil.runtime.process import UNWRITTEN, silence_transformers
+from xdistil.runtime.process import UNWRITTEN, silence_transformers, write_out
 from xdistil.runtime.workdir import holds_run, lock_workdir, open_workdir
 
 USAGE = """\
@@ -70,7 +71,7 @@ class Command:
 def main(arguments: list[str], program: str = "xdistil sweep") -> int:
     """Runs the command line; returns the exit code."""
     if not arguments or arguments in (["--help"], ["-h"]):
-        print(USAGE)
+        write_out(USAGE)
         return 0
     logging.basicConfig(format=f"{program}: %(message)s", level=logging.INFO, stream=sys.stderr)
     silence_transformers()
@@ -84,7 +85,9 @@ def main(arguments: list[str], program: str = "xdistil sweep") -> int:
         if command.dry_run:
             done, failures = find_done(command)
             rows = describe_sweep(command.workdir, command.runs, done)
-            print("\n".join(align(rows, (0, 1))))
+            write_out("\n".join(align(rows, (0, 1))))
+            if not done:
+                write_out("\nTime and disk space are estimated when a run is done.")
             return _report(program, failures, len(command.runs))
         open_workdir(command.workdir)
         with lock_workdir(command.workdir):
@@ -93,6 +96,7 @@ def main(arguments: list[str], program: str = "xdistil sweep") -> int:
             lost = {failure.name for failure in failures}
             left = [run for run in command.runs if run.name not in {*done, *lost}]
             logging.info("%d runs, %d of them done", len(command.runs), len(done))
+            show_sweep(command.workdir)
             failures += run_processes(left, command.workdir, command.jobs, environment)
     except InputError as error:
         print(f"{program}: {error}", file=sys.stderr)

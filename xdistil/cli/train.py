@@ -12,13 +12,13 @@ from xdistil.cli.overrides import USAGE, parse_command
 from xdistil.config import Experiment
 from xdistil.errors import DivergenceError, InputError, LostProcessError, StoppedError
 from xdistil.models.hf.hub import check_name
-from xdistil.runtime.process import UNWRITTEN, silence_transformers
+from xdistil.runtime.process import UNWRITTEN, silence_transformers, write_out
 
 
 def main(arguments: list[str], program: str = "train.py") -> int:
     """Runs the command line; returns the exit code. `program` names it in messages."""
     if not arguments or arguments in (["--help"], ["-h"]):
-        print(USAGE)
+        write_out(USAGE)
         return 0
     silence_transformers()
     try:
@@ -29,7 +29,7 @@ def main(arguments: list[str], program: str = "train.py") -> int:
         from xdistil.experiment.run import run
 
         if command.dry_run:
-            print(describe(command.experiment, command.verbose))
+            write_out(describe(command.experiment, command.verbose))
         else:
             words = [*program.split(), *arguments]
             run(command.experiment, command.workdir, words, command.verbose)

@@ -21,7 +21,7 @@ from xdistil.data.layouts import guess_kind
 from xdistil.data.lines import read_lines
 from xdistil.errors import InputError, show
 from xdistil.runtime.json_io import read_json
-from xdistil.runtime.process import silence_transformers
+from xdistil.runtime.process import silence_transformers, write_out
 
 
 def main(arguments: list[str], program: str = "xdistil trim") -> int:
@@ -29,7 +29,7 @@ def main(arguments: list[str], program: str = "xdistil trim") -> int:
     logging.basicConfig(format=f"{program}: %(message)s", level=logging.WARNING)
     silence_transformers()
     try:
-        print(_trim(_parse(arguments, program)))
+        write_out(_trim(_parse(arguments, program)))
     except InputError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2

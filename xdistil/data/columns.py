@@ -25,7 +25,8 @@ _NAMES = {
         "text_b": "text_b sentence2 sentence_2 sentence_b hypothesis text2 question2",
         "text": _TEXTS,
         "words": f"words tokens {_TEXTS} word token",
-        "label": "label labels class classes category target sentiment intent topic polarity y",
+        "label": "label labels gold_label class classes category target sentiment intent topic "
+        "polarity y",
         "tags": "tags ner_tags ner labels tag label entities",
         "language": "language lang locale",
     }.items()

@@ -43,6 +43,7 @@ def read_conll(
     first: int = 1,
     columns: Columns | None = None,
     quiet: bool = False,
+    labelled: bool = True,
 ) -> Iterator[Record]:
     """The sentences of CoNLL columns.
 
@@ -50,6 +51,7 @@ def read_conll(
         first: line number of the first of `lines` in the file.
         columns: the columns of the file if `lines` are a part of it; None: `lines` are all of it.
         quiet: log nothing, where the file was read before.
+        labelled: whether a word has a tag; else it may stand alone in its line.
 
     Raises:
         InputError: as `read_records`.
@@ -69,12 +71,13 @@ def read_conll(
             words, tags = [], []
             continue
         # Comments come before a sentence; a row whose word is "#" has a tag.
-        is_row = len(cells) == width and is_tagged(cells[tag])
+        is_row = len(cells) == width and (width == 1 or is_tagged(cells[tag]))
         if line.startswith("#") and not words and not is_row:
             continue
-        if len(cells) != width or width < 2:
+        if len(cells) != width or width < 1 + labelled:
+            expected = max(width, 1 + labelled)
             raise InputError(
-                f"{path}:{number}: {len(cells)} columns where {max(width, 2)} were expected: "
+                f"{path}:{number}: {len(cells)} columns where {expected} were expected: "
                 "the word first, its tag last."
             )
         if numbered and _APART.fullmatch(cells[0]):
@@ -86,7 +89,7 @@ def read_conll(
                 "has in the lines before."
             )
         check_word(path, number, cells[column])
-        if not cells[tag] or " " in cells[tag]:
+        if labelled and (not cells[tag] or " " in cells[tag]):
             raise InputError(f"{path}:{number}: {show(cells[tag])} is not a tag.")
         begin = begin if words else number
         words.append(cells[column])

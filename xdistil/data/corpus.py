@@ -54,12 +54,14 @@ def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:
         raise InputError(f"data.folder {data.folder!r} is not a folder.")
     if find_file(folder, "train") is None:
         raise InputError(
-            f"{folder} has no train file: train.tsv, .csv, .conll, .jsonl or .json; only a "
-            "fine-tuned teacher.model with teacher.finetune=False needs none."
+            f"{folder} has no train file: train.tsv, .csv, .conll, .jsonl, .json or .parquet; "
+            "only a fine-tuned teacher.model with teacher.finetune=False needs none."
         )
     if find_file(folder, "dev") is None and not data.dev_fraction:
+        other = next((file for file in sorted(folder.glob("val*")) if file.is_file()), None)
+        add = f"rename {other.name} to dev{other.suffix}" if other else "add dev.tsv"
         raise InputError(
-            f"{folder} has no dev file: add dev.tsv, or set data.dev_fraction=0.1 to hold out a "
+            f"{folder} has no dev file: {add}, or set data.dev_fraction=0.1 to hold out a "
             "tenth of train."
         )
     task, gold, reading = read_gold(data)

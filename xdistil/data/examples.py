@@ -312,6 +312,11 @@ def _read_set(
             language, names[0] = _split_prefix(names[0], lambda each: each.strip() in values)
     found: list[str] = []
     for name in map(str.strip, names):
+        if not name or any(separator in name for separator in "\t\n\r"):
+            raise InputError(
+                f"{locate(path, record.line)}: label {show(name)} is empty, or contains a tab or a "
+                "line end."
+            )
         if name not in values:
             raise InputError(f"{locate(path, record.line)}: {_name_unknown('label', name, task)}")
         if values[name] in found:
@@ -325,7 +330,8 @@ def check_width(path: Path, record: Record, width: int) -> None:
     if len(record.inputs) != width or width > 2:
         raise InputError(
             f"{locate(path, record.line)}: {len(record.inputs)} texts where {min(width, 2)} "
-            f"{'was' if width == 1 else 'were'} expected."
+            f"{'was' if width == 1 else 'were'} expected: data.columns=text:1,label:2 says which "
+            "columns hold what."
         )
 
 

@@ -3,7 +3,8 @@
 There are four formats: tab-separated task files (`words<TAB>tags`, `text<TAB>label`,
 `text_a<TAB>text_b<TAB>label`); CSV with a header; CoNLL columns (conll.py); and JSON lines
 (`tokens, tags, language`; `text` or `text_a, text_b`, `label, language`; and those of
-json_rows.py), which may also be the records of an array (json_arrays.py).
+json_rows.py), which may also be the records of an array (json_arrays.py) or the rows of a Parquet
+file (parquet.py).
 """
 
 import logging
@@ -21,8 +22,9 @@ from xdistil.data.lines import find_extension, locate
 from xdistil.data.records import Record, check_language, split_inputs
 from xdistil.errors import InputError, show
 
-EXTENSIONS = ("tsv", "csv", "conll", "jsonl", "json", "txt")
-_FORMS = {"json": "jsonl"}  # extensions whose lines have the format of another one
+EXTENSIONS = ("tsv", "csv", "conll", "jsonl", "json", "parquet", "txt")
+_FORMS = {"json": "jsonl", "parquet": "jsonl"}  # extensions with the lines of another format
+_PEEKED = 1000  # lines that show whether a .tsv file has columns
 _log = logging.getLogger("xdistil")
 
 
@@ -41,7 +43,8 @@ class Layout(NamedTuple):
 def find_format(path: Path, lines: list[str]) -> str:
     """The format by the file extension (without .gz): "tsv", "csv", "conll" or "jsonl".
 
-    A .txt file has CoNLL columns if it has an empty line or no tab; else it is a task file.
+    A .txt file has CoNLL columns if it has an empty line or no tab; else it is a task file. A .tsv
+    file has columns if it has an empty line, and one word in the first cell of each row.
 
     Raises:
         InputError: another extension.
@@ -50,11 +53,22 @@ def find_format(path: Path, lines: list[str]) -> str:
     if extension not in EXTENSIONS:
         raise InputError(
             f"{path} has no known extension: use .tsv (task files), .csv (with a header), "
-            ".conll or .txt (CoNLL columns), .jsonl or .json, each also with .gz."
+            ".conll or .txt (CoNLL columns), .jsonl or .json, each also with .gz, or .parquet."
         )
+    if extension == "tsv" and _has_columns(lines):
+        return "conll"
     if extension != "txt":
         return _FORMS.get(extension, extension)
     return "conll" if "" in lines or not any("\t" in line for line in lines) else "tsv"
+
+
+def _has_columns(lines: Sequence[str]) -> bool:
+    # An empty line after a word and before one, which is illegal in task files.
+    first = next((at for at, line in enumerate(lines[:_PEEKED]) if not line.strip()), None)
+    if first is None or first < 2 or not any(map(str.strip, lines[first:])):
+        return False
+    rows = [line for line in lines[:_PEEKED] if line.strip() and not line.startswith("#")]
+    return len(rows) > 2 and all(row.find("\t") > 0 > row.find(" ") for row in rows)
 
 
 def find_text_format(path: Path) -> str:
@@ -165,7 +179,7 @@ def read_texts(
     """
     layout = layout or Layout(find_text_format(path))
     if layout.form == "conll":
-        records = read_conll(path, lines, columns=layout.columns, quiet=quiet)
+        records = read_conll(path, lines, columns=layout.columns, quiet=quiet, labelled=False)
     elif layout.form == "jsonl":
         records = read_jsonl(path, lines, kind, False, layout.fields, layout.names)
     elif layout.table is not None:
@@ -210,7 +224,8 @@ def read_tsv(path: Path, lines: Iterable[str], kind: str) -> Iterator[Record]:
             )
         if not cells:
             found = "no tab" if line else "an empty line"
-            raise InputError(f"{locate(path, number)}: {found}: a line must be {shape}.")
+            other = "" if line else "; columns with a word per line belong in a .conll file"
+            raise InputError(f"{locate(path, number)}: {found}: a line must be {shape}{other}.")
         if not label.strip() and kind != "multilabel":
             raise InputError(f"{locate(path, number)}: an empty label: a line must be {shape}.")
         yield Record(number, split_inputs(path, number, cells, kind), label, None)

@@ -132,10 +132,11 @@ def find_file(folder: Path, name: str) -> Path | None:
     """The file of a task folder with this name, in any format, plain or .gz.
 
     Raises:
-        InputError: there are two such files.
+        InputError: there are two such files, or one in parts.
     """
     candidates = (f"{name}.{extension}{gz}" for extension in EXTENSIONS for gz in ("", ".gz"))
     found = [folder / candidate for candidate in candidates if (folder / candidate).exists()]
+    found += sorted(folder.glob(f"{name}-?????-of-?????.parquet"))  # as Hugging Face names them
     if len(found) > 1:
         raise InputError(
             f"{folder} has both {found[0].name} and {found[1].name}: keep one of them."

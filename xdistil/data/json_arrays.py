@@ -14,7 +14,7 @@ from xdistil.data.json_rows import find_texts, recognise_row
 from xdistil.errors import InputError, show
 
 _BLANKS = " \t\r\n"
-_WORDS = ("tokens", "tokenized_text")
+_WORDS = ("tokens", "words", "tokenized_text")
 _decoder = json.JSONDecoder()
 _log = logging.getLogger("xdistil")
 
@@ -37,7 +37,9 @@ def cut_records(path: Path, text: str) -> Iterator[str]:
     _check_end(path, text, end)
     if not isinstance(whole, dict):
         raise InputError(f"{path} is {show(whole)}: it must be an array of records.")
-    if recognise_row(whole) or find_texts(whole) or any(name in whole for name in _WORDS):
+    words = (whole.get(name) for name in _WORDS)
+    is_record = recognise_row(whole) or find_texts(whole)
+    if is_record or any(isinstance(each, list) and not _are_records(each) for each in words):
         yield text
         return
     fields = [name for name, value in whole.items() if _are_records(value)]

@@ -5,7 +5,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from xdistil.data.json_rows import Names, choose_label, find_texts, recognise_row
+from xdistil.data.json_rows import (
+    SPANS,
+    Names,
+    choose_label,
+    find_language,
+    find_texts,
+    name_words,
+    recognise_row,
+)
 from xdistil.data.lines import NO_LINES, find_extension, locate
 from xdistil.data.records import (
     Record,
@@ -31,7 +39,7 @@ def load_json(path: Path, number: int, line: str) -> dict[str, Any]:
     if _begins_array(number, line) and find_extension(path) not in NO_LINES:
         raise _tell_array(path)
     if not isinstance(row, dict):
-        raise InputError(f"{locate(path, number)}: {show(row)} is not a JSON object.")
+        raise InputError(f"{locate(path, number)}: {json.dumps(row)[:80]} is not a JSON object.")
     return row
 
 
@@ -69,15 +77,28 @@ def read_jsonl(
     for number, line in enumerate(lines, 1):
         if line and not line.isspace():
             row = load_json(path, number, line)
-            for ours, theirs in fields:
-                if theirs not in row:
-                    raise InputError(
-                        f"{locate(path, number)}: there is no field {show(theirs)}, which "
-                        "data.columns names."
-                    )
-                row[ours] = row[theirs]
+            row |= take_fields(path, number, row, dict(fields), "data.columns")
             row = convert_row(path, number, row, kind, labelled, names)
             yield read_row(path, number, row, kind, labelled)
+
+
+def take_fields(
+    path: Path, number: int, row: dict[str, Any], fields: dict[str, str], option: str
+) -> dict[str, Any]:
+    """The values of named fields by what they hold; raises InputError where one is missing.
+
+    Args:
+        fields: our field -> theirs, as `option` says.
+    """
+    if isinstance(row.get("data"), dict):  # Label Studio
+        row = {**row["data"], **row}
+    for name in fields.values():
+        if name not in row:
+            raise InputError(
+                f"{locate(path, number)}: there is no field {show(name)}, which {option} names: "
+                f"the fields are {', '.join(map(show, list(row)[:8]))}."
+            )
+    return {"tokens" if ours == "words" else ours: row[name] for ours, name in fields.items()}
 
 
 def convert_row(
@@ -94,14 +115,21 @@ def convert_row(
             text = read_text_field(path, number, row, "text")
             return {**row, "tokens": [text[start:end] for start, end in find_units(text)]}
         return row
+    row = name_words(row)
     form = recognise_row(row, kind)
     if form is None:
+        if kind == "tagging" and "tokens" not in row and find_texts(row):
+            raise InputError(
+                f"{locate(path, number)}: a text without spans: there is no list "
+                f"{', '.join(SPANS)} with offsets; a text without entities has an empty one."
+            )
         return row
     try:
         converted = choose_label(form.convert(row, names), kind)
     except ValueError as error:
         raise InputError(f"{locate(path, number)}: {error}.") from None
-    return {"language": row["language"], **converted} if "language" in row else converted
+    language = row.get("language") or find_language(row)
+    return {"language": language, **converted} if language else converted
 
 
 def find_inputs(path: Path, number: int, row: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -112,11 +140,13 @@ def find_inputs(path: Path, number: int, row: dict[str, Any], kind: str) -> dict
     """
     if isinstance(row.get("data"), dict):  # Label Studio
         row = {**row["data"], **row}
+    if "language" not in row and (language := find_language(row)):
+        row = {**row, "language": language}
     if kind == "tagging":
-        for name in ("tokens", "words", "tokenized_text"):
-            words = row.get(name)
-            if isinstance(words, list) and all(isinstance(word, str) for word in words):
-                return {**row, "tokens": words}
+        named = name_words(row)
+        words = named.get("tokens", row.get("tokenized_text"))
+        if isinstance(words, list) and all(isinstance(word, str) for word in words):
+            return {**row, "tokens": words}
     texts = find_texts(row)
     if texts and (kind != "tagging" or len(texts) == 1):
         keys = ("text",) if len(texts) == 1 else ("text_a", "text_b")
@@ -151,7 +181,14 @@ def read_row(path: Path, number: int, row: dict[str, Any], kind: str, labelled: 
     label = ""
     if labelled:
         value = row.get("label")
-        is_number = isinstance(value, int) and not isinstance(value, bool)
+        if not isinstance(value, str | int):
+            found = f"is {json.dumps(value)[:40]}" if "label" in row else "is missing"
+            raise InputError(
+                f"{locate(path, number)}: field 'label' {found}: it must be a text or a whole "
+                f"number; the fields are {', '.join(map(show, list(row)[:8]))}, and "
+                "data.columns=text:FIELD,label:FIELD names others."
+            )
+        is_number = isinstance(value, int)
         label = str(value) if is_number else read_text_field(path, number, row, "label")
         if any(separator in label for separator in "\t\n\r"):
             raise InputError(

@@ -14,11 +14,15 @@ from typing import Any
 
 from xdistil.data.columns import find_role, find_roles
 from xdistil.data.label_lists import write_list
+from xdistil.data.language_codes import is_language
 from xdistil.data.segmentation import cut_spans, find_units, trim_span
 from xdistil.errors import InputError, show
 
 Row = dict[str, Any]
 Names = Mapping[str, Sequence[str]]  # of the integers in a field
+_STARTS = ("start", "start_offset", "begin")  # of a span, which may be called so
+_ENDS = ("end", "end_offset")
+_TYPES = ("label", "labels", "type", "entity", "entity_group", "tag")
 SPANS = ("spans", "entities", "label", "labels", "ner")  # fields with spans of characters
 
 
@@ -31,6 +35,44 @@ class Form:
     kind: str  # tagging or classification
     fits: Callable[[Row], bool]
     convert: Callable[[Row, Names], Row]
+
+
+def name_words(row: Row) -> Row:
+    """The row with its list of words as `tokens`, whatever it calls them."""
+    for name in ("tokens", "words"):
+        words = row.get(name)
+        if isinstance(words, list) and all(isinstance(word, str) for word in words):
+            return row if name == "tokens" else {**row, "tokens": words}
+    return row
+
+
+def find_language(row: Row) -> str | None:
+    """The language of a row in a field other than `language`, if that is known."""
+    for name in ("lang", "locale", "langs"):
+        value = row.get(name)
+        if isinstance(value, list) and value and all(each == value[0] for each in value):
+            value = value[0]  # of each word
+        if isinstance(value, str) and is_language(value):
+            return value
+    return None
+
+
+def count_cut_words(row: Row) -> tuple[int, int, str]:
+    """(spans, those that begin or end inside a word, one of them) of a row."""
+    spans = find_spans(row) or ()
+    text, cut, example = row.get("text"), 0, ""
+    if not isinstance(text, str) or not all(map(_is_span, spans)):
+        return 0, 0, ""
+    units = find_units(text)
+    for span in spans:
+        try:
+            start, end, _ = read_span(span)
+        except ValueError:  # which the reader tells
+            continue
+        inside = any(first < border < last for first, last in units for border in (start, end))
+        if inside and 0 <= start < end:
+            cut, example = cut + 1, text[start:end]
+    return len(spans), cut, example
 
 
 def recognise_row(row: Row, kind: str = "") -> Form | None:
@@ -71,18 +113,22 @@ def read_names(folder: Path) -> dict[str, tuple[str, ...]]:
     """
     path = folder / "dataset_info.json"
     try:
-        features = json.loads(path.read_text(encoding="utf-8")).get("features") or {}
-        names = {}
-        for field, feature in features.items():
-            while isinstance(feature, dict) and "names" not in feature:
-                feature = feature.get("feature")
-            if isinstance(feature, dict):
-                names[field] = tuple(map(str, feature["names"]))
-        return names
+        return name_integers(json.loads(path.read_text(encoding="utf-8")).get("features") or {})
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{path} cannot be read as the description of a data set.") from error
+
+
+def name_integers(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The names of the integers in fields, by the features of Hugging Face datasets."""
+    names = {}
+    for field, feature in features.items():
+        while feature and "names" not in feature:  # lists of lists
+            feature = feature[0] if isinstance(feature, list) else feature.get("feature")
+        if feature:
+            names[field] = tuple(map(str, feature["names"]))
+    return names
 
 
 def tag_words(text: str, spans: Sequence[tuple[int, int, str]]) -> Row:
@@ -141,7 +187,7 @@ def find_spans(row: Row) -> Any:
 
 def _is_span(span: Any) -> bool:
     if isinstance(span, dict):
-        return ("start" in span or "start_offset" in span) and not isinstance(span, str)
+        return any(name in span for name in _STARTS)
     return isinstance(span, list) and len(span) == 3 and isinstance(span[0], int)
 
 
@@ -154,9 +200,10 @@ def has_spans(row: Row) -> bool:
 def read_span(span: Any) -> tuple[int, int, str]:
     """Start, end and type of a span; raises ValueError if it has none."""
     if isinstance(span, dict):
-        start = span.get("start", span.get("start_offset"))
-        end = span.get("end", span.get("end_offset"))
-        kind = span.get("label", span.get("labels", span.get("type")))
+        start, end, kind = (
+            next((span[name] for name in names if name in span), None)
+            for names in (_STARTS, _ENDS, _TYPES)
+        )
         if isinstance(kind, list) and len(kind) == 1:
             kind = kind[0]
     else:
@@ -167,21 +214,30 @@ def read_span(span: Any) -> tuple[int, int, str]:
 
 
 def _convert_spans(row: Row, names: Names) -> Row:
+    _check_answer(row)
     return tag_words(_text(row), [read_span(span) for span in find_spans(row)])
 
 
 def _list_results(row: Row, key: str) -> list[Row]:
-    # The values of the first annotation of Label Studio that have a key.
-    results = [each for note in row["annotations"][:1] for each in note.get("result") or ()]
-    return [each["value"] for each in results if key in each["value"]]
+    # The values of the first annotation of Label Studio that have a key; relations have no value.
+    notes = [note for note in row["annotations"] if not note.get("was_cancelled")]
+    values = [each.get("value", {}) for note in notes[:1] for each in note.get("result", [])]
+    return [value for value in values if key in value]
 
 
 def _convert_label_studio(row: Row, names: Names) -> Row:
+    _check_annotated(row)
     values = _list_results(row, "labels")
     return tag_words(_text(_find_task(row)), [read_span(value) for value in values])
 
 
+def _check_annotated(row: Row) -> None:
+    if all(note.get("was_cancelled") for note in row["annotations"]):
+        raise ValueError("this task was not annotated: export the annotated ones alone")
+
+
 def _convert_choices(row: Row, names: Names) -> Row:
+    _check_annotated(row)
     choices = [choice for value in _list_results(row, "choices") for choice in value["choices"]]
     return _convert_class({"text": _text(_find_task(row)), "label": choices}, names)
 
@@ -200,10 +256,11 @@ def _is_label_studio(row: Row) -> bool:
         and any(isinstance(value, str) for value in data.values())
         and isinstance(notes, list)
         and all(isinstance(note, dict) for note in notes)
+        and all(isinstance(note.get("result", []), list) for note in notes)
         and all(
-            isinstance(each, dict) and isinstance(each.get("value"), dict)
+            isinstance(each, dict) and isinstance(each.get("value", {}), dict)
             for note in notes
-            for each in note.get("result") or ()
+            for each in note.get("result", [])
         )
     )
 
@@ -212,9 +269,10 @@ def _is_choice(row: Row) -> bool:
     # Or nothing is annotated, which may be so in both kinds of tasks.
     if not _is_label_studio(row):
         return False
-    values = _list_results(row, "choices")
+    choices = [value["choices"] for value in _list_results(row, "choices")]
     nothing = not any(note.get("result") for note in row["annotations"])
-    return nothing or (bool(values) and all(isinstance(each["choices"], list) for each in values))
+    are_labels = all(isinstance(each, list) and _is_label(each) for each in choices)
+    return nothing or (bool(choices) and are_labels)
 
 
 def _is_rated(row: Row) -> bool:
@@ -291,14 +349,35 @@ def _find_label(row: Row) -> str:
 def _is_label(value: Any) -> bool:
     if isinstance(value, list):
         return all(type(each) in (str, int) for each in value)
-    return isinstance(value, str | int) and not isinstance(value, bool)
+    return isinstance(value, str | int)
 
 
-def _convert_class(row: Row, names: Names) -> Row:
-    texts, field = find_texts(row), _find_label(row)
-    label, known = row[field], names.get(field) or ()
+def _check_answer(row: Row) -> None:
+    if row.get("answer") in ("reject", "ignore"):
+        raise ValueError(
+            f"its answer is {show(row['answer'])}, so its labels are not meant (Prodigy): leave "
+            "out all records but the accepted ones"
+        )
+
+
+def _is_chosen(row: Row) -> bool:
+    return isinstance(row.get("text"), str) and _has_lists(row, "options", "accept")
+
+
+def _convert_chosen(row: Row, names: Names) -> Row:
+    return _convert_class(row, names, "accept")
+
+
+def _convert_class(row: Row, names: Names, field: str = "") -> Row:
+    _check_answer(row)
+    texts, field = find_texts(row), field or _find_label(row)
+    label, known, text = row[field], names.get(field) or (), row.get(f"{field}_text")
 
     def name(value: Any) -> Any:
+        if isinstance(value, bool):
+            return str(value).lower()
+        if isinstance(value, int) and isinstance(text, str) and not known:  # as SetFit names it
+            return text
         return known[value] if type(value) is int and 0 <= value < len(known) else value
 
     label = list(map(name, label)) if isinstance(label, list) else name(label)
@@ -346,6 +425,13 @@ FORMS = (
         "classification",
         _is_choice,
         _convert_choices,
+    ),
+    Form(
+        "Prodigy (choices)",
+        "text, options and accept (Prodigy)",
+        "classification",
+        _is_chosen,
+        _convert_chosen,
     ),
     Form(
         "spaCy (cats)",

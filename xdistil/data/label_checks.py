@@ -129,6 +129,16 @@ def _check_names(
     remedy = "name them in a labels.tsv" if task.multilabel else "set data.task=single"
     if is_said or (data.task != "auto" and not task.multilabel):
         return
+    phrases = sum(len(name.split()) > 2 for name in counts)
+    if 2 * phrases > len(counts) > len({each.inputs for each in train}):
+        raise InputError(
+            f"{path}: the labels are texts, such as {show(next(iter(counts)))}, and the texts are "
+            f"few, such as {show(train[0].inputs[0])}: set data.columns=text:2,label:1, or "
+            f"{remedy} if they are classes."
+        )
+    missing = [name for name in counts if name.casefold() in ("nan", "null")]
+    if missing:
+        _log.warning("%s: the class %s may stand for a missing label", path, show(missing[0]))
     if any(re.fullmatch(r"[-+]?[0-9]*[.,][0-9]+([eE][-+]?[0-9]+)?", name) for name in counts) and (
         all(re.fullmatch(r"[-+]?[0-9.,]+([eE][-+]?[0-9]+)?", name) for name in counts)
     ):

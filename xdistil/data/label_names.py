@@ -11,6 +11,7 @@ from xdistil.data.formats import Layout, read_records
 from xdistil.data.label_lists import read_cell
 from xdistil.data.language_codes import LANGUAGE_CODE, fold_language, is_language
 from xdistil.data.lines import locate, read_lines
+from xdistil.data.segmentation import drop_invisible
 from xdistil.data.tag_notation import Notation, find_notation
 from xdistil.data.tag_schemes import convert_labels, is_tag
 from xdistil.errors import InputError, show
@@ -221,13 +222,15 @@ def _check_case(names: Iterable[str], cells: Mapping[str, str]) -> None:
     seen: dict[str, str] = {}
     for name in sorted(names):
         folded = unicodedata.normalize("NFKC", name[2:] if is_tag(name) else name).casefold()
+        folded = drop_invisible(folded)
         bare = name[2:] if is_tag(name) else name
         if seen.setdefault(folded, bare) != bare:
             first, later = sorted((bare, seen[folded]), key=lambda each: _find_place(each, cells))
             where = list(cells.values())[_find_place(later, cells)]
             raise InputError(
-                f"{where}: {show(later)} and {show(first)} differ in case or accents alone: "
-                "write them alike, or name both in a labels.tsv, one label per line."
+                f"{where}: {show(later)} and {show(first)} differ in case, accents or invisible "
+                "characters alone: write them alike, or name both in a labels.tsv, one label per "
+                "line."
             )
 
 

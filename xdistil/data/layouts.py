@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from xdistil.config import kind_of_roles
+from xdistil.data import parquet
 from xdistil.data.columns import (
     Table,
     cut_rows,
@@ -26,7 +27,14 @@ from xdistil.data.formats import (
     read_texts,
 )
 from xdistil.data.json_records import load_json
-from xdistil.data.json_rows import is_undecided, list_forms, read_names, recognise_row
+from xdistil.data.json_rows import (
+    count_cut_words,
+    is_undecided,
+    list_forms,
+    name_words,
+    read_names,
+    recognise_row,
+)
 from xdistil.data.label_lists import are_lists, read_cell
 from xdistil.data.language_codes import is_language
 from xdistil.data.lines import find_extension, locate, read_lines
@@ -35,6 +43,7 @@ from xdistil.errors import InputError, show
 
 _log = logging.getLogger("xdistil")
 _PEEKED = 50  # records that show whether languages stand before words
+_LONGEST = 300  # words in a file that is one sentence
 _SAMPLED = 2000  # rows that show what the columns hold
 _LIKE_TAG = re.compile(r"[Oo]|[BIESLUMWbieslumw][-_]\S+")
 _CHUNKS = frozenset(("NP", "VP", "PP", "ADJP", "ADVP", "SBAR", "PRT", "CONJP", "INTJ", "LST"))
@@ -122,15 +131,26 @@ def find_layout(
     elif form == "jsonl":
         ours = {"words": "tokens"}
         fields = tuple((ours.get(role, role), name) for role, name in columns.items())
-        layout = layout._replace(fields=fields, names=_read_names(path.parent))
+        layout = layout._replace(fields=fields, names=_read_names(path))
+        if kind == "tagging":
+            _warn_of_offsets(path, lines)
     records = read_records(path, list(lines[: _head(form)]), kind, layout)
+    if layout.table is not None and kind == "tagging":
+        first = list(islice(records, _PEEKED))
+        if len(first) > 9 and all(len(record.inputs) == 1 for record in first):
+            raise InputError(
+                f"{path}: every row has one word: write the words and their tags as columns in a "
+                ".conll file, with an empty line after each sentence."
+            )
+        records = iter(first)
     return layout._replace(prefix=find_prefix(records, kind))
 
 
-def _read_names(folder: Path) -> dict[str, tuple[str, ...]]:
-    # Of integers: by field as the data set says, else in the order of labels.tsv.
-    names = read_names(folder)
-    labels = folder / "labels.tsv"
+def _read_names(path: Path) -> dict[str, tuple[str, ...]]:
+    # Of integers: by field as the file or its data set says, else in the order of labels.tsv.
+    names = parquet.read_names(path) if find_extension(path) == "parquet" else {}
+    names = names or read_names(path.parent)
+    labels = path.with_name("labels.tsv")
     return names or ({"": tuple(read_lines(labels))} if labels.exists() else {})
 
 
@@ -146,7 +166,7 @@ def find_text_layout(path: Path, lines: Iterable[str], kind: str) -> Layout:
         layout = layout._replace(table=_find_text_table(path, list(islice(lines, _PEEKED)), kind))
     prefix = find_prefix(read_texts(path, lines, kind, raw=True, quiet=True, layout=layout), kind)
     if prefix:
-        _log.info("%s: %s", path, _describe_prefix(prefix))
+        _log.info("%s: %s", path, describe_prefix(prefix))
     return layout._replace(prefix=prefix)
 
 
@@ -154,10 +174,11 @@ def find_prefix(records: Iterable[Record], kind: str) -> str:
     """Where the first records of a file have languages: before all "words", or at the start of all
     "sentences"; else ""."""
     first = list(islice(records, _PEEKED))
+    words = [word for each in first for word in each.inputs]
+    if kind == "tagging" and len(words) > 1 and all(map(_has_language, words)):
+        return "words"
     if len(first) < 2:
         return ""
-    if kind == "tagging" and all(_has_language(word) for each in first for word in each.inputs):
-        return "words"
     return "sentences" if all(_has_language(each.inputs[0]) for each in first) else ""
 
 
@@ -176,7 +197,7 @@ def describe_layout(layout: Layout, kind: str, path: Path, lines: Sequence[str])
         if tag < width:
             told += f" (set data.columns=tags:{width} to read column {width})"
     elif layout.form == "jsonl":
-        whole = {"json": "JSON array"}.get(find_extension(path), "JSON lines")
+        whole = {"json": "JSON array", "parquet": "Parquet"}.get(find_extension(path), "JSON lines")
         told = f"{whole}, {_name_form(path, lines, kind, layout)}"
     elif layout.table is None:
         told = "words<TAB>tags" if kind == "tagging" else "text<TAB>label"
@@ -184,16 +205,18 @@ def describe_layout(layout: Layout, kind: str, path: Path, lines: Sequence[str])
         told = "text<TAB>text<TAB>label" if first.count("\t") > 1 else told
     else:
         roles = sorted(layout.table.roles.items(), key=lambda item: item[1])
-        told = "CSV" if layout.table.quoted else "tab-separated columns"
+        told = "CSV" if find_extension(path) == "csv" else "tab-separated columns"
+        told += " in quotes" if layout.table.quoted and not told.startswith("CSV") else ""
         told += ": " + ", ".join(f"{role} in {at + 1}" for role, at in roles)
     if (layout.table and layout.table.header) or (layout.columns and layout.columns.header):
         told += "; the first line is a header and left out"
     if layout.prefix:
-        told += f"; {_describe_prefix(layout.prefix)}"
+        told += f"; {describe_prefix(layout.prefix)}"
     return told
 
 
-def _describe_prefix(prefix: str) -> str:
+def describe_prefix(prefix: str) -> str:
+    """Where the languages of a file stand, in words."""
     where = "each word" if prefix == "words" else "the first word"
     return f"the language stands before {where} and is taken from there"
 
@@ -213,7 +236,21 @@ def _head(form: str) -> int | None:
 
 def _sample_json(path: Path, lines: Sequence[str]) -> Iterable[dict[str, object]]:
     numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-    return (load_json(path, number, line) for number, line in islice(numbered, 200))
+    rows = (load_json(path, number, line) for number, line in islice(numbered, 200))
+    return map(name_words, rows)
+
+
+def _warn_of_offsets(path: Path, lines: Sequence[str]) -> None:
+    counts = [count_cut_words(row) for row in _sample_json(path, lines)]
+    spans, cut = sum(count for count, _, _ in counts), sum(count for _, count, _ in counts)
+    if 2 * cut > spans:
+        example = next(each for _, _, each in counts if each)
+        _log.warning(
+            "%s: most spans begin or end inside a word, such as %s: offsets must count characters, "
+            "not bytes, and the end is the character after the last",
+            path,
+            show(example),
+        )
 
 
 def _guess_json(path: Path, lines: Sequence[str]) -> str:
@@ -252,30 +289,36 @@ def _label_cells(path: Path, lines: Sequence[str], form: str) -> Iterable[tuple[
 def _find_table(
     path: Path, lines: Sequence[str], form: str, kind: str, columns: dict[str, str]
 ) -> Table | None:
-    quoted = form == "csv"
-    delimiter = find_delimiter(path, lines) if quoted else "\t"
+    quoted = form == "csv" or (kind != "tagging" and _is_quoted(lines))
+    delimiter = find_delimiter(path, lines) if form == "csv" else "\t"
     _, cells = next(iter(cut_rows(path, lines, delimiter, quoted)), (1, []))
     header = is_header(cells)
     if columns:
         roles, header = place_columns(path, cells, columns, header)
         return Table(delimiter, quoted, header, roles)
-    found = find_roles(cells, kind) if header or quoted else {}
+    found = find_roles(cells, kind) if header or form == "csv" else {}
     if found:
         return Table(delimiter, quoted, True, found)
-    if quoted:
+    if form == "csv":
         example = "words:2,tags:3" if kind == "tagging" else "text:2,label:3"
         raise InputError(
             f"{path}:1: the first line names no columns of {_needed(kind)}: it has "
             f"{', '.join(show(cell) for cell in cells[:8])}; name them in data.columns={example}, "
             "by number or by name."
         )
-    if header:  # its names do not say what is what
+    if header or quoted:  # without names that say what is what
         roles = {"words": 0, "tags": 1} if kind == "tagging" else {"text": 0}
         if kind != "tagging":
             names = ("text",) if len(cells) == 2 else ("text_a", "text_b")
             roles = {name: place for place, name in enumerate(names)} | {"label": len(names)}
-        return Table(delimiter, quoted, True, roles)
+        return Table(delimiter, quoted, header, roles)
     return None
+
+
+def _is_quoted(lines: Sequence[str]) -> bool:
+    # Whether all cells of the first rows of a .tsv file are in quotes, as in CSV.
+    cells = [cell for line in lines[:_PEEKED] if line for cell in line.split("\t")]
+    return len(cells) > 2 and all(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
 
 
 def _find_text_table(path: Path, head: Sequence[str], kind: str) -> Table:
@@ -316,6 +359,11 @@ def _find_conll(
         return found._replace(word=word, tag=tag, header=named)
     if before is not None and before.width == found.width:
         return found._replace(tag=before.tag)
+    if len(rows) >= _LONGEST and all(map(str.strip, lines)):
+        raise InputError(
+            f"{path} has no empty line, so its {len(lines):,} words are one sentence: add an empty "
+            "line after each sentence."
+        )
     rows = [cells for cells in rows[int(header) :] if len(cells) == found.width]
     return found._replace(tag=_choose_tag(rows, found))
 

@@ -1,7 +1,7 @@
 """Files -> lines: UTF-8, plain or .gz.
 
-Lines end in \\n or \\r\\n only: other line separators of Unicode are characters. A .json file has
-a line per record.
+Lines end in \\n or \\r\\n only: other line separators of Unicode are characters. A .json or
+.parquet file has a line per record.
 """
 
 import codecs
@@ -14,9 +14,10 @@ from io import BufferedReader
 from pathlib import Path
 
 from xdistil.data.json_arrays import cut_records
+from xdistil.data.parquet import read_rows
 from xdistil.errors import InputError
 
-NO_LINES = ("json",)  # extensions of files whose records are no lines
+NO_LINES = ("json", "parquet")  # extensions of files whose records are no lines
 
 
 def find_extension(path: Path) -> str:
@@ -75,7 +76,11 @@ class FileLines:
 
     def _read_records(self) -> Iterator[str]:
         record = None
-        for record in cut_records(self.path, _read_text(self.path)):
+        if find_extension(self.path) == "parquet":
+            records = read_rows(self.path)
+        else:
+            records = cut_records(self.path, _read_text(self.path))
+        for record in records:
             yield record
         if record is None:
             raise _tell_empty(self.path)

@@ -166,6 +166,11 @@ def find_joined(sentences: Iterable[Sequence[str]]) -> str:
     return "".join(sorted(mark for mark, count in inside.items() if count > elsewhere[mark]))
 
 
+def drop_invisible(text: str) -> str:
+    """The text without the characters that belong to no unit, such as zero-width ones."""
+    return _DROPPED.sub("", text)
+
+
 def trim_span(text: str, start: int, end: int) -> tuple[int, int]:
     """The span without the blanks and dropped characters at its ends; as it is if that is all."""
     spans = find_units(text[start:end])

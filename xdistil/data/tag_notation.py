@@ -20,6 +20,7 @@ _BASE = {"bilou": "bioes", "bmes": "bioes", "io": "iob1"}
 _TO_BASE = {"bilou": {"L": "E", "U": "S"}, "bmes": {"M": "I", "W": "S"}}
 _SPELT = re.compile(r"([BIESLUMWbieslumw])([-_])(\S+)")
 _SUFFIXED = re.compile(r"\S+[-_][BIESLUbieslu]")
+_SEPARATED = re.compile(r"[BIESLUMWbieslumw][^\w\s]\S+").fullmatch
 _EVERY = frozenset("BIESLUMW")
 
 
@@ -132,6 +133,11 @@ def find_notation(
         raise InputError(
             f"{where}: tags such as {show(min(marks))} have their prefix at the end: write it "
             "first, such as B-PER, or set data.scheme=io if each of them is a type."
+        )
+    if all(map(_SEPARATED, marks)) and scheme != "io":
+        raise InputError(
+            f"{where}: tags such as {show(min(marks))} have another separator behind their prefix: "
+            "write B-PER or B_PER, or set data.scheme=io if each of them is a type."
         )
     if scheme != "auto":
         raise InputError(

@@ -174,9 +174,10 @@ def _read_header(path: Path, header: tuple[str, ...], kind: str) -> _Layout:
     roles = find_roles(header, kind, labelled=False)
     cells = tuple(roles[role] for role in _ROLES if role in roles)
     if not cells:
+        example = header[0] if header[0].isprintable() and 0 < len(header[0]) <= 40 else 1
         raise InputError(
             f"{path}:1: none of the columns {', '.join(map(show_name, header))} is known to hold "
-            f"texts: name it, as in --columns=text:{header[0] or 1}."
+            f"texts: name it, as in --columns=text:{example}."
         )
     names = [header[cell] for cell in cells]
     _log.warning(

@@ -5,6 +5,8 @@ a tab between them. Labels in a file are ignored.
 """
 
 import codecs
+import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,25 +14,29 @@ from pathlib import Path
 from typing import Any
 
 from xdistil.data.conll import find_columns, read_conll
+from xdistil.data.formats import take_languages
 from xdistil.data.json_arrays import cut_records
-from xdistil.data.json_records import find_inputs, load_json, read_row
+from xdistil.data.json_records import find_inputs, load_json, read_row, take_fields
+from xdistil.data.layouts import describe_prefix, find_prefix
 from xdistil.data.records import read_text_field
 from xdistil.data.segmentation import SPACES
 from xdistil.data.spans import split_words
-from xdistil.data.text_columns import read_rows
-from xdistil.errors import InputError
+from xdistil.data.text_columns import parse_columns, read_rows
+from xdistil.errors import InputError, show
 
-FORMATS = ("text", "tsv", "csv", "conll", "jsonl", "json")
+FORMATS = ("text", "tsv", "csv", "conll", "jsonl", "json", "parquet")
 _ENDINGS = {
     **{name: name for name in FORMATS[1:]},
     **{"ndjson": "jsonl", "tab": "tsv", "conllu": "conll", "iob": "conll", "bio": "conll"},
 }
 # Endings of files that do not hold one text per line.
 _OTHER_ENDINGS = (
-    *("parquet", "arrow", "feather", "xml", "html", "htm", "yaml", "yml", "toml"),
+    *("arrow", "feather", "xml", "html", "htm", "yaml", "yml", "toml"),
     *("xlsx", "xls", "ods", "doc", "docx", "odt", "pdf", "db", "sqlite", "pkl", "npy", "npz"),
     *("zip", "tar", "tgz", "bz2", "xz", "zst", "7z"),
 )
+_TAGGED = re.compile(r"\S+(\t\S+)*\t(O|[BIESLUM]-\S+)")  # a row of CoNLL columns
+_log = logging.getLogger("xdistil")
 _SENTENCES = 1024  # of CoNLL columns read together; the first ones determine the columns
 
 
@@ -64,7 +70,8 @@ def check_ending(name: str, option: str) -> None:
     Args:
         option: how the file and its format are named on the command line, such as "--input".
     """
-    if (ending := _find_ending(name)) in _OTHER_ENDINGS:
+    ending = _find_ending(name)
+    if ending in _OTHER_ENDINGS or (ending == "parquet" and option != "--input"):
         flag = "--format" if option == "--input" else f"{option}-format"
         raise InputError(
             f"{option}={name}: .{ending} files are not supported: use .txt, .tsv, .csv, .conll, "
@@ -93,10 +100,12 @@ def read_stream(
     lines gives a text that `is_left_out`; one elsewhere is a blank text.
 
     Args:
-        lines: UTF-8, each ending in \\n or \\r\\n (the last may lack it).
+        lines: UTF-8, each ending in \\n or \\r\\n (the last may lack it); of Parquet those of
+            `parquet.read_rows`.
         where: name of their source in errors.
         kind: of the task.
-        labels, columns: of a task file or CSV, as `text_columns.read_rows` takes them.
+        labels: of a task file, as `text_columns.read_rows` takes them.
+        columns: which columns or fields hold the text, as `text_columns.parse_columns` takes it.
         ready: whether the next line is there already. What a text needs of later lines is not
             waited for: the columns of a file are recognised from its first lines that are there.
         split: splits raw text into words.
@@ -107,7 +116,7 @@ def read_stream(
     if form == "text":
         yield from read_plain(lines, where, kind, split)
         return
-    decoded = decode_lines(lines, where)
+    decoded, roles = decode_lines(lines, where), parse_columns(columns)
     path = Path(where)
     if form in ("tsv", "csv"):
         for row in read_rows(path, decoded, form, kind, labels, columns, ready):
@@ -117,22 +126,33 @@ def read_stream(
                 yield Text(row.line, row.inputs, None, row.fields)
     elif form == "json":
         for number, record in enumerate(cut_records(path, "\n".join(decoded)), 1):
-            yield _read_object(path, number, record, kind, split)
-    elif form == "jsonl":
+            yield _read_object(path, number, record, kind, split, roles)
+    elif form in ("jsonl", "parquet"):
         for number, line in enumerate(decoded, 1):
             if line.strip():
-                yield _read_object(path, number, line, kind, split)
+                yield _read_object(path, number, line, kind, split, roles)
             else:
                 yield Text(number, (), None)
     else:
         if kind != "tagging":
             raise InputError(f"{where} has CoNLL columns, but the labels of the task are not tags.")
-        found = None
-        for first, block in _cut_blocks(decoded, ready):
-            if found is None or not found.width:
-                found = find_columns(block)
-            for sentence in read_conll(path, block, first, found):
-                yield Text(sentence.line, sentence.inputs, None)
+        yield from _read_columns(path, decoded, ready)
+
+
+def _read_columns(path: Path, lines: Iterable[str], ready: Callable[[], bool]) -> Iterator[Text]:
+    found, prefix = None, ""
+    for first, block in _cut_blocks(lines, ready):
+        known = found is not None and found.width
+        if not known:
+            found = find_columns(block)
+        sentences = read_conll(path, block, first, found, labelled=False)
+        if not known:
+            read = list(sentences)
+            prefix, sentences = find_prefix(read, "tagging"), iter(read)
+            if prefix:
+                _log.warning("%s: %s", path, describe_prefix(prefix))
+        for sentence in take_languages(path, sentences, prefix) if prefix else sentences:
+            yield Text(sentence.line, sentence.inputs, None)
 
 
 def read_plain(
@@ -141,12 +161,19 @@ def read_plain(
     """One text per line, split into words; a blank line is a text without inputs.
 
     Raises:
-        InputError: a line is not UTF-8, or has more than two texts.
+        InputError: a line is not UTF-8, or has more than two texts, or the first one is a word and
+            its tag.
     """
+    first = True
     for number, text in enumerate(decode_lines(lines, where), 1):
         if not text.strip():
             yield Text(number, (), text)
             continue
+        if first and kind == "tagging" and _TAGGED.fullmatch(text):
+            raise InputError(
+                f"{where}:{number}: {show(text)} is a word and its tag: set --format=conll."
+            )
+        first = False
         texts = (text,) if kind == "tagging" else tuple(text.split("\t"))
         if len(texts) > 2:
             raise InputError(
@@ -200,9 +227,14 @@ def _cut_blocks(lines: Iterable[str], ready: Callable[[], bool]) -> Iterator[tup
     yield first, block
 
 
-def _read_object(path: Path, number: int, line: str, kind: str, split: Split) -> Text:
+def _read_object(
+    path: Path, number: int, line: str, kind: str, split: Split, roles: dict[str, str]
+) -> Text:
     row = load_json(path, number, line)
-    found = find_inputs(path, number, row, kind)
+    if roles:
+        found = take_fields(path, number, row, roles, "--columns")
+    else:
+        found = find_inputs(path, number, row, kind)
     if kind == "tagging" and "tokens" not in found:
         raw = read_text_field(path, number, found, "text")
         return _split_text(number, (raw,), kind, split, row)

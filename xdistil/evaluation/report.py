@@ -342,6 +342,22 @@ def tabulate_stages(results: Results) -> Table:
     return Table("The student after each stage", header, rows, texts=(0, 1, 3))
 
 
+def summarise(results: Results) -> dict[str, float | None]:
+    """The numbers that tell runs apart: main scores, retention, compression and seconds."""
+    main = MAIN_SCORE[results["task"]]
+    numbers: dict[str, float | None] = {
+        "retention": results["retention"],
+        "compression": results["compression"],
+        "seconds": results["timing"].get("total"),
+    }
+    models: tuple[ModelName, ...] = (name_other(results), "student")
+    for model in models:
+        row = results[model]
+        for split, scores in (("dev", row["dev"]), ("test", row["test"])):
+            numbers[f"{model}/{split}_{main}"] = _get_score(scores, main)
+    return numbers
+
+
 def name_score(results: Results, split: Split) -> str:
     """The score that models are compared by, such as "macro-F1 on test"."""
     if split == HELD_OUT:

@@ -5,7 +5,7 @@ Scores are fractions. Whatever is undefined or was not measured is None (null in
 
 import json
 from pathlib import Path
-from typing import Any, Final, Literal, NotRequired, TypedDict, cast
+from typing import Any, Final, Literal, NotRequired, TypedDict
 
 ScoreName = Literal["macro_f1", "micro_f1", "accuracy"]
 LanguageScoreName = Literal["f1", "precision", "recall", "accuracy", "macro_f1", "micro_f1"]
@@ -275,24 +275,6 @@ def name_task(scores: Scores) -> str:
         return "classification"
     of_languages = next(iter(scores["per_language"].values()), {"f1": None})
     return "tagging" if "f1" in of_languages else "multilabel"
-
-
-def summarise(results: Results) -> dict[str, float | None]:
-    """The numbers that tell runs apart: scores of the models, retention, compression, seconds."""
-    numbers: dict[str, float | None] = {
-        "retention": results["retention"],
-        "compression": results["compression"],
-        "seconds": results["timing"].get("total"),
-    }
-    main = {"classification": "accuracy", "multilabel": "micro_f1"}
-    name = main.get(results["task"], "macro_f1")
-    models: tuple[ModelName, ...] = (name_other(results), "student")
-    for model in models:
-        for split in ("dev", "test"):
-            scores = results[model]["dev" if split == "dev" else "test"]
-            score = None if scores is None else scores.get(name)
-            numbers[f"{model}/{split}_{name}"] = cast(float | None, score)
-    return numbers
 
 
 def has_gold(results: Results) -> bool:

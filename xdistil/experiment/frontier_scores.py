@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,29 @@ def score_front(basis: Basis, workdirs: Sequence[Path], budget: Budget, folder: 
     }
     found.front = [shapes[name] for name in find_undominated(costs)]
     return found
+
+
+def add_scores(
+    front: Front, chosen: Sequence[Shape], basis: Basis, workdirs: Sequence[Path], folder: Path
+) -> None:
+    """Puts students that were trained in the place of some shapes; they alone are the front.
+
+    Latencies are those of a new measurement, in which these students take turns.
+
+    Args:
+        chosen: the shapes that the runs in `workdirs` trained.
+        folder: for files on the way.
+    """
+    # That they are within the budget is known.
+    free = replace(front.budget, bytes=math.inf, seconds=math.inf)
+    scored = score_front(basis, workdirs, free, folder)
+    names = {name_shape(shape) for shape in chosen}
+    others = [shape for shape in front.shapes if name_shape(shape) not in names]
+    front.shapes = sorted(
+        [*others, *scored.shapes], key=lambda shape: shape.count_bytes(front.budget.backend)
+    )
+    front.front, front.scores = scored.front, scored.scores
+    front.latencies |= scored.latencies
 
 
 def find_undominated(costs: Mapping[str, Sequence[float]]) -> list[str]:

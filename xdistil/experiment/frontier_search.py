@@ -49,8 +49,9 @@ def search(
         fresh = [shape for shape in find_largest(near) if name_shape(shape) not in seconds]
         if not fresh or len(seconds) >= most:
             break
-        add(_spread(fresh, most - len(seconds)))
-    within = [shape for shape in shapes if seconds.get(name_shape(shape), math.inf) <= limit]
+        add(spread(fresh, most - len(seconds)))
+    measured = [shape for shape in shapes if name_shape(shape) in seconds]
+    within = [shape for shape in measured if seconds[name_shape(shape)] <= limit]
     if not within:
         name, fastest = min(seconds.items(), key=lambda pair: pair[1])
         raise InputError(
@@ -65,11 +66,11 @@ def _choose_pilots(shapes: Sequence[Shape]) -> list[Shape]:
     pilots: list[Shape] = []
     for kind in KINDS:
         own = [shape for shape in shapes if shape.student.kind == kind]
-        pilots += _spread(sorted(own, key=lambda shape: shape.footprint.flops), _PILOTS)
+        pilots += spread(sorted(own, key=lambda shape: shape.footprint.flops), _PILOTS)
     return pilots
 
 
-def _spread(shapes: Sequence[Shape], count: int) -> list[Shape]:
+def spread(shapes: Sequence[Shape], count: int) -> list[Shape]:
     """So many of them at equal distances, the first and the last among them."""
     places = np.unique(np.linspace(0, len(shapes) - 1, min(count, len(shapes))).round().astype(int))
     return [shapes[place] for place in places]

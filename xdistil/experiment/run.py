@@ -13,14 +13,14 @@ from xdistil.deploy.license import find_license
 from xdistil.deploy.model_card import write_card
 from xdistil.deploy.onnx_export import check_packages
 from xdistil.evaluation.page.render import FILE as PAGE
-from xdistil.evaluation.report import render_console, render_markdown
-from xdistil.evaluation.results import Results, read_results, summarise
+from xdistil.evaluation.report import render_console, render_markdown, summarise
+from xdistil.evaluation.results import Results, read_results
 from xdistil.experiment.build import Run, build
 from xdistil.experiment.dry_run import describe_data, describe_details, describe_plan
 from xdistil.experiment.evaluate import evaluate
 from xdistil.experiment.finished import check_finished
 from xdistil.experiment.inputs import claim_inputs, fingerprint_inputs
-from xdistil.experiment.live_page import showing, try_to_write
+from xdistil.experiment.live_page import show_run, showing
 from xdistil.experiment.memory import check_memory
 from xdistil.experiment.outline import outline_run
 from xdistil.experiment.training import (
@@ -132,7 +132,7 @@ def _check_finished(session: Session, results: Results, first: bool) -> None:
     if first:
         check_finished(session.experiment, session.workdir, results)
         if not (session.workdir / PAGE).exists():  # of an earlier version, or it was removed
-            try_to_write(session.workdir)
+            show_run(session.workdir)
 
 
 def build_and_claim(session: Session, command: Sequence[str], first: bool) -> Run:
@@ -167,6 +167,6 @@ def write_outputs(built: Run, session: Session, results: Results, first: bool) -
     from xdistil.evaluation.figures import draw_figures  # Matplotlib is slow to import
 
     draw_figures(workdir / "figures", workdir / "metrics.jsonl", results)
-    try_to_write(workdir, results)
+    show_run(workdir, results)
     (workdir / "results.md").write_text(render_markdown(results), encoding="utf-8")
     write_json(workdir / "results.json", results)

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from xdistil.errors import StoppedError
+from xdistil.experiment.live_page import show_sweep
 from xdistil.experiment.sweep import PlannedRun
 
 log = logging.getLogger("xdistil")
@@ -107,6 +108,7 @@ def run_processes(
                 processes.remove(process)
                 if sentence := _tell_end(process, workdir, bool(stop.name)):
                     failures[process.run.name] = sentence
+                show_sweep(workdir)
             while left and len(processes) < jobs and not stop.name:
                 free = next((run for run in left if _is_free(workdir / run.name)), None)
                 if free is None:

@@ -1,4 +1,4 @@
-"""The start of a program, with huge pages where Linux offers them, and its exit."""
+"""The start of a program, with huge pages where Linux offers them, its output and its exit."""
 
 import os
 import sys
@@ -39,8 +39,25 @@ def silence_transformers() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 
+def write_out(text: str) -> None:
+    """Prints a text at once; it is lost where the reader has closed the pipe, as `head` does."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        drop_output()
+
+
+def drop_output() -> None:
+    """Sends the standard output to nowhere, so that what is in its buffer raises no error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def leave(code: int) -> NoReturn:
     """Exits the program with the exit code of a command's `main`."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        drop_output()
     if code == UNWRITTEN:
         # At a normal exit libraries would report each of their half-written files.
         sys.stderr.flush()

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from xdistil.data.examples import Example, Task, write_tsv
 from xdistil.evaluation import metrics
 from xdistil.evaluation.comparison import compare_systems
 from xdistil.evaluation.page.analysis import MOST_EXAMPLES, analyse
-from xdistil.evaluation.page.charts import Scale, StepScale, thin_out
+from xdistil.evaluation.page.charts import Curve, Scale, StepScale, draw_panel, thin_out
 from xdistil.evaluation.page.course import StageCourse, place_borders
 from xdistil.evaluation.page.files import Predictions, RunFiles, parse_predictions, read_run
 from xdistil.evaluation.page.render import render_page, write_page
@@ -337,15 +338,34 @@ def test_classification_shows_classes(kind):
             "errors": ["student: wrong class"],
             "texts": list(inputs),
             "classes": {
-                "gold": ["pos", ""],
-                "teacher": ["pos", ""],
-                "student": ["neg:food", "wrong class"],
+                "gold": [["pos", ""]],
+                "teacher": [["pos", ""]],
+                "student": [["neg:food", "wrong class"]],
             },
         }
     ]
     (row,) = read_tables(page)["Languages, largest loss of the student first (test)"][1:]
     assert row[0] == "und"
     assert row[2] == "−33.33"
+
+
+def test_labels_of_which_a_text_has_several_are_right_missed_or_invented():
+    gold, student = [("a", "b"), (), ("a",)], [("b", "c"), (), ("a",)]
+    texts = [Example(("t",), labels, "en") for labels in student]
+    labels = {"gold": gold, "teacher": gold, "student": student}
+    analysis = analyse(Predictions("test", texts, labels), "multilabel", "teacher")
+    assert analysis.errors == {"teacher": {}, "student": {"missed": 1, "invented": 1}}
+    assert analysis.confusions["student"] == {
+        ("b", "b"): 1, ("a", "a"): 1, ("a", None): 1, (None, "c"): 1,
+    }  # fmt: skip
+    (example,) = analysis.examples
+    assert example["classes"]["student"] == [("a", "missed"), ("b", ""), ("c", "invented")]
+    mean = analysis.differences[0]
+    assert (mean.first, mean.second) == (1.0, 2 * 2 / (3 + 3))
+    text = '["one \\"quoted\\""]'
+    read = parse_predictions(f'x\ten:["a","b"]\ny\t[]\nz\t{text}\n', "multilabel", {"en"})
+    assert [each.labels for each in read] == [("a", "b"), (), ('one "quoted"',)]
+    assert [each.language for each in read] == ["en", "und", "und"]
 
 
 def test_several_labels_are_judged_one_by_one(tmp_path):
@@ -382,13 +402,9 @@ def test_several_labels_are_judged_one_by_one(tmp_path):
         ["missed", "0", "1"],
         ["invented", "0", "1"],
     ]
-    shown = {each["classes"]["student"][0]: each for each in read_data(page)["examples"]}
-    assert shown["a"]["classes"] == {
-        "gold": ["no label", ""],
-        "teacher": ["no label", ""],
-        "student": ["a", "invented"],
-    }
-    assert shown["b"]["classes"]["student"] == ["b", "missed"]
+    shown = [each["classes"] for each in read_data(page)["examples"]]
+    assert {"gold": [], "teacher": [], "student": [["a", "invented"]]} in shown
+    assert [["a", "missed"], ["b", ""]] in [each["student"] for each in shown]
     (row,) = tables["Languages, largest loss of the student first (test)"][1:]
     assert row[2] == "−33.33"  # 2 * 2 / (3 + 3)
 
@@ -553,6 +569,14 @@ def test_borders_are_steps_that_were_taken_or_that_are_planned():
     ]
     assert place_borders(stages, finished=False) == [0, 60, 160, 210]  # a has stopped early
     assert place_borders(stages, finished=True) == [0, 60, 90, 90]
+
+
+def test_a_curve_of_one_point_is_a_mark():
+    panel = partial(draw_panel, borders=[0, 10], level=None, width=344, height=200, label="loss")
+    one = parse(panel([Curve("labels", "loss-1", [(5, 0.5)])]))
+    assert len(one.find("circle", class_="mark loss-1")) == 1
+    two = parse(panel([Curve("labels", "loss-1", [(5, 0.5), (6, 0.4)])]))
+    assert not two.find("circle")
 
 
 def test_long_curves_are_thinned_out_with_their_ends():

@@ -525,6 +525,7 @@ SQUARE = np.ones((2, 2), np.float32)
         ({1: SQUARE}, "damaged or cut short"),
         ([SQUARE], "damaged or cut short"),
         (5, "damaged or cut short"),
+        ({"bert": [1, [2]]}, "damaged or cut short"),
         (b"\xc1\xff\x00", "damaged or cut short"),
         (b"\xc7\x03\x01abc", "damaged or cut short"),
         (b"\xdd\xff\xff\xff\xff", "damaged or cut short"),

@@ -158,7 +158,10 @@ def _cut(inputs: tuple[str, ...], rows: dict[str, list[Judged]], kind: str) -> d
             text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]} …"
             for text in inputs
         ]
-        return {"texts": texts, "classes": {name: _join(row) for name, row in rows.items()}}
+        return {
+            "texts": texts,
+            "classes": {name: [span[2:] for span in row] for name, row in rows.items()},
+        }
     if len(inputs) <= _MOST_WORDS:
         return {"words": inputs, "spans": rows}
     first = min(span[0] for row in rows.values() for span in row if span[3])
@@ -176,13 +179,6 @@ def _cut(inputs: tuple[str, ...], rows: dict[str, list[Judged]], kind: str) -> d
         for name, row in rows.items()
     }
     return {"words": words, "spans": moved}
-
-
-def _join(row: Sequence[Judged]) -> tuple[str, str]:
-    """(the class of a text, or its labels, the kinds of error in it)."""
-    found = [name for _, _, name, error in row if error != MISSED]
-    errors = dict.fromkeys(error for *_, error in row if error)
-    return " + ".join(found) or "no label", ", ".join(errors)
 
 
 def find_difference(analysis: Analysis | None, language: str) -> Difference | None:

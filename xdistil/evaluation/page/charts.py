@@ -136,7 +136,7 @@ def draw_panel(
         points = [(x(a), y(b)) for a, b in thin_out(curve.points) if not logarithmic or b > 0]
         coordinates = " ".join(f"{a:g},{b:g}" for a, b in points)
         parts.append(element("polyline", points=coordinates, class_=f"curve {curve.style}"))
-        if curve.marks:
+        if curve.marks or len(points) == 1:  # a line of one point is none
             parts += [draw_mark(curve.style, a, b, 2.5) for a, b in points]
     return _picture(parts, width, height, label)
 
@@ -147,10 +147,11 @@ def draw_points(points: Sequence[Point], width: int, height: int, label: str) ->
     x = Scale(min(xs) / 2, max(xs) * 2.2, _LEFT, width - _RIGHT, logarithmic=True)
     y = _scale_values(ys, height - _BOTTOM, _TOP, False)
     parts = _draw_frame(x, x.ticks(5), y, width, height)
-    above = -math.inf
+    places: list[tuple[float, float]] = []
     for point in sorted(points, key=lambda point: y(point.y)):
-        here = max(y(point.y) + 4, above + 14)  # names do not cover each other
-        above = here
+        near = [there for at, there in places if abs(at - x(point.x)) < width / 3]
+        here = max(y(point.y) + 4, *(there + 14 for there in near), 0)  # none covers another
+        places.append((x(point.x), here))
         parts.append(draw_mark(point.style, x(point.x), y(point.y), 6))
         end = x(point.x) > width * 0.62
         parts.append(

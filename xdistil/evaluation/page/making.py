@@ -31,6 +31,8 @@ _PHASES = {
 def render_course(run: RunFiles) -> Markup:
     """Losses and dev scores of the student, of the teacher, and of the baselines."""
     plans = list_plans(run)
+    if run.results is not None:  # the teacher may have been trained by another run
+        plans = {plan: stages for plan, stages in plans.items() if any(s.lines for s in stages)}
     parts = []
     for plan in sorted(plans, key=lambda plan: (plan != "student", plan != "teacher")):
         content = render_plan(run, plan, plans[plan])

@@ -91,14 +91,15 @@ function showExample(example, models, types) {
   for (const model of models) {
     const found = example.classes[model];
     if (!found) continue;
-    const [name, error] = found;
-    const style = error ? "entity error" : "entity";
-    item.append(
-      showAnswer(model, [
-        make("span", { class: style }, make("bdi", {}, name)),
-        error ? ` ${error}` : "",
-      ]),
-    );
+    const parts = found.flatMap(([name, error]) => [
+      make(
+        "span",
+        { class: `entity${error ? " error" : ""}${error === "missed" ? " missed" : ""}` },
+        make("bdi", {}, name),
+      ),
+      error ? ` ${error} ` : " ",
+    ]);
+    item.append(showAnswer(model, parts.length ? parts : ["no label"]));
   }
   return item;
 }
@@ -187,9 +188,9 @@ function sortTable(table, column) {
 
 function startTables() {
   for (const table of document.querySelectorAll("table.sortable")) {
-    const first = table.tBodies[0].rows[0];
+    const rows = [...table.tBodies[0].rows];
     [...table.tHead.rows[0].cells].forEach((head, column) => {
-      if (!first || first.cells[column].querySelector("svg")) return; // pictures have no order
+      if (rows.some((row) => row.cells[column].querySelector("svg"))) return; // it has no order
       const button = make("button", { type: "button" }, ...head.childNodes);
       button.addEventListener("click", () => sortTable(table, column));
       head.append(button);

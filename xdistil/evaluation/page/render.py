@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import string
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -42,29 +43,41 @@ def render_page(run: RunFiles) -> str:
     shown = {name: each for name, each in sections.items() if each[1]}
     if run.results is None:  # what changes comes first
         shown = {"training": shown.pop("training"), **shown} if "training" in shown else shown
+    return render_document(run.name, "xdistil run", render_summary(run, analysis), shown)
+
+
+def render_document(
+    title: str, brand: str, summary: Markup, sections: Mapping[str, tuple[str, Markup]]
+) -> str:
+    """A page with its style and script.
+
+    Args:
+        sections: by id, each with its title.
+    """
     links = [
-        element("li", element("a", title, href=f"#{name}")) for name, (title, _) in shown.items()
+        element("li", element("a", name, href=f"#{place}")) for place, (name, _) in sections.items()
     ]
     body = [
         element(
             "section",
-            element("h2", title, id=f"{name}-title"),
+            element("h2", name, id=f"{place}-title"),
             content,
-            id=name,
-            aria_labelledby=f"{name}-title",
+            id=place,
+            aria_labelledby=f"{place}-title",
         )
-        for name, (title, content) in shown.items()
+        for place, (name, content) in sections.items()
     ]
     style, script = _read("page.css"), _read("page.js")
     return string.Template(_read("page.html")).substitute(
-        title=escape(run.name),
+        title=escape(title),
+        brand=escape(brand),
         policy=escape(
             f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'"
         ),
         style=style,
         script=script,
         links=join(links),
-        summary=render_summary(run, analysis),
+        summary=summary,
         sections=Markup("\n").join(body),
     )
 

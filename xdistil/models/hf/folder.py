@@ -24,7 +24,13 @@ from xdistil.models import tensor_names
 from xdistil.models.config_fields import LARGEST
 from xdistil.models.families.registry import FAMILIES
 from xdistil.models.hf import tensor_files
-from xdistil.models.hf.head import HEADS, MULTILABEL, check_problem, read_head
+from xdistil.models.hf.head import (
+    HEADS,
+    MULTILABEL,
+    check_problem,
+    describe_tags,
+    read_head,
+)
 from xdistil.models.hf.hub import find_folder
 from xdistil.models.tensor_names import Path as LeafPath
 from xdistil.models.types import Model, Params, trace_shapes
@@ -83,10 +89,12 @@ def load_model(
     config_file = folder / "config.json"
     raw = tensor_files.read_json(config_file)
     own = read_head(raw, config_file)
+    notes = [described] if own and (described := describe_tags(raw, own)) else []
     task = task or own
     model = _build_model(raw, str(config_file), task, dtype)
     tensors = tensor_files.read_tensors(folder)
-    found, notes = _sort_tensors(tensors, raw["model_type"])
+    found, more = _sort_tensors(tensors, raw["model_type"])
+    notes += more
     model, more = _fit_vocabulary(model, found)
     notes += more
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from xdistil.data.examples import Task
-from xdistil.data.tag_schemes import is_tag
+from xdistil.data.tag_notation import find_notation
+from xdistil.data.tag_schemes import is_tag, predictable_tags
 from xdistil.errors import InputError, show
 
 HEADS = {"tagging": "ForTokenClassification", "classification": "ForSequenceClassification"}
@@ -18,7 +19,11 @@ _SHOWN = 6  # labels that a message lists
 
 
 def read_head(raw: dict[str, Any], where: Path) -> Task | None:
-    """The task of the head that a config.json names; None: it names none."""
+    """The task of the head that a config.json names; None: it names none.
+
+    Tags of BILOU and other schemes have the names that `tag_schemes` knows, each its own: U-PER is
+    S-PER, and in a head of bare types PER is I-PER.
+    """
     architectures = raw.get("architectures") or [""]
     if not isinstance(architectures, list) or not isinstance(architectures[0], str):
         raise InputError(
@@ -28,8 +33,41 @@ def read_head(raw: dict[str, Any], where: Path) -> Task | None:
         if architectures[0].endswith(suffix):
             # Heads that tag words have no type of problem.
             several = kind == "classification" and raw.get("problem_type") == MULTILABEL
-            return Task(kind, _read_labels(raw.get("id2label"), where), several)
+            labels = _read_labels(raw.get("id2label"), where)
+            return Task(kind, _rename_tags(labels) if kind == "tagging" else labels, several)
     return None
+
+
+def describe_tags(raw: dict[str, Any], task: Task) -> str:
+    """How the names of a head's tags are read, where not as they are written; else "".
+
+    Args:
+        raw: the content of config.json.
+        task: of the head, as `read_head` reads it.
+    """
+    named = raw.get("id2label")
+    if task.kind != "tagging" or not named:
+        return ""
+    written = [named[str(index)] for index in range(len(named))]
+    pairs = sorted((old, new) for old, new in zip(written, task.labels, strict=True) if old != new)
+    if not pairs:
+        return ""
+    shown = ", ".join(f"{old} as {new}" for old, new in pairs[:_SHOWN])
+    return f"The tags of the head are read as tags of IOB and BIOES: {shown}."
+
+
+def _rename_tags(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The classes in the scheme that their tags are in; as they are where that is none."""
+    if all(map(is_tag, labels)):
+        return labels
+    try:
+        notation = find_notation(labels, (), "auto", "id2label")
+    except InputError:
+        return labels
+    renamed = tuple(map(notation.read, labels))
+    of_letters = all(any(map(str.isalpha, name[2:])) for name in renamed if name != "O")
+    is_scheme = of_letters and all(map(is_tag, renamed)) and len(set(renamed)) == len(labels)
+    return renamed if is_scheme else labels
 
 
 def check_problem(raw: dict[str, Any], task: Task, where: str) -> None:
@@ -112,6 +150,12 @@ def check_head(
         differences.append(f"lacks {list_labels(missing)}")
     if labels and (unknown := [label for label in own.labels if label not in labels]):
         differences.append(f"also has {list_labels(unknown)}")
+    if differences and kind == "tagging" and _alike(own.labels, labels):
+        raise InputError(
+            f"{name} has the tags {list_labels(sorted(own.labels))}, which are of another scheme "
+            "than the IOB2 tags of the task, so the student's tags have no logits of theirs: "
+            f"{remedy}."
+        )
     if differences:
         raise InputError(
             f"{name} does not predict the task's labels (id2label of its config.json "
@@ -120,8 +164,9 @@ def check_head(
     if own.kind == "tagging" and not all(map(is_tag, own.labels)):
         odd = next(label for label in own.labels if not is_tag(label))
         raise InputError(
-            f"{name} tags words with classes such as {show(odd)}: only O and B-, I-, E- or S- with "
-            "a type are tags of entities."
+            f"{name} tags words with classes such as {show(odd)}, which are tags of entities in no "
+            "scheme (IOB, BIOES, BILOU, BMES, or bare types beside O): name another model, or "
+            "correct id2label in its config.json."
         )
     if len(own.labels) < min_classes and not own.multilabel:
         raise InputError(
@@ -129,6 +174,11 @@ def check_head(
             f"{min_classes}: {remedy}."
         )
     return own
+
+
+def _alike(own: Sequence[str], labels: Sequence[str]) -> bool:
+    # Whether two heads tag the same types of entities.
+    return set(predictable_tags(own)) == set(predictable_tags(labels))
 
 
 def list_labels(labels: list[str]) -> str:

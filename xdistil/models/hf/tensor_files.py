@@ -108,7 +108,7 @@ def _report_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except (safetensors.SafetensorError, OSError, TypeError) as error:
-        reason = str(error)[:_LONGEST_REASON]  # which may quote the file
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]  # which may quote the file
         raise InputError(
             f"{path} is damaged, cut short or no safetensors file ({reason})."
         ) from error
@@ -165,6 +165,7 @@ def _read_msgpack(path: Path) -> dict[str, Stored]:
     try:
         tree = serialization.msgpack_restore(path.read_bytes())
         flat = traverse_util.flatten_dict(tree, sep="/")
+        arrays = {name: np.asarray(value) for name, value in flat.items()}
     except Exception as error:  # A damaged file can fail anywhere in the decoder.
         raise InputError(f"{path} is damaged or cut short ({type(error).__name__}).") from error
 
@@ -176,7 +177,7 @@ def _read_msgpack(path: Path) -> dict[str, Stored]:
 
         return Stored(value.shape, read, lambda: _check_finite(value, name, path))
 
-    return {name: store(name, np.asarray(value)) for name, value in flat.items()}
+    return {name: store(name, value) for name, value in arrays.items()}
 
 
 def _is_float(dtype: np.dtype) -> bool:
