@@ -53,7 +53,10 @@ def test_what_results_and_tables_say():
         {"reason": "blank", "annotator": "b", "span": " ", "text": "So it is"}
     ]
     scores, settled, examples = tabulate_annotators({"annotators": found})
-    assert scores.title.startswith("annotators on 2 texts of dev; Krippendorff's alpha 0.")
+    assert scores.title.startswith(
+        "annotators of 3 texts, 0 of them without any mark; Krippendorff's alpha 0."
+    )
+    assert scores.title.endswith("; scores on the 2 that are in dev")
     assert scores.rows[0] == ("a", "100.00", "100.00", "100.00", "2")
     assert ("votes: share, P", "0.00", "0.00", "0.00", "1") in scores.rows
     assert settled.rows == [("b", "blank", "1")]
@@ -64,4 +67,7 @@ def test_what_results_and_tables_say():
 def test_without_gold_there_are_counts_and_agreement_alone():
     found = summarise_answers(TEXTS, [], TASK)
     assert (found["compared"], found["annotators"], found["combined"]) == (0, {}, {})
+    assert tabulate_annotators({"annotators": found})[0].rows == [
+        ("a", "-", "-", "-", "3"), ("b", "-", "-", "-", "3"), ("c", "-", "-", "-", "0"),
+    ]  # fmt: skip
     assert found["alpha"] == pytest.approx(summarise_answers(TEXTS, GOLD, TASK)["alpha"])

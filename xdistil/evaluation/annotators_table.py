@@ -1,6 +1,6 @@
 """Annotators who are the teacher, as tables: scores on dev, and spans that did not fit."""
 
-from xdistil.evaluation.formatting import format_score
+from xdistil.evaluation.formatting import UNKNOWN, format_score
 from xdistil.evaluation.results import AnnotatorScores, Results, SpanScores
 from xdistil.evaluation.tables import Table
 
@@ -13,8 +13,15 @@ def tabulate_annotators(results: Results) -> list[Table]:
         return []
     found = results["annotators"]
     agreement = "" if found["alpha"] is None else f"; Krippendorff's alpha {found['alpha']:.3f}"
-    title = f"annotators on {found['compared']:,} texts of dev{agreement}"
-    rows = [(name, *_format(each)) for name, each in found["annotators"].items()]
+    title = (
+        f"annotators of {found['texts']:,} texts, {found['unmarked']:,} of them without any mark"
+        f"{agreement}; scores on the {found['compared']:,} that are in dev"
+    )
+    rows = []
+    for name in found["names"]:
+        scores, spans = found["annotators"].get(name), found["spans"].get(name)
+        cells = _format(scores) if scores else (UNKNOWN, UNKNOWN, UNKNOWN, format_score(spans))
+        rows.append((name, *cells))
     rows += [(f"votes: {name}", *_format(each)) for name, each in found["combined"].items()]
     for name, each in found["combined"].items():
         for part in ("types", "languages"):
