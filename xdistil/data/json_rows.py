@@ -8,6 +8,7 @@ labels. Such a function raises `ValueError` with the end of a sentence that says
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -336,13 +337,22 @@ def _convert_integers(row: Row, names: Names) -> Row:
 
 def find_texts(row: Row) -> tuple[str, ...]:
     """The fields with the text or the two texts of a row; empty if there are none."""
-    fields = [name for name, value in row.items() if isinstance(value, str)]
+    return _choose_texts(tuple(name for name, value in row.items() if isinstance(value, str)))
+
+
+# The rows of a file have few sets of fields.
+@lru_cache(256)
+def _choose_texts(fields: tuple[str, ...]) -> tuple[str, ...]:
     roles = find_roles(fields, "classification", labelled=False)
     return tuple(fields[roles[role]] for role in ("text", "text_a", "text_b") if role in roles)
 
 
 def _find_label(row: Row) -> str:
-    fields = [name for name, value in row.items() if _is_label(value)]
+    return _choose_label(tuple(name for name, value in row.items() if _is_label(value)))
+
+
+@lru_cache(256)
+def _choose_label(fields: tuple[str, ...]) -> str:
     return next((fields[at] for at in find_role(fields, "label")), "")
 
 
