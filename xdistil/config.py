@@ -157,6 +157,7 @@ class Student(_Renamed):
     vocabulary_size: int = 0  # seen: keep only so many subwords, the most frequent; 0: all
     embeddings: str = ""  # svd, pca, vectors, random or checkpoint; empty: checkpoint, else svd
     vectors: str = ""  # text file of fastText, GloVe or MUSE, also .gz, of width embedding_size
+    embedding_scale: float = 1.0  # root mean square of a BiLSTM's at the start; 0: the source's
     train_embeddings: bool = True  # false: the word embeddings are frozen
     dropout: float = 0.2  # after the embeddings and the BiLSTM; everywhere in a transformer
 
@@ -217,7 +218,10 @@ RENAMED: dict[type, dict[str, str]] = {
     Student: {"least_count": "min_count"},
 }
 # Fields that a config.json of an earlier version may lack, and what the run of that version did.
-EARLIER: dict[type, dict[str, Any]] = {Data: {"segmentation": "spaces"}}
+EARLIER: dict[type, dict[str, Any]] = {
+    Data: {"segmentation": "spaces"},
+    Student: {"embedding_scale": 0.0},
+}
 SEPARATORS = {"comma": ",", "semicolon": ";", "bar": "|", "space": " "}  # of labels, by name
 CHOICES = {
     "data.segmentation": ("auto", "units", "spaces"),
@@ -386,6 +390,10 @@ def validate(experiment: Experiment) -> None:
         )
     if not 0 <= data.dev_fraction < 1:
         raise InputError(f"data.dev_fraction is {data.dev_fraction}: it must lie in [0, 1).")
+    if not 0 <= student.embedding_scale < math.inf:
+        raise InputError(
+            f"student.embedding_scale is {student.embedding_scale}: it must be positive, or 0."
+        )
     if not 0 <= student.dropout < 1:
         raise InputError(f"student.dropout is {student.dropout}: it must lie in [0, 1).")
     from_scratch = student.kind == "transformer" and not (student.checkpoint or student.keep_layers)

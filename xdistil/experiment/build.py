@@ -472,7 +472,8 @@ def _open_student(
     vectors = WordVectors(np.zeros(0, np.int32), np.zeros((0, width), np.float32), 0)
     if student.vectors:
         vectors = read_vectors(Path(student.vectors), width, tokenizer)
-    embeddings = EmbeddingInit(kind, rows, vectors)
+    scale = student.embedding_scale if student.kind == "bilstm" else 0.0
+    embeddings = EmbeddingInit(kind, rows, vectors, scale)
     if student.checkpoint:
         return teacher, FromCheckpoint(model, tokenizer, embeddings, params)
     return teacher, FromScratch(model, tokenizer, embeddings)

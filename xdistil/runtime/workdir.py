@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from xdistil.config import EARLIER, PATHS, RENAMED, STORED, Data, Experiment, expand_paths
+from xdistil.config import (
+    EARLIER,
+    PATHS,
+    RENAMED,
+    STORED,
+    Data,
+    Experiment,
+    Student,
+    expand_paths,
+)
 from xdistil.errors import InputError
 from xdistil.runtime.json_io import write_json
 
@@ -64,9 +73,8 @@ def check_workdir(workdir: Path, experiment: Experiment) -> None:
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): name another --workdir.") from error
     there = _flatten(_update(stored, Experiment))
-    if begun := _begun_before(stored):
-        there |= {f"data.{name}": value for name, value in begun.items()}
-        experiment = continue_begun(workdir, experiment)
+    there |= {f"data.{name}": value for name, value in _begun_before(stored).items()}
+    experiment = continue_begun(workdir, experiment)
     for name in map(".".join, PATHS):  # an earlier version wrote a ~ as it was typed
         if isinstance(there.get(name), str):
             there[name] = expand_paths(there[name])
@@ -100,13 +108,18 @@ def choose_segmentation(experiment: Experiment, workdir: Path | None = None) -> 
 
 
 def continue_begun(workdir: Path, experiment: Experiment) -> Experiment:
-    """The experiment, with the sample and the tag scheme of the run in the workdir if an earlier
-    version began it: that took the first sentences of each language, and recognised no scheme.
+    """The experiment as the run in the workdir began, if an earlier version began it.
+
+    That took the first sentences of each language, recognised no tag scheme, and left word
+    embeddings in the size of their source.
     """
     try:
         stored = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):  # `check_workdir` reports what is damaged
         return experiment
+    if _lacks(stored, "student", "embedding_scale"):
+        student = dataclasses.replace(experiment.student, **EARLIER[Student])
+        experiment = dataclasses.replace(experiment, student=student)
     if not (begun := _begun_before(stored)):
         return experiment
     data = dataclasses.replace(experiment.data, draw=begun["draw"])
@@ -117,10 +130,15 @@ def continue_begun(workdir: Path, experiment: Experiment) -> Experiment:
 
 def _begun_before(stored: Any) -> dict[str, Any]:
     """The fields of `data` that had another default when an earlier version wrote config.json."""
-    data = stored.get("data") if isinstance(stored, dict) else None
-    if not isinstance(data, dict) or "draw" in data:
+    if not _lacks(stored, "data", "draw"):
         return {}
-    return {"draw": "first", "scheme": data.get("scheme", "iob2")}
+    return {"draw": "first", "scheme": stored["data"].get("scheme", "iob2")}
+
+
+def _lacks(stored: Any, group: str, name: str) -> bool:
+    """Whether config.json has the group, but not this field of it."""
+    fields = stored.get(group) if isinstance(stored, dict) else None
+    return isinstance(fields, dict) and name not in fields
 
 
 def holds_run(folder: Path) -> bool:

@@ -56,6 +56,7 @@ class EmbeddingInit:
     rows: Callable[[np.ndarray], np.ndarray]  # the teacher's f[V,D] -> a row for each of the
     # student's subwords f[v,D]
     vectors: WordVectors  # of the student's subwords, where the kind is `vectors`; else empty
+    scale: float  # of a model from scratch: their root mean square at the start; 0: the source's
 
 
 def embedding_kind(student: config.Student, from_model: bool) -> str:
@@ -96,6 +97,17 @@ def start_embeddings(
     embedding = embedding * (_measure(init.vectors.values) / _measure(embedding))
     embedding[init.vectors.subwords] = init.vectors.values
     return _with_embedding(params, embedding)
+
+
+def scale_embeddings(params: Params, scale: float) -> Params:
+    """The parameters with word embeddings multiplied so that their root mean square is `scale`.
+
+    The input weights of an LSTM are drawn for inputs of variance 1 (Glorot and Bengio, 2010). Rows
+    of a teacher are smaller by ten times and more, as a layer norm follows them there.
+    """
+    embedding = params["embeddings"]["word_embeddings"]["embedding"]
+    size = _measure(embedding)
+    return _with_embedding(params, embedding * np.float32(scale / size)) if size else params
 
 
 def _measure(embedding: np.ndarray) -> float:

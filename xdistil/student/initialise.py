@@ -8,7 +8,7 @@ import numpy as np
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.models.encoder import Transformer
 from xdistil.models.types import Model, Params
-from xdistil.student.embeddings import EmbeddingInit, start_embeddings
+from xdistil.student.embeddings import EmbeddingInit, scale_embeddings, start_embeddings
 from xdistil.student.layer_selection import select_layers
 
 
@@ -29,9 +29,10 @@ class FromScratch:
         """
         key = _fold(seed)
         params = jax.device_get(jax.jit(self.model.init_params)(key))
-        if self.embeddings.kind == "random":
-            return params
-        return start_embeddings(params, self.embeddings, teacher, key)
+        if self.embeddings.kind != "random":
+            params = start_embeddings(params, self.embeddings, teacher, key)
+        scale = self.embeddings.scale
+        return scale_embeddings(params, scale) if scale else params
 
 
 @dataclass(frozen=True)
