@@ -117,6 +117,7 @@ def test_several_labels_are_compared_by_micro_f1(tmp_path, capsys):
         (["{first}", "{other}", "--gold={gold}"], "Text 2 of {other} is not that of {gold}"),
         (["{first}", "{short}", "--gold={gold}"], "has 90 texts and {gold} 120"),
         (["{first}", "/nowhere.tsv", "--gold={gold}"], "/nowhere.tsv does not exist"),
+        (["/nowhere/a", "/nowhere/b"], "/nowhere/a does not exist"),
         (["{first}", ",", "--gold={gold}"], "names no predictions"),
         (["{first}", "{second}", "--gold={gold}", "--output=/nowhere/x"], "cannot be written"),
     ],

@@ -24,7 +24,9 @@ def test_results_are_read_where_a_run_has_ended(tmp_path):
     (tmp_path / "results.json").write_text('{"format": 1}')
     assert read_results(tmp_path) == {"format": 1}
     (tmp_path / "results.json").write_text("{")
-    with pytest.raises(InputError, match=r"results.json is not valid JSON.*: remove it, and the same"):
+    with pytest.raises(
+        InputError, match=r"results.json is not valid JSON.*: remove it, and the same"
+    ):
         read_results(tmp_path)
 
 

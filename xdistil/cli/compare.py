@@ -107,6 +107,8 @@ def _find_predictions(text: str) -> list[Path]:
                 raise InputError(
                     f"{name} has no {PREDICTIONS}: finish its run, or name a file of predictions."
                 )
+        elif not path.exists():
+            raise InputError(f"{name} does not exist.")
         found.append(path)
     if not found:
         raise InputError(f"{text!r} names no predictions.")
