@@ -119,6 +119,13 @@ def test_progress_is_one_line_on_a_terminal_and_rare_lines_elsewhere(
     assert capsys.readouterr().err == "\r\x1b[2Kfourth\r\x1b[2Kfifth"
 
 
+def test_a_line_that_does_not_fit_on_the_disk_is_on_the_console(tmp_path, capsys, caplog):
+    (tmp_path / "train.log").symlink_to("/dev/full")
+    with open_log(tmp_path):
+        logging.getLogger("xdistil").info("step 50")
+    assert capsys.readouterr().err == "step 50\n"
+
+
 def test_messages_go_to_console_and_file_while_the_log_is_open(tmp_path, capsys, caplog):
     log = logging.getLogger("xdistil")
     before = list(log.handlers), log.level, log.propagate

@@ -116,6 +116,18 @@ def _list_numbers(values: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
+class _LogFile(logging.FileHandler):
+    """Lines that cannot be written, as on a full disk, are on the console alone."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # what the last write has left in its buffer
+            super().close()
+
+
 @contextlib.contextmanager
 def open_log(workdir: Path, process: int = 0, verbose: bool = False) -> Iterator[None]:
     """Sends the package's messages to the console (stderr) and to train.log.
@@ -130,7 +142,7 @@ def open_log(workdir: Path, process: int = 0, verbose: bool = False) -> Iterator
     else:
         handlers[0].setLevel(logging.DEBUG if verbose else logging.INFO)
         handlers[0].setFormatter(logging.Formatter("%(message)s"))
-        handlers.append(logging.FileHandler(workdir / "train.log", encoding="utf-8"))
+        handlers.append(_LogFile(workdir / "train.log", encoding="utf-8"))
         handlers[1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level, propagate = log.level, log.propagate
     log.setLevel(logging.DEBUG)
