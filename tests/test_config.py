@@ -18,6 +18,7 @@ from xdistil.config import (
     Student,
     expand_home,
     split_names,
+    split_paths,
     validate,
 )
 from xdistil.errors import InputError
@@ -300,6 +301,15 @@ def test_defaults_are_not_shared_between_experiments():
 def test_several_values_in_a_text_are_separated_by_commas():
     assert split_names(" en, de ,,fr") == ("en", "de", "fr")
     assert split_names("") == ()
+
+
+def test_a_path_that_exists_may_contain_commas(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("d1", "d1,seed=0", "d1,seed=1"):
+        (tmp_path / name).mkdir()
+    assert split_paths("d1,seed=0, d1,seed=1,d1") == ("d1,seed=0", "d1,seed=1", "d1")
+    assert split_paths("d2,seed=0,,d1") == ("d2", "seed=0", "d1")
+    assert split_paths(",") == ()
 
 
 def test_a_tilde_at_the_beginning_of_a_path_is_the_home_folder(monkeypatch):

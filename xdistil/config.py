@@ -272,6 +272,23 @@ def split_names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def split_paths(text: str) -> tuple[str, ...]:
+    """The comma-separated paths of an option, where a path may contain commas itself.
+
+    A run of a sweep is called `plan=d1,seed=0`. So the longest name that exists is one path.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    paths = []
+    start = 0
+    while start < len(parts):
+        ends = range(len(parts), start + 1, -1)
+        named = (end for end in ends if os.path.exists(",".join(parts[start:end])))
+        end = next(named, start + 1)
+        paths.append(",".join(parts[start:end]))
+        start = end
+    return tuple(filter(None, paths))
+
+
 def parse_columns(columns: str) -> dict[str, str]:
     """The column of each role, a number or a name, as `data.columns` says.
 

@@ -62,6 +62,30 @@ def test_workdirs_have_their_own_gold_and_seeds_are_averaged(files, tmp_path, ca
     assert table[-1].startswith("F1, mean of 2 seeds.")
 
 
+def test_runs_of_a_sweep_have_commas_in_their_names(tmp_path, monkeypatch, capsys):
+    """`plan=d1,seed=0,plan=d1,seed=1` are two paths, also where a folder `plan=d1` exists."""
+    monkeypatch.chdir(tmp_path)
+    worse = [(words, WRONG.get(tags, tags)) for words, tags in GOLD]
+    (tmp_path / "plan=d1").mkdir()
+    for name, lines in (("d1", worse), ("d2", GOLD)):
+        for seed in range(2):
+            write(tmp_path / f"plan={name},seed={seed}/predictions/student.test.tsv", lines)
+    write(tmp_path / "plan=d1,seed=0/predictions/gold.test.tsv", GOLD)
+    d1, d2 = (f"plan={name},seed=0,plan={name},seed=1" for name in ("d1", "d2"))
+    assert main(["compare", d1, d2]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[1].split()[4:6] == ["65.00", "100.00"]
+    assert table[-1].startswith("F1, mean of 2 seeds.")
+
+
+def test_gold_is_that_of_the_first_workdir_beside_files(files, tmp_path, capsys):
+    first, *_ = files
+    write(tmp_path / "run/predictions/student.test.tsv", GOLD)
+    write(tmp_path / "run/predictions/gold.test.tsv", GOLD)
+    assert main(["compare", first, str(tmp_path / "run")]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[4:6] == ["65.00", "100.00"]
+
+
 def test_classes_are_compared_by_accuracy(tmp_path, capsys):
     gold = [("good", "en:pos"), ("bad", "en:neg")]
     first = write(tmp_path / "first.tsv", [("good", "en:neg"), ("bad", "en:neg")])
@@ -87,12 +111,13 @@ def test_several_labels_are_compared_by_micro_f1(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["{first}"], "Name two systems"),
-        (["{first}", "{second}"], "/first.tsv/predictions/gold.test.tsv: name a file with gold"),
+        (["{first}", "{second}"], "Files of predictions have no gold labels beside them"),
         (["{first},{first}", "{second}", "--gold={gold}"], "name as many seeds of both"),
         (["{first}", "{folder}", "--gold={gold}"], "has no predictions/student.test.tsv"),
         (["{first}", "{other}", "--gold={gold}"], "Text 2 of {other} is not that of {gold}"),
         (["{first}", "{short}", "--gold={gold}"], "has 90 texts and {gold} 120"),
         (["{first}", "/nowhere.tsv", "--gold={gold}"], "/nowhere.tsv does not exist"),
+        (["/nowhere/a", "/nowhere/b"], "/nowhere/a does not exist"),
         (["{first}", ",", "--gold={gold}"], "names no predictions"),
         (["{first}", "{second}", "--gold={gold}", "--output=/nowhere/x"], "cannot be written"),
     ],

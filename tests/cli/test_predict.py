@@ -160,9 +160,15 @@ def test_gold_tags_are_read_in_the_scheme_of_training_or_the_one_given(
     path.write_text("Anna Lee went to Berlin\tB-PER I-PER O O B-LOC\n")
     assert type_in(f"--model={folder}", f"--evaluate={path}", "--scheme=iob2") == 0
     assert capsys.readouterr().out == in_bioes
+    path.write_text("Anna Lee\tB-PER L-PER\n")
+    assert type_in(f"--model={folder}", f"--evaluate={path}", "--scheme=iob2") == 2
+    assert "--scheme) if the tags have another scheme" in capsys.readouterr().err
+    path.write_text("Anna Lee\tB-PER I-CAR\n")
+    assert type_in(f"--model={folder}", f"--evaluate={path}", "--scheme=iob2") == 2
+    assert "another scheme" not in capsys.readouterr().err
     path.write_text("Anna Lee\tI-PER I-PER\n")
     assert type_in(f"--model={folder}", f"--evaluate={path}", "--scheme=iob2") == 2
-    assert "predict.py: --scheme" in capsys.readouterr().err
+    assert "xdistil evaluate: --scheme" in capsys.readouterr().err
 
 
 def test_illegal_gold_tags_are_repaired_if_those_of_training_were(

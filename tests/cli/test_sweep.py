@@ -185,6 +185,7 @@ def test_mistakes_are_told_in_the_sentences_of_train(config, field, value):
         (("--sweep=seed",), "--sweep=seed: write a field and its values"),
         (("--sweep=seed=1,,2",), "write a field and its values"),
         (("--sweep=seed=1,1",), "names 1 twice"),
+        (("--sweep=seed=1", "--sweep=seed=2"), "--sweep=seed=2: another --sweep names seed"),
         (("--sweep=plan[0].lr=0.001,1e-3",), "plan.0.lr=0.001 and plan.0.lr=1e-3 are the same run"),
         (("--sweep=seed=1,2", "--jobs=0"), "--jobs is '0'"),
         (("--sweep=seed=1,2", "--config.distributed=auto"), "distributed is 'auto'"),
@@ -305,6 +306,14 @@ def test_the_list_of_runs_keeps_what_has_ended(tmp_path, config):
     sweep.write_manifest(workdir, runs)
     sweep.write_manifest(workdir, parse(config, "--sweep=seed=2").runs)
     assert read_manifest(workdir) == {"seed=0": {"seed": "0"}, "seed=2": {"seed": "2"}}
+
+
+def test_runs_keep_their_names_when_the_values_are_written_in_another_order(tmp_path, config):
+    (tmp_path / "table").mkdir()
+    axes = ("--sweep=seed=0,1", "--sweep=batch_size=8")
+    sweep.write_manifest(tmp_path / "table", parse(config, *axes).runs)
+    again = parse(config, *reversed(axes)).runs
+    assert [run.name for run in again] == ["seed=0,batch_size=8", "seed=1,batch_size=8"]
 
 
 def test_a_dry_run_lists_the_runs_and_leaves_nothing(config, capsys):

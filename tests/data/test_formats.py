@@ -66,6 +66,7 @@ def test_a_compressed_file_reads_like_the_plain_one(save):
     [
         ("a.tsv", b"", "is empty"),
         ("a.tsv", b" \n\r\n", "is empty"),
+        ("a.tsv", b"a\tb\rc\td\r", r"its lines end in \\r alone"),
         ("a.tsv.gz", gzip.compress(b"", mtime=0), "is empty"),
         ("a.tsv.gz", b"a\tO\n", "gzip"),
         ("a.tsv.gz", gzip.compress(b"a\tO\n" * 99, mtime=0)[:-12], "gzip"),

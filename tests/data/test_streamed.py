@@ -231,7 +231,9 @@ def test_lines_of_a_file_are_those_of_its_text(tmp_path, content):
         assert list(FileLines(path)) == list(FileLines(path)) == read_lines(path)
 
 
-@pytest.mark.parametrize("content", [b"", b" \n\r\n", b"\xef\xbb\xbf\n", b"a\nb\xff\n", None])
+@pytest.mark.parametrize(
+    "content", [b"", b" \n\r\n", b"\xef\xbb\xbf\n", b"a\nb\xff\n", b"\xef\xbb\xbfa\rb\r", None]
+)
 def test_what_is_wrong_with_a_file_is_told_as_of_its_text(tmp_path, content):
     path = tmp_path / "a.txt"
     if content is not None:

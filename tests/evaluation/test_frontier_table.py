@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from xdistil.evaluation.frontier_table import FrontierRow, FrontierTable, render_table
+from xdistil.evaluation.frontier_table import FrontierRow, FrontierTable, render_table, write_files
 
 
 def make_row(shape: str, kind: str, encoder: int, embeddings: int, score=None, front=True):
@@ -61,3 +61,11 @@ def test_with_scores_the_best_is_proposed():
     # Bytes are with the tokenizer; nothing was measured with two threads.
     cells = ["more", "2.1k", "4.50", "1.50", "2.5", "1.50", "0.25", "-", "-", "70.00"]
     assert first.split() == cells
+
+
+def test_flags_are_written_beside_a_shape_and_the_config_has_none(tmp_path):
+    flags = replace(ROWS[0], overrides=("--config.student.layers=2",))
+    write_files(tmp_path, make_table(flags, ROWS[2]))
+    *_, first, second = (tmp_path / "frontier.md").read_text().splitlines()
+    assert first == "- even: `--config.student.layers=2`"
+    assert second == "- deep: the config as it is"

@@ -7,6 +7,7 @@ import pytest
 from tests.evaluation.shapes import check_shape
 from tests.evaluation.test_report import RESULTS, without_labels
 from xdistil.data.examples import Example, Task
+from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score
 from xdistil.evaluation.results import (
     Results,
@@ -22,6 +23,11 @@ def test_results_are_read_where_a_run_has_ended(tmp_path):
     assert read_results(tmp_path) is None
     (tmp_path / "results.json").write_text('{"format": 1}')
     assert read_results(tmp_path) == {"format": 1}
+    (tmp_path / "results.json").write_text("{")
+    with pytest.raises(
+        InputError, match=r"results.json is not valid JSON.*: remove it, and the same"
+    ):
+        read_results(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["tagging", "classification"])

@@ -57,6 +57,11 @@ def test_texts_of_the_answers_are_transfer_texts_where_there_are_no_others(data,
     experiment.data.folder = str(alone)
     validate(experiment)
     built = build(experiment, tmp_path / "two")
+    for name, words in (("gone.jsonl", "no file matches"), ("dev.tsv", "must end in .jsonl or")):
+        experiment.teacher.labels = str(alone / name)
+        with pytest.raises(InputError, match=f"teacher.labels.*{words}"):
+            build(experiment, tmp_path / "three")
+    experiment.teacher.labels = str(answers)
     assert len(built.corpus.transfer) == 30
     assert built.corpus.transfer[0].inputs[:2] == ("1", ".")  # units of typed text, not words
     told = " ".join(describe(experiment).split())

@@ -7,7 +7,7 @@ import pytest
 
 from xdistil.config import Baseline, Experiment, Student, Teacher
 from xdistil.experiment.dry_run import describe, describe_signals
-from xdistil.plans import d42, ner, quickstart
+from xdistil.plans import d42, ner, pkd, quickstart
 from xdistil.teacher.cache_policy import CacheChoice
 from xdistil.teacher.signals import SignalSpec
 
@@ -86,6 +86,21 @@ def test_the_overview_of_many_languages_and_stages_fits(told):
     gradual = ["head", "head to projection", "head to bilstm", "all groups"]
     assert trained == ["all but head", *gradual, *gradual]
     assert f"learning rate the best on dev of {', '.join(RATES)}" in words
+
+
+def test_a_stage_with_projections_of_its_own_trains_the_head_too(tmp_path):
+    """A transformer's projections stand before the head in the list of its groups."""
+    (tmp_path / "train.tsv").write_text("Anna went\tB-PER O\n" * 3)
+    (tmp_path / "dev.tsv").write_text("Anna went\tB-PER O\n")
+    experiment = Experiment(
+        dtype="float32",
+        teacher=Teacher(hidden_size=8, layers=2, heads=2, vocabulary_size=200),
+        student=Student(kind="transformer", embedding_size=8, hidden_size=4, layers=2, heads=2),
+        plan=pkd(),
+    )
+    experiment.data.folder, experiment.data.row_length = str(tmp_path), 32
+    (stage,) = list_stages(describe(experiment))
+    assert stage[:5] == ["together", "representation+logits+labels", "train", "all", "groups"]
 
 
 def test_the_overview_has_the_weights_of_classes(told):

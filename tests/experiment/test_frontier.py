@@ -326,6 +326,7 @@ def test_runs_that_cannot_be_compared_are_refused(config, measured, run, says, t
         (("--max-mb=1", "--threads=0"), "--threads=0: write numbers of cores, from 1 to 2."),
         (("--max-mb=1", "--threads=3"), "--threads=3: write numbers of cores, from 1 to 2."),
         (("--max-mb=1", "--sweep=student.vocabulary_size=9"), "student.vocabulary_size is 9, but"),
+        (("--max-mb=1", "--share=0.5"), "--share is for short runs: set --train"),
         (("--max-mb=1", "--train=1", "--share=0"), "--train=1 --share=0: write a number of runs"),
         (("--train=1", "--results=x"), "--train and --results are both set: keep one of them."),
         (("--max-mb=1", "--measure=0"), "--measure is 0: it must be 1 or more."),

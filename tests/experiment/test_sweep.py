@@ -7,6 +7,7 @@ import pytest
 
 from xdistil.config import Experiment
 from xdistil.errors import InputError
+from xdistil.experiment.inspection import inspect_folder
 from xdistil.experiment.sweep import (
     PlannedRun,
     combine_settings,
@@ -14,6 +15,15 @@ from xdistil.experiment.sweep import (
     name_run,
     read_manifest,
 )
+from xdistil.models.hf.hub import find_folder
+
+
+def test_a_sweep_is_no_run_and_no_model(tmp_path):
+    (tmp_path / "sweep.json").write_text("{}")
+    with pytest.raises(InputError, match="is the workdir of a sweep: name one of its runs"):
+        inspect_folder(tmp_path)
+    with pytest.raises(InputError, match=r"is no model folder: it has no config.json"):
+        find_folder(str(tmp_path))
 
 
 def test_settings_are_all_combinations_and_an_axis_replaces_its_field():

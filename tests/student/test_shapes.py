@@ -120,3 +120,10 @@ def test_wrong_axes_are_refused(text, says):
     with pytest.raises(InputError, match="--sweep=") as raised:
         read_axes([text])
     assert says in str(raised.value)
+
+
+def test_a_field_has_one_list_of_values():
+    with pytest.raises(InputError, match=r"student.layers=2: another --sweep names student.layers"):
+        read_axes(["student.layers=1", "student.layers=2"])
+    with pytest.raises(InputError, match=r"for a field of a student's shape\.$"):
+        read_axes(["student.layers="])

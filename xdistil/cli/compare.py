@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from xdistil.cli.parser import Parser
-from xdistil.config import expand_paths, split_names
+from xdistil.config import expand_paths, split_paths
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.layouts import guess_kind
 from xdistil.data.lines import read_lines
@@ -63,7 +63,9 @@ def main(arguments: list[str], program: str = "xdistil compare") -> int:
                 f"{options.first} are {len(paths[0])} and {options.second} {len(paths[1])} "
                 "predictions: name as many seeds of both systems."
             )
-        gold_path = Path(options.gold) if options.gold else _find_gold(options.first)
+        gold_path = (
+            Path(options.gold) if options.gold else _find_gold((options.first, options.second))
+        )
         gold = read_file(gold_path)
         task = Task.of(guess_kind(gold_path, read_lines(gold_path)), ())
         first, second = (
@@ -97,7 +99,7 @@ def _refuse_input(output: str, read: Sequence[Path]) -> None:
 def _find_predictions(text: str) -> list[Path]:
     """The files of predictions of one system, a file for each seed."""
     found = []
-    for name in split_names(text):
+    for name in split_paths(text):
         path = Path(name)
         if path.is_dir():
             path = path / PREDICTIONS
@@ -105,15 +107,23 @@ def _find_predictions(text: str) -> list[Path]:
                 raise InputError(
                     f"{name} has no {PREDICTIONS}: finish its run, or name a file of predictions."
                 )
+        elif not path.exists():
+            raise InputError(f"{name} does not exist.")
         found.append(path)
     if not found:
         raise InputError(f"{text!r} names no predictions.")
     return found
 
 
-def _find_gold(text: str) -> Path:
-    """The gold labels in the first workdir of a system."""
-    path = Path(split_names(text)[0]) / GOLD
+def _find_gold(systems: Sequence[str]) -> Path:
+    """The gold labels in the first workdir of the systems."""
+    folders = [Path(name) for text in systems for name in split_paths(text) if Path(name).is_dir()]
+    if not folders:
+        raise InputError(
+            "Files of predictions have no gold labels beside them: name a file with gold labels, "
+            "--gold=FILE."
+        )
+    path = folders[0] / GOLD
     if not path.exists():
         raise InputError(f"There is no {path}: name a file with gold labels, --gold=FILE.")
     return path

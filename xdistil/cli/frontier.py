@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from xdistil.cli.overrides import Command, list_overrides, parse_command, split_arguments
 from xdistil.cli.parser import Parser
-from xdistil.config import expand_paths, split_names
+from xdistil.config import expand_paths, split_paths
 from xdistil.deploy.predictor import BACKENDS
 from xdistil.errors import InputError
 from xdistil.runtime.process import count_cores, silence_transformers, write_out
@@ -25,6 +25,8 @@ from xdistil.runtime.workdir import open_workdir
 if TYPE_CHECKING:
     from xdistil.experiment.frontier import Front
     from xdistil.experiment.frontier_shapes import Basis
+
+_SHARE = 0.2  # of a plan's epochs, in short runs
 
 
 def main(arguments: list[str], program: str = "xdistil frontier") -> int:
@@ -104,8 +106,7 @@ def _parse(arguments: list[str], program: str) -> tuple[argparse.Namespace, list
     parser.add_argument(
         "--share",
         type=float,
-        default=0.2,
-        help="share of the plan's epochs in these runs (default: %(default)s)",
+        help=f"share of the plan's epochs in these runs (default: {_SHARE:g})",
     )
     own, overrides = _split_overrides(arguments)
     options = parser.parse(own)
@@ -118,6 +119,9 @@ def _parse(arguments: list[str], program: str) -> tuple[argparse.Namespace, list
         raise InputError("There is no budget: set --max-mb, --max-ms or both.")
     if options.measure < 1:
         raise InputError(f"--measure is {options.measure}: it must be 1 or more.")
+    if options.share is not None and not options.train:
+        raise InputError("--share is for short runs: set --train to their number.")
+    options.share = _SHARE if options.share is None else options.share
     if options.train < 0 or not 0 < options.share <= 1:
         raise InputError(
             f"--train={options.train} --share={options.share:g}: write a number of runs, and a "
@@ -180,7 +184,7 @@ def _find(options: argparse.Namespace, flags: list[str], command: Command) -> in
         folder = Path(name)
         basis = open_basis(command.experiment, folder)
         if options.results:
-            workdirs = list(map(Path, split_names(options.results)))
+            workdirs = list(map(Path, split_paths(options.results)))
             _tell(score_front(basis, workdirs, budget, folder), basis, options, flags)
             return 0
         front = find_front(basis, axes, budget, options.measure, folder)

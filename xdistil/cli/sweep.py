@@ -29,6 +29,7 @@ from xdistil.experiment.sweep import (
     combine_settings,
     describe_sweep,
     is_done,
+    keep_names,
     name_run,
     refuse_equal,
     write_manifest,
@@ -122,7 +123,7 @@ def parse_sweep(arguments: Sequence[str]) -> Command:
     given = split_arguments(arguments, _PLAIN)
     values = dict(given)
     config, overrides = values.get("config", ""), list_overrides(given)
-    axes = dict(_read_axis(value) for name, value in given if name == "sweep")
+    axes = _read_axes([value for name, value in given if name == "sweep"])
     configured = read_sweep(config)
     if not axes and not configured:
         raise InputError(
@@ -140,6 +141,7 @@ def parse_sweep(arguments: Sequence[str]) -> Command:
         _plan_run(config, overrides, settings) for settings in combine_settings(configured, axes)
     )
     refuse_equal(runs)
+    runs = keep_names(runs, workdir)
     return Command(runs, workdir, int(jobs), read_switch(values, "dry-run"))
 
 
@@ -178,6 +180,19 @@ def _choose_variant(config: str, variant: str) -> str:
     parts = config.split(":")
     source = parts[:2] if parts[0] == "xdistil" else parts[:1]
     return ":".join([*source, variant])
+
+
+def _read_axes(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The values of each --sweep by field."""
+    axes: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        field, values = _read_axis(text)
+        if field in axes:
+            raise InputError(
+                f"--sweep={text}: another --sweep names {field}: write all its values in one."
+            )
+        axes[field] = values
+    return axes
 
 
 def _read_axis(text: str) -> tuple[str, tuple[str, ...]]:

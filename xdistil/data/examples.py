@@ -218,8 +218,8 @@ def _decode_tags(
     if illegal and not repair:
         raise InputError(
             f"{len(illegal)} sentences have illegal {notation.scheme} tags, first "
-            f"{', '.join(illegal[:3])}: correct them, set data.scheme (predict.py: "
-            "--scheme) to their scheme, or set data.repair=True."
+            f"{', '.join(illegal[:3])}: correct them, set data.scheme (xdistil "
+            "evaluate: --scheme) to their scheme, or set data.repair=True."
         )
     if illegal:
         _log.warning("%s: illegal tags of %d sentences repaired", path, len(illegal))
@@ -238,7 +238,8 @@ def _decode_cell(
     read = written if plain else tuple(map(notation.read, written))
     for tag, known in zip(written, read, strict=True):
         if known not in allowed:
-            raise InputError(f"{locate(path, record.line)}: {_name_unknown('tag', tag, task)}")
+            unknown = _name_unknown("tag", tag, task).removesuffix(".")
+            raise InputError(f"{locate(path, record.line)}: {unknown}{_name_scheme(tag, task)}.")
     tags, at = to_iob2(read, notation.base)
     fault = ""
     if at is not None:
@@ -246,6 +247,14 @@ def _decode_cell(
         fault = f"{written[at] if at < len(written) else 'the end'} after {before}"
         fault = show_name(fault)
     return language, tags, fault
+
+
+def _name_scheme(tag: str, task: Task) -> str:
+    """What to do where the prefix of a tag is unknown, and its type is not."""
+    prefix, _, kind = tag.partition("-")
+    if len(prefix) > 1 or kind not in {label[2:] for label in task.labels if label != "O"}:
+        return ""
+    return ": set data.scheme (xdistil evaluate: --scheme) if the tags have another scheme"
 
 
 def _decode_classes(path: Path, records: Iterable[Record], task: Task, width: int) -> list[Example]:

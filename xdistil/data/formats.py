@@ -123,7 +123,7 @@ def read_table(
             )
         value = cells[table.roles[label]].strip() if labelled else ""
         if not value and labelled and kind != "multilabel":
-            raise InputError(f"{locate(path, number)}: an empty label.")
+            raise _tell_no_label(path, number, kind, "")
         language = cells[table.roles["language"]].strip() if "language" in table.roles else None
         check_language(path, number, language or None)
         texts = [re.sub(r"\r?\n", " ", cells[table.roles[role]]) for role in inputs]
@@ -212,6 +212,11 @@ def _read_unlabelled(path: Path, lines: Iterable[str], kind: str, quiet: bool) -
         _log.info("%s: %d empty lines skipped", path, empty)
 
 
+def _tell_no_label(path: Path, number: int, kind: str, shape: str) -> InputError:
+    meant = "" if kind == "tagging" else "; if a text may have no label, set data.task=multilabel"
+    return InputError(f"{locate(path, number)}: an empty label{shape}{meant}.")
+
+
 def read_tsv(path: Path, lines: Iterable[str], kind: str) -> Iterator[Record]:
     """The sentences of a task file; raises InputError as `read_records` does."""
     shape = "words<TAB>tags" if kind == "tagging" else "text<TAB>label or text<TAB>text<TAB>label"
@@ -227,5 +232,5 @@ def read_tsv(path: Path, lines: Iterable[str], kind: str) -> Iterator[Record]:
             other = "" if line else "; columns with a word per line belong in a .conll file"
             raise InputError(f"{locate(path, number)}: {found}: a line must be {shape}{other}.")
         if not label.strip() and kind != "multilabel":
-            raise InputError(f"{locate(path, number)}: an empty label: a line must be {shape}.")
+            raise _tell_no_label(path, number, kind, f": a line must be {shape}")
         yield Record(number, split_inputs(path, number, cells, kind), label, None)

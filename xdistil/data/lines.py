@@ -39,6 +39,7 @@ def read_lines(path: Path) -> list[str]:
     if find_extension(path) in NO_LINES:
         return list(FileLines(path))
     text = _read_text(path)
+    _check_ends(path, text)
     lines = text.split("\n")
     if not lines[-1]:
         lines.pop()
@@ -72,6 +73,8 @@ class FileLines:
                     text = line.removesuffix(b"\n").decode()
                 except UnicodeDecodeError:
                     raise _tell_not_unicode(self.path, number) from None
+                if number == 1 and not line.endswith(b"\n"):
+                    _check_ends(self.path, text)
                 yield text.removesuffix("\r")
 
     def _read_records(self) -> Iterator[str]:
@@ -119,6 +122,14 @@ def _tell_unreadable(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is not a whole gzip file: compress it again.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def _check_ends(path: Path, text: str) -> None:
+    # In a file with one line feed or more, a carriage return is a character.
+    if "\n" not in text and text.count("\r") > 1:
+        raise InputError(
+            f"{path}: its lines end in \\r alone, as in files of old Macs: convert them to \\n."
+        )
 
 
 def _tell_empty(path: Path) -> InputError:

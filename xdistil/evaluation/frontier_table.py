@@ -76,11 +76,15 @@ def write_files(folder: Path, table: FrontierTable) -> None:
     header, *rows = _list_cells(table)
     rules = ["---", *("---:" for _ in header[1:])]
     lines = [f"| {' | '.join(cells)} |" for cells in (header, rules, *rows)]
-    commands = [f"- {row.shape}: `{' '.join(row.overrides)}`" for row in table.front]
+    commands = [f"- {row.shape}: {_tell_overrides(row)}" for row in table.front]
     write_text(folder / "frontier.md", "\n".join([*lines, "", *commands, ""]))
     write_text(folder / "frontier.csv", _render_csv(table))
     front = [_to_record(row, table.threads) for row in table.front]
     write_json(folder / "frontier.json", {"format": 1, **table.environment, "front": front})
+
+
+def _tell_overrides(row: FrontierRow) -> str:
+    return f"`{' '.join(row.overrides)}`" if row.overrides else "the config as it is"
 
 
 def _list_cells(table: FrontierTable) -> list[tuple[str, ...]]:

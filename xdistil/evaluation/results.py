@@ -3,9 +3,11 @@
 Scores are fractions. Whatever is undefined or was not measured is None (null in the file).
 """
 
-import json
 from pathlib import Path
-from typing import Any, Final, Literal, NotRequired, TypedDict
+from typing import Any, Final, Literal, NotRequired, TypedDict, cast
+
+from xdistil.errors import InputError
+from xdistil.runtime.json_io import read_json
 
 ScoreName = Literal["macro_f1", "micro_f1", "accuracy"]
 LanguageScoreName = Literal["f1", "precision", "recall", "accuracy", "macro_f1", "micro_f1"]
@@ -264,9 +266,17 @@ class Results(TypedDict):
 
 
 def read_results(workdir: Path) -> Results | None:
-    """results.json of a finished run, None before."""
+    """results.json of a finished run, None before; InputError where the file is damaged."""
     path = workdir / "results.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        results = read_json(path)
+    except InputError as error:
+        raise InputError(
+            f"{str(error).removesuffix('.')}: remove it, and the same command writes it again."
+        ) from error
+    return cast(Results, results)
 
 
 def name_task(scores: Scores) -> str:

@@ -66,6 +66,7 @@ from xdistil.teacher.interface import NoTeacher, Teacher, Unit
 from xdistil.teacher.model_teacher import ModelTeacher, match_subwords, match_words
 from xdistil.teacher.signals import Request
 from xdistil.teacher.source import has_no_teacher, open_teacher
+from xdistil.teacher.voted_texts import find_answers
 
 log = logging.getLogger("xdistil")
 
@@ -222,6 +223,7 @@ def find_data(experiment: Experiment, cache: Path) -> config.Data:
         and not data.transfer
         and not (data.folder and find_file(Path(data.folder), "transfer"))
     ):
+        find_answers(labels)  # so that a mistake names this field
         data = replace(data, transfer=labels)
     return replace(data, folder=str(cache / "corpus")) if data.generate else data
 

@@ -346,7 +346,7 @@ def _describe_trainable(stage: StageRun) -> str:
     """The trained groups in short: the highest and the lowest, since all between train too."""
     first, *_, last = (*stage.trainable, stage.trainable[-1])
     if last == EMBEDDINGS:
-        return "all groups" if first == HEAD else "all but head"
+        return "all groups" if HEAD in stage.trainable else "all but head"
     return first if first == last else f"{first} to {last}"
 
 

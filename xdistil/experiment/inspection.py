@@ -25,6 +25,7 @@ from xdistil.evaluation.metrics import MAIN_SCORE
 from xdistil.evaluation.report import LANGUAGE_SCORE, render_console, tabulate_gaps
 from xdistil.evaluation.results import Scores, name_task, read_results
 from xdistil.experiment.evaluate import measure_bytes
+from xdistil.experiment.sweep import MANIFEST
 from xdistil.models.hf.folder import load_model
 from xdistil.models.types import count_parameters
 from xdistil.runtime.workdir import holds_run
@@ -42,6 +43,11 @@ def inspect_folder(folder: Path) -> str:
     config = folder / "config.json"
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder.")
+    if (folder / MANIFEST).exists():
+        raise InputError(
+            f"{folder} is the workdir of a sweep: name one of its runs, or see all of them with "
+            f"xdistil table {folder}."
+        )
     if not config.exists():
         raise InputError(
             f"{folder} is neither a model folder nor a workdir: name one that holds config.json."

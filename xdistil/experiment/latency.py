@@ -56,7 +56,10 @@ class Stopwatch:
 
     def measure(self, shapes: Sequence[Shape], threads: int, rounds: int = 5) -> list[Latency]:
         """Their latencies with a number of cores."""
-        log.info("measuring %d shapes with %d threads", len(shapes), threads)
+        shown = "a shape" if len(shapes) == 1 else f"{len(shapes)} shapes"
+        log.info(
+            "measuring %s with %s", shown, "a thread" if threads == 1 else f"{threads} threads"
+        )
         folders = [self.folder / name_shape(shape) for shape in shapes]
         for shape, folder in zip(shapes, folders, strict=True):
             if not folder.exists():

@@ -102,7 +102,7 @@ def run(
         session.run_log.summarise(summarise(results))
         log.info("\n%s", render_console(results))
         student = session.workdir / "student"
-        log.info("Try it:  echo 'Some text' | python predict.py --model=%s", student)
+        log.info("Try it:  echo 'Some text' | xdistil predict --model=%s", student)
         return results
 
 

@@ -11,7 +11,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xdistil.config import Experiment
@@ -91,6 +91,16 @@ def refuse_equal(runs: Sequence[PlannedRun]) -> None:
                 "A run of a sweep is one process, and distributed is "
                 f"{run.experiment.distributed!r}: leave it empty."
             )
+
+
+def keep_names(runs: Sequence[PlannedRun], workdir: Path) -> tuple[PlannedRun, ...]:
+    """The runs, named as in sweep.json, where the order of the fields may have been another."""
+    if not (workdir / MANIFEST).exists():
+        return tuple(runs)
+    names = {frozenset(each.items()): name for name, each in read_manifest(workdir).items()}
+    return tuple(
+        replace(run, name=names.get(frozenset(run.settings.items()), run.name)) for run in runs
+    )
 
 
 def write_manifest(workdir: Path, runs: Sequence[PlannedRun]) -> None:

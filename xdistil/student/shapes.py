@@ -81,11 +81,15 @@ def read_axes(given: Sequence[str]) -> dict[str, tuple[str | int, ...]]:
     for text in given:
         name, equals, values = text.partition("=")
         field = name.removeprefix(_PREFIX)
-        if not equals or not values or not name.startswith(_PREFIX) or field not in _VARIED:
-            known = [f"{_PREFIX}{each}" for each in _VARIED]
+        known = [f"{_PREFIX}{each}" for each in _VARIED]
+        if not equals or not values or name not in known:
+            hint = "" if name in known else suggest(name, known)
             raise InputError(
-                f"--sweep={text}: write FIELD=VALUE,VALUE for a field of a student's "
-                f"shape{suggest(name, known)}."
+                f"--sweep={text}: write FIELD=VALUE,VALUE for a field of a student's shape{hint}."
+            )
+        if field in axes:
+            raise InputError(
+                f"--sweep={text}: another --sweep names {name}: write all its values in one."
             )
         axes[field] = tuple(_read_value(text, field, each) for each in values.split(","))
     return axes

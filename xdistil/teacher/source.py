@@ -7,7 +7,6 @@ from pathlib import Path
 import jax
 
 from xdistil.config import Experiment, find_stored
-from xdistil.data.corpus import find_paths
 from xdistil.data.examples import Example, Task
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.train_tokenizer import train_wordpiece
@@ -21,7 +20,7 @@ from xdistil.teacher.head import check_classes, is_fine_tuned
 from xdistil.teacher.interface import NoTeacher, Teacher
 from xdistil.teacher.model_teacher import ModelTeacher
 from xdistil.teacher.signal_file import open_signals
-from xdistil.teacher.voted_texts import open_votes
+from xdistil.teacher.voted_texts import find_answers, open_votes
 
 log = logging.getLogger("xdistil")
 
@@ -54,7 +53,7 @@ def open_teacher(
     if experiment.teacher.signals:
         return FileTeacher(open_signals(experiment.teacher.signals, task), task)
     if experiment.teacher.labels:
-        paths = find_paths("teacher.labels", experiment.teacher.labels)
+        paths = find_answers(experiment.teacher.labels)
         voted = open_votes(paths, experiment.teacher.votes, task)
         voted.tell(texts, task)
         return FileTeacher(voted, task)

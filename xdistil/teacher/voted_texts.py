@@ -20,13 +20,16 @@ from xdistil.annotators.answers import AnsweredText, digest_text, read_answers
 from xdistil.annotators.settle import MOVED
 from xdistil.annotators.targets import combine_votes
 from xdistil.annotators.votes import Settlement, collect_votes, find_text_units
+from xdistil.data.corpus import find_paths
 from xdistil.data.examples import Example, Task
+from xdistil.data.lines import find_extension
 from xdistil.data.segmentation import drop_blanks
 from xdistil.errors import InputError, show
 
 SMOOTHING = 1e-3  # share of a target that all labels share, so that its logarithm is finite
 DEV = "dev"
 _log = logging.getLogger("xdistil")
+_FORMATS = ("jsonl", "json", "parquet")
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,22 @@ class VotedTexts:
             f"{len(keys):,}",
             f"{nobody:,}",
         )
+
+
+def find_answers(patterns: str) -> list[Path]:
+    """The files that teacher.labels names.
+
+    Raises:
+        InputError: a pattern that matches no file, or a file that is no JSON by its name.
+    """
+    paths = find_paths("teacher.labels", patterns)
+    for path in paths:
+        if find_extension(path) not in _FORMATS:
+            raise InputError(
+                f"teacher.labels names {path}, whose name must end in .jsonl or .json, also with "
+                ".gz, or in .parquet."
+            )
+    return paths
 
 
 def open_votes(paths: Sequence[Path], votes: str, task: Task) -> VotedTexts:

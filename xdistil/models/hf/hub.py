@@ -41,6 +41,8 @@ def find_folder(name: str, revision: str = "main") -> Path:
                 f"{name} is the workdir of a run and not a model: name the student/ or teacher/ "
                 "folder in it."
             )
+        if not (local / "config.json").exists():
+            raise InputError(f"{name} is no model folder: it has no config.json.")
         return local
     folder = _download(name, revision, _FILES + _TOKENIZER)
     if not any(folder.glob("model*.safetensors")):
