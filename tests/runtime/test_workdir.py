@@ -240,6 +240,21 @@ def test_a_run_begun_before_keeps_its_sample_and_its_tag_scheme(tmp_path):
         claim_workdir(tmp_path, experiment)
 
 
+def test_a_run_begun_before_keeps_the_size_of_its_word_embeddings(tmp_path):
+    claim_workdir(tmp_path, make())
+    assert continue_begun(tmp_path, make()).student.embedding_scale == 1
+    path = tmp_path / "config.json"
+    before = json.loads(path.read_text())
+    del before["student"]["embedding_scale"]
+    path.write_text(json.dumps(before))
+    experiment = continue_begun(tmp_path, make())
+    assert experiment.student.embedding_scale == 0
+    claim_workdir(tmp_path, make())
+    change(experiment, "student.dropout", 0.5)
+    with pytest.raises(InputError, match=r"student\.dropout"):
+        claim_workdir(tmp_path, experiment)
+
+
 def test_a_tilde_of_an_earlier_version_is_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/home/anna")
     before, now = make(), make()

@@ -1,0 +1,49 @@
+"""The first parameters of a student from scratch."""
+
+import jax
+import numpy as np
+import pytest
+
+from tests.models.samples import BILSTM, make_tiny_tokenizer
+from xdistil.data.word_vectors import WordVectors
+from xdistil.models.families.bilstm import BiLSTM
+from xdistil.models.types import Params
+from xdistil.student.embeddings import EmbeddingInit, svd_embeddings
+from xdistil.student.initialise import FromScratch
+
+WIDTH = BILSTM.embedding_size
+NONE = WordVectors(np.zeros(0, np.int32), np.zeros((0, WIDTH), np.float32), 0)
+TABLE = 0.05 * np.random.default_rng(3).standard_normal((53, 20)).astype(np.float32)
+TEACHER: Params = {"embeddings": {"word_embeddings": {"embedding": TABLE}}}
+
+
+def start(kind: str, scale: float) -> Params:
+    init = EmbeddingInit(kind, lambda table: table, NONE, scale)
+    return FromScratch(BiLSTM(BILSTM, 3), make_tiny_tokenizer(), init).params(TEACHER, seed=0)
+
+
+def embedding(params: Params) -> np.ndarray:
+    return params["embeddings"]["word_embeddings"]["embedding"]
+
+
+@pytest.mark.parametrize("kind", ["svd", "pca", "random"])
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_word_embeddings_are_multiplied_to_the_scale_and_nothing_else_is(kind, scale):
+    params, as_it_comes = start(kind, scale), start(kind, 0.0)
+    table = embedding(params)
+    assert table.shape == (53, WIDTH)
+    assert table.dtype == np.float32
+    assert np.sqrt((table.astype(np.float64) ** 2).mean()) == pytest.approx(scale, rel=1e-6)
+    factors = table / embedding(as_it_comes)
+    np.testing.assert_allclose(factors, factors[0, 0], rtol=1e-5)
+    for name in params.keys() - {"embeddings"}:
+        jax.tree.map(np.testing.assert_array_equal, params[name], as_it_comes[name])
+
+
+def test_without_a_scale_they_are_the_svd():
+    np.testing.assert_array_equal(embedding(start("svd", 0.0)), svd_embeddings(TABLE, WIDTH))
+
+
+def test_embeddings_of_nothing_but_zeros_stay(monkeypatch):
+    monkeypatch.setitem(TEACHER["embeddings"]["word_embeddings"], "embedding", 0 * TABLE)
+    np.testing.assert_array_equal(embedding(start("svd", 1.0)), np.zeros((53, WIDTH)))
