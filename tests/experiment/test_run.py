@@ -347,7 +347,7 @@ def test_the_log_tells_data_plan_and_table(finished, data):
         "subwords per word",
         "student 3/5 logits/projection",
         "teacher 1/1 train",
-        "predict.py",
+        f"xdistil predict --model={workdir / 'student'}",
     ):
         assert words in text
     environment = read_json(workdir / "environment.json")

@@ -319,7 +319,7 @@ def test_what_is_no_start_is_refused_before_anything_trains(
         task, words = REFUSED[name]
         folder = make_folder(tmp_path / "folder", "bert", task, tokenizer)
     elif name == "no model":
-        folder, words = data, [str(data / "config.json")]
+        folder, words = data, [f"{data} is no model folder: it has no config.json"]
     elif name == "no folder":
         folder, words = tmp_path / "nowhere", ["no such folder"]
     else:

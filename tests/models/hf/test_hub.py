@@ -78,7 +78,8 @@ def test_ids_are_found_in_the_cache_by_revision_and_others_are_refused(tmp_path:
 
 
 def test_a_folder_is_itself() -> None:
-    assert find_folder(str(FIXTURES)) == FIXTURES
+    folder = FIXTURES / "bert_tagging"
+    assert find_folder(str(folder)) == folder
 
 
 @pytest.mark.parametrize("name", ["./absent", "/absent/model", "~/absent", "a/b/c"])
@@ -142,6 +143,7 @@ def test_a_model_of_the_hub_is_looked_for_before_jax_is_imported(monkeypatch) ->
 def test_a_home_folder_is_found(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").touch()
     assert find_folder("~/model") == tmp_path / "model"
 
 
