@@ -17,7 +17,8 @@ from xdistil.annotators.agreement import compare_with_gold, measure_alpha
 from xdistil.annotators.answers import AnsweredText, read_answers
 from xdistil.annotators.settle import settle_spans
 from xdistil.annotators.votes import collect_votes, find_text_units
-from xdistil.data.examples import Example, Task, read_labels
+from xdistil.data.examples import Example, Task
+from xdistil.data.label_names import read_labels
 from xdistil.errors import InputError
 
 SPLITS = ("train", "dev", "test")

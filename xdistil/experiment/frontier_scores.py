@@ -22,7 +22,7 @@ from xdistil.runtime.json_io import read_json
 from xdistil.student.footprint import measure_footprint
 from xdistil.student.shapes import Shape, name_shape
 
-_CLOSED_FORMS = ("bert", "electra")  # besides BiLSTMs
+_CLOSED_FORMS = ("bert", "electra")  # and BiLSTMs
 
 
 def score_front(basis: Basis, workdirs: Sequence[Path], budget: Budget, folder: Path) -> Front:

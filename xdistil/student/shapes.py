@@ -25,10 +25,10 @@ TRANSFORMER: Axes = {
     "hidden_size": (64, 128, 192, 256, 384),
     "layers": (1, 2, 3, 4, 6),
 }
-EMBEDDING_SIZES = (64, 128)  # of a transformer, besides its hidden size
+EMBEDDING_SIZES = (64, 128)  # of a transformer, and its hidden size
 FEED_FORWARD = (2, 4)  # times the hidden size
 HEAD_SIZE = 32  # of an attention head
-VOCABULARY_SIZES = (2_000, 4_000, 8_000, 16_000, 32_000)  # besides that of the config
+VOCABULARY_SIZES = (2_000, 4_000, 8_000, 16_000, 32_000)  # and that of the config
 KINDS = ("bilstm", "transformer")
 _VARIED = (
     "kind",
