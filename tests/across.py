@@ -109,9 +109,14 @@ def end_run(old: ModuleType, workdir: Path, expected: Path) -> list[str]:
     log = workdir / "train.log"
     before = log.stat().st_size if log.exists() else 0
     # The config file is this checkout's, the flags are the old ones: they must still be accepted.
-    teacher = json.loads((expected / "config.json").read_text(encoding="utf-8"))["teacher"]
-    family = teacher.get("family", "bert")  # the only one before there was this field
-    config = (killing.CONFIG[0], *old.CONFIG[1:], f"--config.teacher.family={family}")
+    # What a run of REV may have done otherwise before there was a field for it.
+    began = json.loads((expected / "config.json").read_text(encoding="utf-8"))
+    more = [f"--config.teacher.family={began['teacher'].get('family', 'bert')}"]
+    if not (workdir / "config.json").exists():  # nothing tells that REV began it: it is a new run
+        more.append(
+            f"--config.student.embedding_scale={began['student'].get('embedding_scale', 0)}"
+        )
+    config = (killing.CONFIG[0], *old.CONFIG[1:], *more)
     code = killing._start(workdir, config=config).wait(killing.LIMIT)
     if code:
         told = workdir.with_suffix(".log").read_text(errors="replace").splitlines()
