@@ -3,14 +3,13 @@
 import logging
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
+from tests.data.folders import read, refuses, told
 from xdistil.config import Data
-from xdistil.data.corpus import Corpus, read_corpus
+from xdistil.data.corpus import read_corpus
 from xdistil.data.examples import Example
-from xdistil.errors import InputError
 from xdistil.experiment.corpus_overview import describe_corpus
 
 WORDS = ("Ina Moss saw Graz today", "today we saw Pia Reed", "Graz sleeps")
@@ -42,25 +41,6 @@ def columns(*cells) -> str:
             lines.append("\t".join(cell(row[0], *row[1]) for cell in cells))
         lines.append("")
     return "\n".join(lines)
-
-
-def read(folder: Path, train: str, extension="tsv", dev="", labels="", **fields) -> Corpus:
-    for name, content in (("train", train), ("dev", dev or train)):
-        (folder / f"{name}.{extension}").write_text(content)
-    if labels:
-        (folder / "labels.tsv").write_text(labels.replace(" ", "\n") + "\n")
-    return read_corpus(Data(folder=str(folder), **fields), seed=0)
-
-
-def told(corpus: Corpus) -> str:
-    return " ".join("\n".join(describe_corpus(corpus)).split())
-
-
-def refuses(words: str, *arguments, **fields) -> None:
-    with pytest.raises(InputError, match=words) as caught:
-        read(*arguments, **fields)
-    assert str(caught.value).endswith(".")
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.data.folders import read, refuses, told
 from xdistil.config import Data, Experiment, Stage, Student, Teacher, validate
-from xdistil.data.corpus import Corpus, draw_evenly, read_corpus
+from xdistil.data.corpus import draw_evenly
 from xdistil.data.examples import Example, Task, read_file, write_tsv
 from xdistil.data.label_lists import are_lists, read_cell, write_list
 from xdistil.errors import InputError
-from xdistil.experiment.corpus_overview import describe_corpus
 
 NAMES = ("art", "food", "sport")
 SETS = (("art", "food"), (), ("sport",), ("food", "art"), ("food", "sport", "art"))
@@ -29,25 +29,6 @@ ROWS = "".join(
 
 def table(between: str, cells) -> str:
     return "".join(f"{text}{between}{cell}\n" for text, cell in zip(TEXTS, cells, strict=True))
-
-
-def read(folder, train: str, extension="tsv", dev="", labels="", **fields) -> Corpus:
-    for name, content in (("train", train), ("dev", dev or train)):
-        (folder / f"{name}.{extension}").write_text(content)
-    if labels:
-        (folder / "labels.tsv").write_text(labels.replace(" ", "\n") + "\n")
-    return read_corpus(Data(folder=str(folder), **fields), seed=0)
-
-
-def told(corpus: Corpus) -> str:
-    return " ".join("\n".join(describe_corpus(corpus)).split())
-
-
-def refuses(words: str, *arguments, **fields) -> None:
-    with pytest.raises(InputError, match=words) as caught:
-        read(*arguments, **fields)
-    assert str(caught.value).endswith(".")
-    assert "\n" not in str(caught.value)
 
 
 LISTS = [json.dumps(names) for names in SETS]

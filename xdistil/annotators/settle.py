@@ -32,7 +32,7 @@ class UnitSpan(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A span that was not taken as it is."""
+    """A span that was changed or rejected."""
 
     reason: str  # one of the above
     span: Span

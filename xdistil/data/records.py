@@ -22,6 +22,7 @@ class Record(NamedTuple):
 
 
 def split_inputs(path: Path, number: int, cells: list[str], kind: str) -> tuple[str, ...]:
+    """The words of a sentence (tagging), or one or two texts; raises InputError if one is empty."""
     if kind == "tagging":
         if len(cells) > 1:
             raise InputError(
@@ -40,6 +41,7 @@ def split_inputs(path: Path, number: int, cells: list[str], kind: str) -> tuple[
 
 
 def check_word(path: Path, number: int, word: str) -> None:
+    """Raises InputError if a word is empty or contains white space."""
     if not word or any(separator in word for separator in " \t\n\r"):
         raise InputError(
             f"{locate(path, number)}: {show(word)} is not a word: it must not be empty or contain "
@@ -48,6 +50,7 @@ def check_word(path: Path, number: int, word: str) -> None:
 
 
 def check_language(path: Path, number: int, language: str | None) -> None:
+    """Raises InputError if a language contains a space, a colon or what cannot be printed."""
     if language is not None and not (_LANGUAGE.fullmatch(language) and language.isprintable()):
         raise InputError(
             f"{locate(path, number)}: {show(language)} is not a language: it contains a space or a "
@@ -69,6 +72,7 @@ def read_text_field(path: Path, number: int, row: dict[str, Any], name: str) -> 
 
 
 def read_texts_field(path: Path, number: int, row: dict[str, Any], name: str) -> tuple[str, ...]:
+    """The texts of a field that is a list; raises InputError if it is missing, empty or other."""
     values = row.get(name)
     if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
         found = "is missing" if name not in row else f"is {json.dumps(values)[:40]}"

@@ -98,6 +98,7 @@ def _list_tables(results: Results, languages: int | None) -> list[Table]:
 
 
 def describe_run(results: Results) -> str:
+    """The task, the seed, and what the student was selected by."""
     selected = f"selected on {results['selected_on']}"
     if not has_gold(results):
         selected = f"without labels, selected by {AGREEMENT} on held-out transfer texts"
@@ -161,6 +162,7 @@ def _describe_split(results: Results, split: Split) -> list[str]:
 
 
 def tabulate_models(results: Results) -> Table:
+    """Scores in percent and sizes of teacher, student and baselines."""
     kind = results["task"]
     if not has_gold(results):
         return _tabulate_agreement(results)
@@ -232,6 +234,7 @@ def _tabulate_agreement(results: Results) -> Table:
 
 
 def tabulate_speed(results: Results) -> Table | None:
+    """Milliseconds of teacher and student, and the speedup; None if it was not measured."""
     speedup = results["timing"]["speedup"]
     if speedup is None:
         return None
