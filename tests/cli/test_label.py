@@ -209,7 +209,7 @@ def test_examples_are_drawn_by_seed_and_not_shown_with_their_own_text(folder, ca
                for prompt in prompts)  # fmt: skip
     for prompt in prompts:
         asked = prompt.rsplit("Text:\n", 1)[1].split(".")[0]
-        assert f"{asked} .\n" not in prompt
+        assert f"{asked}.\n\nAnswer:\n" not in prompt
     (folder / "types.tsv").write_text("PER\n")
     assert run("prompts", *TEXTS, "--output=p.jsonl", "--folder=task") == 2
     told = capsys.readouterr().err
@@ -222,7 +222,7 @@ def test_examples_are_drawn_by_seed_and_not_shown_with_their_own_text(folder, ca
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        (["\x0b", "\x0b"], "r.jsonl has no result."),
+        (["\u2028"], "r.jsonl has no result."),
         (["{"], "r.jsonl:1: this line is not valid JSON."),
         (["[]"], "r.jsonl:1: this line begins an array"),
         (['{"id": "a"}'], "r.jsonl:1: this line is no result: it needs custom_id and response or"),

@@ -53,6 +53,7 @@ xdistil label prompts|read ...
 
 xdistil label prompts --help and xdistil label read --help show the options."""
 
+_log = logging.getLogger("xdistil")
 KINDS = ("tagging", "classification")
 _LONGEST = 2000  # characters of a piece
 
@@ -145,6 +146,8 @@ def _parse_prompts(arguments: list[str], program: str) -> argparse.Namespace:
         raise InputError(f"--max-tokens is {options.max_tokens}: it must be 1 or more.")
     if options.temperature is not None and not 0 <= options.temperature <= 2:
         raise InputError(f"--temperature is {options.temperature:g}: it must be from 0 to 2.")
+    if options.runs > 1 and options.temperature == 0:
+        _log.warning("--temperature=0 gives nearly the same answer in each of --runs.")
     if options.format == "plain":
         for name in ("model", "temperature", "max_tokens"):
             if getattr(options, name) not in ("", None):

@@ -47,7 +47,7 @@ def test_what_an_answer_means_survives_its_damage(damage):
 
 def test_no_answer_ends_in_a_traceback():
     generator = random.Random(0)
-    for _ in range(1500):
+    for _ in range(800):
         text = write_text(generator)
         said = list(answer(text, generator.choice(DAMAGES), generator))
         for _ in range(generator.randint(1, 12)):
@@ -81,4 +81,4 @@ def test_words_that_occur_once_are_found_whatever_they_are():
 
 @pytest.mark.parametrize("part", ["[", "{", '{"', "[{", "<PER>", "[a](", "“", '{"a":', "(", "//"])
 def test_long_answers_take_time_in_proportion(part):
-    assert read_reply(part * 3000, "Anna", TYPES).answer is None
+    assert read_reply(part * 1000, "Anna", TYPES).answer is None

@@ -211,7 +211,9 @@ def test_what_is_no_answer_is_none(answer):
         ('{"label": "BAD", "score": 0.75}', ("bad", 0.75)),
         ("```json\n{'label': 'bad',}\n```", ("bad", None)),
         ('{"label": ["bad"]}', ("bad", None)),
-        ('{"good": 0.25, "bad": 0.75}', ("bad", 0.75)),
+        ('{"good": 0.25, "bad": 0.75}', ("bad", 0.75, {"good": 0.25, "bad": 0.75})),
+        ('{"scores": {"Good": "0.9", "x": 3}}', ("good", 0.9, {"good": 0.9})),
+        ('{"good": 0, "bad": 0}', None),
         ('[{"label": "good", "score": 0.1}, {"label": "bad", "score": 0.9}]', ("bad", 0.9)),
         ("The text praises the soup.\nLabel: good.", ("good", None)),
         ('The class is "so so".', ("so so", None)),
@@ -223,4 +225,5 @@ def test_what_is_no_answer_is_none(answer):
     ],
 )
 def test_classes(answer, choice):
-    assert read(answer, "Fine soup.", CLASSES).answer == choice
+    found = read(answer, "Fine soup.", CLASSES).answer
+    assert found == (choice and (*choice, None)[:3])

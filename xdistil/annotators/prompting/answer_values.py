@@ -5,7 +5,7 @@ Known are lists of objects with words and type, perhaps with offsets and a score
 to types; and each of these in an object, under any name.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from xdistil.annotators.prompting.entities import Said
@@ -33,6 +33,7 @@ class Choice(NamedTuple):
 
     name: str
     score: float | None  # None: the answer has none
+    shares: Mapping[str, float] | None = None  # of all classes, where the answer has them
 
 
 def read_entities(value: Any, types: Types, depth: int = 0) -> Named | None:
@@ -146,10 +147,12 @@ def read_choice(value: Any, types: Types, depth: int = 0) -> Choice | None:
     if not isinstance(value, dict):
         return None
     fields = {str(name).strip().lower(): each for name, each in value.items()}
-    scores = {name: _read_share(each) for name, each in value.items() if types.find(name)}
-    if scores and all(each is not None for each in scores.values()):
-        best = max(scores, key=lambda name: scores[name] or 0.0)
-        return Choice(types.find(best) or best, scores[best])
+    shares = {types.find(name) or "": _read_share(each) for name, each in value.items()}
+    shares.pop("", None)
+    known = {name: share for name, share in shares.items() if share is not None}
+    if any(known.values()) and len(known) == len(shares):
+        best = max(known, key=known.__getitem__)
+        return Choice(best, known[best], known)
     for name in (*_TYPES, "answer"):
         if name in fields and (chosen := read_choice(fields[name], types, depth + 1)):
             has_score = any(each in fields for each in _SCORES)

@@ -228,7 +228,9 @@ def _write_answer(answer: Answer | None) -> Any:
     if answer is None:
         return None
     if isinstance(answer, Choice):
-        name, score = answer
+        name, score, shares = answer
+        if shares and len(shares) > 1:
+            return dict(shares)
         return name if score is None else {"label": name, "score": score}
     return [
         {"start": each.start, "end": each.end, "label": each.type}

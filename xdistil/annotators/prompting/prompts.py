@@ -1,11 +1,13 @@
 """The words of a prompt: what to do, the types, a few examples, and the text."""
 
 import json
+import unicodedata
 from collections.abc import Sequence
 
 from xdistil.annotators.answers import digest_text
 from xdistil.annotators.prompting.types import Types
 from xdistil.data.examples import Example
+from xdistil.data.segmentation import find_units
 from xdistil.data.spans import find_spans, join_words
 
 STYLES = ("json", "marked")
@@ -68,7 +70,7 @@ def write_example(example: Example, types: Types, style: str) -> str:
         _check(label, types)
         answer = json.dumps({"label": label}, ensure_ascii=False)
         return f"{write_question(chr(9).join(example.inputs), len(example.inputs))}\n{answer}"
-    text, places = join_words(example.inputs)
+    text, places = join_typed(example.inputs)
     spans = [
         (places[first][0], places[after - 1][1], type_)
         for first, after, type_ in find_spans(labels)
@@ -83,6 +85,30 @@ def write_example(example: Example, types: Types, style: str) -> str:
         parts += [text[at:start], f"<{type_}>{text[start:end]}</{type_}>"]
         at = end
     return f"{write_question(text)}\n{''.join(parts)}{text[at:]}"
+
+
+def join_typed(words: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
+    """Words as somebody would type them, and (start, end) of each.
+
+    There is no blank before closing punctuation, after opening punctuation, and between characters
+    of scripts without blanks.
+    """
+    text, places = "", []
+    for word in words:
+        if text and _are_apart(text[-1], word[0]):
+            text += " "
+        places.append((len(text), len(text) + len(word)))
+        text += word
+    return text, places
+
+
+def _are_apart(last: str, first: str) -> bool:
+    if unicodedata.category(last) in ("Ps", "Pi") or unicodedata.category(first) in ("Pe", "Pf"):
+        return False
+    if first in ".,;:!?。、，：；！？।…":
+        return False
+    unspaced = all(len(find_units(f"{each}{each}")) == 2 for each in (last, first))
+    return not unspaced or not (last.isalnum() and first.isalnum())
 
 
 def digest_example(example: Example, kind: str) -> str:
