@@ -103,6 +103,11 @@ def test_places_are_shared_among_entities_with_the_same_words():
     reply = read(json.dumps([anna, anna, anna]))
     assert reply.answer == (ANNA, AGAIN)
     assert [reason for reason, _ in reply.notes] == ["named twice"]
+    inside = [{"text": "Rome", "label": "NEW_LOC"}, {"text": "New Rome", "label": "NEW_LOC"}]
+    for said in (inside, inside[::-1], {"NEW_LOC": ["Rome", "New Rome"]}):
+        reply = read(said, "New Rome, Rome")
+        assert reply.answer == (Span(0, 8, "NEW_LOC"), Span(10, 14, "NEW_LOC"))
+        assert reply.notes == []
     behind = [{"text": "Bob", "label": "PER"}, anna]  # the next Anna behind Bob
     assert read(json.dumps(behind)).answer == (BOB, AGAIN)
 

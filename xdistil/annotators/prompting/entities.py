@@ -9,7 +9,8 @@ Each entity stands where its words do:
    order (types with lists of words) means every place; in marked text, the place with the same
    neighbours is meant.
 
-A place that another entity of the answer took is taken again only if there is no other.
+Entities with one place, or whose offsets are right, take theirs first. The others share characters
+with them only where there is no other place.
 """
 
 from collections import Counter
@@ -55,9 +56,8 @@ def locate_entities(text: str, entities: Sequence[Said], is_ordered: bool = True
         is_ordered: whether the answer names them in text order, each as often as it occurs.
     """
     quoted, located = Quoted(text), Located()
-    taken: Counter[Place] = Counter()
     chosen: dict[int, list[Place]] = {}
-    left: list[tuple[int, Said, list[Place], bool]] = []
+    left: dict[int, list[Place]] = {}  # entities that may stand in several places
     for index, said in enumerate(entities):
         if said.type is None:
             located.notes.append((UNKNOWN, said))
@@ -66,45 +66,58 @@ def locate_entities(text: str, entities: Sequence[Said], is_ordered: bool = True
         inside = offsets is not None and 0 <= offsets[0] < offsets[1] <= len(text)
         if offsets and inside and text[slice(*offsets)] == (said.words or text[slice(*offsets)]):
             chosen[index] = [offsets]
-            taken[offsets] += 1
-        elif not said.words.strip():
+            continue
+        if not said.words.strip():
             located.notes.append((OUTSIDE if offsets else WORDLESS, said))
-        else:
-            places, is_exact = quoted.find(said.words)
-            if places:
-                left.append((index, said, places, is_exact))
-            else:
-                located.notes.append((NOWHERE, said))
-    asked = Counter(places[0] for _, _, places, _ in left)  # entities with the same places
-    behind = 0  # where the entity before ends
-    for index, said, places, is_exact in left:
+            continue
+        places, is_exact = quoted.find(said.words)
+        if not places:
+            located.notes.append((NOWHERE, said))
+            continue
         if not is_exact:
             located.notes.append((WRITING, said))
-        free = [place for place in places if not taken[place]] or places
+        (chosen if len(places) == 1 else left)[index] = places
+    taken = [place for places in chosen.values() for place in places]
+    asked = Counter(places[0] for places in left.values())  # entities with the same places
+    for index, places in left.items():
+        said = entities[index]
+        free = _find_free(places, taken)
         offsets = _read_offsets(said)
+        is_open = len(free) > asked[places[0]] and free[0] not in taken
+        behind = max((at for at in chosen if at < index), default=-1)
         if offsets:
-            place = min(free, key=lambda each: abs(each[0] - offsets[0]))
-            chosen[index] = [place]
-            if place != offsets:
-                located.notes.append((OFFSETS, said))
+            chosen[index] = [min(free, key=lambda each: abs(each[0] - offsets[0]))]
         elif said.before or said.after:
             chosen[index] = [_find_alike(quoted, said, free)]
-        elif len(places) > asked[places[0]]:
-            located.notes.append((SEVERAL, said))
-            chosen[index] = free if not is_ordered else [_find_next(free, behind)]
+        elif is_open and not is_ordered:
+            chosen[index] = free
         else:
-            chosen[index] = [_find_next(free, behind)]
-        for place in chosen[index]:
-            taken[place] += 1
-        behind = chosen[index][0][1]
+            chosen[index] = [_find_next(free, chosen[behind][0][1] if behind >= 0 else 0)]
+        if is_open and not (offsets or said.before or said.after):
+            located.notes.append((SEVERAL, said))
+        asked[places[0]] -= 1
+        taken += chosen[index]
     _keep(entities, chosen, located)
     return located
+
+
+def _find_free(places: list[Place], taken: Sequence[Place]) -> list[Place]:
+    """The places that share no character with those that are taken, or else are none of them."""
+    apart = [
+        place
+        for place in places
+        if all(place[1] <= start or end <= place[0] for start, end in taken)
+    ]
+    return apart or [place for place in places if place not in taken] or places
 
 
 def _keep(entities: Sequence[Said], chosen: dict[int, list[Place]], located: Located) -> None:
     seen: set[tuple[int, int, str]] = set()
     for index in sorted(chosen):
         said = entities[index]
+        offsets = _read_offsets(said)
+        if offsets and chosen[index] != [offsets]:
+            located.notes.append((OFFSETS, said))
         for start, end in chosen[index]:
             if (start, end, said.type or "") in seen:
                 located.notes.append((TWICE, said))
