@@ -193,6 +193,18 @@ def test_classes_and_pairs(folder):
     ]
 
 
+def test_shares_of_all_classes_are_kept(folder):
+    (folder / "classes.tsv").write_text("good\nbad\nneither\n")
+    options = ("--texts=texts.txt", "--types=classes.tsv", "--task=classification")
+    assert run("prompts", *options, "--output=p.jsonl") == 0
+    shares = {"good": 0.5, "bad": 0.375, "neither": 0.125}
+    write_rows("r.jsonl", [{"id": row["id"], "answer": shares} for row in read_rows("p.jsonl")])
+    assert run("read", *options, "--answers=r.jsonl", "--output=out.jsonl") == 0
+    task = read_types(folder / "classes.tsv", "classification").task
+    for text in read_answers([folder / "out.jsonl"], task):
+        assert text.answers == {"run1": shares}
+
+
 def test_examples_are_drawn_by_seed_and_not_shown_with_their_own_text(folder, capsys):
     (folder / "task").mkdir()
     rows = [f"Anna met Bob Lee{i} .\tB-PER O B-PER I-PER O\n" for i in range(20)]

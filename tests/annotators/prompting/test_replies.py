@@ -103,6 +103,8 @@ def test_places_are_shared_among_entities_with_the_same_words():
     reply = read(json.dumps([anna, anna, anna]))
     assert reply.answer == (ANNA, AGAIN)
     assert [reason for reason, _ in reply.notes] == ["named twice"]
+    ana = {"text": "ana", "label": "PER"}
+    assert read([ana, ana], "banana").answer == (Span(1, 4, "PER"), Span(3, 6, "PER"))
     inside = [{"text": "Rome", "label": "NEW_LOC"}, {"text": "New Rome", "label": "NEW_LOC"}]
     for said in (inside, inside[::-1], {"NEW_LOC": ["Rome", "New Rome"]}):
         reply = read(said, "New Rome, Rome")
