@@ -17,6 +17,7 @@ import numpy as np
 from seqeval.scheme import IOB2, Entities
 
 from xdistil.data.examples import Example, Task
+from xdistil.data.spans import find_spans
 from xdistil.data.tag_schemes import make_legal
 from xdistil.evaluation.results import LanguageScores, ScoreName, Scores
 
@@ -77,10 +78,12 @@ def count_matches(
     if task.kind == "classification":
         right = [guess == labels for guess, labels in zip(predicted, expected, strict=True)]
         return np.stack([np.array(right), *np.ones((2, len(right)), np.int64)], axis=1)
-    counts = []
-    legal = [make_legal(tags) for tags in predicted]
-    for wanted, found in zip(_find_entities(expected), _find_entities(legal), strict=True):
-        counts.append((len(wanted & found), len(found), len(wanted)))
+    # Many short sentences have the same tags.
+    spans = {tags: set(find_spans(make_legal(tags))) for tags in {*expected, *predicted}}
+    pairs = [
+        (spans[wanted], spans[found]) for wanted, found in zip(expected, predicted, strict=True)
+    ]
+    counts = [(len(wanted & found), len(found), len(wanted)) for wanted, found in pairs]
     return np.array(counts, np.int64).reshape(-1, 3)
 
 
