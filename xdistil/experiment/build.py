@@ -50,7 +50,7 @@ from xdistil.experiment.shared_texts import find_packed, hold_packed
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.hf.folder import check_rows, load_model
 from xdistil.models.trim import trim_model
-from xdistil.models.types import Model, Params
+from xdistil.models.types import Model, Params, count_parameters, trace_shapes
 from xdistil.plans import without_labels
 from xdistil.runtime.arithmetic import choose_dtype
 from xdistil.runtime.workdir import choose_segmentation
@@ -411,7 +411,12 @@ def _trim_teacher(
     kept = choose_subwords(whole, counts, also=padding)
     tokenizer = trim_tokenizer(whole, kept)
     model, params = trim_model(teacher.model, teacher.params, kept)
-    log.info("teacher: kept the %d of %d subwords in the texts", len(kept), whole.vocabulary_size)
+    counts = [count_parameters(trace_shapes(each))["total"] for each in (model, teacher.model)]
+    log.info(
+        "teacher: kept the %d of %d subwords in the texts, and %s of %s parameters",
+        *(len(kept), whole.vocabulary_size),
+        *(f"{count:,}" for count in counts),
+    )
     trimmed = replace(
         teacher, model=model, params=params, tokenizer=tokenizer, padding_id=tokenizer.pad
     )
