@@ -12,8 +12,8 @@ from functools import partial
 
 from xdistil.errors import InputError, suggest
 from xdistil.evaluation.formatting import UNKNOWN, format_bytes, format_count
-from xdistil.evaluation.metrics import MAIN_SCORE
-from xdistil.evaluation.report import LANGUAGE_SCORE, SCORE_NAMES
+from xdistil.evaluation.metrics import LANGUAGE_SCORE, MAIN_SCORE
+from xdistil.evaluation.report import SCORE_NAMES
 from xdistil.evaluation.results import (
     LanguageScores,
     ModelName,
@@ -32,6 +32,7 @@ from xdistil.evaluation.sweep_cells import (
     list_settings,
 )
 from xdistil.evaluation.tables import Table
+from xdistil.evaluation.worst import WORST, average_worst
 
 _System = Sequence[Results]  # the runs of one seed: one, or a model for each language
 
@@ -187,6 +188,15 @@ def _score(known: Sequence[Results]) -> list[_Column]:
     return [_Column(_title(known), partial(_main_score, find=_find_student), 100)]
 
 
+def _worst(known: Sequence[Results]) -> list[_Column]:
+    def measure(system: _System) -> float | None:
+        per_language = _join_languages(map(_find_student, system))
+        return average_worst(per_language, LANGUAGE_SCORE[system[0]["task"]])
+
+    split = f" {scored_split(known[0])}" if known else ""
+    return [_Column(f"worst {WORST}{split}", measure, 100)]
+
+
 def _dev(known: Sequence[Results]) -> list[_Column]:
     measure = partial(_main_score, find=lambda each: each["student"]["dev"])
     return [_Column("dev", measure, 100)]
@@ -296,6 +306,7 @@ def _passes(known: Sequence[Results]) -> list[_Column]:
 
 COLUMNS: dict[str, Callable[[Sequence[Results]], list[_Column]]] = {
     "score": _score,
+    "worst": _worst,
     "dev": _dev,
     "original": _original,
     "languages": _languages,
