@@ -210,6 +210,10 @@ def test_a_missing_workdir_is_reported(config, arguments, words, capsys):
         ("--config={folder}/old.py", ["Stage.thaw_epochs is now Stage.unfreeze_epochs"]),
         ("--config={folder}/reading.py", ["reading.py", "cannot be read as a config", "absent"]),
         ("--config=xdistil", ["there is no recipe '' (there is quickstart, ner, classify, manyl"]),
+        (
+            "--config=xdistil:paper:d2",
+            ["it is a file of the repository: --config=configs/paper.py:d2"],
+        ),
         ("--config=xdistil:nre:d4.2", ["there is no recipe 'nre' (did you mean ner?)"]),
         ("--config=xdistil:ner:d4", ["ner has no variant 'd4' (did you mean d4.2?)"]),
         ("--config=xdistil:quickstart:smok", ["quickstart has no variant 'smok' (did you mean sm"]),

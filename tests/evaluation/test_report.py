@@ -8,7 +8,14 @@ import pytest
 from xdistil.config import Experiment
 from xdistil.deploy.model_card import render_card
 from xdistil.evaluation.figures import draw_course, draw_languages, draw_trade_off
-from xdistil.evaluation.report import render_console, render_markdown, render_scores, summarise
+from xdistil.evaluation.report import (
+    describe_outcome,
+    describe_run,
+    render_console,
+    render_markdown,
+    render_scores,
+    summarise,
+)
 from xdistil.plans import d42
 
 
@@ -131,6 +138,21 @@ def test_the_outcome_is_in_words():
         "It is 25.2 times faster in a batch of 32 and 8.0 times faster on a single sentence."
         in text
     )
+
+
+def test_a_larger_or_slower_student_is_told_as_such():
+    results = copy.deepcopy(RESULTS) | {"task": "multilabel", "compression": 0.5}
+    results["student"]["bytes"]["model"] = 3 * results["teacher"]["bytes"]["model"]
+    results["timing"]["speedup"]["single"]["median"] = 0.8
+    results["timing"]["speedup"]["batch_32"]["median"] = 1.04
+    assert describe_run(results) == "Multi-label classification, seed 3, selected on dev"
+    told = " ".join(describe_outcome(results | {"task": "tagging"}))
+    assert "It has 2.0 times more parameters and a 3.0 times larger model file." in told
+    assert "It is as fast in a batch of 32 and 1.2 times slower on a single sentence." in told
+    results["compression"] = 0.97
+    results["student"]["bytes"] = results["teacher"]["bytes"]
+    told = " ".join(describe_outcome(results | {"task": "tagging"}))
+    assert "It has as many parameters and a model file of the same size." in told
 
 
 def test_languages_are_sorted_by_loss_and_one_without_entities_is_left_out():

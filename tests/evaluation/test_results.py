@@ -1,6 +1,7 @@
 """results.json: the shapes that its types describe, and which split and scores are compared."""
 
 import copy
+import json
 
 import pytest
 
@@ -21,13 +22,34 @@ from xdistil.evaluation.results import (
 
 def test_results_are_read_where_a_run_has_ended(tmp_path):
     assert read_results(tmp_path) is None
-    (tmp_path / "results.json").write_text('{"format": 1}')
-    assert read_results(tmp_path) == {"format": 1}
+    (tmp_path / "results.json").write_text(json.dumps(RESULTS))
+    assert read_results(tmp_path) == RESULTS
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(
         InputError, match=r"results.json is not valid JSON.*: remove it, and the same"
     ):
         read_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "missing"),
+    [
+        (dict.fromkeys(RESULTS), "task"),
+        ({"task": "tags"}, "task"),
+        ({"student": None}, "student"),
+        ({"student": {"parameters": None, "bytes": None, "dev": None}}, "student.test"),
+        ({"stages": 5}, "stages"),
+        ({"timing": None}, "timing"),
+    ],
+)
+def test_results_that_no_run_writes_are_refused(tmp_path, changes, missing):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({**RESULTS, **changes}))
+    with pytest.raises(InputError) as caught:
+        read_results(tmp_path)
+    assert str(caught.value) == (
+        f"{path} has no {missing} of a run: remove it, and the same command writes it again."
+    )
 
 
 @pytest.mark.parametrize("kind", ["tagging", "classification"])

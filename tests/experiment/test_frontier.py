@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.folders import CLASSES, TAGGING, WORDS, draw_params, train_tokenizer
+from tests.evaluation.test_report import RESULTS
 from tests.student.test_shapes import make_bilstm, make_transformer
 from xdistil.cli import frontier as command
 from xdistil.cli import frontier_runs
@@ -203,7 +204,8 @@ def write_run(workdir: Path, score: float | None, units: int = 32, labels=LABELS
     student = {"kind": "bilstm", "embedding_size": 16, "hidden_size": units, "retired": 1}
     write_json(workdir / "config.json", {"student": student})
     scores = {"macro_f1": score, "micro_f1": 0.5, "per_language": {}}
-    write_json(workdir / "results.json", {"student": {"dev": scores, "test": scores}})
+    student = RESULTS["student"] | {"dev": scores, "test": scores}
+    write_json(workdir / "results.json", RESULTS | {"student": student})
     return workdir
 
 
@@ -340,4 +342,11 @@ def test_mistakes_are_told_in_one_sentence(config, measured, arguments, says, tm
     assert main([config, f"--workdir={tmp_path / 'out'}", *arguments]) == 2
     (line,) = [each for each in capsys.readouterr().err.splitlines() if says in each]
     assert line.startswith("xdistil frontier: ")
+    assert not measured
+
+
+def test_the_workdir_of_a_run_is_no_place_for_a_front(config, measured, tmp_path, capsys):
+    write_json(tmp_path / "config.json", {"plan": [], "teacher": {}, "student": {}})
+    assert main([config, *SMALL, "--max-mb=1", f"--workdir={tmp_path}"]) == 2
+    assert f"--workdir={tmp_path} is the workdir of one run" in capsys.readouterr().err
     assert not measured

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.evaluation.page.parsing import parse, read_tables
+from tests.evaluation.test_report import RESULTS
 from tests.evaluation.test_sweep_table import make
 from xdistil.errors import StoppedError
 from xdistil.experiment import live_page
@@ -60,7 +61,7 @@ def test_processes_that_do_not_write_show_nothing(tmp_path):
 
 def test_no_run_ends_for_its_page(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("xdistil"), "propagate", True)
-    (tmp_path / "results.json").write_text('{"task": "tagging"}')
+    (tmp_path / "results.json").write_text(json.dumps({**RESULTS, "seed": {}, "timing": {}}))
     show_run(tmp_path)
     assert "report.html could not be written: KeyError" in caplog.text
     assert not (tmp_path / "report.html").exists()

@@ -1,10 +1,10 @@
 """The runs of a sweep: their settings, their names, and which of them are done."""
 
 import json
-from pathlib import Path
 
 import pytest
 
+from tests.evaluation.test_report import RESULTS
 from xdistil.config import Experiment
 from xdistil.errors import InputError
 from xdistil.experiment.inspection import inspect_folder
@@ -72,7 +72,7 @@ def test_what_is_left_is_estimated_by_runs_of_other_seeds(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "weights").write_bytes(bytes(4000 - seconds // 2))
         (tmp_path / name / "results.json").write_text(
-            json.dumps({"timing": {"total": seconds}}) + " " * 4
+            json.dumps({**RESULTS, "timing": {"total": seconds}}).ljust(9000)
         )
     (tmp_path / "plan=d1,seed=1").mkdir()
     (tmp_path / "plan=d1,seed=1/config.json").write_text("{}")
@@ -87,12 +87,17 @@ def test_what_is_left_is_estimated_by_runs_of_other_seeds(tmp_path):
         ["to do", "about 1.0 h"],
         ["4 to do", "about 6.0 h"],
     ]
-    assert rows[1][3] == "4.0 kB"
+    assert rows[1][3] == "13.0 kB"
 
 
 def test_a_folder_without_a_sweep_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"has no sweep\.json: name the --workdir of an xdistil"):
         read_manifest(tmp_path)
-    Path(tmp_path / "sweep.json").write_text('{"runs": [3]}')
-    with pytest.raises(InputError, match="is damaged"):
+    path = tmp_path / "sweep.json"
+    for text in ('{"runs": [3]}', "{}", '{"runs": [{"name": "a", "settings": ["seed"]}]}'):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"sweep\.json is damaged: remove it, and run"):
+            read_manifest(tmp_path)
+    path.write_text('{"runs": []}')
+    with pytest.raises(InputError, match=r"sweep\.json lists no runs: remove it, and run"):
         read_manifest(tmp_path)

@@ -20,7 +20,7 @@ from xdistil.config import expand_paths, split_paths
 from xdistil.deploy.predictor import BACKENDS
 from xdistil.errors import InputError
 from xdistil.runtime.process import count_cores, silence_transformers, write_out
-from xdistil.runtime.workdir import open_workdir
+from xdistil.runtime.workdir import holds_run, open_workdir
 
 if TYPE_CHECKING:
     from xdistil.experiment.frontier import Front
@@ -179,6 +179,8 @@ def _find(options: argparse.Namespace, flags: list[str], command: Command) -> in
     threads = _read_threads(options.threads)
     budget = Budget(1e6 * options.max_mb, options.max_ms / 1e3, options.backend, threads)
     workdir = command.workdir
+    if holds_run(workdir):
+        raise InputError(f"--workdir={workdir} is the workdir of one run: name another folder.")
     open_workdir(workdir)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -191,9 +191,11 @@ def _load(text: str) -> Experiment:
     if source == "xdistil":  # of the package; the others are files
         name, *variant = "".join(argument).split(":", 1)
         if name not in RECIPES:
-            raise InputError(
-                f"--config={text}: there is no recipe {name!r}{suggest(name, RECIPES)}."
-            )
+            hint = suggest(name, RECIPES)
+            if name == "paper":
+                file = ":".join(["configs/paper.py", *variant])
+                hint = f" (it is a file of the repository: --config={file})"
+            raise InputError(f"--config={text}: there is no recipe {name!r}{hint}.")
         return RECIPES[name](*variant)
     module = _import_config(text)
     with _as_config(text):

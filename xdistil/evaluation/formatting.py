@@ -25,6 +25,15 @@ def format_score(value: float | int | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{100 * value:.2f}"
 
 
+def format_ratio(ratio: float, above: str, below: str, equal: str) -> str:
+    """How many times more, as `2.0 times {above}` or of its inverse `2.0 times {below}`; `equal`
+    where either is 1.0."""
+    times, word = (ratio, above) if ratio >= 1 else (1 / ratio, below) if ratio > 0 else (0.0, "")
+    if f"{times:.1f}" == "1.0":
+        return equal
+    return f"{times:.1f} times {word}" if word else UNKNOWN
+
+
 def format_count(value: int | None) -> str:
     """Three digits, and k, M or G."""
     if value is None:

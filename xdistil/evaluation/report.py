@@ -9,6 +9,7 @@ from xdistil.evaluation.formatting import (
     format_bytes,
     format_count,
     format_duration,
+    format_ratio,
     format_score,
 )
 from xdistil.evaluation.metrics import LANGUAGE_SCORE, MAIN_SCORE
@@ -21,6 +22,7 @@ from xdistil.evaluation.results import (
     Results,
     ScoreName,
     Scores,
+    SpeedResult,
     Split,
     WorstLanguages,
     find_scores,
@@ -31,6 +33,11 @@ from xdistil.evaluation.results import (
 from xdistil.evaluation.tables import Table, render_table
 from xdistil.evaluation.worst import WORST, average_worst, compare_worst
 
+TASK_NAMES = {
+    "tagging": "Tagging",
+    "classification": "Classification",
+    "multilabel": "Multi-label classification",
+}
 SCORE_NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "accuracy": "accuracy"}
 _SECOND_SCORE: dict[str, ScoreName] = {
     "tagging": "micro_f1",
@@ -99,7 +106,7 @@ def describe_run(results: Results) -> str:
     selected = f"selected on {results['selected_on']}"
     if not has_gold(results):
         selected = f"without labels, selected by {AGREEMENT} on held-out transfer texts"
-    return f"{results['task'].capitalize()}, seed {results['seed']}, {selected}"
+    return f"{TASK_NAMES[results['task']]}, seed {results['seed']}, {selected}"
 
 
 def describe_outcome(results: Results) -> list[str]:
@@ -132,17 +139,20 @@ def describe_outcome(results: Results) -> list[str]:
     savings = []
     compression = results["compression"]
     if compression is not None:
-        savings.append(f"{compression:.1f} times fewer parameters")
+        sizes = "fewer parameters", "more parameters", "as many parameters"
+        savings.append(format_ratio(compression, *sizes))
     teacher, student = results["teacher"]["bytes"], results["student"]["bytes"]
     if teacher and student:
-        savings.append(f"a {teacher['model'] / student['model']:.1f} times smaller model file")
+        words = ("smaller model file", "larger model file", "")
+        ratio = format_ratio(teacher["model"] / student["model"], *words)
+        savings.append(f"a {ratio}" if ratio else "a model file of the same size")
     if savings:
         lines.append(f"It has {' and '.join(savings)}.")
     speedup = results["timing"]["speedup"]
     if speedup is not None:
         lines.append(
-            f"It is {speedup['batch_32']['median']:.1f} times faster in a batch of 32 and "
-            f"{speedup['single']['median']:.1f} times faster on a single sentence."
+            f"It is {_describe_speed(speedup['batch_32'])} in a batch of 32 and "
+            f"{_describe_speed(speedup['single'])} on a single sentence."
         )
     return [*lines, *_describe_split(results, split)]
 
@@ -168,6 +178,10 @@ def _describe_change(results: Results, split: Split) -> str:
     return (
         f"{reached}; before the run it was {format_score(before)} ({100 * (after - before):+.2f})."
     )
+
+
+def _describe_speed(speed: SpeedResult) -> str:
+    return format_ratio(speed["median"], "faster", "slower", "as fast")
 
 
 def _describe_split(results: Results, split: Split) -> list[str]:

@@ -287,7 +287,26 @@ def read_results(workdir: Path) -> Results | None:
         raise InputError(
             f"{str(error).removesuffix('.')}: remove it, and the same command writes it again."
         ) from error
+    if missing := _find_missing(results):
+        raise InputError(
+            f"{path} has no {missing} of a run: remove it, and the same command writes it again."
+        )
     return cast(Results, results)
+
+
+def _find_missing(results: dict[str, Any]) -> str | None:
+    """The first part of results.json that every run writes and that is not there."""
+    if results.get("task") not in ("tagging", "classification", "multilabel"):
+        return "task"
+    for kind, names in ((dict, ("student", "timing")), (list, ("stages", "baselines"))):
+        for name in names:
+            if not isinstance(results.get(name), kind):
+                return name
+    for name in ("retention", "compression"):
+        if name not in results:
+            return name
+    parts = ("parameters", "bytes", "dev", "test")
+    return next((f"student.{name}" for name in parts if name not in results["student"]), None)
 
 
 def name_task(scores: Scores) -> str:

@@ -120,15 +120,21 @@ def read_manifest(workdir: Path) -> dict[str, Settings]:
     """The settings of the runs of a sweep, by name.
 
     Raises:
-        InputError: the folder holds no sweep, or its sweep.json is damaged.
+        InputError: the folder holds no sweep, or its sweep.json is damaged or lists no runs.
     """
     path = workdir / MANIFEST
     if not path.exists():
         raise InputError(f"{workdir} has no {MANIFEST}: name the --workdir of an xdistil sweep.")
     try:
-        return {each["name"]: each["settings"] for each in read_json(path)["runs"]}
-    except (LookupError, TypeError) as error:
-        raise InputError(f"{path} is damaged: run the sweep again.") from error
+        runs = {
+            str(each["name"]): {str(name): str(value) for name, value in each["settings"].items()}
+            for each in read_json(path)["runs"]
+        }
+    except (LookupError, TypeError, AttributeError):
+        raise InputError(f"{path} is damaged: remove it, and run the sweep again.") from None
+    if not runs:
+        raise InputError(f"{path} lists no runs: remove it, and run the sweep again.")
+    return runs
 
 
 def is_done(run: PlannedRun, workdir: Path, known: dict) -> bool:

@@ -3,6 +3,7 @@
 from xdistil.evaluation.formatting import (
     format_bytes,
     format_count,
+    format_ratio,
     format_score,
 )
 from xdistil.evaluation.metrics import MAIN_SCORE
@@ -92,7 +93,7 @@ def _list_tiles(results: Results, analysis: Analysis | None) -> list[tuple[str, 
     model = results["student"]
     if (parameters := model["parameters"]) is not None:
         ratio = results["compression"]
-        note = f"{ratio:.1f} times fewer" if ratio else ""
+        note = format_ratio(ratio, "fewer", "more", "as many") if ratio else ""
         tiles.append(("parameters", format_count(parameters["total"]), note))
     if (sizes := model["bytes"]) is not None:
         tiles.append(("model file", format_bytes(sizes["model"]), ""))
