@@ -54,7 +54,11 @@ def test_a_plan_without_labels_has_no_labels_loss_and_reads_transfer_texts():
 
 
 @pytest.mark.parametrize(
-    "name", ["d4.2", "v3", "layers", "relations", "annotators", "labels", "continue"]
+    "name",
+    [
+        *("d4.2", "v3", "layers", "relations", "labels", "continue"),
+        *("annotators", "annotators-gold", "annotators-encoder", "annotators-encoder-gold"),
+    ],
 )
 def test_tagging_and_classification_differ_in_rows_and_in_the_width_of_a_bilstm(name):
     tagging, texts = ner(name), classify(name)
