@@ -61,16 +61,18 @@ def get_config(variant: str = "d4.2") -> Experiment:
     return experiment
 
 
-def sweep(variant: str = "d4.2") -> Iterator[dict[str, Any]]:
+def sweep(variant: str, experiment: Experiment) -> Iterator[dict[str, Any]]:
     """The runs of a table; none of a plan."""
-    for row in ROWS[variant]() if variant in ROWS else ():
+    rows = _list_strategies(experiment) if variant == "table3" else ROWS.get(variant, list)()
+    for row in rows:
         for seed in SEEDS:
             yield {**row, "seed": seed}
 
 
-def _list_strategies() -> Iterator[dict[str, Any]]:
+def _list_strategies(experiment: Experiment) -> Iterator[dict[str, Any]]:
+    share = {"data.limit": experiment.data.limit // len(LANGUAGES)} if experiment.data.limit else {}
     for language in LANGUAGES:  # without a teacher of its own, which labels alone do not need
-        yield {"plan": "d0", "data.languages": language, "teacher.finetune": False}
+        yield {"plan": "d0", "data.languages": language, **share, "teacher.finetune": False}
     yield from ({"plan": name} for name in STRATEGIES[1:])
 
 
@@ -83,7 +85,6 @@ def _list_embeddings() -> Iterator[dict[str, Any]]:
 
 
 ROWS = {
-    "table3": _list_strategies,
     "table4": lambda: ({"plan": name} for name in ("d4.2",)),
     "table6": lambda: ({"plan": name} for name in ("d4.2",)),
     "table7": _list_embeddings,

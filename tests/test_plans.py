@@ -8,7 +8,7 @@ import pytest
 
 from tests.distill.small import make_bilstm, make_encoder, make_teacher, make_texts
 from xdistil.cli.overrides import make_experiment, read_sweep
-from xdistil.config import Stage
+from xdistil.config import Stage, validate
 from xdistil.distill import plan
 from xdistil.distill.stages import plan_stages
 from xdistil.errors import InputError
@@ -132,11 +132,35 @@ def test_strategies_differ_as_in_table_3():
 def test_tables_of_the_paper_are_sweeps(table, runs):
     """Every run of them is an experiment that `train` accepts."""
     config = f"{ROOT}/configs/paper.py:{table}"
-    settings = read_sweep(config)
+    given = [("data.folder", "x"), ("teacher.model", "y")]
+    settings = read_sweep(config, given)
     assert len(settings) == runs
     for each in settings[::7]:
-        overrides = [*each.items(), ("data.folder", "x"), ("teacher.model", "y")]
-        make_experiment(config, overrides)
+        make_experiment(config, [*given, *each.items()])
+
+
+@pytest.mark.parametrize(("variant", "runs"), [("", 24), ("smoke", 8), ("encoder", 0)])
+def test_ways_to_learn_from_annotators_are_a_sweep(variant, runs):
+    config = f"{ROOT}/configs/annotators.py" + f":{variant}" * bool(variant)
+    given = [("data.folder", "x"), ("teacher.labels", "y.jsonl"), ("teacher.model", "z")]
+    settings = read_sweep(config, given)
+    assert len(settings) == runs
+    for each in settings:
+        own = dict(each)
+        source = f"{ROOT}/configs/annotators.py:{own.pop('variant')}"
+        experiment = make_experiment(source, [*given, *own.items()])
+        validate(experiment)
+        assert experiment.baselines == ()
+        assert bool(experiment.teacher.model) == ("encoder" in source)
+
+
+def test_a_model_for_each_language_sees_the_labels_of_one_language():
+    """Of 1,000 sentences that are spread evenly over five languages, 200."""
+    given = [("data.folder", "x"), ("teacher.model", "y"), ("data.limit", "1000")]
+    config = f"{ROOT}/configs/paper.py:table3"
+    rows = [row for row in read_sweep(config, given) if row["plan"] == "d0"]
+    limits = {row["data.languages"]: row["data.limit"] for row in rows}
+    assert limits == dict.fromkeys(("de", "en", "fr", "nl", "pt"), "200")
 
 
 def test_variants_of_the_paper_are_its_plans():

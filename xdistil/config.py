@@ -114,7 +114,7 @@ class Teacher:
     cache: str = "auto"  # signals on disk: auto (where that is faster), always, never
     cache_type: str = "float16"  # of cached numbers: float16, float32, int8 (a scale per vector)
     cache_folder: str = ""  # of cached signals, for several runs; empty: in the workdir
-    shared_folder: str = ""  # for teachers, signals and packed texts of several runs; empty: none
+    shared_folder: str = ""  # of runs: teachers, signals, predictions, packed texts; empty: none
     family: str = "bert"  # of a teacher from scratch: bert or modernbert
     hidden_size: int = 128  # likewise
     layers: int = 4  # likewise

@@ -159,6 +159,17 @@ def test_a_config_file_yields_runs_and_the_command_line_adds_values(tmp_path, co
     ]
 
 
+def test_a_config_file_yields_runs_from_the_fields_of_the_command_line(tmp_path, config):
+    halves = """
+
+def sweep(arg, experiment):
+    yield {"seed": len(arg), "data.limit": experiment.data.limit // 2}
+"""
+    (tmp_path / "small.py").write_text(CONFIG + halves)
+    (run,) = parse(f"{config}:large", "--config.data.limit=100").runs
+    assert (run.experiment.seed, run.experiment.data.limit) == (5, 50)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

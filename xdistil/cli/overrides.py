@@ -154,11 +154,12 @@ def _find_plan(name: str) -> tuple[Stage, ...]:
     return PLANS[name]()
 
 
-def read_sweep(text: str) -> list[dict[str, str]]:
+def read_sweep(text: str, overrides: Sequence[tuple[str, str]] = ()) -> list[dict[str, str]]:
     """What the function `sweep` of a config file yields, as texts; empty if it has none.
 
     Args:
         text: as --config has it; `sweep` gets what stands after the colon, if it takes an argument.
+        overrides: fields and values; a `sweep` of two arguments gets the experiment with them.
 
     Raises:
         InputError: the file cannot be read, or it yields no mapping of fields to values.
@@ -170,8 +171,11 @@ def read_sweep(text: str) -> list[dict[str, str]]:
     if not hasattr(module, "sweep"):
         return []
     with _as_config(text):
-        takes = inspect.signature(module.sweep).parameters
-        runs = list(module.sweep(*argument) if takes else module.sweep())
+        takes = len(inspect.signature(module.sweep).parameters)
+        if takes == 2:
+            runs = list(module.sweep("".join(argument), make_experiment(text, overrides)))
+        else:
+            runs = list(module.sweep(*argument) if takes else module.sweep())
     for each in runs:
         if not isinstance(each, dict) or not all(isinstance(name, str) for name in each):
             raise InputError(

@@ -124,7 +124,7 @@ def parse_sweep(arguments: Sequence[str]) -> Command:
     values = dict(given)
     config, overrides = values.get("config", ""), list_overrides(given)
     axes = _read_axes([value for name, value in given if name == "sweep"])
-    configured = read_sweep(config)
+    configured = read_sweep(config, overrides)
     if not axes and not configured:
         raise InputError(
             "--sweep is missing: name the values of a field, such as --sweep='seed=0,1,2'."

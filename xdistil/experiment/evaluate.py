@@ -32,6 +32,7 @@ from xdistil.evaluation.results import (
 )
 from xdistil.evaluation.speed import Runner, measure_speed
 from xdistil.experiment.build import Run, open_before
+from xdistil.experiment.shared_predictions import predict_once
 from xdistil.models.hf.folder import Loaded, load_model
 from xdistil.models.hf.hub import find_folder
 from xdistil.models.types import Params, count_parameters
@@ -85,7 +86,7 @@ def evaluate(
     for name, model in loaded.items():
         texts = run.teacher_texts if name == "teacher" else run.texts
         here = {split: texts[key] for split, key in predicted_on.items() if key in texts}
-        labels[name] = _predict_splits(corpus.task, session, name, model, here)
+        labels[name] = _predict_splits(run, session, name, model, here)
         scores = {
             split: metrics.score(corpus.task, each.examples, labels[name][split])
             for split, each in here.items()
@@ -302,14 +303,18 @@ def _score_gazetteer(run: Run) -> GazetteerResult | None:
 
 
 def _predict_splits(
-    task: Task, session: Session, name: str, loaded: Loaded, texts: dict[str, PackedTexts]
+    run: Run, session: Session, name: str, loaded: Loaded, texts: dict[str, PackedTexts]
 ) -> dict[str, Labels]:
     """A model's labels of texts by split; they are written to predictions/."""
+    task, shared = run.corpus.task, run.experiment.teacher.shared_folder
     place = shard_params if name == "teacher" else replicate
     params = place(session.mesh, loaded.params)
     labels = {}
     for split, each in texts.items():
-        labels[split] = predict_labels(session, task, loaded.model, params, each)
+        if name == "teacher" and shared:
+            labels[split] = predict_once(Path(shared), session, task, loaded, params, each)
+        else:
+            labels[split] = predict_labels(session, task, loaded.model, params, each)
         _write_labels(session, task, name, split, each.examples, labels[split])
     return labels
 

@@ -73,15 +73,15 @@ def fingerprint_teacher(run: Run, teacher: ModelTeacher) -> str:
             "seed": experiment.seed,
             "batch_size": experiment.batch_size,
             "eval_every": experiment.eval_every,
-            "dev": _digest_texts(run.teacher_texts["dev"]),
-            "gold": _digest_gold(run.teacher_texts["dev"]),
+            "dev": digest_texts(run.teacher_texts["dev"]),
+            "gold": digest_gold(run.teacher_texts["dev"]),
             "stages": [
                 [
                     asdict(stage.config),
                     stage.name,
                     stage.epochs,
                     stage.step.losses.class_weights,
-                    _digest_texts(stage.train),
+                    digest_texts(stage.train),
                     *_digest_soft(stage.train),
                 ]
                 for stage in run.finetuning
@@ -115,14 +115,8 @@ def record_preprocessing(run: Run) -> dict[str, Any]:
     return write_preprocessing(data, joined)
 
 
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        shutil.copy2(source, target)
-
-
-def _digest_texts(texts: PackedTexts) -> list[str]:
+def digest_texts(texts: PackedTexts) -> list[str]:
+    """SHA-256 of the subwords and of the rows."""
     return [subwords_fingerprint(texts.subwords), packing_checksum(texts.rows)]
 
 
@@ -136,10 +130,17 @@ def _digest_soft(texts: PackedTexts) -> list[str]:
     return [hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()]
 
 
-def _digest_gold(texts: PackedTexts) -> str:
-    """What scores on dev depend on beside the subwords."""
+def digest_gold(texts: PackedTexts) -> str:
+    """SHA-256 of the words, labels and languages, which scores depend on beside the subwords."""
     digest = hashlib.sha256()
     for example in texts.examples:
         line = [example.inputs, example.labels, example.language]
         digest.update(json.dumps(line).encode())
     return digest.hexdigest()
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)

@@ -1,0 +1,53 @@
+"""What a teacher predicts is computed once by runs that share a folder, and again where it differs."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from tests.distill.small import TASK, make_session, make_subwords, make_teacher, make_texts
+from xdistil.data.examples import Example
+from xdistil.experiment import shared_predictions
+from xdistil.experiment.shared_predictions import predict_once
+
+LABELS = [("O", "B-PER"), ()]
+
+
+@pytest.fixture
+def predicted(monkeypatch) -> list[Any]:
+    """The texts that a model has read."""
+    read = []
+
+    def predict(session: Any, task: Any, model: Any, params: Any, texts: Any) -> Any:
+        read.append(texts)
+        return LABELS
+
+    monkeypatch.setattr(shared_predictions, "predict_labels", predict)
+    return read
+
+
+def test_the_first_run_predicts_and_the_others_read(tmp_path, predicted):
+    teacher: Any = make_teacher()
+    texts = replace(make_texts()["dev"], examples=[Example(("a", "b"), ("O", "O"), "en")])
+    shifted = jax.tree.map(lambda x: x + np.float32(1), teacher.params)
+    other_gold = [Example(("a", "b"), ("O", "B-PER"), "en")]
+
+    def predict(params: Any = teacher.params, texts: Any = texts, task: Any = TASK) -> Any:
+        (tmp_path / "run").mkdir(exist_ok=True)
+        loaded: Any = SimpleNamespace(model=teacher.model, params=params)
+        return predict_once(
+            tmp_path / "shared", make_session(tmp_path / "run"), task, loaded, params, texts
+        )
+
+    assert predict() == predict() == LABELS
+    assert len(predicted) == 1
+    predict(params=shifted)
+    predict(texts=replace(texts, examples=other_gold))
+    predict(texts=replace(texts, subwords=make_subwords(16, 9)))
+    predict(task=replace(TASK, labels=(*TASK.labels, "B-NEW")))
+    assert len(predicted) == 5
+    assert predict() == LABELS
+    assert len(predicted) == 5
