@@ -28,6 +28,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tests import killing
+from xdistil.config import EARLIER, Student
 
 TRIES = 8  # to hit a phase
 
@@ -113,9 +114,10 @@ def end_run(old: ModuleType, workdir: Path, expected: Path) -> list[str]:
     began = json.loads((expected / "config.json").read_text(encoding="utf-8"))
     more = [f"--config.teacher.family={began['teacher'].get('family', 'bert')}"]
     if not (workdir / "config.json").exists():  # nothing tells that REV began it: it is a new run
-        more.append(
-            f"--config.student.embedding_scale={began['student'].get('embedding_scale', 0)}"
-        )
+        more += [
+            f"--config.student.{name}={began['student'].get(name, value)}"
+            for name, value in EARLIER[Student].items()
+        ]
     config = (killing.CONFIG[0], *old.CONFIG[1:], *more)
     code = killing._start(workdir, config=config).wait(killing.LIMIT)
     if code:

@@ -3,14 +3,15 @@
     python -m tests.fuzz --minutes=10 --seed=0
     python -m tests.fuzz --replay=fuzz/findings/000-folder
 
-Mutates valid files (bytes, JSON values, headers of tensors), runs one of three targets on them and
+Mutates valid files (bytes, JSON values, headers of tensors), runs one of its targets on them and
 keeps each input that takes a path through the reading code that no input took before. `reader`
-reads labelled files of every format, `stream` reads them as texts to predict labels for, `folder`
-opens a model folder and labels two lines with it, `predict` labels lines with a valid model.
-Parquet files are among them where pyarrow is installed. Anything but an answer of the right shape,
-or one sentence of an InputError that names its file, is a finding; so is a run of more than 30
-seconds or 16 GiB. A finding is a folder under `--output` with the input's files and `finding.txt`;
-the input that ran when the process died is in `current`. Exits with 1 if there are findings.
+reads labelled files of every format, `stream` reads them as texts to predict labels for, `answers`
+reads what language models answered, `folder` opens a model folder and labels two lines with it,
+`predict` labels lines with a valid model. Parquet files are among them where pyarrow is installed.
+Anything but an answer of the right shape, or one sentence of an InputError that names its file, is
+a finding; so is a run of more than 30 seconds or 16 GiB. A finding is a folder under `--output`
+with the input's files and `finding.txt`; the input that ran when the process died is in `current`.
+Exits with 1 if there are findings.
 """
 
 import argparse
@@ -37,6 +38,17 @@ import safetensors.numpy
 from flax import serialization
 
 import xdistil
+from xdistil.annotators.answers import read_answers
+from xdistil.annotators.prompting.answer_values import read_entities
+from xdistil.annotators.prompting.batches import read_result
+from xdistil.annotators.prompting.entities import locate_entities
+from xdistil.annotators.prompting.gather import gather_answers, write_answers
+from xdistil.annotators.prompting.loose_json import find_values
+from xdistil.annotators.prompting.marked import read_marked
+from xdistil.annotators.prompting.occurrences import Quoted
+from xdistil.annotators.prompting.pieces import Texts, TypedText, list_identifiers
+from xdistil.annotators.prompting.replies import read_reply
+from xdistil.annotators.prompting.types import Type, Types
 from xdistil.data.columns import cut_rows
 from xdistil.data.conll import find_columns
 from xdistil.data.corpus import read_corpus
@@ -87,6 +99,8 @@ TRACED = {
         *(read_corpus, read_file, read_lines, tokenize, pack, load_tokenizer, is_tag),
         *(find_layout, find_notation, find_units, cut_rows, cut_records, load_json, tag_words),
         *(find_columns, read_text_field, read_stream, read_table_rows, read_rows),
+        *(gather_answers, read_reply, read_result, read_entities, read_marked, find_values),
+        *(locate_entities, Quoted),
         *(load_model, read_tensors, Names, read_field, Encoder, BiLSTM, JaxBackend, Tagger),
     )
 }
@@ -115,6 +129,15 @@ READER_SEEDS = {
     "r.tsv": b"text\nAnna went.\n\nBob\n",
     "f.jsonl": b'{"text_a": "Anna", "text_b": "Bob", "label": 1}\n{"text": "x", "label": "bad"}\n',
 }
+TYPES = Types("tagging", (Type("PER", "", ("person",)), Type("LOC", "", ())))
+TYPED = TypedText(1, ("Anna met “Bob Lee” in New York. Anna left Rene\u0301.",), "und")
+SAID = (
+    '{"entities": [{"text": "Anna", "label": "PER", "start": 30, "end": 34}]}',
+    "Sure!\n```json\n[{'text': 'Bob  Lee', 'label': 'person',},]\n```",
+    "Anna met “<PER>Bob Lee</PER>” in [New York](LOC). Anna left René.",
+    '{"PER": ["Anna", "René"], "LOC": ["New Yo',
+    '[["Anna", "PER"], [22, 30, "LOC"]]',
+)
 TOKENS = (
     *(
         b"\t",
@@ -175,6 +198,7 @@ class Fuzz:
         self.targets: dict[str, Callable[[], None]] = {
             "reader": self._read,
             "stream": self._stream,
+            "answers": self._answer,
             "folder": self._open,
             "predict": self._label,
         }
@@ -187,6 +211,7 @@ class Fuzz:
         self.kept: dict[str, list[Case]] = {
             "reader": [{name: content} for name, content in seeds.items()],
             "stream": [{name: content} for name, content in seeds.items()],
+            "answers": [{"a.jsonl": line} for line in list_results()],
             "folder": [case for folder in folders for case in list_storages(folder)],
             "predict": [
                 {name: "Anna went\n\nBoß 👩‍👧\u2028x\r\n".encode() + b"to Berlin " * 20}
@@ -298,6 +323,15 @@ class Fuzz:
                     assert not text.inputs or any(text.inputs)
                     assert len(text.inputs) <= 2 or task is TAGGING
 
+    def _answer(self) -> None:
+        texts = Texts({TYPED.number: TYPED}, 0, 0)
+        for path in self.place.iterdir():
+            gathered = gather_answers([path], texts, TYPES)
+            written = self.place / "out.jsonl"
+            written.write_text("\n".join(write_answers(texts, gathered, "run")), encoding="utf-8")
+            (found,) = read_answers([written], TYPES.task)  # which refuses what is wrong in it
+            assert any(each is not None for each in found.answers.values())
+
     def _open(self) -> None:
         model = load(str(self.place))
         lines = [b"Anna went to Berlin\n", "İß\u0301 \u200d 👩\n".encode()]
@@ -380,6 +414,21 @@ def iterate_places(value: Any) -> Iterator[tuple[Any, Any]]:
     for key in keys:
         yield value, key
         yield from iterate_places(value[key])
+
+
+def list_results() -> list[bytes]:
+    """Lines of results of each API, with each of the answers."""
+    rows: list[dict[str, Any]] = []
+    for said in SAID:
+        ((name, _),) = list_identifiers(TYPED, [(0, len(TYPED.content))], 1)
+        choices = [{"message": {"content": said}, "finish_reason": "stop"}]
+        message = {"content": [{"type": "text", "text": said}], "stop_reason": "end_turn"}
+        rows += [
+            {"id": name, "answer": said},
+            {"custom_id": name, "response": {"status_code": 200, "body": {"choices": choices}}},
+            {"custom_id": name, "result": {"type": "succeeded", "message": message}},
+        ]
+    return [json.dumps(row, ensure_ascii=False).encode() for row in rows]
 
 
 def list_storages(folder: Path) -> list[Case]:

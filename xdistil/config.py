@@ -156,6 +156,7 @@ class Student(_Renamed):
     vocabulary: str = "all"  # all: as it is; seen: only subwords of the train and transfer texts
     min_count: int = 1  # seen: subwords that occur less often are dropped
     vocabulary_size: int = 0  # seen: keep only so many subwords, the most frequent; 0: all
+    vocabulary_cut: str = "even"  # of vocabulary_size: even (over languages), frequent (in all)
     embeddings: str = ""  # svd, pca, vectors, random or checkpoint; empty: checkpoint, else svd
     vectors: str = ""  # text file of fastText, GloVe or MUSE, also .gz, of width embedding_size
     embedding_scale: float = 1.0  # root mean square of a BiLSTM's at the start; 0: the source's
@@ -221,7 +222,7 @@ RENAMED: dict[type, dict[str, str]] = {
 # Fields that a config.json of an earlier version may lack, and what the run of that version did.
 EARLIER: dict[type, dict[str, Any]] = {
     Data: {"segmentation": "spaces"},
-    Student: {"embedding_scale": 0.0},
+    Student: {"embedding_scale": 0.0, "vocabulary_cut": "frequent"},
 }
 SEPARATORS = {"comma": ",", "semicolon": ";", "bar": "|", "space": " "}  # of labels, by name
 CHOICES = {
@@ -245,6 +246,7 @@ CHOICES = {
     "student.kind": ("bilstm", "transformer", "checkpoint"),
     "teacher.vocabulary": ("all", "seen"),
     "student.vocabulary": ("all", "seen"),
+    "student.vocabulary_cut": ("even", "frequent"),
     "student.embeddings": ("", "svd", "pca", "vectors", "random", "checkpoint"),
     "student.start": ("finetuned", "pretrained"),
     "dtype": ("auto", "float32", "bfloat16"),
@@ -486,6 +488,7 @@ def validate(experiment: Experiment) -> None:
             f"student.{named} is {getattr(student, named)}, but student.vocabulary=all keeps every "
             "subword: set student.vocabulary=seen."
         )
+    _choice("student.vocabulary_cut", student.vocabulary_cut, "student.vocabulary_cut")
     _choice("student.embeddings", student.embeddings, "student.embeddings")
     _choice("student.start", student.start, "student.start")
     _choice("dtype", experiment.dtype, "dtype")

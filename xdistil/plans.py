@@ -324,6 +324,60 @@ def manylang(variant: str = "") -> Experiment:
     return experiment
 
 
+def multilingual(variant: str = "") -> Experiment:
+    """Entities in many languages with a teacher that was pre-trained on them; data and teacher are
+    set on the command line."""
+    finetune = Stage(
+        name="finetune",
+        loss="labels",
+        data="train",
+        epochs=2.0,
+        lr=1e-4,
+        schedule="linear",
+        warmup=0.1,
+        weight_decay=0.01,
+        batch_size=32,
+        keep="last",
+    )
+    representation, logits, labels = d42()
+    experiment = Experiment(
+        data=Data(row_length=128, temperature=2.0),
+        teacher=Teacher(vocabulary="seen", plan=(finetune,)),
+        student=Student(
+            embedding_size=50, hidden_size=340, vocabulary="seen", vocabulary_size=40000
+        ),
+        plan=(
+            replace(representation, data="all", epochs=1.0, patience=0),
+            replace(logits, data="all", epochs=4.0, unfreeze_epochs=0.25, lr=4e-3, patience=0),
+            replace(labels, epochs=4.0, unfreeze_epochs=1.0, lr=1e-3, batch_size=64, patience=0),
+        ),
+        baselines=(Baseline(lrs="1e-3,2e-3,4e-3", epochs=10.0, patience=0),),
+        batch_size=128,
+    )
+    if variant == "smoke":
+        experiment.data.limit = experiment.data.transfer_limit = 200
+        experiment.student.embedding_size, experiment.student.hidden_size = 16, 32
+        experiment.student.vocabulary_size = 0
+        experiment.plan = tuple(replace(stage, unfreeze="all") for stage in experiment.plan)
+        for stage in (finetune, *experiment.plan):
+            stage.epochs, stage.unfreeze_epochs = 1.0, 0.0
+        experiment.baselines, experiment.speed_seconds = (), 1.0
+    elif variant == "english":
+        experiment.data.train_languages = "en"
+    elif layers := {"first3": "0,1,2", "first6": "0,1,2,3,4,5"}.get(variant):
+        experiment.teacher.finetune = False
+        experiment.student = Student(
+            kind="transformer", keep_layers=layers, start="pretrained", vocabulary="seen"
+        )
+        experiment.student.dropout = 0.1
+        experiment.plan = (replace(finetune, epochs=4.0, keep="best"),)
+        experiment.baselines = ()
+    elif variant:
+        known = ("smoke", "english", "first3", "first6")
+        raise InputError(f"multilingual has no variant {variant!r}{suggest(variant, known)}.")
+    return experiment
+
+
 def _list_variants(data: Data, bilstm_size: int) -> dict[str, Experiment]:
     """The variants that tagging and classification share, by name."""
     bilstm = Student(embedding_size=50, hidden_size=bilstm_size, vocabulary="seen")
@@ -427,4 +481,5 @@ RECIPES = {  # --config=xdistil:NAME:VARIANT
     "ner": ner,
     "classify": classify,
     "manylang": manylang,
+    "multilingual": multilingual,
 }

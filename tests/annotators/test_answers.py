@@ -87,6 +87,30 @@ def test_texts_are_found_however_they_are_cut():
     assert digest_text(("a b",), "classification") != digest_text(("ab",), "classification")
 
 
+def note(first, after, **fields):
+    value = {"start": first, "end": after, "labels": ["PER"]}
+    return {"result": [{"value": value, "type": "labels"}], **fields}
+
+
+def test_annotations_of_label_studio_are_annotators(tmp_path):
+    notes = [
+        note(0, 4, completed_by=7),
+        note(0, 2, was_cancelled=True),
+        note(0, 2, completed_by={"id": 3, "email": "eve@x.org"}),
+        {"result": []},
+    ]
+    (text,) = read(tmp_path, {"data": {"text": "Anna ran"}, "annotations": notes})
+    assert text.inputs == ("Anna ran",)
+    assert {name: [each[:2] for each in spans] for name, spans in text.answers.items()} == {
+        "7": [(0, 4)],
+        "eve@x.org": [(0, 2)],
+        "annotation 3": [],
+    }
+    twice = [note(0, 4, completed_by=7), note(0, 2, completed_by=7)]
+    with pytest.raises(InputError, match=r"a.jsonl:1: '7' has completed two annotations of this"):
+        read(tmp_path, {"data": {"text": "Anna ran"}, "annotations": twice})
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

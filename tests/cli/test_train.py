@@ -279,6 +279,7 @@ RECIPES = [
     *(("classify", name) for name in VARIANTS),
     ("quickstart", "smoke"),
     ("manylang", "smoke"),
+    *(("multilingual", name) for name in ("smoke", "english", "first3", "first6")),
 ]
 
 
@@ -305,7 +306,14 @@ def needed(config: str, name: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("config", "name"),
-    [*RECIPES, ("ner", ""), ("classify", ""), ("quickstart", ""), ("manylang", "")],
+    [
+        *RECIPES,
+        ("ner", ""),
+        ("classify", ""),
+        ("quickstart", ""),
+        ("manylang", ""),
+        ("multilingual", ""),
+    ],
 )
 def test_a_recipe_of_the_package_is_the_experiment_of_the_file(config, name):
     more = ["--workdir=x", "--config.seed=3", *needed(config, name)]
@@ -331,7 +339,7 @@ def test_an_installed_package_has_its_recipes(tmp_path):
     assert (done.stdout, done.returncode) == ("", 2)
 
 
-@pytest.mark.parametrize("config", ["quickstart", "manylang"])
+@pytest.mark.parametrize("config", ["quickstart", "manylang", "multilingual"])
 def test_a_smoke_test_has_the_stages_of_the_whole(config):
     whole, smoke = (
         parse(f"--config=xdistil:{config}{name}", "--workdir=x", *needed(config, "")).experiment

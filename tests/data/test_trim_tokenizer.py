@@ -16,7 +16,12 @@ from tests.data.test_tokenizer import make_byte_bpe, make_unigram
 from tests.models.samples import SPECIAL, make_wordpiece
 from xdistil.data.examples import Example, Task
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer, save_tokenizer
-from xdistil.data.trim_tokenizer import choose_subwords, count_ids, trim_tokenizer
+from xdistil.data.trim_tokenizer import (
+    choose_subwords,
+    count_by_language,
+    count_ids,
+    trim_tokenizer,
+)
 from xdistil.errors import InputError
 
 UNKNOWN = {"unk_token": "[UNK]", "pad_token": "[PAD]"}
@@ -263,6 +268,48 @@ def test_a_limit_takes_the_most_frequent(wordpiece: Tokenizer) -> None:
         assert {
             subword for subword in list_subwords(small) if subword.isalpha() and subword[1:]
         } == {*words}
+
+
+def test_a_limit_by_language_takes_shares_and_the_characters_of_the_texts() -> None:
+    words = ["aa", "ab", "ba", "bb", "da", "ad"]
+    letters = [*"abcd", *(f"##{letter}" for letter in "abcd")]
+    tokenizer = make_wordpiece([*words, *letters, *SPECIAL])
+    task, texts = Task("classification", ()), {"de": ["aa"] * 6 + ["ab"] * 4, "fi": ["da", "ba"]}
+    examples = [Example((text,), None, name) for name, each in texts.items() for text in each]
+    counts = count_by_language(examples, task, tokenizer)
+    ids = tokenizer.backend.get_vocab()
+    assert counts[:, [ids[word] for word in ("aa", "ab", "da", "ba", "[SEP]")]].tolist() == [
+        [6, 4, 0, 0, 10],
+        [0, 0, 1, 1, 2],
+    ]
+    assert counts.sum(axis=0).tolist() == count_ids(examples, task, tokenizer).tolist()
+
+    def list_words(limit: int, **options: bool) -> set[str]:
+        kept = choose_subwords(tokenizer, counts, limit=limit, **options)
+        assert len(kept) == limit
+        return {subword for subword, id in ids.items() if id in kept} - {*SPECIAL}
+
+    # By hand: shares of the texts, special subwords included, are 6/30, 4/30, 1/6 and 1/6.
+    of_texts = {*"abd", *(f"##{letter}" for letter in "abd")}
+    assert list_words(11, by_language=True) == of_texts
+    assert list_words(12, by_language=True) == {*of_texts, "aa"}
+    assert list_words(14, by_language=True) == {*of_texts, "aa", "da", "ba"}
+    assert list_words(15, by_language=True) == {*of_texts, "aa", "da", "ba", "ab"}
+    assert list_words(16, by_language=True) == {*of_texts, "aa", "da", "ba", "ab", "c"}
+    assert list_words(15) == {*letters, "aa", "ab"}  # the other language has none
+
+
+def test_a_limit_by_language_keeps_what_texts_fall_back_to() -> None:
+    scores = {"the": -2.0, **dict.fromkeys("theax", -5.0), "qq": -9.0}
+    tokenizer = make_unigram_of(scores)
+    counts = count(tokenizer, "the")
+    kept = choose_subwords(tokenizer, counts, limit=7, by_language=True)
+    left = list_subwords(trim_tokenizer(tokenizer, kept))
+    assert left == {"[UNK]", "[PAD]", "the", *"the", "qq"}  # the last has the lowest score
+    others = [f"<0x{byte:02X}>" for byte in range(256)]
+    tokenizer = make_bpe_of([("a", "b")], others=others, byte_fallback=True)
+    kept = choose_subwords(tokenizer, count(tokenizer, "ab"), limit=263, by_language=True)
+    assert list_subwords(trim_tokenizer(tokenizer, kept)) == list_subwords(tokenizer)
 
 
 def test_a_subword_whose_parts_exceed_the_limit_is_skipped() -> None:

@@ -65,6 +65,25 @@ def test_the_interval_is_that_of_the_bootstrap():
     assert row.low < row.second - row.first < row.high
 
 
+def test_texts_and_kinds_of_texts_are_drawn_alike(monkeypatch):
+    """And a pair has the same numbers among others as alone."""
+    monkeypatch.setattr(comparison, "RESAMPLES", 4000)
+    languages = ["de"] * 60 + ["en"] * 40
+    pairs = [
+        (make_counts(3, 100, seeds), make_counts(4, 100, seeds, skill=0.7)) for seeds in (1, 2)
+    ]
+    found = []
+    for few in (0, 10**9):  # kinds, texts
+        monkeypatch.setattr(comparison, "_FEW", few)
+        rows = comparison.compare_pairs(languages, pairs)
+        assert rows == [compare_systems(languages, *pair) for pair in pairs]
+        found.append([row for of_pair in rows for row in of_pair])
+    for one, other in zip(*found, strict=True):
+        assert (one.first, one.second, one.p) == (other.first, other.second, other.p)
+        assert one.low == pytest.approx(other.low, abs=0.06 * (one.high - one.low))
+        assert one.high == pytest.approx(other.high, abs=0.06 * (one.high - one.low))
+
+
 def test_scores_are_means_over_seeds_and_then_over_languages():
     first, second = make_counts(5, 40, seeds=3), make_counts(6, 40, seeds=3, skill=0.8)
     languages = ["de"] * 10 + ["en"] * 30

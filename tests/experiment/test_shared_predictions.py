@@ -1,4 +1,4 @@
-"""What a teacher predicts is computed once by runs that share a folder, and again where it differs."""
+"""What a teacher predicts is computed once by runs that share a folder."""
 
 from dataclasses import replace
 from types import SimpleNamespace

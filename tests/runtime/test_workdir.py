@@ -255,6 +255,18 @@ def test_a_run_begun_before_keeps_the_size_of_its_word_embeddings(tmp_path):
         claim_workdir(tmp_path, experiment)
 
 
+def test_a_run_begun_before_keeps_its_vocabulary(tmp_path):
+    claim_workdir(tmp_path, make())
+    assert continue_begun(tmp_path, make()).student.vocabulary_cut == "even"
+    path = tmp_path / "config.json"
+    before = json.loads(path.read_text())
+    del before["student"]["vocabulary_cut"]
+    path.write_text(json.dumps(before))
+    student = continue_begun(tmp_path, make()).student
+    assert (student.vocabulary_cut, student.embedding_scale) == ("frequent", 1)
+    claim_workdir(tmp_path, make())
+
+
 def test_a_tilde_of_an_earlier_version_is_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/home/anna")
     before, now = make(), make()

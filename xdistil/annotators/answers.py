@@ -197,19 +197,20 @@ class _Reader:
             return (text,), found
         if any(each in row and row[each] is None for each in _ONE):
             return (read_text_field(path, number, row, "text"),), {name: None}
-        text, answer = self._read_one(path, number, row)
-        return (text,), {name: answer}
+        text, answers = "", dict[str, Answer | None]()
+        for each, part in _part_annotations(row, name).items():
+            spelled, answer = self._read_one(path, number, part)
+            text = text or spelled
+            # Words are cut where spans begin and end, which is where blanks then stand.
+            assert isinstance(answer, tuple)
+            answers[each] = answer if spelled == text else move_spans(answer, spelled, text)
+        return (text,), answers
 
     def _read_one(self, path: Path, number: int, row: dict[str, Any]) -> tuple[str, Answer]:
         """Text and spans of a line in any format that task files may have."""
         if isinstance(row.get("spans"), list) or has_spans(row):
             text = read_text_field(path, number, row, "text")
             return text, self._read_spans(find_spans(row), text) or ()
-        if isinstance(notes := row.get("annotations"), list) and len(notes) > 1:
-            raise ValueError(
-                "this line has several annotations without names: write them in the field "
-                "annotators"
-            )
         form = recognise_row(row, "tagging") if "tags" not in row else None
         found = row if form is None else form.convert(row, {})
         words: list[str] = found.get("tokens") or []
@@ -292,6 +293,31 @@ class _Reader:
                 return labels[value]
             raise ValueError(f"{show(value)} is not a class of the task{suggest(name, labels)}")
         raise ValueError(f"{show(value)} is not a class; null is an abstention")
+
+
+def _part_annotations(row: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    """A task of Label Studio as one line for each of its annotations, by who completed it, or else
+    by its number; other lines as they are, by `name`.
+
+    Raises:
+        ValueError: one annotator has completed two annotations of the task.
+    """
+    notes = row.get("annotations")
+    if not isinstance(notes, list) or not all(isinstance(note, dict) for note in notes):
+        return {name: row}
+    kept = [note for note in notes if not note.get("was_cancelled")]
+    if len(kept) < 2:
+        return {name: row}
+    parts: dict[str, dict[str, Any]] = {}
+    for number, note in enumerate(kept, 1):
+        by = note.get("completed_by")
+        if isinstance(by, dict):  # the long form of an export
+            by = by.get("email") or by.get("id")
+        who = f"{by}" if isinstance(by, str | int) and by else f"annotation {number}"
+        if who in parts:
+            raise ValueError(f"{show(who)} has completed two annotations of this task: keep one")
+        parts[who] = {**row, "annotations": [note]}
+    return parts
 
 
 def _take_one(row: dict[str, Any]) -> Any:

@@ -15,13 +15,11 @@ import numpy as np
 
 from xdistil.cli.parser import Parser
 from xdistil.config import expand_paths, split_paths
-from xdistil.data.examples import Example, Task, read_file
-from xdistil.data.layouts import guess_kind
-from xdistil.data.lines import read_lines
+from xdistil.data.examples import Task
 from xdistil.errors import InputError
 from xdistil.evaluation.comparison import LEVEL, Difference, compare_systems
 from xdistil.evaluation.formatting import align, format_score
-from xdistil.evaluation.metrics import count_matches
+from xdistil.evaluation.prediction_files import count_file, read_gold
 from xdistil.runtime.process import write_out
 
 # Of a workdir:
@@ -66,22 +64,17 @@ def main(arguments: list[str], program: str = "xdistil compare") -> int:
         gold_path = (
             Path(options.gold) if options.gold else _find_gold((options.first, options.second))
         )
-        gold = read_file(gold_path)
-        task = Task.of(guess_kind(gold_path, read_lines(gold_path)), ())
-        first, second = (
-            np.stack(
-                [count_matches(task, gold, _read(path, task, gold, gold_path)) for path in system]
-            )
-            for system in paths
-        )
+        gold = read_gold(gold_path)
+        first, second = (np.stack([count_file(path, gold) for path in each]) for each in paths)
+        languages = [example.language for example in gold.examples]
         try:
-            rows = compare_systems([example.language for example in gold], first, second)
+            rows = compare_systems(languages, first, second)
         except ValueError as error:
             raise InputError(f"{gold_path}: {error}, so nothing can be compared.") from None
         if options.output:
             _refuse_input(options.output, [gold_path, *paths[0], *paths[1]])
             _write(Path(options.output), paths, gold_path, rows)
-        write_out("\n".join(_render(task, rows, len(paths[0]))))
+        write_out("\n".join(_render(gold.task, rows, len(paths[0]))))
     except InputError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2
@@ -127,30 +120,6 @@ def _find_gold(systems: Sequence[str]) -> Path:
     if not path.exists():
         raise InputError(f"There is no {path}: name a file with gold labels, --gold=FILE.")
     return path
-
-
-def _read(
-    path: Path, task: Task, gold: Sequence[Example], gold_path: Path
-) -> list[tuple[str, ...]]:
-    """The predicted labels, after checking that they are of the gold file's texts."""
-    predicted = read_file(path, repair=True, width=len(gold[0].inputs))
-    if len(predicted) != len(gold):
-        raise InputError(
-            f"{path} has {len(predicted):,} texts and {gold_path} {len(gold):,}: both must have "
-            "the same texts."
-        )
-    labels = []
-    for number, (guess, example) in enumerate(zip(predicted, gold, strict=True), 1):
-        if guess.inputs != example.inputs:
-            raise InputError(
-                f"Text {number} of {path} is not that of {gold_path}: both must have the same "
-                "texts in the same order."
-            )
-        labels_differ = len(guess.labels or ()) != len(example.labels or ())
-        if guess.labels is None or (labels_differ and not task.multilabel):
-            raise InputError(f"Text {number} of {path} has other labels than {gold_path}.")
-        labels.append(guess.labels)
-    return labels
 
 
 def _render(task: Task, rows: Sequence[Difference], seeds: int) -> list[str]:

@@ -14,6 +14,7 @@ xdistil COMMAND ...
   table      shows the results of a sweep as a table
   predict    labels texts with a model folder, as predict.py does
   evaluate   scores a model folder on a file with gold labels (--evaluate=FILE)
+  label      writes prompts for a language model, and reads its answers as labels of texts
   compare    compares the predictions of two systems on the same labelled texts
   frontier   says which student to train under a budget of megabytes and milliseconds
   export     writes a model folder's ONNX files, in float32 and int8, and uploads the folder
@@ -28,6 +29,7 @@ COMMANDS = (
     "table",
     "predict",
     "evaluate",
+    "label",
     "compare",
     "frontier",
     "export",
@@ -61,6 +63,10 @@ def main(arguments: list[str]) -> int:
             from xdistil.cli import predict
 
             return predict.main(rest, program, evaluates=command == "evaluate")
+        if command == "label":
+            from xdistil.cli import label
+
+            return label.main(rest, program)
         if command == "compare":
             from xdistil.cli import compare
 

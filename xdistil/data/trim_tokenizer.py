@@ -28,6 +28,7 @@ import tokenizers
 
 from xdistil.data.examples import Example, Task
 from xdistil.data.segmentation import SPACES
+from xdistil.data.streamed import number_languages
 from xdistil.data.subwords import Cutting, Subwords, tokenize_blocks
 from xdistil.data.tokenizer import Tokenizer, make_tokenizer
 from xdistil.errors import InputError, show
@@ -44,7 +45,8 @@ class _Vocabulary:
     spec: dict[str, Any]
     ids: dict[str, int]  # of the model; added tokens may follow it
     special: frozenset[int]  # added tokens, the unknown subword, the subwords around texts
-    characters: frozenset[int]  # single characters and bytes
+    characters: dict[int, str]  # single characters by id; inside a word and at its start alike
+    needed: frozenset[int]  # bytes, all characters of BPE, and the subword with the lowest score
 
 
 def count_ids(
@@ -61,6 +63,18 @@ def count_ids(
     return counts
 
 
+def count_by_language(
+    examples: Sequence[Example], task: Task, tokenizer: Tokenizer, segmentation: str = SPACES
+) -> np.ndarray:
+    """The same for each language, in the order of `number_languages`: i64[L,vocabulary_size]."""
+    names, codes = number_languages(examples)
+    counts = np.zeros((len(names), tokenizer.vocabulary_size), np.int64)
+    for part in tokenize_blocks(examples, task, tokenizer, Cutting(_UNLIMITED, segmentation)):
+        owner = np.repeat(codes[part.example], np.diff(part.start))
+        np.add.at(counts, (owner, part.tokens), 1)
+    return counts
+
+
 def renumber(subwords: Subwords, kept: np.ndarray) -> Subwords:
     """The same subwords by their index in `kept` i32[v], ascending ids that include them all."""
     return replace(subwords, tokens=np.searchsorted(kept, subwords.tokens).astype(np.int32))
@@ -73,6 +87,7 @@ def choose_subwords(
     limit: int = 0,
     also: Sequence[int] = (),
     field: str = "the limit",
+    by_language: bool = False,
 ) -> np.ndarray:
     """The ids that a trimmed vocabulary keeps, in the order of their new ids: i32[v].
 
@@ -81,12 +96,16 @@ def choose_subwords(
     are below v; the others follow in their old order.
 
     Args:
-        counts: i64[vocabulary_size] how often each subword occurs.
+        counts: i64[L,vocabulary_size] how often each subword occurs in texts of L languages, or
+            i64[vocabulary_size] in all texts.
         least_count: subwords that occur less often are not kept.
         limit: the largest number of subwords, the most frequent ones; 0: no limit. A BPE subword
             that does not fit together with the subwords it is built of is skipped.
         also: ids to keep like special subwords.
         field: name of the limit in errors.
+        by_language: what the limit keeps is most frequent in languages of the same weight: a
+            subword's share of the texts of each language counts. Characters that the texts do not
+            have come last, unless the tokenizer is BPE.
 
     Raises:
         InputError: a tokenizer that is not WordPiece, Unigram or BPE, one without its unknown
@@ -94,6 +113,8 @@ def choose_subwords(
             kept.
     """
     vocabulary = _read_vocabulary(tokenizer)
+    languages = np.atleast_2d(counts)
+    counts = languages.sum(axis=0)
     known = set(tokenizer.backend.get_vocab(with_added_tokens=True).values())
     for id in also:
         if id not in known:
@@ -103,8 +124,14 @@ def choose_subwords(
             )
     special = vocabulary.special | set(also)
     find_needed = _find_needed(vocabulary)
+    ranks, characters = counts, set(vocabulary.characters)
+    if by_language:
+        texts = languages.sum(axis=1, keepdims=True)
+        ranks = (languages / np.maximum(texts, 1)).sum(axis=0)
+        characters = _list_characters(vocabulary, counts)
+    later = sorted(vocabulary.characters.keys() - characters)
     kept: set[int] = set()
-    for id in special | vocabulary.characters:
+    for id in special | characters | vocabulary.needed:
         kept |= find_needed(id)
     if limit and limit < len(kept):
         raise InputError(
@@ -112,8 +139,10 @@ def choose_subwords(
             f"{tokenizer.source!r} are always kept, special ones and single characters: make it "
             f"{len(kept)} or more."
         )
-    for id in np.argsort(-counts, kind="stable").tolist():
-        if counts[id] < max(1, least_count) or len(kept) == limit:
+    found = np.flatnonzero(counts >= max(1, least_count))
+    order = found[np.argsort(-ranks[found], kind="stable")].tolist()
+    for id in (*order, *later):
+        if len(kept) == limit:
             break
         if id not in kept:
             needed = find_needed(id) - kept
@@ -183,17 +212,29 @@ def _read_vocabulary(tokenizer: Tokenizer) -> _Vocabulary:
     special = {token["id"] for token in spec["added_tokens"]} | _list_around(spec["post_processor"])
     special |= set(tokenizer.wrapper.all_special_ids)
     prefix = model["continuing_subword_prefix"] if kind == "WordPiece" else ""
-    characters = {id for subword, id in ids.items() if len(subword.removeprefix(prefix)) == 1}
+    characters = {
+        id: bare for subword, id in ids.items() if len(bare := subword.removeprefix(prefix)) == 1
+    }
+    needed = set(characters) if kind == "BPE" else set()
     if model.get("byte_fallback"):
-        characters |= {id for subword, id in ids.items() if _BYTE.fullmatch(subword)}
+        needed |= {id for subword, id in ids.items() if _BYTE.fullmatch(subword)}
     if kind == "Unigram":
-        characters.add(min(range(len(ids)), key=lambda id: model["vocab"][id][1]))
+        needed.add(min(range(len(ids)), key=lambda id: model["vocab"][id][1]))
     return _Vocabulary(
         spec,
         ids,
         frozenset(special if unknown is None else special | {unknown}),
-        frozenset(characters),
+        characters,
+        frozenset(needed),
     )
+
+
+def _list_characters(vocabulary: _Vocabulary, counts: np.ndarray) -> set[int]:
+    # The ids of single characters that stand in a subword that occurs.
+    occur = {
+        character for subword, id in vocabulary.ids.items() if counts[id] for character in subword
+    }
+    return {id for id, character in vocabulary.characters.items() if character in occur}
 
 
 def _find_needed(vocabulary: _Vocabulary) -> Callable[[int], set[int]]:

@@ -15,10 +15,9 @@ from xdistil.data.examples import UNKNOWN_LANGUAGE
 from xdistil.deploy.onnx_card import render_files
 from xdistil.errors import InputError
 from xdistil.evaluation.formatting import format_bytes, format_count, format_duration, format_score
-from xdistil.evaluation.metrics import MAIN_SCORE
+from xdistil.evaluation.metrics import LANGUAGE_SCORE, MAIN_SCORE
 from xdistil.evaluation.report import (
     AGREEMENT,
-    LANGUAGE_SCORE,
     describe_outcome,
     name_score,
     tabulate_gaps,

@@ -8,10 +8,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from xdistil.evaluation.metrics import MAIN_SCORE
+from xdistil.evaluation.metrics import LANGUAGE_SCORE, MAIN_SCORE
 from xdistil.evaluation.report import (
     AGREEMENT,
-    LANGUAGE_SCORE,
     SCORE_NAMES,
     list_gaps,
     name_score,

@@ -17,12 +17,21 @@ import numpy as np
 from seqeval.scheme import IOB2, Entities
 
 from xdistil.data.examples import Example, Task
+from xdistil.data.spans import find_spans
 from xdistil.data.tag_schemes import make_legal
-from xdistil.evaluation.results import LanguageScores, ScoreName, Scores
+from xdistil.evaluation.results import LanguageScoreName, LanguageScores, ScoreName, Scores
+from xdistil.evaluation.worst import average_worst
 
 # The score that the best model on dev is selected by.
 MAIN_SCORE: dict[str, ScoreName] = {
     "tagging": "macro_f1",
+    "classification": "accuracy",
+    "multilabel": "micro_f1",
+}
+
+# The score of one language.
+LANGUAGE_SCORE: dict[str, LanguageScoreName] = {
+    "tagging": "f1",
     "classification": "accuracy",
     "multilabel": "micro_f1",
 }
@@ -54,11 +63,14 @@ def score(task: Task, gold: Sequence[Example], predicted: Sequence[tuple[str, ..
         expected.append(example.labels or ())
     languages = [example.language for example in gold]
     if task.kind == "tagging":
-        return _score_tags(languages, expected, [make_legal(tags) for tags in predicted])
-    if task.multilabel:
-        return _score_sets(languages, _pair_sets(expected, predicted))
-    pairs = [(labels[0], guess[0]) for labels, guess in zip(expected, predicted, strict=True)]
-    return _score_classes(languages, pairs)
+        scores = _score_tags(languages, expected, [make_legal(tags) for tags in predicted])
+    elif task.multilabel:
+        scores = _score_sets(languages, _pair_sets(expected, predicted))
+    else:
+        pairs = [(labels[0], guess[0]) for labels, guess in zip(expected, predicted, strict=True)]
+        scores = _score_classes(languages, pairs)
+    worst = average_worst(scores["per_language"], LANGUAGE_SCORE[task.name])
+    return scores if worst is None else {**scores, "worst_10": worst}
 
 
 def count_matches(
@@ -77,10 +89,12 @@ def count_matches(
     if task.kind == "classification":
         right = [guess == labels for guess, labels in zip(predicted, expected, strict=True)]
         return np.stack([np.array(right), *np.ones((2, len(right)), np.int64)], axis=1)
-    counts = []
-    legal = [make_legal(tags) for tags in predicted]
-    for wanted, found in zip(_find_entities(expected), _find_entities(legal), strict=True):
-        counts.append((len(wanted & found), len(found), len(wanted)))
+    # Many short sentences have the same tags.
+    spans = {tags: set(find_spans(make_legal(tags))) for tags in {*expected, *predicted}}
+    pairs = [
+        (spans[wanted], spans[found]) for wanted, found in zip(expected, predicted, strict=True)
+    ]
+    counts = [(len(wanted & found), len(found), len(wanted)) for wanted, found in pairs]
     return np.array(counts, np.int64).reshape(-1, 3)
 
 

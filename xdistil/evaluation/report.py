@@ -11,7 +11,7 @@ from xdistil.evaluation.formatting import (
     format_duration,
     format_score,
 )
-from xdistil.evaluation.metrics import MAIN_SCORE
+from xdistil.evaluation.metrics import LANGUAGE_SCORE, MAIN_SCORE
 from xdistil.evaluation.results import (
     HELD_OUT,
     LanguageScoreName,
@@ -22,23 +22,20 @@ from xdistil.evaluation.results import (
     ScoreName,
     Scores,
     Split,
+    WorstLanguages,
     find_scores,
     has_gold,
     name_other,
     scored_split,
 )
 from xdistil.evaluation.tables import Table, render_table
+from xdistil.evaluation.worst import WORST, average_worst, compare_worst
 
 SCORE_NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "accuracy": "accuracy"}
 _SECOND_SCORE: dict[str, ScoreName] = {
     "tagging": "micro_f1",
     "classification": "macro_f1",
     "multilabel": "macro_f1",
-}
-LANGUAGE_SCORE: dict[str, LanguageScoreName] = {
-    "tagging": "f1",
-    "classification": "accuracy",
-    "multilabel": "micro_f1",
 }
 _SETTINGS: dict[Literal["batch_32", "single"], str] = {
     "batch_32": "batch of 32",
@@ -124,6 +121,14 @@ def describe_outcome(results: Results) -> list[str]:
             f"The student retains {100 * retention:.1f}% of the teacher's "
             f"{SCORE_NAMES[MAIN_SCORE[kind]]} on {split}."
         )
+    if worst := _find_worst(results, split):
+        kept = ""
+        if worst["retention"] is not None:
+            kept = f", {100 * worst['retention']:.1f}% of the teacher's there"
+        lines.append(
+            f"The mean of its {WORST} worst languages ({', '.join(worst['languages'])}) is "
+            f"{format_score(worst['student'])}{kept}."
+        )
     savings = []
     compression = results["compression"]
     if compression is not None:
@@ -140,6 +145,16 @@ def describe_outcome(results: Results) -> list[str]:
             f"{speedup['single']['median']:.1f} times faster on a single sentence."
         )
     return [*lines, *_describe_split(results, split)]
+
+
+def _find_worst(results: Results, split: Split) -> WorstLanguages | None:
+    """The student's worst languages beside its teacher; None without scores of many languages."""
+    teacher = find_scores(results, "teacher", split)
+    student = find_scores(results, "student", split)
+    if teacher is None or student is None or split == HELD_OUT:
+        return None
+    score = LANGUAGE_SCORE[results["task"]]
+    return compare_worst(teacher["per_language"], student["per_language"], score)
 
 
 def _describe_change(results: Results, split: Split) -> str:
@@ -167,11 +182,14 @@ def tabulate_models(results: Results) -> Table:
     if not has_gold(results):
         return _tabulate_agreement(results)
     main, second = MAIN_SCORE[kind], _SECOND_SCORE[kind]
+    split = scored_split(results)
+    worst = score_worst(kind, find_scores(results, "student", split)) is not None
     header = (
         "model",
         "labelled sentences",
         f"{SCORE_NAMES[main]} dev",
         f"{SCORE_NAMES[main]} test",
+        *([f"worst {WORST} {split}"] if worst else []),
         f"{SCORE_NAMES[second]} test",
         *_SIZES,
     )
@@ -179,7 +197,8 @@ def tabulate_models(results: Results) -> Table:
     def describe(
         name: str, labels: int | None, dev: Scores | None, test: Scores | None
     ) -> tuple[str, ...]:
-        scores = _get_score(dev, main), _get_score(test, main), _get_score(test, second)
+        lowest = [score_worst(kind, test if split == "test" else dev)] if worst else []
+        scores = (_get_score(dev, main), _get_score(test, main), *lowest, _get_score(test, second))
         return (name, format_score(labels), *map(format_score, scores))
 
     rows = []
@@ -198,6 +217,11 @@ def tabulate_models(results: Results) -> Table:
         cells = describe("gazetteer", None, gazetteer["dev"], gazetteer["test"])
         rows.append((*cells, UNKNOWN, UNKNOWN, UNKNOWN))
     return Table("Models", header, rows)
+
+
+def score_worst(kind: str, scores: Scores | None) -> float | None:
+    """The mean of the worst languages of a model; None where there are few."""
+    return None if scores is None else average_worst(scores["per_language"], LANGUAGE_SCORE[kind])
 
 
 def _format_sizes(model: ModelResult) -> tuple[str, str, str]:

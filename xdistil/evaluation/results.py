@@ -38,7 +38,17 @@ class Scores(TypedDict):
     accuracy: NotRequired[float | None]  # classification with one label
     macro_f1: float | None  # mean over languages (tagging), classes (classification) or labels
     micro_f1: NotRequired[float | None]  # tagging, and classification with several labels
+    worst_10: NotRequired[float]  # mean of the ten lowest languages, where there are 20 or more
     per_language: dict[str, LanguageScores]
+
+
+class WorstLanguages(TypedDict):
+    """The ten languages in which the student is lowest, and the mean scores in these."""
+
+    languages: list[str]  # lowest first
+    teacher: float
+    student: float
+    retention: float | None  # the student's mean over the teacher's
 
 
 class Agreement(TypedDict):
@@ -256,6 +266,7 @@ class Results(TypedDict):
     before: NotRequired[ModelResult]  # in place of the teacher in a run without one
     student: ModelResult
     retention: float | None  # the student's main score over the teacher's, on test if there is one
+    worst_10: NotRequired[WorstLanguages]  # with a teacher, and 20 languages or more
     compression: float | None  # the teacher's parameters over the student's
     stages: list[StageResult]  # of the student's plan, in order
     passes: NotRequired[float]  # of a model as the teacher over the texts of these stages

@@ -1,21 +1,19 @@
 """The results of a sweep as one table: rows and columns by setting, means over seeds.
 
-Only results.json is read. Runs that differ in the seed alone make one cell: the mean and, of two
-or more, the standard deviation (of a sample). Runs that differ in `data.languages` alone, each with
-other languages, are one system with a model for each of them. Scores are in percent.
+Only results.json is read. A cell has the mean over seeds and, of two or more, the standard
+deviation (of a sample). Scores are in percent.
 """
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from xdistil.config import split_names
 from xdistil.errors import InputError, suggest
 from xdistil.evaluation.formatting import UNKNOWN, format_bytes, format_count
-from xdistil.evaluation.metrics import MAIN_SCORE
-from xdistil.evaluation.report import LANGUAGE_SCORE, SCORE_NAMES
+from xdistil.evaluation.metrics import LANGUAGE_SCORE, MAIN_SCORE
+from xdistil.evaluation.report import SCORE_NAMES
 from xdistil.evaluation.results import (
     LanguageScores,
     ModelName,
@@ -24,12 +22,18 @@ from xdistil.evaluation.results import (
     find_scores,
     scored_split,
 )
+from xdistil.evaluation.sweep_cells import (
+    Cells,
+    Place,
+    Runs,
+    Seeds,
+    choose_rows,
+    group_runs,
+    list_settings,
+)
 from xdistil.evaluation.tables import Table
+from xdistil.evaluation.worst import WORST, average_worst
 
-SEED, LANGUAGES = "seed", "data.languages"
-
-Settings = Mapping[str, str]
-Runs = Mapping[str, tuple[Settings, Results | None]]  # by name; None: it has not ended
 _System = Sequence[Results]  # the runs of one seed: one, or a model for each language
 
 
@@ -68,36 +72,14 @@ def tabulate_sweep(
     Raises:
         InputError: no such setting or column, or a setting that tells runs of a cell apart.
     """
-    differing = list(dict.fromkeys(name for settings, _ in runs.values() for name in settings))
+    differing = list_settings(runs)
     spread = [name for name in columns if name in differing]
     for name in columns:
         if name not in differing and name not in COLUMNS:
             known = (*COLUMNS, *differing)
             raise InputError(f"--columns={name}: there is no such column{suggest(name, known)}.")
-    for name in rows:
-        if name not in differing:
-            known = tuple(differing)
-            raise InputError(f"--rows={name}: the runs do not differ in it{suggest(name, known)}.")
-    if not rows:
-        in_all = all(LANGUAGES in settings for settings, _ in runs.values())
-        merged = {SEED, *spread} | (set() if in_all else {LANGUAGES})
-        rows = [name for name in differing if name not in merged]
-    own = (*rows, *spread)
-    cells: dict[tuple[str, ...], dict[str, dict[str, Results | None]]] = {}
-    fixed: dict[tuple[str, ...], Settings] = {}
-    for settings, results in runs.values():
-        left = {name: value for name, value in settings.items() if name not in own}
-        seed, language = left.pop(SEED, ""), left.pop(LANGUAGES, "")
-        place = tuple(settings.get(name, UNKNOWN) for name in own)
-        _refuse_mixture(fixed.setdefault(place, left), left)
-        group = cells.setdefault(place, {}).setdefault(seed, {})
-        if any(not {*split_names(each)}.isdisjoint(split_names(language)) for each in group) or (
-            group and "" in (language, *group)
-        ):
-            raise InputError(
-                f"Runs of one cell overlap in {LANGUAGES}: name it in --rows or --columns too."
-            )
-        group[language] = results
+    rows = choose_rows(runs, rows, spread)
+    cells = group_runs(runs, (*rows, *spread))
     ended = [results for _, results in runs.values() if results is not None]
     listed = _list_columns(columns, spread, cells, ended, len(rows))
     header = [*rows]
@@ -113,22 +95,13 @@ def tabulate_sweep(
     return Table("", tuple(header), lines, texts=tuple(range(len(rows))))
 
 
-def _refuse_mixture(first: Settings, other: Settings) -> None:
-    """Two runs of one cell may differ in the seed and in their languages alone."""
-    for name in sorted(first.keys() | other.keys()):
-        if first.get(name) != other.get(name):
-            raise InputError(
-                f"Runs of one cell differ in {name}: name it in --rows or --columns too."
-            )
-
-
 def _list_columns(
     columns: Sequence[str],
     spread: Sequence[str],
-    cells: Iterable[tuple[str, ...]],
+    cells: Cells,
     known: Sequence[Results],
     rows: int,
-) -> list[tuple[_Column, tuple[str, ...]]]:
+) -> list[tuple[_Column, Place]]:
     """The columns, each with the values of the settings that are columns."""
     names = [name for name in columns if name not in spread] or ["score"]
     measured = [column for name in names for column in COLUMNS[name](known)]
@@ -144,14 +117,12 @@ def _list_columns(
     return listed
 
 
-def _describe(
-    column: _Column, seeds: Mapping[str, Mapping[str, Results | None]], separate: bool
-) -> list[str]:
+def _describe(column: _Column, seeds: Seeds, separate: bool) -> list[str]:
     """The cells of a column: mean and deviation over the seeds whose runs have all ended."""
     whole = [
-        [each for each in group.values() if each is not None]
+        [run.results for run in group.values() if run.results is not None]
         for group in seeds.values()
-        if all(each is not None for each in group.values())
+        if all(run.results is not None for run in group.values())
     ]
     measured = [value for system in whole if (value := column.measure(system)) is not None]
     values = [column.scale * value for value in measured]
@@ -193,11 +164,17 @@ def _sum(values: Iterable[float | None]) -> float | None:
 
 
 def _main_score(system: _System, find: Callable[[Results], Scores | None]) -> float | None:
-    """Macro-F1 over the languages of all runs; accuracy as their mean."""
+    """Macro-F1 over the languages of all runs, or accuracy on all of their texts."""
     found = [find(each) for each in system]
     kind = system[0]["task"]
     if len(system) > 1 and kind == "tagging":
         return _mean(each["f1"] for each in _join_languages(found).values())
+    if len(system) > 1 and kind == "classification":
+        parts = list(_join_languages(found).values())
+        if not parts or any(each["accuracy"] is None for each in parts):
+            return None
+        right = math.fsum((each["accuracy"] or 0.0) * each["sentences"] for each in parts)
+        return right / sum(each["sentences"] for each in parts)
     return _mean(None if each is None else each[MAIN_SCORE[kind]] for each in found)
 
 
@@ -209,6 +186,15 @@ def _title(known: Sequence[Results]) -> str:
 
 def _score(known: Sequence[Results]) -> list[_Column]:
     return [_Column(_title(known), partial(_main_score, find=_find_student), 100)]
+
+
+def _worst(known: Sequence[Results]) -> list[_Column]:
+    def measure(system: _System) -> float | None:
+        per_language = _join_languages(map(_find_student, system))
+        return average_worst(per_language, LANGUAGE_SCORE[system[0]["task"]])
+
+    split = f" {scored_split(known[0])}" if known else ""
+    return [_Column(f"worst {WORST}{split}", measure, 100)]
 
 
 def _dev(known: Sequence[Results]) -> list[_Column]:
@@ -320,6 +306,7 @@ def _passes(known: Sequence[Results]) -> list[_Column]:
 
 COLUMNS: dict[str, Callable[[Sequence[Results]], list[_Column]]] = {
     "score": _score,
+    "worst": _worst,
     "dev": _dev,
     "original": _original,
     "languages": _languages,

@@ -51,7 +51,7 @@ from xdistil.experiment.silver import read_votes, read_without_train
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.hf.folder import check_rows, load_model
 from xdistil.models.trim import trim_model
-from xdistil.models.types import Model, Params
+from xdistil.models.types import Model, Params, count_parameters, trace_shapes
 from xdistil.plans import without_labels
 from xdistil.runtime.arithmetic import choose_dtype
 from xdistil.runtime.workdir import choose_segmentation
@@ -60,6 +60,7 @@ from xdistil.student.embeddings import EmbeddingInit, embedding_kind
 from xdistil.student.initialise import FromCheckpoint, FromScratch, KeptLayers, StudentInit
 from xdistil.student.layer_selection import choose_layers, select_layers
 from xdistil.student.tokenizer import choose_tokenizer
+from xdistil.student.vocabulary import choose_vocabulary, count_texts
 from xdistil.student.vocabulary_transfer import transfer_vocabulary
 from xdistil.student.warm_start import check_start, open_start
 from xdistil.teacher.head import find_task, is_fine_tuned
@@ -446,24 +447,21 @@ def _trim_teacher(
         return teacher, None
     whole = teacher.tokenizer
     padding = (teacher.model.config.padding_id,)
-    kept = choose_subwords(whole, _count_seen(corpus, whole, segmentation), also=padding)
+    texts = JoinedExamples(JoinedExamples(corpus.train, corpus.transfer), corpus.silver)
+    counts = count_ids(texts, corpus.task, whole, segmentation)
+    kept = choose_subwords(whole, counts, also=padding)
     tokenizer = trim_tokenizer(whole, kept)
     model, params = trim_model(teacher.model, teacher.params, kept)
-    log.info("teacher: kept the %d of %d subwords in the texts", len(kept), whole.vocabulary_size)
+    counts = [count_parameters(trace_shapes(each))["total"] for each in (model, teacher.model)]
+    log.info(
+        "teacher: kept the %d of %d subwords in the texts, and %s of %s parameters",
+        *(len(kept), whole.vocabulary_size),
+        *(f"{count:,}" for count in counts),
+    )
     trimmed = replace(
         teacher, model=model, params=params, tokenizer=tokenizer, padding_id=tokenizer.pad
     )
     return trimmed, kept
-
-
-def _count_seen(corpus: Corpus, tokenizer: Tokenizer, segmentation: str) -> np.ndarray:
-    train, transfer, silver = (
-        count_ids(examples, corpus.task, tokenizer, segmentation)
-        for examples in (corpus.train, corpus.transfer, corpus.silver)
-    )
-    counts = train + transfer
-    # Silver texts are mostly transfer texts too, and count once.
-    return np.where(counts > 0, counts, silver)
 
 
 def _open_student(
@@ -487,13 +485,8 @@ def _open_student(
     base = teacher.tokenizer if isinstance(teacher, ModelTeacher) and shared else own
     tokenizer, kept = base, None
     if student.vocabulary == "seen":
-        counts, field = (
-            _count_seen(corpus, base, experiment.data.segmentation),
-            "student.vocabulary_size",
-        )
-        kept = choose_subwords(
-            base, counts, student.min_count, student.vocabulary_size, field=field
-        )
+        counts = count_texts(student, corpus, base, experiment.data.segmentation)
+        kept = choose_vocabulary(student, base, counts)
         tokenizer = trim_tokenizer(base, kept)
     if isinstance(teacher, ModelTeacher):
         teacher = match_subwords(teacher, tokenizer, kept) if shared else match_words(teacher)

@@ -29,8 +29,10 @@ from xdistil.evaluation.results import (
     Scores,
     Sizes,
     StageRecord,
+    WorstLanguages,
 )
 from xdistil.evaluation.speed import Runner, measure_speed
+from xdistil.evaluation.worst import compare_worst
 from xdistil.experiment.build import Run, open_before
 from xdistil.experiment.shared_predictions import predict_once
 from xdistil.models.hf.folder import Loaded, load_model
@@ -124,6 +126,7 @@ def evaluate(
         "selected_on": _name_selection(corpus),
         **{str(name): row for name, row in rows.items()},
         "retention": _compute_retention(run, rows),
+        **_compare_worst(run, rows),
         "compression": compression,
         "stages": [
             {key: value for key, value in stage.items() if key != "seconds"} for stage in stages
@@ -229,6 +232,19 @@ def _compute_retention(run: Run, rows: dict[ModelName, ModelResult]) -> float | 
         return None
     reached, kept = teacher[run.metric], student[run.metric]
     return None if not reached or kept is None else kept / reached
+
+
+def _compare_worst(run: Run, rows: dict[ModelName, ModelResult]) -> dict[str, WorstLanguages]:
+    """The key `worst_10` of the results; empty without a teacher or with few languages."""
+    split: Literal["dev", "test"] = "test" if "test" in run.texts else "dev"
+    if "teacher" not in rows:
+        return {}
+    teacher, student = rows["teacher"][split], rows["student"][split]
+    if teacher is None or student is None:
+        return {}
+    score = metrics.LANGUAGE_SCORE[run.corpus.task.name]
+    worst = compare_worst(teacher["per_language"], student["per_language"], score)
+    return {} if worst is None else {"worst_10": worst}
 
 
 def _score_file(run: Run, session: Session, teacher: FileTeacher) -> ModelResult:

@@ -12,7 +12,7 @@ from xdistil.config import Experiment, Student, validate
 from xdistil.data.examples import Example
 from xdistil.data.subwords import Cutting, cut_and_count
 from xdistil.data.tokenizer import Tokenizer, save_tokenizer
-from xdistil.data.trim_tokenizer import choose_subwords, count_ids, trim_tokenizer
+from xdistil.data.trim_tokenizer import trim_tokenizer
 from xdistil.deploy.preprocessing import choose_overlap
 from xdistil.distill.stages import resolve_losses
 from xdistil.errors import InputError
@@ -22,6 +22,7 @@ from xdistil.student.design import check_width, design_student
 from xdistil.student.embeddings import embedding_kind
 from xdistil.student.footprint import measure_footprint
 from xdistil.student.shapes import VOCABULARY_SIZES, Axes, Shape, Vocabulary, list_students
+from xdistil.student.vocabulary import choose_vocabulary, count_texts
 from xdistil.teacher.model_teacher import ModelTeacher
 
 log = logging.getLogger("xdistil")
@@ -83,13 +84,11 @@ def make_vocabularies(basis: Basis, axes: Axes, folder: Path) -> dict[int, Vocab
             if size in wanted and base not in tokenizers.values():
                 tokenizers[size] = base
             continue
+        student = replace(basis.student, vocabulary_size=size)
         if counts is None:
-            counts = count_ids(corpus.train, corpus.task, base, data.segmentation)
-            counts += count_ids(corpus.transfer, corpus.task, base, data.segmentation)
+            counts = count_texts(student, corpus, base, data.segmentation)
         try:
-            kept = choose_subwords(
-                base, counts, basis.student.min_count, size, field="student.vocabulary_size"
-            )
+            kept = choose_vocabulary(student, base, counts)
         except InputError as error:
             if size in wanted:
                 raise

@@ -21,8 +21,8 @@ from xdistil.evaluation.formatting import (
     format_duration,
     format_score,
 )
-from xdistil.evaluation.metrics import MAIN_SCORE
-from xdistil.evaluation.report import LANGUAGE_SCORE, render_console, tabulate_gaps
+from xdistil.evaluation.metrics import LANGUAGE_SCORE, MAIN_SCORE
+from xdistil.evaluation.report import render_console, tabulate_gaps
 from xdistil.evaluation.results import Scores, name_task, read_results
 from xdistil.experiment.evaluate import measure_bytes
 from xdistil.experiment.sweep import MANIFEST

@@ -110,15 +110,18 @@ def choose_segmentation(experiment: Experiment, workdir: Path | None = None) -> 
 def continue_begun(workdir: Path, experiment: Experiment) -> Experiment:
     """The experiment as the run in the workdir began, if an earlier version began it.
 
-    That took the first sentences of each language, recognised no tag scheme, and left word
-    embeddings in the size of their source.
+    That took the first sentences of each language, recognised no tag scheme, left word embeddings
+    in the size of their source, and cut a vocabulary by the counts in all texts.
     """
     try:
         stored = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):  # `check_workdir` reports what is damaged
         return experiment
-    if _lacks(stored, "student", "embedding_scale"):
-        student = dataclasses.replace(experiment.student, **EARLIER[Student])
+    earlier = {
+        name: value for name, value in EARLIER[Student].items() if _lacks(stored, "student", name)
+    }
+    if earlier:
+        student = dataclasses.replace(experiment.student, **earlier)
         experiment = dataclasses.replace(experiment, student=student)
     if _lacks(stored, "teacher", "min_agreement") and experiment.teacher.votes == "auto":
         # Votes were not chosen on dev then.

@@ -7,6 +7,7 @@ from xdistil.evaluation.formatting import (
     UNKNOWN,
     format_score,
 )
+from xdistil.evaluation.metrics import LANGUAGE_SCORE
 from xdistil.evaluation.page.analysis import Analysis, find_difference
 from xdistil.evaluation.page.charts import (
     Scale,
@@ -17,7 +18,6 @@ from xdistil.evaluation.page.files import RunFiles
 from xdistil.evaluation.page.markup import Markup, element, join, table
 from xdistil.evaluation.page.wording import SPLITS, format_difference, format_interval
 from xdistil.evaluation.report import (
-    LANGUAGE_SCORE,
     SCORE_NAMES,
     list_gaps,
     name_score,

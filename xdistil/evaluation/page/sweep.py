@@ -10,7 +10,8 @@ from xdistil.evaluation.page.charts import WIDTHS, Point, Scale, draw_points, dr
 from xdistil.evaluation.page.markup import Markup, element, join, table
 from xdistil.evaluation.page.render import render_document
 from xdistil.evaluation.results import Results, find_scores, scored_split
-from xdistil.evaluation.sweep_table import Runs, tabulate_sweep
+from xdistil.evaluation.sweep_cells import Runs
+from xdistil.evaluation.sweep_table import tabulate_sweep
 
 _MOST_NAMES = 12  # of systems that are drawn in one chart
 
@@ -89,7 +90,7 @@ def _render_scores(sweep: SweepFiles) -> Markup:
     header = (*found.header[:count], span, *found.header[count:])
     note = (
         "Numbers are means over seeds ± standard deviations, which the pictures show as lines. "
-        "Whether a difference is more than chance is what xdistil compare tells."
+        "Whether a difference is more than chance is what xdistil table --against tells."
     )
     return join(
         [
