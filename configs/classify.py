@@ -18,6 +18,8 @@ Variants (after the colon):
   v3         transformer student: several hidden states and attention maps, then logits, then labels
   layers     student made of the teacher's last two layers before fine-tuning; stages as in v3
   relations  transformer student with its own number of heads: relations, then logits, then labels
+  annotators, annotators-gold, annotators-encoder, annotators-encoder-gold
+             as in configs/ner.py (docs/annotators.md)
   labels     BiLSTM student on labels alone
   continue   fine-tuning of student.checkpoint is continued on other labelled texts, no teacher
   smoke      d4.2 in seconds, to check the files and the model

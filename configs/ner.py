@@ -19,6 +19,9 @@ Variants (after the colon):
   layers     student made of the teacher's last two layers before fine-tuning; stages as in v3
   relations  transformer student with its own number of heads: relations, then logits, then labels
   annotators BiLSTM student on the votes of annotators (teacher.labels), no model is loaded
+  annotators-gold           then on the gold labels of train, few or many (data.limit)
+  annotators-encoder        teacher.model is fine-tuned on the votes and teaches the BiLSTM student
+  annotators-encoder-gold   likewise, and teacher and student then learn the gold labels of train
   labels     BiLSTM student on labels alone
   continue   fine-tuning of student.checkpoint is continued on other labelled texts, no teacher
   smoke      d4.2 in seconds, to check the files and the model

@@ -8,7 +8,7 @@ import pytest
 
 from tests.distill.small import make_bilstm, make_encoder, make_teacher, make_texts
 from xdistil.cli.overrides import make_experiment, read_sweep
-from xdistil.config import Stage
+from xdistil.config import Stage, validate
 from xdistil.distill import plan
 from xdistil.distill.stages import plan_stages
 from xdistil.errors import InputError
@@ -54,7 +54,11 @@ def test_a_plan_without_labels_has_no_labels_loss_and_reads_transfer_texts():
 
 
 @pytest.mark.parametrize(
-    "name", ["d4.2", "v3", "layers", "relations", "annotators", "labels", "continue"]
+    "name",
+    [
+        *("d4.2", "v3", "layers", "relations", "labels", "continue"),
+        *("annotators", "annotators-gold", "annotators-encoder", "annotators-encoder-gold"),
+    ],
 )
 def test_tagging_and_classification_differ_in_rows_and_in_the_width_of_a_bilstm(name):
     tagging, texts = ner(name), classify(name)
@@ -133,6 +137,21 @@ def test_tables_of_the_paper_are_sweeps(table, runs):
     assert len(settings) == runs
     for each in settings[::7]:
         make_experiment(config, [*given, *each.items()])
+
+
+@pytest.mark.parametrize(("variant", "runs"), [("", 24), ("smoke", 8), ("encoder", 0)])
+def test_ways_to_learn_from_annotators_are_a_sweep(variant, runs):
+    config = f"{ROOT}/configs/annotators.py" + f":{variant}" * bool(variant)
+    given = [("data.folder", "x"), ("teacher.labels", "y.jsonl"), ("teacher.model", "z")]
+    settings = read_sweep(config, given)
+    assert len(settings) == runs
+    for each in settings:
+        own = dict(each)
+        source = f"{ROOT}/configs/annotators.py:{own.pop('variant')}"
+        experiment = make_experiment(source, [*given, *own.items()])
+        validate(experiment)
+        assert experiment.baselines == ()
+        assert bool(experiment.teacher.model) == ("encoder" in source)
 
 
 def test_a_model_for_each_language_sees_the_labels_of_one_language():

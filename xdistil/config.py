@@ -66,7 +66,7 @@ class Stage(_Renamed):
 
     name: str = ""  # in metrics and tables
     loss: str = ""  # representation, attention, relations, logits, labels; a+b is their sum
-    data: str = "transfer"  # transfer: unlabelled texts; train: labelled; all: both, no labels
+    data: str = "transfer"  # transfer: unlabelled; train: gold; all: both, no labels; silver: votes
     unfreeze: str = "all"  # all: everything the loss reaches; gradual: from the head downwards
     unfreeze_every: int = 0  # layers unfrozen together when gradual; 0: all layers at once
     epochs: float = 1.0  # at most; when gradual, of each stage run
@@ -106,8 +106,9 @@ class Teacher:
     revision: str = "main"  # branch, tag or commit of a hub id
     tokenizer: str = ""  # folder or hub id of another tokenizer; empty: the model's
     signals: str = ""  # folder of stored signals (docs/signals.md), instead of a model
-    labels: str = ""  # files of annotators' answers (docs/annotators.md), instead of a model
-    votes: str = "learned"  # of annotators, as targets: majority, share, or learned confusions
+    labels: str = ""  # files of annotators' answers (docs/annotators.md), the teacher without model
+    votes: str = "auto"  # as targets: majority, share, learned (confusions), or auto: best on dev
+    min_agreement: float = 0.0  # of votes on a label, from 0 to 1; units with less are left out
     finetune: bool = True  # fine-tune it on the labels first; false: use it without fine-tuning
     vocabulary: str = "all"  # all: as it is; seen: only subwords of the train and transfer texts
     cache: str = "auto"  # signals on disk: auto (where that is faster), always, never
@@ -230,7 +231,7 @@ CHOICES = {
     "data.separator": ("", *SEPARATORS),
     "data.draw": ("even", "first"),
     "data.scheme": ("auto", "iob2", "iob1", "bioes", "bilou", "bmes", "io"),
-    "stage.data": ("transfer", "train", "all"),
+    "stage.data": ("transfer", "train", "all", "silver"),
     "stage.unfreeze": ("all", "gradual"),
     "stage.schedule": ("cosine", "linear", "constant"),
     "stage.keep": ("best", "last"),
@@ -239,7 +240,7 @@ CHOICES = {
     "stage.attention_loss": ("mse", "kl"),
     "stage.logits_loss": ("mse", "kl"),
     "teacher.family": ("bert", "modernbert"),
-    "teacher.votes": ("majority", "share", "learned"),
+    "teacher.votes": ("auto", "majority", "share", "learned"),
     "teacher.cache": ("auto", "always", "never"),
     "teacher.cache_type": ("float16", "float32", "int8"),
     "student.kind": ("bilstm", "transformer", "checkpoint"),
@@ -257,7 +258,8 @@ ROLES = {  # of the columns in data.columns, by kind of task
     "multilabel": ("text", "text_a", "text_b", "label", "language"),
 }
 LICENSE = r"[a-z0-9][a-z0-9.+-]*"  # how hubs write one
-STORED = ("signals", "labels")  # fields of Teacher that name stored values, in place of a model
+STORED = ("signals", "labels")  # fields of Teacher that name stored values
+SILVER = "silver"  # the texts of a stage whose labels are the votes of annotators
 PATHS = (  # fields that name files and folders, as groups and fields of an experiment
     ("data", "folder"),
     ("data", "transfer"),
@@ -374,8 +376,10 @@ def read_class_weights(text: str, path: str) -> dict[str, float]:
 
 
 def find_stored(teacher: Teacher) -> str:
-    """The field of STORED that is set; empty if the teacher is a model, or there is none."""
-    return next((name for name in STORED if getattr(teacher, name)), "")
+    """The field of STORED that is the teacher; empty if that is a model, or there is none."""
+    if teacher.signals:
+        return "signals"
+    return "labels" if teacher.labels and not teacher.model else ""
 
 
 def validate(experiment: Experiment) -> None:
@@ -511,15 +515,49 @@ def validate(experiment: Experiment) -> None:
             "hub, such as apache-2.0."
         )
     for i, stage in enumerate(teacher.plan):
-        if stage.loss != "labels" or stage.data != "train":
+        if stage.loss != "labels":
             raise InputError(
                 f"teacher.plan[{i}] has loss={stage.loss} and data={stage.data}: the teacher is "
-                "fine-tuned with loss=labels and data=train."
+                "fine-tuned with loss=labels, and data=train or data=silver."
             )
+    _check_silver(experiment)
     if teacher.finetune and not teacher.plan:
         raise InputError("teacher.plan has no stage: add one, or set teacher.finetune=False.")
     for i, baseline in enumerate(experiment.baselines):
         _check_baseline(f"baselines[{i}]", baseline)
+
+
+def _check_silver(experiment: Experiment) -> None:
+    """Stages on silver labels need annotators, and annotators beside a model need such a stage."""
+    teacher = experiment.teacher
+    plans = [("plan", experiment.plan)]
+    if teacher.finetune and not find_stored(teacher):
+        plans.append(("teacher.plan", teacher.plan))
+    silver = [
+        f"{path}[{i}]"
+        for path, plan in plans
+        for i, stage in enumerate(plan)
+        if stage.data == SILVER
+    ]
+    if silver and not teacher.labels:
+        raise InputError(
+            f"{silver[0]}.data is silver, which are the texts of teacher.labels: name files of "
+            "annotators' answers there."
+        )
+    if teacher.labels and teacher.model and not silver:
+        first = "teacher.plan[0].data" if teacher.finetune else "plan[0].data"
+        raise InputError(
+            "teacher.model and teacher.labels are both set, and no stage learns the labels of "
+            f"annotators: set {first}=silver, or leave one of them empty."
+        )
+    if teacher.min_agreement and not teacher.labels:
+        raise InputError(
+            "teacher.min_agreement is set, and there are no annotators: set teacher.labels."
+        )
+    if teacher.min_agreement > 1:
+        raise InputError(
+            f"teacher.min_agreement is {teacher.min_agreement}: it must lie from 0 to 1."
+        )
 
 
 def _check_checkpoint(student: Student) -> None:
@@ -602,6 +640,8 @@ def _check_source(data: Data, teacher: Teacher) -> None:
         raise InputError("data.folder and data.generate are both set: keep one of them.")
     if data.folder or data.generate:
         return
+    if teacher.labels:  # which bring texts and labels
+        return
     if not data.transfer:
         raise InputError("data.folder is empty: set --config.data.folder=FOLDER.")
     if not teacher.model or teacher.finetune:
@@ -623,9 +663,14 @@ def _check_stage(path: str, stage: Stage) -> None:
         raise InputError(f"{path}.loss is {stage.loss!r}: it names a loss twice.")
     for name in (key.removeprefix("stage.") for key in CHOICES if key.startswith("stage.")):
         _choice(f"{path}.{name}", getattr(stage, name), f"stage.{name}")
-    if "labels" in losses and stage.data != "train":
+    if "labels" in losses and stage.data not in ("train", SILVER):
         raise InputError(
             f"{path}.loss has labels, but {path}.data={stage.data} has none: set {path}.data=train."
+        )
+    if stage.data == SILVER and stage.label_fraction != 1:
+        raise InputError(
+            f"{path}.label_fraction is {stage.label_fraction}, but {path}.data=silver has no gold "
+            "labels to take a share of: set it to 1."
         )
     for name in ("epochs", "lr", "temperature"):
         if getattr(stage, name) <= 0:

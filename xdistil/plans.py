@@ -61,6 +61,14 @@ def annotators() -> tuple[Stage, ...]:
     return (Stage(name="votes", loss="logits", logits_loss="kl", epochs=20.0, lr=2e-3, patience=4),)
 
 
+def annotators_gold() -> tuple[Stage, ...]:
+    """The student on the votes of annotators, then on gold, be it little."""
+    return (
+        Stage(name="votes", loss="labels", data="silver", epochs=20.0, lr=2e-3, patience=4),
+        Stage(name="gold", loss="labels", data="train", epochs=20.0, lr=1e-3, patience=4),
+    )
+
+
 def labels_only() -> tuple[Stage, ...]:
     """D0-S of XtremeDistil: the student on labels alone, in all languages; D0 is the same plan on
     one language (`data.languages`)."""
@@ -381,6 +389,9 @@ def _list_variants(data: Data, bilstm_size: int) -> dict[str, Experiment]:
     )
     states, *rest = v3()
     (labels,) = labels_only()
+    own_pieces = replace(bilstm, tokenizer_pieces=8000, vocabulary="all")
+    (gold,) = Teacher().plan
+    votes = replace(gold, name="votes", data="silver")
     return {
         "d4.2": Experiment(
             data=data, student=bilstm, plan=d42(), baselines=(Baseline(),), batch_size=32
@@ -402,8 +413,30 @@ def _list_variants(data: Data, bilstm_size: int) -> dict[str, Experiment]:
         ),
         "annotators": Experiment(
             data=data,
-            student=replace(bilstm, tokenizer_pieces=8000, vocabulary="all"),
+            student=own_pieces,
             plan=annotators(),
+            baselines=(Baseline(),),
+            batch_size=32,
+        ),
+        "annotators-gold": Experiment(
+            data=data,
+            student=own_pieces,
+            plan=annotators_gold(),
+            baselines=(Baseline(),),
+            batch_size=32,
+        ),
+        "annotators-encoder": Experiment(
+            data=data,
+            teacher=Teacher(plan=(votes,)),
+            student=bilstm,
+            plan=without_labels(d42()),
+            batch_size=32,
+        ),
+        "annotators-encoder-gold": Experiment(
+            data=data,
+            teacher=Teacher(plan=(votes, gold)),
+            student=bilstm,
+            plan=d42(),
             baselines=(Baseline(),),
             batch_size=32,
         ),

@@ -3,7 +3,14 @@
 import pytest
 
 from tests.evaluation.shapes import check_shape
-from xdistil.annotators.agreement import compare_with_gold, summarise_answers
+from xdistil.annotators import agreement
+from xdistil.annotators.agreement import (
+    Comparison,
+    SpanScore,
+    choose_votes,
+    compare_with_gold,
+    summarise_answers,
+)
 from xdistil.annotators.answers import AnsweredText, Span
 from xdistil.data.examples import Example, Task
 from xdistil.evaluation.annotators_table import tabulate_annotators
@@ -71,3 +78,37 @@ def test_without_gold_there_are_counts_and_agreement_alone():
         ("a", "-", "-", "-", "3"), ("b", "-", "-", "-", "3"), ("c", "-", "-", "-", "0"),
     ]  # fmt: skip
     assert found["alpha"] == pytest.approx(summarise_answers(TEXTS, GOLD, TASK)["alpha"])
+
+
+@pytest.mark.parametrize(
+    ("right", "wanted", "chosen"),
+    [
+        ((30, 40, 40), 50, "share"),  # before the majority, where both are equally good
+        ((40, 40, 30), 50, "learned"),
+        ((30, 30, 40), 50, "majority"),
+        ((30, 40, 40), 49, "learned"),  # too few to tell
+    ],
+)
+def test_votes_are_combined_as_is_best_on_enough_gold(monkeypatch, right, wanted, chosen):
+    names = ("learned", "share", "majority")
+    compared = {
+        name: Comparison(SpanScore(count, 50, wanted))
+        for name, count in zip(names, right, strict=True)
+    }
+    monkeypatch.setattr(agreement, "compare_with_gold", lambda *_: ({}, compared))
+    scores = {} if wanted < 50 else {name: n / 50 for name, n in zip(names, right, strict=True)}
+    assert choose_votes(TEXTS, GOLD, TASK) == (chosen, scores)
+    assert choose_votes(TEXTS, [], TASK) == ("learned", {})
+
+
+def test_annotators_who_know_different_things_are_learned():
+    texts, gold = [], []
+    for number in range(60):
+        name = "Anna" if number % 2 else "Bob"
+        found = (Span(0, len(name), "P"),)
+        answers = {"a": found if number % 2 else (), "b": () if number % 2 else found, "c": ()}
+        texts.append(AnsweredText((f"{name} ran {number}",), "und", f"a:{number}", answers))
+        gold.append(Example((name, "ran", str(number)), ("B-P", "O", "O"), "en"))
+    name, scores = choose_votes(texts, gold, TASK)
+    assert (name, scores["majority"]) == ("learned", 0.0)
+    assert scores["learned"] == pytest.approx(1.0)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from xdistil.annotators.answers import Span, digest_text, read_answers
+from xdistil.annotators.answers import Span, digest_text, guess_task, read_answers
 from xdistil.data.examples import Task
 from xdistil.errors import InputError
 
@@ -87,6 +87,30 @@ def test_texts_are_found_however_they_are_cut():
     assert digest_text(("a b",), "classification") != digest_text(("ab",), "classification")
 
 
+def note(first, after, **fields):
+    value = {"start": first, "end": after, "labels": ["PER"]}
+    return {"result": [{"value": value, "type": "labels"}], **fields}
+
+
+def test_annotations_of_label_studio_are_annotators(tmp_path):
+    notes = [
+        note(0, 4, completed_by=7),
+        note(0, 2, was_cancelled=True),
+        note(0, 2, completed_by={"id": 3, "email": "eve@x.org"}),
+        {"result": []},
+    ]
+    (text,) = read(tmp_path, {"data": {"text": "Anna ran"}, "annotations": notes})
+    assert text.inputs == ("Anna ran",)
+    assert {name: [each[:2] for each in spans] for name, spans in text.answers.items()} == {
+        "7": [(0, 4)],
+        "eve@x.org": [(0, 2)],
+        "annotation 3": [],
+    }
+    twice = [note(0, 4, completed_by=7), note(0, 2, completed_by=7)]
+    with pytest.raises(InputError, match=r"a.jsonl:1: '7' has completed two annotations of this"):
+        read(tmp_path, {"data": {"text": "Anna ran"}, "annotations": twice})
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -129,3 +153,42 @@ def test_faults_are_told_with_file_and_line(tmp_path, rows, message):
 def test_faults_of_classes_are_told(tmp_path, row, message):
     with pytest.raises(InputError, match=message):
         read(tmp_path, {"text": "Fine.", **row}, task=CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("rows", "task"),
+    [
+        (
+            [
+                {"text": "So", "annotators": {"a": None, "b": None}},
+                {"text": "Anna ran", "annotators": {"a": None, "b": [ANNA]}},
+                {"text": "Rome ran", "spans": [{"start": 0, "end": 4, "label": "a place"}]},
+                {"tokens": ["Bo"], "tags": ["B-PER"]},
+            ],
+            Task("tagging", ("B-PER", "B-a_place", "I-PER", "I-a_place", "O")),
+        ),
+        (
+            [
+                {"text": "Fine", "annotators": {"a": "good", "b": {"bad": 0.5, "none": 0.5}}},
+                {"text": "Well", "label": "fair", "score": 0.5},
+            ],
+            Task("classification", ("bad", "fair", "good", "none")),
+        ),
+    ],
+)
+def test_the_task_is_that_of_all_labels_in_the_answers(tmp_path, rows, task):
+    assert guess_task([write(tmp_path, *rows)]) == task
+    assert len(read_answers([write(tmp_path, *rows)], task)) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"text": "So", "spans": []}], "teacher.labels names no label: no annotator marked any"),
+        ([{"text": "So", "label": "good"}], "teacher.labels has the class 'good' alone: name ans"),
+        ([{"text": "So", "spans": [{**ANNA, "end": 9}]}], r"a.jsonl:1: span 0 to 9 does not lie"),
+    ],
+)
+def test_answers_that_give_no_task_are_refused(tmp_path, rows, message):
+    with pytest.raises(InputError, match=message):
+        guess_task([write(tmp_path, *rows)])

@@ -9,6 +9,7 @@ from tests.distill.small import make_bilstm, make_texts
 from xdistil.config import Data, Experiment, Stage, Student, Teacher, validate
 from xdistil.data.examples import Task
 from xdistil.data.label_sets import pack_labels
+from xdistil.data.packing import SoftLabels
 from xdistil.data.subwords import Subwords
 from xdistil.distill import distances
 from xdistil.distill.class_weights import weigh_classes
@@ -95,6 +96,19 @@ def test_a_stage_has_the_weights_of_its_own_texts():
     found = np.array(run.step.losses.class_weights)[counts > 0]
     assert found == pytest.approx(expected)
     assert run.step.losses.weights == (("labels", 1.0),)
+
+
+def test_probabilities_of_labels_are_parts_of_counts():
+    """Two subwords have labels: 1.5 of them a, 0.5 b, and c does not occur."""
+    texts, task = make_texts(), Task("tagging", ("a", "b", "c"))
+    place = np.full(len(texts["train"].subwords.tokens), -1)
+    place[[3, 5]] = 0, 1
+    values = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0, 1]], np.float32)
+    soft = replace(texts["train"], soft_labels=SoftLabels(values, place))
+    plan = (Stage(name="x", loss="labels", data="silver", class_weights="balanced"),)
+    texts = {**texts, "silver": soft}
+    (run,) = plan_stages(plan, "plan", make_bilstm(), NoTeacher(), texts, task=task)
+    assert run.step.losses.class_weights == pytest.approx((2 / 3, 1.0, 1.0))
 
 
 # Of six texts none, one, three and all have these labels.

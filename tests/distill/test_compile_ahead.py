@@ -3,11 +3,15 @@
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import jax
+import numpy as np
 import pytest
 
 from tests.distill.small import (
+    CLASSES,
+    Plan,
     init_params,
     make_encoder,
     make_plan,
@@ -16,6 +20,7 @@ from tests.distill.small import (
     same,
 )
 from xdistil.config import Stage
+from xdistil.data.packing import SoftLabels
 from xdistil.distill import compile_ahead
 
 PLAN = (
@@ -48,8 +53,13 @@ def compiled() -> Iterator[list[str]]:
 def run_stages(folder):
     # A dropout of its own: programs of other tests are compiled already.
     model = make_encoder(dropout=0.11, layers=1)
-    plan = make_plan(PLAN, folder, model=model, teacher=make_teacher())
-    return run_plan(plan, init_params(model))
+    trainer, stages = make_plan(PLAN, folder, model=model, teacher=make_teacher())
+    # The last stage learns probabilities of labels.
+    known = stages[-1].train.subwords
+    place = np.where(known.label_mask, known.labels, -1)
+    soft = SoftLabels(np.eye(CLASSES, dtype=np.float32), place)
+    last = replace(stages[-1], train=replace(stages[-1].train, soft_labels=soft))
+    return run_plan(Plan(trainer, (*stages[:-1], last)), init_params(model))
 
 
 def test_only_the_first_stage_waits_for_its_programs(tmp_path, compiled):

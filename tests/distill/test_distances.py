@@ -16,7 +16,8 @@ distances = SimpleNamespace(
     mean_squared_error=jax.jit(operations.mean_squared_error),
     cosine_distance=jax.jit(operations.cosine_distance),
     kl_divergence=jax.jit(operations.kl_divergence),
-    cross_entropy=jax.jit(operations.cross_entropy),
+    cross_entropy=jax.jit(operations.cross_entropy, static_argnames="weights"),
+    soft_cross_entropy=jax.jit(operations.soft_cross_entropy, static_argnames="weights"),
     binary_cross_entropy=jax.jit(operations.binary_cross_entropy, static_argnames="weights"),
     binary_divergence=jax.jit(operations.binary_divergence),
     attention_error=jax.jit(operations.attention_error),
@@ -96,6 +97,32 @@ def test_cross_entropy_by_hand():
     tally = distances.cross_entropy(logits, labels, mask)
     assert tally.sum == pytest.approx(-np.log(0.25) - np.log(0.8), rel=1e-5)
     assert tally.count == 2
+
+
+def test_soft_cross_entropy_by_hand():
+    """The second place has half of a weight, and the third none, whatever its logits are."""
+    logits = np.log(np.array([[[0.5, 0.25, 0.25], [0.1, 0.1, 0.8], [1.0, 1.0, 1.0]]]))
+    logits[0, 2] = np.nan
+    targets = np.array([[[0.25, 0.75, 0.0], [0.0, 0.0, 0.5], [0.0, 0.0, 0.0]]])
+    tally = distances.soft_cross_entropy(logits, targets)
+    first = -0.25 * np.log(0.5) - 0.75 * np.log(0.25)
+    assert tally.sum == pytest.approx(first - 0.5 * np.log(0.8), rel=1e-5)
+    assert tally.count == 1.5
+    tally = distances.soft_cross_entropy(logits, targets, weights=(4.0, 1.0, 2.0))
+    first = -4 * 0.25 * np.log(0.5) - 0.75 * np.log(0.25)
+    assert tally.sum == pytest.approx(first - 2 * 0.5 * np.log(0.8), rel=1e-5)
+    assert tally.count == 1 + 0.75 + 1
+
+
+@pytest.mark.parametrize("weights", [(), (0.5, 1.0, 3.0)])
+def test_targets_of_one_label_are_that_label(weights):
+    logits, mask = draw((2, 5, 3), 0), draw((2, 5), 1) > 0
+    labels = np.arange(10).reshape(2, 5) % 3
+    hard = distances.cross_entropy(logits, labels, mask, weights=weights)
+    targets = np.eye(3)[labels] * mask[..., None]
+    soft = distances.soft_cross_entropy(logits, targets, weights=weights)
+    assert soft.sum == pytest.approx(float(hard.sum), rel=1e-6)
+    assert soft.count == pytest.approx(float(hard.count), rel=1e-6)
 
 
 def test_attention_error_by_hand():

@@ -23,7 +23,13 @@ from xdistil import config
 from xdistil.data.label_sets import pack_labels
 from xdistil.data.packing import Batch
 from xdistil.distill import distances
-from xdistil.distill.losses import LOSSES, SIDE_PROJECTIONS, LossConfig, read_spec
+from xdistil.distill.losses import (
+    LOSSES,
+    SIDE_PROJECTIONS,
+    LossConfig,
+    labels_loss,
+    read_spec,
+)
 from xdistil.distill.step import StepConfig, eval_step
 from xdistil.models.forward import apply_model
 from xdistil.models.types import Output
@@ -283,3 +289,16 @@ def test_several_labels_have_losses_of_their_own():
     q = 1 / (1 + np.exp(-logits[0, 0]))
     expected = -(np.log(q[0]) + np.log(1 - q[1]) + 4 * np.log(q[2])) / 3
     assert found.mean() == pytest.approx(expected, rel=1e-5)
+
+
+def test_where_annotators_voted_their_probabilities_are_the_labels():
+    batch = make_batch(2)
+    signals = make_signals(batch)
+    losses = LossConfig(make_bilstm(), (("labels", 1.0),), class_weights=(1.0, 2.0, 3.0))
+    output = Output(make_signals(batch, seed=1).logits, (), None)
+    targets = np.zeros((*batch.tokens.shape, CLASSES), np.float32)
+    targets[0, 1] = 0.25, 0.5, 0.25
+    found = labels_loss(losses, {}, output, batch, signals._replace(targets=targets))
+    expected = distances.soft_cross_entropy(output.logits, targets, losses.class_weights)
+    assert (found.sum, found.count) == (expected.sum, 2.0)
+    assert labels_loss(losses, {}, output, batch, signals).count != 2.0

@@ -20,7 +20,8 @@ from tests.distill.small import (
 )
 from xdistil.config import Experiment, Stage, Teacher
 from xdistil.data.examples import Example
-from xdistil.distill.stages import plan_stages
+from xdistil.data.packing import SoftLabels
+from xdistil.distill.stages import StageRun, plan_stages
 from xdistil.experiment import training
 from xdistil.experiment.build import Run
 from xdistil.experiment.shared_teacher import fingerprint_teacher
@@ -51,6 +52,13 @@ def make_run(stage: Stage = STAGE, **fields: Any) -> Run:
     )
 
 
+def make_soft(stage: StageRun, share: float) -> StageRun:
+    """The stage with probabilities in the place of labels."""
+    place = np.where(stage.train.subwords.label_mask, 0, -1)
+    soft = SoftLabels(np.array([[share, 1 - share, 0]], np.float32), place)
+    return replace(stage, train=replace(stage.train, soft_labels=soft))
+
+
 def digest(run: Run) -> str:
     return fingerprint_teacher(run, run.teacher)
 
@@ -72,6 +80,8 @@ def test_a_fingerprint_holds_whatever_decides_the_weights():
             run,
             finetuning=(replace(stage, train=replace(stage.train, subwords=make_subwords(16, 9))),),
         ),
+        "silver": replace(run, finetuning=(make_soft(stage, 0.5),)),
+        "other votes": replace(run, finetuning=(make_soft(stage, 0.75),)),
         "dev": replace(run, teacher_texts={"dev": replace(dev, examples=other)}),
         "parameters": replace(run, teacher=replace(run.teacher, params=shifted)),
         "no fine-tuning": replace(run, finetuning=()),

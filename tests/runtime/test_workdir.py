@@ -273,3 +273,20 @@ def test_a_tilde_of_an_earlier_version_is_the_home_folder(tmp_path, monkeypatch)
     before.teacher.cache_folder, now.teacher.cache_folder = "~/cache", "/home/anna/cache"
     claim_workdir(tmp_path, before)
     claim_workdir(tmp_path, now)
+
+
+def test_votes_that_an_earlier_version_combined_are_combined_so(tmp_path):
+    assert make().teacher.votes == "auto"
+    for votes, expected in (("learned", "learned"), (None, "auto")):
+        folder = tmp_path / str(votes)
+        folder.mkdir()
+        claim_workdir(folder, make())
+        content = json.loads((folder / "config.json").read_text())
+        del content["teacher"]["min_agreement"], content["teacher"]["votes"]
+        if votes:
+            content["teacher"]["votes"] = votes
+        (folder / "config.json").write_text(json.dumps(content))
+        check_workdir(folder, make())
+        assert continue_begun(folder, make()).teacher.votes == expected
+    claim_workdir(tmp_path, make())
+    assert continue_begun(tmp_path, make()).teacher.votes == "auto"

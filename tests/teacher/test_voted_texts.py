@@ -109,3 +109,61 @@ def test_its_name_files_and_what_is_told(tmp_path, caplog):
         "teacher.labels: 1 of the 2 different texts to learn from have answers; in 0 texts nobody "
         "marked anything",
     ]
+
+
+def test_units_of_little_agreement_teach_nothing(tmp_path):
+    rows = [
+        {"text": "Anna Lee ran", "annotators": {"a": [LEE], "b": [LEE], "c": [{**LEE, "end": 4}]}},
+        {"text": "So it is", "annotators": {"a": None}},
+        {"text": "Lee", "annotators": {"a": [{**LEE, "end": 3}], "b": []}},
+    ]
+    path = write(tmp_path, *rows)
+    voted = open_votes([path], "share", TAGS, min_agreement=0.7)
+    # Anna has three of three votes, Lee two of three, and Lee alone one of two.
+    assert voted.left_out == (2, 2)
+    (example,) = voted.make_examples(TAGS, "units")
+    assert example == Example(("Anna", "Lee", "ran"), ("B-PER", "O", "O"), "und")
+    assert voted.locate([example], TAGS, "silver").tolist() == [0, -1, 2]
+    assert voted.describe() == [
+        "annotators: teacher.min_agreement=0.7 leaves out 2 of the 4 units with votes, in 2 of 3 "
+        "texts"
+    ]
+    # The scores of the votes are those of all of them.
+    assert FileTeacher(voted, TAGS).predict([example]) == [("B-PER", "I-PER", "O")]
+    exact = open_votes([path], "share", TAGS, min_agreement=2 / 3)
+    assert exact.left_out == (1, 1)
+
+
+def test_silver_texts_have_the_words_of_their_segmentation(tmp_path):
+    path = write(tmp_path, {"text": "Anna Lee-Smith ran.", "spans": [{**LEE, "end": 14}]})
+    voted = open_votes([path], "majority", TAGS)
+    (units,) = voted.make_examples(TAGS, "units")
+    assert units.inputs == ("Anna", "Lee", "-", "Smith", "ran", ".")
+    assert units.labels == ("B-PER", "I-PER", "I-PER", "I-PER", "O", "O")
+    (words,) = voted.make_examples(TAGS, "spaces")
+    assert words == Example(("Anna", "Lee-Smith", "ran."), ("B-PER", "I-PER", "O"), "und")
+
+
+def test_soft_labels_are_the_targets_of_first_subwords(tmp_path):
+    text = " ".join(EXAMPLES[0].inputs)
+    span = {"start": 0, "end": len(EXAMPLES[0].inputs[0]), "label": TASK.labels[1][2:]}
+    path = write(tmp_path, {"text": text, "annotators": {"a": [span], "b": [span], "c": []}})
+    student = cut([1, 3], [2, 1])
+    soft = open_votes([path], "share", TASK).label_softly(student, TASK)
+    assert (soft.place >= 0).sum() == len(EXAMPLES[0].inputs)  # nobody answered the other text
+    assert student.subwords.label_mask[soft.place >= 0].all()
+    first, *others = soft.values[soft.place[soft.place >= 0]]
+    assert first == pytest.approx(np.array([1, 2, *[0] * (len(TASK.labels) - 2)]) / 3)
+    assert np.all(others == np.eye(len(TASK.labels), dtype=np.float32)[0])
+
+
+def test_votes_that_nobody_chose_say_why(tmp_path):
+    path = write(tmp_path, {"text": "Anna Lee", "spans": [LEE]})
+    voted = open_votes([path], "auto", TAGS)
+    assert (voted.votes, voted.describe()) == (
+        "learned",
+        [
+            "annotators: their votes are combined as learned, because the answers contain fewer "
+            "than 50 gold entities of dev"
+        ],
+    )

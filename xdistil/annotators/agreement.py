@@ -14,6 +14,7 @@ from xdistil.data.examples import Example, Task
 from xdistil.data.spans import find_spans, join_words
 
 COMBINED = (MAJORITY, SHARE, LEARNED)
+ENOUGH = 50  # gold spans (classification: texts) by which a way to combine votes is chosen
 _SHOWN = 200  # characters of a text in an example
 Marks = set[tuple[int, int, str]]  # (first unit, unit after the last, type), or (0, 1, class)
 
@@ -105,6 +106,25 @@ def compare_with_gold(
         for index, (marks, language) in wanted.items():
             combined[how].add(_read_labels(labels[index], task), marks, language)
     return annotators, combined
+
+
+def choose_votes(
+    texts: Sequence[AnsweredText], gold: Sequence[Example], task: Task
+) -> tuple[str, dict[str, float]]:
+    """(how votes are combined, the F1 of each way on gold): the best on the texts that gold has
+    too.
+
+    Without at least `ENOUGH` gold spans in them it is `learned`, and there are no scores. Equally
+    good ways are chosen in the order learned, share, majority.
+    """
+    known = {digest_text(each.inputs, task.kind) for each in gold if each.labels}
+    if not any(digest_text(text.inputs, task.kind) in known for text in texts):
+        return LEARNED, {}
+    _, combined = compare_with_gold(texts, gold, task)
+    if combined[LEARNED].whole.wanted < ENOUGH:
+        return LEARNED, {}
+    scores = {name: combined[name].whole.f1 or 0.0 for name in (LEARNED, SHARE, MAJORITY)}
+    return max(scores, key=scores.__getitem__), scores
 
 
 def _find_gold(text: AnsweredText, gold: Example, task: Task) -> Marks:

@@ -89,11 +89,56 @@ def read_answers(paths: Iterable[Path], task: Task) -> list[AnsweredText]:
     return list(reader.texts.values())
 
 
+def guess_task(paths: Iterable[Path]) -> Task:
+    """The task whose labels are all those that occur in files of answers, sorted.
+
+    Raises:
+        InputError: as `read_answers`, or there is no label at all.
+    """
+    kind = ""
+    reader = _Reader(Task("", ()), grows=True)
+    for path in paths:
+        for number, line in enumerate(read_lines(path), 1):
+            if line and not line.isspace():
+                row = load_json(path, number, line)
+                kind = kind or _guess_kind(row)
+                reader.task = Task(kind or "tagging", ())
+                reader.add(path, number, row)
+    if not reader.known:
+        raise InputError("teacher.labels names no label: no annotator marked anything.")
+    if kind == "classification":
+        if len(reader.known) == 1:
+            raise InputError(
+                f"teacher.labels has the class {show(*reader.known)} alone: name answers with "
+                "several classes, or all classes in labels.tsv of data.folder."
+            )
+        return Task(kind, tuple(sorted(reader.known)))
+    tags = [f"{prefix}-{type_}" for prefix in "BI" for type_ in sorted(reader.known)]
+    return Task(kind, (*tags, "O"))
+
+
+def _guess_kind(row: dict[str, Any]) -> str:
+    """The kind of task of a line; empty where it does not tell."""
+    answers = row[NAMED].values() if isinstance(row.get(NAMED), dict) else ()
+    for answer in answers:
+        if answer is not None:
+            return "tagging" if isinstance(answer, list) else "classification"
+    if NAMED in row or any(each in row and row[each] is None for each in _ONE):
+        return ""
+    if has_spans(row) or isinstance(row.get("spans"), list) or "tags" in row:
+        return "tagging"
+    form = recognise_row(row)
+    return form.kind if form else "classification"
+
+
 class _Reader:
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, grows: bool = False) -> None:
         self.texts: dict[str, AnsweredText] = {}  # by digest
-        self._task = task
-        self._types = {label[2:] for label in task.labels if label != "O"}
+        self.task = task
+        self.known = {label[2:] for label in task.labels if label != "O"}
+        if task.kind == "classification":
+            self.known = set(task.labels)
+        self._grows = grows  # labels that are not known are added
 
     def add(self, path: Path, number: int, row: dict[str, Any]) -> None:
         """Reads a line."""
@@ -108,11 +153,11 @@ class _Reader:
         if row.get("language"):
             language = fold_language(read_text_field(path, number, row, "language"))
             check_language(path, number, language)
-        key = digest_text(inputs, self._task.kind)
+        key = digest_text(inputs, self.task.kind)
         known = self.texts.setdefault(key, AnsweredText(inputs, language, place))
         if known.language == UNKNOWN_LANGUAGE:
             known.language = language
-        if known.inputs != inputs and self._task.kind == "tagging":
+        if known.inputs != inputs and self.task.kind == "tagging":
             # Other blanks: the offsets of these answers belong to this spelling alone.
             answers = {
                 name: move_spans(answer, inputs[0], known.inputs[0])
@@ -139,7 +184,7 @@ class _Reader:
         name = row.get(NAME, stem)
         if not isinstance(name, str) or not name:
             raise ValueError(f"field {show(NAME)} is {show(name)}: it must be a name")
-        if self._task.kind != "tagging":
+        if self.task.kind != "tagging":
             inputs = tuple(
                 read_text_field(path, number, row, each) for each in find_texts(row) or ("text",)
             )
@@ -152,19 +197,20 @@ class _Reader:
             return (text,), found
         if any(each in row and row[each] is None for each in _ONE):
             return (read_text_field(path, number, row, "text"),), {name: None}
-        text, answer = self._read_one(path, number, row)
-        return (text,), {name: answer}
+        text, answers = "", dict[str, Answer | None]()
+        for each, part in _part_annotations(row, name).items():
+            spelled, answer = self._read_one(path, number, part)
+            text = text or spelled
+            # Words are cut where spans begin and end, which is where blanks then stand.
+            assert isinstance(answer, tuple)
+            answers[each] = answer if spelled == text else move_spans(answer, spelled, text)
+        return (text,), answers
 
     def _read_one(self, path: Path, number: int, row: dict[str, Any]) -> tuple[str, Answer]:
         """Text and spans of a line in any format that task files may have."""
         if isinstance(row.get("spans"), list) or has_spans(row):
             text = read_text_field(path, number, row, "text")
             return text, self._read_spans(find_spans(row), text) or ()
-        if isinstance(notes := row.get("annotations"), list) and len(notes) > 1:
-            raise ValueError(
-                "this line has several annotations without names: write them in the field "
-                "annotators"
-            )
         form = recognise_row(row, "tagging") if "tags" not in row else None
         found = row if form is None else form.convert(row, {})
         words: list[str] = found.get("tokens") or []
@@ -207,10 +253,10 @@ class _Reader:
         return tuple(spans)
 
     def _check_type(self, type_: str) -> str:
-        if type_ not in self._types:
-            raise ValueError(
-                f"{show(type_)} is not a type of the task{suggest(type_, self._types)}"
-            )
+        if self._grows:
+            self.known.add(type_)
+        if type_ not in self.known:
+            raise ValueError(f"{show(type_)} is not a type of the task{suggest(type_, self.known)}")
         return type_
 
     def _read_class(self, value: Any) -> Mapping[str, float] | None:
@@ -227,23 +273,51 @@ class _Reader:
         if isinstance(value, dict):
             value, score = value["label"], _read_score(value.get("score"))
         label = self._find_class(value)
-        others = [each for each in self._task.labels if each != label]
+        others = [each for each in self.task.labels if each != label]
         rest = (1 - score) / len(others) if others else 0.0
         shares = {label: score, **dict.fromkeys(others, rest)}
         return {name: share for name, share in shares.items() if share}
 
     def _find_class(self, value: Any) -> str:
-        labels = self._task.labels
+        labels = self.task.labels
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
         if isinstance(value, str | int) and not isinstance(value, bool):
             name = str(value)
+            if self._grows:
+                self.known.add(name)
+                return name
             if name in labels:
                 return name
             if isinstance(value, int) and 0 <= value < len(labels):
                 return labels[value]
             raise ValueError(f"{show(value)} is not a class of the task{suggest(name, labels)}")
         raise ValueError(f"{show(value)} is not a class; null is an abstention")
+
+
+def _part_annotations(row: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    """A task of Label Studio as one line for each of its annotations, by who completed it, or else
+    by its number; other lines as they are, by `name`.
+
+    Raises:
+        ValueError: one annotator has completed two annotations of the task.
+    """
+    notes = row.get("annotations")
+    if not isinstance(notes, list) or not all(isinstance(note, dict) for note in notes):
+        return {name: row}
+    kept = [note for note in notes if not note.get("was_cancelled")]
+    if len(kept) < 2:
+        return {name: row}
+    parts: dict[str, dict[str, Any]] = {}
+    for number, note in enumerate(kept, 1):
+        by = note.get("completed_by")
+        if isinstance(by, dict):  # the long form of an export
+            by = by.get("email") or by.get("id")
+        who = f"{by}" if isinstance(by, str | int) and by else f"annotation {number}"
+        if who in parts:
+            raise ValueError(f"{show(who)} has completed two annotations of this task: keep one")
+        parts[who] = {**row, "annotations": [note]}
+    return parts
 
 
 def _take_one(row: dict[str, Any]) -> Any:

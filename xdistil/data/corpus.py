@@ -34,6 +34,8 @@ class Corpus:
     gold: bool = True  # false: a run without labels, compared with the teacher's predictions
     gold_dev: Sequence[Example] | None = None  # of a dev file without train, for scores only
     reading: Reading = NOTHING_READ  # what was understood of the labelled files
+    silver: Sequence[Example] = ()  # texts of annotators, with the labels that their votes decide
+    silver_dev: bool = False  # dev is held out of those: its labels are no gold
 
 
 def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:

@@ -62,7 +62,7 @@ def read_gold(
 
     Args:
         predicted: the task of a teacher, whose classes the labels must be among; None: the task is
-            read from labels.tsv or the files, of which train must be one.
+            read from labels.tsv or the files, of which there must be one.
         width: texts of a classification example, one or two; 0: as many as the first one.
 
     Raises:
@@ -113,7 +113,7 @@ def read_gold(
             path, lines.pop(name), task, notation, data.repair, width, layouts[name]
         )
         width = width or len(gold[name][0].inputs)
-    if predicted is None:
+    if predicted is None and "train" in gold:
         check_labels(gold, found, task, is_said=names is not None, data=data)
     if kind == "tagging":
         how = "recognised; set data.scheme to change it"

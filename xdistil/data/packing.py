@@ -61,6 +61,14 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class SoftLabels:
+    """Probabilities of the labels of subwords, in the place of one label each."""
+
+    values: np.ndarray  # f32[V,C]
+    place: np.ndarray  # i64[P] the row of each subword; -1: it has no label
+
+
+@dataclass(frozen=True)
 class PackedTexts:
     """Examples with their subwords, packed into rows."""
 
@@ -68,6 +76,7 @@ class PackedTexts:
     subwords: Subwords
     rows: Rows
     segmentation: str = SPACES  # of the words
+    soft_labels: SoftLabels | None = None  # what stages learn instead of the labels of subwords
 
 
 def pack(subwords: Subwords, row_length: int, seed: int | None, folder: Path | None = None) -> Rows:

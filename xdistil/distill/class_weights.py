@@ -7,11 +7,14 @@ import numpy as np
 from xdistil.config import BALANCED, read_class_weights
 from xdistil.data.examples import Task
 from xdistil.data.label_sets import unpack_labels
+from xdistil.data.packing import SoftLabels
 from xdistil.data.subwords import Subwords
 from xdistil.errors import InputError
 
 
-def weigh_classes(text: str, field: str, task: Task, subwords: Subwords) -> tuple[float, ...]:
+def weigh_classes(
+    text: str, field: str, task: Task, subwords: Subwords, soft: SoftLabels | None = None
+) -> tuple[float, ...]:
     """A weight for each class, with a mean of 1 over the labelled words or texts.
 
     `balanced` gives a class with n of N labels the weight N / (classes n), where only classes that
@@ -27,6 +30,7 @@ def weigh_classes(text: str, field: str, task: Task, subwords: Subwords) -> tupl
         field: where the text stands in the config, for errors.
         task: whose classes are weighed.
         subwords: of the texts that the loss is computed on.
+        soft: the probabilities of their labels, where these are learnt instead.
 
     Returns:
         One weight for each class; empty if the text is.
@@ -42,6 +46,8 @@ def weigh_classes(text: str, field: str, task: Task, subwords: Subwords) -> tupl
         balanced = (len(known) - counts) / np.maximum(counts, 1)
     else:
         counts = np.bincount(known, minlength=len(labels))
+        if soft is not None:
+            counts = soft.values[soft.place[soft.place >= 0]].sum(axis=0, dtype=np.float64)
         balanced = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
     if text == BALANCED:
         return tuple(np.where((counts > 0) & (balanced > 0), balanced, 1.0).tolist())

@@ -21,7 +21,7 @@ from xdistil.data.batches import fill_up
 from xdistil.data.packing import Batch, PackedTexts, fill_batch
 from xdistil.distill.stages import StageRun
 from xdistil.distill.step import TrainState, eval_step, init_state, train_step
-from xdistil.distill.trainer import Trainer, without_projections
+from xdistil.distill.trainer import TARGETS, Trainer, read_targets, without_projections
 from xdistil.distill.unfreezing import split_params
 from xdistil.models.forward import apply_model
 from xdistil.models.types import Params
@@ -97,6 +97,9 @@ def _describe_batch(
     if stage.spec.without(loaded) != SignalSpec():
         return None
     signals = reader.signals(batch, {**loaded}, stage.spec)
+    if name == stage.texts:
+        targets = gather_signals(read_targets(stage), texts.rows, empty)
+        signals = signals._replace(targets=targets.get(TARGETS))
     if stage.caches_features:
         output = jax.eval_shape(partial(apply_model, model), without_projections(params), batch)
         shape = output.hidden[model.features].shape

@@ -91,6 +91,25 @@ def cross_entropy(
     return Tally(jnp.sum(-chosen * weight), jnp.sum(weight))
 
 
+def soft_cross_entropy(logits: Array, targets: Array, weights: tuple[float, ...] = ()) -> Tally:
+    """-sum of target times log softmax(logits) in nats, summed over all places.
+
+    Where a target is a single 1 this is `cross_entropy`, with the same weights of classes.
+
+    Args:
+        logits: f[B,T,C].
+        targets: f[B,T,C] probabilities of the labels; zeros where there are none. Those of a place
+            sum to its weight in the mean.
+        weights: of the classes, a number for each; empty: equal.
+    """
+    targets = targets.astype(jnp.float32)
+    known = jnp.sum(targets, axis=-1, keepdims=True) > 0
+    log_probabilities = jax.nn.log_softmax(_keep(logits, known), axis=-1)
+    if weights:
+        targets = targets * jnp.asarray(weights, jnp.float32)
+    return Tally(-jnp.sum(targets * log_probabilities), jnp.sum(targets))
+
+
 def binary_divergence(
     student: Array, teacher: Array, mask: Array, temperature: float = 1.0
 ) -> Tally:

@@ -22,6 +22,7 @@ from xdistil.distill.distances import (
     kl_divergence,
     mean_squared_error,
     relation_divergence,
+    soft_cross_entropy,
 )
 from xdistil.distill.layer_maps import map_attention, map_hidden
 from xdistil.errors import InputError
@@ -147,8 +148,11 @@ def logits_loss(
 def labels_loss(
     config: LossConfig, params: Params, output: Output, batch: Batch, signals: Signals
 ) -> Tally:
-    """Cross-entropy on the labels, binary for each of several, with the weights of the classes."""
+    """Cross-entropy on the labels, binary for each of several, with the weights of the classes; on
+    the probabilities of labels where annotators voted."""
     assert output.logits is not None  # a student has a head
+    if signals.targets is not None:
+        return soft_cross_entropy(output.logits, signals.targets, config.class_weights)
     compare = binary_cross_entropy if config.multilabel else cross_entropy
     return compare(output.logits, batch.labels, batch.label_mask, config.class_weights)
 

@@ -133,7 +133,11 @@ def plan_stages(
         losses, train = resolve_losses(stage, place, model, teacher), texts[texts_name(stage)]
         if task is not None:
             weights = weigh_classes(
-                stage.class_weights, f"{place}.class_weights", task, train.subwords
+                stage.class_weights,
+                f"{place}.class_weights",
+                task,
+                train.subwords,
+                train.soft_labels,
             )
             losses = replace(losses, class_weights=weights, multilabel=task.multilabel)
         projections = _list_projections(losses, place, teacher)
@@ -196,7 +200,7 @@ def _list_projections(
 
 
 def texts_name(stage: Stage) -> str:
-    """What a stage's texts are called: transfer, all, train, or a share of train."""
+    """What a stage's texts are called: transfer, all, silver, train, or a share of train."""
     if stage.data != "train" or stage.label_fraction == 1:
         return stage.data
     return f"{100 * stage.label_fraction:g}% of train"

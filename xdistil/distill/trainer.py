@@ -41,11 +41,12 @@ from xdistil.teacher.signals import (
     params_fingerprint,
     signal_names,
 )
-from xdistil.teacher.storage import Signal, gather_signals
+from xdistil.teacher.storage import Signal, WordSignal, gather_signals
 
 log = logging.getLogger("xdistil")
 
 FEATURES = "features"  # the name of what a frozen encoder makes of the texts, among the signals
+TARGETS = "targets"  # likewise of the probabilities of labels
 ROWS = "rows"  # the indices of a batch's rows, where its signals are written to a cache
 
 Columns = Mapping[str, Signal]  # what batches bring along, by name
@@ -127,7 +128,7 @@ class _StageLoop:
         self.batch_rows = batches.fill_up(self.steps.rows, self.session.mesh.size)
         reader, spec = trainer.reader, self.stage.spec
         self.writer = reader.writer(self.stage.texts, spec)
-        self.train: Columns = reader.columns(self.stage.texts, spec)
+        self.train: Columns = {**reader.columns(self.stage.texts, spec), **read_targets(self.stage)}
         self.dev: Columns = reader.columns("dev", spec)
         self.meter = Meter(
             trainer.name,
@@ -180,12 +181,12 @@ class _StageLoop:
         arrays = shard_batch(
             self.session.mesh, {name: values for name, values in loaded.items() if name != ROWS}
         )
-        features = arrays.pop(FEATURES, None)
+        features, targets = arrays.pop(FEATURES, None), arrays.pop(TARGETS, None)
         if self.writer and ROWS in loaded:
             signals = self.writer.compute(batch, loaded[ROWS], spec)
         else:
             signals = reader.signals(batch, arrays, spec)
-        return signals._replace(features=features)
+        return signals._replace(features=features, targets=targets)
 
     def evaluate(self) -> None:
         """Scores on dev, keeps the best, and writes a checkpoint."""
@@ -343,6 +344,15 @@ class _StageLoop:
             log.info("%s Until then the frozen encoder runs in every step.", error)
             return
         self.train, self.dev = {**self.train, **train}, {**self.dev, **dev}
+
+
+def read_targets(stage: StageRun) -> Columns:
+    """The probabilities of labels that a stage learns instead of labels; empty where there are
+    none, or it learns no labels."""
+    soft = stage.train.soft_labels
+    if soft is None or not stage.learns_labels:
+        return {}
+    return {TARGETS: WordSignal(soft.values, soft.place)}
 
 
 def without_projections(params: Params) -> Params:

@@ -17,6 +17,8 @@ log = logging.getLogger("xdistil")
 def warn_if_below_floor(corpus: Corpus, metric: ScoreName, dev: Scores) -> None:
     """Logs a warning if a teacher's scores on dev are no better than those of the gazetteer
     baseline (tagging), of the most frequent class, or of the best constant labels."""
+    if not corpus.train:  # no gold labels to compare with
+        return
     if corpus.task.kind == "tagging":
         floor = tag_with_names(corpus.train, corpus.dev)
         what = "the gazetteer of train"

@@ -168,7 +168,7 @@ class SettledExample(TypedDict):
 
 
 class AnnotatorsResult(TypedDict):
-    """The annotators that a student learns from."""
+    """The annotators that a student, or its teacher, learns from."""
 
     names: list[str]
     texts: int  # in their files
@@ -178,6 +178,8 @@ class AnnotatorsResult(TypedDict):
     settled: list[SettledSpans]
     examples: list[SettledExample]
     compared: int  # texts that have gold, in dev
+    votes: NotRequired[str]  # how they were combined; earlier versions did not say
+    left_out: NotRequired[dict[str, int]]  # units, and texts with such units, of little agreement
     annotators: dict[str, AnnotatorScores]  # on dev, as far as it is among the texts
     combined: dict[str, AnnotatorScores]  # votes by how they are combined, likewise
 
@@ -259,7 +261,7 @@ class Results(TypedDict):
     task: str  # tagging, classification or multilabel
     seed: int
     gold: NotRequired[bool]  # False: there are no labels to learn from; no key means True
-    selected_on: str  # dev; agreement in a run without labels
+    selected_on: str  # dev; agreement in a run without labels; votes, if they label dev
     teacher: NotRequired[ModelResult]
     before: NotRequired[ModelResult]  # in place of the teacher in a run without one
     student: ModelResult
@@ -270,7 +272,7 @@ class Results(TypedDict):
     passes: NotRequired[float]  # of a model as the teacher over the texts of these stages
     baselines: list[BaselineResult]
     gazetteer: GazetteerResult | None
-    annotators: NotRequired[AnnotatorsResult]  # where they are the teacher
+    annotators: NotRequired[AnnotatorsResult]  # where there are some
     original: NotRequired[OriginalResult]  # of tagging with gold labels
     timing: Timing
     export: NotRequired[ExportResult | None]  # where an export is asked for

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from xdistil import config
-from xdistil.config import Baseline, Experiment, Stage, split_names
+from xdistil.config import SILVER, Baseline, Experiment, Stage, split_names
 from xdistil.data.corpus import Corpus, read_corpus, take_evenly
 from xdistil.data.examples import Example, Task
 from xdistil.data.gold import find_file
@@ -47,6 +47,7 @@ from xdistil.errors import InputError
 from xdistil.evaluation.metrics import MAIN_SCORE
 from xdistil.evaluation.results import ScoreName
 from xdistil.experiment.shared_texts import find_packed, hold_packed
+from xdistil.experiment.silver import read_votes, read_without_train
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.hf.folder import check_rows, load_model
 from xdistil.models.trim import trim_model
@@ -67,11 +68,12 @@ from xdistil.teacher.interface import NoTeacher, Teacher, Unit
 from xdistil.teacher.model_teacher import ModelTeacher, match_subwords, match_words
 from xdistil.teacher.signals import Request
 from xdistil.teacher.source import has_no_teacher, open_teacher
-from xdistil.teacher.voted_texts import find_answers
+from xdistil.teacher.voted_texts import VotedTexts, find_answers
 
 log = logging.getLogger("xdistil")
 
-LEARNT = ("train", "transfer", "all")  # texts of steps, whose languages a temperature draws
+# Texts of steps, whose languages a temperature draws.
+LEARNT = ("train", "transfer", "all", SILVER)
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Sources:
     corpus: Corpus
     teacher: Teacher  # before fine-tuning
     student: StudentInit
+    voted: VotedTexts | None  # the votes of annotators, if there are any
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ class Run:
     texts: Mapping[str, PackedTexts]  # in the student's subwords
     stages: tuple[StageRun, ...]  # of the student's plan
     baselines: tuple[BaselineRun, ...]
+    voted: VotedTexts | None = None  # the votes of annotators, if there are any
 
     @property
     def metric(self) -> ScoreName:
@@ -135,7 +139,8 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
     sources = open_sources(experiment, cache, writes, weights)
     experiment, corpus = sources.experiment, sources.corpus
     teacher, student = sources.teacher, sources.student
-    packer = _Packer(experiment, corpus, cache, writes)
+    _check_texts(experiment, corpus, teacher)
+    packer = _Packer(experiment, corpus, cache, writes, sources.voted)
     teacher_texts: dict[str, PackedTexts] = {}
     if isinstance(teacher, ModelTeacher):
         learnt = experiment.teacher.plan
@@ -168,6 +173,7 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
         texts=student_texts,
         stages=stages,
         baselines=_plan_baselines(experiment, corpus, student.model, student_texts, stages),
+        voted=sources.voted,
     )
     for request in run.requests:
         teacher.check(request)
@@ -183,14 +189,18 @@ def open_sources(
     data = replace(experiment.data, segmentation=choose_segmentation(experiment))
     experiment = replace(experiment, dtype=choose_dtype(experiment), data=data)
     corpus = load_corpus(experiment, cache, writes)
+    transfer = find_data(experiment, cache).transfer
+    corpus, voted = read_votes(experiment, corpus, transfer)
     # What was recognised is written beside the student.
     data = replace(experiment.data, scheme=corpus.reading.scheme)
     experiment = replace(experiment, data=data)
     texts = JoinedExamples(corpus.train, corpus.transfer)
-    whole = open_teacher(experiment, corpus.task, texts, cache, writes, weights)
+    if voted is not None:
+        voted.tell(texts, corpus.task)
+    whole = open_teacher(experiment, corpus.task, texts, cache, writes, weights, voted)
     teacher, kept = _trim_teacher(whole, corpus, data.segmentation)
     teacher, student = _open_student(experiment, corpus, whole, teacher, kept, cache, writes)
-    return Sources(experiment, corpus, teacher, student)
+    return Sources(experiment, corpus, teacher, student, voted)
 
 
 def load_corpus(experiment: Experiment, cache: Path, writes: bool) -> Corpus:
@@ -199,7 +209,9 @@ def load_corpus(experiment: Experiment, cache: Path, writes: bool) -> Corpus:
     if data.generate and writes:
         generate_corpus(Path(data.folder), data.generate, experiment.seed)
     teacher, student = experiment.teacher, experiment.student
-    if is_fine_tuned(teacher) and lacks_labels(data):
+    if teacher.labels and lacks_labels(data):
+        corpus = read_without_train(data, teacher.labels)
+    elif is_fine_tuned(teacher) and lacks_labels(data):
         corpus = read_unlabelled(data, find_task(teacher), experiment.seed)
     else:
         transfer = not has_no_teacher(experiment)
@@ -227,6 +239,28 @@ def find_data(experiment: Experiment, cache: Path) -> config.Data:
         find_answers(labels)  # so that a mistake names this field
         data = replace(data, transfer=labels)
     return replace(data, folder=str(cache / "corpus")) if data.generate else data
+
+
+def _check_texts(experiment: Experiment, corpus: Corpus, teacher: Teacher) -> None:
+    """Raises InputError where a stage learns texts that are not there."""
+    plans = [("plan", experiment.plan)]
+    if isinstance(teacher, ModelTeacher) and teacher.config.finetune:
+        plans.append(("teacher.plan", teacher.config.plan))
+    for path, plan in plans:
+        for index, stage in enumerate(plan):
+            place = f"{path}[{index}].data"
+            if stage.data == "train" and corpus.gold and not corpus.train:
+                where = experiment.data.folder
+                raise InputError(
+                    f"{place} is train, and "
+                    + (f"{where} has no train file" if where else "data.folder is empty")
+                    + f": set {place}=silver to learn what annotators say."
+                )
+            if stage.data == SILVER and not corpus.silver:
+                raise InputError(
+                    f"{place} is silver, and annotators answered no text that may be learnt: all "
+                    "are in dev or test, have no vote, or have less than teacher.min_agreement."
+                )
 
 
 def plan_finetuning(
@@ -263,7 +297,7 @@ def _plan_baselines(
     stages: Sequence[StageRun],
 ) -> tuple[BaselineRun, ...]:
     """Baselines may take as many steps as the whole plan, unless they say how many epochs."""
-    if not corpus.gold:
+    if not corpus.gold or not corpus.train:
         return ()
     size, train_embeddings = experiment.batch_size, experiment.student.train_embeddings
     least = sum(stage.count_steps(size).total for stage in stages)
@@ -291,11 +325,15 @@ class _Packer:
     corpus: Corpus
     cache: Path
     writes: bool
+    voted: VotedTexts | None = None
 
     def list_splits(self, transfer: bool) -> dict[str, Sequence[Example]]:
         """The texts by name, with or without the transfer texts."""
         corpus = self.corpus
         names = ("train", "dev", "test", *(("transfer",) if transfer else ()), "gold_dev")
+        plans = self.experiment.plan + self.experiment.teacher.plan
+        if any(stage.data == SILVER for stage in plans):
+            names = (*names, SILVER)
         splits = {name: found for name in names if (found := getattr(corpus, name))}
         if transfer and corpus.gold and any(each.data == "all" for each in self.experiment.plan):
             splits["all"] = JoinedExamples(corpus.transfer, _without_labels(corpus.train))
@@ -328,6 +366,9 @@ class _Packer:
             if self.writes:
                 self._save(folder, name, examples, texts, tokenizer)
             packed[name] = self._join(examples, *load_packed(folder))
+            if name == SILVER and self.voted is not None:
+                soft = self.voted.label_softly(packed[name], self.corpus.task)
+                packed[name] = replace(packed[name], soft_labels=soft)
         for name, stage in read.items():
             if name not in packed and "train" in packed:
                 packed[name] = self._take_share(packed["train"], stage, tokenizer)
@@ -406,7 +447,7 @@ def _trim_teacher(
         return teacher, None
     whole = teacher.tokenizer
     padding = (teacher.model.config.padding_id,)
-    texts = JoinedExamples(corpus.train, corpus.transfer)
+    texts = JoinedExamples(JoinedExamples(corpus.train, corpus.transfer), corpus.silver)
     counts = count_ids(texts, corpus.task, whole, segmentation)
     kept = choose_subwords(whole, counts, also=padding)
     tokenizer = trim_tokenizer(whole, kept)

@@ -35,7 +35,7 @@ from xdistil.teacher.model_teacher import ModelTeacher
 from xdistil.teacher.signals import SignalSpec
 
 MANY_UNKNOWN = 0.05  # share of words with an unknown subword above which scores mean little
-_SPLITS = ("train", "dev", "test", "transfer", "gold_dev")
+_SPLITS = ("train", "dev", "test", "transfer", "gold_dev", "silver")
 _WORDS = (0, 1, 2, 3)  # columns of the table of stages that are no numbers
 
 
@@ -79,6 +79,8 @@ def describe_plan(run: Run) -> str:
     experiment = run.experiment
     student = f"student: {_describe_size(run.student.model)}"
     teacher = [_describe_teacher(run), *describe_memory(run)]
+    if run.voted is not None and isinstance(run.teacher, ModelTeacher):
+        teacher.append(f"silver labels: {run.voted.name}")
     lines = wrap([*teacher, student, *_describe_start(run)])
     rows = [("stage", "losses", "texts", "trains", "steps", "batch", "lr")]
     for plan, stages in (("teacher", run.finetuning), ("student", run.stages)):
@@ -99,6 +101,10 @@ def describe_plan(run: Run) -> str:
     notes = [*_describe_class_weights(run), *describe_signals(run.teacher.plan(run.requests))]
     if not run.corpus.gold:
         notes += _describe_left_out(run)
+    elif not run.corpus.train:
+        notes += [
+            f"left out: baseline {each.name}: no train file" for each in run.experiment.baselines
+        ]
     for baseline in run.baselines:
         notes.append(
             f"baseline {baseline.config.name}: {baseline.config.label_fraction:.0%} of the labels, "

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from xdistil.annotators.agreement import summarise_answers
+from xdistil.data.corpus import Corpus
 from xdistil.data.examples import Example, Task, write_tsv
 from xdistil.data.packing import PackedTexts
 from xdistil.distill.stages import StageRun
@@ -43,7 +44,6 @@ from xdistil.teacher.file_teacher import FileTeacher
 from xdistil.teacher.interface import NoTeacher
 from xdistil.teacher.model_teacher import ModelTeacher
 from xdistil.teacher.signals import SignalSpec
-from xdistil.teacher.voted_texts import VotedTexts
 
 log = logging.getLogger("xdistil")
 
@@ -123,7 +123,7 @@ def evaluate(
         "task": corpus.task.name,
         "seed": run.experiment.seed,
         "gold": gold,
-        "selected_on": "dev" if gold else "agreement",
+        "selected_on": _name_selection(corpus),
         **{str(name): row for name, row in rows.items()},
         "retention": _compute_retention(run, rows),
         **_compare_worst(run, rows),
@@ -144,13 +144,22 @@ def evaluate(
     return cast(Results, content)
 
 
+def _name_selection(corpus: Corpus) -> str:
+    if corpus.silver_dev:
+        return "votes"
+    return "dev" if corpus.gold else "agreement"
+
+
 def _summarise_annotators(run: Run) -> dict[str, AnnotatorsResult]:
-    """The key `annotators` of the results; empty where they are not the teacher."""
-    teacher = run.teacher
-    if not isinstance(teacher, FileTeacher) or not isinstance(teacher.file, VotedTexts):
+    """The key `annotators` of the results; empty where there are none."""
+    if run.voted is None:
         return {}
-    found = summarise_answers(teacher.file.texts, run.corpus.dev, run.corpus.task)
-    return {"annotators": cast(AnnotatorsResult, found)}
+    corpus = run.corpus
+    gold = corpus.dev if corpus.gold and not corpus.silver_dev else corpus.gold_dev or ()
+    found = summarise_answers(run.voted.texts, gold, corpus.task)
+    units, texts = run.voted.left_out
+    chosen = {"votes": run.voted.votes, "left_out": {"units": units, "texts": texts}}
+    return {"annotators": cast(AnnotatorsResult, {**found, **chosen})}
 
 
 def _score_as_original(
@@ -242,7 +251,7 @@ def _score_file(run: Run, session: Session, teacher: FileTeacher) -> ModelResult
     """The scores of a file of signals, where it holds logits of all texts; None elsewhere."""
     scores: dict[str, Scores] = {}
     for split, examples in (("dev", run.corpus.dev), ("test", run.corpus.test)):
-        if not examples:
+        if not examples or (split == "dev" and run.corpus.silver_dev):  # its own labels
             continue
         predicted = teacher.predict(examples)
         if isinstance(predicted, str):
@@ -298,7 +307,7 @@ def _score_baseline(
 
 def _score_gazetteer(run: Run) -> GazetteerResult | None:
     corpus = run.corpus
-    if not corpus.gold or corpus.task.kind != "tagging":
+    if not corpus.gold or not corpus.train or corpus.task.kind != "tagging":
         return None
 
     def score(examples: Sequence[Example] | None) -> Scores | None:
@@ -340,6 +349,7 @@ def _runner(loaded: Loaded, texts: PackedTexts) -> Runner:
 
 
 def _count_labelled(run: Run, stages: Sequence[StageRun]) -> int:
-    """Labelled sentences that stages learn from, at most."""
-    shares = [stage.config.label_fraction for stage in stages if stage.learns_labels]
+    """Gold sentences that stages learn from, at most."""
+    gold = [stage for stage in stages if stage.learns_labels and stage.config.data == "train"]
+    shares = [stage.config.label_fraction for stage in gold]
     return round(max(shares, default=0.0) * len(run.corpus.train))

@@ -46,6 +46,9 @@ def fingerprint_inputs(run: Run | Sources, cache: Path) -> Inputs:
             _digest_tokenizer(run.student.tokenizer),
         )
     inputs |= run.teacher.fingerprints()
+    if run.voted is not None:
+        files = run.voted.files.items()
+        inputs |= {role: (str(path), _digest_file(path)) for role, path in files}
     if teacher.model and not corpus.gold:
         # Nothing else says which classes the teacher predicts.
         several = [corpus.task.name] if corpus.task.multilabel else []

@@ -160,9 +160,8 @@ def _name_first(workdir: Path) -> str:
     """What a run trains first: the student if there is no teacher or the teacher is done."""
     experiment = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
     teacher, student = experiment["teacher"], experiment["student"]
-    absent = any(teacher.get(name) for name in STORED) or (
-        student.get("kind") == "checkpoint" and not teacher.get("model")
-    )
+    stored = any(teacher.get(name) for name in STORED)
+    absent = not teacher.get("model") and (stored or student.get("kind") == "checkpoint")
     return "student" if absent or (workdir / "teacher").exists() else "teacher"
 
 

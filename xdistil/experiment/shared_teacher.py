@@ -17,6 +17,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from xdistil.data.packing import PackedTexts
 from xdistil.data.segmentation import UNITS, find_joined
 from xdistil.data.subwords import subwords_fingerprint
@@ -80,6 +82,7 @@ def fingerprint_teacher(run: Run, teacher: ModelTeacher) -> str:
                     stage.epochs,
                     stage.step.losses.class_weights,
                     digest_texts(stage.train),
+                    *_digest_soft(stage.train),
                 ]
                 for stage in run.finetuning
             ],
@@ -115,6 +118,16 @@ def record_preprocessing(run: Run) -> dict[str, Any]:
 def digest_texts(texts: PackedTexts) -> list[str]:
     """SHA-256 of the subwords and of the rows."""
     return [subwords_fingerprint(texts.subwords), packing_checksum(texts.rows)]
+
+
+def _digest_soft(texts: PackedTexts) -> list[str]:
+    """The probabilities of labels; nothing where labels are hard."""
+    soft = texts.soft_labels
+    if soft is None:
+        return []
+    known = soft.place >= 0
+    parts = (known, np.ascontiguousarray(soft.values[soft.place[known]]))
+    return [hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()]
 
 
 def digest_gold(texts: PackedTexts) -> str:

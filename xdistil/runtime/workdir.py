@@ -123,6 +123,11 @@ def continue_begun(workdir: Path, experiment: Experiment) -> Experiment:
     if earlier:
         student = dataclasses.replace(experiment.student, **earlier)
         experiment = dataclasses.replace(experiment, student=student)
+    if _lacks(stored, "teacher", "min_agreement") and experiment.teacher.votes == "auto":
+        # Votes were not chosen on dev then.
+        votes = stored["teacher"].get("votes", experiment.teacher.votes)
+        teacher = dataclasses.replace(experiment.teacher, votes=votes)
+        experiment = dataclasses.replace(experiment, teacher=teacher)
     if not (begun := _begun_before(stored)):
         return experiment
     data = dataclasses.replace(experiment.data, draw=begun["draw"])

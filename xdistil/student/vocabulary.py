@@ -17,8 +17,12 @@ def count_texts(
     """How often each subword occurs in the train and transfer texts: i64[vocabulary_size], or
     i64[L,vocabulary_size] by language where `choose_vocabulary` needs that."""
     texts = JoinedExamples(corpus.train, corpus.transfer)
-    count = count_by_language if _is_even(student) else count_ids
-    return count(texts, corpus.task, tokenizer, segmentation)
+    if _is_even(student):
+        return count_by_language(texts, corpus.task, tokenizer, segmentation)
+    counts = count_ids(texts, corpus.task, tokenizer, segmentation)
+    silver = count_ids(corpus.silver, corpus.task, tokenizer, segmentation)
+    # Silver texts are mostly transfer texts too, and count once.
+    return np.where(counts > 0, counts, silver)
 
 
 def choose_vocabulary(student: Student, tokenizer: Tokenizer, counts: np.ndarray) -> np.ndarray:

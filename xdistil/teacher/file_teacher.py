@@ -77,7 +77,9 @@ class FileTeacher:
             return "it holds no logits"
         if np.any(self.file.find_texts(examples, self.task) < 0):
             return "it does not hold all of the texts"
-        place = self.file.locate(examples, self.task, "the texts")
+        # What is too uncertain to teach is still what the votes say.
+        file = self.file.whole if isinstance(self.file, VotedTexts) else self.file
+        place = file.locate(examples, self.task, "the texts")
         absent = place < 0
         if self.task.kind == "classification" and np.any(absent):
             return "it holds no values for some of the texts"

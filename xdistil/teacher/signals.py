@@ -89,6 +89,7 @@ class Signals(NamedTuple):
     features: Array | None = None  # f[B,T,F] what the student's own frozen encoder hands its head
     vectors: tuple[QKV, ...] = ()  # of the layers of its relation map, in that order
     present: Array | None = None  # bool[B,T] where there are values; None: wherever a loss looks
+    targets: Array | None = None  # f[B,T,C] probabilities of labels, where annotators voted
 
 
 def signal_names(spec: SignalSpec) -> tuple[str, ...]:

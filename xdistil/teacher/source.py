@@ -20,7 +20,7 @@ from xdistil.teacher.head import check_classes, is_fine_tuned
 from xdistil.teacher.interface import NoTeacher, Teacher
 from xdistil.teacher.model_teacher import ModelTeacher
 from xdistil.teacher.signal_file import open_signals
-from xdistil.teacher.voted_texts import find_answers, open_votes
+from xdistil.teacher.voted_texts import VotedTexts
 
 log = logging.getLogger("xdistil")
 
@@ -38,6 +38,7 @@ def open_teacher(
     cache: Path,
     writes: bool,
     weights: bool = True,
+    voted: VotedTexts | None = None,
 ) -> Teacher:
     """The teacher before fine-tuning, with all of its subwords.
 
@@ -46,16 +47,14 @@ def open_teacher(
         cache: a folder for that tokenizer.
         writes: train it; otherwise it is there.
         weights: read or draw the parameters of a model; otherwise they are zeros without memory.
+        voted: the votes of annotators, who are the teacher where there is no model.
 
     Raises:
         InputError: there is no such model or file, or it does not fit the task.
     """
     if experiment.teacher.signals:
         return FileTeacher(open_signals(experiment.teacher.signals, task), task)
-    if experiment.teacher.labels:
-        paths = find_answers(experiment.teacher.labels)
-        voted = open_votes(paths, experiment.teacher.votes, task)
-        voted.tell(texts, task)
+    if voted is not None and not experiment.teacher.model:
         return FileTeacher(voted, task)
     if has_no_teacher(experiment):
         return NoTeacher()

@@ -9,13 +9,14 @@ of the units are one for each label.
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from xdistil.annotators.agreement import ENOUGH, choose_votes
 from xdistil.annotators.answers import AnsweredText, digest_text, read_answers
 from xdistil.annotators.settle import MOVED
 from xdistil.annotators.targets import combine_votes
@@ -23,11 +24,16 @@ from xdistil.annotators.votes import Settlement, collect_votes, find_text_units
 from xdistil.data.corpus import find_paths
 from xdistil.data.examples import Example, Task
 from xdistil.data.lines import find_extension
+from xdistil.data.packing import PackedTexts, SoftLabels
 from xdistil.data.segmentation import drop_blanks
+from xdistil.data.spans import split_words
+from xdistil.data.word_alignment import align_words, choose_classes, name_classes
 from xdistil.errors import InputError, show
 
+AUTO = "auto"
 SMOOTHING = 1e-3  # share of a target that all labels share, so that its logarithm is finite
 DEV = "dev"
+_CLOSE = 1e-9  # by which sums of votes may miss a share
 _log = logging.getLogger("xdistil")
 _FORMATS = ("jsonl", "json", "parquet")
 
@@ -42,10 +48,14 @@ class VotedTexts:
     number: dict[str, int]  # of each text, by digest
     offsets: np.ndarray  # i64[E+1] text e has the units offsets[e]:offsets[e+1]
     starts: np.ndarray  # i64[U] visible characters of the text before each unit
-    present: np.ndarray  # bool[U] which units have a vote
-    values: dict[str, np.ndarray]  # logits f32[U + L, L]; behind the units one row for each label
+    voted: np.ndarray  # bool[U + L] which units have a vote
+    taught: np.ndarray  # bool[U + L] which of them have enough agreement to teach something
+    targets: np.ndarray  # f32[U + L, L] probabilities; behind the units one row for each label
+    values: dict[str, np.ndarray]  # logits f32[U + L, L], their smoothed logarithms
     texts: tuple[AnsweredText, ...]
     settlement: Settlement = field(repr=False)
+    why: str = ""  # votes are combined so, where nobody said how
+    min_agreement: float = 0.0
     layers: int = 12  # nothing is read of layers; of these students from scratch have their
     width: int = 768  # positions and the width of their projection
 
@@ -98,7 +108,40 @@ class VotedTexts:
             for text, each in zip(found, examples, strict=True)
         ]
         place = np.concatenate(places) if places else np.zeros(0, np.int64)
-        return np.where((place >= 0) & self.present[place], place, -1)
+        return np.where((place >= 0) & self.taught[place], place, -1)
+
+    @property
+    def whole(self) -> "VotedTexts":
+        """The same with all units that have votes, however uncertain."""
+        return replace(self, taught=self.voted)
+
+    @property
+    def left_out(self) -> tuple[int, int]:
+        """(units with votes that teach nothing, texts with such units)."""
+        units = len(self.starts)
+        absent = (self.voted & ~self.taught)[:units]
+        texts = np.repeat(np.arange(len(self.texts)), np.diff(self.offsets))
+        return int(absent.sum()), len(np.unique(texts[absent]))
+
+    def make_examples(self, task: Task, segmentation: str) -> list[Example]:
+        """The texts that teach something, in the words of a segmentation, labelled by the votes."""
+        bare = []
+        for text, first, after in zip(self.texts, self.offsets, self.offsets[1:], strict=False):
+            if self.taught[first:after].any():
+                words = text.inputs
+                if task.kind == "tagging":
+                    words = split_words(text.inputs[0], segmentation)[0]
+                bare.append(Example(words, None, text.language))
+        place = self.locate(bare, task, "silver") if bare else np.zeros(0, np.int64)
+        classes = np.where(place >= 0, choose_classes(self.targets[place], task), -1)
+        labels = name_classes(classes, bare, task)
+        return [replace(each, labels=names) for each, names in zip(bare, labels, strict=True)]
+
+    def label_softly(self, texts: PackedTexts, task: Task) -> SoftLabels:
+        """The targets of the subwords that carry the words of packed texts."""
+        place = self.locate(texts.examples, task, "silver")
+        words = align_words(texts.subwords, texts.examples, task)
+        return SoftLabels(self.targets, np.where(words.number >= 0, place[words.number], -1))
 
     def _place_words(self, text: int, words: Sequence[str], task: Task) -> np.ndarray:
         count = len(words) if task.kind == "tagging" else 1
@@ -114,6 +157,20 @@ class VotedTexts:
         begins = np.cumsum(lengths) - lengths
         at = np.minimum(np.searchsorted(starts, begins), len(starts) - 1)
         return np.where((starts[at] == begins) & (lengths > 0), first + at, -1)
+
+    def describe(self) -> list[str]:
+        """How votes are combined, where that was chosen, and what they leave out."""
+        lines = []
+        if self.why:
+            lines.append(f"annotators: their votes are combined as {self.votes}, {self.why}")
+        if self.min_agreement:
+            units, without = self.left_out
+            lines.append(
+                f"annotators: teacher.min_agreement={self.min_agreement:g} leaves out {units:,} of "
+                f"the {self.voted[: len(self.starts)].sum():,} units with votes, in {without:,} of "
+                f"{len(self.texts):,} texts"
+            )
+        return lines
 
     def tell(self, texts: Sequence[Example], task: Task) -> None:
         """Logs what was read, and how many of the texts to learn from have answers."""
@@ -166,11 +223,20 @@ def find_answers(patterns: str) -> list[Path]:
     return paths
 
 
-def open_votes(paths: Sequence[Path], votes: str, task: Task) -> VotedTexts:
+def open_votes(
+    paths: Sequence[Path],
+    votes: str,
+    task: Task,
+    gold: Sequence[Example] = (),
+    min_agreement: float = 0.0,
+) -> VotedTexts:
     """Reads answers and combines them.
 
     Args:
-        votes: majority, share or learned.
+        votes: majority, share, learned, or auto: the best on gold, or learned where the answers
+            hold too little of it.
+        gold: labelled texts of dev, for `auto`.
+        min_agreement: units whose most probable label is less probable teach nothing.
 
     Raises:
         InputError: as `read_answers`.
@@ -181,6 +247,10 @@ def open_votes(paths: Sequence[Path], votes: str, task: Task) -> VotedTexts:
             "labels: set data.task=single if each has one."
         )
     texts = read_answers(paths, task)
+    why = ""
+    if votes == AUTO:
+        votes, scores = choose_votes(texts, gold, task)
+        why = _tell_choice(scores, task)
     counted, settlement = collect_votes(texts, task)
     targets = combine_votes(counted, votes)
     starts: list[int] = []
@@ -192,6 +262,7 @@ def open_votes(paths: Sequence[Path], votes: str, task: Task) -> VotedTexts:
             seen, at = seen + len(drop_blanks(text.inputs[0][start:end])), end
     size = len(task.labels)
     every = np.concatenate([targets, np.eye(size)])
+    voted = np.concatenate([counted.voted, np.ones(size, bool)])
     logits = np.log((1 - SMOOTHING) * every + SMOOTHING / size).astype(np.float32)
     return VotedTexts(
         paths=tuple(paths),
@@ -200,8 +271,20 @@ def open_votes(paths: Sequence[Path], votes: str, task: Task) -> VotedTexts:
         number={digest_text(t.inputs, task.kind): index for index, t in enumerate(texts)},
         offsets=counted.offsets,
         starts=np.array(starts, np.int64),
-        present=np.concatenate([counted.voted, np.ones(size, bool)]),
+        voted=voted,
+        taught=voted & (every.max(axis=1) >= min_agreement - _CLOSE),
+        targets=every.astype(np.float32),
         values={"logits": logits},
         texts=tuple(texts),
         settlement=settlement,
+        why=why,
+        min_agreement=min_agreement,
     )
+
+
+def _tell_choice(scores: Mapping[str, float], task: Task) -> str:
+    if scores:
+        told = ", ".join(f"{name} {100 * score:.1f}" for name, score in scores.items())
+        return f"which has the best F1 on dev ({told})"
+    what = "entities" if task.kind == "tagging" else "texts"
+    return f"because the answers contain fewer than {ENOUGH} gold {what} of dev"
