@@ -6,8 +6,8 @@ python train.py --config=configs/multilingual.py --config.data.folder=FOLDER \
 FOLDER holds train.tsv, dev.tsv, test.tsv, labels.tsv and transfer.txt. Tags have a language prefix
 (`yo:B-PER I-PER O`). MODEL is a multilingual encoder, such as one of XLM-R's family. The teacher is
 fine-tuned on all labels, with the subwords that the texts hold. The student is a BiLSTM with 40,000
-of these subwords, chosen so that languages have the same weight; it learns by D4.2, with the labelled
-texts as transfer texts too. Languages are sampled at temperature 2.
+of these subwords, chosen so that languages have the same weight. It learns by D4.2, with the
+labelled texts as transfer texts too. Languages are sampled at temperature 2.
 
 More transfer texts, a file for each language, are added to those of the folder by
 --config.data.transfer=FOLDER/transfer.txt,af:NEWS/af.txt,ar:NEWS/ar.txt and so on.

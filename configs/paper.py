@@ -27,7 +27,7 @@ Variants (after the colon):
   others     the plans of later and other papers
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -63,7 +63,9 @@ def get_config(variant: str = "d4.2") -> Experiment:
 
 def sweep(variant: str, experiment: Experiment) -> Iterator[dict[str, Any]]:
     """The runs of a table; none of a plan."""
-    rows = _list_strategies(experiment) if variant == "table3" else ROWS.get(variant, list)()
+    rows: Iterable[dict[str, Any]] = (
+        _list_strategies(experiment) if variant == "table3" else ROWS.get(variant, list)()
+    )
     for row in rows:
         for seed in SEEDS:
             yield {**row, "seed": seed}

@@ -295,6 +295,19 @@ def test_a_transfer_file_may_be_given_a_language(folder, tmp_path):
     refuses("no file matches 'de:none'", read, path, transfer="de:none")
 
 
+def test_transfer_texts_without_a_language_beside_others_are_left_out_and_counted(
+    folder, tmp_path, caplog
+):
+    (tmp_path / "z.txt").write_text("z\n" * 3)
+    (tmp_path / "u.txt").write_text("u\n" * 2)
+    path = folder(train_tsv=LANGUAGES, dev_tsv=LANGUAGES)
+    files = f"de:{tmp_path}/z.txt,{tmp_path}/u.txt"
+    with caplog.at_level("WARNING"):
+        corpus = read(path, transfer=files, languages="de")
+    assert [example.language for example in corpus.transfer] == ["de"] * 3
+    assert "2 transfer texts have no language: data.languages leaves them out" in caplog.text
+
+
 def test_transfer_texts_without_a_language_are_all_kept(folder):
     path = folder(train_tsv=LANGUAGES, dev_tsv=LANGUAGES, transfer_txt="x\ny\n")
     assert len(read(path, languages="de").transfer) == 2

@@ -155,7 +155,13 @@ def read_transfer(
     if not examples:
         raise InputError(f"{next(iter(paths))} has no sentence.")
     languages = split_languages(data.languages)
-    if languages and number_languages(examples)[0] != [UNKNOWN_LANGUAGE]:
+    names, codes = number_languages(examples)
+    if languages and names != [UNKNOWN_LANGUAGE]:
+        if UNKNOWN_LANGUAGE in names and UNKNOWN_LANGUAGE not in languages:
+            unknown = np.count_nonzero(codes == names.index(UNKNOWN_LANGUAGE))
+            _log.warning(
+                "%s transfer texts have no language: data.languages leaves them out", f"{unknown:,}"
+            )
         examples = keep_languages(examples, languages)
         if not examples:
             raise InputError("No transfer text has a language of data.languages: name others.")

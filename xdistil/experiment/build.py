@@ -452,11 +452,11 @@ def _trim_teacher(
     kept = choose_subwords(whole, counts, also=padding)
     tokenizer = trim_tokenizer(whole, kept)
     model, params = trim_model(teacher.model, teacher.params, kept)
-    counts = [count_parameters(trace_shapes(each))["total"] for each in (model, teacher.model)]
+    sizes = [count_parameters(trace_shapes(each))["total"] for each in (model, teacher.model)]
     log.info(
         "teacher: kept the %d of %d subwords in the texts, and %s of %s parameters",
         *(len(kept), whole.vocabulary_size),
-        *(f"{count:,}" for count in counts),
+        *(f"{size:,}" for size in sizes),
     )
     trimmed = replace(
         teacher, model=model, params=params, tokenizer=tokenizer, padding_id=tokenizer.pad

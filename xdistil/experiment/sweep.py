@@ -126,7 +126,7 @@ def read_manifest(workdir: Path) -> dict[str, Settings]:
     if not path.exists():
         raise InputError(f"{workdir} has no {MANIFEST}: name the --workdir of an xdistil sweep.")
     try:
-        runs = {
+        runs: dict[str, Settings] = {
             str(each["name"]): {str(name): str(value) for name, value in each["settings"].items()}
             for each in read_json(path)["runs"]
         }
