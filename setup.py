@@ -42,6 +42,7 @@ setup(
         "sentencepiece": ["sentencepiece>=0.2", "protobuf>=5"],
         "wandb": ["wandb>=0.31"],
         "trackio": ["trackio>=0.43"],
+        "slurm": ["submitit>=1.5.3,<2"],
         "test": [
             "hypothesis>=6.100",
             "onnx>=1.17,<2",
@@ -51,6 +52,7 @@ setup(
             "pytest-xdist>=3.7",
             "ruff>=0.12",
             "scipy>=1.11",
+            "submitit>=1.5.3,<2",
         ],
         "parity": ["torch==2.13.0", "sentencepiece>=0.2", "protobuf>=5"],
         "bench": ["torch==2.13.0"],

@@ -201,6 +201,8 @@ def test_mistakes_are_told_in_the_sentences_of_train(config, field, value):
         (("--sweep=seed=1", "--sweep=seed=2"), "--sweep=seed=2: another --sweep names seed"),
         (("--sweep=plan[0].lr=0.001,1e-3",), "plan.0.lr=0.001 and plan.0.lr=1e-3 are the same run"),
         (("--sweep=seed=1,2", "--jobs=0"), "--jobs is '0'"),
+        (("--sweep=seed=1,2", "--slurm=gpu"), "--slurm=gpu: write parameters of sbatch"),
+        (("--sweep=seed=1,2", "--slurm=time=1,time=2"), "each once"),
         (("--sweep=seed=1,2", "--config.distributed=auto"), "distributed is 'auto'"),
         (("--swep=seed=1,2",), "did you mean --sweep?"),
     ],
@@ -209,6 +211,14 @@ def test_what_is_no_sweep_is_refused(config, arguments, words):
     with pytest.raises(InputError) as caught:
         parse(config, *arguments)
     assert words in str(caught.value)
+
+
+def test_slurm_jobs_have_the_parameters_of_the_command_line_and_run_at_once(config):
+    given = (config, "--sweep=seed=0,1", "--slurm=partition=gpu,time=240")
+    command = parse(*given)
+    assert command.slurm == {"partition": "gpu", "time": 240}
+    assert command.jobs >= 1000
+    assert parse(*given, "--jobs=3").jobs == 3
 
 
 def test_the_workdir_of_a_run_is_no_place_for_a_sweep(tmp_path, config, capsys):

@@ -7,7 +7,7 @@ arguments; 75 stopped by SIGTERM or SIGINT with everything saved, so that the sa
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from xdistil.cli.overrides import (
 from xdistil.errors import InputError, StoppedError
 from xdistil.evaluation.formatting import align
 from xdistil.experiment.live_page import show_sweep
+from xdistil.experiment.slurm_jobs import FOLDER, Queue
 from xdistil.experiment.sweep import (
     SHARED,
     VARIANT,
@@ -48,14 +49,16 @@ xdistil sweep runs an experiment several times, with other values of some fields
   --sweep=FIELD=V1,V2  the values of a field; those that hold a comma are separated by ;
                        FIELD is any field of --config.FIELD, `plan` for a named plan, or `variant`
                        for the text after the colon of --config. Several --sweep are combined.
-  --jobs=N             runs at once (default: as many as there are GPUs, or 1)
+  --jobs=N             runs at once (default: as many as there are GPUs, or 1; with --slurm all)
+  --slurm=NAME=VALUE,  each run is a SLURM job with these parameters of sbatch, such as
+                       partition=gpu,time=240,gpus_per_node=1 (time in minutes)
   --dry-run            lists the runs, and which are done
 
 A config file may have a function sweep() that yields {"FIELD": VALUE, ...} for each run. Every run
 has its own folder in --workdir. The same command resumes. xdistil table shows the results."""
 
 _FAILED, _STOPPED = 1, 75
-_PLAIN = ("config", "sweep", "workdir", "jobs", "dry-run", "help")
+_PLAIN = ("config", "sweep", "workdir", "jobs", "slurm", "dry-run", "help")
 _SHARED_FIELD = "teacher.shared_folder"
 
 
@@ -66,6 +69,7 @@ class Command:
     runs: tuple[PlannedRun, ...]
     workdir: Path
     jobs: int
+    slurm: Mapping[str, str | int]  # parameters of jobs; empty: runs are processes
     dry_run: bool
 
 
@@ -98,7 +102,8 @@ def main(arguments: list[str], program: str = "xdistil sweep") -> int:
             left = [run for run in command.runs if run.name not in {*done, *lost}]
             logging.info("%d runs, %d of them done", len(command.runs), len(done))
             show_sweep(command.workdir)
-            failures += run_processes(left, command.workdir, command.jobs, environment)
+            queue = Queue(command.workdir / FOLDER, command.slurm) if command.slurm else None
+            failures += run_processes(left, command.workdir, command.jobs, environment, queue=queue)
     except InputError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2
@@ -132,7 +137,8 @@ def parse_sweep(arguments: Sequence[str]) -> Command:
     workdir = read_workdir(values)
     if holds_run(workdir):
         raise InputError(f"--workdir={workdir} is the workdir of one run: name another folder.")
-    jobs = values.get("jobs", str(max(len(list_devices(os.environ)), 1)))
+    slurm = _read_slurm(values["slurm"]) if "slurm" in values else {}
+    jobs = values.get("jobs", str(sys.maxsize if slurm else max(len(list_devices(os.environ)), 1)))
     if not jobs.isdecimal() or int(jobs) < 1:
         raise InputError(f"--jobs is {jobs!r}: it must be a whole number, 1 or more.")
     if _SHARED_FIELD not in dict(overrides):
@@ -142,7 +148,7 @@ def parse_sweep(arguments: Sequence[str]) -> Command:
     )
     refuse_equal(runs)
     runs = keep_names(runs, workdir)
-    return Command(runs, workdir, int(jobs), read_switch(values, "dry-run"))
+    return Command(runs, workdir, int(jobs), slurm, read_switch(values, "dry-run"))
 
 
 def find_done(command: Command) -> tuple[list[str], list[Failure]]:
@@ -173,6 +179,20 @@ def _plan_run(
     experiment = make_experiment(config, every)
     arguments = (f"--config={config}", *(f"--config.{path}={value}" for path, value in every))
     return PlannedRun(name_run(settings), settings, experiment, arguments)
+
+
+def _read_slurm(text: str) -> dict[str, str | int]:
+    """The parameters of --slurm by name."""
+    parameters: dict[str, str | int] = {}
+    for part in text.split(","):
+        name, equals, value = (each.strip() for each in part.partition("="))
+        if not (name and equals and value) or name in parameters:
+            raise InputError(
+                f"--slurm={text}: write parameters of sbatch, each once, such as "
+                "--slurm=partition=gpu,time=240,gpus_per_node=1."
+            )
+        parameters[name] = int(value) if value.isdecimal() else value
+    return parameters
 
 
 def _choose_variant(config: str, variant: str) -> str:

@@ -1,9 +1,10 @@
-"""The runs of a sweep as processes: some at once, a GPU each, all stopped when the sweep is.
+"""The runs of a sweep as processes or jobs: some at once, all stopped when the sweep is.
 
 A process that is killed leaves no lock behind, so whatever was killed, the same command resumes.
 """
 
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -14,9 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 from xdistil.errors import StoppedError
 from xdistil.experiment.live_page import show_sweep
+from xdistil.experiment.slurm_jobs import Queue
 from xdistil.experiment.sweep import PlannedRun
 
 log = logging.getLogger("xdistil")
@@ -45,11 +48,18 @@ class Failure:
     sentence: str
 
 
+class _Handle(Protocol):
+    returncode: int
+
+    def poll(self) -> int | None: ...
+    def send_signal(self, sig: int, /) -> None: ...
+
+
 @dataclass
 class _Process:
     run: PlannedRun
     slot: int
-    popen: subprocess.Popen[bytes]
+    popen: _Handle
     console: Path
     offset: int  # of what this process prints there
     began: float
@@ -85,6 +95,7 @@ def run_processes(
     jobs: int,
     environment: Mapping[str, str],
     command: Sequence[str] = (sys.executable, "-m", "xdistil", "train"),
+    queue: Queue | None = None,
 ) -> list[Failure]:
     """Runs everything that is left of a sweep; returns what failed, in the order of the runs.
 
@@ -92,12 +103,14 @@ def run_processes(
         jobs: processes at once.
         environment: of the processes.
         command: what trains, with the arguments of a run behind it.
+        queue: takes the runs as jobs, and again where they were stopped; None: they are processes
+            of this machine.
 
     Raises:
         StoppedError: SIGTERM or SIGINT came; every run has saved its state.
     """
     left, processes, failures = list(runs), list[_Process](), dict[str, str]()
-    devices = list_devices(environment)
+    devices = [] if queue else list_devices(environment)
     stop = _Stop(processes)
     told = 0.0
     with stop.listening():
@@ -106,7 +119,10 @@ def run_processes(
                 if process.popen.poll() is None:
                     continue
                 processes.remove(process)
-                if sentence := _tell_end(process, workdir, bool(stop.name)):
+                if queue and process.popen.returncode == _STOPPED and not stop.name:
+                    log.info("%s: stopped, its state is saved: submitted again", process.run.name)
+                    left.append(process.run)
+                elif sentence := _tell_end(process, workdir, bool(stop.name)):
                     failures[process.run.name] = sentence
                 show_sweep(workdir)
             while left and len(processes) < jobs and not stop.name:
@@ -117,10 +133,12 @@ def run_processes(
                         told = time.monotonic()
                     break
                 left.remove(free)
-                slot = min(set(range(jobs)) - {each.slot for each in processes})
-                log.info("%d/%d %s: started", len(runs) - len(left), len(runs), free.name)
+                taken = {each.slot for each in processes}
+                slot = next(each for each in itertools.count() if each not in taken)
+                done = "submitted" if queue else "started"
+                log.info("%d/%d %s: %s", len(runs) - len(left), len(runs), free.name, done)
                 own = {**environment, **place_process(slot, jobs, devices, environment)}
-                processes.append(_start(free, workdir, slot, own, command))
+                processes.append(_start(free, workdir, slot, own, command, queue))
                 if stop.name:  # it came while the process was started
                     processes[-1].popen.send_signal(signal.SIGTERM)
             time.sleep(_SECONDS)
@@ -157,21 +175,28 @@ def _start(
     slot: int,
     environment: Mapping[str, str],
     command: Sequence[str],
+    queue: Queue | None,
 ) -> _Process:
     folder = workdir / run.name
     folder.mkdir(parents=True, exist_ok=True)
     console = folder / CONSOLE
+    whole = [*command, *run.arguments, f"--workdir={folder}"]
     with console.open("ab") as output:
-        popen = subprocess.Popen(
-            [*_stop_with_parent(), *command, *run.arguments, f"--workdir={folder}"],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=dict(environment),
-            # Ctrl-C reaches the sweep alone, which tells its runs.
-            start_new_session=True,
-        )
-        return _Process(run, slot, popen, console, output.tell(), time.monotonic())
+        offset, began = output.tell(), time.monotonic()
+        popen: _Handle
+        if queue:
+            popen = queue.submit(whole, console, environment)
+        else:
+            popen = subprocess.Popen(
+                [*_stop_with_parent(), *whole],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                # Ctrl-C reaches the sweep alone, which tells its runs.
+                start_new_session=True,
+            )
+    return _Process(run, slot, popen, console, offset, began)
 
 
 def _stop_with_parent() -> list[str]:
