@@ -15,8 +15,9 @@ the rows with gold read labels. The sweep has these rows, each with seeds 0, 1 a
   variant=gold,data.limit=GOLD                 the student of GOLD gold sentences alone
   variant=gold                                 the student of all gold sentences
 
-A variant alone is one run: --config=configs/annotators.py:encoder. `smoke` is the sweep in seconds,
-with one epoch each and one seed. --sweep='seed=0' makes one run for each row.
+A variant alone is one run: python train.py --config=configs/annotators.py:encoder and the same
+flags. `smoke` is the sweep in seconds, with one epoch each and one seed. --sweep='seed=0' makes one
+run for each row.
 `python -m benchmarks.annotators` has the scores of annotators and votes themselves.
 
 All students are BiLSTMs of 2 x 300 units with embeddings of 50, on subwords of their own, or on

@@ -155,8 +155,10 @@ def read_transfer(
     if not examples:
         raise InputError(f"{next(iter(paths))} has no sentence.")
     languages = split_languages(data.languages)
+    if not languages:
+        return examples
     names, codes = number_languages(examples)
-    if languages and names != [UNKNOWN_LANGUAGE]:
+    if names != [UNKNOWN_LANGUAGE]:
         if UNKNOWN_LANGUAGE in names and UNKNOWN_LANGUAGE not in languages:
             unknown = np.count_nonzero(codes == names.index(UNKNOWN_LANGUAGE))
             _log.warning(
@@ -165,7 +167,7 @@ def read_transfer(
         examples = keep_languages(examples, languages)
         if not examples:
             raise InputError("No transfer text has a language of data.languages: name others.")
-    elif languages:
+    else:
         _log.info("transfer texts have no language: data.languages keeps all of them")
     return examples
 
