@@ -184,6 +184,7 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(path, value):
         (put("data.generate", 10), "data.folder and data.generate"),
         (put("plan", ()), "plan has no stage"),
         (put("teacher.plan", ()), "teacher.plan has no stage"),
+        (put("teacher.plan[0].gap_weight", 1.0), "teacher.plan[0].gap_weight is 1, but it is the"),
         (put("teacher.plan[0].loss", "logits"), "fine-tuned with loss=labels, and data=train or"),
         (
             put("plan[2].data", "transfer"),

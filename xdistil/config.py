@@ -81,6 +81,7 @@ class Stage(_Renamed):
     keep: str = "best"  # parameters for the next stage: the best on dev, or the last
     batch_size: int = 0  # sentences per step; 0: the experiment's
     label_fraction: float = 1.0  # share of the labelled sentences, the first of each language
+    gap_weight: float = 0.0  # a: a language is drawn 1 + a * gap / mean gap times as often
     hidden_loss: str = "kl"  # kl, mse or cosine between hidden states
     hidden_map: str = "middle"  # teacher layer, `student:teacher` pairs, last, uniform or middle
     projections: str = "layer"  # of narrower hidden states: one per layer pair, or one shared
@@ -519,6 +520,11 @@ def validate(experiment: Experiment) -> None:
             raise InputError(
                 f"teacher.plan[{i}] has loss={stage.loss} and data={stage.data}: the teacher is "
                 "fine-tuned with loss=labels, and data=train or data=silver."
+            )
+        if stage.gap_weight:
+            raise InputError(
+                f"teacher.plan[{i}].gap_weight is {stage.gap_weight:g}, but it is the student that "
+                "has a gap to its teacher: set it to 0."
             )
     _check_silver(experiment)
     if teacher.finetune and not teacher.plan:

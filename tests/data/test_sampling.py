@@ -11,7 +11,7 @@ from tests.data.test_packing import make_subwords
 from xdistil.data.batches import make_batches
 from xdistil.data.examples import Example
 from xdistil.data.packing import load_packed, pack_languages, save_packed
-from xdistil.data.sampling import draw_rows, share_rows
+from xdistil.data.sampling import draw_rows, share_rows, weigh_rows
 
 FREE = np.zeros(2, bool)
 
@@ -46,6 +46,17 @@ def test_an_epoch_keeps_its_size_and_no_language_is_left_out(sizes, temperature)
     quota = share_rows(rows, sentences, temperature, np.zeros(len(rows), bool))
     assert quota.sum() == rows.sum()
     assert quota.min() >= 1
+
+
+def test_weighed_rows_are_divided_by_their_factors():
+    quota, factors = np.array([60, 30, 10, 7]), np.array([1.0, 2.0, 4.0, 9.0])
+    fixed = np.array([False, False, False, True])
+    assert weigh_rows(quota, factors, fixed).tolist() == [38, 37, 25, 7]  # 60 : 60 : 40 of 100
+    assert weigh_rows(quota, np.ones(4), fixed).tolist() == quota.tolist()
+    assert weigh_rows(quota, factors, np.ones(4, bool)).tolist() == quota.tolist()
+    scarce = weigh_rows(np.array([98, 2]), np.array([1e9, 1.0]), np.zeros(2, bool))
+    assert scarce.tolist() == [99, 1]
+    assert quota.tolist() == [60, 30, 10, 7]
 
 
 def test_no_row_is_repeated_before_all_others_of_its_language():

@@ -70,7 +70,8 @@ def test_what_earlier_versions_wrote_is_read():
 def test_progress_survives_json():
     """At the start of a stage, where most of it is empty, too."""
     first = Progress(stage=0, begun=True)
-    for progress in (READ, first):
+    weighed = Progress(stage=2, begun=True, language_weights={"sw": 1.9, "de": 1 / 3})
+    for progress in (READ, first, weighed):
         assert read_progress(json.loads(json.dumps(progress.to_json()))) == progress
 
 

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from tests.distill.small import (
+    ROW_LENGTH,
     Plan,
     init_params,
     make_bilstm,
@@ -23,8 +25,11 @@ from tests.distill.small import (
     same,
 )
 from xdistil.config import Stage
+from xdistil.data.examples import Example
+from xdistil.data.packing import PackedTexts, pack_languages
 from xdistil.distill import trainer as training
 from xdistil.distill.checkpoint import Checkpoints
+from xdistil.distill.language_gaps import TeacherScores
 from xdistil.distill.loop import Outcome, fit
 from xdistil.errors import StoppedError
 from xdistil.runtime.preemption import PreemptionGuard
@@ -46,11 +51,26 @@ class CutError(Exception):
 def judge(params: Any) -> dict[str, Any]:
     """A score that depends on every parameter, and so differs at every evaluation."""
     total = sum(float(np.abs(leaf).sum()) for leaf in jax.tree.leaves(jax.device_get(params)))
-    return {"macro_f1": total % 1.0}
+    languages = {"de": {"f1": total % 1.0}, "fr": {"f1": 7 * total % 1.0}}
+    return {"macro_f1": total % 1.0, "per_language": languages}
 
 
 def make(folder: Path, **changes: Any) -> Plan:
-    return make_plan(PLAN, folder, STUDENT, make_teacher(), **{"evaluate": judge, **changes})
+    plan = make_plan(PLAN, folder, STUDENT, make_teacher(), **{"evaluate": judge, **changes})
+    return weigh_languages(plan)
+
+
+def weigh_languages(plan: Plan) -> Plan:
+    """The last stage draws languages by the scores that its first parameters have."""
+    *stages, last = plan.stages
+    subwords = last.train.subwords
+    examples = [Example(("word",), None, "fr" if i % 3 else "de") for i in range(16)]
+    rows = pack_languages(subwords, ROW_LENGTH, 0, examples, 1.0)
+    last = replace(last, train=PackedTexts(examples, subwords, rows), weighs_languages=True)
+    last = replace(last, config=replace(last.config, gap_weight=4.0))
+    perfect: Any = {"per_language": {"de": {"f1": 1.0}, "fr": {"f1": 1.0}}}
+    trainer = replace(plan.trainer, teacher_scores=TeacherScores(perfect, "f1"))
+    return Plan(trainer, (*stages, last))
 
 
 def cut_batches(patch: pytest.MonkeyPatch, after: int) -> None:
@@ -100,6 +120,47 @@ def test_the_undisturbed_run_is_as_long_as_the_cuts_suppose(whole):
     assert [record["steps"] for record in whole["records"]] == [8, 6]
     monitors = [line["monitor"] for line in whole["lines"] if line["event"] == "evaluation"]
     assert len(set(monitors)) == 7
+
+
+@pytest.fixture
+def quotas(monkeypatch) -> list[list[int]]:
+    """The rows of each language in an epoch, whenever batches are made."""
+    real, found = training.batches.make_batches, []
+
+    def make_batches(subwords: Any, rows: Any, *arguments: Any, **settings: Any) -> Any:
+        found.append(rows.quota.tolist())
+        return real(subwords, rows, *arguments, **settings)
+
+    monkeypatch.setattr(training.batches, "make_batches", make_batches)
+    return found
+
+
+def test_a_resumed_stage_draws_languages_by_the_gaps_before_its_first_step(
+    tmp_path, monkeypatch, quotas
+):
+    """Every evaluation is better than the one before, and swaps the languages."""
+    calls: list[int] = []
+
+    def swap(params: Any) -> dict[str, Any]:
+        calls.append(1)
+        f1 = 0.1 + 0.8 * (len(calls) % 2)
+        languages = {"de": {"f1": f1}, "fr": {"f1": 1 - f1}}
+        return {"macro_f1": len(calls) / 100, "per_language": languages}
+
+    params = init_params(STUDENT)
+    with monkeypatch.context() as patch:
+        cut_batches(patch, 11)
+        with pytest.raises(CutError):
+            run_plan(make(tmp_path, evaluate=swap), params, save=True)
+    assert len(calls) == 3  # at the end of the first stage, before the second, and in it
+    plan = make(tmp_path, evaluate=swap)
+    run_plan(plan, params, save=True)
+    first, begun, resumed = quotas
+    languages = plan.stages[-1].train.rows.languages
+    assert first == []
+    assert begun == resumed
+    assert begun[0] > languages[0]  # gaps of 0.9 in German and 0.1 in French
+    assert sum(begun) == sum(languages)
 
 
 @pytest.mark.parametrize("after", [1, 3, 6, 8, 9, 13])

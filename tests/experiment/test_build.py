@@ -85,9 +85,15 @@ def test_packed_texts_are_shared_by_runs_that_would_pack_the_same(pairs: Run, tm
     tokenizer, other = pairs.student.tokenizer, pairs.teacher.tokenizer
     texts = pairs.corpus.train
 
-    def find(learnt: bool = True, texts: Any = texts, tokenizer: Any = tokenizer, **fields: Any):
+    def find(
+        learnt: bool = True,
+        texts: Any = texts,
+        tokenizer: Any = tokenizer,
+        grouped: bool = False,
+        **fields: Any,
+    ):
         changed = replace(experiment, data=replace(experiment.data, **fields.pop("data", {})))
-        return find_packed(replace(changed, **fields), task, tokenizer, texts, learnt)
+        return find_packed(replace(changed, **fields), task, tokenizer, texts, learnt, grouped)
 
     found = [
         find(),
@@ -97,6 +103,7 @@ def test_packed_texts_are_shared_by_runs_that_would_pack_the_same(pairs: Run, tm
         find(texts=[replace(each, labels=None) for each in texts]),
         find(tokenizer=other),
         find(seed=1),
+        find(grouped=True),
         *(find(data={name: value}) for name, value in (("row_length", 20), ("max_length", 9))),
         find(data={"temperature": 2.0}),
         find(
@@ -105,6 +112,7 @@ def test_packed_texts_are_shared_by_runs_that_would_pack_the_same(pairs: Run, tm
     ]
     assert len(set(found)) == len(found)
     assert find(learnt=False, data={"temperature": 2.0}) == find(learnt=False)
+    assert find(grouped=True, data={"temperature": 2.0}) == find(data={"temperature": 2.0})
     assert find(batch_size=3, plan=()) == find()
     with hold_packed(find()) as missing:
         assert missing

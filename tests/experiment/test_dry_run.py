@@ -56,6 +56,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     experiment.data.folder, experiment.data.row_length = str(folder), 32
     experiment.data.temperature = 2.0
     experiment.plan[2].class_weights = "O=0.5"  # of words of which every second is O
+    experiment.plan[2].gap_weight = 0.5
     return describe(experiment), describe(experiment, verbose=True)
 
 
@@ -101,6 +102,14 @@ def test_a_stage_with_projections_of_its_own_trains_the_head_too(tmp_path):
     experiment.data.folder, experiment.data.row_length = str(tmp_path), 32
     (stage,) = list_stages(describe(experiment))
     assert stage[:5] == ["together", "representation+logits+labels", "train", "all", "groups"]
+
+
+def test_the_overview_says_which_stages_draw_languages_by_their_gaps(told):
+    expected = (
+        "languages of plan[2]: drawn 1 + 0.5 gap / mean gap times as often (teacher less student, "
+        "on dev)"
+    )
+    assert expected in told[0].splitlines()
 
 
 def test_the_overview_has_the_weights_of_classes(told):

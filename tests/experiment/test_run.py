@@ -42,7 +42,14 @@ def get_config(arg=""):
         plan=(
             Stage(name="representation", loss="representation", epochs=1.0, lr=1e-2),
             Stage(name="logits", loss="logits", **gradual),
-            Stage(name="labels", loss="labels", data="train", label_fraction=0.5, lr=1e-2),
+            Stage(
+                name="labels",
+                loss="labels",
+                data="train",
+                label_fraction=0.5,
+                gap_weight=2.0,
+                lr=1e-2,
+            ),
         ),
         teacher=Teacher(hidden_size=8, layers=1, heads=2, vocabulary_size=150, plan=(teacher,)),
         student=Student(embedding_size=4, hidden_size=6, vocabulary="seen", train_embeddings=False),
@@ -174,6 +181,15 @@ def read_lines(workdir: Path) -> list[dict[str, Any]]:
 
 
 # --- what a run leaves ----------------------------------------------------------------------------
+
+
+def test_the_log_says_how_much_languages_weigh(finished):
+    """The gaps of 1 + 2 gap / mean gap have a mean of 3, of two languages that both have one."""
+    log = (finished[0] / "train.log").read_text()
+    (told,) = re.findall(r"labels: languages weigh by their gap to the teacher on dev: (.*)", log)
+    weights = dict(part.split() for part in told.split(", "))
+    assert weights.keys() == {"en", "el"}
+    assert sum(map(float, weights.values())) == pytest.approx(6.0, abs=0.02)
 
 
 def test_the_workdir_holds_what_is_promised(finished):

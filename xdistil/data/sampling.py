@@ -24,10 +24,30 @@ def share_rows(
     if not free.any():
         return quota
     weight = sentences[free] ** (1 / temperature) * rows[free] / sentences[free]
-    exact = rows[free].sum() * weight / weight.sum()
+    quota[free] = _divide(int(rows[free].sum()), weight)
+    return quota
+
+
+def weigh_rows(quota: np.ndarray, factors: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """Rows i64[L] of each language in an epoch, drawn so many times as often as `quota` says; their
+    sum stays.
+
+    Args:
+        factors: f64[L], above 0.
+        fixed: bool[L] languages whose rows stay.
+    """
+    weighed, free = quota.copy(), ~fixed
+    if free.any():
+        weighed[free] = _divide(int(quota[free].sum()), quota[free] * factors[free])
+    return weighed
+
+
+def _divide(total: int, weight: np.ndarray) -> np.ndarray:
+    """Whole numbers i64[L], at least 1, in proportion to weights f64[L]; their sum is the total."""
+    exact = total * weight / weight.sum()
     whole = np.maximum(np.floor(exact), 1).astype(np.int64)
     # The largest remainders get the rows that are left; surplus rows are taken from the largest.
-    left = int(rows[free].sum() - whole.sum())
+    left = int(total - whole.sum())
     order = np.argsort(whole - exact, kind="stable")
     while left > 0:
         take = order[:left]
@@ -36,8 +56,7 @@ def share_rows(
     while left < 0:
         whole[int(np.argmax(whole))] -= 1
         left += 1
-    quota[free] = whole
-    return quota
+    return whole
 
 
 def draw_rows(rows: np.ndarray, quota: np.ndarray, seed: int, epoch: int) -> np.ndarray:

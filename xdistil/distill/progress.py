@@ -34,12 +34,15 @@ class Progress:
     results: list[StageRecord] = field(default_factory=list)  # of this plan's finished stage runs
     meter: MeterState | None = None
     log_offset: int = 0  # bytes of metrics.jsonl
+    language_weights: dict[str, float] | None = None  # of this stage run, where it has any
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object in a checkpoint; its keys are those of all versions."""
         names = {"stage": "leg", "results": "records", "log_offset": "metrics"}
         content = {names.get(name, name): value for name, value in asdict(self).items()}
         del content["begun"]  # a checkpoint is never written before
+        if self.language_weights is None:  # earlier versions know no such key
+            del content["language_weights"]
         return content
 
 

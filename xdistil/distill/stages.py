@@ -49,6 +49,7 @@ class StageRun:
     texts: str  # the name of the training texts
     train: PackedTexts
     dev: PackedTexts
+    weighs_languages: bool = False  # by the gaps of the student before its first step
 
     @property
     def spec(self) -> SignalSpec:

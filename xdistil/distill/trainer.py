@@ -10,7 +10,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -21,6 +21,7 @@ from xdistil.data import batches
 from xdistil.data.packing import Batch, PackedTexts
 from xdistil.distill.checkpoint import Checkpoint
 from xdistil.distill.divergence import save_divergence
+from xdistil.distill.language_gaps import TeacherScores, describe_weights, draw_by
 from xdistil.distill.losses import SIDE_PROJECTIONS
 from xdistil.distill.meter import Meter
 from xdistil.distill.stages import StageRun, steps_between_evaluations
@@ -63,6 +64,7 @@ class Trainer:
     metric: ScoreName  # the key of those scores that stages with labels monitor
     place: Callable[[Mesh, Any], Any]  # parameters on the mesh: `replicate` or `shard_params`
     padding_id: int
+    teacher_scores: TeacherScores | None = None  # where a stage weighs languages
 
     def fit_stage(
         self,
@@ -143,11 +145,28 @@ class _StageLoop:
     def begin(self) -> None:
         """What a stage starts from counts as its first best."""
         self._cache_features()
-        if self.progress.begun:
-            return
-        self.progress.begun = True
-        if self.stage.config.keep == "best":
-            self.progress.scores, self.progress.best = self._score()
+        if not self.progress.begun:
+            self.progress.begun = True
+            if self.stage.config.keep == "best":
+                self.progress.scores, self.progress.best = self._score()
+            if self.stage.weighs_languages:
+                self._weigh_languages()
+        if self.progress.language_weights is not None:
+            texts = draw_by(self.stage.train, self.progress.language_weights)
+            self.stage = replace(self.stage, train=texts)
+
+    def _weigh_languages(self) -> None:
+        """Measures the gaps; the weights stay in the progress until the stage run ends."""
+        progress, trainer = self.progress, self.trainer
+        assert trainer.teacher_scores is not None
+        scores = progress.scores
+        if scores is None:
+            params = merge_params(self.state.trainable, self.state.frozen)
+            scores = trainer.evaluate(without_projections(params))
+        strength = float(self.stage.config.gap_weight)
+        weights = trainer.teacher_scores.weigh(scores, strength, self.stage.train)
+        progress.language_weights = weights
+        log.info("%s: %s", self.meter.title, describe_weights(weights))
 
     def is_evaluation_due(self) -> bool:
         """Whether the parameters of this step are evaluated before the next one."""

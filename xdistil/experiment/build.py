@@ -36,6 +36,7 @@ from xdistil.data.unlabelled import lacks_labels, read_unlabelled
 from xdistil.data.word_vectors import WordVectors, read_vectors
 from xdistil.deploy.predictor import Predictor, load
 from xdistil.deploy.preprocessing import choose_overlap
+from xdistil.distill.language_gaps import choose_weighing
 from xdistil.distill.stages import (
     StageRun,
     plan_stages,
@@ -63,6 +64,7 @@ from xdistil.student.tokenizer import choose_tokenizer
 from xdistil.student.vocabulary import choose_vocabulary, count_texts
 from xdistil.student.vocabulary_transfer import transfer_vocabulary
 from xdistil.student.warm_start import check_start, open_start
+from xdistil.teacher.file_teacher import FileTeacher
 from xdistil.teacher.head import find_task, is_fine_tuned
 from xdistil.teacher.interface import NoTeacher, Teacher, Unit
 from xdistil.teacher.model_teacher import ModelTeacher, match_subwords, match_words
@@ -163,6 +165,7 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
         experiment.student.train_embeddings,
         corpus.task,
     )
+    stages = _weigh_languages(experiment, corpus, teacher, stages)
     run = Run(
         experiment=experiment,
         corpus=corpus,
@@ -180,6 +183,25 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
     if isinstance(teacher, NoTeacher):
         open_before(experiment.student.checkpoint, corpus.task)
     return run
+
+
+def _weigh_languages(
+    experiment: Experiment, corpus: Corpus, teacher: Teacher, stages: tuple[StageRun, ...]
+) -> tuple[StageRun, ...]:
+    """The stage runs, those marked that weigh languages; InputError where there are no gaps."""
+    weighed = [stage for stage in stages if stage.config.gap_weight]
+    if not weighed:
+        return stages
+    field = f"{weighed[0].place}.gap_weight is {weighed[0].config.gap_weight:g}"
+    if isinstance(teacher, NoTeacher):
+        raise InputError(f"{field}, and there is no teacher to compare with: set it to 0.")
+    if isinstance(teacher, FileTeacher) and isinstance(why := teacher.predict(corpus.dev), str):
+        raise InputError(
+            f"{field}, but the teacher has no scores on dev to compare with ({why}): set it to 0."
+        )
+    student = experiment.student
+    kept = bool(student.keep_layers) and student.start == "finetuned"
+    return choose_weighing(stages, kept or student.kind == "checkpoint", corpus.dev)
 
 
 def open_sources(
@@ -353,25 +375,32 @@ class _Packer:
         """
         packed = {}
         read = {texts_name(stage): stage for stage in stages}
+        groups: set[str] = set()  # texts whose languages a stage weighs
+        if reader == "student":
+            plan = self.experiment.plan
+            plan = plan if self.corpus.gold else without_labels(plan)
+            groups = {texts_name(stage) for stage in plan if stage.gap_weight}
         for name, examples in splits.items():
             if name == "transfer" and "all" in splits and name not in read:
                 continue
             # Gold that is there for its scores alone may have tags that the head does not name.
             texts = examples if self.corpus.gold else _without_labels(examples)
+            grouped = name in groups
             if self.experiment.teacher.shared_folder:
                 learnt, task = name in LEARNT, self.corpus.task
-                folder = find_packed(self.experiment, task, tokenizer, texts, learnt)
+                folder = find_packed(self.experiment, task, tokenizer, texts, learnt, grouped)
             else:
                 folder = self.cache / reader / name
             if self.writes:
-                self._save(folder, name, examples, texts, tokenizer)
+                self._save(folder, name, examples, texts, tokenizer, grouped)
             packed[name] = self._join(examples, *load_packed(folder))
             if name == SILVER and self.voted is not None:
                 soft = self.voted.label_softly(packed[name], self.corpus.task)
                 packed[name] = replace(packed[name], soft_labels=soft)
         for name, stage in read.items():
             if name not in packed and "train" in packed:
-                packed[name] = self._take_share(packed["train"], stage, tokenizer)
+                share = self._take_share(packed["train"], stage, tokenizer, name in groups)
+                packed[name] = share
         if "transfer" in splits and "transfer" not in packed:
             packed["transfer"] = self._take_transfer(packed["all"])
         return packed
@@ -383,13 +412,14 @@ class _Packer:
         examples: Sequence[Example],
         texts: Sequence[Example],
         tokenizer: Tokenizer,
+        grouped: bool,
     ) -> None:
         """Writes subwords and rows, unless they are there for all runs that share them."""
         shared = self.experiment.teacher.shared_folder
         with hold_packed(folder) if shared else contextlib.nullcontext(True) as missing:
             if missing:
                 parts = self._tokenize(texts, tokenizer, predicts=name not in LEARNT)
-                save_packed(folder, parts, partial(self._pack, name, examples))
+                save_packed(folder, parts, partial(self._pack, name, grouped, examples))
 
     def _take_transfer(self, every: PackedTexts) -> PackedTexts:
         """The transfer texts among `all`, where they come first; no stage reads them alone, so that
@@ -399,12 +429,15 @@ class _Packer:
         subwords = first_examples(every.subwords, len(examples))
         return self._join(examples, subwords, Rows(nothing, nothing, nothing))
 
-    def _take_share(self, texts: PackedTexts, stage: Stage, tokenizer: Tokenizer) -> PackedTexts:
+    def _take_share(
+        self, texts: PackedTexts, stage: Stage, tokenizer: Tokenizer, grouped: bool
+    ) -> PackedTexts:
         """The first of each language, as large a share of all as the stage says."""
         count = max(1, round(stage.label_fraction * len(texts.examples)))
         examples = take_evenly(texts.examples, count)
         subwords = join_subwords(self._tokenize(examples, tokenizer))
-        return self._join(examples, subwords, self._pack("train", examples, subwords))
+        rows = self._pack("train", grouped, examples, subwords)
+        return self._join(examples, subwords, rows)
 
     def _join(self, examples: Sequence[Example], subwords: Subwords, rows: Rows) -> PackedTexts:
         return PackedTexts(examples, subwords, rows, self.experiment.data.segmentation)
@@ -422,12 +455,13 @@ class _Packer:
     def _pack(
         self,
         name: str,
+        grouped: bool,
         examples: Sequence[Example],
         subwords: Subwords,
         folder: Path | None = None,
     ) -> Rows:
         data, seed = self.experiment.data, self.experiment.seed
-        if data.temperature == 1 or name not in LEARNT:
+        if not grouped and (data.temperature == 1 or name not in LEARNT):
             return pack(subwords, data.row_length, seed, folder)
         return pack_languages(subwords, data.row_length, seed, examples, data.temperature, folder)
 

@@ -98,7 +98,8 @@ def describe_plan(run: Run) -> str:
                 )
             )
     lines += ["", *align(_shorten(rows, _WORDS), _WORDS)]
-    notes = [*_describe_class_weights(run), *describe_signals(run.teacher.plan(run.requests))]
+    notes = [*_describe_class_weights(run), *_describe_gaps(run)]
+    notes += [*describe_signals(run.teacher.plan(run.requests))]
     if not run.corpus.gold:
         notes += _describe_left_out(run)
     elif not run.corpus.train:
@@ -177,6 +178,16 @@ def _describe_class_weights(run: Run) -> list[str]:
             for label, weight in zip(run.corpus.task.labels, weights, strict=True)
         )
         for weights, named in places.items()
+    ]
+
+
+def _describe_gaps(run: Run) -> list[str]:
+    """Which stages draw languages by their gaps."""
+    weighed = {each.place: each.config.gap_weight for each in run.stages if each.weighs_languages}
+    return [
+        f"languages of {place}: drawn 1 + {weight:g} gap / mean gap times as often (teacher less "
+        "student, on dev)"
+        for place, weight in weighed.items()
     ]
 
 

@@ -27,6 +27,7 @@ from xdistil.experiment.training import (
     export_student,
     first_params,
     pseudo_label_dev,
+    score_teacher,
     train_baseline,
     train_student,
     train_teacher,
@@ -114,9 +115,10 @@ def _train_and_evaluate(built: Run, session: Session, times: PhaseTimes) -> Resu
         if not built.corpus.gold:
             built = pseudo_label_dev(built, teacher, session)
         reader = teacher.reader(built.requests, session)
+        teacher_scores = score_teacher(built, teacher, session)
     del teacher  # the second copy of a large teacher's parameters
     with times.phase("student"):
-        stages = train_student(built, session, reader, start)
+        stages = train_student(built, session, reader, start, teacher_scores)
     with times.phase("baselines"):
         baselines = [
             train_baseline(built, session, index, start) for index in range(len(built.baselines))

@@ -24,11 +24,13 @@ def find_packed(
     tokenizer: Tokenizer,
     examples: Sequence[Example],
     learnt: bool,
+    grouped: bool = False,
 ) -> Path:
     """The folder of packed texts in `teacher.shared_folder`.
 
     Args:
         learnt: whether steps read them, in rows by temperature; otherwise labels are predicted.
+        grouped: whether a row has one language at any temperature.
     """
     data = experiment.data
     settings = [
@@ -42,6 +44,7 @@ def find_packed(
         data.temperature if learnt else 1.0,
         learnt,
         experiment.seed,
+        *(["grouped"] if grouped and data.temperature == 1 else []),
     ]
     digest = hashlib.sha256(json.dumps(settings).encode())
     for example in examples:

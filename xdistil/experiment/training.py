@@ -12,10 +12,12 @@ from xdistil.deploy.jax_backend import open_model
 from xdistil.deploy.onnx_export import export_onnx
 from xdistil.deploy.quality_gate import check_dev
 from xdistil.distill.finetune import finetune
+from xdistil.distill.language_gaps import TeacherScores
 from xdistil.distill.loop import fit
 from xdistil.distill.stages import StageRun
 from xdistil.distill.trainer import Trainer
 from xdistil.errors import RefusedError
+from xdistil.evaluation import metrics
 from xdistil.evaluation.floor import warn_if_below_floor
 from xdistil.evaluation.predict import predict_labels, score_texts, with_labels
 from xdistil.evaluation.results import BaselineResult, ExportResult, ScoreName, Scores, StageRecord
@@ -25,6 +27,7 @@ from xdistil.models.hf.folder import load_model, save_model
 from xdistil.models.types import Model, Params
 from xdistil.runtime.mesh import global_max, main_process_first, replicate, shard_params
 from xdistil.runtime.session import Session
+from xdistil.teacher.file_teacher import FileTeacher
 from xdistil.teacher.interface import SignalReader, Teacher
 from xdistil.teacher.model_teacher import ModelTeacher
 
@@ -103,7 +106,33 @@ def first_params(run: Run, teacher: Teacher) -> Params:
     return run.student.params(params, run.experiment.seed)
 
 
-def make_trainer(run: Run, session: Session, name: str, reader: SignalReader) -> Trainer:
+def score_teacher(run: Run, teacher: Teacher, session: Session) -> TeacherScores | None:
+    """The teacher's scores on dev; None where no stage weighs languages by them.
+
+    Args:
+        teacher: after fine-tuning.
+    """
+    if not any(stage.weighs_languages for stage in run.stages):
+        return None
+    task = run.corpus.task
+    if isinstance(teacher, ModelTeacher):
+        params = shard_params(session.mesh, teacher.params)
+        scores = score_texts(session, task, teacher.model, run.teacher_texts["dev"], params)
+    else:
+        assert isinstance(teacher, FileTeacher)
+        predicted = teacher.predict(run.corpus.dev)
+        assert not isinstance(predicted, str)  # `build` asks
+        scores = metrics.score(task, run.corpus.dev, predicted)
+    return TeacherScores(scores, metrics.LANGUAGE_SCORE[task.name])
+
+
+def make_trainer(
+    run: Run,
+    session: Session,
+    name: str,
+    reader: SignalReader,
+    teacher_scores: TeacherScores | None = None,
+) -> Trainer:
     """What the stages of the student's plan, or of a baseline, share."""
     model, dev, task = run.student.model, run.texts["dev"], run.corpus.task
     return Trainer(
@@ -114,11 +143,16 @@ def make_trainer(run: Run, session: Session, name: str, reader: SignalReader) ->
         metric=run.metric,
         place=replicate,
         padding_id=model.config.padding_id,
+        teacher_scores=teacher_scores,
     )
 
 
 def train_student(
-    run: Run, session: Session, reader: SignalReader, start: Params
+    run: Run,
+    session: Session,
+    reader: SignalReader,
+    start: Params,
+    teacher_scores: TeacherScores | None = None,
 ) -> list[StageRecord]:
     """Runs the student's plan from its first parameters; returns the record of every stage.
 
@@ -126,7 +160,8 @@ def train_student(
     after a stage.
     """
     records: list[StageRecord] = []
-    for outcome in fit(make_trainer(run, session, "student", reader), run.stages, start):
+    trainer = make_trainer(run, session, "student", reader, teacher_scores)
+    for outcome in fit(trainer, run.stages, start):
         records = outcome.stages
         if is_best_head(records, run.stages, run.metric):
             _save(
