@@ -81,6 +81,7 @@ class Stage(_Renamed):
     keep: str = "best"  # parameters for the next stage: the best on dev, or the last
     batch_size: int = 0  # sentences per step; 0: the experiment's
     label_fraction: float = 1.0  # share of the labelled sentences, the first of each language
+    mask: float = 0.0  # share of words hidden from the student in training; the teacher reads all
     hidden_loss: str = "kl"  # kl, mse or cosine between hidden states
     hidden_map: str = "middle"  # teacher layer, `student:teacher` pairs, last, uniform or middle
     projections: str = "layer"  # of narrower hidden states: one per layer pair, or one shared
@@ -520,6 +521,11 @@ def validate(experiment: Experiment) -> None:
                 f"teacher.plan[{i}] has loss={stage.loss} and data={stage.data}: the teacher is "
                 "fine-tuned with loss=labels, and data=train or data=silver."
             )
+        if stage.mask:
+            raise InputError(
+                f"teacher.plan[{i}].mask is {stage.mask}, but words are hidden from the student "
+                "alone: set it to 0."
+            )
     _check_silver(experiment)
     if teacher.finetune and not teacher.plan:
         raise InputError("teacher.plan has no stage: add one, or set teacher.finetune=False.")
@@ -686,6 +692,8 @@ def _check_stage(path: str, stage: Stage) -> None:
         raise InputError(f"{path}.warmup is {stage.warmup}: it must lie in [0, 1).")
     if not 0 < stage.label_fraction <= 1:
         raise InputError(f"{path}.label_fraction is {stage.label_fraction}: it must lie in (0, 1].")
+    if not 0 <= stage.mask < 1:
+        raise InputError(f"{path}.mask is {stage.mask}: it must lie in [0, 1).")
     for loss in losses:
         if getattr(stage, f"{loss}_weight") <= 0:
             raise InputError(

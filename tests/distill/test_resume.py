@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from xdistil.config import Stage
 from xdistil.distill import trainer as training
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.loop import Outcome, fit
+from xdistil.distill.masking import Masking
 from xdistil.errors import StoppedError
 from xdistil.runtime.preemption import PreemptionGuard
 
@@ -50,7 +52,10 @@ def judge(params: Any) -> dict[str, Any]:
 
 
 def make(folder: Path, **changes: Any) -> Plan:
-    return make_plan(PLAN, folder, STUDENT, make_teacher(), **{"evaluate": judge, **changes})
+    plan = make_plan(PLAN, folder, STUDENT, make_teacher(), **{"evaluate": judge, **changes})
+    first, *rest = plan.stages
+    step = replace(first.step, masking=Masking(0.3, 4, (2, 3), whole_words=True))
+    return plan._replace(stages=(replace(first, step=step), *rest))
 
 
 def cut_batches(patch: pytest.MonkeyPatch, after: int) -> None:

@@ -55,6 +55,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     )
     experiment.data.folder, experiment.data.row_length = str(folder), 32
     experiment.data.temperature = 2.0
+    experiment.plan[1].mask = 0.2
     experiment.plan[2].class_weights = "O=0.5"  # of words of which every second is O
     return describe(experiment), describe(experiment, verbose=True)
 
@@ -106,6 +107,11 @@ def test_a_stage_with_projections_of_its_own_trains_the_head_too(tmp_path):
 def test_the_overview_has_the_weights_of_classes(told):
     overview, _ = told
     assert "class weights of plan[2]: B-PER 1.33, O 0.667" in overview.splitlines()
+
+
+def test_the_overview_says_once_what_a_stage_hides(told):
+    lines = [line for line in told[0].splitlines() if "hidden from the student" in line]
+    assert lines == ["hidden from the student in plan[1]: 20% of the words, which become [MASK]"]
 
 
 def test_the_details_have_every_language_layer_map_and_patience(told):

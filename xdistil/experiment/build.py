@@ -36,6 +36,7 @@ from xdistil.data.unlabelled import lacks_labels, read_unlabelled
 from xdistil.data.word_vectors import WordVectors, read_vectors
 from xdistil.deploy.predictor import Predictor, load
 from xdistil.deploy.preprocessing import choose_overlap
+from xdistil.distill.masking import choose_masking
 from xdistil.distill.stages import (
     StageRun,
     plan_stages,
@@ -154,6 +155,7 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
     for index, stage in enumerate(experiment.plan):
         # Errors name the stages of the user's plan, whatever is left of it without labels.
         resolve_losses(stage, f"plan[{index}]", student.model, teacher)
+        choose_masking(stage, f"plan[{index}]", student.tokenizer, whole_words=True)
     stages = plan_stages(
         experiment.plan if corpus.gold else without_labels(experiment.plan),
         "plan",
@@ -162,6 +164,7 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
         student_texts,
         experiment.student.train_embeddings,
         corpus.task,
+        student.tokenizer,
     )
     run = Run(
         experiment=experiment,
