@@ -230,6 +230,37 @@ def test_a_student_of_its_teachers_layers_has_no_other_start(fields, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data.task": "single"}, "but data.task is single"),
+        (
+            {"teacher.signals": "folder", "student.tokenizer": "folder"},
+            "but teacher.signals does not answer texts that are made",
+        ),
+        (
+            {"teacher.labels": "file", "student.tokenizer": "folder"},
+            "but teacher.labels does not answer texts that are made",
+        ),
+        (
+            {"student.kind": "checkpoint", "student.checkpoint": "folder"},
+            "but there is no teacher to answer them",
+        ),
+    ],
+)
+def test_texts_are_made_of_tagged_sentences_and_answered_by_a_model(changes, words):
+    experiment = make()
+    for path, value in changes.items():
+        put(path, value)(experiment)
+    validate(experiment)
+    for name in ("swapped", "spliced"):
+        put(f"data.{name}", 5)(experiment)
+        with pytest.raises(InputError) as caught:
+            validate(experiment)
+        assert str(caught.value).startswith(f"data.{name} is 5, {words}")
+        put(f"data.{name}", 0)(experiment)
+
+
 def test_a_transformers_width_divides_into_its_heads():
     with pytest.raises(InputError, match=r"student\.hidden_size is 50: it must be a multiple"):
         validate(make(kind="transformer", hidden_size=50, heads=4))

@@ -55,6 +55,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     )
     experiment.data.folder, experiment.data.row_length = str(folder), 32
     experiment.data.temperature = 2.0
+    experiment.data.spliced = 30
     experiment.plan[1].mask = 0.2
     experiment.plan[2].class_weights = "O=0.5"  # of words of which every second is O
     return describe(experiment), describe(experiment, verbose=True)
@@ -64,16 +65,18 @@ def test_the_overview_of_many_languages_and_stages_fits(told):
     overview, _ = told
     check_fits(overview)
     device, empty, *lines = overview.splitlines()
+    assert "made texts, among the transfer texts: 30 spliced" in lines
     assert re.match(r"JAX \S+ on \d+ x ", device)
     assert not empty
     assert lines[0].startswith("task: tagging")
     table = next(i for i, line in enumerate(lines) if line.startswith("language "))
     rows = [line.split() for line in lines[table:]]
-    # 100 texts are of no language; the others are shown from the largest to the smallest.
+    # 100 texts are of no language, and 30 are spliced; the other languages are shown from the
+    # largest to the smallest.
     shown = ["und", *LANGUAGES[:3], "...", *LANGUAGES[-4:], "all"]
     assert [row[0] for row in rows[1:11]] == shown
     train = sum(map(sentences, range(69)))
-    assert rows[10][:6] == ["all", "70", f"{train}", "69", "69", "100"]
+    assert rows[10][:6] == ["all", "70", f"{train}", "69", "69", "130"]
     # One word in 5 + 2 * sentences is unknown.
     unknown = [name for i, name in enumerate(LANGUAGES) if 1 / (5 + 2 * sentences(i)) > 0.05]
     listed = ", ".join([*unknown[:4], "...", *unknown[-4:]])

@@ -18,6 +18,7 @@ from xdistil.config import SILVER, Baseline, Experiment, Stage, split_names
 from xdistil.data.corpus import Corpus, read_corpus, take_evenly
 from xdistil.data.examples import Example, Task
 from xdistil.data.gold import find_file
+from xdistil.data.made_texts import add_made_texts
 from xdistil.data.packing import (
     PackedTexts,
     Rows,
@@ -194,6 +195,7 @@ def open_sources(
     corpus = load_corpus(experiment, cache, writes)
     transfer = find_data(experiment, cache).transfer
     corpus, voted = read_votes(experiment, corpus, transfer)
+    corpus = add_made_texts(corpus, experiment.data, experiment.seed)
     # What was recognised is written beside the student.
     data = replace(experiment.data, scheme=corpus.reading.scheme)
     experiment = replace(experiment, data=data)
@@ -338,8 +340,10 @@ class _Packer:
         if any(stage.data == SILVER for stage in plans):
             names = (*names, SILVER)
         splits = {name: found for name in names if (found := getattr(corpus, name))}
+        if "transfer" in splits:
+            splits["transfer"] = corpus.all_transfer
         if transfer and corpus.gold and any(each.data == "all" for each in self.experiment.plan):
-            splits["all"] = JoinedExamples(corpus.transfer, _without_labels(corpus.train))
+            splits["all"] = JoinedExamples(corpus.all_transfer, _without_labels(corpus.train))
         return splits
 
     def pack_all(
@@ -397,7 +401,7 @@ class _Packer:
     def _take_transfer(self, every: PackedTexts) -> PackedTexts:
         """The transfer texts among `all`, where they come first; no stage reads them alone, so that
         they have no rows."""
-        examples = self.corpus.transfer
+        examples = self.corpus.all_transfer
         nothing = np.zeros((0, self.experiment.data.row_length), np.int32)
         subwords = first_examples(every.subwords, len(examples))
         return self._join(examples, subwords, Rows(nothing, nothing, nothing))
