@@ -167,6 +167,7 @@ def test_transfer_texts_are_spliced_where_they_are_in_memory(tmp_path):
 def test_what_no_text_can_be_made_of_is_refused(corpus, fields, words):
     with pytest.raises(InputError, match=words) as caught:
         add_made_texts(make_corpus(**corpus), Data(**fields), 0)
-    first = next(iter(fields))
-    assert str(caught.value).startswith(f"data.{first} is {fields[first]}")
-    assert str(caught.value).endswith(f"set data.{first}=0.")
+    said = " and ".join(f"data.{name} is {count}" for name, count in fields.items())
+    assert str(caught.value).startswith(f"{said}, but ")
+    none = " and ".join(f"data.{name}=0" for name in fields)
+    assert str(caught.value).endswith(f"set {none}.")

@@ -99,6 +99,17 @@ def test_nothing_is_special_without_subwords_around_texts():
     assert not hidden[:, 12:].any()
 
 
+def test_empty_rows_at_the_end_change_nothing():
+    """They fill up a batch where its rows do not divide among the devices."""
+    rows = Batch(*(np.repeat(values, 3, axis=0) for values in BATCH))
+    filled = Batch(*(np.concatenate([values, np.zeros_like(values[:2])]) for values in rows))
+    masking = Masking(0.5, MASK, (2, 3), whole_words=True)
+    expected = np.asarray(hide_words(masking, rows, KEYS[0]).tokens)
+    assert (expected[0] != expected[1]).any()
+    found = np.asarray(hide_words(masking, filled, KEYS[0]).tokens)
+    np.testing.assert_array_equal(found, [*expected, *np.zeros_like(expected[:2])])
+
+
 def test_all_but_the_subwords_stays():
     found = hide_words(Masking(0.9, MASK, (2, 3), whole_words=True), BATCH, KEYS[0])
     for name, values in BATCH._asdict().items():

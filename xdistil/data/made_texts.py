@@ -34,15 +34,15 @@ def add_made_texts(corpus: Corpus, data: config.Data, seed: int) -> Corpus:
     if not wanted:
         return corpus
     said = " and ".join(f"data.{name} is {count}" for name, count in wanted.items())
+    none = " and ".join(f"data.{name}=0" for name in wanted)
     if corpus.task.kind != "tagging":
         raise InputError(
             f"{said}, but the task is {corpus.task.name}, and texts are made of tagged sentences "
-            f"alone: set data.{next(iter(wanted))}=0."
+            f"alone: set {none}."
         )
     if not corpus.train:
         raise InputError(
-            f"{said}, but there is no labelled training sentence to make texts of: set "
-            f"data.{next(iter(wanted))}=0."
+            f"{said}, but there is no labelled training sentence to make texts of: set {none}."
         )
     sentences = list(corpus.train)
     if not isinstance(corpus.transfer, StreamedExamples):
