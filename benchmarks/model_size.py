@@ -178,7 +178,13 @@ def compare_shapes(flags: argparse.Namespace) -> dict[str, Any]:
     task = Task("tagging", TAGS)
     teacher = Encoder(MBERT, task.kind, len(TAGS))
     large = count_parameters(jax.eval_shape(teacher.init_params, jax.random.key(0)))["total"]
-    config = BiLSTMConfig(flags.vocabulary, flags.embedding, flags.hidden, MBERT.hidden_size)
+    config = BiLSTMConfig(
+        vocabulary_size=flags.vocabulary,
+        embedding_size=flags.embedding,
+        hidden_size=flags.hidden,
+        projection_size=MBERT.hidden_size,
+        layers=flags.layers,
+    )
     student = BiLSTM(config, len(TAGS))
     params = jax.tree.map(np.asarray, student.init_params(jax.random.key(0)))
     small = count_parameters(params)["total"]
@@ -214,6 +220,7 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, default=86_000, help="of the student's shape")
     parser.add_argument("--embedding", type=int, default=50, help="its width there")
     parser.add_argument("--hidden", type=int, default=200, help="its width there")
+    parser.add_argument("--layers", type=int, default=1, help="its BiLSTMs")
     flags = parser.parse_args()
     if flags.shapes == bool(flags.data):
         parser.error("expected --shapes, or --data with --model or --train.")

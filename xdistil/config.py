@@ -70,7 +70,7 @@ class Stage(_Renamed):
     loss: str = ""  # representation, attention, relations, logits, labels; a+b is their sum
     data: str = "transfer"  # transfer: unlabelled; train: gold; all: both, no labels; silver: votes
     unfreeze: str = "all"  # all: everything the loss reaches; gradual: from the head downwards
-    unfreeze_every: int = 0  # layers unfrozen together when gradual; 0: all layers at once
+    unfreeze_every: int = 0  # a transformer's layers unfrozen together when gradual; 0: all
     epochs: float = 1.0  # at most; when gradual, of each stage run
     unfreeze_epochs: float = 0.0  # when gradual, of every stage run but the last; 0: as epochs
     lr: float = 1e-3  # peak learning rate
@@ -151,7 +151,7 @@ class Student(_Renamed):
     start: str = "finetuned"  # finetuned or pretrained: the teacher that lends layers or embeddings
     embedding_size: int = 0  # width of the word embeddings; 0: hidden_size of a transformer
     hidden_size: int = 200  # units of a BiLSTM in each direction; width of a transformer
-    layers: int = 1  # of a transformer
+    layers: int = 1  # of a transformer, or BiLSTMs above one another
     heads: int = 4  # of a transformer
     intermediate_size: int = 0  # of a transformer; 0: four times hidden_size
     tokenizer: str = ""  # folder or hub id; empty: the checkpoint's, or else the teacher's
@@ -164,7 +164,7 @@ class Student(_Renamed):
     vectors: str = ""  # text file of fastText, GloVe or MUSE, also .gz, of width embedding_size
     embedding_scale: float = 1.0  # root mean square of a BiLSTM's at the start; 0: the source's
     train_embeddings: bool = True  # false: the word embeddings are frozen
-    dropout: float = 0.2  # after the embeddings and the BiLSTM; everywhere in a transformer
+    dropout: float = 0.2  # after the embeddings and each BiLSTM; everywhere in a transformer
 
 
 @dataclass

@@ -37,6 +37,7 @@ from xdistil.models.types import Model
 
 SHAPES = {
     "bilstm": BILSTM,
+    "bilstm-deep": dataclasses.replace(BILSTM, hidden_size=30, layers=3),
     "bert": BERT,
     "bert-silu": dataclasses.replace(BERT, activation="silu", token_types=3),
     "electra": ELECTRA,

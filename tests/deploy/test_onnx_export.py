@@ -379,6 +379,7 @@ def test_quantize_names_parts_by_layer():
         "encoder.layer.11.attention.self.kernel": "encoder.layer.11",
         "encoder.rel_embeddings.embedding": "encoder",
         "lstm.input_kernel": "lstm",
+        "lstm_1.input_kernel": "lstm_1",
         "embeddings.word_embeddings.embedding": "embeddings",
     }
     assert {name: quantize._find_part(name) for name in parts} == parts

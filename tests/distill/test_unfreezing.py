@@ -28,6 +28,9 @@ def test_groups_run_from_the_head_downwards():
     twelve = jax.eval_shape(make_encoder(layers=12).init_params, jax.random.key(0))
     layers = tuple(f"layer {i}" for i in range(11, -1, -1))
     assert list_groups(twelve) == ("head", *layers, "positions", "embeddings")
+    deep = jax.eval_shape(make_bilstm(layers=12).init_params, jax.random.key(0))
+    lstms = tuple(f"bilstm {i}" for i in range(11, 0, -1))
+    assert list_groups(deep) == ("head", "projection", *lstms, "bilstm", "embeddings")
 
 
 def test_the_pooler_belongs_to_the_head_and_only_words_to_the_word_embeddings():
@@ -49,6 +52,14 @@ def test_a_bilstm_unfreezes_head_projection_bilstm_embeddings():
         ("logits/bilstm", BILSTM[:3]),
         ("logits/embeddings", BILSTM),
     ]
+
+
+def test_layers_of_a_bilstm_unfreeze_one_by_one():
+    groups = ("head", "projection", "bilstm 2", "bilstm 1", "bilstm", "embeddings")
+    expanded = expand_plan(gradual(unfreeze_every=5), groups)
+    names = ["head", "projection", "bilstm-2", "bilstm-1", "bilstm", "embeddings"]
+    assert [s.name for s in expanded] == [f"logits/{name}" for name in names]
+    assert [s.trainable for s in expanded] == [groups[:size] for size in range(1, 7)]
 
 
 @pytest.mark.parametrize("train_embeddings", [True, False])

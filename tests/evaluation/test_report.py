@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from xdistil.config import Experiment
+from xdistil.config import Experiment, Student
 from xdistil.deploy.model_card import render_card
 from xdistil.evaluation.figures import draw_course, draw_languages, draw_trade_off
 from xdistil.evaluation.report import (
@@ -313,6 +313,14 @@ def test_a_card_without_labels_and_gold_reports_agreement(which, tmp_path):
     assert {"student": "Macro-F1 on test: 81.23.", "teacher": "Macro-F1 on test: 88.00."}[
         which
     ] in card
+
+
+@pytest.mark.parametrize(("layers", "text"), [(1, "200 units"), (2, "2 layers of 200 units")])
+def test_a_card_describes_a_bilstm(layers, text, tmp_path):
+    experiment = Experiment(student=Student(embedding_size=50, layers=layers), plan=d42())
+    (tmp_path / "config.json").write_text("{}")
+    card = render_card(tmp_path, "student", copy.deepcopy(RESULTS), experiment, ENVIRONMENT)
+    assert f"a BiLSTM with {text} per direction and word embeddings of size 50" in card
 
 
 def test_figures_without_labels_and_gold_show_only_agreement():

@@ -159,11 +159,14 @@ def test_the_command_prints_and_writes_the_front(config, measured, tmp_path, cap
     printed = capsys.readouterr().out
     assert code == 0
     rows = list(csv.DictReader((workdir / "frontier.csv").open()))
-    # Of transformers by 4 widths, 2 of embeddings, 2 depths and 2 of feed-forward; and of BiLSTMs.
-    assert len(rows) == 8 + 32
+    # By 4 widths, 2 of embeddings, 2 depths and of transformers 2 of feed-forward.
+    assert len(rows) == 16 + 32
+    assert {(row["kind"], row["layers"]) for row in rows} == {
+        (kind, layers) for kind in ("bilstm", "transformer") for layers in "12"
+    }
     front = [row for row in rows if row["front"] == "True"]
     vocabulary = front[0]["vocabulary_size"]
-    names = [f"bilstm-e32-h96-v{vocabulary}", f"transformer-e32-h96-l2-a3-f384-v{vocabulary}"]
+    names = [f"bilstm-e32-h96-l2-v{vocabulary}", f"transformer-e32-h96-l2-a3-f384-v{vocabulary}"]
     assert sorted(row["shape"] for row in front) == names
     assert [float(row["ms_single_1_threads"]) for row in front] == pytest.approx([0.96, 0.96])
     assert measured[-1] == (2, 2)  # the front alone with two threads
@@ -178,7 +181,7 @@ def test_the_command_prints_and_writes_the_front(config, measured, tmp_path, cap
     )
     written = json.loads((workdir / "frontier.json").read_text())
     assert [row["shape"] for row in written["front"]] == names
-    assert (written["max_ms"], written["max_mb"], written["shapes"]) == (1.0, None, 40)
+    assert (written["max_ms"], written["max_mb"], written["shapes"]) == (1.0, None, 48)
     assert "| shape | parameters |" in (workdir / "frontier.md").read_text()
     assert "<svg" in (workdir / "frontier.svg").read_text()
     assert len(list(workdir.iterdir())) == 4
@@ -201,7 +204,9 @@ def write_run(workdir: Path, score: float | None, units: int = 32, labels=LABELS
     task = Task("tagging", labels)
     model = BiLSTM(BiLSTMConfig(tokenizer.vocabulary_size, 16, units, 64), len(labels))
     save_model(workdir / "student", model, draw_params(model), task, tokenizer, {})
+    # Of an earlier version, which had a field more and built one BiLSTM whatever `layers` was.
     student = {"kind": "bilstm", "embedding_size": 16, "hidden_size": units, "retired": 1}
+    student["layers"] = 4
     write_json(workdir / "config.json", {"student": student})
     scores = {"macro_f1": score, "micro_f1": 0.5, "per_language": {}}
     student = RESULTS["student"] | {"dev": scores, "test": scores}
@@ -335,7 +340,7 @@ def test_runs_that_cannot_be_compared_are_refused(config, measured, run, says, t
         (("--max-mbb=1",), "'--max-mbb' is not an option of xdistil frontier (did you mean"),
         (("--max-mb=1", "--config.student.layer=1"), "there is no field student.layer (did you"),
         (("--max-mb=1", "--config.student.checkpoint=x", *ENCODER), "leave it empty to choose one"),
-        (("--max-mb=0.001", *SMALL), "none of 40 shapes is so small; the smallest, bilstm-e16-h32"),
+        (("--max-mb=0.001", *SMALL), "none of 48 shapes is so small; the smallest, bilstm-e16-h32"),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(config, measured, arguments, says, tmp_path, capsys):

@@ -24,6 +24,7 @@ from xdistil.models.lstm import LSTM
 from xdistil.models.types import Params
 
 MODEL = BiLSTM(BILSTM, classes=5)
+DEEP = BiLSTM(dataclasses.replace(BILSTM, layers=3), classes=5)
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +53,12 @@ def walk(inputs: np.ndarray, direction: dict) -> np.ndarray:
 def reference(params: Params, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Projection before its GELU, after it, and logits of one segment i32[T], in float64."""
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
-    embedded = params["embeddings"]["word_embeddings"]["embedding"][tokens]
-    ahead = walk(embedded, params["lstm"]["forward"])
-    behind = walk(embedded[::-1], params["lstm"]["backward"])[::-1]
-    both = np.concatenate([ahead, behind], axis=1)
+    both = params["embeddings"]["word_embeddings"]["embedding"][tokens]
+    for name in ("lstm", "lstm_1", "lstm_2"):
+        if name in params:
+            ahead = walk(both, params[name]["forward"])
+            behind = walk(both[::-1], params[name]["backward"])[::-1]
+            both = np.concatenate([ahead, behind], axis=1)
     projected = both @ params["projection"]["kernel"] + params["projection"]["bias"]
     erf = np.vectorize(math.erf)
     activated = projected * (1 + erf(projected / np.sqrt(2))) / 2
@@ -66,14 +69,14 @@ def reference(params: Params, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarra
     )
 
 
-def largest_difference(params: Params, batch: Batch) -> float:
+def largest_difference(params: Params, batch: Batch, model: BiLSTM = MODEL) -> float:
     """The largest difference of a row of the five segments from the reference on each segment, as a
     share of the largest value."""
-    output = run(MODEL, params, batch)
+    output = run(model, params, batch)
     worst, first = 0.0, 0
     for segment, length in zip(make_segments(), LENGTHS, strict=True):
         places = slice(first, first + length)
-        ours = (output.hidden[2], output.hidden[3], output.logits)
+        ours = (*output.hidden[-2:], output.logits)
         for mine, expected in zip(ours, reference(params, segment.tokens[0]), strict=True):
             worst = max(worst, np.abs(mine[0, places] - expected).max() / np.abs(expected).max())
         first += length
@@ -82,6 +85,24 @@ def largest_difference(params: Params, batch: Batch) -> float:
 
 def test_packed_segments_equal_the_reference_on_each_alone(params: Params) -> None:
     assert largest_difference(params, pack_row(make_segments(), 4)) < 1e-5
+
+
+def test_layers_read_the_states_of_the_one_before_segment_by_segment() -> None:
+    params, row = make_params(DEEP), pack_row(make_segments(), 4)
+    assert set(params) == {"embeddings", "lstm", "lstm_1", "lstm_2", "projection", "classifier"}
+    assert largest_difference(params, row, DEEP) < 1e-5
+    joined = row._replace(segment=np.where(row.segment == 2, 1, row.segment))
+    assert largest_difference(params, joined, DEEP) > 1e-2
+
+
+def test_the_head_reads_the_features_of_the_last_layer_alone() -> None:
+    params, row = make_params(DEEP), pack_row(make_segments(), 4)
+    output = run(DEEP, params, row)
+    assert [state.shape[-1] for state in output.hidden] == [7, 18, 18, 18, 12, 12]
+    above = {name: params[name] for name in ("projection", "classifier")}
+    features = output.hidden[DEEP.features]
+    again = DEEP.apply({"params": above}, row, features=features)
+    np.testing.assert_allclose(again.logits, output.logits, atol=1e-6)
 
 
 @pytest.mark.parametrize("number", range(5))
@@ -192,6 +213,16 @@ def test_parameters_are_as_many_as_the_paper_prints(
     assert count == 88_500 * embedding + lstm + (2 * hidden * 768 + 768) + (768 * 11 + 11)
 
 
+def test_further_layers_add_what_their_inputs_need() -> None:
+    counts = []
+    for layers in (1, 2, 4):
+        config = BiLSTMConfig(1_000, 50, 30, 64, layers=layers)
+        shapes = jax.eval_shape(BiLSTM(config, 11).init_params, jax.random.key(0))
+        counts.append(sum(leaf.size for leaf in jax.tree.leaves(shapes)))
+    further = 8 * (3 * 30 * 30 + 30)
+    assert np.diff(counts).tolist() == [further, 2 * further]
+
+
 def test_a_fresh_lstm_remembers_and_rotates() -> None:
     size = BILSTM.hidden_size
     row = np.ones((1, 1), np.int32)
@@ -224,6 +255,18 @@ def test_dropout_falls_after_the_embeddings_and_after_the_bilstm(params: Params)
     np.testing.assert_allclose(still, run(MODEL, params, row).logits, atol=1e-6)
 
 
+def test_dropout_falls_between_layers(params: Params) -> None:
+    two = MODEL.clone(config=dataclasses.replace(BILSTM, layers=2, dropout=0.5))
+    weights, row = make_params(two), pack_row(make_segments(), 4)
+    # The first layer gives the same states everywhere: zero input weights, and no recurrence.
+    weights["lstm"] = jax.tree.map(lambda leaf: 0 * leaf + (leaf.ndim == 1), weights["lstm"])
+    states = run_with_dropout(two, weights, row).hidden
+    padding = row.segment == 0
+    lower, upper = (state[padding] for state in states[1:3])
+    np.testing.assert_array_equal(lower[0], lower[1])
+    assert np.abs(upper[0] - upper[1]).max() > 1e-2
+
+
 def test_without_classes_there_is_no_head(params: Params) -> None:
     bare = BiLSTM(BILSTM)
     fresh = make_params(bare)
@@ -251,6 +294,10 @@ def test_bfloat16_arithmetic_is_near_float32_with_float32_gradients(params: Para
 def test_config_reads_back_what_it_wrote_and_refuses_the_rest() -> None:
     raw = write_config(BILSTM)
     assert read_config(raw, "here") == BILSTM
-    for change in ({"hidden_size": None}, {"hidden_size": "9"}, {"dropout": -0.1}):
+    assert read_config(write_config(DEEP.config), "here") == DEEP.config
+    del raw["layers"]  # as earlier versions wrote it
+    assert read_config(raw, "here") == BILSTM
+    wrong = ({"hidden_size": None}, {"hidden_size": "9"}, {"dropout": -0.1}, {"layers": 0})
+    for change in (*wrong, {"layers": None}):
         with pytest.raises(InputError, match=next(iter(change))):
             read_config(raw | change, "here")

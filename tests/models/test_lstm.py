@@ -9,12 +9,13 @@ SIZE = 70
 
 
 def test_recurrent_weights_of_every_gate_are_orthogonal_and_independent():
-    model = BiLSTM(BiLSTMConfig(11, 5, SIZE, 6), classes=3)
-    lstm = jax.jit(model.init_params)(jax.random.key(0))["lstm"]
+    model = BiLSTM(BiLSTMConfig(11, 5, SIZE, 6, layers=2), classes=3)
+    params = jax.jit(model.init_params)(jax.random.key(0))
     gates = [
         gate
+        for layer in ("lstm", "lstm_1")
         for direction in ("forward", "backward")
-        for gate in np.split(np.asarray(lstm[direction]["recurrent_kernel"]), 4, axis=1)
+        for gate in np.split(np.asarray(params[layer][direction]["recurrent_kernel"]), 4, axis=1)
     ]
     for i, gate in enumerate(gates):
         np.testing.assert_allclose(gate @ gate.T, np.eye(SIZE), atol=2e-5)

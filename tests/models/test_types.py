@@ -53,6 +53,9 @@ def test_a_summary_names_kind_and_sizes() -> None:
     assert make_encoder(ALBERT, "", 0).summary() == "albert, 3 layers x 15, 5 heads, embeddings 7"
     expected = "BiLSTM, embeddings 7, 2 x 9 units, projection to 12"
     assert BiLSTM(BILSTM).summary() == expected
+    deep = BiLSTM(dataclasses.replace(BILSTM, layers=2))
+    assert deep.summary() == "BiLSTM, embeddings 7, 2 layers of 2 x 9 units, projection to 12"
+    assert deep.depth == 1
 
 
 @pytest.mark.parametrize("config", [*CONFIGS, BILSTM], ids=lambda config: config.model_type)
@@ -70,6 +73,7 @@ def test_the_text_of_a_model_which_names_cached_signals_stays() -> None:
         "hidden_size=9, projection_size=12, dropout=0.2, padding_id=4) classes = 3 "
         "dtype = 'float32' )"
     )
+    assert str(dataclasses.replace(BILSTM, layers=2)).endswith("padding_id=4, layers=2)")
     assert " ".join(str(make_encoder(BERT, "tagging", 3)).split()) == (
         "Encoder( # attributes config = EncoderConfig(model_type='bert', vocabulary_size=53, "
         "embedding_size=18, hidden_size=18, layers=2, heads=3, intermediate_size=25, "
@@ -83,3 +87,4 @@ def test_layers_with_parameters_of_their_own_are_counted() -> None:
     assert dataclasses.replace(ALBERT, layers=9, groups=2).own_layers == 2
     assert BERT.own_layers == 2
     assert BILSTM.own_layers == 1
+    assert dataclasses.replace(BILSTM, layers=3).own_layers == 3

@@ -33,7 +33,8 @@ ELECTRA = dataclasses.replace(
     BERT, model_type="electra", embedding_size=48, layers=3, intermediate_size=256, positions=80
 )
 BILSTM = BiLSTMConfig(vocabulary_size=900, embedding_size=40, hidden_size=56, projection_size=72)
-CONFIGS = {"bilstm": BILSTM, "bert": BERT, "electra": ELECTRA}
+DEEP = dataclasses.replace(BILSTM, layers=3)
+CONFIGS = {"bilstm": BILSTM, "deep": DEEP, "bert": BERT, "electra": ELECTRA}
 
 
 def make_model(config: BiLSTMConfig | EncoderConfig, task) -> Model:
@@ -109,3 +110,5 @@ def test_a_head_of_texts_multiplies_once_a_text():
     lstm = 2 * 8 * (40 + 56) * 56
     assert short.flops == head + lstm
     assert long.flops == head + 11 * lstm
+    deep = measure_footprint(DEEP, "classification", 3, 11)
+    assert deep.flops == long.flops + 2 * 11 * 2 * 8 * (2 * 56 + 56) * 56

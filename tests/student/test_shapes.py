@@ -2,12 +2,15 @@
 
 import pytest
 
+from tests.models.samples import BERT, make_tiny_tokenizer
 from xdistil.cli.overrides import parse_command
 from xdistil.config import Student
+from xdistil.data.examples import Task
 from xdistil.errors import InputError
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.families.bert import Encoder
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
+from xdistil.student.design import design_student
 from xdistil.student.footprint import measure_footprint
 from xdistil.student.shapes import (
     Shape,
@@ -22,9 +25,9 @@ from xdistil.student.shapes import (
 VOCABULARY = Vocabulary(None, 99, 10.0)
 
 
-def make_bilstm(embedding: int, hidden: int, vocabulary: int = 500) -> Shape:
-    config = BiLSTMConfig(vocabulary, embedding, hidden, 20)
-    student = Student(embedding_size=embedding, hidden_size=hidden)
+def make_bilstm(embedding: int, hidden: int, vocabulary: int = 500, layers: int = 1) -> Shape:
+    config = BiLSTMConfig(vocabulary, embedding, hidden, 20, layers=layers)
+    student = Student(embedding_size=embedding, hidden_size=hidden, layers=layers)
     footprint = measure_footprint(config, "tagging", 3, 10.0)
     return Shape(student, BiLSTM(config, 3), VOCABULARY, footprint)
 
@@ -54,6 +57,11 @@ def test_all_shapes_are_products_of_the_axes():
     one |= {"kind": ("transformer",), "intermediate_size": (7,), "vocabulary_size": (0,)}
     (only,) = list_students(Student(), one)
     assert (only.hidden_size, only.layers, only.heads, only.intermediate_size) == (2, 2, 2, 7)
+    one |= {"kind": ("bilstm",), "layers": (1, 3)}
+    deep = Student(layers=5)  # of a config with a transformer
+    assert [each.layers for each in list_students(deep, one)] == [1, 3]
+    del one["layers"]
+    assert [each.layers for each in list_students(deep, one)] == [1]
     assert {each.heads for each in list_students(Student(), axes, heads=12)} - {4} == {12}
 
 
@@ -75,6 +83,14 @@ def test_the_flags_of_a_shape_make_it(tmp_path):
     assert list_overrides(base, base) == []
 
 
+def test_a_student_is_as_deep_as_the_config_says():
+    task, tokenizer = Task("tagging", ("O", "B-PER")), make_tiny_tokenizer()
+    for student in (Student(embedding_size=4, layers=3), Student(embedding_size=4)):
+        model = design_student(student, BERT, tokenizer, task, "float32")
+        assert model.config.layers == student.layers
+        assert model.projection_size == BERT.hidden_size
+
+
 def test_the_largest_shapes_are_those_that_no_other_exceeds():
     small, wide, deep = make_bilstm(10, 20), make_bilstm(30, 20), make_bilstm(10, 40)
     assert find_largest([small, wide, deep]) == [wide, deep]
@@ -92,6 +108,7 @@ def test_the_largest_shapes_are_those_that_no_other_exceeds():
 
 def test_names_tell_shapes_apart():
     assert name_shape(make_bilstm(10, 20)) == "bilstm-e10-h20-v500"
+    assert name_shape(make_bilstm(10, 20, layers=2)) == "bilstm-e10-h20-l2-v500"
     assert name_shape(make_transformer(64, 2)) == "transformer-e64-h64-l2-a2-f256-v500"
     assert make_bilstm(10, 20).count_bytes("jax") == make_bilstm(10, 20).footprint.jax_bytes + 99
 

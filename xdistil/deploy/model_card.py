@@ -309,9 +309,10 @@ def _name_student(student: Student) -> str:
     if student.checkpoint:
         return f"a model initialized from `{student.checkpoint}`"
     if student.kind == "bilstm":
+        layers = f"{student.layers} layers of " if student.layers > 1 else ""
         return (
-            f"a BiLSTM with {student.hidden_size} units per direction and word embeddings of size "
-            f"{student.embedding_size}"
+            f"a BiLSTM with {layers}{student.hidden_size} units per direction and word embeddings "
+            f"of size {student.embedding_size}"
         )
     return f"a transformer with {student.layers} layers of width {student.hidden_size}"
 

@@ -23,9 +23,10 @@ class SubStage:
 
 
 def group_of(path: tuple[str, ...]) -> str:
-    """The group of the parameter at a path: head, projection, bilstm, `layer N`, embeddings (those
-    of words) or positions, with all else below the head that is of no layer: token types, norms,
-    embeddings of distances. Layers that share their parameters are one group."""
+    """The group of the parameter at a path: head, projection, bilstm (the first), `bilstm N`,
+    `layer N`, embeddings (those of words) or positions, with all else below the head that is of no
+    layer: token types, norms, embeddings of distances. Layers that share their parameters are one
+    group."""
     top = path[0]
     if top in ("classifier", "pooler"):
         return HEAD
@@ -33,6 +34,8 @@ def group_of(path: tuple[str, ...]) -> str:
         return PROJECTION
     if top == "lstm":
         return BILSTM
+    if top.startswith("lstm_"):
+        return f"{BILSTM} {top.removeprefix('lstm_')}"
     if path[:2] == ("encoder", "layer"):
         return f"layer {path[2]}"
     return EMBEDDINGS if "word_embeddings" in path else POSITIONS
@@ -41,8 +44,11 @@ def group_of(path: tuple[str, ...]) -> str:
 def list_groups(params: Params) -> tuple[str, ...]:
     """The groups present in the parameters, from the head downwards (the order of unfreezing)."""
     present = {group_of(path) for path in flatten_dict(params)}
-    layers = sorted((g for g in present if g.startswith("layer ")), key=lambda g: -int(g[6:]))
-    order = (HEAD, PROJECTION, BILSTM, *layers, POSITIONS, EMBEDDINGS)
+    layers, lstms = (
+        sorted((g for g in present if g.startswith(kind)), key=lambda g: -int(g.split()[1]))
+        for kind in ("layer ", f"{BILSTM} ")
+    )
+    order = (HEAD, PROJECTION, *lstms, BILSTM, *layers, POSITIONS, EMBEDDINGS)
     return tuple(group for group in order if group in present)
 
 
@@ -53,8 +59,9 @@ def expand_plan(
 
     Losses inside the encoder reach everything except the head; other losses reach everything.
     Gradual unfreezing (XtremeDistil section 4) starts with the head, adds the
-    projection, then the layers downwards in blocks of `unfreeze_every`, positions with the lowest
-    of them, the word embeddings last; unfrozen groups stay unfrozen.
+    projection, then the layers downwards (BiLSTMs one by one, those of a transformer in blocks of
+    `unfreeze_every`), positions with the lowest of them, the word embeddings last; unfrozen groups
+    stay unfrozen.
     """
     result: list[SubStage] = []
     for index, stage in enumerate(plan):
@@ -73,7 +80,9 @@ def expand_plan(
                 continue
             if group == POSITIONS:
                 group = layers[-1]
-            name = group if not group.startswith("layer ") else _layers_name(layers, group, size)
+            name = group.replace(" ", "-")
+            if group.startswith("layer "):
+                name = _layers_name(layers, group, size)
             epochs = stage.epochs if end == len(reached) else stage.unfreeze_epochs or stage.epochs
             result.append(SubStage(index, f"{stage.name}/{name}", tuple(reached[:end]), epochs))
     return tuple(result)

@@ -20,7 +20,7 @@ class FrontierRow:
     vocabulary_size: int
     embedding_size: int
     hidden_size: int
-    layers: int | None
+    layers: int
     heads: int | None
     intermediate_size: int | None
     parameters: int

@@ -147,7 +147,7 @@ def _make_row(shape: Shape, front: Front, base: Student, best: Collection[str]) 
         vocabulary_size=config.vocabulary_size,
         embedding_size=config.embedding_size,
         hidden_size=config.hidden_size,
-        layers=encoder.layers if encoder else None,
+        layers=config.own_layers,
         heads=encoder.heads if encoder else None,
         intermediate_size=encoder.intermediate_size if encoder else None,
         parameters=footprint.parameters,

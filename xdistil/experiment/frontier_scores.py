@@ -140,7 +140,9 @@ def read_run(workdir: Path, basis: Basis, folder: Path) -> tuple[Shape, float]:
     tokenizer = load_tokenizer(str(workdir / "student"), words=task.kind == "tagging")
     vocabulary = describe_vocabulary(tokenizer, basis, folder)
     footprint = measure_footprint(model_config, task.kind, len(task.labels), vocabulary.subwords)
-    return Shape(read_student(workdir), loaded.model, vocabulary, footprint), score
+    # Earlier versions built one BiLSTM, whatever the config said.
+    student = replace(read_student(workdir), layers=model_config.layers)
+    return Shape(student, loaded.model, vocabulary, footprint), score
 
 
 def read_student(workdir: Path) -> Student:

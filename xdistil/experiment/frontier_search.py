@@ -7,7 +7,6 @@ import numpy as np
 
 from xdistil.errors import InputError
 from xdistil.evaluation.formatting import format_duration
-from xdistil.models.encoder_config import EncoderConfig
 from xdistil.student.shapes import KINDS, Shape, find_largest, name_shape
 
 _PILOTS = 4  # shapes of each kind that are measured first
@@ -100,6 +99,4 @@ def _estimate(shapes: Sequence[Shape], seconds: Mapping[str, float]) -> Callable
 
 
 def _list_causes(shape: Shape) -> tuple[float, float, float]:
-    config = shape.model.config
-    layers = config.layers if isinstance(config, EncoderConfig) else 0
-    return 1.0, shape.footprint.flops / 1e6, layers
+    return 1.0, shape.footprint.flops / 1e6, shape.model.config.own_layers

@@ -38,6 +38,7 @@ def design_student(
                 projection_size=teacher.hidden_size,
                 dropout=student.dropout,
                 padding_id=tokenizer.pad,
+                layers=student.layers,
             ),
             classes=len(task.labels),
             dtype=dtype,

@@ -19,7 +19,7 @@ _SMALLEST = 1024  # numbers in the smallest weight that int8 files quantize
 # on widths. These numbers are measured, and tests compare the sums with files.
 _TENSOR = 112  # of model.safetensors, by tensor
 _GRAPH, _INT8_GRAPH = (1_900, 3_400), (3_200, 9_100)  # of a transformer: whatever it has, by layer
-_BILSTM_GRAPH, _INT8_BILSTM_GRAPH = 1_400, 3_400
+_BILSTM_GRAPH, _INT8_BILSTM_GRAPH = (975, 425), (2_440, 960)  # of a BiLSTM, likewise
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,11 @@ def measure_footprint(
     """
     weights = list(list_weights(config, task_kind, classes))
     count = sum(weight.count for weight in weights)
+    graphs, zeros = (_GRAPH, _INT8_GRAPH), 0
     if isinstance(config, BiLSTMConfig):
-        # ONNX's LSTM has a second bias, which is zero here.
-        zeros = 4 * 8 * config.hidden_size
-        whole, small = _BILSTM_GRAPH + zeros, _INT8_BILSTM_GRAPH + zeros
-    else:
-        whole, small = (
-            fixed + by_layer * config.layers for fixed, by_layer in (_GRAPH, _INT8_GRAPH)
-        )
+        graphs = _BILSTM_GRAPH, _INT8_BILSTM_GRAPH
+        zeros = 4 * 8 * config.hidden_size  # ONNX's LSTM has a second bias, which is zero here
+    whole, small = (fixed + (by_layer + zeros) * config.layers for fixed, by_layer in graphs)
     return Footprint(
         parameters=count,
         embeddings=config.vocabulary_size * config.embedding_size,
@@ -103,10 +100,12 @@ def list_weights(
 
 def _list_bilstm(config: BiLSTMConfig, once: bool, classes: int) -> Iterator[Weight]:
     gates = 4 * config.hidden_size
-    for _ in range(2):  # directions
-        yield Weight((config.embedding_size, gates), "recurrence")
-        yield Weight((config.hidden_size, gates), "recurrence")
-        yield Weight((gates,), "vector")
+    for layer in range(config.layers):
+        width = 2 * config.hidden_size if layer else config.embedding_size
+        for _ in range(2):  # directions
+            yield Weight((width, gates), "recurrence")
+            yield Weight((config.hidden_size, gates), "recurrence")
+            yield Weight((gates,), "vector")
     yield from _list_dense(2 * config.hidden_size, config.projection_size, once=once)
     yield from _list_dense(config.projection_size, classes, "output", once)
 

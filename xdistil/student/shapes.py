@@ -11,6 +11,7 @@ from xdistil.config import Student
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.errors import InputError, suggest
 from xdistil.models.encoder_config import EncoderConfig
+from xdistil.models.families.bilstm import BiLSTMConfig
 from xdistil.models.types import Model
 from xdistil.student.footprint import Footprint
 
@@ -20,6 +21,7 @@ Axes = Mapping[str, Sequence[str | int]]
 BILSTM: Axes = {
     "embedding_size": (16, 32, 50, 100, 200, 300),
     "hidden_size": (32, 64, 100, 200, 300, 400, 600),  # units in each direction
+    "layers": (1,),
 }
 TRANSFORMER: Axes = {
     "hidden_size": (64, 128, 192, 256, 384),
@@ -150,11 +152,14 @@ def list_overrides(student: Student, base: Student) -> list[str]:
 
 
 def name_shape(shape: Shape) -> str:
-    """A short name, for tables and folders: bilstm-e50-h200-v4000, bert-e64-h128-l2-f512-v4000."""
+    """A short name, for tables and folders: bilstm-e50-h200-v4000, bilstm-e50-h200-l2-v4000,
+    transformer-e64-h128-l2-a4-f512-v4000."""
     config = shape.model.config
     sizes = f"e{config.embedding_size}-h{config.hidden_size}"
     if isinstance(config, EncoderConfig):
         sizes += f"-l{config.layers}-a{config.heads}-f{config.intermediate_size}"
+    elif isinstance(config, BiLSTMConfig) and config.layers > 1:
+        sizes += f"-l{config.layers}"
     return f"{shape.student.kind}-{sizes}-v{config.vocabulary_size}"
 
 

@@ -1,5 +1,6 @@
 """Model folders: what is written is read back, known variants are read, all else is refused."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -81,6 +82,7 @@ def tagger() -> Loaded:
         *((make_encoder(config, "classification", 5), TOPICS) for config in CONFIGS[4:]),
         (BiLSTM(BILSTM, 5), TASK),
         (BiLSTM(BILSTM, 5), TOPICS),
+        (BiLSTM(dataclasses.replace(BILSTM, layers=2), 5), TASK),
     ],
     ids=lambda value: f"{type(value).__name__}",
 )
