@@ -134,6 +134,8 @@ def test_the_default_parts_are_valid():
         ("plan[1].epochs", 0.0),
         ("plan[1].temperature", 0.0),
         ("plan[1].warmup", 1.0),
+        ("plan[1].mask", 1.0),
+        ("plan[1].mask", -0.1),
         ("plan[2].label_fraction", 0.0),
         ("plan[2].label_fraction", 1.5),
         ("plan[1].logits_weight", 0.0),
@@ -190,6 +192,7 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(path, value):
             put("plan[2].data", "transfer"),
             "plan[2].loss has labels, but plan[2].data=transfer has none",
         ),
+        (put("teacher.plan[0].mask", 0.1), "teacher.plan[0].mask is 0.1, but words are hidden"),
         (put("teacher.heads", 3), "teacher.hidden_size is 128: it must be a multiple"),
         (put("student.embeddings", "checkpoint"), "needs a student.checkpoint"),
         (put("student.checkpoint", "folder"), "set student.kind=transformer"),
@@ -226,6 +229,37 @@ def test_a_student_of_its_teachers_layers_has_no_other_start(fields, words):
     with pytest.raises(InputError) as caught:
         validate(make(**{**own, **fields}))
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data.task": "single"}, "but data.task is single"),
+        (
+            {"teacher.signals": "folder", "student.tokenizer": "folder"},
+            "but teacher.signals does not answer texts that are made",
+        ),
+        (
+            {"teacher.labels": "file", "student.tokenizer": "folder"},
+            "but teacher.labels does not answer texts that are made",
+        ),
+        (
+            {"student.kind": "checkpoint", "student.checkpoint": "folder"},
+            "but there is no teacher to answer them",
+        ),
+    ],
+)
+def test_texts_are_made_of_tagged_sentences_and_answered_by_a_model(changes, words):
+    experiment = make()
+    for path, value in changes.items():
+        put(path, value)(experiment)
+    validate(experiment)
+    for name in ("swapped", "spliced"):
+        put(f"data.{name}", 5)(experiment)
+        with pytest.raises(InputError) as caught:
+            validate(experiment)
+        assert str(caught.value).startswith(f"data.{name} is 5, {words}")
+        put(f"data.{name}", 0)(experiment)
 
 
 def test_a_transformers_width_divides_into_its_heads():

@@ -50,6 +50,8 @@ class Data:
     limit: int = 0  # labelled training sentences at most, spread evenly over languages; 0: all
     draw: str = "even"  # of limit: even (drawn, over classes too), first (the first of a language)
     transfer_limit: int = 0  # unlabelled sentences at most, the first of each language; 0: all
+    swapped: int = 0  # transfer texts made of labelled ones, with other mentions of the same types
+    spliced: int = 0  # transfer texts made of the beginning of one sentence and the end of another
     task: str = "auto"  # tagging, single (texts), pair (of texts), multilabel, or auto: recognised
     separator: str = ""  # of several labels in a cell: comma, semicolon, bar, space; empty: guess
     columns: str = ""  # of what, by number or name: text:2,label:1 or words:1,tags:4; empty: guess
@@ -82,6 +84,7 @@ class Stage(_Renamed):
     batch_size: int = 0  # sentences per step; 0: the experiment's
     label_fraction: float = 1.0  # share of the labelled sentences, the first of each language
     gap_weight: float = 0.0  # a: a language is drawn 1 + a * gap / mean gap times as often
+    mask: float = 0.0  # share of words hidden from the student in training; the teacher reads all
     hidden_loss: str = "kl"  # kl, mse or cosine between hidden states
     hidden_map: str = "middle"  # teacher layer, `student:teacher` pairs, last, uniform or middle
     projections: str = "layer"  # of narrower hidden states: one per layer pair, or one shared
@@ -225,6 +228,7 @@ EARLIER: dict[type, dict[str, Any]] = {
     Data: {"segmentation": "spaces"},
     Student: {"embedding_scale": 0.0, "vocabulary_cut": "frequent"},
 }
+MADE = ("swapped", "spliced")  # fields of Data: how many transfer texts are made
 SEPARATORS = {"comma": ",", "semicolon": ";", "bar": "|", "space": " "}  # of labels, by name
 CHOICES = {
     "data.segmentation": ("auto", "units", "spaces"),
@@ -469,6 +473,7 @@ def validate(experiment: Experiment) -> None:
             f"data.task is {data.task}, but data.columns names the columns of {columns}: set "
             "data.task=auto."
         )
+    _check_made(experiment)
     _choice("teacher.family", teacher.family, "teacher.family")
     _choice("teacher.votes", teacher.votes, "teacher.votes")
     _choice("teacher.cache", teacher.cache, "teacher.cache")
@@ -526,11 +531,41 @@ def validate(experiment: Experiment) -> None:
                 f"teacher.plan[{i}].gap_weight is {stage.gap_weight:g}, but it is the student that "
                 "has a gap to its teacher: set it to 0."
             )
+        if stage.mask:
+            raise InputError(
+                f"teacher.plan[{i}].mask is {stage.mask}, but words are hidden from the student "
+                "alone: set it to 0."
+            )
     _check_silver(experiment)
     if teacher.finetune and not teacher.plan:
         raise InputError("teacher.plan has no stage: add one, or set teacher.finetune=False.")
     for i, baseline in enumerate(experiment.baselines):
         _check_baseline(f"baselines[{i}]", baseline)
+
+
+def _check_made(experiment: Experiment) -> None:
+    """Texts are made of tagged sentences, and only a model answers them."""
+    data, teacher, student = experiment.data, experiment.teacher, experiment.student
+    stored = find_stored(teacher)
+    for name in MADE:
+        said = f"data.{name} is {getattr(data, name)}"
+        if not getattr(data, name):
+            continue
+        if data.task not in ("auto", "tagging"):
+            raise InputError(
+                f"{said}, but data.task is {data.task}, and texts are made of tagged sentences "
+                f"alone: set data.{name}=0."
+            )
+        if stored:
+            raise InputError(
+                f"{said}, but teacher.{stored} does not answer texts that are made: set "
+                f"data.{name}=0, or name a teacher.model."
+            )
+        if student.kind == "checkpoint" and not teacher.model:
+            raise InputError(
+                f"{said}, but there is no teacher to answer them: set data.{name}=0, or name a "
+                "teacher.model."
+            )
 
 
 def _check_silver(experiment: Experiment) -> None:
@@ -692,6 +727,8 @@ def _check_stage(path: str, stage: Stage) -> None:
         raise InputError(f"{path}.warmup is {stage.warmup}: it must lie in [0, 1).")
     if not 0 < stage.label_fraction <= 1:
         raise InputError(f"{path}.label_fraction is {stage.label_fraction}: it must lie in (0, 1].")
+    if not 0 <= stage.mask < 1:
+        raise InputError(f"{path}.mask is {stage.mask}: it must lie in [0, 1).")
     for loss in losses:
         if getattr(stage, f"{loss}_weight") <= 0:
             raise InputError(

@@ -31,6 +31,7 @@ from xdistil.distill import trainer as training
 from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.language_gaps import TeacherScores
 from xdistil.distill.loop import Outcome, fit
+from xdistil.distill.masking import Masking
 from xdistil.errors import StoppedError
 from xdistil.runtime.preemption import PreemptionGuard
 
@@ -57,7 +58,9 @@ def judge(params: Any) -> dict[str, Any]:
 
 def make(folder: Path, **changes: Any) -> Plan:
     plan = make_plan(PLAN, folder, STUDENT, make_teacher(), **{"evaluate": judge, **changes})
-    return weigh_languages(plan)
+    first, *rest = plan.stages
+    step = replace(first.step, masking=Masking(0.3, 4, (2, 3), whole_words=True))
+    return weigh_languages(plan._replace(stages=(replace(first, step=step), *rest)))
 
 
 def weigh_languages(plan: Plan) -> Plan:

@@ -24,6 +24,7 @@ from tests.models.samples import (
 )
 from xdistil.config import Experiment, Stage, Student, Teacher
 from xdistil.data.examples import Task
+from xdistil.data.streamed import JoinedExamples
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.errors import InputError
 from xdistil.experiment.build import Run, build
@@ -99,6 +100,7 @@ def test_packed_texts_are_shared_by_runs_that_would_pack_the_same(pairs: Run, tm
         find(),
         find(learnt=False),
         find(texts=texts[1:]),
+        find(texts=JoinedExamples(texts, texts[:1])),
         find(texts=[replace(each, language="de") for each in texts]),
         find(texts=[replace(each, labels=None) for each in texts]),
         find(tokenizer=other),

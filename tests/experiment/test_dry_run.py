@@ -55,8 +55,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     )
     experiment.data.folder, experiment.data.row_length = str(folder), 32
     experiment.data.temperature = 2.0
+    experiment.data.spliced = 30
+    experiment.plan[1].mask = 0.2
     experiment.plan[2].class_weights = "O=0.5"  # of words of which every second is O
-    experiment.plan[2].gap_weight = 0.5
     return describe(experiment), describe(experiment, verbose=True)
 
 
@@ -64,16 +65,18 @@ def test_the_overview_of_many_languages_and_stages_fits(told):
     overview, _ = told
     check_fits(overview)
     device, empty, *lines = overview.splitlines()
+    assert "made texts, among the transfer texts: 30 spliced" in lines
     assert re.match(r"JAX \S+ on \d+ x ", device)
     assert not empty
     assert lines[0].startswith("task: tagging")
     table = next(i for i, line in enumerate(lines) if line.startswith("language "))
     rows = [line.split() for line in lines[table:]]
-    # 100 texts are of no language; the others are shown from the largest to the smallest.
+    # 100 texts are of no language, and 30 are spliced; the other languages are shown from the
+    # largest to the smallest.
     shown = ["und", *LANGUAGES[:3], "...", *LANGUAGES[-4:], "all"]
     assert [row[0] for row in rows[1:11]] == shown
     train = sum(map(sentences, range(69)))
-    assert rows[10][:6] == ["all", "70", f"{train}", "69", "69", "100"]
+    assert rows[10][:6] == ["all", "70", f"{train}", "69", "69", "130"]
     # One word in 5 + 2 * sentences is unknown.
     unknown = [name for i, name in enumerate(LANGUAGES) if 1 / (5 + 2 * sentences(i)) > 0.05]
     listed = ", ".join([*unknown[:4], "...", *unknown[-4:]])
@@ -104,17 +107,14 @@ def test_a_stage_with_projections_of_its_own_trains_the_head_too(tmp_path):
     assert stage[:5] == ["together", "representation+logits+labels", "train", "all", "groups"]
 
 
-def test_the_overview_says_which_stages_draw_languages_by_their_gaps(told):
-    expected = (
-        "languages of plan[2]: drawn 1 + 0.5 gap / mean gap times as often (teacher less student, "
-        "on dev)"
-    )
-    assert expected in told[0].splitlines()
-
-
 def test_the_overview_has_the_weights_of_classes(told):
     overview, _ = told
     assert "class weights of plan[2]: B-PER 1.33, O 0.667" in overview.splitlines()
+
+
+def test_the_overview_says_once_what_a_stage_hides(told):
+    lines = [line for line in told[0].splitlines() if "hidden from the student" in line]
+    assert lines == ["hidden from the student in plan[1]: 20% of the words, which become [MASK]"]
 
 
 def test_the_details_have_every_language_layer_map_and_patience(told):

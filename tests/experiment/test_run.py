@@ -187,6 +187,10 @@ def test_the_log_says_how_much_languages_weigh(finished):
     """The gaps of 1 + 2 gap / mean gap have a mean of 3, of two languages that both have one."""
     log = (finished[0] / "train.log").read_text()
     (told,) = re.findall(r"labels: languages weigh by their gap to the teacher on dev: (.*)", log)
+    assert (
+        "languages of plan[2]: drawn 1 + 2 gap / mean gap times as often (teacher less student, "
+        "on dev)\n" in log
+    )
     weights = dict(part.split() for part in told.split(", "))
     assert weights.keys() == {"en", "el"}
     assert sum(map(float, weights.values())) == pytest.approx(6.0, abs=0.02)

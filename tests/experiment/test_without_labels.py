@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -455,7 +456,7 @@ def test_representations_alone_need_no_head(base, tmp_path):
     teacher = without_head(tmp_path / "teacher")
     command = ready(base / "tiny.py", tmp_path / "task", tmp_path / "run", teacher)
     experiment = parse_command(command).experiment
-    experiment.plan = (experiment.plan[0], experiment.plan[2])
+    experiment.plan = (experiment.plan[0], replace(experiment.plan[2], gap_weight=0.0))
     assert build(experiment, tmp_path / "cache").corpus.gold
 
 

@@ -16,7 +16,12 @@ from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
 from xdistil.data.gold import NOTHING_READ, Reading, find_file, read_gold
 from xdistil.data.language_codes import LANGUAGE_CODE, fold_language
 from xdistil.data.segmentation import UNITS
-from xdistil.data.streamed import number_languages, stream_examples, take_examples
+from xdistil.data.streamed import (
+    JoinedExamples,
+    number_languages,
+    stream_examples,
+    take_examples,
+)
 from xdistil.errors import InputError, show
 
 _log = logging.getLogger("xdistil")
@@ -36,6 +41,12 @@ class Corpus:
     reading: Reading = NOTHING_READ  # what was understood of the labelled files
     silver: Sequence[Example] = ()  # texts of annotators, with the labels that their votes decide
     silver_dev: bool = False  # dev is held out of those: its labels are no gold
+    made: Sequence[Example] = ()  # further transfer texts, made of labelled ones
+
+    @property
+    def all_transfer(self) -> Sequence[Example]:
+        """The transfer texts that were read, and those that were made."""
+        return JoinedExamples(self.transfer, self.made) if self.made else self.transfer
 
 
 def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:

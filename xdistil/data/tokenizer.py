@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # imported where it is used: folders with a tokenizer.json op
     from transformers import PreTrainedTokenizerBase
 
 _TYPES = "token_type_ids"
-_ROLES = ("cls", "sep", "pad", "unk")
+_ROLES = ("cls", "sep", "pad", "unk", "mask")
 _UNKNOWN = "\u2603\U000e0fff \U000f1234\U000f1235"  # not likely to be in a vocabulary
 
 
@@ -37,6 +37,7 @@ class Tokenizer:
     sep: int | None
     pad: int  # 0 if the tokenizer has no padding subword
     unk: int | None
+    mask: int | None
     vocabulary_size: int  # ids lie in 0..vocabulary_size-1
     typed: bool  # whether its models read token types
 
@@ -118,6 +119,7 @@ def open_tokenizer(folder: Path, words: bool = False) -> Tokenizer:
             sep=ids["sep"],
             pad=ids["pad"] or 0,
             unk=ids["unk"],
+            mask=ids["mask"],
             vocabulary_size=_count_subwords(backend),
             typed=_TYPES in settings.get("model_input_names", [_TYPES]),
         )
@@ -315,6 +317,7 @@ def _wrap(wrapper: "PreTrainedTokenizerBase", source: str) -> Tokenizer:
         sep=wrapper.sep_token_id,
         pad=wrapper.pad_token_id or 0,
         unk=wrapper.unk_token_id,
+        mask=wrapper.mask_token_id,
         vocabulary_size=_count_subwords(backend),
         typed=_TYPES in wrapper.model_input_names,
     )

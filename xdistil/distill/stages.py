@@ -14,8 +14,10 @@ from xdistil.config import Stage
 from xdistil.data import batches
 from xdistil.data.examples import Task
 from xdistil.data.packing import PackedTexts
+from xdistil.data.tokenizer import Tokenizer
 from xdistil.distill.class_weights import weigh_classes
 from xdistil.distill.losses import LOSSES, LossConfig, read_spec
+from xdistil.distill.masking import choose_masking
 from xdistil.distill.step import StepConfig
 from xdistil.distill.unfreezing import HEAD, PROJECTION, expand_plan, list_groups
 from xdistil.models.types import Model, trace_shapes
@@ -69,6 +71,8 @@ class StageRun:
     @property
     def caches_features(self) -> bool:
         """Whether what its frozen encoder makes of the texts is computed once for all epochs."""
+        if self.step.masking is not None:  # other words are hidden in every epoch
+            return False
         return self.step.encoder_frozen and self.epochs > 1
 
     def count_steps(self, batch_size: int) -> Steps:
@@ -112,6 +116,7 @@ def plan_stages(
     texts: Mapping[str, PackedTexts],
     train_embeddings: bool = True,
     task: Task | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> tuple[StageRun, ...]:
     """The stage runs of a plan, in order.
 
@@ -121,13 +126,15 @@ def plan_stages(
         texts: by name: `dev`, and what `texts_name` calls those of every stage.
         task: for stages that learn logits or labels; None: a text or word has one class, and no
             stage weighs them.
+        tokenizer: the model's, for stages that hide words; None: no stage does.
 
     Raises:
         InputError: a stage asks for what student or teacher do not have: layers that do not exist,
-            attention maps of another number of heads, a teacher where there is none; or it weighs
-            a class that the task does not have.
+            attention maps of another number of heads, a teacher where there is none, a subword
+            that stands for a hidden one; or it weighs a class that the task does not have.
     """
     shapes = trace_shapes(model)
+    has_words = task is None or task.kind == "tagging"
     runs = []
     for part in expand_plan(tuple(plan), list_groups(shapes), train_embeddings):
         stage, place = plan[part.stage], f"{field}[{part.stage}]"
@@ -152,6 +159,7 @@ def plan_stages(
             clip=float(stage.clip),
             weight_decay=float(stage.weight_decay),
             encoder_frozen=frozen and all(LOSSES[name].trains_head for name, _ in losses.weights),
+            masking=choose_masking(stage, place, tokenizer, has_words),
         )
         runs.append(
             StageRun(

@@ -15,11 +15,14 @@ import optax
 from xdistil.data.packing import Array, Batch
 from xdistil.distill.distances import Tally
 from xdistil.distill.losses import LOSSES, SIDE_PROJECTIONS, LossConfig, read_spec
+from xdistil.distill.masking import Masking, hide_words
 from xdistil.distill.unfreezing import merge_params
 from xdistil.models.forward import apply_model
 from xdistil.models.types import Params
 from xdistil.runtime.mesh import Layout
 from xdistil.teacher.signals import Signals
+
+_MASKING = 1  # what the key of dropout is folded with for the words that are hidden
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class StepConfig:
     weight_decay: float = 0.0
     encoder_frozen: bool = False  # nothing below the features trains
     layout: Layout | None = None  # where the state stays; None: every device has all of it
+    masking: Masking | None = None  # of words, in training steps; None: none is hidden
 
 
 class TrainState(NamedTuple):
@@ -119,7 +123,7 @@ def train_step(
 def eval_step(
     params: Params, batch: Batch, signals: Signals, *, config: StepConfig
 ) -> dict[str, Tally]:
-    """The config's losses without dropout."""
+    """The config's losses without dropout, and with all words."""
     return compute_losses(config, params, batch, signals, None)
 
 
@@ -130,10 +134,12 @@ def compute_losses(
 
     Args:
         params: the student's, with side projections where hidden states need them.
-        dropout: PRNG key; None switches dropout off.
+        dropout: PRNG key of a training step; None switches dropout and masking off.
     """
     losses, spec = config.losses, read_spec(config.losses)
     own = {name: tree for name, tree in params.items() if name != SIDE_PROJECTIONS}
+    if config.masking is not None and dropout is not None:
+        batch = hide_words(config.masking, batch, jax.random.fold_in(dropout, _MASKING))
     features = signals.features
     if config.encoder_frozen and features is None:
         # Without dropout, so that it is the same whether computed here or once for all steps.

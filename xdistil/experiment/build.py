@@ -18,6 +18,7 @@ from xdistil.config import SILVER, Baseline, Experiment, Stage, split_names
 from xdistil.data.corpus import Corpus, read_corpus, take_evenly
 from xdistil.data.examples import Example, Task
 from xdistil.data.gold import find_file
+from xdistil.data.made_texts import add_made_texts
 from xdistil.data.packing import (
     PackedTexts,
     Rows,
@@ -37,6 +38,7 @@ from xdistil.data.word_vectors import WordVectors, read_vectors
 from xdistil.deploy.predictor import Predictor, load
 from xdistil.deploy.preprocessing import choose_overlap
 from xdistil.distill.language_gaps import choose_weighing
+from xdistil.distill.masking import choose_masking
 from xdistil.distill.stages import (
     StageRun,
     plan_stages,
@@ -156,6 +158,7 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
     for index, stage in enumerate(experiment.plan):
         # Errors name the stages of the user's plan, whatever is left of it without labels.
         resolve_losses(stage, f"plan[{index}]", student.model, teacher)
+        choose_masking(stage, f"plan[{index}]", student.tokenizer, whole_words=True)
     stages = plan_stages(
         experiment.plan if corpus.gold else without_labels(experiment.plan),
         "plan",
@@ -164,6 +167,7 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
         student_texts,
         experiment.student.train_embeddings,
         corpus.task,
+        student.tokenizer,
     )
     stages = _weigh_languages(experiment, corpus, teacher, stages)
     run = Run(
@@ -213,6 +217,7 @@ def open_sources(
     corpus = load_corpus(experiment, cache, writes)
     transfer = find_data(experiment, cache).transfer
     corpus, voted = read_votes(experiment, corpus, transfer)
+    corpus = add_made_texts(corpus, experiment.data, experiment.seed)
     # What was recognised is written beside the student.
     data = replace(experiment.data, scheme=corpus.reading.scheme)
     experiment = replace(experiment, data=data)
@@ -357,8 +362,10 @@ class _Packer:
         if any(stage.data == SILVER for stage in plans):
             names = (*names, SILVER)
         splits = {name: found for name in names if (found := getattr(corpus, name))}
+        if "transfer" in splits:
+            splits["transfer"] = corpus.all_transfer
         if transfer and corpus.gold and any(each.data == "all" for each in self.experiment.plan):
-            splits["all"] = JoinedExamples(corpus.transfer, _without_labels(corpus.train))
+            splits["all"] = JoinedExamples(corpus.all_transfer, _without_labels(corpus.train))
         return splits
 
     def pack_all(
@@ -424,7 +431,7 @@ class _Packer:
     def _take_transfer(self, every: PackedTexts) -> PackedTexts:
         """The transfer texts among `all`, where they come first; no stage reads them alone, so that
         they have no rows."""
-        examples = self.corpus.transfer
+        examples = self.corpus.all_transfer
         nothing = np.zeros((0, self.experiment.data.row_length), np.int32)
         subwords = first_examples(every.subwords, len(examples))
         return self._join(examples, subwords, Rows(nothing, nothing, nothing))

@@ -98,8 +98,8 @@ def describe_plan(run: Run) -> str:
                 )
             )
     lines += ["", *align(_shorten(rows, _WORDS), _WORDS)]
-    notes = [*_describe_class_weights(run), *_describe_gaps(run)]
-    notes += [*describe_signals(run.teacher.plan(run.requests))]
+    notes = [*_describe_class_weights(run), *_describe_gaps(run), *_describe_masking(run)]
+    notes += describe_signals(run.teacher.plan(run.requests))
     if not run.corpus.gold:
         notes += _describe_left_out(run)
     elif not run.corpus.train:
@@ -188,6 +188,18 @@ def _describe_gaps(run: Run) -> list[str]:
         f"languages of {place}: drawn 1 + {weight:g} gap / mean gap times as often (teacher less "
         "student, on dev)"
         for place, weight in weighed.items()
+    ]
+
+
+def _describe_masking(run: Run) -> list[str]:
+    """The words that stages hide from the student, and what it reads instead."""
+    hidden = {stage.place: masking for stage in run.stages if (masking := stage.step.masking)}
+    backend = run.student.tokenizer.backend
+    return [
+        f"hidden from the student in {place}: {100 * masking.share:.3g}% of the "
+        f"{'words' if masking.whole_words else 'subwords'}, which become "
+        f"{backend.id_to_token(masking.subword)}"
+        for place, masking in hidden.items()
     ]
 
 

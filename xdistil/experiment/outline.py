@@ -37,5 +37,5 @@ def outline_run(run: Run) -> Outline:
         "task": corpus.task.name,
         "stages": stages,
         "sentences": {name: dict(sorted(each.items())) for name, each in counts.items()},
-        "transfer": len(corpus.transfer),
+        "transfer": len(corpus.all_transfer),
     }

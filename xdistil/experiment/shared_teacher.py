@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from xdistil.config import Stage
 from xdistil.data.packing import PackedTexts
 from xdistil.data.segmentation import UNITS, find_joined
 from xdistil.data.subwords import subwords_fingerprint
@@ -77,7 +78,7 @@ def fingerprint_teacher(run: Run, teacher: ModelTeacher) -> str:
             "gold": digest_gold(run.teacher_texts["dev"]),
             "stages": [
                 [
-                    asdict(stage.config),
+                    _list_fields(stage.config),
                     stage.name,
                     stage.epochs,
                     stage.step.losses.class_weights,
@@ -88,6 +89,11 @@ def fingerprint_teacher(run: Run, teacher: ModelTeacher) -> str:
             ],
         }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _list_fields(stage: Stage) -> dict[str, Any]:
+    """A stage of a teacher; without a field of the student alone, which earlier teachers lack."""
+    return {name: value for name, value in asdict(stage).items() if name != "mask"}
 
 
 def link_teacher(shared: Path, workdir: Path, first: bool) -> None:

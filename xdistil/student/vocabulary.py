@@ -15,7 +15,10 @@ def count_texts(
     student: Student, corpus: Corpus, tokenizer: Tokenizer, segmentation: str
 ) -> np.ndarray:
     """How often each subword occurs in the train and transfer texts: i64[vocabulary_size], or
-    i64[L,vocabulary_size] by language where `choose_vocabulary` needs that."""
+    i64[L,vocabulary_size] by language where `choose_vocabulary` needs that.
+
+    Texts that were made of them do not count: they have no other subwords.
+    """
     texts = JoinedExamples(corpus.train, corpus.transfer)
     if _is_even(student):
         return count_by_language(texts, corpus.task, tokenizer, segmentation)

@@ -1,0 +1,173 @@
+"""Transfer texts made of labelled sentences: what changes, what stays, and how many of each."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from xdistil.config import Data
+from xdistil.data.corpus import Corpus
+from xdistil.data.examples import Example, Task
+from xdistil.data.made_texts import add_made_texts, splice_sentences, swap_mentions
+from xdistil.data.streamed import stream_examples
+from xdistil.errors import InputError
+
+TAGGING = Task("tagging", ("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))
+
+
+def tag(text: str, language: str) -> Example:
+    """`New_York/LOC is big` is a mention of two words and two words outside."""
+    words, labels = list[str](), list[str]()
+    for part in text.split():
+        mention, _, type_ = part.partition("/")
+        inside = mention.split("_")
+        words += inside
+        labels += [f"B-{type_}", *[f"I-{type_}"] * (len(inside) - 1)] if type_ else ["O"]
+    return Example(tuple(words), tuple(labels), language)
+
+
+TRAIN = [
+    tag("Ann/PER met Bob_Lee/PER in New_York/LOC", "en"),
+    tag("Cy/PER left Rome/LOC", "en"),
+    tag("nobody came", "en"),
+    tag("Rome/LOC Ann/PER", "en"),
+    tag("Eva/PER mag Ulm/LOC", "de"),
+    tag("Ulm/LOC liegt an der Donau/LOC", "de"),
+    tag("Ana/PER vive", "es"),
+]
+NAMES = {
+    ("en", "PER"): {"Ann", "Bob Lee", "Cy"},
+    ("en", "LOC"): {"New York", "Rome"},
+    ("de", "PER"): {"Eva"},
+    ("de", "LOC"): {"Ulm", "Donau"},
+}
+
+
+# --- mentions -------------------------------------------------------------------------------------
+
+
+def list_swaps(example: Example) -> set[tuple[str, str]]:
+    """All texts that swapping may make of a sentence, written out by hand, with its language."""
+    found = {""}
+    at = 0
+    tags = example.labels or ()
+    while at < len(tags):
+        end = at + 1
+        while end < len(tags) and tags[end].startswith("I-"):
+            end += 1
+        word = " ".join(example.inputs[at:end])
+        choices = {word}
+        if tags[at] != "O":
+            choices = NAMES[example.language, tags[at][2:]] - {word} or {word}
+        found = {f"{text} {choice}".strip() for text in found for choice in choices}
+        at = end
+    return {(text, example.language) for text in found}
+
+
+def test_every_mention_becomes_another_one_of_its_type_and_language():
+    """The texts are exactly those that the names allow: all other words stay."""
+    made = swap_mentions(TRAIN, 600, 3)
+    assert {each.labels for each in made} == {None}
+    usable = [each for index, each in enumerate(TRAIN) if index not in (2, 6)]
+    possible = set().union(*map(list_swaps, usable))
+    assert {(" ".join(each.inputs), each.language) for each in made} == possible
+    assert ("Eva mag Donau", "de") in possible  # the only person stays
+
+
+def test_languages_get_texts_in_proportion_to_what_can_change():
+    """Three English sentences and two German ones; Spanish has a single name."""
+    made = swap_mentions(TRAIN, 7, 0)
+    # 7 * 3 / 5 = 4.2 and 2.8: the larger remainder gets the seventh.
+    assert Counter(each.language for each in made) == {"en": 4, "de": 3}
+    # No sentence is used again before all others; of the German ones one has "mag".
+    many = swap_mentions(TRAIN, 50, 0)
+    german = [each for each in many if each.language == "de"]
+    assert sum("mag" in each.inputs for each in german) == 10
+    english = [each for each in many if each.language == "en"]
+    assert [sum(word in each.inputs for each in english) for word in ("met", "left")] == [10, 10]
+
+
+def test_the_seed_alone_decides():
+    for make in (swap_mentions, splice_sentences):
+        first = make(TRAIN, 30, 5)
+        assert make(TRAIN, 30, 5) == first
+        assert make(TRAIN, 30, 6) != first
+        assert make(TRAIN, 0, 5) == []
+
+
+# --- splices --------------------------------------------------------------------------------------
+
+
+def test_a_splice_is_a_beginning_and_an_end_of_two_sentences_of_one_language():
+    texts = [Example(tuple(text.split()), None, "en") for text in ("a b c", "d", "e f")]
+    texts += [Example(tuple("uvw"), None, "de"), Example(tuple("xyz"), None, "de")]
+    made = splice_sentences(texts, 500, 1)
+    assert {"".join(each.inputs) for each in made if each.language == "en"} == {
+        *("ad", "abd", "af", "abf"),  # of a b c
+        *("dc", "dbc", "df"),  # of d, which has no part of its own
+        *("ec", "ebc", "ed"),
+    }
+    assert {"".join(each.inputs) for each in made if each.language == "de"} == {
+        *("uz", "uyz", "uvz", "uvyz"),
+        *("xw", "xvw", "xyw", "xyvw"),
+    }
+    assert Counter(each.language for each in made) == {"en": 300, "de": 200}
+    assert {each.labels for each in made} == {None}
+    begun = Counter(each.inputs[0] for each in made)
+    assert begun == {"a": 100, "d": 100, "e": 100, "u": 100, "x": 100}
+
+
+# --- a corpus -------------------------------------------------------------------------------------
+
+
+def make_corpus(**changes) -> Corpus:
+    corpus = Corpus(TAGGING, TRAIN, TRAIN[:1], None, [replace(TRAIN[0], labels=None)])
+    return replace(corpus, **changes)
+
+
+def test_made_texts_follow_the_transfer_texts_and_are_told():
+    corpus = add_made_texts(make_corpus(), Data(swapped=3, spliced=1200), 0)
+    assert len(corpus.transfer) == 1
+    assert list(corpus.all_transfer) == [*corpus.transfer, *corpus.made]
+    assert list(corpus.made[:3]) == swap_mentions(TRAIN, 3, 0)
+    assert len(corpus.made) == 1203
+    assert corpus.reading.lines == (
+        "made texts, among the transfer texts: 3 with swapped mentions, 1,200 spliced",
+    )
+    assert add_made_texts(make_corpus(), Data(), 0) == make_corpus()
+
+
+def test_transfer_texts_are_spliced_where_they_are_in_memory(tmp_path):
+    """Texts of a language without labels are; those of a file, which may be large, are not."""
+    words = ("unu doi", "trei patru")
+    others = [Example(tuple(each.split()), None, "ro") for each in words]
+    inside = add_made_texts(make_corpus(transfer=others), Data(spliced=200), 0)
+    assert {each.language for each in inside.made} == {"en", "de", "ro"}
+    # A text that is a training sentence too counts once: 8 texts, of which Spanish has but one.
+    twice = [*others, replace(TRAIN[4], labels=None)]
+    again = add_made_texts(make_corpus(transfer=twice), Data(spliced=200), 0)
+    assert Counter(each.language for each in again.made) == {"en": 100, "de": 50, "ro": 50}
+    path = tmp_path / "transfer.ro.txt"
+    path.write_text("\n".join(words))
+    streamed = stream_examples([(path, "ro")], "tagging", False, 0)
+    outside = add_made_texts(make_corpus(transfer=streamed), Data(spliced=200), 0)
+    assert {each.language for each in outside.made} == {"en", "de"}
+
+
+@pytest.mark.parametrize(
+    ("corpus", "fields", "words"),
+    [
+        ({"task": Task("classification", ("a", "b"))}, {"swapped": 2}, "task is classification"),
+        ({"task": Task("classification", ("a", "b"), True)}, {"spliced": 2}, "is multilabel"),
+        ({"train": []}, {"swapped": 2, "spliced": 3}, "no labelled training sentence"),
+        ({"train": TRAIN[2:3]}, {"swapped": 2}, "no two different mentions of one type"),
+        ({"train": TRAIN[2:3], "transfer": []}, {"spliced": 2}, "no language has two sentences"),
+    ],
+)
+def test_what_no_text_can_be_made_of_is_refused(corpus, fields, words):
+    with pytest.raises(InputError, match=words) as caught:
+        add_made_texts(make_corpus(**corpus), Data(**fields), 0)
+    said = " and ".join(f"data.{name} is {count}" for name, count in fields.items())
+    assert str(caught.value).startswith(f"{said}, but ")
+    none = " and ".join(f"data.{name}=0" for name in fields)
+    assert str(caught.value).endswith(f"set {none}.")
