@@ -267,6 +267,29 @@ def test_a_run_begun_before_keeps_its_vocabulary(tmp_path):
     claim_workdir(tmp_path, make())
 
 
+def test_a_bilstm_begun_before_keeps_its_one_layer(tmp_path):
+    deep = make()
+    deep.student.layers = 3
+    claim_workdir(tmp_path, deep)
+    assert continue_begun(tmp_path, deep) == deep
+    path = tmp_path / "config.json"
+    before = json.loads(path.read_text())
+    for stage in before["plan"]:
+        del stage["mask"]
+    path.write_text(json.dumps(before))
+    assert continue_begun(tmp_path, deep).student.layers == 1
+    for same in (deep, make()):  # as it was written, and what it was
+        claim_workdir(tmp_path, same)
+    change(deep, "student.layers", 2)
+    with pytest.raises(InputError, match=r"student\.layers=1, and this one has 2"):
+        claim_workdir(tmp_path, deep)
+    before["student"]["kind"] = "transformer"
+    path.write_text(json.dumps(before))
+    change(deep, "student.layers", 3)
+    change(deep, "student.kind", "transformer")
+    assert continue_begun(tmp_path, deep).student.layers == 3
+
+
 def test_a_tilde_of_an_earlier_version_is_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/home/anna")
     before, now = make(), make()

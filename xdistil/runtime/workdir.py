@@ -74,6 +74,8 @@ def check_workdir(workdir: Path, experiment: Experiment) -> None:
         raise InputError(f"{path} is damaged ({error}): name another --workdir.") from error
     there = _flatten(_update(stored, Experiment))
     there |= {f"data.{name}": value for name, value in _begun_before(stored).items()}
+    if _ignored_layers(stored) is not None:
+        there["student.layers"] = 1
     experiment = continue_begun(workdir, experiment)
     for name in map(".".join, PATHS):  # an earlier version wrote a ~ as it was typed
         if isinstance(there.get(name), str):
@@ -111,7 +113,8 @@ def continue_begun(workdir: Path, experiment: Experiment) -> Experiment:
     """The experiment as the run in the workdir began, if an earlier version began it.
 
     That took the first sentences of each language, recognised no tag scheme, left word embeddings
-    in the size of their source, and cut a vocabulary by the counts in all texts.
+    in the size of their source, cut a vocabulary by the counts in all texts, and built one BiLSTM
+    whatever the number of layers.
     """
     try:
         stored = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
@@ -120,6 +123,8 @@ def continue_begun(workdir: Path, experiment: Experiment) -> Experiment:
     earlier = {
         name: value for name, value in EARLIER[Student].items() if _lacks(stored, "student", name)
     }
+    if experiment.student.layers == _ignored_layers(stored):
+        earlier["layers"] = 1
     if earlier:
         student = dataclasses.replace(experiment.student, **earlier)
         experiment = dataclasses.replace(experiment, student=student)
@@ -141,6 +146,18 @@ def _begun_before(stored: Any) -> dict[str, Any]:
     if not _lacks(stored, "data", "draw"):
         return {}
     return {"draw": "first", "scheme": stored["data"].get("scheme", "iob2")}
+
+
+def _ignored_layers(stored: Any) -> int | None:
+    """What config.json says of a BiLSTM's layers, where the version that wrote it did not read that;
+    else None. Stages of that version could not hide words."""
+    if not isinstance(stored, dict) or not isinstance(stored.get("student"), dict):
+        return None
+    student, plan = stored["student"], stored.get("plan")
+    if student.get("kind") != "bilstm" or not isinstance(plan, list):
+        return None
+    earlier = all(isinstance(stage, dict) and "mask" not in stage for stage in plan)
+    return student.get("layers") if earlier else None
 
 
 def _lacks(stored: Any, group: str, name: str) -> bool:
