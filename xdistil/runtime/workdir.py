@@ -149,8 +149,10 @@ def _begun_before(stored: Any) -> dict[str, Any]:
 
 
 def _ignored_layers(stored: Any) -> int | None:
-    """What config.json says of a BiLSTM's layers, where the version that wrote it did not read that;
-    else None. Stages of that version could not hide words."""
+    """What config.json says of a BiLSTM's layers, if the version that wrote it did not read that.
+
+    None: it did. Stages of a version that did not could not hide words.
+    """
     if not isinstance(stored, dict) or not isinstance(stored.get("student"), dict):
         return None
     student, plan = stored["student"], stored.get("plan")
