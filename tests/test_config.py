@@ -19,10 +19,10 @@ from xdistil.config import (
     expand_home,
     split_names,
     split_paths,
-    validate,
 )
 from xdistil.errors import InputError
 from xdistil.plans import d42, labels_only, v3
+from xdistil.validation import validate
 
 
 def make(**student: Any) -> Experiment:

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = (
     ("errors",),
     ("config",),
+    ("validation",),
     ("xdistil",),  # its __init__
     ("plans", "runtime"),
     ("data",),

@@ -8,11 +8,12 @@ import pytest
 
 from tests.distill.small import make_bilstm, make_encoder, make_teacher, make_texts
 from xdistil.cli.overrides import make_experiment, read_sweep
-from xdistil.config import Stage, validate
+from xdistil.config import Stage
 from xdistil.distill import plan
 from xdistil.distill.stages import plan_stages
 from xdistil.errors import InputError
 from xdistil.plans import PLANS, classify, d42, labels_only, ner, v3, without_labels
+from xdistil.validation import validate
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.folders import read, refuses, told
-from xdistil.config import Data, Experiment, Stage, Student, Teacher, validate
+from xdistil.config import Data, Experiment, Stage, Student, Teacher
 from xdistil.data.corpus import draw_evenly
 from xdistil.data.examples import Example, Task, read_file, write_tsv
 from xdistil.data.label_lists import are_lists, read_cell, write_list
 from xdistil.errors import InputError
+from xdistil.validation import validate
 
 NAMES = ("art", "food", "sport")
 SETS = (("art", "food"), (), ("sport",), ("food", "art"), ("food", "sport", "art"))

@@ -6,11 +6,12 @@ import pytest
 from huggingface_hub import ModelCard
 
 from tests.evaluation.test_report import ENVIRONMENT, RESULTS
-from xdistil.config import Experiment, Stage, Teacher, validate
+from xdistil.config import Experiment, Stage, Teacher
 from xdistil.deploy.license import find_license
 from xdistil.deploy.model_card import write_card
 from xdistil.errors import InputError
 from xdistil.runtime.workdir import check_workdir, claim_workdir
+from xdistil.validation import validate
 
 
 def make_model(folder: Path, metadata: str | None) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.distill.small import make_bilstm, make_texts
-from xdistil.config import Data, Experiment, Stage, Student, Teacher, validate
+from xdistil.config import Data, Experiment, Stage, Student, Teacher
 from xdistil.data.examples import Task
 from xdistil.data.label_sets import pack_labels
 from xdistil.data.packing import SoftLabels
@@ -16,6 +16,7 @@ from xdistil.distill.class_weights import weigh_classes
 from xdistil.distill.stages import plan_stages
 from xdistil.errors import InputError
 from xdistil.teacher.interface import NoTeacher
+from xdistil.validation import validate
 
 CLASSES = Task("classification", ("neg", "neu", "pos"))
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.deploy.folders import TAGGING, make_folder, train_tokenizer
 from tests.experiment.test_signals import LABELS, make_experiment, write_data
-from xdistil.config import Baseline, Experiment, Stage, validate
+from xdistil.config import Baseline, Experiment, Stage
 from xdistil.data.examples import read_file
 from xdistil.data.spans import find_spans, join_words
 from xdistil.errors import InputError
@@ -17,6 +17,7 @@ from xdistil.experiment.build import build
 from xdistil.experiment.dry_run import describe
 from xdistil.experiment.inputs import fingerprint_inputs
 from xdistil.teacher.model_teacher import ModelTeacher
+from xdistil.validation import validate
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,10 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from xdistil.config import RENAMED, Experiment, Stage, validate
+from xdistil.config import RENAMED, Experiment, Stage
 from xdistil.errors import InputError, show, suggest
 from xdistil.plans import PLANS, RECIPES
+from xdistil.validation import validate
 
 USAGE = """\
 xdistil distils a large encoder into a small, fast student. Three ways to start:

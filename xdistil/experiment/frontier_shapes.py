@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xdistil.config import Experiment, Student, validate
+from xdistil.config import Experiment, Student
 from xdistil.data.examples import Example
 from xdistil.data.subwords import Cutting, cut_and_count
 from xdistil.data.tokenizer import Tokenizer, save_tokenizer
@@ -24,6 +24,7 @@ from xdistil.student.footprint import measure_footprint
 from xdistil.student.shapes import VOCABULARY_SIZES, Axes, Shape, Vocabulary, list_students
 from xdistil.student.vocabulary import choose_vocabulary, count_texts
 from xdistil.teacher.model_teacher import ModelTeacher
+from xdistil.validation import validate
 
 log = logging.getLogger("xdistil")
 

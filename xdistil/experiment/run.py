@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from xdistil.config import Experiment, expand_home, validate
+from xdistil.config import Experiment, expand_home
 from xdistil.deploy.license import find_license
 from xdistil.deploy.model_card import write_card
 from xdistil.deploy.onnx_export import check_packages
@@ -40,6 +40,7 @@ from xdistil.runtime.phase_times import PhaseTimes
 from xdistil.runtime.session import Session, open_session
 from xdistil.runtime.trackers import check_trackers, open_trackers
 from xdistil.runtime.workdir import claim_workdir
+from xdistil.validation import validate
 
 log = logging.getLogger("xdistil")
 
