@@ -387,6 +387,8 @@ def test_a_hopeless_teacher_still_comes_to_its_table_with_a_warning(config, data
     )
     assert found is not None, printed
     assert float(found[1]) <= float(found[2])
+    assert read_json(tmp_path / "results.json")["retention"] is None  # of nothing
+    assert "retains" not in printed
     details = "hidden 1 from 1"  # they are in the log alone, unless --verbose asks for them
     assert details in (tmp_path / "train.log").read_text(encoding="utf-8")
     assert details not in printed

@@ -14,11 +14,14 @@ from xdistil.evaluation.results import ScoreName, Scores
 log = logging.getLogger("xdistil")
 
 
-def warn_if_below_floor(corpus: Corpus, metric: ScoreName, dev: Scores) -> None:
-    """Logs a warning if a teacher's scores on dev are no better than those of the gazetteer
-    baseline (tagging), of the most frequent class, or of the best constant labels."""
-    if not corpus.train:  # no gold labels to compare with
-        return
+def check_floor(corpus: Corpus, metric: ScoreName, dev: Scores) -> bool:
+    """Whether a teacher's scores on dev are better than those of the gazetteer baseline (tagging),
+    of the most frequent class, or of the best constant labels; logs a warning if not.
+
+    True without gold labels, since nothing can be compared.
+    """
+    if not corpus.train:
+        return True
     if corpus.task.kind == "tagging":
         floor = tag_with_names(corpus.train, corpus.dev)
         what = "the gazetteer of train"
@@ -30,7 +33,8 @@ def warn_if_below_floor(corpus: Corpus, metric: ScoreName, dev: Scores) -> None:
         floor = [commonest or ()] * len(corpus.dev)
         what = "always predicting the most frequent class of train"
     least = metrics.score(corpus.task, corpus.dev, floor)[metric] or 0.0
-    if (dev[metric] or 0.0) <= least:
+    helps = (dev[metric] or 0.0) > least
+    if not helps:
         log.warning(
             "The teacher is no help: its %s on dev is %.4f, that of %s %.4f. Is it fine-tuned "
             "(teacher.finetune), long enough (teacher.plan), and with its own tokenizer?",
@@ -39,6 +43,7 @@ def warn_if_below_floor(corpus: Corpus, metric: ScoreName, dev: Scores) -> None:
             what,
             least,
         )
+    return helps
 
 
 def find_constant(train: Sequence[Example]) -> tuple[str, ...]:

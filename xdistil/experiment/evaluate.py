@@ -11,7 +11,7 @@ from xdistil.data.examples import Example, Task, write_tsv
 from xdistil.data.packing import PackedTexts
 from xdistil.distill.stages import StageRun
 from xdistil.evaluation import metrics
-from xdistil.evaluation.floor import warn_if_below_floor
+from xdistil.evaluation.floor import check_floor
 from xdistil.evaluation.gazetteer import tag_with_names
 from xdistil.evaluation.original import count_kept, score_as_original
 from xdistil.evaluation.predict import predict_labels, with_labels
@@ -102,10 +102,11 @@ def evaluate(
             "dev": scores.get("dev"),
             "test": scores.get("test"),
         }
+    compared = rows
     if not gold:
         rows["student"]["agreement"] = _score_agreement(run, predicted_on, labels)
-    elif "teacher" in rows and not run.finetuning and (dev := rows["teacher"]["dev"]) is not None:
-        warn_if_below_floor(corpus, run.metric, dev)
+    elif not _is_trained(run, rows.get("teacher")):
+        compared = {"student": rows["student"]}
     speedup, compression = None, None
     if "teacher" in loaded:
         log.info("measuring the speed of teacher and student")
@@ -125,8 +126,8 @@ def evaluate(
         "gold": gold,
         "selected_on": _name_selection(corpus),
         **{str(name): row for name, row in rows.items()},
-        "retention": _compute_retention(run, rows),
-        **_compare_worst(run, rows),
+        "retention": _compute_retention(run, compared),
+        **_compare_worst(run, compared),
         "compression": compression,
         "stages": [
             {key: value for key, value in stage.items() if key != "seconds"} for stage in stages
@@ -142,6 +143,14 @@ def evaluate(
         },
     }
     return cast(Results, content)
+
+
+def _is_trained(run: Run, teacher: ModelResult | None) -> bool:
+    """False for a teacher that is not fine-tuned in this run and does no better than without a
+    model, such as an encoder whose head was never trained."""
+    if teacher is None or run.finetuning or teacher["dev"] is None:
+        return True
+    return check_floor(run.corpus, run.metric, teacher["dev"])
 
 
 def _name_selection(corpus: Corpus) -> str:

@@ -18,7 +18,7 @@ from xdistil.distill.stages import StageRun
 from xdistil.distill.trainer import Trainer
 from xdistil.errors import RefusedError
 from xdistil.evaluation import metrics
-from xdistil.evaluation.floor import warn_if_below_floor
+from xdistil.evaluation.floor import check_floor
 from xdistil.evaluation.predict import predict_labels, score_texts, with_labels
 from xdistil.evaluation.results import BaselineResult, ExportResult, ScoreName, Scores, StageRecord
 from xdistil.experiment.build import BaselineRun, Run
@@ -62,7 +62,7 @@ def _finetune(run: Run, teacher: ModelTeacher, session: Session) -> Params:
             return score_texts(session, task, model, texts, placed)
 
         params, dev = finetune(run.finetuning, model, params, session, evaluate, run.metric)
-        warn_if_below_floor(run.corpus, run.metric, dev)
+        check_floor(run.corpus, run.metric, dev)
     _save(run, session.workdir / "teacher", teacher.model, params, teacher.tokenizer)
     return params
 
