@@ -471,7 +471,8 @@ def describe_command(flags: argparse.Namespace) -> str:
             told.append(flag)
         elif value not in (None, False, "") and name != "output":
             # Absolute, so that a folder given as `.` has a name.
-            told.append(f"{flag}={value.absolute().name if isinstance(value, Path) else value}")
+            for each in value if isinstance(value, list) else (value,):
+                told.append(f"{flag}={each.absolute().name if isinstance(each, Path) else each}")
     return " ".join(told)
 
 

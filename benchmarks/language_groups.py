@@ -6,12 +6,15 @@
 results.json of a workdir is read. For teacher, student and baselines: the mean over all languages,
 over each group and over the languages in no group, and over the ten languages in which the student
 is lowest. `--manylang` names the 41 languages of manylang whose labels are WikiANN's; those of the
-other 28 were annotated by people. `--output` writes the scores of every language, once.
+other 28 were annotated by people. `--output` writes the scores of every language, once, with the machine
+that the run was on.
 """
 
+import json
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks import harness
 from xdistil.errors import InputError
@@ -40,7 +43,7 @@ def main() -> None:
     groups = make_groups([*flags.group, *([WIKIANN] if flags.manylang else [])], scores["student"])
     split, score = scored_split(results), LANGUAGE_SCORE[results["task"]]
     teacher, student = (find_scores(results, name, split) for name in ("teacher", "student"))
-    if teacher and student:
+    if "teacher" in scores and teacher and student:
         worst = compare_worst(teacher["per_language"], student["per_language"], score)
         if worst:
             groups[f"worst {len(worst['languages'])}"] = worst["languages"]
@@ -58,16 +61,30 @@ def main() -> None:
         model: {name: round(value, 4) for name, value in values.items()}
         for model, values in scores.items()
     }
-    harness.write_result(flags.output, flags, {"split": split, "means": means, "scores": told})
+    machine = read_machine(flags.run)
+    result = {"machine": machine, "split": split, "means": means, "scores": told}
+    harness.write_result(flags.output, flags, result)
+
+
+def read_machine(run: Path) -> dict[str, Any]:
+    """Processor, devices and versions of a run, as its environment.json has them."""
+    environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    return {name: environment[name] for name in ("cpu", "cpu_cores", "devices", "packages")}
 
 
 def list_scores(results: Results) -> dict[str, dict[str, float]]:
-    """The score of every language by model: teacher, student and the baselines by name."""
+    """The score of every language by model: teacher, student and the baselines by name.
+
+    A teacher that nothing can be compared with, such as an encoder without a trained head, is left
+    out.
+    """
     split, score = scored_split(results), LANGUAGE_SCORE[results["task"]]
     models: dict[str, Scores | None] = {
         "teacher": find_scores(results, "teacher", split),
         "student": find_scores(results, "student", split),
     }
+    if results["retention"] is None:
+        del models["teacher"]
     for row in results["baselines"]:
         models[row["name"]] = row["test"] if split == "test" else row["dev"]
     return {
