@@ -1,4 +1,4 @@
-"""What a run reads: texts, tokenizers and models, opened and checked; no text is tokenized yet."""
+"""What a run reads: texts, tokenizers and models, opened and checked; no text is packed yet."""
 
 import logging
 from collections.abc import Callable
@@ -61,7 +61,7 @@ class Sources:
 def open_sources(
     experiment: Experiment, cache: Path, writes: bool = True, weights: bool = True
 ) -> Sources:
-    """The first part of `build`, with its arguments: no text is tokenized."""
+    """The first part of `build`, with its arguments: no text is packed."""
     data = replace(experiment.data, segmentation=choose_segmentation(experiment))
     experiment = replace(experiment, dtype=choose_dtype(experiment), data=data)
     corpus = load_corpus(experiment, cache, writes)
