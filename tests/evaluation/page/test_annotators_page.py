@@ -43,6 +43,13 @@ def test_annotators_and_votes_have_their_scores_on_dev():
     assert told.text.endswith(
         "The targets are the share votes, without 1 units of too little agreement, in 1 texts."
     )
+    run = annotated_run()
+    run.results["annotators"]["calibration"] = {"units": 1234, "before": 0.5, "after": 0.25}
+    (told, *_) = read_section(run).find("p")
+    assert told.text.endswith(
+        " They are calibrated on 1,234 units of dev, whose mean negative log-likelihood falls from "
+        "0.5000 to 0.2500."
+    )
     tables = read_tables(section)
     header, *rows = tables[SCORES.replace("2 texts", "3 texts")]
     assert header[1:5] == ["F1, %", "0 to 100", "precision, %", "recall, %"]

@@ -59,6 +59,11 @@ def _tell_agreement(found: AnnotatorsResult, tagging: bool) -> str:
             told += f", without {units:,} units of too little agreement, in {left_out['texts']:,}"
             told += " texts"
         told += "."
+    if calibration := found.get("calibration"):
+        told += (
+            f" They are calibrated on {calibration['units']:,} units of dev, whose mean negative "
+            f"log-likelihood falls from {calibration['before']:.4f} to {calibration['after']:.4f}."
+        )
     return told
 
 
