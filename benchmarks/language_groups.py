@@ -6,8 +6,8 @@
 results.json of a workdir is read. For teacher, student and baselines: the mean over all languages,
 over each group and over the languages in no group, and over the ten languages in which the student
 is lowest. `--manylang` names the 41 languages of manylang whose labels are WikiANN's; those of the
-other 28 were annotated by people. `--output` writes the scores of every language, once, with the machine
-that the run was on.
+other 28 were annotated by people. `--output` writes the scores of every language, once, and the
+machine of the run.
 """
 
 import json

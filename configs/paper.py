@@ -19,7 +19,7 @@ Variants (after the colon):
   v3, tinybert, pkd, minilmv2                plans of later and other papers, with a transformer
   table3     strategies; D0 has a model for each of LANGUAGES
   table4     D4.2, for the score on dev after each stage
-  table6     100 labelled sentences of each language
+  table6     100 labelled sentences of each language, 30 epochs of them for the teacher
   table7     what the student's word embeddings start from
   table8     which of the teacher's layers the student learns from
   table16    sizes of the student
@@ -56,6 +56,8 @@ def get_config(variant: str = "d4.2") -> Experiment:
     experiment = replace(ner("d4.2"), plan=PLANS[variant if variant in PLANS else "d4.2"]())
     if variant == "table6":
         experiment.data.limit = 100 * len(LANGUAGES)
+        (finetune,) = experiment.teacher.plan
+        experiment.teacher.plan = (replace(finetune, epochs=30.0),)  # of few sentences
     else:
         experiment.baselines = ()  # the row D0-S
     return experiment

@@ -127,7 +127,7 @@ def test_a_run_reads_what_another_has_packed(pairs: Run, tmp_path, monkeypatch):
     teacher = replace(pairs.experiment.teacher, shared_folder=str(tmp_path / "shared"))
     experiment = replace(pairs.experiment, teacher=teacher)
     build(experiment, tmp_path / "a", weights=False)
-    monkeypatch.setattr("xdistil.experiment.build.save_packed", None)  # whose call would fail
+    monkeypatch.setattr("xdistil.experiment.packer.save_packed", None)  # whose call would fail
     second = build(experiment, tmp_path / "b", weights=False)
     for name, texts in pairs.texts.items():
         for own, alone in ((second.texts[name].subwords, texts.subwords),

@@ -26,11 +26,12 @@ from xdistil.errors import InputError
 from xdistil.evaluation.metrics import score
 from xdistil.evaluation.report import describe_outcome, render_console
 from xdistil.evaluation.results import Results
-from xdistil.experiment.build import build, open_before
+from xdistil.experiment.build import build
 from xdistil.experiment.dry_run import describe
 from xdistil.experiment.inputs import claim_inputs, fingerprint_inputs
 from xdistil.experiment.inspection import inspect_folder
 from xdistil.experiment.run import run
+from xdistil.experiment.sources import open_before
 from xdistil.models.hf.folder import load_model, read_task
 from xdistil.runtime.run_log import RunLog
 from xdistil.runtime.workdir import claim_workdir

@@ -33,8 +33,9 @@ from xdistil.evaluation.results import (
 )
 from xdistil.evaluation.speed import Runner, measure_speed
 from xdistil.evaluation.worst import compare_worst
-from xdistil.experiment.build import Run, open_before
+from xdistil.experiment.build import Run
 from xdistil.experiment.shared_predictions import predict_once
+from xdistil.experiment.sources import open_before
 from xdistil.models.hf.folder import Loaded, load_model
 from xdistil.models.hf.hub import find_folder
 from xdistil.models.types import Params, count_parameters

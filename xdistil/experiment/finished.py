@@ -7,7 +7,6 @@ from pathlib import Path
 from xdistil.config import Experiment, find_stored
 from xdistil.errors import InputError
 from xdistil.evaluation.results import ModelResult, Results
-from xdistil.experiment.build import open_sources
 from xdistil.experiment.evaluate import measure_bytes
 from xdistil.experiment.inputs import (
     Inputs,
@@ -16,6 +15,7 @@ from xdistil.experiment.inputs import (
     fingerprint_inputs,
     read_inputs,
 )
+from xdistil.experiment.sources import open_sources
 from xdistil.teacher.source import has_no_teacher
 
 log = logging.getLogger("xdistil")

@@ -16,7 +16,7 @@ from xdistil.data.trim_tokenizer import trim_tokenizer
 from xdistil.deploy.preprocessing import choose_overlap
 from xdistil.distill.stages import resolve_losses
 from xdistil.errors import InputError
-from xdistil.experiment.build import Sources, open_sources, shape_student
+from xdistil.experiment.sources import Sources, open_sources, shape_student
 from xdistil.plans import without_labels
 from xdistil.student.design import check_width, design_student
 from xdistil.student.embeddings import embedding_kind

@@ -13,7 +13,8 @@ from xdistil.config import Experiment
 from xdistil.data.corpus import list_files
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.errors import InputError
-from xdistil.experiment.build import Run, Sources, find_data
+from xdistil.experiment.build import Run
+from xdistil.experiment.sources import Sources, find_data
 from xdistil.runtime.json_io import write_json
 from xdistil.student.initialise import FromCheckpoint
 from xdistil.teacher.interface import Unit
