@@ -111,6 +111,7 @@ class Teacher:
     labels: str = ""  # files of annotators' answers (docs/annotators.md), the teacher without model
     votes: str = "auto"  # as targets: majority, share, learned (confusions), or auto: best on dev
     min_agreement: float = 0.0  # of votes on a label, from 0 to 1; units with less are left out
+    calibrate: bool = False  # votes on gold dev: a temperature a label, for share and learned
     finetune: bool = True  # fine-tune it on the labels first; false: use it without fine-tuning
     vocabulary: str = "all"  # all: as it is; seen: only subwords of the train and transfer texts
     cache: str = "auto"  # signals on disk: auto (where that is faster), always, never

@@ -392,6 +392,15 @@ def _check_silver(experiment: Experiment) -> None:
         raise InputError(
             "teacher.min_agreement is set, and there are no annotators: set teacher.labels."
         )
+    if teacher.calibrate and not teacher.labels:
+        raise InputError(
+            "teacher.calibrate is set, and there are no annotators: set teacher.labels."
+        )
+    if teacher.calibrate and teacher.votes == "majority":
+        raise InputError(
+            "teacher.calibrate fits probabilities, and teacher.votes=majority has labels alone: "
+            "set teacher.votes to share, learned or auto, or set teacher.calibrate=False."
+        )
     if teacher.min_agreement > 1:
         raise InputError(
             f"teacher.min_agreement is {teacher.min_agreement}: it must lie from 0 to 1."

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.chromium import Tab, find_chromium, open_tab
+from tests.evaluation.page.test_annotators_page import annotated_run
 from tests.evaluation.page.test_page import METRICS, OUTLINE, TEXTS, tagging_run
 from tests.evaluation.page.test_sweep_page import SWEEP
 from xdistil.evaluation.page.files import RunFiles
@@ -89,9 +90,10 @@ def tab() -> Iterator[Tab]:
 
 @pytest.fixture(scope="session")
 def pages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A finished run, one in progress, a sweep, and the page of --page."""
+    """A finished run, one in progress, one of annotators, a sweep, and the page of --page."""
     folder = tmp_path_factory.mktemp("pages")
     runs = {"finished": tagging_run(), "progress": RunFiles("run", None, OUTLINE, METRICS)}
+    runs["annotators"] = annotated_run()
     paths = []
     for name, run in runs.items():
         paths.append(folder / f"{name}.html")

@@ -91,6 +91,16 @@ def test_what_a_file_of_answers_cannot_teach_is_refused(data, answers, tmp_path)
     experiment.teacher.votes, experiment.teacher.model = "share", "model"
     with pytest.raises(InputError, match=r"teacher.model and teacher.labels are both set"):
         validate(experiment)
+    experiment = learn_votes(data, answers)
+    experiment.teacher.calibrate, experiment.teacher.votes = True, "majority"
+    with pytest.raises(InputError, match=r"calibrate fits probabilities, and teacher.votes=major"):
+        validate(experiment)
+    experiment.teacher.labels = ""
+    with pytest.raises(InputError, match=r"calibrate is set, and there are no annotators: set te"):
+        validate(experiment)
+    experiment.teacher.labels, experiment.teacher.votes = str(answers), "auto"
+    with pytest.raises(InputError, match=r"the answers contain 0 gold entities of dev, fewer than"):
+        build(experiment, tmp_path / "three")
     assert LABELS == ("O", "B-PER", "B-LOC")
 
 

@@ -1,19 +1,21 @@
 """Votes as a teacher: which value each word has, and what a student reads of it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.distill.small import TASK, make_session
 from tests.teacher.test_model_teacher import EXAMPLES, cut
+from xdistil.annotators.calibration import SMOOTHING
 from xdistil.data.examples import Example, Task
 from xdistil.data.packing import fill_batch
 from xdistil.errors import InputError
 from xdistil.teacher.file_teacher import FileTeacher
 from xdistil.teacher.signals import Request, SignalSpec
 from xdistil.teacher.storage import MASK, gather_signals
-from xdistil.teacher.voted_texts import SMOOTHING, open_votes
+from xdistil.teacher.voted_texts import open_votes
 
 TAGS = Task("tagging", ("O", "B-PER", "I-PER"))
 LEE = {"start": 0, "end": 8, "label": "PER"}
@@ -167,3 +169,43 @@ def test_votes_that_nobody_chose_say_why(tmp_path):
             "than 50 gold entities of dev"
         ],
     )
+
+
+def write_named(folder: Path, count: int) -> tuple[Path, list[Example]]:
+    """Texts with a name that one of three annotators knows, and the gold of dev."""
+    rows = []
+    for number in range(count):
+        spans = {name: [] for name in "abc"} | {"abc"[number % 3]: [LEE]}
+        rows.append({"text": f"Anna Lee ran {number}", "annotators": spans})
+    words = [tuple(row["text"].split()) for row in rows]
+    return write(folder, *rows), [Example(w, ("B-PER", "I-PER", "O", "O"), "en") for w in words]
+
+
+def test_calibrated_votes_are_the_targets_and_are_told(tmp_path):
+    path, gold = write_named(tmp_path, 52)
+    plain = open_votes([path], "share", TAGS, gold)
+    voted = open_votes([path], "share", TAGS, gold, calibrate=True)
+    assert plain.calibration is None
+    units = len(voted.starts)
+    wanted = voted.calibration.apply(plain.targets[:units].astype(float))
+    assert voted.targets[:units] == pytest.approx(wanted, abs=1e-6)
+    assert np.array_equal(voted.targets[units:], np.eye(3))  # gold of dev stays gold
+    assert plain.targets[:units].argmax(axis=1)[:2].tolist() == [0, 0]
+    assert voted.targets[:units].argmax(axis=1)[:2].tolist() == [1, 2]
+    assert voted.values["logits"] == pytest.approx(smooth(*voted.targets), abs=1e-5)
+    (line,) = voted.describe()
+    assert line.startswith(
+        "annotators: their votes are calibrated on 208 units of dev, whose mean negative "
+        "log-likelihood falls from 0."
+    )
+    assert line.endswith(")")
+    assert "(temperatures: O " in line
+    assert voted.name.startswith("calibrated share votes of 3 annotators in ")
+
+
+def test_votes_are_calibrated_on_enough_gold_only(tmp_path):
+    path, gold = write_named(tmp_path, 52)
+    with pytest.raises(InputError, match=r"contain 49 gold entities of dev, fewer than 50: add an"):
+        open_votes([path], "learned", TAGS, gold[:49], calibrate=True)
+    with pytest.raises(InputError, match=r"contain 0 gold entities of dev"):
+        open_votes([path], "auto", TAGS, calibrate=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from xdistil.annotators.answers import AnsweredText, Span, digest_text, move_spans
+from xdistil.annotators.calibration import Calibration, calibrate, measure_loss
 from xdistil.annotators.settle import settle_spans
 from xdistil.annotators.targets import LEARNED, MAJORITY, SHARE, combine_votes, decide_labels
 from xdistil.annotators.votes import Votes, collect_votes, find_text_units
@@ -14,6 +15,7 @@ from xdistil.data.examples import Example, Task
 from xdistil.data.spans import find_spans, join_words
 
 COMBINED = (MAJORITY, SHARE, LEARNED)
+SOFT = (SHARE, LEARNED)  # can be calibrated
 ENOUGH = 50  # gold spans (classification: texts) by which a way to combine votes is chosen
 _SHOWN = 200  # characters of a text in an example
 Marks = set[tuple[int, int, str]]  # (first unit, unit after the last, type), or (0, 1, class)
@@ -79,52 +81,153 @@ class Comparison:
 
 
 def compare_with_gold(
-    texts: Sequence[AnsweredText], gold: Sequence[Example], task: Task
+    texts: Sequence[AnsweredText],
+    gold: Sequence[Example],
+    task: Task,
+    calibrations: Mapping[str, Calibration] | None = None,
 ) -> tuple[dict[str, Comparison], dict[str, Comparison]]:
     """Annotators, and combinations of their votes, on the texts that gold has too, by name.
 
     Args:
         gold: labelled; a text is found by its content, however it is cut into words.
+        calibrations: of combinations; each is one more of these, `NAME, calibrated`.
     """
-    known = {digest_text(each.inputs, task.kind): each for each in gold if each.labels}
-    keys = [digest_text(text.inputs, task.kind) for text in texts]
+    known = _find_known(gold, task)
     votes, _ = collect_votes(texts, task)
     annotators = {name: Comparison() for name in votes.annotators}
     wanted: dict[int, tuple[Marks, str]] = {}
-    for index, (text, key) in enumerate(zip(texts, keys, strict=True)):
-        if key not in known:
+    for index, text in enumerate(texts):
+        found = known.get(digest_text(text.inputs, task.kind))
+        if found is None:
             continue
-        language = known[key].language
-        wanted[index] = _find_gold(text, known[key], task), language
+        wanted[index] = _find_gold(text, found, task), found.language
         for name, answer in text.answers.items():
             if answer is not None:
-                annotators[name].add(_find_marks(text, answer, task), wanted[index][0], language)
-    combined = {}
+                marks = _find_marks(text, answer, task)
+                annotators[name].add(marks, wanted[index][0], found.language)
+    combined: dict[str, Comparison] = {}
+    calibrated: dict[str, Comparison] = {}
     for how in COMBINED if wanted else ():
-        labels = decide_labels(combine_votes(votes, how), votes)
-        combined[how] = Comparison()
-        for index, (marks, language) in wanted.items():
-            combined[how].add(_read_labels(labels[index], task), marks, language)
-    return annotators, combined
+        targets = combine_votes(votes, how)
+        combined[how] = _compare_targets(targets, votes, wanted, task)
+        if calibrations and how in calibrations:
+            moved = calibrations[how].apply(targets)
+            calibrated[name_calibrated(how)] = _compare_targets(moved, votes, wanted, task)
+    return annotators, {**combined, **calibrated}
+
+
+def name_calibrated(how: str) -> str:
+    """What calibrated votes are called beside those that are not."""
+    return f"{how}, calibrated"
+
+
+def calibrate_votes(
+    texts: Sequence[AnsweredText],
+    gold: Sequence[Example],
+    task: Task,
+    ways: Sequence[str] = SOFT,
+) -> dict[str, Calibration]:
+    """The calibration of each of some ways to combine votes, fitted to gold; without units that
+    have votes and gold there is none."""
+    votes, _ = collect_votes(texts, task)
+    right = _find_gold_labels(texts, gold, task, votes)
+    found = {how: calibrate(combine_votes(votes, how), right, task.labels) for how in ways}
+    return {how: each for how, each in found.items() if each is not None}
+
+
+def measure_likelihood(
+    texts: Sequence[AnsweredText],
+    gold: Sequence[Example],
+    task: Task,
+    calibrations: Mapping[str, Calibration],
+) -> dict[str, float]:
+    """Mean negative log-likelihood of the gold labels of units with votes and gold, by way to
+    combine votes, as it is and calibrated."""
+    votes, _ = collect_votes(texts, task)
+    right = _find_gold_labels(texts, gold, task, votes)
+    found = {}
+    for how in COMBINED:
+        targets = combine_votes(votes, how)
+        found[how] = measure_loss(targets, right)
+        if how in calibrations:
+            found[name_calibrated(how)] = measure_loss(calibrations[how].apply(targets), right)
+    return found
+
+
+def _find_gold_labels(
+    texts: Sequence[AnsweredText], gold: Sequence[Example], task: Task, votes: Votes
+) -> np.ndarray:
+    """i64[U] the right label of each unit; -1 where there is no gold."""
+    known = _find_known(gold, task)
+    right = np.full(int(votes.offsets[-1]), -1)
+    for text, first, after in zip(texts, votes.offsets, votes.offsets[1:], strict=False):
+        found = known.get(digest_text(text.inputs, task.kind))
+        if found is not None:
+            marks = _find_gold(text, found, task)
+            right[first:after] = _number_labels(marks, int(after - first), task)
+    return right
 
 
 def choose_votes(
-    texts: Sequence[AnsweredText], gold: Sequence[Example], task: Task
+    texts: Sequence[AnsweredText],
+    gold: Sequence[Example],
+    task: Task,
+    calibrations: Mapping[str, Calibration] | None = None,
 ) -> tuple[str, dict[str, float]]:
     """(how votes are combined, the F1 of each way on gold): the best on the texts that gold has
     too.
 
     Without at least `ENOUGH` gold spans in them it is `learned`, and there are no scores. Equally
     good ways are chosen in the order learned, share, majority.
+
+    Args:
+        calibrations: with them, calibrated votes are compared, where votes can be.
     """
-    known = {digest_text(each.inputs, task.kind) for each in gold if each.labels}
+    known = _find_known(gold, task)
     if not any(digest_text(text.inputs, task.kind) in known for text in texts):
         return LEARNED, {}
-    _, combined = compare_with_gold(texts, gold, task)
+    _, combined = compare_with_gold(texts, gold, task, calibrations)
     if combined[LEARNED].whole.wanted < ENOUGH:
         return LEARNED, {}
-    scores = {name: combined[name].whole.f1 or 0.0 for name in (LEARNED, SHARE, MAJORITY)}
+    scores = {
+        name: combined[name_calibrated(name) if name in (calibrations or ()) else name].whole.f1
+        or 0.0
+        for name in (LEARNED, SHARE, MAJORITY)
+    }
     return max(scores, key=scores.__getitem__), scores
+
+
+def count_gold(texts: Sequence[AnsweredText], gold: Sequence[Example], task: Task) -> int:
+    """Gold spans (classification: texts) in the texts that have answers and gold."""
+    known = _find_known(gold, task)
+    pairs = ((text, known.get(digest_text(text.inputs, task.kind))) for text in texts)
+    return sum(len(_find_gold(text, found, task)) for text, found in pairs if found is not None)
+
+
+def _find_known(gold: Sequence[Example], task: Task) -> dict[str, Example]:
+    return {digest_text(each.inputs, task.kind): each for each in gold if each.labels}
+
+
+def _compare_targets(
+    targets: np.ndarray, votes: Votes, wanted: Mapping[int, tuple[Marks, str]], task: Task
+) -> Comparison:
+    labels = decide_labels(targets, votes)
+    comparison = Comparison()
+    for index, (marks, language) in wanted.items():
+        comparison.add(_read_labels(labels[index], task), marks, language)
+    return comparison
+
+
+def _number_labels(marks: Marks, units: int, task: Task) -> np.ndarray:
+    """i64[units] the labels that marks stand for."""
+    at = {label: index for index, label in enumerate(task.labels)}
+    if task.kind != "tagging":
+        return np.array([at[type_] for _, _, type_ in marks])
+    found = np.full(units, at["O"])
+    for first, after, type_ in marks:
+        found[first:after] = at.get(f"I-{type_}", at[f"B-{type_}"])
+        found[first] = at[f"B-{type_}"]
+    return found
 
 
 def _find_gold(text: AnsweredText, gold: Example, task: Task) -> Marks:
@@ -177,11 +280,18 @@ def measure_alpha(votes: Votes) -> float | None:
 
 
 def summarise_answers(
-    texts: Sequence[AnsweredText], gold: Sequence[Example], task: Task
+    texts: Sequence[AnsweredText],
+    gold: Sequence[Example],
+    task: Task,
+    calibrations: Mapping[str, Calibration] | None = None,
 ) -> dict[str, Any]:
-    """What results.json says of annotators: agreement, rejected spans, and scores against gold."""
+    """What results.json says of annotators: agreement, rejected spans, and scores against gold.
+
+    Args:
+        calibrations: as in `compare_with_gold`.
+    """
     votes, settlement = collect_votes(texts, task)
-    annotators, combined = compare_with_gold(texts, gold, task)
+    annotators, combined = compare_with_gold(texts, gold, task, calibrations)
     compared = max((each.texts for each in combined.values()), default=0)
     return {
         "names": list(votes.annotators),

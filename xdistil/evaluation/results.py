@@ -167,6 +167,15 @@ class SettledExample(TypedDict):
     text: str  # its beginning
 
 
+class CalibrationResult(TypedDict):
+    """Temperatures of votes by label, fitted to gold labels of dev."""
+
+    units: int  # with votes and gold
+    before: float  # mean negative log-likelihood of the gold labels, as the votes were
+    after: float  # and calibrated
+    temperatures: dict[str, float]
+
+
 class AnnotatorsResult(TypedDict):
     """The annotators that a student, or its teacher, learns from."""
 
@@ -178,10 +187,11 @@ class AnnotatorsResult(TypedDict):
     settled: list[SettledSpans]
     examples: list[SettledExample]
     compared: int  # texts that have gold, in dev
-    votes: NotRequired[str]  # how they were combined; earlier versions did not say
-    left_out: NotRequired[dict[str, int]]  # units, and texts with such units, of little agreement
     annotators: dict[str, AnnotatorScores]  # on dev, as far as it is among the texts
     combined: dict[str, AnnotatorScores]  # votes by how they are combined, likewise
+    votes: NotRequired[str]  # how they were combined; earlier versions did not say
+    left_out: NotRequired[dict[str, int]]  # units, and texts with such units, of little agreement
+    calibration: NotRequired[CalibrationResult]  # of these votes, with teacher.calibrate
 
 
 class OriginalScores(TypedDict):

@@ -166,10 +166,14 @@ def _summarise_annotators(run: Run) -> dict[str, AnnotatorsResult]:
         return {}
     corpus = run.corpus
     gold = corpus.dev if corpus.gold and not corpus.silver_dev else corpus.gold_dev or ()
-    found = summarise_answers(run.voted.texts, gold, corpus.task)
-    units, texts = run.voted.left_out
-    chosen = {"votes": run.voted.votes, "left_out": {"units": units, "texts": texts}}
-    return {"annotators": cast(AnnotatorsResult, {**found, **chosen})}
+    voted, calibration = run.voted, run.voted.calibration
+    calibrations = {} if calibration is None else {voted.votes: calibration}
+    found = summarise_answers(voted.texts, gold, corpus.task, calibrations)
+    found["votes"] = voted.votes
+    found["left_out"] = dict(zip(("units", "texts"), voted.left_out, strict=True))
+    if calibration is not None:
+        found["calibration"] = calibration.as_json()
+    return {"annotators": cast(AnnotatorsResult, found)}
 
 
 def _score_as_original(

@@ -120,7 +120,9 @@ def read_votes(
         return corpus, None
     paths = find_answers(teacher.labels)
     gold = corpus.dev if corpus.gold else corpus.gold_dev or ()
-    voted = open_votes(paths, teacher.votes, task, gold, teacher.min_agreement)
+    voted = open_votes(
+        paths, teacher.votes, task, gold, teacher.min_agreement, calibrate=teacher.calibrate
+    )
     silver: Sequence[Example] = voted.make_examples(task, data.segmentation)
     for field in ("languages", "train_languages"):
         silver = _choose_languages(silver, split_languages(getattr(data, field)))

@@ -16,8 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from xdistil.annotators.agreement import ENOUGH, choose_votes
+from xdistil.annotators.agreement import (
+    ENOUGH,
+    SOFT,
+    calibrate_votes,
+    choose_votes,
+    count_gold,
+)
 from xdistil.annotators.answers import AnsweredText, digest_text, read_answers
+from xdistil.annotators.calibration import Calibration, smooth_logarithm
 from xdistil.annotators.settle import MOVED
 from xdistil.annotators.targets import combine_votes
 from xdistil.annotators.votes import Settlement, collect_votes, find_text_units
@@ -31,11 +38,11 @@ from xdistil.data.word_alignment import align_words, choose_classes, name_classe
 from xdistil.errors import InputError, show
 
 AUTO = "auto"
-SMOOTHING = 1e-3  # share of a target that all labels share, so that its logarithm is finite
 DEV = "dev"
 _CLOSE = 1e-9  # by which sums of votes may miss a share
 _log = logging.getLogger("xdistil")
 _FORMATS = ("jsonl", "json", "parquet")
+_TOLD = 12  # temperatures in the start lines
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class VotedTexts:
     settlement: Settlement = field(repr=False)
     why: str = ""  # votes are combined so, where nobody said how
     min_agreement: float = 0.0
+    calibration: Calibration | None = None  # of the targets
     layers: int = 12  # nothing is read of layers; of these students from scratch have their
     width: int = 768  # positions and the width of their projection
 
@@ -64,7 +72,8 @@ class VotedTexts:
         """What it is called in logs, tables and cards."""
         files = ", ".join(map(str, self.paths[:3])) + (", ..." if len(self.paths) > 3 else "")
         count = len(self.annotators)
-        return f"{self.votes} votes of {count} annotator{'s' * (count != 1)} in {files}"
+        how = f"calibrated {self.votes}" if self.calibration else self.votes
+        return f"{how} votes of {count} annotator{'s' * (count != 1)} in {files}"
 
     @property
     def summary(self) -> str:
@@ -159,10 +168,12 @@ class VotedTexts:
         return np.where((starts[at] == begins) & (lengths > 0), first + at, -1)
 
     def describe(self) -> list[str]:
-        """How votes are combined, where that was chosen, and what they leave out."""
+        """How votes are combined, where that was chosen, calibrated, and what they leave out."""
         lines = []
         if self.why:
             lines.append(f"annotators: their votes are combined as {self.votes}, {self.why}")
+        if self.calibration is not None:
+            lines.append(_tell_calibration(self.calibration))
         if self.min_agreement:
             units, without = self.left_out
             lines.append(
@@ -229,17 +240,19 @@ def open_votes(
     task: Task,
     gold: Sequence[Example] = (),
     min_agreement: float = 0.0,
+    calibrate: bool = False,
 ) -> VotedTexts:
     """Reads answers and combines them.
 
     Args:
         votes: majority, share, learned, or auto: the best on gold, or learned where the answers
             hold too little of it.
-        gold: labelled texts of dev, for `auto`.
+        gold: labelled texts of dev, for `auto` and to calibrate.
         min_agreement: units whose most probable label is less probable teach nothing.
+        calibrate: share and learned votes get a temperature for each label, fitted to gold.
 
     Raises:
-        InputError: as `read_answers`.
+        InputError: as `read_answers`; nothing to calibrate on.
     """
     if task.multilabel:
         raise InputError(
@@ -248,11 +261,21 @@ def open_votes(
         )
     texts = read_answers(paths, task)
     why = ""
+    calibrations = {}
+    if calibrate:
+        _check_gold(texts, gold, task)
+        ways = SOFT if votes == AUTO else (votes,)
+        calibrations = calibrate_votes(texts, gold, task, ways)
     if votes == AUTO:
-        votes, scores = choose_votes(texts, gold, task)
+        votes, scores = choose_votes(texts, gold, task, calibrations)
         why = _tell_choice(scores, task)
+        if calibrate and votes not in calibrations:
+            why += "; votes of the majority are not calibrated"
+    calibration = calibrations.get(votes)
     counted, settlement = collect_votes(texts, task)
     targets = combine_votes(counted, votes)
+    if calibration is not None:
+        targets = calibration.apply(targets)
     starts: list[int] = []
     for text in texts:
         at = seen = 0
@@ -263,7 +286,7 @@ def open_votes(
     size = len(task.labels)
     every = np.concatenate([targets, np.eye(size)])
     voted = np.concatenate([counted.voted, np.ones(size, bool)])
-    logits = np.log((1 - SMOOTHING) * every + SMOOTHING / size).astype(np.float32)
+    logits = smooth_logarithm(every).astype(np.float32)
     return VotedTexts(
         paths=tuple(paths),
         votes=votes,
@@ -279,6 +302,32 @@ def open_votes(
         settlement=settlement,
         why=why,
         min_agreement=min_agreement,
+        calibration=calibration,
+    )
+
+
+def _check_gold(texts: Sequence[AnsweredText], gold: Sequence[Example], task: Task) -> None:
+    """InputError: too little gold to calibrate on."""
+    found = count_gold(texts, gold, task)
+    if found < ENOUGH:
+        what = "entities" if task.kind == "tagging" else "texts"
+        raise InputError(
+            f"teacher.calibrate fits the votes to the gold labels of dev, and the answers contain "
+            f"{found} gold {what} of dev, fewer than {ENOUGH}: add answers for the texts of dev to "
+            "teacher.labels, or set teacher.calibrate=False."
+        )
+
+
+def _tell_calibration(calibration: Calibration) -> str:
+    each = zip(calibration.labels, calibration.temperatures, strict=True)
+    told = ", ".join(f"{label} {temperature:.2f}" for label, temperature in each)
+    if len(calibration.labels) > _TOLD:
+        low, high = min(calibration.temperatures), max(calibration.temperatures)
+        told = f"{low:.2f} to {high:.2f}, as results.json will say"
+    return (
+        f"annotators: their votes are calibrated on {calibration.units:,} units of dev, whose mean "
+        f"negative log-likelihood falls from {calibration.before:.4f} to {calibration.after:.4f} "
+        f"(temperatures: {told})"
     )
 
 

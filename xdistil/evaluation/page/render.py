@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from xdistil.evaluation.page.analysis import analyse
+from xdistil.evaluation.page.annotators import render_annotators
 from xdistil.evaluation.page.files import RunFiles, read_run
 from xdistil.evaluation.page.languages import render_languages
 from xdistil.evaluation.page.making import (
@@ -35,6 +36,7 @@ def render_page(run: RunFiles) -> str:
         "languages": ("Languages", render_languages(run, analysis)),
         "examples": ("Where they differ", render_examples(run, analysis)),
         "errors": ("Errors", render_errors(run, analysis)),
+        "annotators": ("Annotators", render_annotators(run)),
         "models": ("Size and speed", render_models(run)),
         "training": ("Training", join([render_course(run), render_stages(run)])),
         "time": ("Time", render_times(run)),
