@@ -63,8 +63,9 @@ def make_run(folder: Path, change: Callable[[Experiment], object] = lambda _: No
 
 
 def find(run: Run, folder: Path) -> SubwordMeans:
-    (folder / "cache").mkdir(exist_ok=True)
-    means = find_means(run, run.teacher, make_session(folder))
+    """Kept in a workdir that has no folder for them yet, as where runs share all other files."""
+    (folder / "work").mkdir(exist_ok=True)
+    means = find_means(run, run.teacher, make_session(folder / "work"))
     assert means is not None
     return means
 
@@ -136,7 +137,7 @@ def test_so_many_texts_are_read_and_a_resumed_run_reads_none(tmp_path, told, mon
     again = find(run, tmp_path)
     np.testing.assert_array_equal(again.subwords, means.subwords)
     np.testing.assert_array_equal(again.values, means.values)
-    path = tmp_path / "cache" / FILE
+    path = tmp_path / "work" / "cache" / FILE
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(InputError, match=rf"{FILE} is damaged: remove it\."):
         find(run, tmp_path)

@@ -97,6 +97,7 @@ def _compute_means(run: Run, teacher: ModelTeacher, session: Session) -> Subword
 
 def _save(path: Path, means: SubwordMeans, first: bool) -> None:
     if first:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as temporary, temporary.open("wb") as file:
             np.savez(file, subwords=means.subwords, values=means.values)
 
