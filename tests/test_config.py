@@ -262,6 +262,23 @@ def test_texts_are_made_of_tagged_sentences_and_answered_by_a_model(changes, wor
         put(f"data.{name}", 0)(experiment)
 
 
+@pytest.mark.parametrize("stored", ["signals", "labels"])
+@pytest.mark.parametrize(
+    ("embeddings", "words"),
+    [("svd", "needs the embeddings of"), ("contextual", "needs the model of")],
+)
+def test_embeddings_do_not_start_from_a_teacher_that_is_no_model(stored, embeddings, words):
+    experiment = make()
+    put(f"teacher.{stored}", "file")(experiment)
+    put("student.tokenizer", "folder")(experiment)
+    validate(experiment)
+    put("student.embeddings", embeddings)(experiment)
+    with pytest.raises(InputError) as caught:
+        validate(experiment)
+    assert str(caught.value).startswith(f"student.embeddings={embeddings} {words} a teacher, which")
+    assert f"teacher.{stored} does not have: set student.embeddings=random." in str(caught.value)
+
+
 def test_a_transformers_width_divides_into_its_heads():
     with pytest.raises(InputError, match=r"student\.hidden_size is 50: it must be a multiple"):
         validate(make(kind="transformer", hidden_size=50, heads=4))

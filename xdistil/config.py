@@ -160,7 +160,7 @@ class Student(_Renamed):
     min_count: int = 1  # seen: subwords that occur less often are dropped
     vocabulary_size: int = 0  # seen: keep only so many subwords, the most frequent; 0: all
     vocabulary_cut: str = "even"  # of vocabulary_size: even (over languages), frequent (in all)
-    embeddings: str = ""  # svd, pca, vectors, random or checkpoint; empty: checkpoint, else svd
+    embeddings: str = ""  # svd, pca, contextual, vectors, random; empty: checkpoint, else svd
     vectors: str = ""  # text file of fastText, GloVe or MUSE, also .gz, of width embedding_size
     embedding_scale: float = 1.0  # root mean square of a BiLSTM's at the start; 0: the source's
     train_embeddings: bool = True  # false: the word embeddings are frozen
@@ -251,7 +251,7 @@ CHOICES = {
     "teacher.vocabulary": ("all", "seen"),
     "student.vocabulary": ("all", "seen"),
     "student.vocabulary_cut": ("even", "frequent"),
-    "student.embeddings": ("", "svd", "pca", "vectors", "random", "checkpoint"),
+    "student.embeddings": ("", "svd", "pca", "contextual", "vectors", "random", "checkpoint"),
     "student.start": ("finetuned", "pretrained"),
     "dtype": ("auto", "float32", "bfloat16"),
     "export": ("", "onnx", "int8"),

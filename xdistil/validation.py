@@ -227,10 +227,11 @@ def _check_tokenizers(teacher: Teacher, student: Student) -> None:
             f"teacher.{stored} has no tokenizer: set student.tokenizer=FOLDER, or "
             "student.tokenizer_pieces=8000 to train one on the transfer texts."
         )
-    if student.embeddings in ("svd", "pca"):
+    needs = {"svd": "embeddings", "pca": "embeddings", "contextual": "model"}
+    if student.embeddings in needs:
         raise InputError(
-            f"student.embeddings={student.embeddings} needs the embeddings of a teacher, which "
-            f"teacher.{stored} does not have: set student.embeddings=random."
+            f"student.embeddings={student.embeddings} needs the {needs[student.embeddings]} of a "
+            f"teacher, which teacher.{stored} does not have: set student.embeddings=random."
         )
 
 

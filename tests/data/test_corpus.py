@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xdistil.config import Data
-from xdistil.data.corpus import list_files, read_corpus, take_evenly
+from xdistil.data.corpus import draw_indices, list_files, read_corpus, take_evenly
 from xdistil.data.examples import Example, Task
 from xdistil.data.streamed import number_languages
 from xdistil.errors import InputError
@@ -367,6 +367,24 @@ def test_the_first_sentences_of_each_language_are_taken_evenly(languages, limit)
     short = [counts[k] for k in available if counts[k] < available[k]]
     assert max(counts.values()) - min(short, default=max(counts.values())) <= 1
     assert [int(e.inputs[0]) for e in taken] == sorted(int(e.inputs[0]) for e in taken)
+
+
+@given(st.lists(st.sampled_from("aabbbbc"), min_size=1, max_size=30), st.integers(1, 30))
+def test_indices_are_drawn_evenly_over_languages_and_by_the_seed(languages, limit):
+    examples = [Example((str(i),), None, language) for i, language in enumerate(languages)]
+    drawn = draw_indices(examples, limit, 3)
+    assert (
+        drawn.tolist() == sorted(set(drawn.tolist())) == draw_indices(examples, limit, 3).tolist()
+    )
+    counts = Counter(languages[i] for i in drawn)
+    assert counts == Counter(each.language for each in take_evenly(examples, limit))
+
+
+def test_another_seed_draws_other_texts():
+    examples = [Example((str(i),), None, "de") for i in range(100)]
+    one, other = (draw_indices(examples, 10, seed).tolist() for seed in (0, 1))
+    assert one != other
+    assert one != list(range(10))
 
 
 def test_no_limit_takes_all():

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from xdistil.data.examples import Example, Task
 from xdistil.data.segmentation import SPACES, UNITS, cut_units, find_sentence_ends
 from xdistil.data.subword_counts import LanguageCount, count_subwords
-from xdistil.data.subwords import Cutting, subwords_fingerprint, tokenize
+from xdistil.data.subwords import Cutting, subwords_fingerprint, take_segments, tokenize
 from xdistil.data.tokenizer import load_tokenizer, read_template, save_tokenizer
 from xdistil.errors import InputError
 
@@ -404,3 +404,19 @@ def test_arrays_have_the_documented_types(wordpiece):
             "start": np.int64,
             "example": np.int32,
         }
+
+
+def test_segments_are_taken_in_the_given_order(wordpiece):
+    texts = [["a", "lake"], ["the", "old", "stone"], ["a"]]
+    examples = [Example(tuple(text), None, "en") for text in texts]
+    subwords = tokenize(examples, TAGGING, wordpiece, Cutting(16))
+    taken = take_segments(subwords, np.array([2, 1]))
+    parts = [slice(*subwords.start[i : i + 2]) for i in (2, 1)]
+    for name in ("tokens", "token_type", "labels", "label_mask", "word"):
+        values = getattr(subwords, name)
+        np.testing.assert_array_equal(
+            getattr(taken, name), np.concatenate([values[part] for part in parts])
+        )
+    assert taken.example.tolist() == [2, 1]
+    assert np.diff(taken.start).tolist() == [part.stop - part.start for part in parts]
+    assert len(take_segments(subwords, np.zeros(0, np.int64)).tokens) == 0

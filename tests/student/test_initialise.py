@@ -1,5 +1,7 @@
 """The first parameters of a student from scratch."""
 
+from collections.abc import Callable
+
 import jax
 import numpy as np
 import pytest
@@ -17,9 +19,15 @@ TABLE = 0.05 * np.random.default_rng(3).standard_normal((53, 20)).astype(np.floa
 TEACHER: Params = {"embeddings": {"word_embeddings": {"embedding": TABLE}}}
 
 
+def make_start(
+    kind: str, scale: float, rows: Callable[[np.ndarray], np.ndarray] = lambda table: table
+) -> FromScratch:
+    init = EmbeddingInit(kind, rows, NONE, scale)
+    return FromScratch(BiLSTM(BILSTM, 3), make_tiny_tokenizer(), init)
+
+
 def start(kind: str, scale: float) -> Params:
-    init = EmbeddingInit(kind, lambda table: table, NONE, scale)
-    return FromScratch(BiLSTM(BILSTM, 3), make_tiny_tokenizer(), init).params(TEACHER, seed=0)
+    return make_start(kind, scale).params(TEACHER, seed=0)
 
 
 def embedding(params: Params) -> np.ndarray:

@@ -266,6 +266,18 @@ def take_evenly(examples: Sequence[Example], limit: int) -> Sequence[Example]:
     return take_examples(examples, np.sort(np.concatenate(first)))
 
 
+def draw_indices(examples: Sequence[Example], limit: int, seed: int) -> np.ndarray:
+    """i64[at most limit] indices of examples, ascending; each language is drawn equally often, as
+    far as it has texts."""
+    if limit >= len(examples):
+        return np.arange(len(examples))
+    _, codes = number_languages(examples)
+    order = np.random.default_rng(seed).permutation(len(examples))
+    quota = _share_evenly(np.bincount(codes).tolist(), limit)
+    drawn = [order[codes[order] == language][:count] for language, count in enumerate(quota)]
+    return np.sort(np.concatenate(drawn))
+
+
 def draw_evenly(
     examples: Sequence[Example], task: Task, limit: int, seed: int
 ) -> Sequence[Example]:

@@ -105,6 +105,21 @@ def first_examples(subwords: Subwords, count: int) -> Subwords:
     )
 
 
+def take_segments(subwords: Subwords, segments: np.ndarray) -> Subwords:
+    """A copy of some segments i64[N], in this order; an index in `example` stays as it is."""
+    first = subwords.start[segments]
+    lengths = subwords.start[segments + 1] - first
+    places = join_ranges(first, lengths)
+    return Subwords(
+        **{
+            name: np.asarray(getattr(subwords, name)[places])
+            for name in ("tokens", "token_type", "labels", "label_mask", "word")
+        },
+        start=find_offsets(lengths),
+        example=np.asarray(subwords.example[segments]),
+    )
+
+
 def tell_cut(cut: int, texts: int, max_length: int) -> str:
     """The log message for `cut` truncated texts out of `texts`."""
     return f"{cut} of {texts} texts are longer than {max_length} subwords and are truncated"

@@ -12,10 +12,12 @@ from xdistil.config import Experiment, expand_home
 from xdistil.data.packing import PackedTexts
 from xdistil.data.streamed import number_languages
 from xdistil.data.subword_counts import LanguageCount, count_subwords
+from xdistil.distill.layer_maps import middle_layer
 from xdistil.distill.stages import StageRun
 from xdistil.distill.unfreezing import EMBEDDINGS, HEAD
 from xdistil.evaluation.formatting import align
 from xdistil.experiment.build import Run, build
+from xdistil.experiment.contextual_means import TEXTS, find_texts
 from xdistil.experiment.corpus_overview import WIDTH, abridge, describe_corpus, wrap
 from xdistil.experiment.memory import describe_memory
 from xdistil.models.types import Model, count_parameters, trace_shapes
@@ -330,6 +332,8 @@ def _describe_start(run: Run) -> list[str]:
     kind = student.embeddings.kind
     if kind != "vectors":
         names = {"svd": f"SVD of {teacher}'s", "pca": f"PCA of {teacher}'s"}.get(kind, kind)
+        if kind == "contextual":
+            names = f"PCA of {teacher}'s {_describe_states(run)}"
         return [*lines, f"student word embeddings: {names}"]
     vectors, vocabulary = student.embeddings.vectors, student.tokenizer.vocabulary_size
     has_vector = np.zeros(vocabulary, bool)
@@ -348,6 +352,17 @@ def _describe_start(run: Run) -> list[str]:
     return lines
 
 
+def _describe_states(run: Run) -> str:
+    """Which hidden states of the teacher the word embeddings start from."""
+    assert isinstance(run.teacher, ModelTeacher)
+    layers, every = run.teacher.model.depth, len(find_texts(run).examples)
+    read = min(TEXTS, every)
+    texts = f"{read:,} transfer texts" if read == every else f"{read:,} of {every:,} transfer texts"
+    return (
+        f"states after layer {middle_layer(layers)} of {layers}, averaged by subword over {texts}"
+    )
+
+
 def _describe_own_subwords(run: Run) -> str:
     own = run.student.tokenizer
     where = (
@@ -357,16 +372,14 @@ def _describe_own_subwords(run: Run) -> str:
         f"student tokenizer: {own.vocabulary_size:,} subwords of its own; losses on logits and "
         f"hidden states compare {where}"
     )
-    borrows = not isinstance(run.student, KeptLayers) and run.student.embeddings.kind in (
-        "svd",
-        "pca",
-        "vectors",
-    )
+    kind = "" if isinstance(run.student, KeptLayers) else run.student.embeddings.kind
+    borrows = kind in ("svd", "pca", "contextual", "vectors")
     if not borrows or not isinstance(run.teacher, ModelTeacher):
         return told
     shared = count_shared(own, run.teacher.tokenizer)
+    rows = "mean states" if kind == "contextual" else "word embeddings"
     return (
-        f"{told}; the teacher's word embeddings have a row for {shared:,} of them, and means of "
+        f"{told}; the teacher's {rows} have a row for {shared:,} of them, and means of "
         "rows serve the others"
     )
 

@@ -136,7 +136,7 @@ def list_shapes(basis: Basis, axes: Axes, vocabularies: Mapping[int, Vocabulary]
             validate(replace(experiment, student=student))
             model = design_student(student, whole, vocabulary.tokenizer, task, experiment.dtype)
             kind = embedding_kind(student, isinstance(teacher, ModelTeacher))
-            check_width(kind, model.config.embedding_size, whole.embedding_size)
+            check_width(kind, model.config.embedding_size, whole)
             for index, stage in enumerate(plan):
                 resolve_losses(stage, f"plan[{index}]", model, teacher)
         except InputError as error:

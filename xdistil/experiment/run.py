@@ -16,6 +16,7 @@ from xdistil.evaluation.page.render import FILE as PAGE
 from xdistil.evaluation.report import render_console, render_markdown, summarise
 from xdistil.evaluation.results import Results, read_results
 from xdistil.experiment.build import Run, build
+from xdistil.experiment.contextual_means import find_means
 from xdistil.experiment.dry_run import describe_data, describe_details, describe_plan
 from xdistil.experiment.evaluate import evaluate
 from xdistil.experiment.finished import check_finished
@@ -111,8 +112,8 @@ def run(
 def _train_and_evaluate(built: Run, session: Session, times: PhaseTimes) -> Results:
     with times.phase("teacher"):
         teacher = train_teacher(built, session)
-    start = first_params(built, teacher)
     with times.phase("signals"):
+        start = first_params(built, teacher, find_means(built, teacher, session))
         if not built.corpus.gold:
             built = pseudo_label_dev(built, teacher, session)
         reader = teacher.reader(built.requests, session)

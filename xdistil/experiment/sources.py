@@ -185,7 +185,7 @@ def _open_student(
         model, params = design_student(student, shape, tokenizer, task, experiment.dtype), {}
     width = model.config.embedding_size
     if not isinstance(teacher, NoTeacher):
-        check_width(kind, width, teacher.shape("").embedding_size)
+        check_width(kind, width, teacher.shape(""))
     rows = _choose_rows(teacher, tokenizer, kept)
     vectors = WordVectors(np.zeros(0, np.int32), np.zeros((0, width), np.float32), 0)
     if student.vectors:

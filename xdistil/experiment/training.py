@@ -24,6 +24,7 @@ from xdistil.evaluation.results import BaselineResult, ExportResult, ScoreName, 
 from xdistil.experiment.build import BaselineRun, Run
 from xdistil.experiment.shared_teacher import hold_teacher, link_teacher, record_preprocessing
 from xdistil.models.hf.folder import load_model, save_model
+from xdistil.models.subword_means import SubwordMeans
 from xdistil.models.types import Model, Params
 from xdistil.runtime.mesh import global_max, main_process_first, replicate, shard_params
 from xdistil.runtime.session import Session
@@ -95,15 +96,21 @@ def pseudo_label_dev(run: Run, teacher: Teacher, session: Session) -> Run:
     )
 
 
-def first_params(run: Run, teacher: Teacher) -> Params:
+def lending_teacher(run: Run, teacher: Teacher) -> Teacher:
+    """The teacher that lends layers or word embeddings: before its fine-tuning, or `teacher`."""
+    return run.teacher if run.experiment.student.start == "pretrained" else teacher
+
+
+def first_params(run: Run, teacher: Teacher, means: SubwordMeans | None = None) -> Params:
     """The student's parameters before its first stage, host arrays.
 
     Args:
         teacher: after fine-tuning.
+        means: the mean states of the teacher that lends them, where embeddings are `contextual`.
     """
-    source = run.teacher if run.experiment.student.start == "pretrained" else teacher
+    source = lending_teacher(run, teacher)
     params = source.params if isinstance(source, ModelTeacher) else {}
-    return run.student.params(params, run.experiment.seed)
+    return run.student.params(params, run.experiment.seed, means)
 
 
 def score_teacher(run: Run, teacher: Teacher, session: Session) -> TeacherScores | None:

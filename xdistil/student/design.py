@@ -64,17 +64,21 @@ def design_student(
     return model
 
 
-def check_width(embeddings: str, size: int, teacher: int) -> None:
+def check_width(embeddings: str, size: int, teacher: EncoderConfig) -> None:
     """Raises InputError where word embeddings of a width cannot be made from the teacher's.
 
     Args:
         embeddings: how they start: svd, pca ...
     """
-    if embeddings in ("svd", "pca") and size > teacher:
+    sources = {
+        "svd": ("a truncated SVD or PCA of the teacher's", teacher.embedding_size),
+        "contextual": ("a PCA of the teacher's hidden states", teacher.hidden_size),
+    }
+    source, width = sources.get("svd" if embeddings == "pca" else embeddings, ("", size))
+    if size > width:
         raise InputError(
-            f"student word embeddings of {size} cannot be a truncated SVD or PCA of the teacher's, "
-            f"which are {teacher} wide: lower student.embedding_size, or set "
-            "student.embeddings=random."
+            f"student word embeddings of {size} cannot be {source}, which are {width} wide: lower "
+            "student.embedding_size, or set student.embeddings=random."
         )
 
 

@@ -1,4 +1,4 @@
-"""How the student's word embeddings start: SVD or PCA of the teacher's, text vectors, random."""
+"""How the student's word embeddings start: from the teacher's, its states, text vectors, random."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,9 @@ from xdistil import config
 from xdistil.data.packing import Array
 from xdistil.data.word_vectors import WordVectors
 from xdistil.errors import InputError
+from xdistil.models.subword_means import SubwordMeans
 from xdistil.models.types import Params
+from xdistil.student.contextual import complete_means
 
 
 def svd_embeddings(embedding: Array, size: int) -> np.ndarray:
@@ -52,9 +54,9 @@ def _project(wide: np.ndarray, size: int) -> np.ndarray:
 class EmbeddingInit:
     """What a student's word embeddings start from."""
 
-    kind: str  # svd, pca, vectors, random or checkpoint
-    rows: Callable[[np.ndarray], np.ndarray]  # the teacher's f[V,D] -> a row for each of the
-    # student's subwords f[v,D]
+    kind: str  # svd, pca, contextual, vectors, random or checkpoint
+    rows: Callable[[np.ndarray], np.ndarray]  # f[V,D] of the teacher's subwords -> a row for each
+    # of the student's f[v,D]
     vectors: WordVectors  # of the student's subwords, where the kind is `vectors`; else empty
     scale: float  # of a model from scratch: their root mean square at the start; 0: the source's
 
@@ -70,15 +72,21 @@ def embedding_kind(student: config.Student, from_model: bool) -> str:
 
 
 def start_embeddings(
-    params: Params, init: EmbeddingInit, teacher: Params, key: jax.Array
+    params: Params,
+    init: EmbeddingInit,
+    teacher: Params,
+    key: jax.Array,
+    means: SubwordMeans | None = None,
 ) -> Params:
     """The parameters with word embeddings as `init` says.
 
     Subwords without a text vector start as rows of the SVD, or at random where the teacher's
-    embeddings are narrower; either in the size of the vectors.
+    embeddings are narrower; either in the size of the vectors. Mean states, which the norms of the
+    teacher's layers have scaled, become as large as its word embeddings.
 
     Args:
         teacher: parameters of the teacher; empty where it is no model.
+        means: the teacher's mean states, where the kind is `contextual`.
     """
     if init.kind == "checkpoint":
         return params
@@ -90,6 +98,12 @@ def start_embeddings(
     if teacher:
         table = np.asarray(teacher["embeddings"]["word_embeddings"]["embedding"])
         rows = init.rows(table)[: len(own)]
+    if init.kind == "contextual":
+        assert means is not None  # whoever asks for this kind computes them
+        states = init.rows(complete_means(means, table))[: len(own)]
+        # All states share a large mean, which would be the first component of an SVD.
+        embedding = pca_embeddings(states, own.shape[1])
+        return _with_embedding(params, embedding * (_measure(rows) / _measure(embedding)))
     if init.kind != "vectors":
         reduce = pca_embeddings if init.kind == "pca" else svd_embeddings
         return _with_embedding(params, reduce(rows, own.shape[1]))

@@ -7,6 +7,7 @@ import numpy as np
 
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.models.encoder import Transformer
+from xdistil.models.subword_means import SubwordMeans
 from xdistil.models.types import Model, Params
 from xdistil.student.embeddings import EmbeddingInit, scale_embeddings, start_embeddings
 from xdistil.student.layer_selection import select_layers
@@ -20,17 +21,18 @@ class FromScratch:
     tokenizer: Tokenizer
     embeddings: EmbeddingInit
 
-    def params(self, teacher: Params, seed: int) -> Params:
+    def params(self, teacher: Params, seed: int, means: SubwordMeans | None = None) -> Params:
         """The first parameters, host arrays.
 
         Args:
             teacher: the parameters that provide word embeddings; empty where the teacher is no
                 model.
+            means: the teacher's mean states, where word embeddings are `contextual`.
         """
         key = _fold(seed)
         params = jax.device_get(jax.jit(self.model.init_params)(key))
         if self.embeddings.kind != "random":
-            params = start_embeddings(params, self.embeddings, teacher, key)
+            params = start_embeddings(params, self.embeddings, teacher, key, means)
         scale = self.embeddings.scale
         return scale_embeddings(params, scale) if scale else params
 
@@ -44,9 +46,9 @@ class FromCheckpoint:
     embeddings: EmbeddingInit
     checkpoint: Params
 
-    def params(self, teacher: Params, seed: int) -> Params:
+    def params(self, teacher: Params, seed: int, means: SubwordMeans | None = None) -> Params:
         """The first parameters, host arrays; arguments as in `FromScratch`."""
-        return start_embeddings(self.checkpoint, self.embeddings, teacher, _fold(seed))
+        return start_embeddings(self.checkpoint, self.embeddings, teacher, _fold(seed), means)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class KeptLayers:
     layers: tuple[int, ...]  # counted from 0
     kept: np.ndarray | None  # i32[v] the teacher's subwords that stay; None: all
 
-    def params(self, teacher: Params, seed: int) -> Params:
+    def params(self, teacher: Params, seed: int, means: SubwordMeans | None = None) -> Params:
         """The first parameters, host arrays: the teacher's."""
         return select_layers(self.teacher, teacher, self.layers, self.kept)[1]
 
