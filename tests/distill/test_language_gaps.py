@@ -1,5 +1,6 @@
 """Weights of languages by the gap between student and teacher."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -94,6 +95,9 @@ def test_a_stage_that_cannot_weigh_languages_is_refused():
         "plan[1].gap_weight is 2, but no stage run before it trains the head, so the student has "
         "no scores yet: set it in a later stage, or plan[1].unfreeze=gradual."
     )
+    headless = replace(REPRESENTATION, gap_weight=1.0)
+    with pytest.raises(InputError, match=r"set it in a later stage\.$"):
+        choose_weighing(plan(headless, LABELS), False, DEV)
     with pytest.raises(InputError, match="the texts of train have 1 known language to weigh: set"):
         choose_weighing(plan(LABELS, languages=("de", "und")), True, DEV)
     with pytest.raises(InputError, match="the texts of dev have 0 known languages to weigh: set"):

@@ -106,9 +106,10 @@ def choose_weighing(
         if not stage.config.gap_weight:
             continue
         if not any(each.weighs_languages for each in chosen if each.place == stage.place):
+            gradual = f", or {stage.place}.unfreeze=gradual" if stage.trains_head else ""
             raise InputError(
                 f"{field}, but no stage run before it trains the head, so the student has no "
-                f"scores yet: set it in a later stage, or {stage.place}.unfreeze=gradual."
+                f"scores yet: set it in a later stage{gradual}."
             )
         for name, examples in (("dev", dev), (stage.texts, stage.train.examples)):
             if (count := len(list_known(examples))) < 2:
