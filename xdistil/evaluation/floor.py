@@ -15,8 +15,8 @@ log = logging.getLogger("xdistil")
 
 
 def check_floor(corpus: Corpus, metric: ScoreName, dev: Scores) -> bool:
-    """Whether a teacher's scores on dev are better than those of the gazetteer baseline (tagging),
-    of the most frequent class, or of the best constant labels; logs a warning if not.
+    """Whether a teacher's scores on dev are as good as those of the gazetteer baseline (tagging),
+    of the most frequent class, or of the best constant labels; a warning unless they are better.
 
     True without gold labels, since nothing can be compared.
     """
@@ -33,17 +33,17 @@ def check_floor(corpus: Corpus, metric: ScoreName, dev: Scores) -> bool:
         floor = [commonest or ()] * len(corpus.dev)
         what = "always predicting the most frequent class of train"
     least = metrics.score(corpus.task, corpus.dev, floor)[metric] or 0.0
-    helps = (dev[metric] or 0.0) > least
-    if not helps:
+    reached = dev[metric] or 0.0
+    if reached <= least:
         log.warning(
             "The teacher is no help: its %s on dev is %.4f, that of %s %.4f. Is it fine-tuned "
             "(teacher.finetune), long enough (teacher.plan), and with its own tokenizer?",
             metric,
-            dev[metric] or 0.0,
+            reached,
             what,
             least,
         )
-    return helps
+    return reached >= least
 
 
 def find_constant(train: Sequence[Example]) -> tuple[str, ...]:

@@ -147,8 +147,8 @@ def evaluate(
 
 
 def _is_trained(run: Run, teacher: ModelResult | None) -> bool:
-    """False for a teacher that is not fine-tuned in this run and does no better than without a
-    model, such as an encoder whose head was never trained."""
+    """False for a teacher that is not fine-tuned in this run and does worse than without a model,
+    such as an encoder whose head was never trained."""
     if teacher is None or run.finetuning or teacher["dev"] is None:
         return True
     return check_floor(run.corpus, run.metric, teacher["dev"])
