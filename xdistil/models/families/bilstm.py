@@ -84,8 +84,14 @@ def read_config(raw: Mapping[str, Any], where: str) -> BiLSTMConfig:
 
 
 def write_config(config: BiLSTMConfig) -> dict[str, Any]:
-    """The keys of a config.json for this student; the inverse of `read_config`."""
-    return {"model_type": MODEL_TYPE, **dataclasses.asdict(config)}
+    """The keys of a config.json for this student; the inverse of `read_config`.
+
+    One layer is left out, so that earlier versions read such a student, and write the same file.
+    """
+    values = dataclasses.asdict(config)
+    if config.layers == 1:
+        del values["layers"]
+    return {"model_type": MODEL_TYPE, **values}
 
 
 def build(config: BiLSTMConfig, task_kind: str, classes: int, dtype: str = "float32") -> "BiLSTM":
