@@ -477,7 +477,10 @@ def describe_command(flags: argparse.Namespace) -> str:
 
 
 def write_result(path: Path | None, flags: argparse.Namespace, result: Mapping[str, Any]) -> None:
-    """Writes command, machine and result as JSON, whole or not at all; no path, no file."""
+    """Writes command, machine and result as JSON, whole or not at all; no path, no file.
+
+    A `machine` in the result stands in the place of this one, for results that were read.
+    """
     if path is None:
         return
     content = {"command": describe_command(flags), "machine": describe_machine(), **result}

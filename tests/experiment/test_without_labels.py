@@ -145,6 +145,7 @@ def test_the_labels_stage_is_left_out_and_agreement_chooses(finished):
     chosen = results["student"]["agreement"]["held_out"]["macro_f1"] or 0.0
     assert chosen == max(reached) > 0
     told = (workdir / "train.log").read_text(encoding="utf-8")
+    assert "measuring the speed" not in told  # speed_seconds=0
     for words in ("left out: labels in stage labels", "left out: baseline labels only", "held-out"):
         assert words in told
     report = (workdir / "results.md").read_text(encoding="utf-8")

@@ -110,7 +110,8 @@ def evaluate(
         compared = {"student": rows["student"]}
     speedup, compression = None, None
     if "teacher" in loaded:
-        log.info("measuring the speed of teacher and student")
+        if run.experiment.speed_seconds:
+            log.info("measuring the speed of teacher and student")
         speedup = measure_speed(
             _runner(loaded["teacher"], run.teacher_texts["dev"]),
             _runner(loaded["student"], run.texts["dev"]),
