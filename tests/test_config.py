@@ -148,6 +148,7 @@ def test_the_default_parts_are_valid():
         ("plan[0].unfreeze", "slowly"),
         ("plan[0].schedule", "step"),
         ("plan[0].keep", "worst"),
+        ("plan[0].sampling", "hard"),
         ("plan[0].hidden_loss", "l1"),
         ("plan[0].projections", "none"),
         ("plan[0].attention_loss", "cosine"),
@@ -187,6 +188,8 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(path, value):
         (put("plan", ()), "plan has no stage"),
         (put("teacher.plan", ()), "teacher.plan has no stage"),
         (put("teacher.plan[0].gap_weight", 1.0), "teacher.plan[0].gap_weight is 1, but it is the"),
+        (put("plan[0].sampling", "doubtful"), "plan[0].loss is 'representation', which has no"),
+        (put("teacher.plan[0].sampling", "doubtful"), "teacher.plan[0].sampling is doubtful, but"),
         (put("teacher.plan[0].loss", "logits"), "fine-tuned with loss=labels, and data=train or"),
         (
             put("plan[2].data", "transfer"),

@@ -82,6 +82,7 @@ class Stage(_Renamed):
     batch_size: int = 0  # sentences per step; 0: the experiment's
     label_fraction: float = 1.0  # share of the labelled sentences, the first of each language
     gap_weight: float = 0.0  # a: a language is drawn 1 + a * gap / mean gap times as often
+    sampling: str = "even"  # of texts: even, or doubtful: more where the student is unsure
     mask: float = 0.0  # share of words hidden from the student in training; the teacher reads all
     hidden_loss: str = "kl"  # kl, mse or cosine between hidden states
     hidden_map: str = "middle"  # teacher layer, `student:teacher` pairs, last, uniform or middle
@@ -239,6 +240,7 @@ CHOICES = {
     "stage.unfreeze": ("all", "gradual"),
     "stage.schedule": ("cosine", "linear", "constant"),
     "stage.keep": ("best", "last"),
+    "stage.sampling": ("even", "doubtful"),
     "stage.hidden_loss": ("kl", "mse", "cosine"),
     "stage.projections": ("layer", "shared"),
     "stage.attention_loss": ("mse", "kl"),

@@ -281,6 +281,11 @@ def _check_plans(experiment: Experiment) -> None:
                 f"teacher.plan[{i}].gap_weight is {stage.gap_weight:g}, but it is the student that "
                 "has a gap to its teacher: set it to 0."
             )
+        if stage.sampling != "even":
+            raise InputError(
+                f"teacher.plan[{i}].sampling is {stage.sampling}, but texts are drawn by the "
+                "student's doubts alone: set it to even."
+            )
         if stage.mask:
             raise InputError(
                 f"teacher.plan[{i}].mask is {stage.mask}, but words are hidden from the student "
@@ -324,6 +329,11 @@ def _check_stage(path: str, stage: Stage) -> None:
         raise InputError(f"{path}.label_fraction is {stage.label_fraction}: it must lie in (0, 1].")
     if not 0 <= stage.mask < 1:
         raise InputError(f"{path}.mask is {stage.mask}: it must lie in [0, 1).")
+    if stage.sampling == "doubtful" and not {"logits", "labels"}.intersection(losses):
+        raise InputError(
+            f"{path}.sampling is doubtful, but {path}.loss is {stage.loss!r}, which has no "
+            f"probabilities to compare: set {path}.sampling=even."
+        )
     for loss in losses:
         if getattr(stage, f"{loss}_weight") <= 0:
             raise InputError(

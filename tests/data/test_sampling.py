@@ -1,6 +1,7 @@
 """Sampling of languages: shares by the formula, sizes kept, rows without repetition."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tests.data.test_packing import make_subwords
 from xdistil.data.batches import make_batches
 from xdistil.data.examples import Example
 from xdistil.data.packing import load_packed, pack_languages, save_packed
-from xdistil.data.sampling import draw_rows, share_rows, weigh_rows
+from xdistil.data.sampling import draw_rows, draw_weighted, share_rows, weigh_rows
 
 FREE = np.zeros(2, bool)
 
@@ -74,6 +75,32 @@ def test_no_row_is_repeated_before_all_others_of_its_language():
     assert drawn[0].tolist() != draw_rows(rows, quota, 6, 0).tolist()
 
 
+def test_weighted_rows_are_drawn_as_often_as_they_are_due():
+    rows, quota = np.array([4, 2]), np.array([3, 3])
+    weights = np.array([1.0, 1.0, 2.0, 4.0, 3.0, 1.0])
+    due = np.array([0.375, 0.375, 0.75, 1.5, 2.25, 0.75])
+    counts = np.zeros(6)
+    for epoch in range(4000):
+        drawn = draw_weighted(rows, quota, weights, 5, epoch)
+        found = np.bincount(drawn, minlength=6)
+        assert (found[:4].sum(), found[4:].sum()) == (3, 3)
+        assert (np.floor(due) <= found).all()
+        assert (found <= np.ceil(due)).all()
+        counts += found
+    assert counts / 4000 == pytest.approx(due, abs=0.04)  # five standard deviations
+
+
+def test_weighted_rows_depend_on_seed_and_epoch_alone():
+    rows = np.array([50])
+    weights = np.random.default_rng(0).uniform(0.5, 3.0, 50)
+    first = draw_weighted(rows, rows, weights, 5, 0).tolist()
+    assert first == draw_weighted(rows, rows, weights, 5, 0).tolist()
+    assert first != sorted(first)
+    others = [draw_weighted(rows, rows, weights, *key).tolist() for key in ((5, 1), (6, 0))]
+    assert first not in others
+    assert sorted(draw_weighted(rows, rows, np.ones(50), 5, 0).tolist()) == list(range(50))
+
+
 def make_rows(temperature: float):
     """Twelve sentences of two subwords in German, then three in French, two to a row."""
     subwords = make_subwords([2] * 15)
@@ -107,3 +134,24 @@ def test_batches_read_the_languages_by_their_quota_from_any_step_on(tmp_path):
     rest = make_batches(subwords, rows, lambda indices: {}, 2, 3.0, first_step=5, **settings_)
     for (batch, _), expected in zip(rest, whole[5:], strict=True):
         np.testing.assert_array_equal(batch.tokens, expected)
+
+
+@pytest.mark.parametrize(("grouped", "due"), [(True, 6 * 9 / 14), (False, 8 * 9 / 18)])
+def test_batches_follow_the_weights_from_any_step(grouped, due):
+    """Within each language as often as its quota says, where languages have quotas."""
+    subwords, _, rows = make_rows(1.0)
+    rows = rows if grouped else replace(rows, quota=np.zeros(0, np.int64))
+    weights = np.array([9.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 3.0])
+
+    def read(first: int) -> list[list[int]]:
+        settings_ = {"seed": 0, "padding_id": 0, "first_step": first, "weights": weights}
+        batches = make_batches(subwords, rows, lambda at: {"rows": at}, 4, 3.0, **settings_)
+        return [columns["rows"].tolist() for _, columns in batches]
+
+    every = read(0)
+    assert len(every) == 6
+    assert read(3) == every[3:]
+    for epoch in range(3):
+        counts = np.bincount(every[2 * epoch] + every[2 * epoch + 1], minlength=8)
+        assert abs(counts[0] - due) < 1
+        assert counts[:6].sum() == 6 or not grouped

@@ -1,6 +1,7 @@
 """A cache that the steps of a stage write: complete afterwards, and the same bits after any cut."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,19 @@ def test_the_steps_write_what_the_teacher_computes(tmp_path, monkeypatch):
     np.testing.assert_allclose(find_logits(tmp_path), expected, rtol=1e-5, atol=1e-6)
     assert not list((tmp_path / "cache/signals").glob("*growing"))
     assert not list((tmp_path / "cache/signals").glob("*-rows"))
+
+
+def test_rows_are_written_where_doubts_are_measured(tmp_path, monkeypatch):
+    """Before the only step of the stage that writes."""
+    filled = []
+    monkeypatch.setattr(GrowingCache, "_fill", lambda cache: filled.append(cache._written.all()))
+    mixed = Stage(name="mixed", loss="representation+logits", epochs=0.01, lr=1e-2)
+    first, second = (plan := make(tmp_path, (mixed, LOGITS))).stages
+    plan = plan._replace(stages=(replace(first, samples_doubtful=True), second))
+    run_plan(plan, init_params(STUDENT), save=True)
+    assert filled == [True]
+    expected = compute_logits(make_teacher())
+    np.testing.assert_allclose(find_logits(tmp_path), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("epochs", [0.5, 0.01], ids=["half an epoch", "one step"])

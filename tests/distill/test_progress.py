@@ -71,7 +71,8 @@ def test_progress_survives_json():
     """At the start of a stage, where most of it is empty, too."""
     first = Progress(stage=0, begun=True)
     weighed = Progress(stage=2, begun=True, language_weights={"sw": 1.9, "de": 1 / 3})
-    for progress in (READ, first, weighed):
+    doubted = Progress(stage=2, begun=True, row_doubts="//8AAA==")
+    for progress in (READ, first, weighed, doubted):
         assert read_progress(json.loads(json.dumps(progress.to_json()))) == progress
 
 

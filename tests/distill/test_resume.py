@@ -60,17 +60,18 @@ def make(folder: Path, **changes: Any) -> Plan:
     plan = make_plan(PLAN, folder, STUDENT, make_teacher(), **{"evaluate": judge, **changes})
     first, *rest = plan.stages
     step = replace(first.step, masking=Masking(0.3, 4, (2, 3), whole_words=True))
-    return weigh_languages(plan._replace(stages=(replace(first, step=step), *rest)))
+    return draw_unevenly(plan._replace(stages=(replace(first, step=step), *rest)))
 
 
-def weigh_languages(plan: Plan) -> Plan:
-    """The last stage draws languages by the scores that its first parameters have."""
+def draw_unevenly(plan: Plan) -> Plan:
+    """The last stage draws languages by the scores of its first parameters, and texts by their
+    doubts."""
     *stages, last = plan.stages
     subwords = last.train.subwords
     examples = [Example(("word",), None, "fr" if i % 3 else "de") for i in range(16)]
     rows = pack_languages(subwords, ROW_LENGTH, 0, examples, 1.0)
     last = replace(last, train=PackedTexts(examples, subwords, rows), weighs_languages=True)
-    last = replace(last, config=replace(last.config, gap_weight=4.0))
+    last = replace(last, config=replace(last.config, gap_weight=4.0), samples_doubtful=True)
     perfect: Any = {"per_language": {"de": {"f1": 1.0}, "fr": {"f1": 1.0}}}
     trainer = replace(plan.trainer, teacher_scores=TeacherScores(perfect, "f1"))
     return Plan(trainer, (*stages, last))
@@ -126,20 +127,21 @@ def test_the_undisturbed_run_is_as_long_as_the_cuts_suppose(whole):
 
 
 @pytest.fixture
-def quotas(monkeypatch) -> list[list[int]]:
-    """The rows of each language in an epoch, whenever batches are made."""
+def draws(monkeypatch) -> list[tuple[list[int], list[float]]]:
+    """The rows of each language in an epoch and the weights of rows, whenever batches are made."""
     real, found = training.batches.make_batches, []
 
     def make_batches(subwords: Any, rows: Any, *arguments: Any, **settings: Any) -> Any:
-        found.append(rows.quota.tolist())
+        weights = settings["weights"]
+        found.append((rows.quota.tolist(), [] if weights is None else weights.tolist()))
         return real(subwords, rows, *arguments, **settings)
 
     monkeypatch.setattr(training.batches, "make_batches", make_batches)
     return found
 
 
-def test_a_resumed_stage_draws_languages_by_the_gaps_before_its_first_step(
-    tmp_path, monkeypatch, quotas
+def test_a_resumed_stage_draws_by_the_gaps_and_doubts_before_its_first_step(
+    tmp_path, monkeypatch, draws
 ):
     """Every evaluation is better than the one before, and swaps the languages."""
     calls: list[int] = []
@@ -158,12 +160,15 @@ def test_a_resumed_stage_draws_languages_by_the_gaps_before_its_first_step(
     assert len(calls) == 3  # at the end of the first stage, before the second, and in it
     plan = make(tmp_path, evaluate=swap)
     run_plan(plan, params, save=True)
-    first, begun, resumed = quotas
+    first, begun, resumed = draws
     languages = plan.stages[-1].train.rows.languages
-    assert first == []
+    assert first == ([], [])
     assert begun == resumed
-    assert begun[0] > languages[0]  # gaps of 0.9 in German and 0.1 in French
-    assert sum(begun) == sum(languages)
+    quota, weights = begun
+    assert quota[0] > languages[0]  # gaps of 0.9 in German and 0.1 in French
+    assert sum(quota) == sum(languages)
+    assert len(weights) == sum(languages)
+    assert max(weights) > min(weights)
 
 
 @pytest.mark.parametrize("after", [1, 3, 6, 8, 9, 13])

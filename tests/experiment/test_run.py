@@ -48,6 +48,7 @@ def get_config(arg=""):
                 data="train",
                 label_fraction=0.5,
                 gap_weight=2.0,
+                sampling="doubtful",
                 lr=1e-2,
             ),
         ),
@@ -183,7 +184,7 @@ def read_lines(workdir: Path) -> list[dict[str, Any]]:
 # --- what a run leaves ----------------------------------------------------------------------------
 
 
-def test_the_log_says_how_much_languages_weigh(finished):
+def test_the_log_says_what_is_drawn_more_often(finished):
     """The gaps of 1 + 2 gap / mean gap have a mean of 3, of two languages that both have one."""
     log = (finished[0] / "train.log").read_text()
     (told,) = re.findall(r"labels: languages weigh by their gap to the teacher on dev: (.*)", log)
@@ -191,6 +192,10 @@ def test_the_log_says_how_much_languages_weigh(finished):
         "languages of plan[2]: drawn 1 + 2 gap / mean gap times as often (teacher less student, "
         "on dev)\n" in log
     )
+    assert "texts of plan[2]: half of an epoch is drawn by the student's doubts\n" in log
+    found = re.findall(r"labels: the student's doubt is (\S+) in the mean and (\S+) at most; ", log)
+    ((mean, largest),) = found
+    assert 0 < float(mean) < float(largest) < 1
     weights = dict(part.split() for part in told.split(", "))
     assert weights.keys() == {"en", "el"}
     assert sum(map(float, weights.values())) == pytest.approx(6.0, abs=0.02)

@@ -93,6 +93,10 @@ def test_a_fingerprint_holds_nothing_of_the_student():
     run = make_run()
     others = make_run(plan=(STAGE,), log_every=3, teacher=Teacher(shared_folder="there"))
     assert digest(others) == digest(run)
+    (stage,) = run.finetuning
+    for field in ({"mask": 0.1}, {"gap_weight": 1.0}, {"sampling": "doubtful"}):
+        students = replace(stage, config=replace(stage.config, **field))
+        assert digest(replace(run, finetuning=(students,))) == digest(run)
     without = [replace(make_run(seed=seed), finetuning=()) for seed in (0, 1)]
     assert digest(without[0]) == digest(without[1])
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from tests.distill.small import make_bilstm, make_teacher, make_texts
-from xdistil.config import Experiment, Stage, Student
+from xdistil.config import Stage, Student
 from xdistil.data.examples import Example, Task
 from xdistil.distill.language_gaps import TeacherScores
 from xdistil.distill.stages import StageRun, plan_stages
 from xdistil.errors import InputError
-from xdistil.experiment.build import _weigh_languages
+from xdistil.experiment.build import _weigh_languages, has_trained_head
 from xdistil.experiment.training import is_best_head, score_teacher
 from xdistil.teacher.file_teacher import FileTeacher
 from xdistil.teacher.interface import NoTeacher
@@ -95,7 +95,7 @@ def test_gaps_to_a_teacher_without_scores_are_refused(stages, teacher, says):
     weighed = (*stages[:2], replace(stages[2], config=config))
     corpus: Any = SimpleNamespace(dev=DEV)
     with pytest.raises(InputError) as raised:
-        _weigh_languages(Experiment(), corpus, teacher, weighed)
+        _weigh_languages(corpus, teacher, weighed, False)
     assert str(raised.value).startswith("plan[2].gap_weight is 1.5, ")
     assert says in str(raised.value)
 
@@ -109,10 +109,10 @@ def test_a_student_that_starts_with_a_trained_head_has_gaps_at_once(stages):
         Student(kind="transformer", keep_layers="last:2"),
     )
     for student in trained:
-        experiment = Experiment(student=student)
-        (found,) = _weigh_languages(experiment, corpus, Told(("O",)), (first,))
+        starts_trained = has_trained_head(student)
+        (found,) = _weigh_languages(corpus, Told(("O",)), (first,), starts_trained)
         assert found.weighs_languages
     for student in (Student(), replace(trained[1], start="pretrained")):
-        experiment = Experiment(student=student)
+        starts_trained = has_trained_head(student)
         with pytest.raises(InputError, match="no stage run before it trains the head"):
-            _weigh_languages(experiment, corpus, Told(("O",)), (first,))
+            _weigh_languages(corpus, Told(("O",)), (first,), starts_trained)

@@ -12,7 +12,7 @@ import grain
 import numpy as np
 
 from xdistil.data.packing import Batch, Rows, fill_batch
-from xdistil.data.sampling import draw_rows
+from xdistil.data.sampling import draw_rows, draw_weighted
 from xdistil.data.subwords import Subwords
 
 _PREFETCHED = 4  # batches made ahead of the step
@@ -54,6 +54,7 @@ def make_batches(
     process_index: int = 0,
     process_count: int = 1,
     first_step: int = 0,
+    weights: np.ndarray | None = None,
 ) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
     """The batches of a stage from `first_step` up to its `count_steps`, prefetched in a thread.
 
@@ -64,6 +65,8 @@ def make_batches(
     Args:
         columns: further arrays of a batch, by name, for the rows with these indices i64[B] (-1: an
             empty row); their first axis is B.
+        weights: f64[R], above 0: rows are drawn in proportion to them, within each language if
+            `rows` has quotas.
     """
     filled = fill_up(batch_rows, devices)
     share, rest = divmod(filled, process_count)
@@ -75,7 +78,12 @@ def make_batches(
     def order(epoch: int) -> np.ndarray:
         count = len(rows.subword)
         shuffled = np.full(in_epoch * batch_rows, -1)
-        if len(rows.quota):
+        if weights is not None:
+            counts, quota = (rows.languages, rows.quota) if len(rows.quota) else ([count], [count])
+            shuffled[:count] = draw_weighted(
+                np.asarray(counts), np.asarray(quota), weights, seed, epoch
+            )
+        elif len(rows.quota):
             shuffled[:count] = draw_rows(rows.languages, rows.quota, seed, epoch)
         else:
             shuffled[:count] = np.random.default_rng([seed, epoch]).permutation(count)

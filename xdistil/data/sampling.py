@@ -1,9 +1,9 @@
-"""Sampling languages by temperature: the rows of an epoch in which large languages are read less.
+"""Sampling: the rows of an epoch in which some languages or texts are read more than others.
 
-Language l with n_l sentences is drawn in proportion to n_l^(1/T): T = 1 leaves languages as they
-are, a large T makes them equal (XLM-R, https://arxiv.org/abs/1911.02116, section 3.1, uses
-1/T = 0.3; mBERT 0.7). An epoch keeps its number of rows. The rows depend only on (seed, epoch), so
-a run resumes at any step.
+With a temperature T, language l with n_l sentences is drawn in proportion to n_l^(1/T): T = 1
+leaves languages as they are, a large T makes them equal (XLM-R, https://arxiv.org/abs/1911.02116,
+section 3.1, uses 1/T = 0.3; mBERT 0.7). Rows may also have weights of their own. An epoch keeps its
+number of rows. The rows depend only on (seed, epoch), so a run resumes at any step.
 """
 
 import numpy as np
@@ -79,3 +79,26 @@ def draw_rows(rows: np.ndarray, quota: np.ndarray, seed: int, epoch: int) -> np.
             part = order[max(begin - lap * count, 0) : begin + taken - lap * count]
             drawn.append(first[language] + part)
     return np.random.default_rng([seed, epoch]).permutation(np.concatenate(drawn))
+
+
+def draw_weighted(
+    rows: np.ndarray, quota: np.ndarray, weights: np.ndarray, seed: int, epoch: int
+) -> np.ndarray:
+    """Indices i64[sum of quota] of an epoch's rows, shuffled, in proportion to weights.
+
+    The sampling is systematic: a row that is due 1.3 times in the mean is drawn once or twice, and
+    every language exactly as often as its quota says.
+
+    Args:
+        rows: i64[L] rows of each language; they are grouped by language.
+        quota: i64[L] rows of each language in an epoch.
+        weights: f64[R] of each row, above 0.
+    """
+    blocks = np.split(weights, np.cumsum(rows)[:-1])
+    due = [
+        taken - count + count * np.cumsum(block) / np.cumsum(block)[-1]
+        for block, count, taken in zip(blocks, quota, np.cumsum(quota), strict=True)
+    ]
+    draw = np.random.default_rng([seed, epoch])
+    passed = np.floor(np.concatenate([[0.0], *due]) + draw.uniform()).astype(np.int64)
+    return draw.permutation(np.repeat(np.arange(len(weights)), np.diff(passed)))

@@ -15,7 +15,7 @@ from xdistil.data.examples import UNKNOWN_LANGUAGE, Example
 from xdistil.data.packing import PackedTexts
 from xdistil.data.sampling import weigh_rows
 from xdistil.data.streamed import number_languages
-from xdistil.distill.stages import StageRun
+from xdistil.distill.stages import StageRun, list_trained
 from xdistil.errors import InputError
 from xdistil.evaluation.results import LanguageScoreName, Scores
 
@@ -96,11 +96,10 @@ def choose_weighing(
         InputError: a stage has no such run, or its texts or dev have fewer than two known
             languages.
     """
-    trained, chosen = starts_trained, []
-    for stage in stages:
-        weighs = bool(stage.config.gap_weight) and trained
-        chosen.append(replace(stage, weighs_languages=weighs))
-        trained = trained or stage.trains_head
+    chosen = [
+        replace(stage, weighs_languages=bool(stage.config.gap_weight) and trained)
+        for stage, trained in zip(stages, list_trained(stages, starts_trained), strict=True)
+    ]
     for stage in stages:
         field = f"{stage.place}.gap_weight is {stage.config.gap_weight:g}"
         if not stage.config.gap_weight:

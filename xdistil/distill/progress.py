@@ -35,14 +35,16 @@ class Progress:
     meter: MeterState | None = None
     log_offset: int = 0  # bytes of metrics.jsonl
     language_weights: dict[str, float] | None = None  # of this stage run, where it has any
+    row_doubts: str | None = None  # likewise, as `doubts.encode` writes them
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object in a checkpoint; its keys are those of all versions."""
         names = {"stage": "leg", "results": "records", "log_offset": "metrics"}
         content = {names.get(name, name): value for name, value in asdict(self).items()}
         del content["begun"]  # a checkpoint is never written before
-        if self.language_weights is None:  # earlier versions know no such key
-            del content["language_weights"]
+        for name in ("language_weights", "row_doubts"):
+            if content[name] is None:  # earlier versions know no such key
+                del content[name]
         return content
 
 

@@ -52,6 +52,7 @@ class StageRun:
     train: PackedTexts
     dev: PackedTexts
     weighs_languages: bool = False  # by the gaps of the student before its first step
+    samples_doubtful: bool = False  # texts, by the student's doubts before its first step
 
     @property
     def spec(self) -> SignalSpec:
@@ -176,6 +177,18 @@ def plan_stages(
             )
         )
     return tuple(runs)
+
+
+def list_trained(stages: Sequence[StageRun], starts_trained: bool) -> list[bool]:
+    """For each stage run: whether a head was trained before it, so that predictions mean something.
+
+    Args:
+        starts_trained: whether the student begins with a head that was trained.
+    """
+    trained = [starts_trained]
+    for stage in stages:
+        trained.append(trained[-1] or stage.trains_head)
+    return trained[:-1]
 
 
 def resolve_losses(stage: Stage, place: str, model: Model, teacher: Teacher) -> LossConfig:

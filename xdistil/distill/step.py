@@ -18,7 +18,7 @@ from xdistil.distill.losses import LOSSES, SIDE_PROJECTIONS, LossConfig, read_sp
 from xdistil.distill.masking import Masking, hide_words
 from xdistil.distill.unfreezing import merge_params
 from xdistil.models.forward import apply_model
-from xdistil.models.types import Params
+from xdistil.models.types import Output, Params
 from xdistil.runtime.mesh import Layout
 from xdistil.teacher.signals import Signals
 
@@ -136,18 +136,25 @@ def compute_losses(
         params: the student's, with side projections where hidden states need them.
         dropout: PRNG key of a training step; None switches dropout and masking off.
     """
-    losses, spec = config.losses, read_spec(config.losses)
-    own = {name: tree for name, tree in params.items() if name != SIDE_PROJECTIONS}
     if config.masking is not None and dropout is not None:
         batch = hide_words(config.masking, batch, jax.random.fold_in(dropout, _MASKING))
+    output = apply_student(config, params, batch, signals, dropout)
+    return {
+        name: LOSSES[name].compute(config.losses, params, output, batch, signals)
+        for name, _ in config.losses.weights
+    }
+
+
+def apply_student(
+    config: StepConfig, params: Params, batch: Batch, signals: Signals, dropout: jax.Array | None
+) -> Output:
+    """What the student makes of a batch; arguments as of `compute_losses`."""
+    model, spec = config.losses.model, read_spec(config.losses)
+    own = {name: tree for name, tree in params.items() if name != SIDE_PROJECTIONS}
     features = signals.features
     if config.encoder_frozen and features is None:
         # Without dropout, so that it is the same whether computed here or once for all steps.
-        features = apply_model(losses.model, own, batch).hidden[losses.model.features]
-    output = apply_model(
-        losses.model, own, batch, bool(spec.attention), dropout, features, bool(spec.vectors)
+        features = apply_model(model, own, batch).hidden[model.features]
+    return apply_model(
+        model, own, batch, bool(spec.attention), dropout, features, bool(spec.vectors)
     )
-    return {
-        name: LOSSES[name].compute(losses, params, output, batch, signals)
-        for name, _ in losses.weights
-    }

@@ -21,6 +21,7 @@ from xdistil.data import batches
 from xdistil.data.packing import Batch, PackedTexts
 from xdistil.distill.checkpoint import Checkpoint
 from xdistil.distill.divergence import save_divergence
+from xdistil.distill.doubts import encode, measure_doubts, weigh_doubts
 from xdistil.distill.language_gaps import TeacherScores, describe_weights, draw_by
 from xdistil.distill.losses import SIDE_PROJECTIONS
 from xdistil.distill.meter import Meter
@@ -31,7 +32,7 @@ from xdistil.errors import DivergenceError, InputError, StoppedError
 from xdistil.evaluation.results import ScoreName, Scores, StageRecord
 from xdistil.models.forward import iterate_batches
 from xdistil.models.types import Params
-from xdistil.runtime.mesh import fetch, global_max, keep, local_rows, shard_batch
+from xdistil.runtime.mesh import fetch, gather_rows, global_max, keep, local_rows, shard_batch
 from xdistil.runtime.session import Session
 from xdistil.teacher.cache import open_cache
 from xdistil.teacher.interface import SignalReader
@@ -127,6 +128,7 @@ class _StageLoop:
         self.rates = self.stage.schedule_rates(self.steps.total)
         self.previous = self.progress.total_step - self.progress.step
         self.saved = time.monotonic()
+        self.row_weights: np.ndarray | None = None  # f64[R] where texts are drawn by doubt
         self.batch_rows = batches.fill_up(self.steps.rows, self.session.mesh.size)
         reader, spec = trainer.reader, self.stage.spec
         self.writer = reader.writer(self.stage.texts, spec)
@@ -151,9 +153,13 @@ class _StageLoop:
                 self.progress.scores, self.progress.best = self._score()
             if self.stage.weighs_languages:
                 self._weigh_languages()
+            if self.stage.samples_doubtful:
+                self.progress.row_doubts = encode(self._measure_doubts())
         if self.progress.language_weights is not None:
             texts = draw_by(self.stage.train, self.progress.language_weights)
             self.stage = replace(self.stage, train=texts)
+        if self.progress.row_doubts is not None:
+            self.row_weights = weigh_doubts(self.progress.row_doubts)
 
     def _weigh_languages(self) -> None:
         """Measures the gaps; the weights stay in the progress until the stage run ends."""
@@ -167,6 +173,31 @@ class _StageLoop:
         weights = trainer.teacher_scores.weigh(scores, strength, self.stage.train)
         progress.language_weights = weights
         log.info("%s: %s", self.meter.title, describe_weights(weights))
+
+    def _measure_doubts(self) -> np.ndarray:
+        """f32[R] the doubts of all rows of the training texts, which stay until the stage run
+        ends."""
+        texts, params = self.stage.train, merge_params(self.state.trainable, self.state.frozen)
+        doubts = np.zeros(len(texts.rows.subword), np.float32)
+        for indices, batch in iterate_batches(
+            texts.subwords, texts.rows, self.batch_rows, self.trainer.padding_id
+        ):
+            self.session.preemption.raise_if_requested()
+            loaded = self._gather(local_rows(indices))
+            batch = shard_batch(self.session.mesh, batch)
+            signals = self.signals(batch, loaded)
+            found = gather_rows(measure_doubts(params, batch, signals, config=self.stage.step))
+            doubts[indices[indices >= 0]] = found[indices >= 0]
+            if self.writer:
+                self.writer.write()
+        log.info(
+            "%s: the student's doubt is %.4f in the mean and %.4f at most; doubtful texts are "
+            "drawn more often",
+            self.meter.title,
+            doubts.mean(),
+            doubts.max(),
+        )
+        return doubts
 
     def is_evaluation_due(self) -> bool:
         """Whether the parameters of this step are evaluated before the next one."""
@@ -188,6 +219,7 @@ class _StageLoop:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             first_step=first_step,
+            weights=self.row_weights,
         )
 
     def _gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xdistil.config import SILVER, Baseline, Experiment, Stage, split_names
+from xdistil.config import SILVER, Baseline, Experiment, Stage, Student, split_names
 from xdistil.data.corpus import Corpus
 from xdistil.data.examples import Task
 from xdistil.data.packing import PackedTexts
+from xdistil.distill.doubts import choose_sampling
 from xdistil.distill.language_gaps import choose_weighing
 from xdistil.distill.masking import choose_masking
 from xdistil.distill.stages import StageRun, plan_stages, request_signals, resolve_losses
@@ -108,7 +109,9 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
         corpus.task,
         student.tokenizer,
     )
-    stages = _weigh_languages(experiment, corpus, teacher, stages)
+    trained = has_trained_head(experiment.student)
+    stages = _weigh_languages(corpus, teacher, stages, trained)
+    stages = choose_sampling(stages, trained)
     run = Run(
         experiment=experiment,
         corpus=corpus,
@@ -128,8 +131,14 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
     return run
 
 
+def has_trained_head(student: Student) -> bool:
+    """Whether a student begins with the head of a checkpoint, or of the fine-tuned teacher."""
+    kept = bool(student.keep_layers) and student.start == "finetuned"
+    return kept or student.kind == "checkpoint"
+
+
 def _weigh_languages(
-    experiment: Experiment, corpus: Corpus, teacher: Teacher, stages: tuple[StageRun, ...]
+    corpus: Corpus, teacher: Teacher, stages: tuple[StageRun, ...], starts_trained: bool
 ) -> tuple[StageRun, ...]:
     """The stage runs, those marked that weigh languages; InputError where there are no gaps."""
     weighed = [stage for stage in stages if stage.config.gap_weight]
@@ -142,9 +151,7 @@ def _weigh_languages(
         raise InputError(
             f"{field}, but the teacher has no scores on dev to compare with ({why}): set it to 0."
         )
-    student = experiment.student
-    kept = bool(student.keep_layers) and student.start == "finetuned"
-    return choose_weighing(stages, kept or student.kind == "checkpoint", corpus.dev)
+    return choose_weighing(stages, starts_trained, corpus.dev)
 
 
 def _check_texts(experiment: Experiment, corpus: Corpus, teacher: Teacher) -> None:

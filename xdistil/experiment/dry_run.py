@@ -100,7 +100,7 @@ def describe_plan(run: Run) -> str:
                 )
             )
     lines += ["", *align(_shorten(rows, _WORDS), _WORDS)]
-    notes = [*_describe_class_weights(run), *_describe_gaps(run), *_describe_masking(run)]
+    notes = [*_describe_class_weights(run), *_describe_drawing(run), *_describe_masking(run)]
     notes += describe_signals(run.teacher.plan(run.requests))
     if not run.corpus.gold:
         notes += _describe_left_out(run)
@@ -183,13 +183,16 @@ def _describe_class_weights(run: Run) -> list[str]:
     ]
 
 
-def _describe_gaps(run: Run) -> list[str]:
-    """Which stages draw languages by their gaps."""
+def _describe_drawing(run: Run) -> list[str]:
+    """Which stages draw languages by their gaps, or texts by doubt."""
     weighed = {each.place: each.config.gap_weight for each in run.stages if each.weighs_languages}
     return [
         f"languages of {place}: drawn 1 + {weight:g} gap / mean gap times as often (teacher less "
         "student, on dev)"
         for place, weight in weighed.items()
+    ] + [
+        f"texts of {place}: half of an epoch is drawn by the student's doubts"
+        for place in dict.fromkeys(each.place for each in run.stages if each.samples_doubtful)
     ]
 
 

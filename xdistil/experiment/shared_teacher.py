@@ -32,6 +32,7 @@ from xdistil.teacher.model_teacher import ModelTeacher
 from xdistil.teacher.signals import params_fingerprint
 
 _DIGITS = 16  # of a fingerprint in the name of a folder
+_STUDENTS = ("mask", "gap_weight", "sampling")  # fields of a stage that only a student's may set
 
 
 @contextlib.contextmanager
@@ -92,8 +93,8 @@ def fingerprint_teacher(run: Run, teacher: ModelTeacher) -> str:
 
 
 def _list_fields(stage: Stage) -> dict[str, Any]:
-    """A stage of a teacher; without a field of the student alone, which earlier teachers lack."""
-    return {name: value for name, value in asdict(stage).items() if name != "mask"}
+    """A stage of a teacher; without fields of the student alone, which earlier teachers lack."""
+    return {name: value for name, value in asdict(stage).items() if name not in _STUDENTS}
 
 
 def link_teacher(shared: Path, workdir: Path, first: bool) -> None:
