@@ -457,7 +457,8 @@ def test_representations_alone_need_no_head(base, tmp_path):
     teacher = without_head(tmp_path / "teacher")
     command = ready(base / "tiny.py", tmp_path / "task", tmp_path / "run", teacher)
     experiment = parse_command(command).experiment
-    experiment.plan = (experiment.plan[0], replace(experiment.plan[2], gap_weight=0.0, sampling="even"))
+    plain = replace(experiment.plan[2], gap_weight=0.0, sampling="even")
+    experiment.plan = (experiment.plan[0], plain)
     assert build(experiment, tmp_path / "cache").corpus.gold
 
 
