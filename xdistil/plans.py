@@ -58,13 +58,13 @@ def v3() -> tuple[Stage, ...]:
 
 def annotators() -> tuple[Stage, ...]:
     """The student on the votes of annotators; no gold but that of dev, which selects."""
-    return (Stage(name="votes", loss="logits", logits_loss="kl", epochs=20.0, lr=2e-3, patience=4),)
+    return (Stage(name="votes", loss="logits", logits_loss="kl", epochs=6.0, lr=2e-3),)
 
 
 def annotators_gold() -> tuple[Stage, ...]:
     """The student on the votes of annotators, then on gold, be it little."""
     return (
-        Stage(name="votes", loss="labels", data="silver", epochs=20.0, lr=2e-3, patience=4),
+        Stage(name="votes", loss="labels", data="silver", epochs=6.0, lr=2e-3),
         Stage(name="gold", loss="labels", data="train", epochs=20.0, lr=1e-3, patience=4),
     )
 
