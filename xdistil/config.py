@@ -78,7 +78,7 @@ class Stage(_Renamed):
     weight_decay: float = 0.0  # decoupled (AdamW), on matrices only
     clip: float = 1.0  # largest global norm of the gradient; 0: no clipping
     patience: int = 0  # evaluations without improvement before early stopping; 0: never stop
-    keep: str = "best"  # parameters for the next stage: the best on dev, or the last
+    keep: str = "best"  # parameters: best on dev, worst (best in the 10 worst languages), last
     batch_size: int = 0  # sentences per step; 0: the experiment's
     label_fraction: float = 1.0  # share of the labelled sentences, the first of each language
     gap_weight: float = 0.0  # a: a language is drawn 1 + a * gap / mean gap times as often
@@ -239,7 +239,7 @@ CHOICES = {
     "stage.data": ("transfer", "train", "all", "silver"),
     "stage.unfreeze": ("all", "gradual"),
     "stage.schedule": ("cosine", "linear", "constant"),
-    "stage.keep": ("best", "last"),
+    "stage.keep": ("best", "worst", "last"),
     "stage.sampling": ("even", "doubtful"),
     "stage.hidden_loss": ("kl", "mse", "cosine"),
     "stage.projections": ("layer", "shared"),

@@ -329,10 +329,16 @@ def _check_stage(path: str, stage: Stage) -> None:
         raise InputError(f"{path}.label_fraction is {stage.label_fraction}: it must lie in (0, 1].")
     if not 0 <= stage.mask < 1:
         raise InputError(f"{path}.mask is {stage.mask}: it must lie in [0, 1).")
-    if stage.sampling == "doubtful" and not {"logits", "labels"}.intersection(losses):
+    predicts = bool({"logits", "labels"}.intersection(losses))
+    if stage.sampling == "doubtful" and not predicts:
         raise InputError(
             f"{path}.sampling is doubtful, but {path}.loss is {stage.loss!r}, which has no "
             f"probabilities to compare: set {path}.sampling=even."
+        )
+    if stage.keep == "worst" and not predicts:
+        raise InputError(
+            f"{path}.keep is worst, but {path}.loss is {stage.loss!r}, which does not train the "
+            f"head, so scores say nothing of it: set {path}.keep=best."
         )
     for loss in losses:
         if getattr(stage, f"{loss}_weight") <= 0:

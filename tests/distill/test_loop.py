@@ -107,6 +107,29 @@ def test_stages_without_labels_watch_their_own_loss(tmp_path):
     assert len(judge.shown) == 1
 
 
+@pytest.mark.parametrize("loss", ["labels", "logits"])
+def test_a_stage_may_watch_its_worst_languages(tmp_path, loss):
+    """Whose score rises once and then falls, while that of all languages does the opposite."""
+    shown = []
+
+    def judge(params: Any) -> dict[str, Any]:
+        shown.append(jax.tree.map(np.array, jax.device_get(params)))
+        worst = [0.1, 0.3, 0.2, 0.2][len(shown) - 1]
+        return {"macro_f1": 0.8 - worst, "worst_10": worst, "per_language": {}}
+
+    data = "train" if loss == "labels" else "transfer"
+    stage = Stage(name="watched", loss=loss, data=data, lr=1e-2, keep="worst", patience=2)
+    stage.epochs = 3.0
+    teacher = make_teacher()
+    plan = make_plan((stage,), tmp_path, teacher=teacher, evaluate=judge, eval_every=1)
+    (outcome,) = run_plan(plan, init_params(make_bilstm()))
+    (record,) = outcome.stages
+    assert (record["monitor"], record["best"]) == ("dev worst_10", 0.3)
+    assert (record["best_step"], record["steps"]) == (1, 3)
+    assert record["dev"]["macro_f1"] == 0.5
+    assert same(outcome.params, shown[1])
+
+
 def test_a_rate_that_diverges_hands_on_what_it_started_from(tmp_path):
     stage = Stage(name="logits", loss="logits", epochs=1.0, lr=100.0, schedule="constant")
     plan = make_plan((stage,), tmp_path, teacher=make_teacher())

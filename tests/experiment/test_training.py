@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from tests.distill.small import make_bilstm, make_teacher, make_texts
-from xdistil.config import Stage, Student
+from xdistil.config import Experiment, Stage, Student
 from xdistil.data.examples import Example, Task
 from xdistil.distill.language_gaps import TeacherScores
 from xdistil.distill.stages import StageRun, plan_stages
 from xdistil.errors import InputError
-from xdistil.experiment.build import _weigh_languages, has_trained_head
+from xdistil.experiment.build import _check_worst, _weigh_languages, has_trained_head
 from xdistil.experiment.training import is_best_head, score_teacher
 from xdistil.teacher.file_teacher import FileTeacher
 from xdistil.teacher.interface import NoTeacher
@@ -116,3 +116,21 @@ def test_a_student_that_starts_with_a_trained_head_has_gaps_at_once(stages):
         starts_trained = has_trained_head(student)
         with pytest.raises(InputError, match="no stage run before it trains the head"):
             _weigh_languages(corpus, Told(("O",)), (first,), starts_trained)
+
+
+def test_worst_languages_are_watched_where_there_are_many():
+    """German has no entity, and so no score."""
+    task, people = Task("tagging", ("O", "B-PER")), [f"x{number}" for number in range(20)]
+    dev = [Example(("Anna",), ("B-PER",), language) for language in people]
+    plain = Example(("Anna",), ("O",), "de")
+    experiment = Experiment(plan=(Stage(name="a", loss="logits"),))
+    few: Any = SimpleNamespace(task=task, dev=[plain, *dev[1:]])
+    _check_worst(experiment, few)
+    experiment.plan[0].keep = "worst"
+    _check_worst(experiment, SimpleNamespace(task=task, dev=dev))
+    with pytest.raises(InputError) as raised:
+        _check_worst(experiment, few)
+    assert str(raised.value) == (
+        "plan[0].keep is worst, but dev has 19 languages with a score and 20 are needed: set "
+        "plan[0].keep=best."
+    )

@@ -75,7 +75,7 @@ def compile_stage(trainer: Trainer, stage: StageRun, params: Params) -> None:
     state = _place(mesh, everywhere, _describe_state(stage, params))
     rate = jax.ShapeDtypeStruct((), jnp.float32)
     train_step.lower(state, *train, rate, config=config).compile()
-    if not stage.learns_labels:
+    if not stage.monitors_score:
         eval_step.lower(_place(mesh, everywhere, params), *dev, config=config).compile()
 
 

@@ -65,6 +65,16 @@ class StageRun:
         return any(name == "labels" for name, _ in self.step.losses.weights)
 
     @property
+    def monitors_worst(self) -> bool:
+        """Whether the score of the worst languages is monitored."""
+        return self.config.keep == "worst"
+
+    @property
+    def monitors_score(self) -> bool:
+        """Whether a score is monitored, and not the stage's loss on dev."""
+        return self.learns_labels or self.monitors_worst
+
+    @property
     def trains_head(self) -> bool:
         """Whether the losses reach the head, so that scores mean something afterwards."""
         return any(LOSSES[name].trains_head for name, _ in self.step.losses.weights)

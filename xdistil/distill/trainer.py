@@ -149,7 +149,7 @@ class _StageLoop:
         self._cache_features()
         if not self.progress.begun:
             self.progress.begun = True
-            if self.stage.config.keep == "best":
+            if self.stage.config.keep != "last":
                 self.progress.scores, self.progress.best = self._score()
             if self.stage.weighs_languages:
                 self._weigh_languages()
@@ -296,11 +296,13 @@ class _StageLoop:
         )
 
     def _score(self) -> tuple[Scores | None, float]:
-        """(dev scores or None, the monitor): the main score where labels are learnt, else the
-        loss."""
+        """(dev scores or None, the monitor): the main score where labels are learnt, that of the
+        worst languages where the stage says so, else the loss."""
         params = merge_params(self.state.trainable, self.state.frozen)
-        if self.stage.learns_labels:
+        if self.stage.monitors_score:
             scores = self.trainer.evaluate(without_projections(params))
+            if self.stage.monitors_worst:
+                return scores, scores.get("worst_10", 0.0)
             return scores, scores[self.trainer.metric] or 0.0
         totals: dict[str, Any] = {}
         dev = self.stage.dev
@@ -322,7 +324,7 @@ class _StageLoop:
         best = self.progress.best
         if best is None:
             return True
-        return value > best if self.stage.learns_labels else value < best
+        return value > best if self.stage.monitors_score else value < best
 
     def _make_record(self) -> StageRecord:
         """One row of the table of stages."""
@@ -337,11 +339,16 @@ class _StageLoop:
             "steps": progress.step,
             "limit": self.steps.total,
             "best_step": progress.best_step,
-            "monitor": f"dev {trainer.metric}" if self.stage.learns_labels else "dev loss",
+            "monitor": self._name_monitor(),
             "best": progress.best,
             "dev": scores,
             "seconds": self.meter.seconds(),
         }
+
+    def _name_monitor(self) -> str:
+        if self.stage.monitors_worst:
+            return "dev worst_10"
+        return f"dev {self.trainer.metric}" if self.stage.learns_labels else "dev loss"
 
     def _save(self) -> None:
         self.progress.total_step = self.previous + self.progress.step

@@ -17,8 +17,9 @@ from xdistil.distill.language_gaps import choose_weighing
 from xdistil.distill.masking import choose_masking
 from xdistil.distill.stages import StageRun, plan_stages, request_signals, resolve_losses
 from xdistil.errors import InputError
-from xdistil.evaluation.metrics import MAIN_SCORE
+from xdistil.evaluation import metrics
 from xdistil.evaluation.results import ScoreName
+from xdistil.evaluation.worst import LEAST
 from xdistil.experiment.packer import Packer
 from xdistil.experiment.sources import open_before, open_sources
 from xdistil.models.types import Model
@@ -58,7 +59,7 @@ class Run:
     @property
     def metric(self) -> ScoreName:
         """The score that selects models."""
-        return MAIN_SCORE[self.corpus.task.name]
+        return metrics.MAIN_SCORE[self.corpus.task.name]
 
     @property
     def requests(self) -> list[Request]:
@@ -84,6 +85,7 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
     experiment, corpus = sources.experiment, sources.corpus
     teacher, student = sources.teacher, sources.student
     _check_texts(experiment, corpus, teacher)
+    _check_worst(experiment, corpus)
     packer = Packer(experiment, corpus, cache, writes, sources.voted)
     teacher_texts: dict[str, PackedTexts] = {}
     if isinstance(teacher, ModelTeacher):
@@ -174,6 +176,30 @@ def _check_texts(experiment: Experiment, corpus: Corpus, teacher: Teacher) -> No
                     f"{place} is silver, and annotators answered no text that may be learnt: all "
                     "are in dev or test, have no vote, or have less than teacher.min_agreement."
                 )
+
+
+def _check_worst(experiment: Experiment, corpus: Corpus) -> None:
+    """Raises InputError where a stage monitors the worst languages of a dev set of few."""
+    plans = (("plan", experiment.plan), ("teacher.plan", experiment.teacher.plan))
+    places = [
+        f"{path}[{index}].keep"
+        for path, plan in plans
+        for index, stage in enumerate(plan)
+        if stage.keep == "worst"
+    ]
+    if not places:
+        return
+    labelled = [each for each in corpus.dev if each.labels is not None]
+    perfect = metrics.score(corpus.task, labelled, [each.labels or () for each in labelled])
+    count = sum(
+        each[metrics.LANGUAGE_SCORE[corpus.task.name]] is not None
+        for each in perfect["per_language"].values()
+    )
+    if count < LEAST:
+        raise InputError(
+            f"{places[0]} is worst, but dev has {count} languages with a score and {LEAST} are "
+            f"needed: set {places[0]}=best."
+        )
 
 
 def plan_finetuning(
