@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -179,13 +180,7 @@ class _StageLoop:
         ends."""
         texts, params = self.stage.train, merge_params(self.state.trainable, self.state.frozen)
         doubts = np.zeros(len(texts.rows.subword), np.float32)
-        for indices, batch in iterate_batches(
-            texts.subwords, texts.rows, self.batch_rows, self.trainer.padding_id
-        ):
-            self.session.preemption.raise_if_requested()
-            loaded = self._gather(local_rows(indices))
-            batch = shard_batch(self.session.mesh, batch)
-            signals = self.signals(batch, loaded)
+        for indices, batch, signals in self._read(texts, self._gather):
             found = gather_rows(measure_doubts(params, batch, signals, config=self.stage.step))
             doubts[indices[indices >= 0]] = found[indices >= 0]
             if self.writer:
@@ -238,6 +233,22 @@ class _StageLoop:
         else:
             signals = reader.signals(batch, arrays, spec)
         return signals._replace(features=features, targets=targets)
+
+    def _read(
+        self, texts: PackedTexts, gather: Callable[[np.ndarray], dict[str, np.ndarray]]
+    ) -> Iterator[tuple[np.ndarray, Batch, Signals]]:
+        """(row indices of all processes, batch and signals on the devices), all rows in order.
+
+        Args:
+            gather: the columns of the rows i64[b] of this process.
+        """
+        for indices, batch in iterate_batches(
+            texts.subwords, texts.rows, self.batch_rows, self.trainer.padding_id
+        ):
+            self.session.preemption.raise_if_requested()
+            loaded = gather(local_rows(indices))
+            batch = shard_batch(self.session.mesh, batch)
+            yield indices, batch, self.signals(batch, loaded)
 
     def evaluate(self) -> None:
         """Scores on dev, keeps the best, and writes a checkpoint."""
@@ -306,13 +317,7 @@ class _StageLoop:
             return scores, scores[self.trainer.metric] or 0.0
         totals: dict[str, Any] = {}
         dev = self.stage.dev
-        for indices, batch in iterate_batches(
-            dev.subwords, dev.rows, self.batch_rows, self.trainer.padding_id
-        ):
-            self.session.preemption.raise_if_requested()
-            loaded = gather_signals(self.dev, dev.rows, local_rows(indices))
-            batch = shard_batch(self.session.mesh, batch)
-            signals = self.signals(batch, loaded)
+        for _, batch, signals in self._read(dev, partial(gather_signals, self.dev, dev.rows)):
             for name, tally in eval_step(params, batch, signals, config=self.stage.step).items():
                 pair = np.array([tally.sum, tally.count], np.float64)
                 totals[name] = totals.get(name, 0.0) + pair
