@@ -7,7 +7,6 @@ any step: a signal to stop, or the clock, asks for one.
 
 import logging
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,26 +22,22 @@ from xdistil.data.packing import Batch, PackedTexts
 from xdistil.distill.checkpoint import Checkpoint
 from xdistil.distill.divergence import save_divergence
 from xdistil.distill.doubts import encode, measure_doubts, weigh_doubts
+from xdistil.distill.frozen_features import cache_features
 from xdistil.distill.language_gaps import TeacherScores, describe_weights, draw_by
 from xdistil.distill.losses import SIDE_PROJECTIONS
 from xdistil.distill.meter import Meter
 from xdistil.distill.stages import StageRun, steps_between_evaluations
 from xdistil.distill.step import eval_step, train_step
-from xdistil.distill.unfreezing import HEAD, PROJECTION, merge_params, split_params
-from xdistil.errors import DivergenceError, InputError, StoppedError
+from xdistil.distill.unfreezing import merge_params
+from xdistil.errors import DivergenceError, StoppedError
 from xdistil.evaluation.results import ScoreName, Scores, StageRecord
 from xdistil.models.forward import iterate_batches
 from xdistil.models.types import Params
-from xdistil.runtime.mesh import fetch, gather_rows, global_max, keep, local_rows, shard_batch
+from xdistil.runtime.mesh import gather_rows, global_max, keep, local_rows, shard_batch
 from xdistil.runtime.session import Session
-from xdistil.teacher.cache import open_cache
 from xdistil.teacher.interface import SignalReader
 from xdistil.teacher.signals import (
-    PlacedModel,
     Signals,
-    SignalSpec,
-    params_fingerprint,
-    signal_names,
 )
 from xdistil.teacher.storage import Signal, WordSignal, gather_signals
 
@@ -147,7 +142,16 @@ class _StageLoop:
 
     def begin(self) -> None:
         """What a stage starts from counts as its first best."""
-        self._cache_features()
+        features = cache_features(
+            self.stage,
+            merge_params(self.state.trainable, self.state.frozen),
+            self.session,
+            self.trainer.padding_id,
+            self.batch_rows,
+        )
+        if features is not None:
+            train, dev = features
+            self.train, self.dev = {**self.train, FEATURES: train}, {**self.dev, FEATURES: dev}
         if not self.progress.begun:
             self.progress.begun = True
             if self.stage.config.keep != "last":
@@ -371,42 +375,6 @@ class _StageLoop:
             return False
         late = time.monotonic() - self.saved > seconds
         return global_max(int(late and jax.process_index() == 0)) > 0
-
-    def _cache_features(self) -> None:
-        """Adds what a frozen encoder makes of the texts to the columns, where computing it once is
-        faster than in every step."""
-        folder = self.session.workdir / "cache" / "features"
-        if not self.stage.step.encoder_frozen:
-            shutil.rmtree(folder, ignore_errors=True)
-        if not self.stage.caches_features:
-            return
-        model = self.stage.step.losses.model
-        params = merge_params(self.state.trainable, self.state.frozen)
-        _, encoder = split_params(fetch(params), (HEAD, PROJECTION))
-        placed = PlacedModel(
-            model=model,
-            params=params,
-            padding_id=self.trainer.padding_id,
-            remap=None,
-            fingerprint=params_fingerprint(encoder),
-            mesh=self.session.mesh,
-        )
-        spec = SignalSpec(hidden=(model.features,))
-        (name,) = signal_names(spec)
-
-        def read(texts: PackedTexts) -> Columns:
-            check = self.session.preemption.raise_if_requested
-            opened = open_cache(
-                folder, placed, texts.subwords, texts.rows, spec, self.batch_rows, check
-            )
-            return {FEATURES: opened[name]}
-
-        try:
-            train, dev = read(self.stage.train), read(self.stage.dev)
-        except InputError as error:  # no room on the disk
-            log.info("%s Until then the frozen encoder runs in every step.", error)
-            return
-        self.train, self.dev = {**self.train, **train}, {**self.dev, **dev}
 
 
 def read_targets(stage: StageRun) -> Columns:
