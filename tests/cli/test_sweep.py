@@ -125,6 +125,25 @@ def test_each_run_is_what_train_makes_of_its_values(config):
     assert parse_command([*run.arguments, "--workdir=x"]).experiment == run.experiment
 
 
+def test_runs_share_a_teacher_where_the_config_or_the_command_says(tmp_path):
+    """Nowhere, if the command says that; in the workdir of the sweep, if nobody says anything."""
+    path = tmp_path / "sharing.py"
+    path.write_text(
+        "from xdistil.plans import ner\n\n\ndef get_config(folder=''):\n    experiment = ner()\n"
+        "    experiment.teacher.shared_folder, experiment.data.folder = folder, 'task'\n"
+        "    return experiment\n"
+    )
+
+    def find(folder: str, *flags: str) -> str:
+        (run,) = parse(f"--config={path}:{folder}", "--sweep=seed=0", *flags).runs
+        return run.experiment.teacher.shared_folder
+
+    assert find("there") == "there"
+    assert find("there", "--config.teacher.shared_folder=here") == "here"
+    assert find("there", "--config.teacher.shared_folder=") == ""
+    assert find("") == str(Path("table/shared").absolute())
+
+
 def test_plans_have_names_and_variants_stand_behind_the_colon(config):
     command = parse(config, "--sweep=variant=small,large", "--sweep=plan=d2,v3")
     found = [(run.name, run.experiment.student.embedding_size) for run in command.runs]

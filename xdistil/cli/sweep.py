@@ -141,10 +141,10 @@ def parse_sweep(arguments: Sequence[str]) -> Command:
     jobs = values.get("jobs", str(sys.maxsize if slurm else max(len(list_devices(os.environ)), 1)))
     if not jobs.isdecimal() or int(jobs) < 1:
         raise InputError(f"--jobs is {jobs!r}: it must be a whole number, 1 or more.")
-    if _SHARED_FIELD not in dict(overrides):
-        overrides.append((_SHARED_FIELD, str(workdir.absolute() / SHARED)))
+    shared = str(workdir.absolute() / SHARED)
     runs = tuple(
-        _plan_run(config, overrides, settings) for settings in combine_settings(configured, axes)
+        _plan_run(config, overrides, settings, shared)
+        for settings in combine_settings(configured, axes)
     )
     refuse_equal(runs)
     runs = keep_names(runs, workdir)
@@ -170,13 +170,17 @@ def find_done(command: Command) -> tuple[list[str], list[Failure]]:
 
 
 def _plan_run(
-    config: str, overrides: Sequence[tuple[str, str]], settings: dict[str, str]
+    config: str, overrides: Sequence[tuple[str, str]], settings: dict[str, str], shared: str
 ) -> PlannedRun:
+    """A run of the sweep, which shares its teacher in the folder `shared` if it names no other."""
     own = [(path, value) for path, value in settings.items() if path != VARIANT]
     if VARIANT in settings:
         config = _choose_variant(config, settings[VARIANT])
     every = [*overrides, *own]
     experiment = make_experiment(config, every)
+    if not experiment.teacher.shared_folder and _SHARED_FIELD not in dict(every):
+        every = [*overrides, (_SHARED_FIELD, shared), *own]
+        experiment = make_experiment(config, every)
     arguments = (f"--config={config}", *(f"--config.{path}={value}" for path, value in every))
     return PlannedRun(name_run(settings), settings, experiment, arguments)
 
