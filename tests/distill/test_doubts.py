@@ -21,7 +21,7 @@ from tests.distill.small import (
 from xdistil.config import Stage
 from xdistil.data.packing import Batch
 from xdistil.distill import trainer as training
-from xdistil.distill.doubts import choose_sampling, encode, measure_doubts, weigh_doubts
+from xdistil.distill.doubts import choose_sampling, encode_doubts, measure_doubts, weigh_doubts
 from xdistil.distill.losses import LossConfig
 from xdistil.distill.stages import plan_stages
 from xdistil.distill.step import StepConfig
@@ -107,9 +107,9 @@ def test_each_of_several_labels_is_had_or_lacked():
 
 
 def test_half_of_an_epoch_is_drawn_by_doubt():
-    weights = weigh_doubts(encode(np.array([0.0, 0.1, 0.3, 0.0], np.float32)))
+    weights = weigh_doubts(encode_doubts(np.array([0.0, 0.1, 0.3, 0.0], np.float32)))
     assert weights == pytest.approx([0.5, 1.0, 2.0, 0.5], abs=1e-4)  # the mean is 0.1
-    assert weigh_doubts(encode(np.zeros(3, np.float32))).tolist() == [1.0, 1.0, 1.0]
+    assert weigh_doubts(encode_doubts(np.zeros(3, np.float32))).tolist() == [1.0, 1.0, 1.0]
 
 
 REPRESENTATION = Stage(name="representation", loss="representation")

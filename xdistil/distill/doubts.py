@@ -75,7 +75,7 @@ def _find_targets(
 
 
 def weigh_doubts(doubts: str) -> np.ndarray:
-    """f64[R] how many times as often rows are drawn as evenly, from what `encode` wrote.
+    """f64[R] how many times as often rows are drawn as evenly, from what `encode_doubts` wrote.
 
     It is 1/2 + doubt / (2 * mean doubt), and 1 where there is no doubt at all.
     """
@@ -83,7 +83,7 @@ def weigh_doubts(doubts: str) -> np.ndarray:
     return 0.5 + levels / (2 * levels.mean()) if levels.any() else np.ones(len(levels))
 
 
-def encode(doubts: np.ndarray) -> str:
+def encode_doubts(doubts: np.ndarray) -> str:
     """Doubts f32[R], from 0 to 1, as a text for the JSON of a checkpoint: 16 bits each, in base64,
     as shares of the largest."""
     largest = doubts.max() or 1.0

@@ -35,7 +35,7 @@ class Progress:
     meter: MeterState | None = None
     log_offset: int = 0  # bytes of metrics.jsonl
     language_weights: dict[str, float] | None = None  # of this stage run, where it has any
-    row_doubts: str | None = None  # likewise, as `doubts.encode` writes them
+    row_doubts: str | None = None  # likewise, as `encode_doubts` writes them
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object in a checkpoint; its keys are those of all versions."""

@@ -21,7 +21,7 @@ from xdistil.data import batches
 from xdistil.data.packing import Batch, PackedTexts
 from xdistil.distill.checkpoint import Checkpoint
 from xdistil.distill.divergence import save_divergence
-from xdistil.distill.doubts import encode, measure_doubts, weigh_doubts
+from xdistil.distill.doubts import encode_doubts, measure_doubts, weigh_doubts
 from xdistil.distill.frozen_features import cache_features
 from xdistil.distill.language_gaps import TeacherScores, describe_weights, draw_by
 from xdistil.distill.losses import SIDE_PROJECTIONS
@@ -159,7 +159,7 @@ class _StageLoop:
             if self.stage.weighs_languages:
                 self._weigh_languages()
             if self.stage.samples_doubtful:
-                self.progress.row_doubts = encode(self._measure_doubts())
+                self.progress.row_doubts = encode_doubts(self._measure_doubts())
         if self.progress.language_weights is not None:
             texts = draw_by(self.stage.train, self.progress.language_weights)
             self.stage = replace(self.stage, train=texts)
