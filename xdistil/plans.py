@@ -245,7 +245,7 @@ def quickstart(variant: str = "") -> Experiment:
             vocabulary_size=3500,
             plan=(teacher,),
         ),
-        student=Student(embedding_size=8, hidden_size=16, dropout=0.1),
+        student=Student(embedding_size=7, hidden_size=14, dropout=0.1),
         plan=(representation, logits, labels),
         baselines=(
             Baseline(label_fraction=0.1, lrs="8e-3,1.6e-2,3.2e-2"),
