@@ -123,6 +123,7 @@ def test_the_default_parts_are_valid():
         ("student.heads", -1),
         ("student.hidden_size", 0),
         ("student.embedding_scale", -0.5),
+        ("student.embedding_scale", math.nan),
         ("student.embedding_scale", math.inf),
         ("student.dropout", 1.0),
         ("student.dropout", -0.5),

@@ -163,7 +163,7 @@ class Student(_Renamed):
     vocabulary_cut: str = "even"  # of vocabulary_size: even (over languages), frequent (in all)
     embeddings: str = ""  # svd, pca, contextual, vectors, random; empty: checkpoint, else svd
     vectors: str = ""  # text file of fastText, GloVe or MUSE, also .gz, of width embedding_size
-    embedding_scale: float = 1.0  # root mean square of a BiLSTM's at the start; 0: the source's
+    embedding_scale: float = 1.0  # size of a BiLSTM's at the start (students.md); 0: the source's
     train_embeddings: bool = True  # false: the word embeddings are frozen
     dropout: float = 0.2  # after the embeddings and each BiLSTM; everywhere in a transformer
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from tests.models.samples import BILSTM, make_tiny_tokenizer
+from xdistil import config
 from xdistil.data.word_vectors import WordVectors
 from xdistil.models.families.bilstm import BiLSTM
 from xdistil.models.types import Params
-from xdistil.student.embeddings import EmbeddingInit, svd_embeddings
+from xdistil.student.embeddings import EmbeddingInit, embedding_scale, svd_embeddings
 from xdistil.student.initialise import FromScratch
 
 WIDTH = BILSTM.embedding_size
@@ -55,3 +56,19 @@ def test_without_a_scale_they_are_the_svd():
 def test_embeddings_of_nothing_but_zeros_stay(monkeypatch):
     monkeypatch.setitem(TEACHER["embeddings"]["word_embeddings"], "embedding", 0 * TABLE)
     np.testing.assert_array_equal(embedding(start("svd", 1.0)), np.zeros((53, WIDTH)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "scale"),
+    [
+        ({}, "svd", 1.0),
+        ({}, "vectors", 1.0),
+        ({}, "random", 0.2),
+        ({"embedding_scale": 0.3}, "random", 0.06),
+        ({"embedding_scale": 0.3}, "svd", 0.3),
+        ({"embedding_scale": 0.0}, "random", 0.0),
+        ({"kind": "transformer"}, "svd", 0.0),
+    ],
+)
+def test_random_rows_have_the_length_of_the_scale_and_transformers_have_none(fields, kind, scale):
+    assert embedding_scale(config.Student(**fields), kind, width=25) == pytest.approx(scale)

@@ -31,7 +31,7 @@ from xdistil.models.types import Model, Params, count_parameters, trace_shapes
 from xdistil.runtime.arithmetic import choose_dtype
 from xdistil.runtime.workdir import choose_segmentation
 from xdistil.student.design import check_width, design_student, with_dropout
-from xdistil.student.embeddings import EmbeddingInit, embedding_kind
+from xdistil.student.embeddings import EmbeddingInit, embedding_kind, embedding_scale
 from xdistil.student.initialise import FromCheckpoint, FromScratch, KeptLayers, StudentInit
 from xdistil.student.layer_selection import choose_layers, select_layers
 from xdistil.student.tokenizer import choose_tokenizer
@@ -190,7 +190,7 @@ def _open_student(
     vectors = WordVectors(np.zeros(0, np.int32), np.zeros((0, width), np.float32), 0)
     if student.vectors:
         vectors = read_vectors(Path(student.vectors), width, tokenizer)
-    scale = student.embedding_scale if student.kind == "bilstm" else 0.0
+    scale = embedding_scale(student, kind, width)
     embeddings = EmbeddingInit(kind, rows, vectors, scale)
     if student.checkpoint:
         return teacher, FromCheckpoint(model, tokenizer, embeddings, params)

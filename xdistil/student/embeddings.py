@@ -1,5 +1,6 @@
 """How the student's word embeddings start: from the teacher's, its states, text vectors, random."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -69,6 +70,22 @@ def embedding_kind(student: config.Student, from_model: bool) -> str:
     """
     default = "checkpoint" if student.checkpoint else "svd" if from_model else "random"
     return student.embeddings or default
+
+
+def embedding_scale(student: config.Student, kind: str, width: int) -> float:
+    """The root mean square of a student's word embeddings at the start; 0: the source's.
+
+    `student.embedding_scale` is that of embeddings that start from a teacher or vectors. Random
+    ones are divided by sqrt(width), the size that Flax draws: a subword that occurs a few times
+    stays near its first row, which should be small if it means nothing.
+
+    Args:
+        kind: what they start from.
+        width: of the embeddings.
+    """
+    if student.kind != "bilstm":
+        return 0.0
+    return student.embedding_scale / (math.sqrt(width) if kind == "random" else 1.0)
 
 
 def start_embeddings(
