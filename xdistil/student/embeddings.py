@@ -77,7 +77,7 @@ def embedding_scale(student: config.Student, kind: str, width: int) -> float:
 
     `student.embedding_scale` is that of embeddings that start from a teacher or vectors. Random
     ones are divided by sqrt(width), the size that Flax draws: a subword that occurs a few times
-    stays near its first row, which should be small if it means nothing.
+    stays near its first row, which should be small where it means nothing.
 
     Args:
         kind: what they start from.
