@@ -348,7 +348,7 @@ def multilingual(variant: str = "") -> Experiment:
         ),
         plan=(
             replace(representation, data="all", epochs=1.0, patience=0),
-            replace(logits, data="all", epochs=4.0, unfreeze_epochs=0.25, lr=4e-3, patience=0),
+            replace(logits, data="all", epochs=12.0, unfreeze_epochs=0.25, lr=4e-3, patience=0),
             replace(labels, epochs=4.0, unfreeze_epochs=1.0, lr=1e-3, batch_size=64, patience=0),
         ),
         baselines=(Baseline(lrs="1e-3,2e-3,4e-3", epochs=10.0, patience=0),),
