@@ -77,6 +77,17 @@ def pairs(tmp_path_factory) -> Run:
     return build(experiment, tmp_path_factory.mktemp("cache"))
 
 
+def test_random_word_embeddings_start_smaller_than_a_teachers(pairs: Run, tmp_path):
+    sizes = {}
+    for kind in ("svd", "random"):
+        student = replace(pairs.experiment.student, embeddings=kind)
+        run = build(replace(pairs.experiment, student=student), tmp_path / "cache")
+        params = run.student.params(pairs.teacher.params, seed=0)
+        table = params["embeddings"]["word_embeddings"]["embedding"]
+        sizes[kind] = np.sqrt(np.mean(np.square(table)))
+    assert sizes == pytest.approx({"svd": 1.0, "random": 0.5})  # 1/sqrt(4)
+
+
 def test_packed_texts_are_shared_by_runs_that_would_pack_the_same(pairs: Run, tmp_path):
     """Whatever changes subwords or rows is in the name of their folder."""
     experiment, task = pairs.experiment, pairs.corpus.task
