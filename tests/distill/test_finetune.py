@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from tests.experiment.test_run import arguments, read_lines, write_run
+from tests.experiment.tiny_run import arguments, read_lines, write_run
 from tests.models.samples import ROBERTA, make_encoder
 from xdistil.cli.overrides import parse_command
 from xdistil.distill.finetune import find_subwords

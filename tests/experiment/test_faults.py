@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.experiment.test_run import arguments, read_json, write_run
+from tests.experiment.tiny_run import arguments, read_json, write_run
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tests.experiment.test_run import arguments, read_json, read_lines, write_run
+from tests.experiment.tiny_run import arguments, read_json, read_lines, write_run
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 240  # after which a process is taken for hanging

@@ -15,7 +15,7 @@ import pytest
 import train
 from tests.deploy.folders import make_folder
 from tests.evaluation.shapes import check_shape
-from tests.experiment.test_run import (
+from tests.experiment.tiny_run import (
     CONFIG,
     FILLERS,
     LABELS,
