@@ -53,6 +53,19 @@ def test_without_a_scale_they_are_the_svd():
     np.testing.assert_array_equal(embedding(start("svd", 0.0)), svd_embeddings(TABLE, WIDTH))
 
 
+def test_vectors_have_the_scale_and_random_rows_beside_them_are_small():
+    """Without a teacher, subwords without a vector mean nothing."""
+    draw = np.random.default_rng(4)
+    known = np.arange(20, dtype=np.int32)
+    vectors = WordVectors(known, 7 * draw.standard_normal((20, WIDTH)).astype(np.float32), 20)
+    init = EmbeddingInit("vectors", lambda table: table, vectors, 0.5)
+    table = embedding(FromScratch(BiLSTM(BILSTM, 3), make_tiny_tokenizer(), init).params({}, 0))
+    assert np.sqrt((table[known] ** 2).mean()) == pytest.approx(0.5, rel=1e-6)
+    np.testing.assert_allclose(table[known] / vectors.values, table[0, 0] / vectors.values[0, 0])
+    rest = np.sqrt((table[20:] ** 2).mean())
+    assert rest == pytest.approx(0.5 / np.sqrt(WIDTH), rel=0.1)  # the mean of few draws
+
+
 def test_embeddings_of_nothing_but_zeros_stay(monkeypatch):
     monkeypatch.setitem(TEACHER["embeddings"]["word_embeddings"], "embedding", 0 * TABLE)
     np.testing.assert_array_equal(embedding(start("svd", 1.0)), np.zeros((53, WIDTH)))

@@ -97,9 +97,10 @@ def start_embeddings(
 ) -> Params:
     """The parameters with word embeddings as `init` says.
 
-    Subwords without a text vector start as rows of the SVD, or at random where the teacher's
-    embeddings are narrower; either in the size of the vectors. Mean states, which the norms of the
-    teacher's layers have scaled, become as large as its word embeddings.
+    Subwords without a text vector start as rows of the SVD, in the size of the vectors, or at
+    random where the teacher's embeddings are narrower, and smaller by sqrt(width), as random
+    embeddings are. Mean states, which the norms of the teacher's layers have scaled, become as
+    large as its word embeddings.
 
     Args:
         teacher: parameters of the teacher; empty where it is no model.
@@ -124,20 +125,27 @@ def start_embeddings(
     if init.kind != "vectors":
         reduce = pca_embeddings if init.kind == "pca" else svd_embeddings
         return _with_embedding(params, reduce(rows, own.shape[1]))
-    embedding = svd_embeddings(rows, own.shape[1]) if own.shape[1] <= rows.shape[1] else normal
-    embedding = embedding * (_measure(init.vectors.values) / _measure(embedding))
+    width, size = own.shape[1], _measure(init.vectors.values)
+    if width <= rows.shape[1]:
+        embedding = svd_embeddings(rows, width)
+        embedding = embedding * (size / _measure(embedding))
+    else:
+        embedding = normal * (size / math.sqrt(width))
     embedding[init.vectors.subwords] = init.vectors.values
     return _with_embedding(params, embedding)
 
 
-def scale_embeddings(params: Params, scale: float) -> Params:
-    """The parameters with word embeddings multiplied so that their root mean square is `scale`.
+def scale_embeddings(params: Params, init: EmbeddingInit) -> Params:
+    """The parameters with word embeddings multiplied to a root mean square of `init.scale`.
 
     The input weights of an LSTM are drawn for inputs of variance 1 (Glorot and Bengio, 2010). Rows
-    of a teacher are smaller by ten times and more, as a layer norm follows them there.
+    of a teacher are smaller by ten times and more, as a layer norm follows them there. Of text
+    vectors only the subwords that have one count, since the others may be random and small.
     """
-    embedding = params["embeddings"]["word_embeddings"]["embedding"]
-    size = _measure(embedding)
+    scale, embedding = init.scale, params["embeddings"]["word_embeddings"]["embedding"]
+    if not scale:
+        return params
+    size = _measure(embedding[init.vectors.subwords] if init.kind == "vectors" else embedding)
     return _with_embedding(params, embedding * np.float32(scale / size)) if size else params
 
 

@@ -33,8 +33,7 @@ class FromScratch:
         params = jax.device_get(jax.jit(self.model.init_params)(key))
         if self.embeddings.kind != "random":
             params = start_embeddings(params, self.embeddings, teacher, key, means)
-        scale = self.embeddings.scale
-        return scale_embeddings(params, scale) if scale else params
+        return scale_embeddings(params, self.embeddings)
 
 
 @dataclass(frozen=True)
