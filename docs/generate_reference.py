@@ -23,9 +23,10 @@ This page lists every field of an experiment. It is generated from xdistil/confi
 `python docs/generate_reference.py`.
 
 Each field is a flag: `--config.FIELD=VALUE`. A field of a stage is written
-`--config.plan[0].lr=1e-3`, a field of a baseline `--config.baselines[0].epochs=3`. Fields that take
-several values separate them by commas. An empty text or a zero means "not set". `plan` and
-`baselines` are empty by default: the config file fills them.
+`--config.plan[0].lr=1e-3`, a field of a baseline `--config.baselines[0].epochs=3`;
+`--config.baselines=` trains no baselines. Fields that take several values separate them by
+commas. An empty text or a zero means "not set". `plan` and `baselines` are empty by default: the
+config file fills them.
 """
 
 

@@ -76,6 +76,11 @@ def test_overrides_reach_their_fields(config, tmp_path):
     assert experiment.baselines[0].lrs == "1e-3"
 
 
+def test_baselines_can_be_left_out(config):
+    assert parse(config, "--workdir=x").experiment.baselines
+    assert parse(config, "--workdir=x", "--config.baselines=").experiment.baselines == ()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "value"),
     [
@@ -136,6 +141,7 @@ MISTAKES = [
     ("--config.plan[].lr=1e-3", ["plan has no index"]),
     ("--config.plan.lr=1e-3", ["plan is a list", "plan[0]"]),
     ("--config.plan=1", ["plan is a list"]),
+    ("--config.baselines=none", ["baselines is a list", "baselines[0]", "--config.baselines= for"]),
     ("--config.plan[0]=1", ["plan[0] is a group of fields", "lr"]),
     ("--config.data[0].folder=x", ["data is not a list"]),
     ("--config.data=x", ["data is a group of fields", "folder"]),

@@ -21,7 +21,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from xdistil.config import RENAMED, Experiment, Stage
+from xdistil.config import RENAMED, Baseline, Experiment, Stage
 from xdistil.errors import InputError, show, suggest
 from xdistil.plans import PLANS, RECIPES
 from xdistil.validation import validate
@@ -73,7 +73,8 @@ def parse_command(arguments: list[str]) -> Command:
 def make_experiment(config: str, overrides: Sequence[tuple[str, str]]) -> Experiment:
     """The experiment of a --config, with (path, value) of every --config.PATH=VALUE, validated.
 
-    A path `plan` takes the name of a plan, which replaces all stages before other paths are read.
+    A path `plan` takes the name of a plan, which replaces all stages before other paths are read. A
+    path `baselines` takes nothing, and removes them.
 
     Raises:
         InputError: any mistake in them; the sentence names the nearest valid name.
@@ -86,7 +87,9 @@ def make_experiment(config: str, overrides: Sequence[tuple[str, str]]) -> Experi
     for path, value in overrides:
         if path == "plan":
             experiment = replace(experiment, plan=_find_plan(value))
-    named = [(path, value) for path, value in overrides if path != "plan"]
+        elif path == "baselines":
+            experiment = replace(experiment, baselines=_remove_baselines(value))
+    named = [(path, value) for path, value in overrides if path not in ("plan", "baselines")]
     checked = [(_check_override(experiment, path, value), value) for path, value in named]
     experiment = _apply(experiment, checked)
     validate(experiment)
@@ -153,6 +156,15 @@ def _find_plan(name: str) -> tuple[Stage, ...]:
             f"plan{suggest(name, PLANS)}."
         )
     return PLANS[name]()
+
+
+def _remove_baselines(value: str) -> tuple[Baseline, ...]:
+    if value:
+        raise InputError(
+            f"--config.baselines={value}: baselines is a list: write baselines[0].FIELD=VALUE, or "
+            "--config.baselines= for a run without baselines."
+        )
+    return ()
 
 
 def read_sweep(text: str, overrides: Sequence[tuple[str, str]] = ()) -> list[dict[str, str]]:
