@@ -260,7 +260,7 @@ def test_texts_are_made_of_tagged_sentences_and_answered_by_a_model(changes, wor
     for path, value in changes.items():
         put(path, value)(experiment)
     validate(experiment)
-    for name in ("swapped", "spliced"):
+    for name in ("swapped", "spliced", "replaced"):
         put(f"data.{name}", 5)(experiment)
         with pytest.raises(InputError) as caught:
             validate(experiment)

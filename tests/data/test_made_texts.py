@@ -8,7 +8,12 @@ import pytest
 from xdistil.config import Data
 from xdistil.data.corpus import Corpus
 from xdistil.data.examples import Example, Task
-from xdistil.data.made_texts import add_made_texts, splice_sentences, swap_mentions
+from xdistil.data.made_texts import (
+    add_made_texts,
+    replace_words,
+    splice_sentences,
+    swap_mentions,
+)
 from xdistil.data.streamed import stream_examples
 from xdistil.errors import InputError
 
@@ -88,7 +93,7 @@ def test_languages_get_texts_in_proportion_to_what_can_change():
 
 
 def test_the_seed_alone_decides():
-    for make in (swap_mentions, splice_sentences):
+    for make in (swap_mentions, splice_sentences, replace_words):
         first = make(TRAIN, 30, 5)
         assert make(TRAIN, 30, 5) == first
         assert make(TRAIN, 30, 6) != first
@@ -117,6 +122,31 @@ def test_a_splice_is_a_beginning_and_an_end_of_two_sentences_of_one_language():
     assert begun == {"a": 100, "d": 100, "e": 100, "u": 100, "x": 100}
 
 
+# --- words ----------------------------------------------------------------------------------------
+
+
+def test_words_become_other_words_of_their_language():
+    """All texts that can be made, and each as often as its replaced words are drawn."""
+    texts = [Example(tuple("ab"), None, "en"), Example(("b",), None, "en")]
+    texts += [Example(tuple("xyx"), None, "de"), Example(("allein",), None, "nn")]
+    made = replace_words(texts, 9000, 2)
+    assert {each.labels for each in made} == {None}
+    found = Counter((each.language, "".join(each.inputs)) for each in made)
+    # Of a b: both with 0.3 * 0.3; the first alone with 0.3 * 0.7, and half of the 0.7 * 0.7 in
+    # which none is drawn; likewise the second. "b" becomes "a". A language of one word has no text.
+    english = {"bb": 0.455, "aa": 0.455, "ba": 0.09}
+    expected = {("en", text): 3000 * share for text, share in english.items()}
+    expected["en", "a"] = 3000
+    # Of x y x: one alone with 0.3 * 0.49, and a third of 0.343; two with 0.063; three with 0.027.
+    german = {"yyx": 1, "xxx": 1, "xyy": 1, "yxx": 2, "yyy": 2, "xxy": 2, "yxy": 3}
+    shares = {1: 0.147 + 0.343 / 3, 2: 0.063, 3: 0.027}
+    expected |= {("de", text): 3000 * shares[words] for text, words in german.items()}
+    assert found.keys() == expected.keys()
+    for key, count in expected.items():
+        assert abs(found[key] - count) <= 4 * count**0.5, key
+    assert Counter(each.language for each in made) == {"en": 6000, "de": 3000}
+
+
 # --- a corpus -------------------------------------------------------------------------------------
 
 
@@ -126,13 +156,14 @@ def make_corpus(**changes) -> Corpus:
 
 
 def test_made_texts_follow_the_transfer_texts_and_are_told():
-    corpus = add_made_texts(make_corpus(), Data(swapped=3, spliced=1200), 0)
+    corpus = add_made_texts(make_corpus(), Data(swapped=3, spliced=1200, replaced=5), 0)
     assert len(corpus.transfer) == 1
     assert list(corpus.all_transfer) == [*corpus.transfer, *corpus.made]
     assert list(corpus.made[:3]) == swap_mentions(TRAIN, 3, 0)
-    assert len(corpus.made) == 1203
+    assert len(corpus.made) == 1208
     assert corpus.reading.lines == (
-        "made texts, among the transfer texts: 3 with swapped mentions, 1,200 spliced",
+        "made texts, among the transfer texts: 3 with swapped mentions, 1,200 spliced, 5 with "
+        "replaced words",
     )
     assert add_made_texts(make_corpus(), Data(), 0) == make_corpus()
 
@@ -162,6 +193,11 @@ def test_transfer_texts_are_spliced_where_they_are_in_memory(tmp_path):
         ({"train": []}, {"swapped": 2, "spliced": 3}, "no labelled training sentence"),
         ({"train": TRAIN[2:3]}, {"swapped": 2}, "no two different mentions of one type"),
         ({"train": TRAIN[2:3], "transfer": []}, {"spliced": 2}, "no language has two sentences"),
+        (
+            {"train": [tag("Rome/LOC", "it")], "transfer": []},
+            {"replaced": 2},
+            "no language has two different words",
+        ),
     ],
 )
 def test_what_no_text_can_be_made_of_is_refused(corpus, fields, words):

@@ -1,4 +1,4 @@
-"""Transfer texts made of labelled sentences: with other mentions, or of the parts of two sentences.
+"""Transfer texts made of labelled sentences: other mentions, two halves, or other words.
 
 The teacher answers them like any transfer text, so they need no labels and have none. They are
 drawn with the seed of the run alone: a run that resumes makes the same ones.
@@ -16,7 +16,9 @@ from xdistil.data.spans import find_spans
 from xdistil.data.streamed import StreamedExamples, number_languages
 from xdistil.errors import InputError
 
-_SWAPPED, _SPLICED = 1 << 30, (1 << 30) + 1  # beside the seed; epochs have smaller numbers
+# Beside the seed; epochs have smaller numbers.
+_SWAPPED, _SPLICED, _REPLACED = range(1 << 30, (1 << 30) + 3)
+_SHARE = 0.3  # of the words of a sentence that are replaced
 
 _Mention = tuple[str, ...]  # its words
 
@@ -24,8 +26,9 @@ _Mention = tuple[str, ...]  # its words
 def add_made_texts(corpus: Corpus, data: config.Data, seed: int) -> Corpus:
     """The corpus with as many made texts as `data` says, and a line that tells their numbers.
 
-    Mentions are those of the training sentences. Spliced sentences are the training sentences, and
-    the transfer texts where these are in memory, which they are without a file of them.
+    Mentions are those of the training sentences. Sentences that are spliced, or whose words are
+    replaced, are the training sentences, and the transfer texts where these are in memory, which
+    they are without a file of them.
 
     Raises:
         InputError: the task has no tags, there are no training sentences, or no text can be made.
@@ -51,12 +54,17 @@ def add_made_texts(corpus: Corpus, data: config.Data, seed: int) -> Corpus:
         sentences += others
     swapped = swap_mentions(corpus.train, data.swapped, seed)
     spliced = splice_sentences(sentences, data.spliced, seed)
-    told = {"with swapped mentions": len(swapped), "spliced": len(spliced)}
+    replaced = replace_words(sentences, data.replaced, seed)
+    told = {
+        "with swapped mentions": len(swapped),
+        "spliced": len(spliced),
+        "with replaced words": len(replaced),
+    }
     line = "made texts, among the transfer texts: " + ", ".join(
         f"{count:,} {what}" for what, count in told.items() if count
     )
     reading = replace(corpus.reading, lines=(*corpus.reading.lines, line))
-    return replace(corpus, made=[*swapped, *spliced], reading=reading)
+    return replace(corpus, made=[*swapped, *spliced, *replaced], reading=reading)
 
 
 def swap_mentions(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
@@ -137,6 +145,50 @@ def splice_sentences(examples: Sequence[Example], count: int, seed: int) -> list
         begin = begin[: _draw_cut(len(begin), generator)]
         end = other[_draw_cut(len(other), generator) :] if len(other) > 1 else other
         made.append(Example((*begin, *end), None, examples[index].language))
+    return made
+
+
+def replace_words(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
+    """Sentences in which words are other words of their language, wherever they stand.
+
+    Each word is replaced with probability 0.3, and at least one of a sentence is. Others are drawn
+    from the different words of the language, rare or not, so most of them are names and rare
+    nouns: the teacher says what these are in any context (as in the data augmentation of Jiao et
+    al. 2020, TinyBERT, without a language model that chooses). Each language has as large a share
+    of the texts as of the sentences, and no sentence is used again before all others of its
+    language.
+
+    Args:
+        examples: sentences, with tags or without.
+
+    Raises:
+        InputError: texts are wanted, and no language has two words.
+    """
+    if not count:
+        return []
+    places: dict[str, dict[str, int]] = {}  # of the words of a language
+    for example in examples:
+        of_language = places.setdefault(example.language, {})
+        for word in example.inputs:
+            of_language.setdefault(word, len(of_language))
+    words = {language: list(of_language) for language, of_language in places.items()}
+    usable = [index for index, each in enumerate(examples) if len(words[each.language]) > 1]
+    if not usable:
+        raise InputError(
+            f"data.replaced is {count}, but no language has two different words: set "
+            "data.replaced=0."
+        )
+    generator = np.random.default_rng([seed, _REPLACED])
+    made = []
+    for index in _draw_evenly(examples, usable, count, generator):
+        inputs, language = list(examples[index].inputs), examples[index].language
+        replaced = generator.random(len(inputs)) < _SHARE
+        replaced[generator.integers(len(inputs))] |= not replaced.any()
+        for place in np.flatnonzero(replaced):
+            own = places[language][inputs[place]]
+            other = _draw_other(own, len(words[language]), generator)
+            inputs[place] = words[language][other]
+        made.append(Example(tuple(inputs), None, language))
     return made
 
 
