@@ -168,7 +168,7 @@ def test_made_texts_follow_the_transfer_texts_and_are_told():
     assert add_made_texts(make_corpus(), Data(), 0) == make_corpus()
 
 
-def test_transfer_texts_are_spliced_where_they_are_in_memory(tmp_path):
+def test_transfer_texts_are_used_where_they_are_in_memory(tmp_path):
     """Texts of a language without labels are; those of a file, which may be large, are not."""
     words = ("unu doi", "trei patru")
     others = [Example(tuple(each.split()), None, "ro") for each in words]
@@ -183,6 +183,14 @@ def test_transfer_texts_are_spliced_where_they_are_in_memory(tmp_path):
     streamed = stream_examples([(path, "ro")], "tagging", False, 0)
     outside = add_made_texts(make_corpus(transfer=streamed), Data(spliced=200), 0)
     assert {each.language for each in outside.made} == {"en", "de"}
+    inside, outside = (
+        add_made_texts(make_corpus(transfer=transfer), Data(replaced=90), 0)
+        for transfer in (twice, streamed)
+    )
+    # 9 sentences, of which one is Spanish and two are Romanian.
+    found = Counter(each.language for each in inside.made)
+    assert found == {"en": 40, "de": 20, "es": 10, "ro": 20}
+    assert {each.language for each in outside.made} == {"en", "de", "es"}
 
 
 @pytest.mark.parametrize(
