@@ -22,7 +22,7 @@ from xdistil.config import (
 )
 from xdistil.errors import InputError
 from xdistil.plans import d42, labels_only, v3
-from xdistil.validation import validate
+from xdistil.validation.experiment import validate
 
 
 def make(**student: Any) -> Experiment:

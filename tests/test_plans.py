@@ -13,7 +13,7 @@ from xdistil.distill import plan
 from xdistil.distill.stages import plan_stages
 from xdistil.errors import InputError
 from xdistil.plans import PLANS, classify, d42, labels_only, ner, v3, without_labels
-from xdistil.validation import validate
+from xdistil.validation.experiment import validate
 
 ROOT = Path(__file__).parents[1]
 

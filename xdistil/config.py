@@ -1,8 +1,8 @@
 """An experiment as typed dataclasses, and the forms of its text fields. Nothing is computed here.
 
 `get_config(arg)` of a config file returns an `Experiment`. Overrides of the command line change it;
-then `validation.validate` is called once and nobody changes it any more. Text fields with several
-values separate them by commas. An empty text or a zero means "not set".
+then `validate` of xdistil/validation is called once and nobody changes it any more. Text fields
+with several values separate them by commas. An empty text or a zero means "not set".
 """
 
 import copy

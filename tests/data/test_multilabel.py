@@ -14,7 +14,7 @@ from xdistil.data.corpus import draw_evenly
 from xdistil.data.examples import Example, Task, read_file, write_tsv
 from xdistil.data.label_lists import are_lists, read_cell, write_list
 from xdistil.errors import InputError
-from xdistil.validation import validate
+from xdistil.validation.experiment import validate
 
 NAMES = ("art", "food", "sport")
 SETS = (("art", "food"), (), ("sport",), ("food", "art"), ("food", "sport", "art"))

@@ -11,7 +11,7 @@ from xdistil.deploy.license import find_license
 from xdistil.deploy.model_card import write_card
 from xdistil.errors import InputError
 from xdistil.runtime.workdir import check_workdir, claim_workdir
-from xdistil.validation import validate
+from xdistil.validation.experiment import validate
 
 
 def make_model(folder: Path, metadata: str | None) -> str:

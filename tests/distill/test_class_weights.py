@@ -16,7 +16,7 @@ from xdistil.distill.class_weights import weigh_classes
 from xdistil.distill.stages import plan_stages
 from xdistil.errors import InputError
 from xdistil.teacher.interface import NoTeacher
-from xdistil.validation import validate
+from xdistil.validation.experiment import validate
 
 CLASSES = Task("classification", ("neg", "neu", "pos"))
 

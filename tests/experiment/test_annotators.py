@@ -17,7 +17,7 @@ from xdistil.experiment.build import build
 from xdistil.experiment.dry_run import describe
 from xdistil.experiment.inputs import fingerprint_inputs
 from xdistil.teacher.model_teacher import ModelTeacher
-from xdistil.validation import validate
+from xdistil.validation.experiment import validate
 
 
 @pytest.fixture(scope="module")

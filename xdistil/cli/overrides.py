@@ -24,7 +24,7 @@ from ml_collections import config_flags
 from xdistil.config import RENAMED, Baseline, Experiment, Stage
 from xdistil.errors import InputError, show, suggest
 from xdistil.plans import PLANS, RECIPES
-from xdistil.validation import validate
+from xdistil.validation.experiment import validate
 
 USAGE = """\
 xdistil distils a large encoder into a small, fast student. Three ways to start:

@@ -24,7 +24,7 @@ from xdistil.student.footprint import measure_footprint
 from xdistil.student.shapes import VOCABULARY_SIZES, Axes, Shape, Vocabulary, list_students
 from xdistil.student.vocabulary import choose_vocabulary, count_texts
 from xdistil.teacher.model_teacher import ModelTeacher
-from xdistil.validation import validate
+from xdistil.validation.experiment import validate
 
 log = logging.getLogger("xdistil")
 

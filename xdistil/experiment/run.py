@@ -41,7 +41,7 @@ from xdistil.runtime.phase_times import PhaseTimes
 from xdistil.runtime.session import Session, open_session
 from xdistil.runtime.trackers import check_trackers, open_trackers
 from xdistil.runtime.workdir import claim_workdir
-from xdistil.validation import validate
+from xdistil.validation.experiment import validate
 
 log = logging.getLogger("xdistil")
 
