@@ -11,33 +11,31 @@ import numpy as np
 from xdistil.config import Experiment, expand_home
 from xdistil.data.packing import PackedTexts
 from xdistil.data.streamed import number_languages
-from xdistil.data.subword_counts import LanguageCount, count_subwords
-from xdistil.distill.layer_maps import middle_layer
 from xdistil.distill.stages import StageRun
 from xdistil.distill.unfreezing import EMBEDDINGS, HEAD
 from xdistil.evaluation.formatting import align
 from xdistil.experiment.build import Run, build
-from xdistil.experiment.contextual_means import TEXTS, find_texts
 from xdistil.experiment.corpus_overview import WIDTH, abridge, describe_corpus, wrap
+from xdistil.experiment.language_table import (
+    SPLITS,
+    count_languages,
+    share_unknown,
+    sort_languages,
+    tabulate_languages,
+)
 from xdistil.experiment.memory import describe_memory
-from xdistil.models.types import Model, count_parameters, trace_shapes
+from xdistil.experiment.model_overview import describe_size, describe_start, describe_teacher
 from xdistil.runtime.environment import describe_device
-from xdistil.student.initialise import FromCheckpoint, KeptLayers
-from xdistil.student.vocabulary_transfer import count_shared
-from xdistil.student.warm_start import describe_head
 from xdistil.teacher.cache_policy import (
     CacheChoice,
     describe_choice,
     describe_limit,
     describe_seconds,
 )
-from xdistil.teacher.file_teacher import FileTeacher
-from xdistil.teacher.interface import Unit
 from xdistil.teacher.model_teacher import ModelTeacher
 from xdistil.teacher.signals import SignalSpec
 
 MANY_UNKNOWN = 0.05  # share of words with an unknown subword above which scores mean little
-_SPLITS = ("train", "dev", "test", "transfer", "gold_dev", "silver")
 _WORDS = (0, 1, 2, 3)  # columns of the table of stages that are no numbers
 
 
@@ -63,10 +61,10 @@ def describe_data(run: Run) -> str:
     """What was understood of the files; and a table of the sentences of every split, subwords per
     word and unknown words, by language."""
     understood = describe_corpus(run.corpus)
-    counts = _count(run)
-    languages = _by_size(counts)
-    lines = [*understood, "", *_tabulate_languages(run, counts, abridge(languages))]
-    unknown = [name for name in languages if _share_unknown(counts, [name]) > MANY_UNKNOWN]
+    counts = count_languages(run)
+    languages = sort_languages(counts)
+    lines = [*understood, "", *tabulate_languages(run, counts, abridge(languages))]
+    unknown = [name for name in languages if share_unknown(counts, [name]) > MANY_UNKNOWN]
     if unknown:
         sentence = (
             f"Warning: more than {MANY_UNKNOWN:.0%} of the words hold an unknown subword in "
@@ -79,11 +77,11 @@ def describe_data(run: Run) -> str:
 def describe_plan(run: Run) -> str:
     """Teacher, student and stages as a table, within WIDTH columns."""
     experiment = run.experiment
-    student = f"student: {_describe_size(run.student.model)}"
-    teacher = [_describe_teacher(run), *describe_memory(run)]
+    student = f"student: {describe_size(run.student.model)}"
+    teacher = [describe_teacher(run), *describe_memory(run)]
     if run.voted is not None and isinstance(run.teacher, ModelTeacher):
         teacher.append(f"silver labels: {run.voted.name}")
-    lines = wrap([*teacher, student, *_describe_start(run)])
+    lines = wrap([*teacher, student, *describe_start(run)])
     rows = [("stage", "losses", "texts", "trains", "steps", "batch", "lr")]
     for plan, stages in (("teacher", run.finetuning), ("student", run.stages)):
         for number, stage in enumerate(stages, 1):
@@ -118,12 +116,12 @@ def describe_plan(run: Run) -> str:
 
 def describe_details(run: Run) -> str:
     """All languages, layer maps, groups, batches, patience, caches and rows by temperature."""
-    splits = (run.texts[name].examples for name in _SPLITS if name in run.texts)
+    splits = (run.texts[name].examples for name in SPLITS if name in run.texts)
     languages = sorted({language for split in splits for language in number_languages(split)[0]})
     lines = []
     if abridge(languages) != languages:  # the overview does not have all of them
-        counts = _count(run)
-        lines += [*_tabulate_languages(run, counts, _by_size(counts)), ""]
+        counts = count_languages(run)
+        lines += [*tabulate_languages(run, counts, sort_languages(counts)), ""]
     for plan, stages in (("teacher", run.finetuning), ("student", run.stages)):
         for number, stage in enumerate(stages, 1):
             lines.append(f"{plan} {number}/{len(stages)} {_describe_stage(run, stage)}")
@@ -231,160 +229,6 @@ def _shorten(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> list[list
         ]
         for row in rows
     ]
-
-
-def _count(run: Run) -> dict[str, dict[str, LanguageCount]]:
-    """Counts by split and language, in the student's subwords."""
-    task, tokenizer = run.corpus.task, run.student.tokenizer
-    return {
-        name: count_subwords(run.texts[name].examples, task, run.texts[name].subwords, tokenizer)
-        for name in _SPLITS
-        if name in run.texts
-    }
-
-
-def _by_size(counts: dict[str, dict[str, LanguageCount]]) -> list[str]:
-    """Languages, those with most sentences first."""
-    sentences: dict[str, int] = {}
-    for split in counts.values():
-        for language, count in split.items():
-            sentences[language] = sentences.get(language, 0) + count.sentences
-    return sorted(sentences, key=lambda language: (-sentences[language], language))
-
-
-def _share_unknown(counts: dict[str, dict[str, LanguageCount]], languages: Sequence[str]) -> float:
-    """The share of words that hold an unknown subword."""
-    here = [split[name] for split in counts.values() for name in languages if name in split]
-    words = sum(count.words for count in here)
-    return sum(count.unknown * count.words for count in here) / max(words, 1)
-
-
-def _tabulate_languages(
-    run: Run, counts: dict[str, dict[str, LanguageCount]], languages: Sequence[str]
-) -> list[str]:
-    names = {"dev": "held-out", "gold_dev": "dev"} if not run.corpus.gold else {}
-    splits = [names.get(name, name) for name in counts]
-    rows = [("language", *splits, "subwords per word", "unknown words")]
-    every = _by_size(counts)
-    groups = [(name, [name]) for name in languages]
-    if len(every) > 1:
-        groups.append((f"all {len(every)}", every))
-    for name, members in groups:
-        if name == "...":
-            rows.append(("...", *[""] * (len(counts) + 2)))
-            continue
-        here = [split[each] for split in counts.values() for each in members if each in split]
-        words, subwords = sum(each.words for each in here), sum(each.subwords for each in here)
-        sentences = [
-            [split[each].sentences for each in members if each in split]
-            for split in counts.values()
-        ]
-        rows.append(
-            (
-                name,
-                *(f"{sum(each):,}" if each else "-" for each in sentences),
-                f"{subwords / max(words, 1):.2f}",
-                f"{100 * _share_unknown(counts, members):.1f}%",
-            )
-        )
-    return align(rows, (0,))
-
-
-def _describe_teacher(run: Run) -> str:
-    match run.teacher:
-        case ModelTeacher() as teacher:
-            use = "fine-tuned" if run.finetuning else "used without fine-tuning"
-            if not teacher.config.model:
-                use = "trained"
-            return f"teacher: {_describe_size(teacher.model)}; {use} ({teacher.name})"
-        case FileTeacher() as teacher:
-            return f"teacher: {teacher.name}: {teacher.file.summary}"
-        case _:
-            return "teacher: none"
-
-
-def _describe_size(model: Model) -> str:
-    count = count_parameters(trace_shapes(model))
-    return (
-        f"{model.summary()}, {count['total']:,} parameters, {count['embeddings']:,} of them word "
-        "embeddings"
-    )
-
-
-def _describe_start(run: Run) -> list[str]:
-    """The student's vocabulary and what its parameters start from."""
-    student, config = run.student, run.experiment.student
-    lines = []
-    if run.teacher.unit is Unit.WORD:
-        lines.append(_describe_own_subwords(run))
-    if config.vocabulary == "seen":
-        size = student.tokenizer.vocabulary_size
-        lines.append(f"student vocabulary: the {size:,} subwords in the texts")
-    teacher = f"the {'pre-trained' if config.start == 'pretrained' else 'fine-tuned'} teacher"
-    if isinstance(student, KeptLayers):
-        layers = ", ".join(map(str, student.layers))
-        lines.append(
-            f"student layers: {layers} (counted from 0) of the {student.teacher.config.layers} of "
-            f"{teacher}, with its embeddings and head"
-        )
-        return lines
-    if isinstance(student, FromCheckpoint) and config.kind == "checkpoint":
-        head = describe_head(config.checkpoint, run.corpus.task)
-        lines.append(f"student: continues from {config.checkpoint}; {head}")
-        return lines
-    kind = student.embeddings.kind
-    if kind != "vectors":
-        names = {"svd": f"SVD of {teacher}'s", "pca": f"PCA of {teacher}'s"}.get(kind, kind)
-        if kind == "contextual":
-            names = f"PCA of {teacher}'s {_describe_states(run)}"
-        return [*lines, f"student word embeddings: {names}"]
-    vectors, vocabulary = student.embeddings.vectors, student.tokenizer.vocabulary_size
-    has_vector = np.zeros(vocabulary, bool)
-    has_vector[vectors.subwords] = True
-    running = has_vector[run.texts["transfer"].subwords.tokens].mean()
-    width = 0
-    if isinstance(run.teacher, ModelTeacher):
-        width = run.teacher.model.config.embedding_size
-    narrow = student.model.config.embedding_size <= width
-    rest = f"from the SVD of {teacher}'s" if narrow else "at random"
-    lines.append(
-        f"student word embeddings: {len(vectors.subwords):,} of {vocabulary:,} subwords, "
-        f"{running:.1%} of the transfer texts, are among the {vectors.words:,} words of "
-        f"{config.vectors}; the others start {rest}"
-    )
-    return lines
-
-
-def _describe_states(run: Run) -> str:
-    """Which hidden states of the teacher the word embeddings start from."""
-    assert isinstance(run.teacher, ModelTeacher)
-    layers, every = run.teacher.model.depth, len(find_texts(run).examples)
-    read = min(TEXTS, every)
-    texts = f"{read:,} transfer texts" if read == every else f"{read:,} of {every:,} transfer texts"
-    return (
-        f"states after layer {middle_layer(layers)} of {layers}, averaged by subword over {texts}"
-    )
-
-
-def _describe_own_subwords(run: Run) -> str:
-    own = run.student.tokenizer
-    where = (
-        "the first subword of every word" if run.corpus.task.kind == "tagging" else "whole texts"
-    )
-    told = (
-        f"student tokenizer: {own.vocabulary_size:,} subwords of its own; losses on logits and "
-        f"hidden states compare {where}"
-    )
-    kind = "" if isinstance(run.student, KeptLayers) else run.student.embeddings.kind
-    borrows = kind in ("svd", "pca", "contextual", "vectors")
-    if not borrows or not isinstance(run.teacher, ModelTeacher):
-        return told
-    shared = count_shared(own, run.teacher.tokenizer)
-    rows = "mean states" if kind == "contextual" else "word embeddings"
-    return (
-        f"{told}; the teacher's {rows} have a row for {shared:,} of them, and means of "
-        "rows serve the others"
-    )
 
 
 def _describe_trainable(stage: StageRun) -> str:
