@@ -341,21 +341,23 @@ def multilingual(variant: str = "") -> Experiment:
     )
     representation, logits, labels = d42()
     experiment = Experiment(
-        data=Data(row_length=128, temperature=2.0),
+        data=Data(row_length=128, temperature=2.0, swapped=25000, spliced=25000, replaced=50000),
         teacher=Teacher(vocabulary="seen", plan=(finetune,)),
         student=Student(
-            embedding_size=50, hidden_size=340, vocabulary="seen", vocabulary_size=40000
+            embedding_size=100, hidden_size=370, vocabulary="seen", vocabulary_size=16000
         ),
         plan=(
-            replace(representation, data="all", epochs=1.0, patience=0),
-            replace(logits, data="all", epochs=12.0, unfreeze_epochs=0.25, lr=4e-3, patience=0),
+            replace(representation, data="all", epochs=0.5, patience=0),
+            replace(logits, data="all", epochs=4.0, unfreeze_epochs=0.1, lr=4e-3, patience=0),
             replace(labels, epochs=4.0, unfreeze_epochs=1.0, lr=1e-3, batch_size=64, patience=0),
         ),
         baselines=(Baseline(lrs="1e-3,2e-3,4e-3", epochs=10.0, patience=0),),
         batch_size=128,
     )
+    unmade = replace(experiment.data, swapped=0, spliced=0, replaced=0)
     if variant == "smoke":
         experiment.data.limit = experiment.data.transfer_limit = 200
+        experiment.data.swapped = experiment.data.spliced = experiment.data.replaced = 50
         experiment.student.embedding_size, experiment.student.hidden_size = 16, 32
         experiment.student.vocabulary_size = 0
         experiment.plan = tuple(replace(stage, unfreeze="all") for stage in experiment.plan)
@@ -363,9 +365,12 @@ def multilingual(variant: str = "") -> Experiment:
             stage.epochs, stage.unfreeze_epochs = 1.0, 0.0
         experiment.baselines, experiment.speed_seconds = (), 1.0
     elif variant == "english":
-        experiment.data.train_languages = "en"
+        # Texts made of the English sentences would outnumber those in all other languages.
+        experiment.data = replace(unmade, train_languages="en")
+        experiment.plan[0].epochs = 1.0
+        experiment.plan[1].epochs, experiment.plan[1].unfreeze_epochs = 12.0, 0.25
     elif layers := {"first3": "0,1,2", "first6": "0,1,2,3,4,5"}.get(variant):
-        experiment.teacher.finetune = False
+        experiment.data, experiment.teacher.finetune = unmade, False
         experiment.student = Student(
             kind="transformer", keep_layers=layers, start="pretrained", vocabulary="seen"
         )
