@@ -152,11 +152,10 @@ def replace_words(examples: Sequence[Example], count: int, seed: int) -> list[Ex
     """Sentences in which words are other words of their language, wherever they stand.
 
     Each word is replaced with probability 0.3, and at least one of a sentence is. Others are drawn
-    from the different words of the language, rare or not, so most of them are names and rare
-    nouns: the teacher says what these are in any context (as in the data augmentation of Jiao et
-    al. 2020, TinyBERT, without a language model that chooses). Each language has as large a share
-    of the texts as of the sentences, and no sentence is used again before all others of its
-    language.
+    from the different words of the language, rare or not, as in the data augmentation of TinyBERT
+    (Jiao et al. 2020), but without a language model that chooses them. Each language has as large
+    a share of the texts as of the sentences, and no sentence is used again before all others of
+    its language.
 
     Args:
         examples: sentences, with tags or without.
