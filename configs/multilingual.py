@@ -13,8 +13,8 @@ temperature 2.
 More transfer texts, a file for each language, are added to those of the folder by
 --config.data.transfer=FOLDER/transfer.txt,af:NEWS/af.txt,ar:NEWS/ar.txt and so on.
 
-With labels in a few of the languages (data.train_languages), start from the variant `english`: texts
-are made in the languages with labels alone.
+With labels in a few of the languages (data.train_languages), start from the variant `english`:
+texts are made in the languages with labels alone.
 
 Expected with 7 labels and a teacher of 12 layers of 384 and 117.51M parameters: a student of 3.28M,
 35.8 times fewer. Results give the teacher's parameters after its vocabulary was trimmed; with the
