@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -124,7 +125,8 @@ def find_chromium() -> str | None:
 @contextlib.contextmanager
 def open_tab(program: str) -> Iterator[Tab]:
     """A tab of a browser that ends with the block."""
-    with tempfile.TemporaryDirectory() as profile:
+    # The browser's other processes can outlive the first, and still write while they are killed.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         from_us, to_us = os.pipe(), os.pipe()
         # The browser reads its descriptor 3 and writes to 4.
         command = f'exec "$0" "$@" 3<&{from_us[0]} 4>&{to_us[1]}'
@@ -143,6 +145,8 @@ def open_tab(program: str) -> Iterator[Tab]:
             pass_fds=(from_us[0], to_us[1]),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env=os.environ | {"TMPDIR": profile},
         )
         os.close(from_us[0])
         os.close(to_us[1])
@@ -151,5 +155,7 @@ def open_tab(program: str) -> Iterator[Tab]:
         finally:
             process.terminate()
             process.wait()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             os.close(from_us[1])
             os.close(to_us[0])
