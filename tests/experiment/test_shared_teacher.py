@@ -73,6 +73,7 @@ def test_a_fingerprint_holds_whatever_decides_the_weights():
         "itself": run,
         "seed": make_run(seed=1),
         "batch size": make_run(batch_size=3),
+        "batch size of the stage": make_run(replace(STAGE, batch_size=4)),
         "evaluations": make_run(eval_every=3),
         "how texts are cut": make_run(data=cut),
         "plan": make_run(replace(STAGE, lr=1.0)),
@@ -97,6 +98,8 @@ def test_a_fingerprint_holds_nothing_of_the_student():
     for field in ({"mask": 0.1}, {"gap_weight": 1.0}, {"sampling": "doubtful"}):
         students = replace(stage, config=replace(stage.config, **field))
         assert digest(replace(run, finetuning=(students,))) == digest(run)
+    own = replace(STAGE, batch_size=4)
+    assert digest(make_run(own, batch_size=2)) == digest(make_run(own, batch_size=3))
     without = [replace(make_run(seed=seed), finetuning=()) for seed in (0, 1)]
     assert digest(without[0]) == digest(without[1])
 

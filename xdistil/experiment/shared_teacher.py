@@ -73,13 +73,12 @@ def fingerprint_teacher(run: Run, teacher: ModelTeacher) -> str:
     if run.finetuning:
         content |= {
             "seed": experiment.seed,
-            "batch_size": experiment.batch_size,
             "eval_every": experiment.eval_every,
             "dev": digest_texts(run.teacher_texts["dev"]),
             "gold": digest_gold(run.teacher_texts["dev"]),
             "stages": [
                 [
-                    _list_fields(stage.config),
+                    _list_fields(stage.config, experiment.batch_size),
                     stage.name,
                     stage.epochs,
                     stage.step.losses.class_weights,
@@ -92,9 +91,14 @@ def fingerprint_teacher(run: Run, teacher: ModelTeacher) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _list_fields(stage: Stage) -> dict[str, Any]:
-    """A stage of a teacher; without fields of the student alone, which earlier teachers lack."""
-    return {name: value for name, value in asdict(stage).items() if name not in _STUDENTS}
+def _list_fields(stage: Stage, batch_size: int) -> dict[str, Any]:
+    """A stage of a teacher; without fields of the student alone, which earlier teachers lack.
+
+    Args:
+        batch_size: of stages that do not set their own.
+    """
+    resolved = replace(stage, batch_size=stage.batch_size or batch_size)
+    return {name: value for name, value in asdict(resolved).items() if name not in _STUDENTS}
 
 
 def link_teacher(shared: Path, workdir: Path, first: bool) -> None:
