@@ -56,7 +56,7 @@ from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.formats import read_texts
 from xdistil.data.json_arrays import cut_records
 from xdistil.data.json_records import load_json
-from xdistil.data.json_rows import tag_words
+from xdistil.data.json_spans import tag_words
 from xdistil.data.layouts import find_layout
 from xdistil.data.lines import FileLines, read_lines
 from xdistil.data.packing import pack

@@ -20,13 +20,11 @@ from typing import Any, NamedTuple
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Task
 from xdistil.data.json_records import load_json
 from xdistil.data.json_rows import (
-    find_spans,
     find_texts,
-    has_spans,
     list_forms,
-    read_span,
     recognise_row,
 )
+from xdistil.data.json_spans import find_spans, has_spans, read_span
 from xdistil.data.language_codes import fold_language
 from xdistil.data.lines import find_extension, locate, read_lines
 from xdistil.data.records import check_language, read_text_field

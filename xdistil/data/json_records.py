@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from xdistil.data.json_rows import (
-    SPANS,
     Names,
     choose_label,
     find_language,
@@ -14,6 +13,7 @@ from xdistil.data.json_rows import (
     name_words,
     recognise_row,
 )
+from xdistil.data.json_spans import SPANS
 from xdistil.data.lines import NO_LINES, find_extension, locate
 from xdistil.data.records import (
     Record,

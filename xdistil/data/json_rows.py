@@ -9,22 +9,17 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from xdistil.data.columns import find_role, find_roles
+from xdistil.data.json_spans import SPANS, find_spans, has_spans, make_type, read_span, tag_words
 from xdistil.data.label_lists import write_list
 from xdistil.data.language_codes import is_language
-from xdistil.data.segmentation import cut_spans, find_units, trim_span
 from xdistil.errors import InputError, show
 
 Row = dict[str, Any]
 Names = Mapping[str, Sequence[str]]  # of the integers in a field
-_STARTS = ("start", "start_offset", "begin")  # of a span, which may be called so
-_ENDS = ("end", "end_offset")
-_TYPES = ("label", "labels", "type", "entity", "entity_group", "tag")
-SPANS = ("spans", "entities", "label", "labels", "ner")  # fields with spans of characters
 
 
 @dataclass(frozen=True)
@@ -56,24 +51,6 @@ def find_language(row: Row) -> str | None:
         if isinstance(value, str) and is_language(value):
             return value
     return None
-
-
-def count_cut_words(row: Row) -> tuple[int, int, str]:
-    """(spans, those that begin or end inside a word, one of them) of a row."""
-    spans = find_spans(row) or ()
-    text, cut, example = row.get("text"), 0, ""
-    if not isinstance(text, str) or not all(map(_is_span, spans)):
-        return 0, 0, ""
-    units = find_units(text)
-    for span in spans:
-        try:
-            start, end, _ = read_span(span)
-        except ValueError:  # which the reader tells
-            continue
-        inside = any(first < border < last for first, last in units for border in (start, end))
-        if inside and 0 <= start < end:
-            cut, example = cut + 1, text[start:end]
-    return len(spans), cut, example
 
 
 def recognise_row(row: Row, kind: str = "") -> Form | None:
@@ -132,86 +109,11 @@ def name_integers(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return names
 
 
-def tag_words(text: str, spans: Sequence[tuple[int, int, str]]) -> Row:
-    """The units of a text, also cut where a span begins or ends, and their IOB2 tags.
-
-    Args:
-        spans: (start, end, type) in characters, the end exclusive.
-
-    Raises:
-        ValueError: a span outside of the text, without a unit, or over another one.
-    """
-    trimmed = []
-    for start, end, kind in spans:
-        if not 0 <= start < end <= len(text):
-            raise ValueError(
-                f"span {start} to {end} does not lie in the text, which has {len(text)} characters"
-            )
-        if not find_units(text[start:end]):
-            raise ValueError(f"span {start} to {end} holds only white space")
-        trimmed.append((*trim_span(text, start, end), _make_type(kind)))
-    trimmed = sorted(set(trimmed))
-    for (_, end, _), (start, *_) in pairwise(trimmed):
-        if start < end:
-            raise ValueError(f"two spans overlap at character {start}: keep one of them")
-    borders = [border for start, end, _ in trimmed for border in (start, end)]
-    words = cut_spans(find_units(text), borders)
-    tags = ["O"] * len(words)
-    place = 0
-    for start, end, kind in trimmed:
-        while words[place][0] < start:
-            place += 1
-        prefix = "B"
-        while place < len(words) and words[place][1] <= end:
-            tags[place] = f"{prefix}-{kind}"
-            prefix, place = "I", place + 1
-    return {"tokens": [text[start:end] for start, end in words], "tags": tags}
-
-
-def _make_type(kind: Any) -> str:
-    if not isinstance(kind, str) or not kind.strip():
-        raise ValueError(f"{show(kind)} is not the type of an entity")
-    return "_".join(kind.split())
-
-
 def _text(row: Row) -> str:
     text = row.get("text")
     if not isinstance(text, str) or not text.strip():
         raise ValueError("field 'text' must be a text that is not empty")
     return text
-
-
-def find_spans(row: Row) -> Any:
-    """The spans of a row, whatever their field is called; None if there are none."""
-    return next((row[name] for name in SPANS if isinstance(row.get(name), list)), None)
-
-
-def _is_span(span: Any) -> bool:
-    if isinstance(span, dict):
-        return any(name in span for name in _STARTS)
-    return isinstance(span, list) and len(span) == 3 and isinstance(span[0], int)
-
-
-def has_spans(row: Row) -> bool:
-    """Whether a row has a text, and spans of its characters."""
-    spans = find_spans(row)
-    return isinstance(row.get("text"), str) and spans is not None and all(map(_is_span, spans))
-
-
-def read_span(span: Any) -> tuple[int, int, str]:
-    """Start, end and type of a span; raises ValueError if it has none."""
-    if isinstance(span, dict):
-        start, end, kind = (
-            next((span[name] for name in names if name in span), None)
-            for names in (_STARTS, _ENDS, _TYPES)
-        )
-        if isinstance(kind, list) and len(kind) == 1:
-            kind = kind[0]
-    else:
-        start, end, kind = span
-    if not (type(start) is int and type(end) is int):
-        raise ValueError(f"{show(span)} is no span with a start and an end")
-    return start, end, _make_type(kind)
 
 
 def _convert_spans(row: Row, names: Names) -> Row:
@@ -300,7 +202,7 @@ def _convert_gliner(row: Row, names: Names) -> Row:
             raise ValueError(f"{show(span)} does not lie in the text, which has {len(words)} words")
         if any(tag != "O" for tag in tags[first : last + 1]):
             raise ValueError(f"{show(span)} overlaps another entity: keep one of them")
-        kind = _make_type(kind)
+        kind = make_type(kind)
         tags[first : last + 1] = [f"B-{kind}"] + [f"I-{kind}"] * (last - first)
     return {"tokens": words, "tags": tags}
 

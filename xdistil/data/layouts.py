@@ -28,13 +28,13 @@ from xdistil.data.formats import (
 )
 from xdistil.data.json_records import load_json
 from xdistil.data.json_rows import (
-    count_cut_words,
     is_undecided,
     list_forms,
     name_words,
     read_names,
     recognise_row,
 )
+from xdistil.data.json_spans import count_cut_words
 from xdistil.data.label_lists import are_lists, read_cell
 from xdistil.data.language_codes import is_language
 from xdistil.data.lines import find_extension, locate, read_lines
