@@ -1,0 +1,1 @@
+"""Model folders damaged by accident or on purpose: each is refused in one sentence, early."""
