@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from xdistil.config import (
+    MADE,
+    MADE_OF_TAGGED,
     PATHS,
     RENAMED,
     Baseline,
@@ -255,17 +257,24 @@ def test_a_student_of_its_teachers_layers_has_no_other_start(fields, words):
         ),
     ],
 )
-def test_texts_are_made_of_tagged_sentences_and_answered_by_a_model(changes, words):
+def test_made_texts_fit_the_task_and_are_answered_by_a_model(changes, words):
     experiment = make()
     for path, value in changes.items():
         put(path, value)(experiment)
     validate(experiment)
-    for name in ("swapped", "spliced", "replaced"):
+    for name in MADE_OF_TAGGED if "data.task" in changes else MADE:
         put(f"data.{name}", 5)(experiment)
         with pytest.raises(InputError) as caught:
             validate(experiment)
         assert str(caught.value).startswith(f"data.{name} is 5, {words}")
         put(f"data.{name}", 0)(experiment)
+
+
+def test_words_may_be_replaced_in_texts_that_are_classified():
+    experiment = make()
+    put("data.task", "single")(experiment)
+    put("data.replaced", 5)(experiment)
+    validate(experiment)
 
 
 @pytest.mark.parametrize("stored", ["signals", "labels"])

@@ -229,7 +229,8 @@ EARLIER: dict[type, dict[str, Any]] = {
     Data: {"segmentation": "spaces"},
     Student: {"embedding_scale": 0.0, "vocabulary_cut": "frequent"},
 }
-MADE = ("swapped", "spliced", "replaced")  # fields of Data: how many transfer texts are made
+MADE_OF_TAGGED = ("swapped", "spliced")  # fields of Data: how many texts are made, in tagging alone
+MADE = (*MADE_OF_TAGGED, "replaced")  # and in any task
 SEPARATORS = {"comma": ",", "semicolon": ";", "bar": "|", "space": " "}  # of labels, by name
 CHOICES = {
     "data.segmentation": ("auto", "units", "spaces"),

@@ -1,5 +1,6 @@
 """Transfer texts made of labelled sentences: what changes, what stays, and how many of each."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -93,7 +94,10 @@ def test_languages_get_texts_in_proportion_to_what_can_change():
 
 
 def test_the_seed_alone_decides():
-    for make in (swap_mentions, splice_sentences, replace_words):
+    def replace_tagged(examples, count, seed):
+        return replace_words(examples, count, "tagging", seed)
+
+    for make in (swap_mentions, splice_sentences, replace_tagged):
         first = make(TRAIN, 30, 5)
         assert make(TRAIN, 30, 5) == first
         assert make(TRAIN, 30, 6) != first
@@ -129,7 +133,7 @@ def test_words_become_other_words_of_their_language():
     """All texts that can be made, and each as often as its replaced words are drawn."""
     texts = [Example(tuple("ab"), None, "en"), Example(("b",), None, "en")]
     texts += [Example(tuple("xyx"), None, "de"), Example(("allein",), None, "nn")]
-    made = replace_words(texts, 9000, 2)
+    made = replace_words(texts, 9000, "tagging", 2)
     assert {each.labels for each in made} == {None}
     found = Counter((each.language, "".join(each.inputs)) for each in made)
     # Of a b: both with 0.3 * 0.3; the first alone with 0.3 * 0.7, and half of the 0.7 * 0.7 in
@@ -145,6 +149,30 @@ def test_words_become_other_words_of_their_language():
     for key, count in expected.items():
         assert abs(found[key] - count) <= 4 * count**0.5, key
     assert Counter(each.language for each in made) == {"en": 6000, "de": 3000}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "patterns", "words", "stays"),
+    [
+        # Of 5 words none is drawn with 0.7 ** 5, and then one of them is.
+        (("A dog,  it ran.", "it"), ("W W,  W W[.]", "W"), "A|dog|it|ran", 0.7 - 0.7**5 / 5),
+        (("狗跑!", "狗"), ("WW!", "W"), "狗|跑", 0.7 - 0.7**3 / 3),
+    ],
+)
+def test_texts_that_are_classified_keep_what_stands_between_their_words(
+    inputs, patterns, words, stays
+):
+    """A word is a unit that has letters or digits: each Chinese character is one."""
+    example = Example(inputs, ("yes",), "en")
+    made = replace_words([example], 1000, "classification", 0)
+    assert {(each.labels, each.language) for each in made} == {(None, "en")}
+    assert inputs not in [each.inputs for each in made]
+    for each in made:
+        for text, pattern in zip(each.inputs, patterns, strict=True):
+            assert re.fullmatch(pattern.replace("W", f"({words})"), text), text
+    second = Counter(each.inputs[1] for each in made)
+    assert second.keys() == set(words.split("|"))
+    assert abs(second[inputs[1]] - 1000 * stays) < 60
 
 
 # --- a corpus -------------------------------------------------------------------------------------
@@ -166,6 +194,19 @@ def test_made_texts_follow_the_transfer_texts_and_are_told():
         "replaced words",
     )
     assert add_made_texts(make_corpus(), Data(), 0) == make_corpus()
+
+
+def test_words_are_replaced_in_texts_that_are_classified():
+    texts = [Example(("so good", "no"), ("1",), "en"), Example(("bad", "so so"), ("0",), "en")]
+    corpus = make_corpus(task=Task("classification", ("0", "1")), train=texts, transfer=[])
+    made = add_made_texts(corpus, Data(replaced=20), 0).made
+    assert list(made) == replace_words(texts, 20, "classification", 0)
+    with pytest.raises(InputError) as caught:
+        add_made_texts(corpus, Data(spliced=5, replaced=20), 0)
+    assert str(caught.value) == (
+        "data.spliced is 5, but the task is classification, and such texts are made of tagged "
+        "sentences alone: set data.spliced=0."
+    )
 
 
 def test_transfer_texts_are_used_where_they_are_in_memory(tmp_path):
@@ -198,7 +239,7 @@ def test_transfer_texts_are_used_where_they_are_in_memory(tmp_path):
     [
         ({"task": Task("classification", ("a", "b"))}, {"swapped": 2}, "task is classification"),
         ({"task": Task("classification", ("a", "b"), True)}, {"spliced": 2}, "is multilabel"),
-        ({"train": []}, {"swapped": 2, "spliced": 3}, "no labelled training sentence"),
+        ({"train": []}, {"swapped": 2, "spliced": 3}, "no labelled training text"),
         ({"train": TRAIN[2:3]}, {"swapped": 2}, "no two different mentions of one type"),
         ({"train": TRAIN[2:3], "transfer": []}, {"spliced": 2}, "no language has two sentences"),
         (

@@ -1,10 +1,10 @@
-"""Transfer texts made of labelled sentences: other mentions, two halves, or other words.
+"""Transfer texts made of labelled texts: other mentions, two halves, or other words.
 
 The teacher answers them like any transfer text, so they need no labels and have none. They are
 drawn with the seed of the run alone: a run that resumes makes the same ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from xdistil import config
 from xdistil.data.corpus import Corpus
 from xdistil.data.examples import Example
+from xdistil.data.segmentation import find_units
 from xdistil.data.spans import find_spans
 from xdistil.data.streamed import StreamedExamples, number_languages
 from xdistil.errors import InputError
@@ -31,21 +32,24 @@ def add_made_texts(corpus: Corpus, data: config.Data, seed: int) -> Corpus:
     they are without a file of them.
 
     Raises:
-        InputError: the task has no tags, there are no training sentences, or no text can be made.
+        InputError: mentions or splices are wanted and the task has no tags, there are no training
+            sentences, or no text can be made.
     """
     wanted = {name: getattr(data, name) for name in config.MADE if getattr(data, name)}
     if not wanted:
         return corpus
-    said = " and ".join(f"data.{name} is {count}" for name, count in wanted.items())
-    none = " and ".join(f"data.{name}=0" for name in wanted)
-    if corpus.task.kind != "tagging":
+    kind = corpus.task.kind
+    tagged = {name: count for name, count in wanted.items() if name in config.MADE_OF_TAGGED}
+    if tagged and kind != "tagging":
+        said, none = _name_fields(tagged)
         raise InputError(
-            f"{said}, but the task is {corpus.task.name}, and texts are made of tagged sentences "
-            f"alone: set {none}."
+            f"{said}, but the task is {corpus.task.name}, and such texts are made of tagged "
+            f"sentences alone: set {none}."
         )
     if not corpus.train:
+        said, none = _name_fields(wanted)
         raise InputError(
-            f"{said}, but there is no labelled training sentence to make texts of: set {none}."
+            f"{said}, but there is no labelled training text to make texts of: set {none}."
         )
     sentences = list(corpus.train)
     if not isinstance(corpus.transfer, StreamedExamples):
@@ -54,7 +58,7 @@ def add_made_texts(corpus: Corpus, data: config.Data, seed: int) -> Corpus:
         sentences += others
     swapped = swap_mentions(corpus.train, data.swapped, seed)
     spliced = splice_sentences(sentences, data.spliced, seed)
-    replaced = replace_words(sentences, data.replaced, seed)
+    replaced = replace_words(sentences, data.replaced, kind, seed)
     told = {
         "with swapped mentions": len(swapped),
         "spliced": len(spliced),
@@ -65,6 +69,12 @@ def add_made_texts(corpus: Corpus, data: config.Data, seed: int) -> Corpus:
     )
     reading = replace(corpus.reading, lines=(*corpus.reading.lines, line))
     return replace(corpus, made=[*swapped, *spliced, *replaced], reading=reading)
+
+
+def _name_fields(wanted: Mapping[str, int]) -> tuple[str, str]:
+    """What the fields are, and how to set them to 0, for a sentence."""
+    said = " and ".join(f"data.{name} is {count}" for name, count in wanted.items())
+    return said, " and ".join(f"data.{name}=0" for name in wanted)
 
 
 def swap_mentions(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
@@ -148,17 +158,19 @@ def splice_sentences(examples: Sequence[Example], count: int, seed: int) -> list
     return made
 
 
-def replace_words(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
-    """Sentences in which words are other words of their language, wherever they stand.
+def replace_words(examples: Sequence[Example], count: int, kind: str, seed: int) -> list[Example]:
+    """Texts in which words are other words of their language, wherever they stand.
 
-    Each word is replaced with probability 0.3, and at least one of a sentence is. Others are drawn
+    Each word is replaced with probability 0.3, and at least one of a text is. Others are drawn
     from the different words of the language, rare or not, as in the data augmentation of TinyBERT
     (Jiao et al. 2020), but without a language model that chooses them. Each language has as large
-    a share of the texts as of the sentences, and no sentence is used again before all others of
+    a share of the texts as of those that are given, and none is used again before all others of
     its language.
 
     Args:
-        examples: sentences, with tags or without.
+        examples: with labels or without.
+        kind: of the task. The words of texts that are classified are their units with letters or
+            digits; what stands between them stays.
 
     Raises:
         InputError: texts are wanted, and no language has two words.
@@ -168,10 +180,14 @@ def replace_words(examples: Sequence[Example], count: int, seed: int) -> list[Ex
     places: dict[str, dict[str, int]] = {}  # of the words of a language
     for example in examples:
         of_language = places.setdefault(example.language, {})
-        for word in example.inputs:
+        for word in _list_words(example, kind):
             of_language.setdefault(word, len(of_language))
     words = {language: list(of_language) for language, of_language in places.items()}
-    usable = [index for index, each in enumerate(examples) if len(words[each.language]) > 1]
+    usable = [
+        index
+        for index, example in enumerate(examples)
+        if len(words[example.language]) > 1 and _list_words(example, kind)
+    ]
     if not usable:
         raise InputError(
             f"data.replaced is {count}, but no language has two different words: set "
@@ -180,15 +196,39 @@ def replace_words(examples: Sequence[Example], count: int, seed: int) -> list[Ex
     generator = np.random.default_rng([seed, _REPLACED])
     made = []
     for index in _draw_evenly(examples, usable, count, generator):
-        inputs, language = list(examples[index].inputs), examples[index].language
-        replaced = generator.random(len(inputs)) < _SHARE
-        replaced[generator.integers(len(inputs))] |= not replaced.any()
+        example, language = examples[index], examples[index].language
+        here = _list_words(example, kind)
+        replaced = generator.random(len(here)) < _SHARE
+        replaced[generator.integers(len(here))] |= not replaced.any()
         for place in np.flatnonzero(replaced):
-            own = places[language][inputs[place]]
-            other = _draw_other(own, len(words[language]), generator)
-            inputs[place] = words[language][other]
-        made.append(Example(tuple(inputs), None, language))
+            own = places[language][here[place]]
+            here[place] = words[language][_draw_other(own, len(words[language]), generator)]
+        following = iter(here)
+        inputs = tuple(_put_words(text, kind, following) for text in example.inputs)
+        made.append(Example(inputs, None, language))
     return made
+
+
+def _list_words(example: Example, kind: str) -> list[str]:
+    """The words of all inputs."""
+    return [text[start:end] for text in example.inputs for start, end in _cut_input(text, kind)]
+
+
+def _put_words(text: str, kind: str, words: Iterator[str]) -> str:
+    """An input with the next of `words` in the place of its own."""
+    parts, at = list[str](), 0
+    for start, end in _cut_input(text, kind):
+        parts += (text[at:start], next(words))
+        at = end
+    return "".join((*parts, text[at:]))
+
+
+def _cut_input(text: str, kind: str) -> list[tuple[int, int]]:
+    """(start, end) of the words of an input: a word of a sentence is one, a text has several."""
+    if kind == "tagging":
+        return [(0, len(text))]
+    # Without the marks, in whose place a word would join its neighbour.
+    return [(a, b) for a, b in find_units(text) if any(map(str.isalnum, text[a:b]))]
 
 
 def _draw_evenly(

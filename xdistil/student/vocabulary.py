@@ -17,7 +17,7 @@ def count_texts(
     """How often each subword occurs in the train and transfer texts: i64[vocabulary_size], or
     i64[L,vocabulary_size] by language where `choose_vocabulary` needs that.
 
-    Texts that were made of them do not count: they have no other subwords.
+    Texts that were made of them do not count: they have no other words.
     """
     texts = JoinedExamples(corpus.train, corpus.transfer)
     if _is_even(student):

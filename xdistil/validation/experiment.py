@@ -9,6 +9,7 @@ import re
 from xdistil.config import (
     LICENSE,
     MADE,
+    MADE_OF_TAGGED,
     Data,
     Experiment,
     Teacher,
@@ -111,17 +112,17 @@ def _check_run(experiment: Experiment) -> None:
 
 
 def _check_made(experiment: Experiment) -> None:
-    """Texts are made of tagged sentences, and only a model answers them."""
+    """Two kinds are made of tagged sentences, and only a model answers made texts."""
     data, teacher, student = experiment.data, experiment.teacher, experiment.student
     stored = find_stored(teacher)
     for name in MADE:
         said = f"data.{name} is {getattr(data, name)}"
         if not getattr(data, name):
             continue
-        if data.task not in ("auto", "tagging"):
+        if data.task not in ("auto", "tagging") and name in MADE_OF_TAGGED:
             raise InputError(
-                f"{said}, but data.task is {data.task}, and texts are made of tagged sentences "
-                f"alone: set data.{name}=0."
+                f"{said}, but data.task is {data.task}, and such texts are made of tagged "
+                f"sentences alone: set data.{name}=0."
             )
         if stored:
             raise InputError(
