@@ -24,11 +24,12 @@ student 61.4, of labels only 47.6. All 69 languages without made texts, on one H
 61.8 (docs/results.md).
 
 Variants (after the colon):
-  english  labels in English alone, texts in all languages (zero-shot transfer)
-  first3   the first three layers of the same encoder on labels alone, without a teacher
-  first6   likewise the first six
-  smoke    a small student, 200 labelled and 200 unlabelled sentences and one epoch per stage, to
-           check the files and the model
+  classify  texts or pairs with classes: 100,000 texts with replaced words are made
+  english   labels in English alone, texts in all languages (zero-shot transfer)
+  first3    the first three layers of the same encoder on labels alone, without a teacher
+  first6    likewise the first six
+  smoke     a small student, 200 labelled and 200 unlabelled sentences and one epoch per stage, to
+            check the files and the model
 """
 
 from xdistil.plans import multilingual as get_config

@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
@@ -63,6 +64,48 @@ def test_texts_and_a_teacher_that_is_ready_suffice():
     experiment = make()
     raw_texts()(experiment)
     validate(experiment)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        (
+            "plan",
+            d42,
+            "plan is the function d42, which is not called: it must be a tuple of Stage.",
+        ),
+        ("plan", [Stage()], "plan is [Stage("),
+        ("plan", "d4.2", "plan is 'd4.2': it must be a tuple of Stage."),
+        ("plan", Stage(), "plan is Stage("),
+        ("plan", (Stage(), "d4.2"), "plan[1] is 'd4.2': it must be a Stage."),
+        ("plan", (d42(),), "plan[0] is (Stage("),
+        ("baselines", Baseline(), "baselines is Baseline("),
+        ("data", None, "data is None: it must be a Data."),
+    ],
+)
+def test_what_python_lets_one_set_is_checked(path, value, sentence):
+    experiment = make()
+    put(path, value)(experiment)
+    with pytest.raises(InputError) as caught:
+        validate(experiment)
+    assert str(caught.value).startswith(sentence)
+    assert str(caught.value).endswith(".")
+
+
+def test_a_name_that_is_no_field_is_refused_where_it_is_set():
+    experiment = make()
+    for part, name, hint in (
+        (experiment.data, "swaped", "Data.swaped (did you mean swapped?)"),
+        (experiment, "sed", "Experiment.sed (did you mean seed?)"),
+        (experiment.plan[0], "epoch", "Stage.epoch (did you mean epochs?)"),
+    ):
+        sentence = re.escape(f"There is no field {hint}.")
+        with pytest.raises(InputError, match=sentence):
+            setattr(part, name, 1)
+        with pytest.raises(InputError, match=sentence):
+            replace(part, **{name: 1})
+        with pytest.raises(InputError, match=sentence):
+            type(part)(**{name: 1})
 
 
 def test_the_default_parts_are_valid():

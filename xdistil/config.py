@@ -15,27 +15,29 @@ from typing import Any, Self
 from xdistil.errors import InputError, suggest
 
 
-class _Renamed:
-    """Refuses old names of fields, which Python would silently accept in an assignment."""
+class _Fields:
+    """Refuses what is no field, which Python would silently accept in an assignment."""
 
     def __new__(cls, *_: Any, **fields: Any) -> Self:
         for name in fields:
-            cls._refuse_old(name)
+            cls._refuse_unknown(name)
         return super().__new__(cls)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._refuse_old(name)
+        self._refuse_unknown(name)
         super().__setattr__(name, value)
 
     @classmethod
-    def _refuse_old(cls, name: str) -> None:
+    def _refuse_unknown(cls, name: str) -> None:
+        said = f"{cls.__name__}.{name}"
         if new := RENAMED.get(cls, {}).get(name):
-            old = f"{cls.__name__}.{name}"
-            raise InputError(f"{old} is now {cls.__name__}.{new}: use the new name.")
+            raise InputError(f"{said} is now {cls.__name__}.{new}: use the new name.")
+        if name not in cls.__annotations__:
+            raise InputError(f"There is no field {said}{suggest(name, cls.__annotations__)}.")
 
 
 @dataclass
-class Data:
+class Data(_Fields):
     """Where sentences come from and how they are packed."""
 
     folder: str = ""  # task folder: train.*, dev.*, test.*, labels.tsv, transfer.txt
@@ -62,7 +64,7 @@ class Data:
 
 
 @dataclass
-class Stage(_Renamed):
+class Stage(_Fields):
     """One stage of a plan: its losses, its texts, its schedule, and what it trains."""
 
     name: str = ""  # in metrics and tables
@@ -103,7 +105,7 @@ class Stage(_Renamed):
 
 
 @dataclass
-class Teacher:
+class Teacher(_Fields):
     """The large model: loaded and fine-tuned, or trained from scratch if it has no name."""
 
     model: str = ""  # Hugging Face folder or hub id; empty: a model from scratch, shape below
@@ -144,7 +146,7 @@ class Teacher:
 
 
 @dataclass
-class Student(_Renamed):
+class Student(_Fields):
     """The small model."""
 
     kind: str = "bilstm"  # bilstm, transformer, or checkpoint: continue fine-tuning a model
@@ -170,7 +172,7 @@ class Student(_Renamed):
 
 
 @dataclass
-class Baseline:
+class Baseline(_Fields):
     """The same student from the same start on labels alone; its learning rate is chosen on dev."""
 
     name: str = "labels only"  # of its row in tables
@@ -181,14 +183,14 @@ class Baseline:
 
 
 @dataclass
-class Mesh:
+class Mesh(_Fields):
     """How parameters are placed on devices."""
 
     teacher_shards: int = 1  # devices that share one copy of the teacher; 1: one copy on each
 
 
 @dataclass
-class Experiment:
+class Experiment(_Fields):
     """Everything that defines one run."""
 
     data: Data = field(default_factory=Data)

@@ -138,7 +138,9 @@ MISTAKES = [
     ("--config.plan[3].lr=1e-3", ["plan has no index 3", "0 to 2"]),
     ("--config.plan[-1].lr=1e-3", ["plan has no index -1", "0 to 2"]),
     ("--config.plan[x].lr=1e-3", ["plan has no index x"]),
-    ("--config.plan[].lr=1e-3", ["plan has no index"]),
+    ("--config.plan[].lr=1e-3", ["plan needs an index", "0 to 2"]),
+    ("--config.replaced=3", ["no field replaced (there is data.replaced)"]),
+    ("--config.keep=best", ["no field keep (there is plan[0].keep"]),
     ("--config.plan.lr=1e-3", ["plan is a list", "plan[0]"]),
     ("--config.plan=1", ["plan is a list"]),
     ("--config.baselines=none", ["baselines is a list", "baselines[0]", "--config.baselines= for"]),
@@ -289,7 +291,7 @@ RECIPES = [
     *(("classify", name) for name in VARIANTS),
     ("quickstart", "smoke"),
     ("manylang", "smoke"),
-    *(("multilingual", name) for name in ("smoke", "english", "first3", "first6")),
+    *(("multilingual", name) for name in ("smoke", "classify", "english", "first3", "first6")),
 ]
 
 

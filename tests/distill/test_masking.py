@@ -121,7 +121,7 @@ def test_all_but_the_subwords_stays():
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_only_a_training_step_hides_words_and_it_keeps_labels(monkeypatch, frozen):
-    """What the model reads, be it for features or for the head, and what the losses read."""
+    """What the model reads, for features or for the head, and what the losses read."""
     read: list[np.ndarray] = []
 
     def apply_model(model: Any, params: Any, batch: Batch, *rest: Any) -> Output:

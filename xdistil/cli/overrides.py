@@ -25,6 +25,7 @@ from xdistil.config import RENAMED, Baseline, Experiment, Stage
 from xdistil.errors import InputError, show, suggest
 from xdistil.plans import PLANS, RECIPES
 from xdistil.validation.experiment import validate
+from xdistil.validation.values import check_types
 
 USAGE = """\
 xdistil distils a large encoder into a small, fast student. Three ways to start:
@@ -211,10 +212,15 @@ def _load(text: str) -> Experiment:
             raise InputError(f"--config={text}: there is no recipe {name!r}{hint}.")
         return RECIPES[name](*variant)
     module = _import_config(text)
+    if not hasattr(module, "get_config"):
+        raise InputError(
+            f"--config={text} has no function get_config: it must return an xdistil Experiment."
+        )
     with _as_config(text):
         experiment = module.get_config(*argument)
     if not isinstance(experiment, Experiment):
         raise InputError(f"--config={text}: its get_config must return an xdistil Experiment.")
+    check_types(experiment, "")  # before overrides, which need groups and tuples
     return experiment
 
 
@@ -223,6 +229,8 @@ def _import_config(text: str) -> Any:
     source = text.split(":", 1)[0]
     path = Path(source).expanduser()
     if not path.is_file():
+        if source in RECIPES:
+            raise InputError(f"--config={text} is no file: the recipe is --config=xdistil:{text}.")
         near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
         raise InputError(f"--config={path} does not exist{suggest(str(path), near)}.")
     loader = SourceFileLoader("xdistil_config", str(path))
@@ -275,9 +283,9 @@ def _check_override(experiment: Experiment, path: str, value: str) -> str:
         done = ".".join([*steps[:depth], ""])
         fields = {item.name: item for item in dataclasses.fields(part)}
         if name not in fields:
-            raise InputError(
-                f"--config.{path}: there is no field {done}{name}{suggest(name, fields)}."
-            )
+            found = ", ".join(_find_in_groups(part, name))
+            hint = f" (there is {found})" if found else suggest(name, fields)
+            raise InputError(f"--config.{path}: there is no field {done}{name}{hint}.")
         child = getattr(part, name)
         if isinstance(child, tuple):
             if index is None:
@@ -286,7 +294,8 @@ def _check_override(experiment: Experiment, path: str, value: str) -> str:
                 )
             if not index.isdecimal() or int(index) >= len(child):
                 known = f"it has 0 to {len(child) - 1}" if child else "it is empty"
-                raise InputError(f"--config.{path}: {done}{name} has no index {index}: {known}.")
+                wrong = f"has no index {index}" if index else "needs an index"
+                raise InputError(f"--config.{path}: {done}{name} {wrong}: {known}.")
             child = child[int(index)]
         elif index is not None:
             raise InputError(f"--config.{path}: {done}{name} is not a list: remove [{index}].")
@@ -308,6 +317,22 @@ def _check_override(experiment: Experiment, path: str, value: str) -> str:
             current,
         )
     return current
+
+
+def _find_in_groups(part: Any, name: str) -> list[str]:
+    """Where the groups of a part have a field of that name, such as data.limit or plan[0].lr."""
+    groups: dict[str, Any] = {}
+    for item in dataclasses.fields(part):
+        child = getattr(part, item.name)
+        if isinstance(child, tuple) and child:
+            groups[f"{item.name}[0]"] = child[0]
+        else:
+            groups[item.name] = child
+    return [
+        f"{place}.{name}"
+        for place, group in groups.items()
+        if dataclasses.is_dataclass(group) and hasattr(group, name)
+    ]
 
 
 def _check_value(path: str, kind: object, value: str) -> None:

@@ -82,7 +82,7 @@ def _read_labels(
     data: config.Data, folder: Path | None, labels: str
 ) -> tuple[Task, dict[str, list[Example]], Reading]:
     """The task, the gold files, and what was understood: the labels are those of labels.tsv, or
-    else those that occur, be it in gold or in answers."""
+    else those that occur, in gold or in answers."""
     guessed = guess_task(find_answers(labels))
     names = read_labels(folder / "labels.tsv") if folder else None
     if folder and any(find_file(folder, name) for name in ("dev", "test")):

@@ -233,7 +233,7 @@ def export_student(run: Run, session: Session) -> ExportResult | None:
         return None
     log.info("exporting the student to ONNX")
     folder, test = session.workdir / "student", run.corpus.test
-    dev = run.texts["dev"].examples  # labelled, be it by the teacher
+    dev = run.texts["dev"].examples  # labelled, perhaps by the teacher
     opened = open_model(str(folder))
     record: ExportResult = {"bytes": None, "refused": None}
     try:

@@ -106,6 +106,8 @@ def multilingual(variant: str = "") -> Experiment:
         experiment.data = replace(unmade, train_languages="en")
         experiment.plan[0].epochs = 1.0
         experiment.plan[1].epochs, experiment.plan[1].unfreeze_epochs = 12.0, 0.25
+    elif variant == "classify":
+        experiment.data = replace(unmade, replaced=100000)
     elif layers := {"first3": "0,1,2", "first6": "0,1,2,3,4,5"}.get(variant):
         experiment.data, experiment.teacher.finetune = unmade, False
         experiment.student = Student(
@@ -115,6 +117,6 @@ def multilingual(variant: str = "") -> Experiment:
         experiment.plan = (replace(finetune, epochs=4.0, keep="best"),)
         experiment.baselines = ()
     elif variant:
-        known = ("smoke", "english", "first3", "first6")
+        known = ("classify", "english", "first3", "first6", "smoke")
         raise InputError(f"multilingual has no variant {variant!r}{suggest(variant, known)}.")
     return experiment

@@ -57,7 +57,7 @@ def annotators() -> tuple[Stage, ...]:
 
 
 def annotators_gold() -> tuple[Stage, ...]:
-    """The student on the votes of annotators, then on gold, be it little."""
+    """The student on the votes of annotators, then on gold, even if it is little."""
     return (
         Stage(name="votes", loss="labels", data="silver", epochs=6.0, lr=2e-3),
         Stage(name="gold", loss="labels", data="train", epochs=20.0, lr=1e-3, patience=4),

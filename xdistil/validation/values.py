@@ -1,11 +1,14 @@
 """Checks of single values: their type, their range, and their choices."""
 
 import dataclasses
+import inspect
 import math
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from xdistil.config import CHOICES
-from xdistil.errors import InputError
+from xdistil.errors import InputError, show
+
+_KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
 
 
 def check_types(part: Any, path: str) -> None:
@@ -19,28 +22,45 @@ def check_types(part: Any, path: str) -> None:
         InputError: the first value that has not.
     """
     for item in dataclasses.fields(part):
-        value, name = getattr(part, item.name), path + item.name
-        kind: Any = item.type
-        if dataclasses.is_dataclass(value):
-            check_types(value, name + ".")
-        elif isinstance(value, tuple | list):
+        value, name, kind = getattr(part, item.name), path + item.name, item.type
+        if dataclasses.is_dataclass(kind):
+            _check_group(value, kind, name)
+        elif get_origin(kind) is tuple:
+            group = get_args(kind)[0]
+            if not isinstance(value, tuple):
+                raise InputError(
+                    f"{name} is {_describe(value)}: it must be a tuple of {group.__name__}."
+                )
             for i, element in enumerate(value):
-                check_types(element, f"{name}[{i}].")
-        elif isinstance(value, bool) or item.type is bool:
-            if not (isinstance(value, bool) and item.type is bool):
-                raise InputError(f"{name} is {value!r}: it must be {_type_name(item.type)}.")
-        elif item.type is float and isinstance(value, int | float):
-            if not math.isfinite(value) or value < 0:
-                raise InputError(f"{name} is {value}: it must be a finite number, 0 or more.")
-        elif not isinstance(value, kind):
-            raise InputError(f"{name} is {value!r}: it must be {_type_name(item.type)}.")
-        elif item.type is int and value < 0:
-            raise InputError(f"{name} is {value}: it must be 0 or more.")
+                _check_group(element, group, f"{name}[{i}]")
+        else:
+            _check_value(value, kind, name)
 
 
-def _type_name(kind: Any) -> str:
-    names = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
-    return names[kind]
+def _check_group(value: Any, kind: type, name: str) -> None:
+    if not isinstance(value, kind):
+        raise InputError(f"{name} is {_describe(value)}: it must be a {kind.__name__}.")
+    check_types(value, name + ".")
+
+
+def _check_value(value: Any, kind: Any, name: str) -> None:
+    if isinstance(value, bool) or kind is bool:
+        if not (isinstance(value, bool) and kind is bool):
+            raise InputError(f"{name} is {_describe(value)}: it must be {_KINDS[kind]}.")
+    elif kind is float and isinstance(value, int | float):
+        if not math.isfinite(value) or value < 0:
+            raise InputError(f"{name} is {value}: it must be a finite number, 0 or more.")
+    elif not isinstance(value, kind):
+        raise InputError(f"{name} is {_describe(value)}: it must be {_KINDS[kind]}.")
+    elif kind is int and value < 0:
+        raise InputError(f"{name} is {value}: it must be 0 or more.")
+
+
+def _describe(value: Any) -> str:
+    """A value in an error; a function is perhaps one that was not called."""
+    if inspect.isfunction(value):
+        return f"the function {value.__name__}, which is not called"
+    return show(value)
 
 
 def check_least(name: str, value: int, least: int) -> None:
