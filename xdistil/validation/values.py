@@ -22,7 +22,8 @@ def check_types(part: Any, path: str) -> None:
         InputError: the first value that has not.
     """
     for item in dataclasses.fields(part):
-        value, name, kind = getattr(part, item.name), path + item.name, item.type
+        value, name = getattr(part, item.name), path + item.name
+        kind: Any = item.type
         if dataclasses.is_dataclass(kind):
             _check_group(value, kind, name)
         elif get_origin(kind) is tuple:
