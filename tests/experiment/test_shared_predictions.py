@@ -29,11 +29,12 @@ def predicted(monkeypatch) -> list[Any]:
     return read
 
 
-def test_the_first_run_predicts_and_the_others_read(tmp_path, predicted):
+def test_the_first_run_predicts_and_the_others_read(tmp_path, predicted, caplog):
     teacher: Any = make_teacher()
-    texts = replace(make_texts()["dev"], examples=[Example(("a", "b"), ("O", "O"), "en")])
+    examples = [Example(("a", "b"), ("O", "O"), "en"), Example((), (), "en")]
+    texts = replace(make_texts()["dev"], examples=examples)
     shifted = jax.tree.map(lambda x: x + np.float32(1), teacher.params)
-    other_gold = [Example(("a", "b"), ("O", "B-PER"), "en")]
+    other_gold = [Example(("a", "b"), ("O", "B-PER"), "en"), examples[1]]
 
     def predict(params: Any = teacher.params, texts: Any = texts, task: Any = TASK) -> Any:
         (tmp_path / "run").mkdir(exist_ok=True)
@@ -44,10 +45,21 @@ def test_the_first_run_predicts_and_the_others_read(tmp_path, predicted):
 
     assert predict() == predict() == LABELS
     assert len(predicted) == 1
+    # Cut short, of another number of texts, or no labels: predicted again, and whole afterwards.
+    (path,) = (tmp_path / "shared").glob("predictions-*/labels.json")
+    whole = path.read_text()
+    for damage in ('[["O", "B-', '[["O", "B-PER"]]', "[1, 2]", "{}", ""):
+        path.write_text(damage)
+        caplog.clear()
+        assert predict() == LABELS
+        assert [str(path) in message for message in caplog.messages] == [True]
+        assert path.read_text() == whole
+    assert len(predicted) == 6
+    predicted.clear()
     predict(params=shifted)
     predict(texts=replace(texts, examples=other_gold))
     predict(texts=replace(texts, subwords=make_subwords(16, 9)))
     predict(task=replace(TASK, labels=(*TASK.labels, "B-NEW")))
-    assert len(predicted) == 5
+    assert len(predicted) == 4
     assert predict() == LABELS
-    assert len(predicted) == 5
+    assert len(predicted) == 4

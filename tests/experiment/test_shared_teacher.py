@@ -1,5 +1,6 @@
 """A teacher that runs share: what tells teachers apart, and that it is fine-tuned once."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from xdistil.config import Experiment, Stage, Teacher
 from xdistil.data.examples import Example
 from xdistil.data.packing import SoftLabels
 from xdistil.distill.stages import StageRun, plan_stages
+from xdistil.errors import InputError
 from xdistil.experiment import training
 from xdistil.experiment.build import Run
 from xdistil.experiment.shared_teacher import fingerprint_teacher
@@ -149,3 +151,30 @@ def test_a_run_that_has_its_teacher_asks_for_no_other(tmp_path, finetuned):
     train_teacher(run, make_session(tmp_path / "a"))
     assert finetuned == []
     assert not (tmp_path / "shared").exists()
+
+
+def test_a_damaged_shared_teacher_is_told_by_its_place_and_kept_by_no_run(
+    tmp_path, finetuned, monkeypatch
+):
+    run = make_run(teacher=Teacher(shared_folder=str(tmp_path / "shared")))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    train_teacher(run, make_session(tmp_path / "a"))
+    (folder,) = finetuned
+
+    def refuse(folder: str, *_: Any) -> None:
+        raise InputError(f"{folder}/{WEIGHTS} is damaged.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "load_model", refuse)
+        with pytest.raises(InputError) as caught:
+            train_teacher(run, make_session(tmp_path / "b"))
+    assert str(caught.value) == (
+        f"{folder}/teacher/{WEIGHTS} is damaged: remove {folder} to fine-tune this shared teacher "
+        "again."
+    )
+    assert not (tmp_path / "b" / "teacher").exists()
+    shutil.rmtree(folder)
+    train_teacher(run, make_session(tmp_path / "b"))
+    assert len(finetuned) == 2
+    assert (tmp_path / "b" / "teacher" / WEIGHTS).samefile(folder / "teacher" / WEIGHTS)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 
 from xdistil.data.examples import Task
@@ -14,6 +15,8 @@ from xdistil.runtime.json_io import write_json
 from xdistil.runtime.session import Session
 from xdistil.teacher.cache import hold_folder
 from xdistil.teacher.signals import params_fingerprint
+
+log = logging.getLogger("xdistil")
 
 _DIGITS = 16  # of a fingerprint in the name of a folder
 
@@ -45,9 +48,23 @@ def predict_once(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "labels.json"
     with hold_folder(folder, session.preemption.raise_if_requested, work="predicts"):
-        if path.exists():
-            return [tuple(each) for each in json.loads(path.read_text(encoding="utf-8"))]
+        if found := _read_labels(path, len(texts.examples)):
+            return found
         labels = predict_labels(session, task, loaded.model, params, texts)
         if session.writes:
             write_json(path, labels)
+    return labels
+
+
+def _read_labels(path: Path, count: int) -> list[tuple[str, ...]]:
+    """The labels of so many texts in a file; empty if there is none, or it is damaged."""
+    try:
+        labels = [tuple(each) for each in json.loads(path.read_text(encoding="utf-8"))]
+    except FileNotFoundError:
+        return []
+    except (ValueError, TypeError):
+        labels = []
+    if len(labels) != count:
+        log.warning("%s is damaged: the texts are predicted again", path)
+        return []
     return labels

@@ -16,7 +16,7 @@ from xdistil.distill.language_gaps import TeacherScores
 from xdistil.distill.loop import fit
 from xdistil.distill.stages import StageRun
 from xdistil.distill.trainer import Trainer
-from xdistil.errors import RefusedError
+from xdistil.errors import InputError, RefusedError
 from xdistil.evaluation import metrics
 from xdistil.evaluation.floor import check_floor
 from xdistil.evaluation.predict import predict_labels, score_texts, with_labels
@@ -45,9 +45,21 @@ def train_teacher(run: Run, session: Session) -> Teacher:
         if not run.experiment.teacher.shared_folder:
             return replace(teacher, params=_finetune(run, teacher, session))
         with hold_teacher(run, teacher, session) as shared:
-            if not global_max(int((shared.workdir / "teacher").exists())):
+            ready = shared.workdir / "teacher"
+            if global_max(int(ready.exists())):
+                log.info("teacher: it is fine-tuned already, %s", ready)
+            else:
                 _finetune(run, teacher, shared)
+            # Read before it is linked, so that no run keeps a damaged one.
+            try:
+                loaded = load_model(str(ready), "main", task, run.experiment.dtype)
+            except InputError as error:
+                raise InputError(
+                    f"{str(error).rstrip('.')}: remove {shared.workdir} to fine-tune this shared "
+                    "teacher again."
+                ) from error
             main_process_first(partial(link_teacher, shared.workdir, session.workdir))
+        return replace(teacher, params=loaded.params)
     loaded = load_model(str(folder), "main", task, run.experiment.dtype)
     return replace(teacher, params=loaded.params)
 

@@ -38,7 +38,7 @@ def check_types(part: Any, path: str) -> None:
             _check_value(value, kind, name)
 
 
-def _check_group(value: Any, kind: type, name: str) -> None:
+def _check_group(value: Any, kind: Any, name: str) -> None:
     if not isinstance(value, kind):
         raise InputError(f"{name} is {_describe(value)}: it must be a {kind.__name__}.")
     check_types(value, name + ".")
