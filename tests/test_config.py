@@ -298,6 +298,7 @@ def test_a_student_of_its_teachers_layers_has_no_other_start(fields, words):
             {"student.kind": "checkpoint", "student.checkpoint": "folder"},
             "but there is no teacher to answer them",
         ),
+        ({"plan": labels_only()}, "but no stage of the plan reads transfer texts"),
     ],
 )
 def test_made_texts_fit_the_task_and_are_answered_by_a_model(changes, words):
@@ -311,6 +312,17 @@ def test_made_texts_fit_the_task_and_are_answered_by_a_model(changes, words):
             validate(experiment)
         assert str(caught.value).startswith(f"data.{name} is 5, {words}")
         put(f"data.{name}", 0)(experiment)
+
+
+def test_made_texts_fit_into_memory():
+    experiment = make()
+    put("data.spliced", 10_000_000)(experiment)
+    validate(experiment)
+    put("data.spliced", 10_000_001)(experiment)
+    with pytest.raises(
+        InputError, match=r"^data\.spliced is 10000001: it must be at most 10000000"
+    ):
+        validate(experiment)
 
 
 def test_words_may_be_replaced_in_texts_that_are_classified():

@@ -15,6 +15,7 @@ NAMED = [{"start": start, "end": end, "label": kind} for start, end, kind in SPA
 STUDIO = [{"value": {"start": s, "end": e, "labels": [k]}} for s, e, k in SPANS]
 STUDIO_SHORT = [each["value"] for each in STUDIO]
 OFFSETS = [{"start_offset": s, "end_offset": e, "label": k, "id": 1} for s, e, k in SPANS]
+NO_LABEL = {"start": 0, "end": 1, "text": "a"}
 KEYS = ("begin", "end", "entity")
 NAMES = ["O", "B-PER", "I-PER", "B-LOC"]
 ROWS = {
@@ -99,14 +100,25 @@ def test_texts_with_a_label_have_the_fields_of_the_usual_data_sets(read, row, in
             {"text": "a b", "label": [[0, 9, "X"]]},
             "span 0 to 9 does not lie in .* 3 char",
         ),
-        ({"text": "ab c", "label": [[9, 1, "X"]]}, "span 9 to 1 does not lie"),
-        ({"text": "a b", "label": [[1, 1, "X"]]}, "span 1 to 1 does not lie"),
+        ({"text": "ab c", "label": [[9, 1, "X"]]}, "span 9 to 1 is empty: its end must be after"),
+        ({"text": "a b", "label": [[1, 1, "X"]]}, "span 1 to 1 is empty"),
+        ({"text": "a b", "label": [[-1, 1, "X"]]}, "span -1 to 1 does not lie"),
+        ({"text": "a b", "label": [[0, 1, "O"]]}, "'O' is not the type of an entity: leave out"),
+        ({"text": "a b", "label": [[0, 1, "X"]], "entities": [[0, 3, "X"]]}, "'entities' and 'lab"),
         ({"text": "a  b", "label": [[1, 3, "X"]]}, "holds only white space"),
         ({"text": "a b", "label": [[0, 3, "X"], [2, 3, "Y"]]}, "two spans overlap at character 2"),
         ({"text": "a b", "spans": [{"start": 0, "label": "X"}]}, "no span with a start and an end"),
         ({"text": "a b", "label": [[0, 1, ""]]}, "'' is not the type of an entity"),
         ({"tokenized_text": ["a"], "ner": [[0, 1, "X"]]}, "does not lie in the text, .* 1 words"),
+        ({"tokenized_text": ["a", "b"], "ner": [[1, 0, "X"]]}, "ends before its first word"),
         ({"tokenized_text": ["a"], "ner": [[0, 0, "X"]] * 2}, "overlaps another entity"),
+        (
+            {
+                "data": {"text": "a b"},
+                "annotations": [{"result": [STUDIO[0], {"value": NO_LABEL}]}],
+            },
+            "the region 0 to 1 has no labels: label it, or delete it",
+        ),
         ({"tokens": ["a"], "ner_tags": [9]}, "tag 9 is not a number of the 4 tags"),
         ({"tokens": ["a"], "ner": [0]}, "'ner' are numbers without names: add labels.tsv"),
         ({"text": "a", "cats": {"x": "y"}}, "field 'cats' must have a number by class"),
@@ -129,6 +141,26 @@ def test_a_fault_is_told_with_its_line(read, row, words):
         read(row)
     assert str(caught.value).endswith(".")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"text": "a b", "spans": [[0.0, 1.0, "X"]]}, "[0.0, 1.0, 'X'] is no span: it must be [st"),
+        ({"text": "a b", "spans": [[0, 1]]}, "[0, 1] is no span"),
+        ({"text": "a b", "spans": [{"end": 1, "label": "X"}]}, "{'end': 1, 'label': 'X'} is no sp"),
+        ({"id": 3, "label": SPANS}, "field 'text' is missing, of which the spans are"),
+    ],
+)
+def test_malformed_spans_among_others_are_shown(read, row, words):
+    with pytest.raises(InputError) as caught:
+        read(ROWS["spacy"], ROWS["spacy"], row)
+    assert f"train.jsonl:5: {words}" in str(caught.value)
+
+
+def test_an_empty_field_beside_spans_does_not_hide_them(read):
+    row = {"text": TEXT, "spans": [], "label": SPANS, "entities": SPANS}
+    assert read(row) == [Example(WORDS, TAGS, "und")]
 
 
 def test_a_text_without_spans_among_others_is_refused(read):

@@ -155,16 +155,23 @@ def test_words_become_other_words_of_their_language():
     ("inputs", "patterns", "words", "stays"),
     [
         # Of 5 words none is drawn with 0.7 ** 5, and then one of them is.
-        (("A dog,  it ran.", "it"), ("W W,  W W[.]", "W"), "A|dog|it|ran", 0.7 - 0.7**5 / 5),
-        (("狗跑!", "狗"), ("WW!", "W"), "狗|跑", 0.7 - 0.7**3 / 3),
+        (
+            ("A dog,  it ran-off.", "it"),
+            ("W W,  W W-off[.]", "W"),
+            "A|dog|it|ran|rice",
+            0.7 - 0.7**5 / 5,
+        ),
+        (("买10斤 fish!", "fish"), ("买10斤 W!", "W"), "fish|rice", 0.7 - 0.7**2 / 2),
     ],
 )
 def test_texts_that_are_classified_keep_what_stands_between_their_words(
     inputs, patterns, words, stays
 ):
-    """A word is a unit that has letters or digits: each Chinese character is one."""
-    example = Example(inputs, ("yes",), "en")
-    made = replace_words([example], 1000, "classification", 0)
+    """A word begins behind a blank and joins no other: Chinese characters stay."""
+    examples = [Example(inputs, ("yes",), "en"), Example(("rice",), ("no",), "en")]
+    made = replace_words(examples, 2000, "classification", 0)
+    made = [each for each in made if len(each.inputs) == 2]
+    assert len(made) == 1000
     assert {(each.labels, each.language) for each in made} == {(None, "en")}
     assert inputs not in [each.inputs for each in made]
     for each in made:

@@ -13,7 +13,7 @@ from xdistil.data.json_rows import (
     name_words,
     recognise_row,
 )
-from xdistil.data.json_spans import SPANS
+from xdistil.data.json_spans import SPANS, describe_fault
 from xdistil.data.lines import NO_LINES, find_extension, locate
 from xdistil.data.records import (
     Record,
@@ -118,6 +118,9 @@ def convert_row(
     row = name_words(row)
     form = recognise_row(row, kind)
     if form is None:
+        fault = describe_fault(row) if kind == "tagging" and "tokens" not in row else ""
+        if fault:
+            raise InputError(f"{locate(path, number)}: {fault}.")
         if kind == "tagging" and "tokens" not in row and find_texts(row):
             raise InputError(
                 f"{locate(path, number)}: a text without spans: there is no list "

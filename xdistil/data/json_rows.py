@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from xdistil.data.columns import find_role, find_roles
-from xdistil.data.json_spans import SPANS, find_spans, has_spans, make_type, read_span, tag_words
+from xdistil.data.json_spans import (
+    SPANS,
+    check_spans,
+    find_spans,
+    has_spans,
+    make_type,
+    read_span,
+    tag_words,
+)
 from xdistil.data.label_lists import write_list
 from xdistil.data.language_codes import is_language
 from xdistil.errors import InputError, show
@@ -118,6 +126,7 @@ def _text(row: Row) -> str:
 
 def _convert_spans(row: Row, names: Names) -> Row:
     _check_answer(row)
+    check_spans(row)
     return tag_words(_text(row), [read_span(span) for span in find_spans(row)])
 
 
@@ -125,6 +134,10 @@ def _list_results(row: Row, key: str) -> list[Row]:
     # The values of the first annotation of Label Studio that have a key; relations have no value.
     notes = [note for note in row["annotations"] if not note.get("was_cancelled")]
     values = [each.get("value", {}) for note in notes[:1] for each in note.get("result", [])]
+    for value in values:
+        if key == "labels" and "start" in value and key not in value:
+            place = f"{show(value['start'])} to {show(value.get('end'))}"
+            raise ValueError(f"the region {place} has no labels: label it, or delete it")
     return [value for value in values if key in value]
 
 
@@ -198,6 +211,8 @@ def _convert_gliner(row: Row, names: Names) -> Row:
         if not (isinstance(span, list) and len(span) == 3):
             raise ValueError(f"{show(span)} is not [first word, last word, type]")
         first, last, kind = span
+        if type(first) is type(last) is int and last < first:
+            raise ValueError(f"{show(span)} ends before its first word")
         if not (type(first) is type(last) is int and 0 <= first <= last < len(words)):
             raise ValueError(f"{show(span)} does not lie in the text, which has {len(words)} words")
         if any(tag != "O" for tag in tags[first : last + 1]):

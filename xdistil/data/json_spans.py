@@ -20,11 +20,13 @@ def tag_words(text: str, spans: Sequence[tuple[int, int, str]]) -> dict[str, Any
         spans: (start, end, type) in characters, the end exclusive.
 
     Raises:
-        ValueError: a span outside of the text, without a unit, or over another one.
+        ValueError: a span that is empty, outside of the text, without a unit, or over another one.
     """
     trimmed = []
     for start, end, kind in spans:
-        if not 0 <= start < end <= len(text):
+        if end <= start:
+            raise ValueError(f"span {start} to {end} is empty: its end must be after its start")
+        if start < 0 or end > len(text):
             raise ValueError(
                 f"span {start} to {end} does not lie in the text, which has {len(text)} characters"
             )
@@ -50,15 +52,49 @@ def tag_words(text: str, spans: Sequence[tuple[int, int, str]]) -> dict[str, Any
 
 
 def make_type(kind: Any) -> str:
-    """The type of an entity, in one word; raises ValueError if it is no text."""
+    """The type of an entity, in one word; raises ValueError if it is none."""
     if not isinstance(kind, str) or not kind.strip():
-        raise ValueError(f"{show(kind)} is not the type of an entity")
+        raise ValueError(
+            f"{show(kind)} is not the type of an entity: it must be one text, as in PER"
+        )
+    if kind.strip() == "O":
+        raise ValueError("'O' is not the type of an entity: leave out spans that are none")
     return "_".join(kind.split())
 
 
 def find_spans(row: dict[str, Any]) -> Any:
-    """The spans of a row, whatever their field is called; None if there are none."""
-    return next((row[name] for name in SPANS if isinstance(row.get(name), list)), None)
+    """The spans of a row, whatever their field is called; None if there are none.
+
+    Where several fields may be meant, the first one counts that holds spans.
+    """
+    lists = [row[name] for name in SPANS if isinstance(row.get(name), list)]
+    filled = [each for each in lists if each and all(map(_is_span, each))]
+    return next(iter(filled + lists), None)
+
+
+def check_spans(row: dict[str, Any]) -> None:
+    """No two fields hold different spans; raises ValueError if they do."""
+    filled = [
+        (name, sorted(map(read_span, row[name])))
+        for name in SPANS
+        if isinstance(row.get(name), list) and row[name] and all(map(_is_span, row[name]))
+    ]
+    for name, spans in filled[1:]:
+        if spans != filled[0][1]:
+            raise ValueError(
+                f"fields {show(filled[0][0])} and {show(name)} have different spans: remove one"
+            )
+
+
+def describe_fault(row: dict[str, Any]) -> str:
+    """Why the list of spans of a row, if it has one, cannot be read; empty where it can."""
+    spans = find_spans(row)
+    wrong = [span for span in spans or () if not _is_span(span)]
+    if wrong:
+        return f"{show(wrong[0])} is no span: it must be [start, end, type], with whole numbers"
+    if spans is not None and not isinstance(row.get("text"), str):
+        return "field 'text' is missing, of which the spans are"
+    return ""
 
 
 def _is_span(span: Any) -> bool:

@@ -170,7 +170,8 @@ def replace_words(examples: Sequence[Example], count: int, kind: str, seed: int)
     Args:
         examples: with labels or without.
         kind: of the task. The words of texts that are classified are their units with letters or
-            digits; what stands between them stays.
+            digits that have a blank before them, or nothing, and no letter or digit behind them;
+            the rest stays.
 
     Raises:
         InputError: texts are wanted, and no language has two words.
@@ -190,8 +191,8 @@ def replace_words(examples: Sequence[Example], count: int, kind: str, seed: int)
     ]
     if not usable:
         raise InputError(
-            f"data.replaced is {count}, but no language has two different words: set "
-            "data.replaced=0."
+            f"data.replaced is {count}, but no language has two different words, with blanks "
+            "between words: set data.replaced=0."
         )
     generator = np.random.default_rng([seed, _REPLACED])
     made = []
@@ -227,8 +228,15 @@ def _cut_input(text: str, kind: str) -> list[tuple[int, int]]:
     """(start, end) of the words of an input: a word of a sentence is one, a text has several."""
     if kind == "tagging":
         return [(0, len(text))]
-    # Without the marks, in whose place a word would join its neighbour.
-    return [(a, b) for a, b in find_units(text) if any(map(str.isalnum, text[a:b]))]
+    # A tokenizer may cut a word otherwise where it does not begin behind a blank, and other words
+    # would join what stands next to them.
+    return [
+        (start, end)
+        for start, end in find_units(text)
+        if any(map(str.isalnum, text[start:end]))
+        and (start == 0 or text[start - 1].isspace())
+        and not text[end : end + 1].isalnum()
+    ]
 
 
 def _draw_evenly(

@@ -23,6 +23,8 @@ from xdistil.validation.student import check_student
 from xdistil.validation.teacher import check_silver, check_teacher
 from xdistil.validation.values import check_choice, check_choices, check_least, check_types
 
+_MOST_MADE = 10_000_000  # texts of a kind
+
 
 def validate(experiment: Experiment) -> None:
     """Checks every value that can be checked without data or models.
@@ -112,13 +114,22 @@ def _check_run(experiment: Experiment) -> None:
 
 
 def _check_made(experiment: Experiment) -> None:
-    """Two kinds are made of tagged sentences, and only a model answers made texts."""
+    """Made texts have a reader, a model that answers them, and what two kinds are made of: tags."""
     data, teacher, student = experiment.data, experiment.teacher, experiment.student
     stored = find_stored(teacher)
     for name in MADE:
         said = f"data.{name} is {getattr(data, name)}"
         if not getattr(data, name):
             continue
+        if getattr(data, name) > _MOST_MADE:
+            raise InputError(
+                f"{said}: it must be at most {_MOST_MADE}, since made texts are held in memory."
+            )
+        if not any(stage.data in ("transfer", "all") for stage in experiment.plan):
+            raise InputError(
+                f"{said}, but no stage of the plan reads transfer texts, which made texts are: set "
+                f"data.{name}=0."
+            )
         if data.task not in ("auto", "tagging") and name in MADE_OF_TAGGED:
             raise InputError(
                 f"{said}, but data.task is {data.task}, and such texts are made of tagged "
