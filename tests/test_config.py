@@ -211,6 +211,11 @@ def test_the_default_parts_are_valid():
         ("baselines[0].lrs", "1e-3,fast"),
         ("baselines[0].lrs", "1e-3,-1"),
         ("baselines[0].lrs", "nan"),
+        ("baselines[0].lrs", "1e-3,1e-3"),
+        ("baselines[0].name", ""),
+        ("baselines[0].name", "student"),
+        ("teacher.shared_folder", __file__),
+        ("teacher.cache_folder", __file__),
         ("baselines[0].patience", -1),
     ],
 )
@@ -312,6 +317,17 @@ def test_made_texts_fit_the_task_and_are_answered_by_a_model(changes, words):
             validate(experiment)
         assert str(caught.value).startswith(f"data.{name} is 5, {words}")
         put(f"data.{name}", 0)(experiment)
+
+
+def test_baselines_have_different_names():
+    experiment = make()
+    experiment.baselines = (Baseline(), Baseline(name="half"), Baseline())
+    with pytest.raises(
+        InputError, match=r"^baselines\[2\]\.name is 'labels only', as that of base"
+    ):
+        validate(experiment)
+    experiment.baselines[2].name = "a tenth"
+    validate(experiment)
 
 
 def test_made_texts_fit_into_memory():

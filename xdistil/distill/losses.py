@@ -189,7 +189,10 @@ def _resolve_attention(
 ) -> LossConfig:
     shape, heads = teacher.shape(field), config.model.attention_heads
     if not heads:
-        raise InputError(f"{field}.loss has attention, and the student has none: drop it.")
+        raise InputError(
+            f"{field}.loss has attention, and the student has none: "
+            "drop it, or set student.kind=transformer."
+        )
     if heads != shape.heads:
         raise InputError(
             f"{field}.loss has attention, but the student has {heads} heads and the teacher "

@@ -43,8 +43,14 @@ def validate(experiment: Experiment) -> None:
     check_plans(experiment)
     _check_made(experiment)
     check_silver(experiment)
+    names = [baseline.name for baseline in experiment.baselines]
     for i, baseline in enumerate(experiment.baselines):
         check_baseline(f"baselines[{i}]", baseline)
+        if names.index(baseline.name) < i:
+            raise InputError(
+                f"baselines[{i}].name is {baseline.name!r}, as that of "
+                f"baselines[{names.index(baseline.name)}]: name it otherwise."
+            )
 
 
 def _check_source(data: Data, teacher: Teacher) -> None:

@@ -132,3 +132,9 @@ def check_baseline(path: str, baseline: Baseline) -> None:
         raise InputError(
             f"{path}.lrs is {baseline.lrs!r}: it must be numbers above 0, separated by commas."
         )
+    if len(set(lrs)) < len(lrs):
+        raise InputError(f"{path}.lrs is {baseline.lrs!r}: it has a number twice.")
+    if not baseline.name.strip() or baseline.name in ("teacher", "student"):
+        raise InputError(
+            f"{path}.name is {baseline.name!r}: it must be a name of its own, for tables."
+        )

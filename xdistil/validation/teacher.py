@@ -1,13 +1,20 @@
 """Checks of the teacher, and of the annotators in its place or beside it."""
 
+from pathlib import Path
+
 from xdistil.config import SILVER, Experiment, Teacher, find_stored
 from xdistil.errors import InputError
 from xdistil.validation.values import check_choices, check_least
 
 
 def check_teacher(teacher: Teacher) -> None:
-    """A teacher from scratch has a possible shape, or raises InputError."""
+    """A teacher from scratch has a possible shape, and its folders are no files, or raises
+    InputError."""
     check_choices("teacher", teacher)
+    for name in ("cache_folder", "shared_folder"):
+        folder = getattr(teacher, name)
+        if folder and Path(folder).is_file():
+            raise InputError(f"teacher.{name} is {folder!r}, which is a file: name a folder.")
     for name in ("hidden_size", "layers", "heads", "vocabulary_size"):
         check_least(f"teacher.{name}", getattr(teacher, name), 1)
     if not teacher.model and teacher.hidden_size % teacher.heads:
