@@ -303,7 +303,6 @@ def test_a_student_of_its_teachers_layers_has_no_other_start(fields, words):
             {"student.kind": "checkpoint", "student.checkpoint": "folder"},
             "but there is no teacher to answer them",
         ),
-        ({"plan": labels_only()}, "but no stage of the plan reads transfer texts"),
     ],
 )
 def test_made_texts_fit_the_task_and_are_answered_by_a_model(changes, words):

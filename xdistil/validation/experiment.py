@@ -120,7 +120,7 @@ def _check_run(experiment: Experiment) -> None:
 
 
 def _check_made(experiment: Experiment) -> None:
-    """Made texts have a reader, a model that answers them, and what two kinds are made of: tags."""
+    """Made texts fit into memory and the task, and a model answers them."""
     data, teacher, student = experiment.data, experiment.teacher, experiment.student
     stored = find_stored(teacher)
     for name in MADE:
@@ -130,11 +130,6 @@ def _check_made(experiment: Experiment) -> None:
         if getattr(data, name) > _MOST_MADE:
             raise InputError(
                 f"{said}: it must be at most {_MOST_MADE}, since made texts are held in memory."
-            )
-        if not any(stage.data in ("transfer", "all") for stage in experiment.plan):
-            raise InputError(
-                f"{said}, but no stage of the plan reads transfer texts, which made texts are: set "
-                f"data.{name}=0."
             )
         if data.task not in ("auto", "tagging") and name in MADE_OF_TAGGED:
             raise InputError(
