@@ -8,7 +8,7 @@ folder or hub id; docs/teachers.md lists the families.
 
 Cost and expected test accuracy of d4.2 with MiniLM (6 x 384) as the teacher and data.limit=2000, on
 2 CPU cores of a shared machine:
-  SST-2 (English)               7 minutes: teacher 84, student 81, labels only 77
+  SST-2 (English)               7 minutes: teacher 84, student 82, labels only 76
   SST-2, all 20,000 sentences   48 minutes on one core: teacher 89, student 86, labels only 81
   entailment in 4 languages     40 minutes: teacher 45, student 38, labels only 38; this teacher
                                 was pre-trained on English alone
