@@ -24,7 +24,7 @@ student 61.4, of labels only 47.6. All 69 languages without made texts, on one H
 61.8 (docs/results.md).
 
 Variants (after the colon):
-  classify  texts or pairs with classes: 100,000 texts with replaced words are made
+  classify  texts or pairs with classes instead of tags; no texts are made (not measured)
   english   labels in English alone, texts in all languages (zero-shot transfer)
   first3    the first three layers of the same encoder on labels alone, without a teacher
   first6    likewise the first six

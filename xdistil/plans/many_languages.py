@@ -101,13 +101,12 @@ def multilingual(variant: str = "") -> Experiment:
         for stage in (finetune, *experiment.plan):
             stage.epochs, stage.unfreeze_epochs = 1.0, 0.0
         experiment.baselines, experiment.speed_seconds = (), 1.0
-    elif variant == "english":
-        # Texts made of the English sentences would outnumber those in all other languages.
-        experiment.data = replace(unmade, train_languages="en")
+    elif variant in ("english", "classify"):
+        # Texts made of the English sentences would outnumber those in all other languages, and two
+        # of the three kinds are made of tags.
+        experiment.data = replace(unmade, train_languages="en" if variant == "english" else "")
         experiment.plan[0].epochs = 1.0
         experiment.plan[1].epochs, experiment.plan[1].unfreeze_epochs = 12.0, 0.25
-    elif variant == "classify":
-        experiment.data = replace(unmade, replaced=100000)
     elif layers := {"first3": "0,1,2", "first6": "0,1,2,3,4,5"}.get(variant):
         experiment.data, experiment.teacher.finetune = unmade, False
         experiment.student = Student(
