@@ -32,7 +32,6 @@ from xdistil.distill.masking import Masking, choose_masking, hide_words
 from xdistil.distill.stages import plan_stages
 from xdistil.distill.step import StepConfig
 from xdistil.errors import InputError
-from xdistil.experiment.shared_teacher import _list_fields
 from xdistil.models.types import Output
 from xdistil.teacher.interface import SignalReader
 from xdistil.teacher.signals import Signals
@@ -217,9 +216,3 @@ def test_without_both_the_field_is_named():
         InputError, match=r"^plan\[3\]\.mask is 0\.5, but .*: set plan\[3\]\.mask=0"
     ):
         choose_masking(STAGE, "plan[3]", tokenizer, whole_words=True)
-
-
-def test_shared_teachers_of_before_are_found_again():
-    """Their folders are named without the field, which a teacher's stage cannot set."""
-    assert "mask" not in _list_fields(STAGE)
-    assert _list_fields(STAGE)["loss"] == "logits"

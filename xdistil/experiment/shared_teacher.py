@@ -92,7 +92,7 @@ def fingerprint_teacher(run: Run, teacher: ModelTeacher) -> str:
 
 
 def _list_fields(stage: Stage, batch_size: int) -> dict[str, Any]:
-    """A stage of a teacher; without fields of the student alone, which earlier teachers lack.
+    """A stage of a teacher, without fields of the student alone.
 
     Args:
         batch_size: of stages that do not set their own.
