@@ -130,20 +130,19 @@ def _convert_spans(row: Row, names: Names) -> Row:
     return tag_words(_text(row), [read_span(span) for span in find_spans(row)])
 
 
-def _list_results(row: Row, key: str) -> list[Row]:
-    # The values of the first annotation of Label Studio that have a key; relations have no value.
+def _list_values(row: Row) -> list[Row]:
+    # Those of the first annotation of Label Studio that was not cancelled; relations have none.
     notes = [note for note in row["annotations"] if not note.get("was_cancelled")]
-    values = [each.get("value", {}) for note in notes[:1] for each in note.get("result", [])]
-    for value in values:
-        if key == "labels" and "start" in value and key not in value:
-            place = f"{show(value['start'])} to {show(value.get('end'))}"
-            raise ValueError(f"the region {place} has no labels: label it, or delete it")
-    return [value for value in values if key in value]
+    return [each.get("value", {}) for note in notes[:1] for each in note.get("result", [])]
 
 
 def _convert_label_studio(row: Row, names: Names) -> Row:
     _check_annotated(row)
-    values = _list_results(row, "labels")
+    values = [value for value in _list_values(row) if "start" in value or "labels" in value]
+    for value in values:
+        if "labels" not in value:
+            place = f"{show(value['start'])} to {show(value.get('end'))}"
+            raise ValueError(f"the region {place} has no labels: label it, or delete it")
     return tag_words(_text(_find_task(row)), [read_span(value) for value in values])
 
 
@@ -154,7 +153,7 @@ def _check_annotated(row: Row) -> None:
 
 def _convert_choices(row: Row, names: Names) -> Row:
     _check_annotated(row)
-    choices = [choice for value in _list_results(row, "choices") for choice in value["choices"]]
+    choices = [choice for value in _list_values(row) for choice in value.get("choices", ())]
     return _convert_class({"text": _text(_find_task(row)), "label": choices}, names)
 
 
@@ -185,7 +184,7 @@ def _is_choice(row: Row) -> bool:
     # Or nothing is annotated, which may be so in both kinds of tasks.
     if not _is_label_studio(row):
         return False
-    choices = [value["choices"] for value in _list_results(row, "choices")]
+    choices = [value["choices"] for value in _list_values(row) if "choices" in value]
     nothing = not any(note.get("result") for note in row["annotations"])
     are_labels = all(isinstance(each, list) and _is_label(each) for each in choices)
     return nothing or (bool(choices) and are_labels)

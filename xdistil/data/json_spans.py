@@ -68,22 +68,23 @@ def find_spans(row: dict[str, Any]) -> Any:
     Where several fields may be meant, the first one counts that holds spans.
     """
     lists = [row[name] for name in SPANS if isinstance(row.get(name), list)]
-    filled = [each for each in lists if each and all(map(_is_span, each))]
-    return next(iter(filled + lists), None)
+    return next(iter([*_find_filled(row).values(), *lists]), None)
 
 
 def check_spans(row: dict[str, Any]) -> None:
     """No two fields hold different spans; raises ValueError if they do."""
-    filled = [
-        (name, sorted(map(read_span, row[name])))
-        for name in SPANS
-        if isinstance(row.get(name), list) and row[name] and all(map(_is_span, row[name]))
-    ]
-    for name, spans in filled[1:]:
-        if spans != filled[0][1]:
+    read = {name: sorted(map(read_span, spans)) for name, spans in _find_filled(row).items()}
+    for (first, spans), (second, others) in pairwise(read.items()):
+        if spans != others:
             raise ValueError(
-                f"fields {show(filled[0][0])} and {show(name)} have different spans: remove one"
+                f"fields {show(first)} and {show(second)} have different spans: remove one"
             )
+
+
+def _find_filled(row: dict[str, Any]) -> dict[str, list[Any]]:
+    """The fields with at least one span, and nothing else in their lists."""
+    lists = {name: row[name] for name in SPANS if isinstance(row.get(name), list)}
+    return {name: each for name, each in lists.items() if each and all(map(_is_span, each))}
 
 
 def describe_fault(row: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from xdistil.config import (
     parse_columns,
 )
 from xdistil.errors import InputError
-from xdistil.validation.stages import check_baseline, check_plans
+from xdistil.validation.stages import check_baselines, check_plans
 from xdistil.validation.student import check_student
 from xdistil.validation.teacher import check_silver, check_teacher
 from xdistil.validation.values import check_choice, check_choices, check_least, check_types
@@ -43,14 +43,7 @@ def validate(experiment: Experiment) -> None:
     check_plans(experiment)
     _check_made(experiment)
     check_silver(experiment)
-    names = [baseline.name for baseline in experiment.baselines]
-    for i, baseline in enumerate(experiment.baselines):
-        check_baseline(f"baselines[{i}]", baseline)
-        if names.index(baseline.name) < i:
-            raise InputError(
-                f"baselines[{i}].name is {baseline.name!r}, as that of "
-                f"baselines[{names.index(baseline.name)}]: name it otherwise."
-            )
+    check_baselines(experiment.baselines)
 
 
 def _check_source(data: Data, teacher: Teacher) -> None:

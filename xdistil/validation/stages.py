@@ -1,6 +1,7 @@
 """Checks of the stages of both plans, and of the baselines."""
 
 import math
+from collections.abc import Sequence
 
 from xdistil.config import (
     BALANCED,
@@ -118,8 +119,19 @@ def _check_stage(path: str, stage: Stage) -> None:
         )
 
 
-def check_baseline(path: str, baseline: Baseline) -> None:
-    """A baseline at a place of the config has labels and learning rates, or raises InputError."""
+def check_baselines(baselines: Sequence[Baseline]) -> None:
+    """Every baseline is possible and has a name of its own, or raises InputError."""
+    names = [baseline.name for baseline in baselines]
+    for i, baseline in enumerate(baselines):
+        _check_baseline(f"baselines[{i}]", baseline)
+        if (first := names.index(baseline.name)) < i:
+            raise InputError(
+                f"baselines[{i}].name is {baseline.name!r}, as that of baselines[{first}]: name it "
+                "otherwise."
+            )
+
+
+def _check_baseline(path: str, baseline: Baseline) -> None:
     if not 0 < baseline.label_fraction <= 1:
         raise InputError(
             f"{path}.label_fraction is {baseline.label_fraction}: it must lie in (0, 1]."
