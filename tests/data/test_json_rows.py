@@ -108,6 +108,10 @@ def test_texts_with_a_label_have_the_fields_of_the_usual_data_sets(read, row, in
         ({"text": "a  b", "label": [[1, 3, "X"]]}, "holds only white space"),
         ({"text": "a b", "label": [[0, 3, "X"], [2, 3, "Y"]]}, "two spans overlap at character 2"),
         ({"text": "a b", "spans": [{"start": 0, "label": "X"}]}, "no span with a start and an end"),
+        (
+            {"text": "😀 a bc", "label": [{"start": 5, "end": 6, "type": "X", "text": "b"}]},
+            "span 5 to 6 is 'c' in the text, but says that it is 'b': count each character once",
+        ),
         ({"text": "a b", "label": [[0, 1, ""]]}, "'' is not the type of an entity"),
         ({"tokenized_text": ["a"], "ner": [[0, 1, "X"]]}, "does not lie in the text, .* 1 words"),
         ({"tokenized_text": ["a", "b"], "ner": [[1, 0, "X"]]}, "ends before its first word"),
@@ -161,6 +165,14 @@ def test_malformed_spans_among_others_are_shown(read, row, words):
 def test_an_empty_field_beside_spans_does_not_hide_them(read):
     row = {"text": TEXT, "spans": [], "label": SPANS, "entities": SPANS}
     assert read(row) == [Example(WORDS, TAGS, "und")]
+
+
+@pytest.mark.parametrize("own", ["Ann Lee", "ann\\nlee ", "", None, ["Ann Lee"]])
+def test_spans_may_repeat_their_words(read, own):
+    """Label Studio writes a line end as two characters; others leave the words out."""
+    named = [{**NAMED[0], "text": own}, NAMED[1]]
+    text = TEXT.replace("Ann Lee", "Ann\nLee")
+    assert read({"text": text, "spans": named}) == [Example(WORDS, TAGS, "und")]
 
 
 def test_a_text_without_spans_among_others_is_refused(read):

@@ -19,7 +19,7 @@ from xdistil.data.json_spans import (
     find_spans,
     has_spans,
     make_type,
-    read_span,
+    read_spans,
     tag_words,
 )
 from xdistil.data.label_lists import write_list
@@ -127,7 +127,8 @@ def _text(row: Row) -> str:
 def _convert_spans(row: Row, names: Names) -> Row:
     _check_answer(row)
     check_spans(row)
-    return tag_words(_text(row), [read_span(span) for span in find_spans(row)])
+    text = _text(row)
+    return tag_words(text, read_spans(text, find_spans(row)))
 
 
 def _list_values(row: Row) -> list[Row]:
@@ -143,7 +144,8 @@ def _convert_label_studio(row: Row, names: Names) -> Row:
         if "labels" not in value:
             place = f"{show(value['start'])} to {show(value.get('end'))}"
             raise ValueError(f"the region {place} has no labels: label it, or delete it")
-    return tag_words(_text(_find_task(row)), [read_span(value) for value in values])
+    text = _text(_find_task(row))
+    return tag_words(text, read_spans(text, values))
 
 
 def _check_annotated(row: Row) -> None:

@@ -126,6 +126,31 @@ def read_span(span: Any) -> tuple[int, int, str]:
     return start, end, make_type(kind)
 
 
+def read_spans(text: str, spans: Sequence[Any]) -> list[tuple[int, int, str]]:
+    """Start, end and type of the spans of a text.
+
+    Raises:
+        ValueError: a span has none of them, or repeats its words in field `text` and these are
+            others than those between its start and its end.
+    """
+    read = [read_span(span) for span in spans]
+    for span, (start, end, _) in zip(spans, read, strict=True):
+        own = span.get("text") if isinstance(span, dict) else None
+        if not isinstance(own, str) or not 0 <= start < end <= len(text):
+            continue
+        if own.strip() and _condense(own) != _condense(text[start:end]):
+            raise ValueError(
+                f"span {start} to {end} is {show(text[start:end])} in the text, but says that it is "
+                f"{show(own)}: count each character once, also an emoji, and each line end as it is"
+            )
+    return read
+
+
+def _condense(text: str) -> str:
+    # Annotation tools write a line end as backslash and n, and change white space.
+    return "".join(text.replace("\\n", " ").split()).casefold()
+
+
 def count_cut_words(row: dict[str, Any]) -> tuple[int, int, str]:
     """(spans, those that begin or end inside a word, one of them) of a row."""
     spans = find_spans(row) or ()
