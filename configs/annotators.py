@@ -30,7 +30,7 @@ from dataclasses import replace
 from typing import Any
 
 from xdistil.config import Experiment, Stage
-from xdistil.errors import InputError, suggest
+from xdistil.errors import unknown_variant
 from xdistil.plans import ner
 
 GOLD = 200  # sentences, where gold is little
@@ -52,7 +52,7 @@ def get_config(variant: str = "") -> Experiment:
     name = variant.removeprefix(SMOKE) if variant.startswith(SMOKE) else variant
     name = "votes" if name in ("", "smoke") else name
     if name not in RECIPES:
-        raise InputError(f"annotators has no variant {variant!r}{suggest(variant, RECIPES)}.")
+        raise unknown_variant("annotators", variant, RECIPES)
     experiment = replace(ner(RECIPES[name]), baselines=())
     if name == "gold":
         votes, _ = experiment.plan

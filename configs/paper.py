@@ -32,7 +32,7 @@ from dataclasses import replace
 from typing import Any
 
 from xdistil.config import Experiment
-from xdistil.errors import InputError, suggest
+from xdistil.errors import unknown_variant
 from xdistil.plans import PLANS, ner
 
 LANGUAGES = ("de", "en", "fr", "nl", "pt")  # of the data; D0 trains a model for each
@@ -48,8 +48,7 @@ TABLES = ("table3", "table4", "table6", "table7", "table8", "table16", "transfer
 def get_config(variant: str = "d4.2") -> Experiment:
     """A plan by its name, or what the runs of a table have in common."""
     if variant not in (*PLANS, *TABLES):
-        known = (*PLANS, *TABLES)
-        raise InputError(f"paper has no variant {variant!r}{suggest(variant, known)}.")
+        raise unknown_variant("paper", variant, (*PLANS, *TABLES))
     if variant in TRANSFORMERS or variant == "others":
         plan = PLANS["v3" if variant == "others" else variant]()
         return replace(ner("v3"), plan=plan)

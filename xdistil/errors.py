@@ -54,3 +54,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
     if near:
         return f" (did you mean {near[0]}?)"
     return f" (there is {', '.join(names)})" if names else ""
+
+
+def unknown_variant(recipe: str, variant: str, known: Iterable[str]) -> InputError:
+    """The error for a variant that a recipe does not have."""
+    return InputError(f"{recipe} has no variant {variant!r}{suggest(variant, known)}.")

@@ -110,7 +110,7 @@ def test_texts_with_a_label_have_the_fields_of_the_usual_data_sets(read, row, in
         ({"text": "a b", "spans": [{"start": 0, "label": "X"}]}, "no span with a start and an end"),
         (
             {"text": "😀 a bc", "label": [{"start": 5, "end": 6, "type": "X", "text": "b"}]},
-            "span 5 to 6 is 'c' in the text, but says that it is 'b': count each character once",
+            "span 5 to 6 is 'c' in the text, but says that it is 'b': offsets must count char",
         ),
         ({"text": "a b", "label": [[0, 1, ""]]}, "'' is not the type of an entity"),
         ({"tokenized_text": ["a"], "ner": [[0, 1, "X"]]}, "does not lie in the text, .* 1 words"),

@@ -140,8 +140,9 @@ def read_spans(text: str, spans: Sequence[Any]) -> list[tuple[int, int, str]]:
             continue
         if own.strip() and _condense(own) != _condense(text[start:end]):
             raise ValueError(
-                f"span {start} to {end} is {show(text[start:end])} in the text, but says that it is "
-                f"{show(own)}: count each character once, also an emoji, and each line end as it is"
+                f"span {start} to {end} is {show(text[start:end])} in the text, but says that it "
+                f"is {show(own)}: offsets must count characters, where an emoji is one, of the "
+                "text that was annotated"
             )
     return read
 

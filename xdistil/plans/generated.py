@@ -1,7 +1,7 @@
 """The recipe `quickstart`, on a generated corpus."""
 
 from xdistil.config import Baseline, Data, Experiment, Stage, Student, Teacher
-from xdistil.errors import InputError, suggest
+from xdistil.errors import unknown_variant
 
 
 def quickstart(variant: str = "") -> Experiment:
@@ -63,5 +63,5 @@ def quickstart(variant: str = "") -> Experiment:
         experiment.baselines = experiment.baselines[:1]
         experiment.speed_seconds = 0.2
     elif variant:
-        raise InputError(f"quickstart has no variant {variant!r}{suggest(variant, ['smoke'])}.")
+        raise unknown_variant("quickstart", variant, ["smoke"])
     return experiment

@@ -4,7 +4,7 @@ whose teacher is a pre-trained encoder."""
 from dataclasses import replace
 
 from xdistil.config import Baseline, Data, Experiment, Stage, Student, Teacher
-from xdistil.errors import InputError, suggest
+from xdistil.errors import unknown_variant
 from xdistil.plans.named import d42
 
 
@@ -57,7 +57,7 @@ def manylang(variant: str = "") -> Experiment:
         experiment.baselines[0].epochs = 1.0
         experiment.speed_seconds = 1.0
     elif variant:
-        raise InputError(f"manylang has no variant {variant!r}{suggest(variant, ['smoke'])}.")
+        raise unknown_variant("manylang", variant, ["smoke"])
     return experiment
 
 
@@ -117,5 +117,5 @@ def multilingual(variant: str = "") -> Experiment:
         experiment.baselines = ()
     elif variant:
         known = ("classify", "english", "first3", "first6", "smoke")
-        raise InputError(f"multilingual has no variant {variant!r}{suggest(variant, known)}.")
+        raise unknown_variant("multilingual", variant, known)
     return experiment

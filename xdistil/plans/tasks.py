@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from xdistil.config import Baseline, Data, Experiment, Student, Teacher
-from xdistil.errors import InputError, suggest
+from xdistil.errors import unknown_variant
 from xdistil.plans.named import annotators, annotators_gold, d42, labels_only, v3, without_labels
 
 
@@ -110,5 +110,5 @@ def _list_variants(data: Data, bilstm_size: int) -> dict[str, Experiment]:
 
 def _choose(name: str, variants: dict[str, Experiment], variant: str) -> Experiment:
     if variant not in variants:
-        raise InputError(f"{name} has no variant {variant!r}{suggest(variant, variants)}.")
+        raise unknown_variant(name, variant, variants)
     return variants[variant]
