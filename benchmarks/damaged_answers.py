@@ -13,7 +13,7 @@ import time
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks import harness
 from xdistil.annotators.answers import Span
@@ -56,7 +56,7 @@ def respell(text: str, spans: list[Span], generator: random.Random) -> str:
     changes = str.maketrans({" ": "\u00a0", "'": "’", "-": "–"})
     entities = list_entities(text, spans)
     for entity in entities:
-        form = generator.choice(("NFD", "NFKC"))
+        form: Literal["NFD", "NFKC"] = generator.choice(("NFD", "NFKC"))
         entity["text"] = unicodedata.normalize(form, entity["text"].translate(changes))
     return write(entities)
 

@@ -434,7 +434,7 @@ def make_setting(flags: argparse.Namespace, row_length: int) -> Setting:
     data = Data(folder=str(flags.data), languages=flags.languages, limit=flags.limit)
     corpus = read_corpus(data, 0)
     tokenizer = load_tokenizer(str(flags.model))
-    texts = pack_texts(corpus.train, corpus.task, tokenizer, row_length)
+    texts = pack_texts(list(corpus.train), corpus.task, tokenizer, row_length)
     return Setting(texts, max(1, flags.positions // row_length), dtype, steps)
 
 
