@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.browser.chromium import Tab, find_chromium, open_tab
+from tests.evaluation.page.sample_run import METRICS, OUTLINE, TEXTS, tagging_run
 from tests.evaluation.page.test_annotators_page import annotated_run
-from tests.evaluation.page.test_page import METRICS, OUTLINE, TEXTS, tagging_run
 from tests.evaluation.page.test_sweep_page import SWEEP
 from xdistil.evaluation.page.files import RunFiles
 from xdistil.evaluation.page.render import render_page

@@ -1,5 +1,6 @@
 """A page as a browser reads it: elements, their texts, tables by caption."""
 
+import json
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
@@ -71,3 +72,9 @@ def read_tables(page: Node) -> dict[str, list[list[str]]]:
         assert caption.text not in tables, caption.text
         tables[caption.text] = rows
     return tables
+
+
+def read_data(page: Node) -> dict:
+    """What the script of a page reads: the examples and the names of the models."""
+    (block,) = page.find("script", id="data")
+    return json.loads(block.text)
