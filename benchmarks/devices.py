@@ -29,7 +29,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from benchmarks import harness
+from benchmarks import harness, step_inputs, timing
 from xdistil.config import Stage
 from xdistil.data.batches import make_batches
 from xdistil.data.packing import PackedTexts, pack
@@ -71,7 +71,7 @@ def run_plan(batch_rows: int) -> dict[str, dict[str, list[float]]]:
     params = jax.device_get(student.init_params(jax.random.key(0)))
     generator = np.random.default_rng(0)
     lengths = generator.integers(5, 21, STEPS * batch_rows * ROW_LENGTH // 12)  # enough
-    subwords = harness.draw_sentences(generator, lengths, VOCABULARY, CLASSES)
+    subwords = step_inputs.draw_sentences(generator, lengths, VOCABULARY, CLASSES)
     rows = pack(subwords, ROW_LENGTH, 0)
     # float16 by subword, as the cache holds them; the same numbers for every count of devices.
     logits = (
@@ -79,7 +79,7 @@ def run_plan(batch_rows: int) -> dict[str, dict[str, list[float]]]:
     )
     found = {}
     texts = PackedTexts([], subwords, rows)
-    for index, stage in enumerate(harness.plan_on(texts, PLAN, student, teacher.config)):
+    for index, stage in enumerate(step_inputs.plan_on(texts, PLAN, student, teacher.config)):
         spec = stage.spec
         cached = {} if spec.attention else {name: logits for name in signal_names(spec)}
         trainable, frozen = replicate(mesh, split_params(params, stage.trainable))
@@ -141,8 +141,8 @@ def compare_rounds(rounds: list[dict[int, Any]]) -> dict[str, Any]:
                 "first_loss": own[0]["losses"][0],
                 "last_loss": own[0]["losses"][-1],
                 "largest_relative_difference": float(np.abs(np.subtract(ratios, 1)).max()),
-                "seconds": harness.summarise([mine for mine, _ in seconds]),
-                "seconds_over_one_device": harness.summarise([m / one for m, one in seconds]),
+                "seconds": timing.summarise([mine for mine, _ in seconds]),
+                "seconds_over_one_device": timing.summarise([m / one for m, one in seconds]),
             }
     return result
 

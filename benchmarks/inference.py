@@ -38,8 +38,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks import harness
-from benchmarks.harness import Action, Counts
+from benchmarks import harness, step_inputs, timing
+from benchmarks.peers import torch_models
+from benchmarks.timing import Action, Counts
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.packing import Batch
 from xdistil.data.subwords import Cutting, Subwords, tokenize
@@ -113,7 +114,7 @@ def cycle_through(
         answer(next(turn))
         return {"sentences": size}
 
-    return harness.on_threads(name, act) if "PyTorch" in name else {name: act}
+    return torch_models.on_threads(name, act) if "PyTorch" in name else {name: act}
 
 
 def pad_batches(side: Side, size: int, multiple: int = 1) -> list[Batch]:
@@ -121,7 +122,7 @@ def pad_batches(side: Side, size: int, multiple: int = 1) -> list[Batch]:
     padding = side.model.config.padding_id
     groups = split_evenly(len(side.subwords.start) - 1, size)
     return [
-        harness.pad_segments(side.subwords, each, padding, multiple=multiple) for each in groups
+        step_inputs.pad_segments(side.subwords, each, padding, multiple=multiple) for each in groups
     ]
 
 
@@ -147,7 +148,7 @@ def list_forward(name: str, side: Side, size: int) -> dict[str, Action]:
         inputs: list[Any] = [(batch.tokens, batch.segment, batch.token_type) for batch in batches]
         answer: Callable[[Any], object] = partial(run_in_onnx, model)
         if not isinstance(model, OnnxBackend):
-            inputs = [harness.to_torch(batch, model.device) for batch in batches]
+            inputs = [torch_models.to_torch(batch, model.device) for batch in batches]
             answer = partial(run_in_torch, model)
         actions |= cycle_through(f"{name}, {runtime}", answer, inputs, size)
     return actions
@@ -209,21 +210,21 @@ def find_onnx(folder: Path) -> dict[str, Path]:
 
 def compare(start: Callable[[], dict[str, Action]], size: int, seconds: float) -> dict[str, Any]:
     """All candidates in rounds, and the speed-up of the student over the fastest teacher."""
-    actions = {**start(), harness.MATRIX_PRODUCT: harness.multiply_in_jax()}
+    actions = {**start(), timing.MATRIX_PRODUCT: timing.multiply_in_jax()}
     if any("PyTorch" in name for name in actions):
-        product = harness.multiply_in_torch(device=harness.start_torch())
-        actions[harness.TORCH_MATRIX_PRODUCT] = product
+        product = torch_models.multiply_in_torch(device=torch_models.start_torch())
+        actions[timing.TORCH_MATRIX_PRODUCT] = product
     # So many calls go through all batches: every length is compiled.
     warm_up = 2 * min(BATCHES, SENTENCES // size)
-    turns = harness.time_rounds(actions, seconds, warm_up, turn_seconds=0, untimed=1)
-    described = harness.describe_comparison(turns, STUDENT, "sentences")
+    turns = timing.time_rounds(actions, seconds, warm_up, turn_seconds=0, untimed=1)
+    described = timing.describe_comparison(turns, STUDENT, "sentences")
     result: dict[str, Any] = {"candidates": described}
     teachers = [name for name in turns if name.startswith("teacher")]
     if teachers:
         fastest = max(teachers, key=lambda n: described[n]["sentences_per_second"]["median"])
         result["fastest_teacher"] = fastest
         result["speed_up"] = {
-            name: harness.compare(turns[name], turns[fastest], "sentences")
+            name: timing.compare(turns[name], turns[fastest], "sentences")
             for name in turns
             if name.startswith("student") and "alone" not in name
         }
@@ -235,7 +236,7 @@ def list_shapes(device: str) -> dict[str, Side]:
     import transformers
 
     lengths = np.full(SENTENCES, LENGTH)
-    subwords = harness.draw_sentences(np.random.default_rng(0), lengths, VOCABULARY, CLASSES)
+    subwords = step_inputs.draw_sentences(np.random.default_rng(0), lengths, VOCABULARY, CLASSES)
     mbert = Encoder(EncoderConfig(vocabulary_size=VOCABULARY), "tagging", CLASSES)
     bilstm = BiLSTM(BiLSTMConfig(VOCABULARY, 50, 200, mbert.config.hidden_size), CLASSES)
     peers = {}
@@ -260,8 +261,10 @@ def open_sides(
         {backend: OnnxBackend(path, flags.threads) for backend, path in files.items()}
     ]
     if flags.teacher:
-        device, kind = harness.start_torch(), models[0].task.kind
-        opened = {name: harness.open_in_torch(flags.teacher, kind, name) for name in ATTENTIONS}
+        device, kind = torch_models.start_torch(), models[0].task.kind
+        opened = {
+            name: torch_models.open_in_torch(flags.teacher, kind, name) for name in ATTENTIONS
+        }
         peers.append({f"PyTorch {name}": x.to(device).eval() for name, x in opened.items()})
     return {
         name: Side(model.model, model.params, cut_sentences(model, examples), others)
@@ -274,7 +277,7 @@ def list_cases(flags: argparse.Namespace) -> dict[str, Callable[[], dict[str, An
     answers: dict[str, Callable[[Any], object]] = {}
     inputs: list[tuple[str, ...]] = []
     if flags.shapes:
-        sides = list_shapes(harness.start_torch())
+        sides = list_shapes(torch_models.start_torch())
     else:
         models = [open_model(str(each)) for each in (flags.student, flags.teacher) if each]
         examples = choose_examples(flags.texts, models, flags.length)
@@ -314,7 +317,7 @@ def main() -> None:
         parser.error("expected --shapes, or --student and --texts.")
     settings = {"dtype": "float32", "length": flags.length}
     for name, case in harness.run_cases(list_cases(flags), flags, settings).items():
-        harness.print_comparison(name, case["candidates"], STUDENT, "sentences")
+        timing.print_comparison(name, case["candidates"], STUDENT, "sentences")
         for runtime, ratio in case.get("speed_up", {}).items():
             print(f"{runtime}: {harness.show(ratio, 2)} x {case['fastest_teacher']}")
 

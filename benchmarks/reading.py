@@ -30,8 +30,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import harness
-from benchmarks.harness import MATRIX_PRODUCT, Action, Counts
+from benchmarks import harness, programs, timing
+from benchmarks.timing import MATRIX_PRODUCT, Action, Counts
 from xdistil.data.examples import Example, Task, read_file
 from xdistil.data.packing import pack
 from xdistil.data.segmentation import SPACES, UNITS
@@ -128,7 +128,7 @@ def grow(flags: argparse.Namespace) -> dict[str, Any]:
                 f"--config.teacher.model={flags.model.absolute()}",
                 f"--workdir={folder}/workdir",
             ]
-            cost = harness.run_watched(command, Path(folder) / "output.log")
+            cost = programs.run_watched(command, Path(folder) / "output.log")
         runs.append({"transfer_sentences": count, **asdict(cost)})
         print(f"{count:,}: {cost.seconds:.0f} s", flush=True)
     rows = [
@@ -160,12 +160,12 @@ def main() -> None:
     task = find_task(examples)
     calls = list_ours(flags.file, examples, task, tokenizer) | list_peers(examples, task, tokenizer)
     actions = {name: count_sentences(call, len(examples)) for name, call in calls.items()}
-    actions[MATRIX_PRODUCT] = harness.multiply_in_jax()
-    turns = harness.time_rounds(actions, flags.seconds, warm_up=1)
-    described = harness.describe_comparison(turns, OURS, "sentences")
+    actions[MATRIX_PRODUCT] = timing.multiply_in_jax()
+    turns = timing.time_rounds(actions, flags.seconds, warm_up=1)
+    described = timing.describe_comparison(turns, OURS, "sentences")
     result = {"sentences": len(examples), "row_length": ROW_LENGTH, "candidates": described}
     harness.write_result(flags.output, flags, result)
-    harness.print_comparison(flags.file.name, described, OURS, "sentences")
+    timing.print_comparison(flags.file.name, described, OURS, "sentences")
 
 
 if __name__ == "__main__":

@@ -44,8 +44,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from jax.sharding import NamedSharding, PartitionSpec
 
-from benchmarks import harness
-from benchmarks.harness import MATRIX_PRODUCT, Action, Counts
+from benchmarks import harness, step_inputs, timing
+from benchmarks.timing import MATRIX_PRODUCT, Action, Counts
 from xdistil.config import Data, Experiment, Stage, Student
 from xdistil.data.batches import make_batches
 from xdistil.data.corpus import read_corpus
@@ -219,7 +219,7 @@ def start_training(
     """
     texts, mesh = setting.texts, make_mesh()
     shape = None if teacher is None else teacher.config
-    run = harness.plan_on(texts, (stage,), model, shape)[0]
+    run = step_inputs.plan_on(texts, (stage,), model, shape)[0]
     spec = run.spec
     cached = {} if on_the_fly or teacher is None else draw_signals(texts, teacher, spec)
     feed = make_feed(texts, setting.batch_rows, cached)
@@ -349,16 +349,16 @@ def time_action(
     start: Callable[[], Action], product: Action, seconds: float, peak: float | None
 ) -> dict[str, Any]:
     """One kind of step in rounds with the matrix product."""
-    turns = harness.time_rounds({"step": start(), MATRIX_PRODUCT: product}, seconds)
+    turns = timing.time_rounds({"step": start(), MATRIX_PRODUCT: product}, seconds)
     steps = turns["step"]
     result = {
-        **harness.describe(steps),
-        "matrix_product": harness.describe(turns[MATRIX_PRODUCT]),
-        "share_of_matrix_product": harness.compare(steps, turns[MATRIX_PRODUCT], "operations"),
+        **timing.describe(steps),
+        "matrix_product": timing.describe(turns[MATRIX_PRODUCT]),
+        "share_of_matrix_product": timing.compare(steps, turns[MATRIX_PRODUCT], "operations"),
     }
     if peak:
-        shares = [rate / peak for rate in harness.rates(steps, "operations")]
-        result["share_of_peak"] = harness.summarise(shares)
+        shares = [rate / peak for rate in timing.rates(steps, "operations")]
+        result["share_of_peak"] = timing.summarise(shares)
     return result
 
 
@@ -390,10 +390,10 @@ def compare_rows(workload: str, settings: dict[str, Setting], seconds: float) ->
             student = make_student("BiLSTM 50/290", teacher, setting.texts, setting.dtype)
             actions[name] = start_training(setting, student, OTHERS["labels"])
     first, setting = next(iter(settings.items()))
-    turns = harness.time_rounds(
-        {**actions, MATRIX_PRODUCT: harness.multiply_in_jax(setting.dtype)}, seconds
+    turns = timing.time_rounds(
+        {**actions, MATRIX_PRODUCT: timing.multiply_in_jax(setting.dtype)}, seconds
     )
-    return harness.describe_comparison(turns, first, "tokens")
+    return timing.describe_comparison(turns, first, "tokens")
 
 
 def run_rows(flags: argparse.Namespace) -> None:
@@ -405,7 +405,7 @@ def run_rows(flags: argparse.Namespace) -> None:
         for name in ("forward", "training")
     }
     for workload, case in harness.run_cases(cases, flags, {"rows": described}).items():
-        harness.print_comparison(workload, case, next(iter(settings)), "tokens")
+        timing.print_comparison(workload, case, next(iter(settings)), "tokens")
     rows = [
         (name, f"{1 - told['filled_positions']:.1%}", f"{told['subwords_per_sentence']:.1f}")
         for name, told in described.items()
@@ -459,7 +459,7 @@ def main() -> None:
         run_rows(flags)
         return
     setting = make_setting(flags, flags.row_length)
-    product = harness.multiply_in_jax(setting.dtype)
+    product = timing.multiply_in_jax(setting.dtype)
     cases = {
         name: partial(time_action, start, product, flags.seconds, flags.peak)
         for name, start in list_actions(setting).items()

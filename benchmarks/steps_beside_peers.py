@@ -32,8 +32,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import harness
-from benchmarks.harness import Action, Counts
+from benchmarks import harness, step_inputs, timing
+from benchmarks.peers import torch_models
 from benchmarks.steps import (
     BATCHES,
     RATE,
@@ -49,6 +49,7 @@ from benchmarks.steps import (
     start_finetuning,
     start_training,
 )
+from benchmarks.timing import Action, Counts
 from xdistil.data.batches import fill_up, rows_per_batch
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.hf.folder import load_model
@@ -77,11 +78,11 @@ def make_torch_feed(
 
     feed = []
     for group in groups:
-        batch = harness.pad_segments(texts.subwords, group, texts.tokenizer.pad, length)
+        batch = step_inputs.pad_segments(texts.subwords, group, texts.tokenizer.pad, length)
         labels = np.where(batch.label_mask, batch.labels, IGNORED)
         if texts.task.kind == "classification":
             labels = labels[:, 0]
-        inputs = harness.to_torch(batch, device)
+        inputs = torch_models.to_torch(batch, device)
         real = int(np.count_nonzero(batch.segment))
         feed.append((inputs, torch.from_numpy(labels).long().to(device), real))
     return itertools.cycle(feed)
@@ -127,7 +128,7 @@ def start_torch_steps(
         optimizer.step()
         return {"tokens": real}, device
 
-    return run_steps(step, harness.wait_for_torch, setting.steps)
+    return run_steps(step, torch_models.wait_for_torch, setting.steps)
 
 
 def start_torch_distillation(
@@ -184,7 +185,7 @@ def start_torch_finetuning(
     import torch
 
     task = setting.texts.task
-    model = harness.open_in_torch(folder, task.kind, attention, num_labels=len(task.labels))
+    model = torch_models.open_in_torch(folder, task.kind, attention, num_labels=len(task.labels))
     model = model.to(device).train()
     arithmetic = getattr(torch, dtype)
 
@@ -210,14 +211,14 @@ def start_flax_distillation(
     """
     texts, size = setting.texts, len(groups[0])
     padded = [
-        harness.pad_segments(texts.subwords, group, texts.tokenizer.pad, FIXED_LENGTH)
+        step_inputs.pad_segments(texts.subwords, group, texts.tokenizer.pad, FIXED_LENGTH)
         for group in groups[:BATCHES]
         if len(group) == size
     ]
     with tempfile.NamedTemporaryFile(suffix=".npz") as file:
         arrays: dict[str, Any] = {
             name: np.stack([getattr(batch, field) for batch in padded])
-            for name, field in harness.ARGUMENTS.items()
+            for name, field in torch_models.ARGUMENTS.items()
         }
         np.savez(file, **arrays)
         file.flush()
@@ -298,25 +299,25 @@ def main() -> None:
     # JAX would take most of a GPU's memory at its start, and leave PyTorch too little.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     setting = make_setting(flags, flags.row_length)
-    device = harness.start_torch()
+    device = torch_models.start_torch()
     if flags.hf_flax and device != "cpu":
         parser.error("--hf-flax runs on a CPU only: leave it out on a GPU.")
     products = {
-        harness.MATRIX_PRODUCT: harness.multiply_in_jax(setting.dtype),
-        harness.TORCH_MATRIX_PRODUCT: harness.multiply_in_torch(setting.dtype, device),
+        timing.MATRIX_PRODUCT: timing.multiply_in_jax(setting.dtype),
+        timing.TORCH_MATRIX_PRODUCT: torch_models.multiply_in_torch(setting.dtype, device),
     }
 
     def compare(list_candidates: Any, *args: Any) -> dict[str, Any]:
         actions = {**list_candidates(setting, *args), **products}
-        turns = harness.time_rounds(actions, flags.seconds, turn_seconds=TURN_SECONDS)
-        return harness.describe_comparison(turns, OURS, "tokens")
+        turns = timing.time_rounds(actions, flags.seconds, turn_seconds=TURN_SECONDS)
+        return timing.describe_comparison(turns, OURS, "tokens")
 
     cases = {
         "BERT-base on the fly": partial(compare, list_distillation, device, flags.hf_flax),
         "fine-tuning": partial(compare, list_finetuning, flags.model, device),
     }
     for name, case in harness.run_cases(cases, flags, describe_setting(setting)).items():
-        harness.print_comparison(name, case, OURS, "tokens")
+        timing.print_comparison(name, case, OURS, "tokens")
 
 
 if __name__ == "__main__":

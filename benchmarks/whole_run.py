@@ -43,9 +43,10 @@ from typing import Any
 
 import jax
 
-from benchmarks import harness, steps
-from benchmarks.harness import MATRIX_PRODUCT, Cost
+from benchmarks import harness, programs, steps, timing
 from benchmarks.plans import CHECKPOINTS, REST, START, get_config
+from benchmarks.programs import Cost
+from benchmarks.timing import MATRIX_PRODUCT
 from xdistil.config import Data
 from xdistil.data.corpus import read_corpus
 from xdistil.data.tokenizer import load_tokenizer
@@ -94,9 +95,9 @@ def train(
         *(f"--config.teacher.model={flags.model.absolute()}", f"--config.seed={flags.seed}"),
         *(f"--workdir={workdir}", f"--config.dtype={flags.dtype}", *overrides),
     ]
-    cost = harness.run_watched(command, folder / "output.log")
+    cost = programs.run_watched(command, folder / "output.log")
     results = json.loads((workdir / "results.json").read_text("utf-8"))
-    return describe_cost(cost, harness.read_phases(workdir, cost)), results
+    return describe_cost(cost, programs.read_phases(workdir, cost)), results
 
 
 def describe_cost(cost: Cost, phases: dict[str, float]) -> dict[str, Any]:
@@ -125,7 +126,7 @@ def run_peer(folder: Path, data: Path, flags: argparse.Namespace, dtype: str) ->
         *(f"--model={flags.model.absolute()}", f"--seed={flags.seed}", f"--output={output}"),
         f"--dtype={dtype}",
     ]
-    cost = harness.run_watched(command, folder / "output.log")
+    cost = programs.run_watched(command, folder / "output.log")
     result = json.loads(output.read_text("utf-8"))
     phases = {START: result["began"] - cost.began, **result["phases"], CHECKPOINTS: 0.0}
     phases[REST] = cost.seconds - sum(phases.values())
@@ -142,8 +143,8 @@ def run_limit(folder: Path, limit: int, flags: argparse.Namespace) -> dict[str, 
         "transfer_sentences": limit,
         **run,
         "steps": {stage["name"]: stage["steps"] for stage in results["stages"]},
-        "cache_bytes": harness.measure_folder(cache),
-        "signals_bytes": harness.measure_folder(cache / "signals"),
+        "cache_bytes": programs.measure_folder(cache),
+        "signals_bytes": programs.measure_folder(cache / "signals"),
         "seconds_per_1000": 1000 * run["seconds"] / limit,
     }
 
@@ -180,9 +181,9 @@ def count_plan(data: Path, model: Path) -> float:
 
 def measure_speed() -> float:
     """The machine's median speed now, in GFLOP/s."""
-    product = harness.multiply_in_jax()
-    turns = harness.time_rounds({MATRIX_PRODUCT: product}, SPEED_SECONDS)[MATRIX_PRODUCT]
-    return statistics.median(harness.rates(turns, "operations")) / 1e9
+    product = timing.multiply_in_jax()
+    turns = timing.time_rounds({MATRIX_PRODUCT: product}, SPEED_SECONDS)[MATRIX_PRODUCT]
+    return statistics.median(timing.rates(turns, "operations")) / 1e9
 
 
 def run_measured(name: str, run: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
@@ -219,7 +220,7 @@ def print_runs(title: str, columns: dict[str, list[dict[str, Any]]], *fields: An
             elif len(values) == 1:
                 cells.append(f"{values[0] / divisor:,.{digits}f}")
             else:
-                cells.append(harness.show(harness.summarise(values), digits, 1 / divisor))
+                cells.append(harness.show(timing.summarise(values), digits, 1 / divisor))
         rows.append(cells)
     harness.print_table([title, *columns], rows)
 
