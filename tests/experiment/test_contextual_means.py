@@ -12,7 +12,7 @@ import pytest
 
 from tests.deploy.folders import train_tokenizer
 from tests.distill.small import make_session
-from tests.experiment.test_build import write_teacher
+from tests.experiment.untrained_teacher import write_teacher
 from tests.models.samples import BERT
 from xdistil.config import Experiment
 from xdistil.data.packing import Batch

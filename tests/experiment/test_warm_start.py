@@ -16,7 +16,7 @@ import train
 import xdistil
 from tests.deploy.folders import CLASSES, TAGGING, make_folder, train_tokenizer
 from tests.evaluation.shapes import check_shape
-from tests.experiment.test_build import first
+from tests.experiment.untrained_teacher import first
 from xdistil.cli import predict
 from xdistil.config import Data, Experiment, Stage, Student
 from xdistil.data.examples import Task, read_file

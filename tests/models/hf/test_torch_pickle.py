@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.models.hf.test_folder import assert_same
+from tests.models.hf.rewritten_folder import assert_same
 from tests.models.samples import FIXTURES
 from xdistil.errors import InputError
 from xdistil.models.hf.folder import load_model
