@@ -62,6 +62,7 @@ DTYPES = ("float32", "bfloat16")  # of PyTorch's arithmetic
 # In a run step follows step; the first one after another library's turn is slower than others.
 TURN_SECONDS = 2.5
 FIXED_LENGTH = 32  # subwords, where every sentence is padded to one length
+IGNORED = -100  # the class of a position that PyTorch's cross-entropy ignores
 
 
 def make_torch_feed(
@@ -73,8 +74,6 @@ def make_torch_feed(
         length: subwords in every row; 0: as many as the longest of the batch.
     """
     import torch
-
-    from benchmarks.peers.torch_finetune import IGNORED
 
     feed = []
     for group in groups:
@@ -90,7 +89,7 @@ def make_torch_feed(
 
 def group_by_length(texts: Texts, **limits: float) -> list[list[int]]:
     """Segments of similar lengths in batches, in a shuffled order of the batches."""
-    from benchmarks.peers.torch_finetune import sort_into_batches
+    from benchmarks.peers.torch_texts import sort_into_batches
 
     batches = sort_into_batches(np.diff(texts.subwords.start).tolist(), **limits)
     return [batches[index] for index in np.random.default_rng(0).permutation(len(batches))]
@@ -115,7 +114,7 @@ def start_torch_steps(
     """Steps in PyTorch with a loss of a batch's arguments and labels."""
     import torch
 
-    from benchmarks.peers.torch_finetune import make_adamw
+    from benchmarks.peers.torch_recipe import make_adamw
 
     optimizer = make_adamw(parameters, RATE, weight_decay=0.01)
 

@@ -32,25 +32,21 @@ from torch import nn
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 from transformers.modeling_utils import AttentionInterface
 
-from benchmarks.peers.torch_finetune import (
-    Loss,
-    Model,
-    Recipe,
+from benchmarks.peers.torch_finetune import entity_f1
+from benchmarks.peers.torch_recipe import Recipe
+from benchmarks.peers.torch_texts import (
     Sentence,
     Texts,
     Window,
-    compare_words,
-    entity_f1,
-    fit,
     iterate_batches,
     locate_words,
     open_tokenizer,
     pad,
-    predict,
     prepare_texts,
     read_classes,
     read_texts,
 )
+from benchmarks.peers.torch_training import Loss, Model, compare_words, fit, predict
 from benchmarks.plans import SIGNALS, TEACHER, TEXTS, get_config
 from xdistil.config import Stage
 from xdistil.runtime.process import request_huge_pages

@@ -1,0 +1,111 @@
+"""The training loop of the PyTorch peers, and what a tagger predicts."""
+
+import logging
+import math
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.peers.torch_recipe import Recipe, make_adamw, make_schedule
+from benchmarks.peers.torch_texts import (
+    Texts,
+    Window,
+    iterate_batches,
+    locate_words,
+    pad,
+    shuffle_batches,
+)
+
+log = logging.getLogger("torch_peer")
+
+Model = Any  # a module of transformers
+
+# The mean loss of a batch, and the number of items that it is the mean of.
+Loss = Callable[[list[Window]], tuple[torch.Tensor, int]]
+
+
+def compare_words(model: Model, texts: Texts, targets: torch.Tensor) -> Loss:
+    """Cross-entropy with classes i64[words], or MSE with logits f32[words,C]."""
+    measure = nn.functional.mse_loss if targets.is_floating_point() else nn.functional.cross_entropy
+
+    def compute(batch: list[Window]) -> tuple[torch.Tensor, int]:
+        rows, positions, words = locate_words(batch, texts)
+        logits = model(**pad(batch, texts.padding)).logits[rows, positions]
+        return measure(logits, targets[words]), len(words)
+
+    return compute
+
+
+def fit(
+    recipe: Recipe,
+    model: Model,
+    trainable: list[nn.Parameter],
+    texts: Texts,
+    compute_loss: Loss,
+    seed: int,
+    end_epoch: Callable[[], None] | None = None,
+) -> list[float]:
+    """Trains a model in place; the mean loss of each epoch.
+
+    Args:
+        trainable: the parameters that are trained; the model's others are frozen.
+        end_epoch: called after every epoch.
+    """
+    model.requires_grad_(False)
+    for parameter in trainable:
+        parameter.requires_grad_(True)
+    optimizer = make_adamw(trainable, recipe.lr, recipe.weight_decay)
+    steps = math.ceil(len(texts.windows) / recipe.batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, make_schedule(recipe, recipe.epochs * steps)
+    )
+    generator = random.Random(seed)
+    losses = []
+    for epoch in range(1, recipe.epochs + 1):
+        model.train()
+        total, count, start = 0.0, 0, time.perf_counter()
+        batches = shuffle_batches(texts.windows, recipe.batch_size, generator)
+        for step, batch in enumerate(batches, start=1):
+            loss, items = compute_loss(batch)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(trainable, recipe.clip)
+            optimizer.step()
+            schedule.step()
+            total, count = total + loss.item() * items, count + items
+            if step % 50 == 0 or step == steps:
+                log.info(
+                    "epoch %d of %d, step %d of %d: loss %.4f, %.0f s",
+                    *(epoch, recipe.epochs, step, steps),
+                    *(total / count, time.perf_counter() - start),
+                )
+        losses.append(total / count)
+        if end_epoch:
+            end_epoch()
+    return losses
+
+
+def make_legal(tags: list[str]) -> list[str]:
+    """IOB2 repaired: an I- that does not continue an entity of its type becomes B-."""
+    pairs = zip(["O", *tags], tags, strict=False)  # the tag before, and the tag
+    return [
+        "B-" + tag[2:] if tag.startswith("I-") and before[2:] != tag[2:] else tag
+        for before, tag in pairs
+    ]
+
+
+@torch.inference_mode()
+def predict(model: Model, texts: Texts) -> list[list[str]]:
+    """Legal IOB2 tags, one per word: argmax at first subwords, O for words without a subword."""
+    model.eval()
+    predicted = [["O"] * len(sentence.words) for sentence in texts.sentences]
+    for batch in iterate_batches(texts):
+        classes = model(**pad(batch, texts.padding)).logits.argmax(-1).numpy()
+        for row, window in enumerate(batch):
+            for position, word in window.first:
+                predicted[window.sentence][word] = texts.labels[classes[row, position]]
+    return [make_legal(tags) for tags in predicted]
