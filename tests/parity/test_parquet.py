@@ -86,9 +86,33 @@ def test_a_folder_of_parquet_is_a_corpus(tmp_path):
     assert list(corpus.train) == EXPECTED * 3
     assert corpus.task.labels == ("B-LOC", "B-PER", "I-PER", "O")
     assert any("Parquet, words and tags of Hugging Face" in line for line in corpus.reading.lines)
-    save(tmp_path / "train-00001-of-00002.parquet", columns, features)
-    with pytest.raises(InputError, match=r"train-00000-of-00001\.parquet and train-00001-of-0"):
+    save(tmp_path / "train.parquet", columns, features)
+    with pytest.raises(InputError, match=r"both train\.parquet and train-00000-of-00001\.parquet"):
         read_corpus(data, 0)
+
+
+def test_a_file_in_parts_is_refused_until_they_are_joined_as_the_error_says(tmp_path):
+    features = {"ner_tags": SHAPES[0]}
+    parts = [
+        save(
+            tmp_path / f"train-0000{index}-of-00002.parquet",
+            {"tokens": [words], "ner_tags": number([tags])},
+            features,
+        )
+        for index, (words, tags) in enumerate(zip(WORDS, TAGS, strict=True))
+    ]
+    save(tmp_path / "dev.parquet", {"tokens": WORDS, "ner_tags": number(TAGS)}, features)
+    data = config.Data(folder=str(tmp_path))
+    sentence = (
+        r"train in 2 parts, from train-00000-of-00002\.parquet to train-00001-of-00002\.parquet: "
+        r"join them by pyarrow\.parquet\.write_table\(pyarrow\.parquet\.read_table\(\[\.\.\.\]\), "
+    )
+    with pytest.raises(InputError, match=sentence):
+        read_corpus(data, 0)
+    pq.write_table(pq.read_table(parts), tmp_path / "train.parquet")
+    for part in parts:
+        part.unlink()
+    assert list(read_corpus(data, 0).train) == EXPECTED
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" * 9, b"tokens\n"])

@@ -136,7 +136,14 @@ def find_file(folder: Path, name: str) -> Path | None:
     """
     candidates = (f"{name}.{extension}{gz}" for extension in EXTENSIONS for gz in ("", ".gz"))
     found = [folder / candidate for candidate in candidates if (folder / candidate).exists()]
-    found += sorted(folder.glob(f"{name}-?????-of-?????.parquet"))  # as Hugging Face names them
+    parts = sorted(folder.glob(f"{name}-?????-of-?????.parquet"))  # as Hugging Face names them
+    if len(parts) > 1 and not found:
+        raise InputError(
+            f"{folder} has {name} in {len(parts)} parts, from {parts[0].name} to {parts[-1].name}: "
+            f"join them by pyarrow.parquet.write_table(pyarrow.parquet.read_table([...]), "
+            f"'{name}.parquet') with the paths of all parts, and remove these."
+        )
+    found += parts
     if len(found) > 1:
         raise InputError(
             f"{folder} has both {found[0].name} and {found[1].name}: keep one of them."
