@@ -140,7 +140,7 @@ def find_file(folder: Path, name: str) -> Path | None:
     if len(parts) > 1 and not found:
         raise InputError(
             f"{folder} has {name} in {len(parts)} parts, from {parts[0].name} to {parts[-1].name}: "
-            f"join them by pyarrow.parquet.write_table(pyarrow.parquet.read_table([...]), "
+            "join them by pyarrow.parquet.write_table(pyarrow.parquet.read_table([...]), "
             f"'{name}.parquet') with the paths of all parts, and remove these."
         )
     found += parts
