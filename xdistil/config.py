@@ -118,6 +118,7 @@ class Teacher(_Fields):
     calibrate: bool = False  # votes on gold dev: a temperature a label, for share and learned
     finetune: bool = True  # fine-tune it on the labels first; false: use it without fine-tuning
     vocabulary: str = "all"  # all: as it is; seen: only subwords of the train and transfer texts
+    subwords: str = "student"  # read where the student lacks some: student (those it has), own
     cache: str = "auto"  # signals on disk: auto (where that is faster), always, never
     cache_type: str = "float16"  # of cached numbers: float16, float32, int8 (a scale per vector)
     cache_folder: str = ""  # of cached signals, for several runs; empty: in the workdir
@@ -255,6 +256,7 @@ CHOICES = {
     "teacher.cache_type": ("float16", "float32", "int8"),
     "student.kind": ("bilstm", "transformer", "checkpoint"),
     "teacher.vocabulary": ("all", "seen"),
+    "teacher.subwords": ("student", "own"),
     "student.vocabulary": ("all", "seen"),
     "student.vocabulary_cut": ("even", "frequent"),
     "student.embeddings": ("", "svd", "pca", "contextual", "vectors", "random", "checkpoint"),

@@ -291,7 +291,8 @@ RECIPES = [
     *(("classify", name) for name in VARIANTS),
     ("quickstart", "smoke"),
     ("manylang", "smoke"),
-    *(("multilingual", name) for name in ("smoke", "classify", "english", "first3", "first6")),
+    *(("multilingual", name) for name in ("classify", "english", "first3", "first6")),
+    *(("multilingual", name) for name in ("large", "smoke")),
 ]
 
 

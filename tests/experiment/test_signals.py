@@ -246,7 +246,7 @@ def test_a_dry_run_tells_where_signals_come_from_and_where_they_meet(data, signa
     assert "75 subwords of its own" in told
     assert "first subword of every word" in told
     assert "teacher's signals cached: logits and hidden states of all, dev" in told
-    assert "the only option: the student's subwords are not the teacher's" in told
+    assert "the only option: the teacher does not read the student's subwords" in told
     told = unwrap(describe(without_teacher(data, signals), verbose=True))
     assert f"signals from {signals}: hidden-2, logits of 84 texts" in told
     assert "2 layers x 8" in told

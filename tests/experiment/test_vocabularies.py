@@ -20,6 +20,7 @@ from xdistil.config import Experiment, Stage, Student, Teacher
 from xdistil.data.examples import Task
 from xdistil.errors import InputError
 from xdistil.experiment.build import build
+from xdistil.experiment.model_overview import describe_start
 from xdistil.models.families.bert import EncoderConfig
 from xdistil.models.hf.folder import save_model
 from xdistil.teacher.interface import Unit
@@ -62,6 +63,58 @@ def test_a_students_rare_subwords_and_those_beyond_its_limit_go(tmp_path: Path):
     experiment.student.vocabulary_cut = "frequent"
     with pytest.raises(InputError, match=r"^student\.vocabulary_size is 30, but 35 subwords"):
         build(experiment, tmp_path / "cache")
+
+
+CUT = {"vocabulary_size": 36, "vocabulary_cut": "frequent"}  # without "he"
+
+
+@pytest.mark.parametrize("limit", [CUT, {"min_count": 8}, {"vocabulary_size": 36}, {}])
+def test_a_teacher_reads_its_own_subwords_where_the_student_lacks_some(tmp_path: Path, limit):
+    experiment = write_teacher(tmp_path, ROBERTA)
+    experiment.plan = (Stage(name="logits", loss="logits", data="all"),)
+    experiment.teacher.subwords = "own"
+    experiment.student = dataclasses.replace(experiment.student, vocabulary="seen", **limit)
+    run = build(experiment, tmp_path / "cache")
+    read = {"student": run.texts["all"], "teacher": run.teacher_texts.get("all")}
+    if "he" in run.student.tokenizer.backend.get_vocab():  # all that the texts have are kept
+        assert (run.teacher.unit, read["teacher"]) == (Unit.SUBWORD, None)
+        return
+    assert (run.teacher.unit, run.teacher.remap) == (Unit.WORD, None)
+    words = ["the", "large", "teacher"]  # the first transfer text
+    encode = {"student": run.student.tokenizer, "teacher": run.teacher.tokenizer}
+    ids = {
+        name: each.backend.encode(words, is_pretokenized=True).ids for name, each in encode.items()
+    }
+    for name, texts in read.items():
+        window = texts.subwords.tokens[: texts.subwords.start[1] - 1]
+        assert window.tolist() == ids[name][: len(window)]
+    assert len(ids["student"]) > len(ids["teacher"])
+    told = "the teacher reads its own subwords, not the student's; losses on logits and hidden"
+    assert any(line.startswith(told) for line in describe_start(run))
+    # The rows of its subwords are the teacher's all the same.
+    before = name_rows(run.teacher.tokenizer, run.teacher.params)
+    table = run.teacher.params["embeddings"]["word_embeddings"]["embedding"]
+    rows = run.student.embeddings.rows(table)
+    for subword, id in run.student.tokenizer.backend.get_vocab().items():
+        assert rows[id].tolist() == before[subword]
+
+    experiment.teacher.subwords = "student"
+    run = build(experiment, tmp_path / "cache")
+    assert run.teacher.unit is Unit.SUBWORD
+    own = run.texts["all"].subwords
+    assert "all" not in run.teacher_texts
+    names = [run.teacher.tokenizer.backend.id_to_token(id) for id in run.teacher.remap[own.tokens]]
+    assert names == [run.student.tokenizer.backend.id_to_token(id) for id in own.tokens]
+
+
+def test_losses_of_pairs_of_subwords_say_how_a_student_that_lacks_some_has_them(tmp_path: Path):
+    experiment = write_teacher(tmp_path, ROBERTA)  # with the plan of v3
+    experiment.student.vocabulary, experiment.student.min_count = "seen", 8
+    experiment.teacher.subwords = "own"
+    with pytest.raises(InputError, match=r"has attention, .* with teacher\.subwords=student where"):
+        build(experiment, tmp_path / "cache")
+    experiment.teacher.subwords = "student"
+    assert build(experiment, tmp_path / "cache").teacher.unit is Unit.SUBWORD
 
 
 @pytest.mark.parametrize("vocabulary", ["all", "seen"])

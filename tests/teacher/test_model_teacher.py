@@ -47,8 +47,8 @@ def request(spec: SignalSpec, student: PackedTexts, teacher: PackedTexts) -> Req
     return Request("plan[1]", "transfer", spec, 1.0, student, teacher)
 
 
-def by_word(**settings: Any) -> ModelTeacher:
-    return match_words(make_teacher(cache_type="float32", **settings))
+def by_word(shared: bool = False, **settings: Any) -> ModelTeacher:
+    return match_words(make_teacher(cache_type="float32", **settings), shared)
 
 
 @pytest.mark.parametrize("name", ["attention", "relations"])
@@ -62,8 +62,11 @@ def test_losses_of_pairs_of_subwords_need_the_teachers_subwords(name):
 
 
 def test_a_student_of_other_subwords_needs_a_cache():
-    with pytest.raises(InputError, match=r"^teacher.cache=never .* set teacher.cache=auto"):
+    with pytest.raises(InputError, match=r"^teacher.cache=never .* set teacher.cache=auto\.$"):
         by_word(cache="never")
+    either = r"^teacher.cache=never .* set teacher.cache=auto or teacher.subwords=student\.$"
+    with pytest.raises(InputError, match=either):
+        by_word(shared=True, cache="never")
 
 
 def test_signals_of_words_reach_the_subwords_that_carry_them(tmp_path):

@@ -42,7 +42,7 @@ def describe_start(run: Run) -> list[str]:
     student, config = run.student, run.experiment.student
     lines = []
     if run.teacher.unit is Unit.WORD:
-        lines.append(_describe_own_subwords(run))
+        lines.append(_describe_comparison(run))
     if config.vocabulary == "seen":
         size = student.tokenizer.vocabulary_size
         lines.append(f"student vocabulary: the {size:,} subwords in the texts")
@@ -92,18 +92,21 @@ def _describe_states(run: Run) -> str:
     )
 
 
-def _describe_own_subwords(run: Run) -> str:
+def _describe_comparison(run: Run) -> str:
+    """Where student and teacher are compared, and how many of the student's subwords the teacher
+    has."""
     own = run.student.tokenizer
     where = (
         "the first subword of every word" if run.corpus.task.kind == "tagging" else "whole texts"
     )
-    told = (
-        f"student tokenizer: {own.vocabulary_size:,} subwords of its own; losses on logits and "
-        f"hidden states compare {where}"
-    )
+    compared = f"losses on logits and hidden states compare {where}"
+    told = f"student tokenizer: {own.vocabulary_size:,} subwords of its own; {compared}"
+    if not isinstance(run.teacher, ModelTeacher):
+        return told
+    if own.source == run.teacher.tokenizer.source:
+        return f"the teacher reads its own subwords, not the student's; {compared}"
     kind = "" if isinstance(run.student, KeptLayers) else run.student.embeddings.kind
-    borrows = kind in ("svd", "pca", "contextual", "vectors")
-    if not borrows or not isinstance(run.teacher, ModelTeacher):
+    if kind not in ("svd", "pca", "contextual", "vectors"):
         return told
     shared = count_shared(own, run.teacher.tokenizer)
     rows = "mean states" if kind == "contextual" else "word embeddings"

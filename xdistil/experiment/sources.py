@@ -35,11 +35,11 @@ from xdistil.student.embeddings import EmbeddingInit, embedding_kind, embedding_
 from xdistil.student.initialise import FromCheckpoint, FromScratch, KeptLayers, StudentInit
 from xdistil.student.layer_selection import choose_layers, select_layers
 from xdistil.student.tokenizer import choose_tokenizer
-from xdistil.student.vocabulary import choose_vocabulary, count_texts
+from xdistil.student.vocabulary import choose_vocabulary, count_texts, splits_alike
 from xdistil.student.vocabulary_transfer import transfer_vocabulary
 from xdistil.student.warm_start import check_start, open_start
 from xdistil.teacher.head import find_task, is_fine_tuned
-from xdistil.teacher.interface import NoTeacher, Teacher, Unit
+from xdistil.teacher.interface import NoTeacher, Teacher
 from xdistil.teacher.model_teacher import ModelTeacher, match_subwords, match_words
 from xdistil.teacher.source import has_no_teacher, open_teacher
 from xdistil.teacher.voted_texts import VotedTexts, find_answers
@@ -163,13 +163,17 @@ def _open_student(
     own = choose_tokenizer(student, task, corpus.transfer, cache, writes, teachers)
     shared = isinstance(teacher, ModelTeacher) and own is teachers
     base = teacher.tokenizer if isinstance(teacher, ModelTeacher) and shared else own
-    tokenizer, kept = base, None
+    tokenizer, kept, alike = base, None, shared
     if student.vocabulary == "seen":
         counts = count_texts(student, corpus, base, experiment.data.segmentation)
         kept = choose_vocabulary(student, base, counts)
         tokenizer = trim_tokenizer(base, kept)
+        alike = shared and splits_alike(counts, kept)
     if isinstance(teacher, ModelTeacher):
-        teacher = match_subwords(teacher, tokenizer, kept) if shared else match_words(teacher)
+        if alike or (shared and teacher.config.subwords == "student"):
+            teacher = match_subwords(teacher, tokenizer, kept)
+        else:
+            teacher = match_words(teacher, shared)
         if student.keep_layers:
             layers = choose_layers(student.keep_layers, teacher.model.config.layers)
             small, _ = select_layers(teacher.model, teacher.params, layers, kept)
@@ -186,7 +190,7 @@ def _open_student(
     width = model.config.embedding_size
     if not isinstance(teacher, NoTeacher):
         check_width(kind, width, teacher.shape(""))
-    rows = _choose_rows(teacher, tokenizer, kept)
+    rows = _choose_rows(teacher, tokenizer, kept, shared)
     vectors = WordVectors(np.zeros(0, np.int32), np.zeros((0, width), np.float32), 0)
     if student.vectors:
         vectors = read_vectors(Path(student.vectors), width, tokenizer)
@@ -205,10 +209,14 @@ def shape_student(teacher: Teacher, row_length: int) -> EncoderConfig:
 
 
 def _choose_rows(
-    teacher: Teacher, tokenizer: Tokenizer, kept: np.ndarray | None
+    teacher: Teacher, tokenizer: Tokenizer, kept: np.ndarray | None, shared: bool
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """How the teacher's word embeddings become a row for each of the student's subwords."""
-    if teacher.unit is Unit.WORD and isinstance(teacher, ModelTeacher):
+    """How the teacher's word embeddings become a row for each of the student's subwords.
+
+    Args:
+        shared: the student's subwords are the teacher's of the ids `kept`, or all of them.
+    """
+    if isinstance(teacher, ModelTeacher) and not shared:
         return partial(transfer_vocabulary, tokenizer, teacher.tokenizer)
     if kept is None:
         return lambda table: table

@@ -81,7 +81,7 @@ def multilingual(variant: str = "") -> Experiment:
         data=Data(row_length=128, temperature=2.0, swapped=25000, spliced=25000, replaced=50000),
         teacher=Teacher(vocabulary="seen", plan=(finetune,)),
         student=Student(
-            embedding_size=100, hidden_size=370, vocabulary="seen", vocabulary_size=16000
+            embedding_size=50, hidden_size=340, vocabulary="seen", vocabulary_size=40000
         ),
         plan=(
             replace(representation, data="all", epochs=0.5, patience=0),
@@ -101,12 +101,22 @@ def multilingual(variant: str = "") -> Experiment:
         for stage in (finetune, *experiment.plan):
             stage.epochs, stage.unfreeze_epochs = 1.0, 0.0
         experiment.baselines, experiment.speed_seconds = (), 1.0
+    elif variant == "large":
+        experiment.data.swapped = experiment.data.spliced = 100000
+        experiment.data.replaced = 200000
+        experiment.plan[0].epochs = 0.25
+        experiment.plan[1].epochs, experiment.plan[1].unfreeze_epochs = 6.0, 0.05
     elif variant in ("english", "classify"):
         # Texts made of the English sentences would outnumber those in all other languages, and two
         # of the three kinds are made of tags.
-        experiment.data = replace(unmade, train_languages="en" if variant == "english" else "")
+        experiment.data = unmade
         experiment.plan[0].epochs = 1.0
         experiment.plan[1].epochs, experiment.plan[1].unfreeze_epochs = 12.0, 0.25
+        if variant == "english":
+            experiment.data.train_languages = "en"
+        else:
+            experiment.student.embedding_size, experiment.student.hidden_size = 100, 370
+            experiment.student.vocabulary_size = 16000
     elif layers := {"first3": "0,1,2", "first6": "0,1,2,3,4,5"}.get(variant):
         experiment.data, experiment.teacher.finetune = unmade, False
         experiment.student = Student(
@@ -116,6 +126,6 @@ def multilingual(variant: str = "") -> Experiment:
         experiment.plan = (replace(finetune, epochs=4.0, keep="best"),)
         experiment.baselines = ()
     elif variant:
-        known = ("classify", "english", "first3", "first6", "smoke")
+        known = ("classify", "english", "first3", "first6", "large", "smoke")
         raise unknown_variant("multilingual", variant, known)
     return experiment

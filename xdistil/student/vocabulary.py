@@ -44,5 +44,16 @@ def choose_vocabulary(student: Student, tokenizer: Tokenizer, counts: np.ndarray
     )
 
 
+def splits_alike(counts: np.ndarray, kept: np.ndarray) -> bool:
+    """Whether a tokenizer with the kept subwords i32[v] alone splits the counted texts as before.
+
+    Args:
+        counts: as `count_texts` returns them.
+    """
+    occurs = (counts if counts.ndim == 1 else counts.sum(axis=0)) > 0
+    occurs[kept] = False
+    return not bool(occurs.any())
+
+
 def _is_even(student: Student) -> bool:
     return bool(student.vocabulary_size) and student.vocabulary_cut == EVEN

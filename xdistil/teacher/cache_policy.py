@@ -132,7 +132,7 @@ def divide(
         sizes: bytes of the cache of each signal.
         rate: subwords a second that the teacher reads.
         choice: `always` or `never` to cache, or `auto`.
-        by_word: the student's subwords are not the teacher's: the cache is the only option.
+        by_word: the teacher does not read the student's subwords: the cache is the only option.
         may_grow: a stage that computes signals before any other stage reads the cache writes it.
     """
     costs = _Costs(readings, sizes, subwords / rate)
@@ -232,7 +232,7 @@ def describe_choice(choice: CacheChoice) -> str:
     }
     other = options[not choice.cached]
     if math.isinf(choice.computed_seconds):
-        other = "the only option: the student's subwords are not the teacher's"
+        other = "the only option: the teacher does not read the student's subwords"
     told = (
         f"the teacher's {', '.join(signal_names(choice.spec))} of {choice.texts} "
         f"({choice.subwords:,} subwords, read up to {choice.readings:.3g} times) will be "

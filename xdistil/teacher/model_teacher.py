@@ -69,8 +69,9 @@ class ModelTeacher:
         if loss and self.unit is Unit.WORD:
             raise InputError(
                 f"{request.stage}.loss has {loss}, which compares pairs of subwords, and the "
-                "student's subwords are not the teacher's: drop it, or give it the teacher's "
-                "tokenizer."
+                "student's subwords are not those that the teacher reads: drop it, or give the "
+                "student the teacher's tokenizer, with teacher.subwords=student where "
+                "student.vocabulary_size or student.min_count leave subwords out."
             )
         if request.spec.vectors and not sows_qkv(self.model):
             raise InputError(
@@ -194,15 +195,20 @@ def match_subwords(
     return replace(teacher, unit=Unit.SUBWORD, remap=kept, padding_id=student.pad)
 
 
-def match_words(teacher: ModelTeacher) -> ModelTeacher:
-    """The teacher of a student with subwords of its own.
+def match_words(teacher: ModelTeacher, shared: bool) -> ModelTeacher:
+    """The teacher of a student that splits words otherwise.
+
+    Args:
+        shared: the student's subwords are some of the teacher's, so that the teacher could read
+            them.
 
     Raises:
-        InputError: `teacher.cache=never`, which would need the teacher to read the student's rows.
+        InputError: `teacher.cache=never`, which needs the teacher to read the student's rows.
     """
     if teacher.config.cache == "never":
+        either = " or teacher.subwords=student" if shared else ""
         raise InputError(
             "teacher.cache=never has the teacher read the student's subwords in every step, and "
-            "they are not its own: set teacher.cache=auto."
+            f"they are not those that it reads: set teacher.cache=auto{either}."
         )
     return replace(teacher, unit=Unit.WORD)
