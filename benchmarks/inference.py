@@ -51,7 +51,7 @@ from xdistil.deploy.predictor import load
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.families.bert import Encoder
 from xdistil.models.families.bilstm import BiLSTM, BiLSTMConfig
-from xdistil.models.forward import predict_batch
+from xdistil.models.forward import compute_logits
 from xdistil.models.types import Model, Params
 
 LENGTH = 32  # subwords of the longest sentence, as in the paper
@@ -130,7 +130,7 @@ def list_forward(name: str, side: Side, size: int) -> dict[str, Action]:
     """The forward pass of one side in all of its runtimes."""
 
     def run_in_jax(batch: Batch) -> None:
-        np.asarray(predict_batch(side.params, batch, model=side.model))
+        np.asarray(compute_logits(side.params, batch, model=side.model))
 
     def run_in_onnx(model: OnnxBackend, arrays: tuple[np.ndarray, ...]) -> None:
         model.run(*arrays)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,6 +20,7 @@ from benchmarks.peers.torch_texts import (
     pad,
     shuffle_batches,
 )
+from xdistil.data.decoding import decode_tags
 
 log = logging.getLogger("torch_peer")
 
@@ -89,23 +91,26 @@ def fit(
     return losses
 
 
-def make_legal(tags: list[str]) -> list[str]:
-    """IOB2 repaired: an I- that does not continue an entity of its type becomes B-."""
-    pairs = zip(["O", *tags], tags, strict=False)  # the tag before, and the tag
-    return [
-        "B-" + tag[2:] if tag.startswith("I-") and before[2:] != tag[2:] else tag
-        for before, tag in pairs
-    ]
-
-
 @torch.inference_mode()
 def predict(model: Model, texts: Texts) -> list[list[str]]:
-    """Legal IOB2 tags, one per word: argmax at first subwords, O for words without a subword."""
+    """Legal IOB2 tags, one per word, by the logits of its first subword; O where it has none.
+
+    They are decoded as xdistil does, so that scores differ by the training alone.
+    """
     model.eval()
-    predicted = [["O"] * len(sentence.words) for sentence in texts.sentences]
+    found: list[dict[int, np.ndarray]] = [{} for _ in texts.sentences]
     for batch in iterate_batches(texts):
-        classes = model(**pad(batch, texts.padding)).logits.argmax(-1).numpy()
+        logits = model(**pad(batch, texts.padding)).logits.float().numpy()
         for row, window in enumerate(batch):
-            for position, word in window.first:
-                predicted[window.sentence][word] = texts.labels[classes[row, position]]
-    return [make_legal(tags) for tags in predicted]
+            found[window.sentence] |= {
+                word: logits[row, position] for position, word in window.first
+            }
+    predicted = [["O"] * len(sentence.words) for sentence in texts.sentences]
+    for tags, words in zip(predicted, found, strict=True):
+        if words:
+            place = sorted(words)
+            begins = np.diff(place, prepend=-2) > 1
+            classes = decode_tags(np.stack([words[at] for at in place]), begins, texts.labels)
+            for at, tag in zip(place, classes.tolist(), strict=True):
+                tags[at] = texts.labels[tag]
+    return predicted

@@ -2,6 +2,7 @@
 
 from hypothesis import settings
 from hypothesis import strategies as st
+from seqeval.scheme import IOB2, Entities
 
 from xdistil.data.examples import Example, Task
 from xdistil.data.tag_schemes import make_legal
@@ -32,3 +33,9 @@ def tag(inputs: tuple[str, ...]) -> tuple[str, ...]:
 
 
 tagged = st.lists(sentences.map(lambda inputs: Example(inputs, tag(inputs), "und")), max_size=4)
+
+
+def is_legal(tags) -> bool:
+    """Whether seqeval, which leaves out a tag that continues nothing, finds every tagged word."""
+    (entities,) = Entities([list(tags)], IOB2).entities
+    return sum(each.end - each.start for each in entities) == sum(tag != "O" for tag in tags)

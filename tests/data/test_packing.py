@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 from tests.data.conftest import BUILDERS, wrap
 from tests.data.strategies import CLASSES, hostile, sentences, tagged, texts
 from tests.data.strategies import TAGGING as TAGS
+from xdistil.data.decoding import ARGMAX
 from xdistil.data.examples import Example, Task
-from xdistil.data.packing import collect_predictions, fill_batch, load_packed, pack, save_packed
+from xdistil.data.label_sets import unpack_labels
+from xdistil.data.packing import fill_batch, load_packed, pack, save_packed
 from xdistil.data.subwords import Cutting, Subwords, first_examples, tokenize
 from xdistil.data.tag_schemes import make_legal
+from xdistil.data.word_alignment import label_subwords
 from xdistil.errors import InputError
 from xdistil.teacher.storage import gather_signal
 
@@ -134,6 +137,17 @@ short_sentences = st.lists(
 )
 
 
+def collect(subwords, rows, predicted, examples, task):
+    """The labels of examples, from classes i32[R,T] or packed labels u8[R,T,W] in rows."""
+    filled = rows.subword >= 0
+    classes = np.zeros((len(subwords.tokens), *predicted.shape[2:]), predicted.dtype)
+    classes[rows.subword[filled]] = predicted[filled]
+    carried = classes[subwords.word >= 0]
+    count = len(task.labels)
+    logits = unpack_labels(carried, count) - 0.5 if task.multilabel else np.eye(count)[carried]
+    return label_subwords(subwords, logits, examples, task, ARGMAX)
+
+
 @given(found=short_sentences, seed=st.integers(0, 3), data=st.data())
 def test_every_word_gets_its_own_prediction_back(wordpiece, found, seed, data):
     examples = [Example(tuple(words), None, "xx") for words in found]
@@ -152,7 +166,7 @@ def test_every_word_gets_its_own_prediction_back(wordpiece, found, seed, data):
         tuple("O" if word == "\u0301" else tag for word, tag in zip(words, its_tags, strict=True))
         for words, its_tags in zip(found, tags, strict=True)
     ]
-    assert collect_predictions(subwords, rows, predicted, examples, TAGGING) == expected
+    assert collect(subwords, rows, predicted, examples, TAGGING) == expected
 
 
 def test_predicted_tags_are_made_legal_across_windows(wordpiece):
@@ -160,7 +174,7 @@ def test_predicted_tags_are_made_legal_across_windows(wordpiece):
     subwords = tokenize(examples, TAGGING, wordpiece, Cutting(4))
     rows = pack(subwords, 4, seed=3)
     inside = np.zeros(rows.subword.shape, np.int32)  # I-PER everywhere
-    assert collect_predictions(subwords, rows, inside, examples, TAGGING) == [
+    assert collect(subwords, rows, inside, examples, TAGGING) == [
         ("B-PER", "I-PER", "I-PER", "I-PER"),
         ("B-PER",),
     ]
@@ -174,7 +188,7 @@ def test_each_text_gets_the_class_of_its_first_subword(wordpiece):
     predicted = np.zeros((1, 16), np.int32)
     predicted[0, 7] = 1  # where the second pair begins: [CLS] a b c [SEP] d [SEP]
     predicted[0, 1:7] = 1
-    labels = collect_predictions(subwords, rows, predicted, examples, task)
+    labels = collect(subwords, rows, predicted, examples, task)
     assert labels == [("no",), ("yes",)]
 
 
@@ -235,7 +249,7 @@ def predict_labels(inputs, tokenizer, task, seed, max_length=12, row_length=16):
     subwords = tokenize(unlabelled, task, tokenizer, Cutting(max_length))
     rows = pack(subwords, row_length, seed)
     predicted = predict(subwords, rows, task)
-    return collect_predictions(subwords, rows, predicted, unlabelled, task)
+    return collect(subwords, rows, predicted, unlabelled, task)
 
 
 def expect(inputs, tokenizer) -> tuple[str, ...]:
@@ -315,5 +329,5 @@ def test_sets_of_labels_go_through_files_rows_and_batches(tmp_path):
     batch = fill_batch(subwords, rows, np.array([*range(len(rows.subword)), -1]), 0)
     assert batch.labels.shape == (*batch.tokens.shape, 2)
     assert not batch.labels[~batch.label_mask].any()
-    labels = collect_predictions(subwords, rows, batch.labels[:-1], texts, task)
+    labels = collect(subwords, rows, batch.labels[:-1], texts, task)
     assert labels == [*map(tuple, sets), ()]

@@ -13,6 +13,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xdistil
-from tests.data.strategies import hostile, sentences
+from tests.data.strategies import hostile, is_legal, sentences
 from tests.deploy.folders import (
     CLASSES,
     TAGGING,
@@ -32,8 +33,9 @@ from tests.deploy.folders import (
     train_tokenizer,
 )
 from xdistil.config import Data
+from xdistil.data.decoding import ARGMAX
 from xdistil.data.examples import Example
-from xdistil.data.packing import collect_predictions, pack
+from xdistil.data.packing import pack
 from xdistil.data.segmentation import cut_words, trim_span
 from xdistil.data.subwords import Cutting, tokenize
 from xdistil.data.tokenizer import load_tokenizer, open_tokenizer
@@ -124,8 +126,8 @@ def test_backends_agree_with_each_other_and_with_the_model_on_packed_rows(folder
     settings = Cutting(opened.max_length, opened.segmentation, opened.overlap)
     subwords = tokenize(examples, opened.task, opened.tokenizer, settings)
     rows = pack(subwords, opened.row_length, seed=3)
-    classes = predict_rows(opened.model, opened.params, subwords, rows, 4, opened.tokenizer.pad)
-    expected = collect_predictions(subwords, rows, classes, examples, opened.task)
+    logits = predict_rows(opened.model, opened.params, subwords, rows, 4, opened.tokenizer.pad)
+    expected = label_subwords(subwords, logits, examples, opened.task, ARGMAX)
     assert _labels(ours) == [label for labels in expected for label in labels]
 
 
@@ -199,6 +201,33 @@ def test_marks_of_the_record_join_units_to_words_that_have_one_tag(folders, tmp_
     assert label_lines(opened, b"Anna-Lee, Bob")[0].startswith("Anna-Lee , Bob\t")
 
 
+@pytest.mark.parametrize("backend", ["jax", "onnx"])
+def test_a_folder_says_how_its_tags_are_decoded(folders, tmp_path, backend):
+    """The best of all legal tags of three words, by their probabilities; the score is the tag's."""
+    shutil.copytree(folders / "bilstm", tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["xdistil"]["decoding"] == "argmax"
+    config["xdistil"]["decoding"] = "viterbi"
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    words = list(product(WORDS, repeat=3))[:400]
+    plain = _open(folders, "bilstm", backend).predictor.predict(words)
+    opened = _open(tmp_path, "model", backend)
+    legal = [
+        tags
+        for tags in product(range(len(TAGGING.labels)), repeat=3)
+        if is_legal([TAGGING.labels[tag] for tag in tags])
+    ]
+    differ = 0
+    for inputs, before, tagged in zip(words, plain, opened.tag(words), strict=True):
+        best = max(legal, key=lambda tags: before.scores[np.arange(3), list(tags)].prod())
+        expected = tuple(TAGGING.labels[tag] for tag in best)
+        assert tuple(word.tag for word in tagged.words) == expected, inputs
+        scores = before.scores[np.arange(3), list(best)]
+        np.testing.assert_allclose([word.score for word in tagged.words], scores, rtol=1e-4)
+        differ += expected != before.labels
+    assert 20 < differ < 380
+
+
 @hostile
 @given(found=st.lists(sentences, min_size=1, max_size=4))
 def test_words_that_are_handed_over_get_a_tag_each(folders, found):
@@ -228,7 +257,8 @@ def test_folders_of_earlier_versions_split_at_white_space(folders, tmp_path):
         length = opened.predictor.max_length
         subwords = tokenize(examples, TAGGING, opened.predictor.tokenizer, Cutting(length))
         logits = opened.predictor.compute_logits(subwords)
-        expected = label_subwords(subwords, logits.argmax(axis=-1), examples, TAGGING)
+        carried = logits[subwords.word >= 0]
+        expected = label_subwords(subwords, carried, examples, TAGGING, ARGMAX)
         assert [tuple(word.tag for word in tagged.words)] == expected
     config["xdistil"] = {"words": "sentencepiece"}
     (tmp_path / "old" / "config.json").write_text(json.dumps(config))

@@ -11,6 +11,7 @@ import pytest
 
 from xdistil import config
 from xdistil.config import Data, Experiment, Stage
+from xdistil.data.decoding import ARGMAX
 from xdistil.data.examples import Task
 from xdistil.data.packing import Batch, PackedTexts, Rows, pack
 from xdistil.data.subwords import Subwords
@@ -172,6 +173,7 @@ def make_teacher(
         params=init_params(model, seed),
         tokenizer=tokenizer,
         task=TASK,
+        decoding=ARGMAX,
         padding_id=0,
         remap=remap,
     )

@@ -49,7 +49,7 @@ def calls(monkeypatch):
         recorded.append((model.name, batch))
         return np.zeros(1)
 
-    monkeypatch.setattr(speed, "predict_batch", predict)
+    monkeypatch.setattr(speed, "compute_logits", predict)
     monkeypatch.setattr(speed.time, "perf_counter", lambda: clock.now)
     return recorded
 

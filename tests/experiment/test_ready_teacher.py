@@ -1,5 +1,6 @@
 """A teacher that is not fine-tuned: its labels, its head and its revision."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tests.experiment.ready_teacher import make_teacher, ready, without_head
 from tests.experiment.tiny_run import LABELS, TASK, write_task
 from xdistil.cli.overrides import parse_command
+from xdistil.data.decoding import ARGMAX, VITERBI
 from xdistil.data.examples import Task
 from xdistil.data.tokenizer import load_tokenizer
 from xdistil.deploy.predictor import load
@@ -106,6 +108,34 @@ def test_a_teacher_of_other_labels_is_refused_unless_it_is_fine_tuned(raw, tmp_p
     assert all(word in str(caught.value) for word in words), caught.value
     experiment.teacher.finetune = True
     assert build(experiment, tmp_path / "cache").teacher.model.classes == len(LABELS)
+
+
+def record(folder: Path, decoding: str) -> None:
+    """Writes a decoding into the config.json of a model folder."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "xdistil": {"decoding": decoding}}))
+
+
+def test_tags_from_elsewhere_are_decoded_word_by_word_until_gold_labels_are_learned(raw, tmp_path):
+    """A teacher may have learned another scheme under the names of IOB2, its student too."""
+    gold = write_task(tmp_path / "task")
+    teacher = make_teacher(tmp_path / "teacher", TASK)
+
+    def decodings(data: Path, stages: int) -> tuple[str, str]:
+        command = ready(raw / "tiny.py", data, tmp_path / "run", teacher)
+        experiment = parse_command(command).experiment
+        experiment.plan = experiment.plan[:stages]
+        run = build(experiment, tmp_path / "cache")
+        return run.teacher_decoding, run.student_decoding
+
+    assert decodings(raw / "task", 3) == (ARGMAX, ARGMAX)  # without labels
+    assert decodings(gold, 2) == (ARGMAX, ARGMAX)
+    assert decodings(gold, 3) == (ARGMAX, VITERBI)
+    record(teacher, VITERBI)
+    assert decodings(raw / "task", 3) == (VITERBI, VITERBI)
+    record(teacher, "beam")
+    with pytest.raises(InputError, match=r"config.json: xdistil.decoding is 'beam'; it must be "):
+        decodings(gold, 3)
 
 
 def test_representations_alone_need_no_head(raw, tmp_path):

@@ -12,7 +12,9 @@ from matplotlib.image import imread
 import train
 from tests.evaluation.shapes import check_shape
 from tests.experiment.tiny_run import LABELS, PARTS, TASK, arguments, read_json, read_lines
+from xdistil.data.decoding import VITERBI
 from xdistil.data.examples import read_file
+from xdistil.deploy.predictor import load
 from xdistil.evaluation.metrics import score
 from xdistil.evaluation.page.files import Outline, read_run
 from xdistil.evaluation.page.render import render_page
@@ -139,6 +141,19 @@ def test_what_is_scored_is_what_is_written(finished, data, model, split):
     assert results[model][split] == json.loads(json.dumps(again))
 
 
+@pytest.mark.parametrize("model", ["teacher", "student"])
+def test_the_folders_predict_what_was_scored(finished, data, model):
+    """With the decoding in their config.json."""
+    workdir, _ = finished
+    gold = read_file(data / "test.tsv", TASK)
+    inputs = [example.inputs for example in gold]
+    scored = read_file(workdir / "predictions" / f"{model}.test.tsv", TASK)
+    predictor = load(str(workdir / model)).predictor
+    assert predictor.decoding == VITERBI
+    predicted = [each.labels for each in predictor.predict(inputs)]
+    assert predicted == [example.labels for example in scored]
+
+
 def test_retention_is_of_the_test_set(finished):
     _, results = finished
     teacher, student = (results[name]["test"]["macro_f1"] for name in ("teacher", "student"))
@@ -254,6 +269,10 @@ def test_the_cards_hold_scores_that_hubs_can_read(finished):
         assert "train.py --config=tiny.py" in card.text
         digest = read_json(workdir / "environment.json")["data"]["train"]
         assert digest[:16] in card.text
+        # Of the two only the teacher, a BERT, is for transformers' pipeline, which decodes otherwise.
+        assert ("The pipeline takes the most probable tag of each" in card.text) == (
+            model == "teacher"
+        )
 
 
 def test_the_pictures_are_drawn(finished):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.distill.small import TASK, make_session, make_subwords, make_teacher, make_texts
+from xdistil.data.decoding import ARGMAX, VITERBI
 from xdistil.data.examples import Example
 from xdistil.experiment import shared_predictions
 from xdistil.experiment.shared_predictions import predict_once
@@ -21,7 +22,7 @@ def predicted(monkeypatch) -> list[Any]:
     """The texts that a model has read."""
     read = []
 
-    def predict(session: Any, task: Any, model: Any, params: Any, texts: Any) -> Any:
+    def predict(session: Any, task: Any, model: Any, params: Any, texts: Any, decoding: str) -> Any:
         read.append(texts)
         return LABELS
 
@@ -36,12 +37,13 @@ def test_the_first_run_predicts_and_the_others_read(tmp_path, predicted, caplog)
     shifted = jax.tree.map(lambda x: x + np.float32(1), teacher.params)
     other_gold = [Example(("a", "b"), ("O", "B-PER"), "en"), examples[1]]
 
-    def predict(params: Any = teacher.params, texts: Any = texts, task: Any = TASK) -> Any:
+    def predict(
+        params: Any = teacher.params, texts: Any = texts, task: Any = TASK, decoding: str = VITERBI
+    ) -> Any:
         (tmp_path / "run").mkdir(exist_ok=True)
         loaded: Any = SimpleNamespace(model=teacher.model, params=params)
-        return predict_once(
-            tmp_path / "shared", make_session(tmp_path / "run"), task, loaded, params, texts
-        )
+        session = make_session(tmp_path / "run")
+        return predict_once(tmp_path / "shared", session, task, loaded, params, texts, decoding)
 
     assert predict() == predict() == LABELS
     assert len(predicted) == 1
@@ -60,6 +62,7 @@ def test_the_first_run_predicts_and_the_others_read(tmp_path, predicted, caplog)
     predict(texts=replace(texts, examples=other_gold))
     predict(texts=replace(texts, subwords=make_subwords(16, 9)))
     predict(task=replace(TASK, labels=(*TASK.labels, "B-NEW")))
-    assert len(predicted) == 4
+    predict(decoding=ARGMAX)
+    assert len(predicted) == 5
     assert predict() == LABELS
-    assert len(predicted) == 4
+    assert len(predicted) == 5

@@ -8,12 +8,14 @@ import pytest
 
 from xdistil.config import Data
 from xdistil.data.corpus import read_corpus
+from xdistil.data.decoding import ARGMAX
 from xdistil.data.examples import Task, read_file, write_tsv
-from xdistil.data.packing import collect_predictions, pack
+from xdistil.data.packing import pack
 from xdistil.data.subword_counts import count_subwords
 from xdistil.data.subwords import Cutting, tokenize
 from xdistil.data.tag_schemes import make_legal
 from xdistil.data.tokenizer import load_tokenizer
+from xdistil.data.word_alignment import label_subwords
 
 ENTITIES = ("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O")
 # labels, sentences of train, dev, test and transfer, languages, texts of an example
@@ -61,8 +63,8 @@ def test_gold_labels_laid_in_rows_come_back_to_every_word(corpus, tokenizer, row
     subwords = tokenize(examples, read.task, tokenizer, Cutting(row_length))
     rows = pack(subwords, row_length, seed=0)
     assert np.sort(rows.subword[rows.subword >= 0]).tolist() == list(range(len(subwords.tokens)))
-    predicted = np.where(rows.subword >= 0, subwords.labels[np.maximum(rows.subword, 0)], 0)
-    collected = collect_predictions(subwords, rows, predicted, examples, read.task)
+    logits = np.eye(len(read.task.labels))[subwords.labels[subwords.word >= 0]]
+    collected = label_subwords(subwords, logits, examples, read.task, ARGMAX)
     if read.task.kind == "classification":
         assert collected == [example.labels for example in examples]
         return

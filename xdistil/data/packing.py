@@ -1,4 +1,4 @@
-"""Subwords -> packed rows, and predictions in rows -> labels of words.
+"""Subwords -> packed rows.
 
 Segments are packed end to end into rows of one length by first-fit: each goes into the first row
 with enough room. Subwords and rows of many texts are written to files as they are made, and mapped
@@ -17,12 +17,11 @@ from typing import BinaryIO, NamedTuple
 import jax
 import numpy as np
 
-from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
+from xdistil.data.examples import UNKNOWN_LANGUAGE, Example
 from xdistil.data.sampling import share_rows
 from xdistil.data.segmentation import SPACES
 from xdistil.data.streamed import number_languages
 from xdistil.data.subwords import Subwords
-from xdistil.data.word_alignment import label_subwords
 from xdistil.errors import InputError
 
 Array = jax.Array | np.ndarray
@@ -152,28 +151,6 @@ def fill_batch(subwords: Subwords, rows: Rows, indices: np.ndarray, padding_id: 
         labels=gather(labels, 0) if labels.ndim == 1 else labels[subword] * filled[..., None],
         label_mask=filled & subwords.label_mask[subword],
     )
-
-
-def collect_predictions(
-    subwords: Subwords,
-    rows: Rows,
-    predicted: np.ndarray,
-    examples: Sequence[Example],
-    task: Task,
-    joins: bool = False,
-) -> list[tuple[str, ...]]:
-    """Classes i32[R,T] predicted in rows -> the labels of each example.
-
-    Tagging: one legal IOB2 tag per word, O for a word without a subword. Classification: one name.
-    A multi-label task: any number of names, from packed labels u8[R,T,W].
-
-    Args:
-        joins: as in `name_classes`.
-    """
-    filled = rows.subword >= 0
-    by_subword = np.zeros((len(subwords.tokens), *predicted.shape[2:]), predicted.dtype)
-    by_subword[rows.subword[filled]] = predicted[filled]
-    return label_subwords(subwords, by_subword, examples, task, joins)
 
 
 def save_packed(

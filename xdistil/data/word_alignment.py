@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xdistil.data.decoding import ARGMAX, VITERBI, decode_tags, is_iob2
 from xdistil.data.examples import Example, Task
 from xdistil.data.label_sets import pack_labels, unpack_labels
 from xdistil.data.streamed import count_inputs
@@ -43,6 +44,12 @@ def count_words(examples: Sequence[Example], task: Task) -> np.ndarray:
     return count_inputs(examples) if is_tagging else np.ones(len(examples), np.int64)
 
 
+def choose_decoding(task: Task) -> str:
+    """How a model that learned the labels of a task is decoded: tags by `viterbi` if they can be
+    IOB2, everything else by `argmax`."""
+    return VITERBI if task.kind == "tagging" and is_iob2(task.labels) else ARGMAX
+
+
 def align_words(subwords: "Subwords", examples: Sequence[Example], task: Task) -> WordAlignment:
     """Which word each of the examples' subwords carries; a word's value is on one subword."""
     sizes = count_words(examples, task)
@@ -52,10 +59,36 @@ def align_words(subwords: "Subwords", examples: Sequence[Example], task: Task) -
     return WordAlignment(number.astype(np.int32), int(sizes.sum()))
 
 
-def choose_classes(logits: np.ndarray, task: Task) -> np.ndarray:
-    """The most probable class i64[N] by logits f[N,C]; of a multi-label task packed labels u8[N,W],
-    those that are more probable than not."""
-    return pack_labels(logits > 0) if task.multilabel else logits.argmax(axis=-1)
+def label_words(
+    logits: np.ndarray,
+    known: np.ndarray,
+    examples: Sequence[Example],
+    task: Task,
+    decoding: str,
+    joins: bool = False,
+) -> list[tuple[str, ...]]:
+    """Logits of every word (classification: of every example) -> labels by example.
+
+    Tagging: one legal IOB2 tag per word, O for a word without logits. Classification: the most
+    probable name. A multi-label task: those that are more probable than not.
+
+    Args:
+        logits: f[N,C]; those of a word that is not known mean nothing.
+        known: bool[N] whether a word has logits.
+        decoding: of tags, `viterbi` or `argmax`.
+        joins: an entity continues over words without logits, which then are inside it.
+    """
+    if task.multilabel:
+        return name_classes(pack_labels((logits > 0) & known[:, None]), examples, task)
+    classes = np.where(known, logits.argmax(axis=-1), -1)
+    if task.kind == "tagging" and decoding == VITERBI and known.any():
+        owner = np.repeat(np.arange(len(examples)), count_words(examples, task))
+        place = np.flatnonzero(known)
+        begins = np.diff(owner[place], prepend=-1) > 0
+        if not joins:
+            begins |= np.diff(place, prepend=-2) > 1
+        classes[place] = decode_tags(logits[place], begins, task.labels)
+    return name_classes(classes, examples, task, joins)
 
 
 def name_classes(
@@ -100,16 +133,15 @@ def _join(tags: tuple[str, ...], known: np.ndarray) -> tuple[str, ...]:
 
 def label_subwords(
     subwords: "Subwords",
-    classes: np.ndarray,
+    logits: np.ndarray,
     examples: Sequence[Example],
     task: Task,
+    decoding: str,
     joins: bool = False,
 ) -> list[tuple[str, ...]]:
-    """Classes i64[P] or packed labels u8[P,W], read where words begin -> labels by example, as from
-    `name_classes`."""
+    """Logits f[W,C] of the subwords that carry a word -> labels by example, as `label_words`."""
     words = align_words(subwords, examples, task)
-    nothing = 0 if task.multilabel else -1
-    by_word = np.full((words.count, *classes.shape[1:]), nothing)
-    here = words.number >= 0
-    by_word[words.number[here]] = classes[here]
-    return name_classes(by_word, examples, task, joins)
+    number = words.number[words.number >= 0]
+    by_word = np.zeros((words.count, logits.shape[1]), logits.dtype)
+    by_word[number] = logits
+    return label_words(by_word, words.spoken, examples, task, decoding, joins)

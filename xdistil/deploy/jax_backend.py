@@ -43,6 +43,7 @@ class JaxBackend:
     overlap: int  # subwords that windows of a sentence share
     scheme: str  # the tag scheme of its training data
     repair: bool  # whether illegal tags in its training data were repaired
+    decoding: str  # of its tags: viterbi, or argmax
 
     def compute_logits(self, subwords: Subwords) -> np.ndarray:
         """f32[P,C] at every subword; in classification only a segment's first subword counts."""

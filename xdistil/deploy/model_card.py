@@ -11,6 +11,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from xdistil.config import Experiment, Stage, Student, find_stored
+from xdistil.data.decoding import VITERBI
 from xdistil.data.examples import UNKNOWN_LANGUAGE
 from xdistil.deploy.onnx_card import render_files
 from xdistil.errors import InputError
@@ -35,6 +36,7 @@ from xdistil.evaluation.results import (
     scored_split,
 )
 from xdistil.models.families.bilstm import MODEL_TYPE
+from xdistil.models.hf.record import read_decoding
 from xdistil.plans import without_labels
 from xdistil.runtime.json_io import read_json, write_text
 
@@ -223,7 +225,8 @@ def _describe_use(folder: Path, kind: str) -> str:
         f"```bash\nxdistil predict --model=FOLDER --input={texts}\n```",
         f'```python\nimport xdistil\n\nprint(xdistil.load("FOLDER").{answer})\n```',
     ]
-    if read_json(folder / "config.json").get("model_type") == MODEL_TYPE:
+    config = read_json(folder / "config.json")
+    if config.get("model_type") == MODEL_TYPE:
         blocks.append(
             "`transformers.AutoTokenizer` opens the tokenizer. `transformers.AutoModel` does not "
             "open the model: the library has no model type `xdistil_bilstm`."
@@ -237,6 +240,11 @@ def _describe_use(folder: Path, kind: str) -> str:
             "```python\nfrom transformers import pipeline\n\n"
             f'print(pipeline("{pipeline}", "FOLDER"{more})("Some text"))\n```'
         )
+        if read_decoding(config, "config.json") == VITERBI:
+            blocks.append(
+                "The pipeline takes the most probable tag of each word. The scores of this card "
+                "are of the most probable legal tags of a sentence, which `xdistil` predicts."
+            )
     return "\n\n".join(blocks)
 
 

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xdistil.data.decoding import ARGMAX
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
 from xdistil.data.label_sets import pack_labels
 from xdistil.data.segmentation import UNITS
 from xdistil.data.spans import Entity, Word, find_entities, join_words, split_words
 from xdistil.data.subwords import Cutting, Subwords, cut_and_count, tell_cut
 from xdistil.data.tokenizer import Tokenizer, open_tokenizer
-from xdistil.data.word_alignment import align_words, name_classes
-from xdistil.deploy.preprocessing import PREPROCESSING, read_preprocessing
+from xdistil.data.word_alignment import align_words, label_words, name_classes
+from xdistil.deploy.preprocessing import read_preprocessing
 from xdistil.errors import InputError, show
 from xdistil.models.hf.head import check_head, check_problem, read_head
 from xdistil.models.hf.hub import find_exported, find_folder, find_local, find_student
+from xdistil.models.hf.record import RECORD
 from xdistil.runtime.json_io import read_json
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ class Predictor:
     overlap: int  # subwords that windows of a sentence share
     scheme: str  # the tag scheme of its training data
     repair: bool  # whether illegal tags in its training data were repaired
+    decoding: str  # of its tags: viterbi, or argmax
     compute_logits: Callable[[Subwords], np.ndarray]  # f32[P,C], valid where the label mask is set
     threshold: float = 0.5  # multi-label: the probability above which a text has a class
 
@@ -125,15 +128,16 @@ class Predictor:
         subwords, cut = cut_and_count(examples, self.task, self.tokenizer, cutting)
         words = align_words(subwords, examples, self.task)
         here = words.number >= 0
-        logits, place = self.compute_logits(subwords)[here], words.number[here]
-        scores = np.zeros((words.count, len(self.task.labels)), np.float32)
-        scores[place] = (_sigmoid if self.task.multilabel else _softmax)(logits)
+        logits = np.zeros((words.count, len(self.task.labels)), np.float32)
+        logits[words.number[here]] = self.compute_logits(subwords)[here]
+        known = words.spoken
+        scores = np.zeros_like(logits)
+        scores[known] = (_sigmoid if self.task.multilabel else _softmax)(logits[known])
         if self.task.multilabel:
             labels = name_classes(pack_labels(scores > self.threshold), examples, self.task)
             return [Prediction(*each) for each in zip(labels, scores[:, None], strict=True)], cut
-        classes = np.full(words.count, -1)
-        classes[place] = logits.argmax(axis=-1)
-        labels = name_classes(classes, examples, self.task, self.segmentation == UNITS)
+        joins = self.segmentation == UNITS
+        labels = label_words(logits, known, examples, self.task, self.decoding, joins)
         ends = np.cumsum([len(each) for each in labels])
         parts = np.split(scores, ends[:-1])
         return [Prediction(*each) for each in zip(labels, parts, strict=True)], cut
@@ -184,10 +188,18 @@ class Tagger:
     def _describe(
         self, text: str, words: Sequence[str], spans: list[tuple[int, int]], prediction: Prediction
     ) -> Tagged:
-        scores = prediction.scores.max(axis=-1, initial=0).tolist()
+        scores = self._score_tags(prediction).tolist()
         parts = zip(words, spans, prediction.labels, scores, strict=True)
         described = tuple(Word(word, *span, tag, score) for word, span, tag, score in parts)
         return Tagged(text, described, find_entities(text, described, self.predictor.segmentation))
+
+    def _score_tags(self, prediction: Prediction) -> np.ndarray:
+        """f32[N] the probability of each word's tag; with `argmax` that before its repair."""
+        if self.predictor.decoding == ARGMAX:
+            return prediction.scores.max(axis=-1, initial=0)
+        column = {label: i for i, label in enumerate(self.predictor.task.labels)}
+        columns = [column.get(label, 0) for label in prediction.labels]
+        return prediction.scores[np.arange(len(columns)), columns]
 
 
 @dataclass(frozen=True)
@@ -264,6 +276,7 @@ def _open_jax(name: str, revision: str) -> Predictor:
         overlap=opened.overlap,
         scheme=opened.scheme,
         repair=opened.repair,
+        decoding=opened.decoding,
         compute_logits=opened.compute_logits,
     )
 
@@ -289,7 +302,7 @@ def _open_onnx(name: str, revision: str, backend: str, threads: int) -> Predicto
     tokenizer = open_tokenizer(folder, words=task.kind == "tagging")
     _try_out(model, tokenizer, len(task.labels), path)
     longest = model.longest
-    if longest is None and PREPROCESSING not in raw:
+    if longest is None and RECORD not in raw:
         raise InputError(f"{path} does not say how long texts may be: export it again.")
     read = read_preprocessing(raw, longest, str(config))
     # An int8 file scales numbers by the largest of the batch, so other texts would change them.
@@ -303,6 +316,7 @@ def _open_onnx(name: str, revision: str, backend: str, threads: int) -> Predicto
         overlap=read["overlap"],
         scheme=read["scheme"],
         repair=read["repair"],
+        decoding=read["decoding"],
         compute_logits=lambda subwords: model.compute_logits(
             subwords, len(task.labels), texts=texts
         ),

@@ -20,7 +20,7 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from xdistil.data.examples import Example
 from xdistil.data.segmentation import UNITS
 from xdistil.data.subwords import Subwords
-from xdistil.data.word_alignment import choose_classes, label_subwords
+from xdistil.data.word_alignment import label_subwords
 from xdistil.deploy.jax_backend import JaxBackend
 from xdistil.deploy.onnx_backend import OnnxBackend
 from xdistil.deploy.onnx_export import (
@@ -201,8 +201,8 @@ class _Split:
         task = self.opened.task
         logits = OnnxBackend(path).compute_logits(subwords, len(task.labels))
         joins = self.opened.segmentation == UNITS
-        classes = choose_classes(logits, task)
-        return label_subwords(subwords, classes, self.examples, task, joins)
+        carried = logits[subwords.word >= 0]
+        return label_subwords(subwords, carried, self.examples, task, self.opened.decoding, joins)
 
 
 def _try(trial: Trial, path: Path, splits: dict[str, _Split]) -> Trial:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.packing import PackedTexts, collect_predictions
+from xdistil.data.packing import PackedTexts
 from xdistil.data.segmentation import UNITS
+from xdistil.data.word_alignment import label_subwords
 from xdistil.evaluation import metrics
 from xdistil.evaluation.results import Scores
 from xdistil.models.forward import predict_rows, prediction_rows
@@ -14,9 +15,13 @@ from xdistil.runtime.session import Session
 
 
 def predict_labels(
-    session: Session, task: Task, model: Model, params: Params, texts: PackedTexts
+    session: Session, task: Task, model: Model, params: Params, texts: PackedTexts, decoding: str
 ) -> list[tuple[str, ...]]:
-    """The labels of texts in the model's subwords; `params` lie on the devices."""
+    """The labels of texts in the model's subwords; `params` lie on the devices.
+
+    Args:
+        decoding: of the model's tags, as in `label_words`.
+    """
     predicted = predict_rows(
         model,
         params,
@@ -26,18 +31,16 @@ def predict_labels(
         model.config.padding_id,
         session.mesh,
         session.preemption.raise_if_requested,
-        task.multilabel,
     )
-    return collect_predictions(
-        texts.subwords, texts.rows, predicted, texts.examples, task, texts.segmentation == UNITS
-    )
+    joins = texts.segmentation == UNITS
+    return label_subwords(texts.subwords, predicted, texts.examples, task, decoding, joins)
 
 
 def score_texts(
-    session: Session, task: Task, model: Model, texts: PackedTexts, params: Params
+    session: Session, task: Task, model: Model, texts: PackedTexts, decoding: str, params: Params
 ) -> Scores:
     """The scores of a model whose parameters lie on the devices."""
-    labels = predict_labels(session, task, model, params, texts)
+    labels = predict_labels(session, task, model, params, texts, decoding)
     return metrics.score(task, texts.examples, labels)
 
 

@@ -2,8 +2,8 @@
 
 The setting is that of Table 16 of XtremeDistil: real sentences, each in its own row, in batches of
 32 or one by one. Both models get the same sentences in rows of the same length and take turns, so
-that other load on the machine affects both. The time is that of a forward pass to the class of
-every subword, without tokenization.
+that other load on the machine affects both. The time is that of a forward pass to the logits of
+every subword, without tokenization and decoding.
 """
 
 import statistics
@@ -17,7 +17,7 @@ import numpy as np
 from xdistil.data.packing import Batch
 from xdistil.data.subwords import Subwords
 from xdistil.evaluation.results import SpeedResult, Speedup, Spread
-from xdistil.models.forward import predict_batch
+from xdistil.models.forward import compute_logits
 from xdistil.models.types import Model, Params
 from xdistil.runtime.process import count_cores
 
@@ -104,7 +104,7 @@ def _compare(
     def time_once(index: int, turn: int) -> float:
         batch = batches[index][turn % len(batches[index])]
         begin = time.perf_counter()
-        jax.block_until_ready(predict_batch(params[index], batch, model=runners[index].model))
+        jax.block_until_ready(compute_logits(params[index], batch, model=runners[index].model))
         return time.perf_counter() - begin
 
     for warm_up in range(2):

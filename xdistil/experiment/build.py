@@ -12,6 +12,7 @@ from xdistil.config import SILVER, Baseline, Experiment, Stage, Student, split_n
 from xdistil.data.corpus import Corpus
 from xdistil.data.examples import Task
 from xdistil.data.packing import PackedTexts
+from xdistil.data.word_alignment import choose_decoding
 from xdistil.distill.doubts import choose_sampling
 from xdistil.distill.language_gaps import choose_weighing
 from xdistil.distill.masking import choose_masking
@@ -60,6 +61,20 @@ class Run:
     def metric(self) -> ScoreName:
         """The score that selects models."""
         return metrics.MAIN_SCORE[self.corpus.task.name]
+
+    @property
+    def teacher_decoding(self) -> str:
+        """How a teacher's tags are decoded: as it learns them here, or as its folder says."""
+        if isinstance(self.teacher, ModelTeacher) and not self.finetuning:
+            return self.teacher.decoding
+        return choose_decoding(self.corpus.task)
+
+    @property
+    def student_decoding(self) -> str:
+        """How the student's tags are decoded; without gold labels as the teacher's."""
+        if any(stage.learns_labels for stage in self.stages):
+            return choose_decoding(self.corpus.task)
+        return self.teacher_decoding
 
     @property
     def requests(self) -> list[Request]:

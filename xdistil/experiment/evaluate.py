@@ -9,6 +9,7 @@ from xdistil.annotators.agreement import summarise_answers
 from xdistil.data.corpus import Corpus
 from xdistil.data.examples import Example, Task, write_tsv
 from xdistil.data.packing import PackedTexts
+from xdistil.data.word_alignment import choose_decoding
 from xdistil.distill.stages import StageRun
 from xdistil.evaluation import metrics
 from xdistil.evaluation.floor import check_floor
@@ -315,7 +316,7 @@ def _score_baseline(
         test, task = run.texts["test"], run.corpus.task
         placed = replicate(session.mesh, params)
         model = run.student.model.clone(dtype="float32")
-        predicted = predict_labels(session, task, model, placed, test)
+        predicted = predict_labels(session, task, model, placed, test, choose_decoding(task))
         scores = metrics.score(task, test.examples, predicted)
     return {**row, "test": scores}
 
@@ -338,14 +339,18 @@ def _predict_splits(
 ) -> dict[str, Labels]:
     """A model's labels of texts by split; they are written to predictions/."""
     task, shared = run.corpus.task, run.experiment.teacher.shared_folder
-    place = shard_params if name == "teacher" else replicate
+    is_teacher = name == "teacher"
+    place = shard_params if is_teacher else replicate
+    decoding = run.teacher_decoding if is_teacher else run.student_decoding
     params = place(session.mesh, loaded.params)
     labels = {}
     for split, each in texts.items():
-        if name == "teacher" and shared:
-            labels[split] = predict_once(Path(shared), session, task, loaded, params, each)
+        if is_teacher and shared:
+            labels[split] = predict_once(
+                Path(shared), session, task, loaded, params, each, decoding
+            )
         else:
-            labels[split] = predict_labels(session, task, loaded.model, params, each)
+            labels[split] = predict_labels(session, task, loaded.model, params, each, decoding)
         _write_labels(session, task, name, split, each.examples, labels[split])
     return labels
 

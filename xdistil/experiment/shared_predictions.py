@@ -22,7 +22,13 @@ _DIGITS = 16  # of a fingerprint in the name of a folder
 
 
 def predict_once(
-    shared: Path, session: Session, task: Task, loaded: Loaded, params: Params, texts: PackedTexts
+    shared: Path,
+    session: Session,
+    task: Task,
+    loaded: Loaded,
+    params: Params,
+    texts: PackedTexts,
+    decoding: str,
 ) -> list[tuple[str, ...]]:
     """The labels of texts, from the shared folder if another run has predicted them.
 
@@ -31,6 +37,7 @@ def predict_once(
         loaded: the model that predicts.
         params: its parameters, on the devices.
         texts: in the model's subwords.
+        decoding: of the model's tags.
 
     Raises:
         StoppedError: a signal came.
@@ -42,6 +49,7 @@ def predict_once(
         digest_texts(texts),
         digest_gold(texts),
         texts.segmentation,
+        decoding,
     ]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     folder = shared / f"predictions-{digest[:_DIGITS]}"
@@ -50,7 +58,7 @@ def predict_once(
     with hold_folder(folder, session.preemption.raise_if_requested, work="predicts"):
         if found := _read_labels(path, len(texts.examples)):
             return found
-        labels = predict_labels(session, task, loaded.model, params, texts)
+        labels = predict_labels(session, task, loaded.model, params, texts, decoding)
         if session.writes:
             write_json(path, labels)
     return labels

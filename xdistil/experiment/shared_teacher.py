@@ -68,7 +68,7 @@ def fingerprint_teacher(run: Run, teacher: ModelTeacher) -> str:
         "model": str(teacher.model),
         "tokenizer": hashlib.sha256(teacher.tokenizer.backend.to_str().encode()).hexdigest(),
         "task": [task.name, task.labels],
-        "preprocessing": record_preprocessing(run),
+        "preprocessing": record_preprocessing(run, run.teacher_decoding),
     }
     if run.finetuning:
         content |= {
@@ -118,12 +118,16 @@ def link_teacher(shared: Path, workdir: Path, first: bool) -> None:
     os.rename(new, workdir / "teacher")
 
 
-def record_preprocessing(run: Run) -> dict[str, Any]:
-    """How the texts of a run are cut, for the config.json of its model folders."""
+def record_preprocessing(run: Run, decoding: str) -> dict[str, Any]:
+    """How the texts of a run are cut, for the config.json of its model folders.
+
+    Args:
+        decoding: of the model's tags.
+    """
     data, corpus = run.experiment.data, run.corpus
     tags = corpus.task.kind == "tagging" and data.segmentation == UNITS
     joined = find_joined(each.inputs for each in corpus.train) if tags else ""
-    return write_preprocessing(data, joined)
+    return write_preprocessing(data, joined, decoding)
 
 
 def digest_texts(texts: PackedTexts) -> list[str]:

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from xdistil.data.tokenizer import Tokenizer
+from xdistil.data.word_alignment import choose_decoding
 from xdistil.deploy.jax_backend import open_model
 from xdistil.deploy.onnx_export import export_onnx
 from xdistil.deploy.quality_gate import check_dev
@@ -72,11 +73,12 @@ def _finetune(run: Run, teacher: ModelTeacher, session: Session) -> Params:
 
         def evaluate(whole: Params) -> Scores:
             placed = shard_params(session.mesh, whole)
-            return score_texts(session, task, model, texts, placed)
+            return score_texts(session, task, model, texts, run.teacher_decoding, placed)
 
         params, dev = finetune(run.finetuning, model, params, session, evaluate, run.metric)
         check_floor(run.corpus, run.metric, dev)
-    _save(run, session.workdir / "teacher", teacher.model, params, teacher.tokenizer)
+    folder, decoding = session.workdir / "teacher", run.teacher_decoding
+    _save(run, folder, teacher.model, params, teacher.tokenizer, decoding)
     return params
 
 
@@ -89,7 +91,8 @@ def pseudo_label_dev(run: Run, teacher: Teacher, session: Session) -> Run:
     assert isinstance(teacher, ModelTeacher)  # whose head named the task
     texts, task = run.teacher_texts["dev"], run.corpus.task
     params = shard_params(session.mesh, teacher.params)
-    predicted = predict_labels(session, task, teacher.model, params, texts)
+    decoding = run.teacher_decoding
+    predicted = predict_labels(session, task, teacher.model, params, texts, decoding)
     everywhere = set(predicted if task.multilabel else chain.from_iterable(predicted))
     if len(everywhere) == 1:
         (same,) = everywhere
@@ -136,7 +139,8 @@ def score_teacher(run: Run, teacher: Teacher, session: Session) -> TeacherScores
     task = run.corpus.task
     if isinstance(teacher, ModelTeacher):
         params = shard_params(session.mesh, teacher.params)
-        scores = score_texts(session, task, teacher.model, run.teacher_texts["dev"], params)
+        dev, decoding = run.teacher_texts["dev"], run.teacher_decoding
+        scores = score_texts(session, task, teacher.model, dev, decoding, params)
     else:
         assert isinstance(teacher, FileTeacher)
         predicted = teacher.predict(run.corpus.dev)
@@ -150,15 +154,20 @@ def make_trainer(
     session: Session,
     name: str,
     reader: SignalReader,
+    decoding: str,
     teacher_scores: TeacherScores | None = None,
 ) -> Trainer:
-    """What the stages of the student's plan, or of a baseline, share."""
+    """What the stages of the student's plan, or of a baseline, share.
+
+    Args:
+        decoding: of the tags that are scored.
+    """
     model, dev, task = run.student.model, run.texts["dev"], run.corpus.task
     return Trainer(
         name=name,
         session=session,
         reader=reader,
-        evaluate=partial(score_texts, session, task, model, dev),
+        evaluate=partial(score_texts, session, task, model, dev, decoding),
         metric=run.metric,
         place=replicate,
         padding_id=model.config.padding_id,
@@ -179,7 +188,7 @@ def train_student(
     after a stage.
     """
     records: list[StageRecord] = []
-    trainer = make_trainer(run, session, "student", reader, teacher_scores)
+    trainer = make_trainer(run, session, "student", reader, run.student_decoding, teacher_scores)
     for outcome in fit(trainer, run.stages, start):
         records = outcome.stages
         if is_best_head(records, run.stages, run.metric):
@@ -189,6 +198,7 @@ def train_student(
                 run.student.model,
                 outcome.params,
                 run.student.tokenizer,
+                run.student_decoding,
             )
     return records
 
@@ -219,9 +229,11 @@ def train_baseline(
     baseline: BaselineRun = run.baselines[index]
     best: BaselineResult | None = None
     params: Params = {}
+    decoding = choose_decoding(run.corpus.task)
     for number, (lr, stage) in enumerate(zip(baseline.lrs, baseline.stages, strict=True)):
         name = f"baseline-{index}-{number}"
-        for outcome in fit(make_trainer(run, session, name, SignalReader()), (stage,), start):
+        trainer = make_trainer(run, session, name, SignalReader(), decoding)
+        for outcome in fit(trainer, (stage,), start):
             record = outcome.stages[-1]
             value = record["dev"][run.metric] or 0.0
             if best is None or value > (best["dev"][run.metric] or 0.0):
@@ -264,12 +276,14 @@ def export_student(run: Run, session: Session) -> ExportResult | None:
     return record
 
 
-def _save(run: Run, folder: Path, model: Model, params: Params, tokenizer: Tokenizer) -> None:
+def _save(
+    run: Run, folder: Path, model: Model, params: Params, tokenizer: Tokenizer, decoding: str
+) -> None:
     """A model folder, written by the first process before the others continue."""
 
     def save(first: bool) -> None:
         if first:
-            extra = record_preprocessing(run)
+            extra = record_preprocessing(run, decoding)
             save_model(folder, model, params, run.corpus.task, tokenizer, extra)
 
     main_process_first(save)

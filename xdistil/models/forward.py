@@ -5,11 +5,9 @@ from functools import partial
 from typing import cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from xdistil.data.label_sets import pack_labels
 from xdistil.data.packing import Array, Batch, Rows, fill_batch
 from xdistil.data.subwords import PREDICTION_SUBWORDS, Subwords
 from xdistil.models.layers import COLLECTION, read_vectors
@@ -60,21 +58,6 @@ def compute_logits(params: Params, batch: Batch, *, model: Model) -> jax.Array:
     return cast(jax.Array, logits)
 
 
-@partial(jax.jit, static_argnames=("model", "multilabel"))
-def predict_batch(
-    params: Params, batch: Batch, *, model: Model, multilabel: bool = False
-) -> jax.Array:
-    """i32[B,T] most probable class at every position (meaningful where label_mask is true).
-
-    With `multilabel`, u8[B,T,W] packed labels instead: those that are more probable than not.
-    """
-    logits = apply_model(model, params, batch).logits
-    assert logits is not None  # models that predict have a head
-    if multilabel:
-        return jnp.packbits(logits > 0, axis=-1, bitorder="little")
-    return jnp.argmax(logits, axis=-1).astype(jnp.int32)
-
-
 def iterate_batches(
     subwords: Subwords, rows: Rows, batch_rows: int, padding_id: int, first_row: int = 0
 ) -> Iterator[tuple[np.ndarray, Batch]]:
@@ -105,28 +88,29 @@ def predict_rows(
     padding_id: int,
     mesh: Mesh | None = None,
     check: Callable[[], None] = lambda: None,
-    multilabel: bool = False,
 ) -> np.ndarray:
-    """i32[R,T] most probable class at every position of every row; or packed labels u8[R,T,W].
+    """f32[W,C] logits of the subwords that carry a word (classification: a segment), in order.
 
     Args:
         check: called before every batch; an exception that it raises ends the prediction.
     """
-    one = pack_labels(np.zeros(model.classes, bool)) if multilabel else np.zeros((), np.int32)
-    predicted = np.zeros((*rows.subword.shape, *one.shape), one.dtype)
+    carries = subwords.word >= 0
+    place = np.cumsum(carries) - 1
+    predicted = np.zeros((int(carries.sum()), model.classes), np.float32)
     pending: list[tuple[np.ndarray, jax.Array]] = []
-    predict = partial(predict_batch, model=model, multilabel=multilabel)
 
     def write_back() -> None:
-        indices, classes = pending.pop(0)
-        kept = indices >= 0
-        predicted[indices[kept]] = gather_rows(classes)[kept]
+        indices, logits = pending.pop(0)
+        placed = rows.subword[indices]
+        there = (placed >= 0) & (indices >= 0)[:, None]
+        there &= carries[placed]
+        predicted[place[placed[there]]] = gather_rows(logits)[there]
 
     for indices, batch in iterate_batches(subwords, rows, batch_rows, padding_id):
         check()
         if mesh is not None:
             batch = shard_batch(mesh, batch)
-        pending.append((indices, predict(params, batch)))
+        pending.append((indices, compute_logits(params, batch, model=model)))
         if len(pending) > 1:  # a batch is computed while the one before is fetched
             write_back()
     while pending:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from xdistil.data.examples import Example, Task
-from xdistil.data.word_alignment import align_words, choose_classes, name_classes
+from xdistil.data.word_alignment import align_words, choose_decoding, label_words
 from xdistil.errors import InputError
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.runtime.session import Session
@@ -83,10 +83,8 @@ class FileTeacher:
         absent = place < 0
         if self.task.kind == "classification" and np.any(absent):
             return "it holds no values for some of the texts"
-        classes = choose_classes(self.file.values["logits"][place], self.task)
-        if self.task.kind == "tagging":
-            classes = np.where(absent, -1, classes)
-        return name_classes(classes, examples, self.task)
+        logits = self.file.values["logits"][place]
+        return label_words(logits, ~absent, examples, self.task, choose_decoding(self.task))
 
     def fingerprints(self) -> dict[str, tuple[str, str]]:
         """Every file of the folder."""

@@ -48,6 +48,7 @@ class ModelTeacher:
     params: Params
     tokenizer: Tokenizer
     task: Task
+    decoding: str  # of its tags as it was loaded: viterbi, or argmax
     padding_id: int  # of the subwords that it reads: its own, or the student's where `remap` is
     unit: Unit = Unit.SUBWORD
     remap: np.ndarray | None = None  # i32[v] its id of each student subword; None: the same ids

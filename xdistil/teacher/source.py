@@ -7,12 +7,14 @@ from pathlib import Path
 import jax
 
 from xdistil.config import Experiment, find_stored
+from xdistil.data.decoding import ARGMAX
 from xdistil.data.examples import Example, Task
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.data.train_tokenizer import train_wordpiece
 from xdistil.errors import InputError
 from xdistil.models.encoder import Transformer
 from xdistil.models.hf.folder import check_rows, load_model, make_hollow
+from xdistil.models.hf.record import read_decoding
 from xdistil.models.types import Params
 from xdistil.teacher.file_teacher import FileTeacher
 from xdistil.teacher.from_scratch import design_teacher
@@ -59,17 +61,18 @@ def open_teacher(
     if has_no_teacher(experiment):
         return NoTeacher()
     if experiment.teacher.model:
-        tokenizer, model, params = _load(experiment, task, weights)
+        tokenizer, model, params, decoding = _load(experiment, task, weights)
     else:
         tokenizer, model, params = _make(
             experiment, task, texts, cache / "tokenizer", writes, weights
         )
+        decoding = ARGMAX
     if experiment.data.row_length > model.config.positions:
         raise InputError(
             f"data.row_length is {experiment.data.row_length}, but the teacher has only "
             f"{model.config.positions} positions: lower data.row_length."
         )
-    return ModelTeacher(experiment.teacher, model, params, tokenizer, task, tokenizer.pad)
+    return ModelTeacher(experiment.teacher, model, params, tokenizer, task, decoding, tokenizer.pad)
 
 
 def _make(
@@ -94,8 +97,8 @@ def _make(
 
 def _load(
     experiment: Experiment, task: Task, weights: bool
-) -> tuple[Tokenizer, Transformer, Params]:
-    """A teacher from a folder or the hub."""
+) -> tuple[Tokenizer, Transformer, Params, str]:
+    """A teacher from a folder or the hub, and how its tags are decoded."""
     teacher = experiment.teacher
     if is_fine_tuned(teacher):
         check_classes(teacher, task, needs_head=False)
@@ -111,4 +114,5 @@ def _load(
     if not isinstance(loaded.model, Transformer):
         raise InputError(f"teacher.model={teacher.model} is a student: name an encoder.")
     check_rows(tokenizer, loaded, "name the model's own tokenizer in teacher.tokenizer")
-    return tokenizer, loaded.model, loaded.params
+    decoding = read_decoding(loaded.config, f"{teacher.model}: config.json")
+    return tokenizer, loaded.model, loaded.params, decoding

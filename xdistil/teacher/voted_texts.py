@@ -29,12 +29,13 @@ from xdistil.annotators.settle import MOVED
 from xdistil.annotators.targets import combine_votes
 from xdistil.annotators.votes import Settlement, collect_votes, find_text_units
 from xdistil.data.corpus import find_paths
+from xdistil.data.decoding import ARGMAX
 from xdistil.data.examples import Example, Task
 from xdistil.data.lines import find_extension
 from xdistil.data.packing import PackedTexts, SoftLabels
 from xdistil.data.segmentation import drop_blanks
 from xdistil.data.spans import split_words
-from xdistil.data.word_alignment import align_words, choose_classes, name_classes
+from xdistil.data.word_alignment import align_words, label_words
 from xdistil.errors import InputError, show
 
 AUTO = "auto"
@@ -142,8 +143,7 @@ class VotedTexts:
                     words = split_words(text.inputs[0], segmentation)[0]
                 bare.append(Example(words, None, text.language))
         place = self.locate(bare, task, "silver") if bare else np.zeros(0, np.int64)
-        classes = np.where(place >= 0, choose_classes(self.targets[place], task), -1)
-        labels = name_classes(classes, bare, task)
+        labels = label_words(self.targets[place], place >= 0, bare, task, ARGMAX)
         return [replace(each, labels=names) for each, names in zip(bare, labels, strict=True)]
 
     def label_softly(self, texts: PackedTexts, task: Task) -> SoftLabels:
