@@ -48,6 +48,18 @@ def put(path: str, value: Any) -> Callable[[Experiment], None]:
     return change
 
 
+def crf(**fields: Any) -> Callable[[Experiment], None]:
+    """A last stage that learns sentences, with other values of its fields."""
+
+    def change(experiment: Experiment) -> None:
+        experiment.plan = (
+            *experiment.plan[:2],
+            replace(experiment.plan[2], labels_loss="crf", **fields),
+        )
+
+    return change
+
+
 def raw_texts(**teacher: Any) -> Callable[[Experiment], None]:
     """Makes of it a run on texts alone, with a teacher from a folder."""
 
@@ -202,6 +214,7 @@ def test_the_default_parts_are_valid():
         ("plan[0].relation_heads", -1),
         ("plan[0].relation_heads", 2.0),
         ("plan[1].logits_loss", "ce"),
+        ("plan[2].labels_loss", "mse"),
         ("plan[1].patience", -1),
         ("plan[1].unfreeze_every", -1),
         ("plan[1].name", ""),
@@ -248,6 +261,15 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(path, value):
             put("plan[2].data", "transfer"),
             "plan[2].loss has labels, but plan[2].data=transfer has none",
         ),
+        (
+            put("plan[1].labels_loss", "crf"),
+            "plan[1].labels_loss is crf, but plan[1].loss is 'logits'",
+        ),
+        (
+            crf(class_weights="balanced"),
+            "plan[2].class_weights is 'balanced': set plan[2].labels_l",
+        ),
+        (crf(data="silver"), "plan[2].data=silver has the probabilities of several: set plan[2].l"),
         (put("teacher.plan[0].mask", 0.1), "teacher.plan[0].mask is 0.1, but words are hidden"),
         (put("teacher.heads", 3), "teacher.hidden_size is 128: it must be a multiple"),
         (put("student.embeddings", "checkpoint"), "needs a student.checkpoint"),

@@ -96,6 +96,7 @@ class Stage(_Fields):
     relation_heads: int = 0  # heads that vectors are split into; 0: as many as the teacher has
     logits_loss: str = "mse"  # mse or kl between logits
     temperature: float = 1.0  # of the KL divergence between logits
+    labels_loss: str = "ce"  # ce of each label, or crf: of the tags of a sentence among legal ones
     class_weights: str = ""  # in the labels loss: balanced, or `CLASS=WEIGHT` pairs; empty: equal
     representation_weight: float = 1.0  # factor of the loss in a sum
     attention_weight: float = 1.0  # likewise
@@ -250,6 +251,7 @@ CHOICES = {
     "stage.projections": ("layer", "shared"),
     "stage.attention_loss": ("mse", "kl"),
     "stage.logits_loss": ("mse", "kl"),
+    "stage.labels_loss": ("ce", "crf"),
     "teacher.family": ("bert", "modernbert"),
     "teacher.votes": ("auto", "majority", "share", "learned"),
     "teacher.cache": ("auto", "always", "never"),

@@ -17,6 +17,7 @@ from pathlib import Path
 import jax, jax.monitoring, numpy as np
 from tests.distill.small import *
 from xdistil.config import Stage
+from xdistil.data.decoding import find_legal
 from xdistil.distill.losses import LossConfig
 from xdistil.distill.step import StepConfig, init_state, train_step
 from xdistil.distill.unfreezing import list_groups, split_params
@@ -43,8 +44,12 @@ signals = Signals(draw(12, 3), (draw(12, 8),), (draw(2, 12, 12),))
 mesh = make_mesh(shards)
 place = replicate if shards == 1 else shard_params
 names = ("representation", "attention", "logits", "labels")
-for name, model, losses in (("encoder", make_encoder(layers=1), names),):
-    config = LossConfig(model, tuple((n, 1.0) for n in losses), ((1, 1),), ((1, 1),))
+legal = find_legal(("O", "B-X", "I-X"))
+for name, model, losses, legal in (
+    ("encoder", make_encoder(layers=1), names, ()),
+    ("sentences", make_bilstm(), ("labels",), legal),
+):
+    config = LossConfig(model, tuple((n, 1.0) for n in losses), ((1, 1),), ((1, 1),), legal=legal)
     config = StepConfig(config, clip=1.0)
     params = init_params(model)
     trainable, frozen = place(mesh, split_params(params, list_groups(params)[:2]))
@@ -147,6 +152,7 @@ def test_the_step_counts_every_row_once(one):
     assert losses["attention"][1] == 2 * (5**2 + 4**2 + 5**2 + 2**2 + 3**2)
     assert losses["labels"][1] == losses["logits"][1] == 7 + 5 + 2
     assert one["encoder"]["gradient_norm"] > 0.1
+    assert one["sentences"]["losses"]["labels"][1] == 7 + 5 + 2
     assert [record["steps"] for record in one["records"]] == [6, 4]
     assert np.isfinite(one["sums"]).all()
-    assert one["compilations"] == 3  # the step above, and one for each stage
+    assert one["compilations"] == 4  # the two steps above, and one for each stage

@@ -269,7 +269,7 @@ def test_the_cards_hold_scores_that_hubs_can_read(finished):
         assert "train.py --config=tiny.py" in card.text
         digest = read_json(workdir / "environment.json")["data"]["train"]
         assert digest[:16] in card.text
-        # Of the two only the teacher, a BERT, is for transformers' pipeline, which decodes otherwise.
+        # Only the teacher, a BERT, is for transformers' pipeline, which decodes otherwise.
         assert ("The pipeline takes the most probable tag of each" in card.text) == (
             model == "teacher"
         )

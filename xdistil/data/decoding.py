@@ -27,6 +27,14 @@ def is_iob2(labels: Sequence[str]) -> bool:
     )
 
 
+def find_legal(labels: Sequence[str]) -> tuple[tuple[bool, ...], ...]:
+    """C + 1 rows of C: whether a tag of IOB2 may follow another; the last row is the start."""
+    before = [*labels, "O"]
+    return tuple(
+        tuple(after[0] != "I" or old[1:] == after[1:] for after in labels) for old in before
+    )
+
+
 def decode_tags(logits: np.ndarray, begins: np.ndarray, labels: Sequence[str]) -> np.ndarray:
     """The most probable legal IOB2 tags i64[N] of sequences of words.
 
@@ -36,7 +44,7 @@ def decode_tags(logits: np.ndarray, begins: np.ndarray, labels: Sequence[str]) -
         labels: the C tags, for which `is_iob2` is true.
     """
     tags = logits.argmax(axis=-1)
-    legal = _find_legal(labels)
+    legal = np.array(find_legal(labels))
     before = np.where(begins, len(labels), np.roll(tags, 1))
     broken = ~legal[before, tags]
     first = np.flatnonzero(begins)
@@ -47,14 +55,6 @@ def decode_tags(logits: np.ndarray, begins: np.ndarray, labels: Sequence[str]) -
         part = chosen[at : at + _TOGETHER]
         _decode_part(logits, first[part], length[part], legal, tags)
     return tags
-
-
-def _find_legal(labels: Sequence[str]) -> np.ndarray:
-    """bool[C+1,C] whether a tag may follow another; the last row is the start of a sequence."""
-    before = [*labels, "O"]
-    return np.array(
-        [[after[0] != "I" or old[1:] == after[1:] for after in labels] for old in before]
-    )
 
 
 def _decode_part(

@@ -25,6 +25,7 @@ from xdistil.distill.distances import (
     soft_cross_entropy,
 )
 from xdistil.distill.layer_maps import map_attention, map_hidden
+from xdistil.distill.sentence_loss import sentence_cross_entropy
 from xdistil.errors import InputError
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.forward import sows_qkv
@@ -52,6 +53,9 @@ class LossConfig:
     logits_loss: str = "mse"  # mse or kl
     temperature: float = 1.0
     class_weights: tuple[float, ...] = ()  # in the loss on labels; empty: equal
+    # Which tags may follow which, as from `find_legal`: labels are learned by sentence. Empty: each
+    # alone.
+    legal: tuple[tuple[bool, ...], ...] = ()
     multilabel: bool = False  # each class has a probability of its own, not a share of one
 
 
@@ -149,8 +153,12 @@ def labels_loss(
     config: LossConfig, params: Params, output: Output, batch: Batch, signals: Signals
 ) -> Tally:
     """Cross-entropy on the labels, binary for each of several, with the weights of the classes; on
-    the probabilities of labels where annotators voted."""
+    the tags of whole sentences; or on the probabilities of labels where annotators voted."""
     assert output.logits is not None  # a student has a head
+    if config.legal:
+        return sentence_cross_entropy(
+            output.logits, batch.labels, batch.label_mask, batch.segment, config.legal
+        )
     if signals.targets is not None:
         return soft_cross_entropy(output.logits, signals.targets, config.class_weights)
     compare = binary_cross_entropy if config.multilabel else cross_entropy

@@ -12,14 +12,17 @@ import optax
 
 from xdistil.config import Stage
 from xdistil.data import batches
+from xdistil.data.decoding import VITERBI, find_legal
 from xdistil.data.examples import Task
 from xdistil.data.packing import PackedTexts
 from xdistil.data.tokenizer import Tokenizer
+from xdistil.data.word_alignment import choose_decoding
 from xdistil.distill.class_weights import weigh_classes
 from xdistil.distill.losses import LOSSES, LossConfig, read_spec
 from xdistil.distill.masking import choose_masking
 from xdistil.distill.step import StepConfig
 from xdistil.distill.unfreezing import HEAD, PROJECTION, expand_plan, list_groups
+from xdistil.errors import InputError
 from xdistil.models.types import Model, trace_shapes
 from xdistil.teacher.interface import Teacher
 from xdistil.teacher.signals import Request, SignalSpec
@@ -158,7 +161,8 @@ def plan_stages(
                 train.subwords,
                 train.soft_labels,
             )
-            losses = replace(losses, class_weights=weights, multilabel=task.multilabel)
+            legal = _list_legal(stage, place, task)
+            losses = replace(losses, class_weights=weights, multilabel=task.multilabel, legal=legal)
         projections = _list_projections(losses, place, teacher)
         trainable = part.trainable
         if any(width != target for width, target in projections):
@@ -187,6 +191,18 @@ def plan_stages(
             )
         )
     return tuple(runs)
+
+
+def _list_legal(stage: Stage, place: str, task: Task) -> tuple[tuple[bool, ...], ...]:
+    """The tags that may follow one another, where labels are learned by sentence."""
+    if stage.labels_loss != "crf":
+        return ()
+    if choose_decoding(task) != VITERBI:
+        raise InputError(
+            f"{place}.labels_loss is crf, which learns the IOB2 tags of sentences, and the task is "
+            f"{task.name} with the labels {', '.join(task.labels[:3])}: set {place}.labels_loss=ce."
+        )
+    return find_legal(task.labels)
 
 
 def list_trained(stages: Sequence[StageRun], starts_trained: bool) -> list[bool]:

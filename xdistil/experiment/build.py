@@ -228,8 +228,9 @@ def plan_finetuning(
 
 
 def _list_baseline_stages(experiment: Experiment) -> tuple[Stage, ...]:
-    """A stage for each baseline, with the class weights of the plan's last stage on labels."""
-    weights = [stage.class_weights for stage in experiment.plan if "labels" in stage.loss]
+    """A stage for each baseline, with the loss of the plan's last stage on labels."""
+    stages = [stage for stage in experiment.plan if "labels" in stage.loss]
+    last = stages[-1] if stages else Stage()
     return tuple(
         Stage(
             name="labels",
@@ -237,7 +238,8 @@ def _list_baseline_stages(experiment: Experiment) -> tuple[Stage, ...]:
             data="train",
             patience=baseline.patience,
             label_fraction=baseline.label_fraction,
-            class_weights=weights[-1] if weights else "",
+            labels_loss=last.labels_loss,
+            class_weights=last.class_weights,
         )
         for baseline in experiment.baselines
     )

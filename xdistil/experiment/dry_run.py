@@ -286,6 +286,7 @@ def _describe_stage(run: Run, stage: StageRun) -> str:
         "attention": f" ({losses.attention_loss})",
         "relations": f" ({losses.relation_heads} heads)",
         "logits": f" ({losses.logits_loss})",
+        "labels": " (crf)" if losses.legal else "",
     }
     terms = [
         ("" if weight == 1 else f"{weight:g} x ") + name + kinds.get(name, "")

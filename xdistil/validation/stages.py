@@ -86,6 +86,8 @@ def _check_stage(path: str, stage: Stage) -> None:
         )
     if stage.class_weights != BALANCED:
         read_class_weights(stage.class_weights, f"{path}.class_weights")
+    if stage.labels_loss == "crf":
+        _check_sentences(stage, losses, path)
     if not 0 <= stage.warmup < 1:
         raise InputError(f"{path}.warmup is {stage.warmup}: it must lie in [0, 1).")
     if not 0 < stage.label_fraction <= 1:
@@ -116,6 +118,23 @@ def _check_stage(path: str, stage: Stage) -> None:
     if not stage.name or any(not (c.isalnum() or c in "-_.") for c in stage.name):
         raise InputError(
             f"{path}.name is {stage.name!r}: it must consist of letters, digits, '-', '_' and '.'."
+        )
+
+
+def _check_sentences(stage: Stage, losses: Sequence[str], path: str) -> None:
+    """What learns the tags of sentences fits their loss."""
+    remedy = f"set {path}.labels_loss=ce"
+    if "labels" not in losses:
+        raise InputError(f"{path}.labels_loss is crf, but {path}.loss is {stage.loss!r}: {remedy}.")
+    if stage.class_weights:
+        raise InputError(
+            f"{path}.labels_loss is crf, which has no weights of single tags, and "
+            f"{path}.class_weights is {stage.class_weights!r}: {remedy}, or empty class_weights."
+        )
+    if stage.data == SILVER:
+        raise InputError(
+            f"{path}.labels_loss is crf, which needs one tag a word, and {path}.data=silver has "
+            f"the probabilities of several: {remedy}."
         )
 
 
