@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.data.strategies import is_legal
 from xdistil.data import decoding
-from xdistil.data.decoding import ARGMAX, VITERBI, decode_tags, is_iob2
+from xdistil.data.decoding import ARGMAX, VITERBI, decode_tags, is_iob2, weigh_tags
 from xdistil.data.examples import Example, Task
 from xdistil.data.word_alignment import choose_decoding, label_words
 
@@ -44,6 +44,37 @@ def test_each_sequence_gets_its_best_legal_tags(
         tags, own = found[at : at + length], logits[at : at + length]
         assert is_legal([labels[tag] for tag in tags])
         assert own[np.arange(length), tags].sum() == pytest.approx(enumerate_best(own, labels))
+
+
+@pytest.mark.parametrize("together", [2, 512])
+@given(
+    lengths=st.lists(st.integers(1, 4), min_size=1, max_size=7),
+    seed=st.integers(0, 99),
+    scale=st.sampled_from([1, 40]),
+    labels=st.permutations(LABELS),
+)
+def test_a_probability_is_the_share_of_the_legal_sequences_with_the_tag(
+    monkeypatch_module, together, lengths, seed, scale, labels
+):
+    monkeypatch_module.setattr(decoding, "_TOGETHER", together)
+    logits = scale * np.random.default_rng(seed).normal(size=(sum(lengths), 5))
+    first = np.cumsum(lengths) - lengths
+    found = weigh_tags(logits, np.isin(np.arange(len(logits)), first), labels)
+    for at, length in zip(first, lengths, strict=True):
+        sequences = np.array(
+            [
+                each
+                for each in product(range(5), repeat=length)
+                if is_legal([labels[tag] for tag in each])
+            ]
+        )
+        sums = logits[np.arange(at, at + length), sequences].sum(axis=1)
+        shares = np.exp(sums - sums.max())
+        expected = [
+            np.bincount(sequences[:, word], shares, minlength=5) / shares.sum()
+            for word in range(length)
+        ]
+        np.testing.assert_allclose(found[at : at + length], expected, atol=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ Viterbi's algorithm finds (A. Viterbi, Error bounds for convolutional codes, 196
 independent given the text: a sequence is as probable as the product of its tags.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -46,15 +46,36 @@ def decode_tags(logits: np.ndarray, begins: np.ndarray, labels: Sequence[str]) -
     tags = logits.argmax(axis=-1)
     legal = np.array(find_legal(labels))
     before = np.where(begins, len(labels), np.roll(tags, 1))
-    broken = ~legal[before, tags]
+    broken = np.unique(np.cumsum(begins)[~legal[before, tags]] - 1)
+    for first, length in _iterate_parts(begins, broken):
+        _decode_part(logits, first, length, legal, tags)
+    return tags
+
+
+def weigh_tags(logits: np.ndarray, begins: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """f32[N,C] the probability of each tag of each word: the share of the legal sequences with it.
+
+    It is the marginal of a sequence of tags, by the forward and backward sums of Rabiner (1989).
+    Logits of a word may differ by some hundreds. The arguments are those of `decode_tags`.
+    """
+    legal = np.array(find_legal(labels)).astype(np.float64)
+    shares = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    probabilities = np.zeros(logits.shape, np.float32)
+    for first, length in _iterate_parts(begins, np.arange(np.count_nonzero(begins))):
+        _weigh_part(shares, first, length, legal, probabilities)
+    return probabilities
+
+
+def _iterate_parts(
+    begins: np.ndarray, chosen: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(first word, number of words) of the chosen sequences, some at a time, the longest first."""
     first = np.flatnonzero(begins)
-    length = np.diff(first, append=len(tags))
-    chosen = np.unique(np.cumsum(begins)[broken] - 1)
+    length = np.diff(first, append=len(begins))
     chosen = chosen[np.argsort(-length[chosen], kind="stable")]
     for at in range(0, len(chosen), _TOGETHER):
         part = chosen[at : at + _TOGETHER]
-        _decode_part(logits, first[part], length[part], legal, tags)
-    return tags
+        yield first[part], length[part]
 
 
 def _decode_part(
@@ -74,3 +95,31 @@ def _decode_part(
         active = np.count_nonzero(length > step)
         tags[first[:active] + step] = last[:active]
         last[:active] = best[step, np.arange(active), last[:active]]
+
+
+def _weigh_part(
+    shares: np.ndarray,
+    first: np.ndarray,
+    length: np.ndarray,
+    legal: np.ndarray,
+    probabilities: np.ndarray,
+) -> None:
+    """Writes the probabilities of the tags of sequences, the longest first."""
+    steps = range(length[0])
+    active = [np.count_nonzero(length > step) for step in steps]
+    forward: list[np.ndarray] = []  # [S,C] for each step: sums over the tags before a word
+    sums = legal[-1] * shares[first]
+    for step in steps:
+        if step:
+            sums = (forward[-1][: active[step]] @ legal[:-1]) * shares[first[: active[step]] + step]
+        forward.append(_normalise(sums))
+    behind = np.ones_like(forward[0])  # sums over the tags after a word
+    for step in reversed(steps):
+        here = first[: active[step]] + step
+        probabilities[here] = _normalise(forward[step] * behind[: active[step]])
+        behind[: active[step]] = _normalise((shares[here] * behind[: active[step]]) @ legal[:-1].T)
+
+
+def _normalise(sums: np.ndarray) -> np.ndarray:
+    total = sums.sum(axis=-1, keepdims=True)
+    return sums / np.where(total > 0, total, 1.0)

@@ -59,6 +59,19 @@ def align_words(subwords: "Subwords", examples: Sequence[Example], task: Task) -
     return WordAlignment(number.astype(np.int32), int(sizes.sum()))
 
 
+def find_sequences(
+    known: np.ndarray, examples: Sequence[Example], task: Task, joins: bool
+) -> np.ndarray:
+    """bool[K] which of the K known words begin a sequence of tags that are decoded together.
+
+    The arguments are those of `label_words`.
+    """
+    owner = np.repeat(np.arange(len(examples)), count_words(examples, task))
+    place = np.flatnonzero(known)
+    begins = np.diff(owner[place], prepend=-1) > 0
+    return begins if joins else begins | (np.diff(place, prepend=-2) > 1)
+
+
 def label_words(
     logits: np.ndarray,
     known: np.ndarray,
@@ -82,12 +95,8 @@ def label_words(
         return name_classes(pack_labels((logits > 0) & known[:, None]), examples, task)
     classes = np.where(known, logits.argmax(axis=-1), -1)
     if task.kind == "tagging" and decoding == VITERBI and known.any():
-        owner = np.repeat(np.arange(len(examples)), count_words(examples, task))
-        place = np.flatnonzero(known)
-        begins = np.diff(owner[place], prepend=-1) > 0
-        if not joins:
-            begins |= np.diff(place, prepend=-2) > 1
-        classes[place] = decode_tags(logits[place], begins, task.labels)
+        begins = find_sequences(known, examples, task, joins)
+        classes[known] = decode_tags(logits[known], begins, task.labels)
     return name_classes(classes, examples, task, joins)
 
 

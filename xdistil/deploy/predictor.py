@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xdistil.data.decoding import ARGMAX
+from xdistil.data.decoding import ARGMAX, VITERBI, weigh_tags
 from xdistil.data.examples import UNKNOWN_LANGUAGE, Example, Task
 from xdistil.data.label_sets import pack_labels
 from xdistil.data.segmentation import UNITS
 from xdistil.data.spans import Entity, Word, find_entities, join_words, split_words
 from xdistil.data.subwords import Cutting, Subwords, cut_and_count, tell_cut
 from xdistil.data.tokenizer import Tokenizer, open_tokenizer
-from xdistil.data.word_alignment import align_words, label_words, name_classes
+from xdistil.data.word_alignment import align_words, find_sequences, label_words, name_classes
 from xdistil.deploy.preprocessing import read_preprocessing
 from xdistil.errors import InputError, show
 from xdistil.models.hf.head import check_head, check_problem, read_head
@@ -41,7 +41,9 @@ class Prediction:
     """A model's prediction for one input."""
 
     labels: tuple[str, ...]  # one legal IOB2 tag per word, or one class name; or any number of them
-    scores: np.ndarray  # f32[N,C], probabilities of the classes; zero for a word without subwords
+    # f32[N,C], probabilities of the classes, with `viterbi` among legal tags; zero for a word
+    # without subwords
+    scores: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class Predictor:
         logits[words.number[here]] = self.compute_logits(subwords)[here]
         known = words.spoken
         scores = np.zeros_like(logits)
-        scores[known] = (_sigmoid if self.task.multilabel else _softmax)(logits[known])
+        scores[known] = self._weigh(logits[known], known, examples)
         if self.task.multilabel:
             labels = name_classes(pack_labels(scores > self.threshold), examples, self.task)
             return [Prediction(*each) for each in zip(labels, scores[:, None], strict=True)], cut
@@ -141,6 +143,17 @@ class Predictor:
         ends = np.cumsum([len(each) for each in labels])
         parts = np.split(scores, ends[:-1])
         return [Prediction(*each) for each in zip(labels, parts, strict=True)], cut
+
+    def _weigh(
+        self, logits: np.ndarray, known: np.ndarray, examples: Sequence[Example]
+    ) -> np.ndarray:
+        """f32[K,C] probabilities by the logits of the known words."""
+        if self.task.multilabel:
+            return _sigmoid(logits)
+        if self.task.kind == "tagging" and self.decoding == VITERBI and len(logits):
+            begins = find_sequences(known, examples, self.task, self.segmentation == UNITS)
+            return weigh_tags(logits, begins, self.task.labels)
+        return _softmax(logits)
 
 
 @dataclass(frozen=True)
