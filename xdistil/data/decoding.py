@@ -15,6 +15,7 @@ VITERBI = "viterbi"  # the most probable legal tags of each sentence
 DECODINGS = (ARGMAX, VITERBI)
 
 _TOGETHER = 512  # sequences that are decoded at once, to limit memory
+_LEAST = 1e-300  # a sum that divides
 
 
 def is_iob2(labels: Sequence[str]) -> bool:
@@ -121,5 +122,4 @@ def _weigh_part(
 
 
 def _normalise(sums: np.ndarray) -> np.ndarray:
-    total = sums.sum(axis=-1, keepdims=True)
-    return sums / np.where(total > 0, total, 1.0)
+    return sums / (np.add.reduce(sums, axis=-1, keepdims=True) + _LEAST)
