@@ -79,14 +79,22 @@ def multilingual(variant: str = "") -> Experiment:
     representation, logits, labels = d42()
     experiment = Experiment(
         data=Data(row_length=128, temperature=2.0, swapped=25000, spliced=25000, replaced=50000),
-        teacher=Teacher(vocabulary="seen", plan=(finetune,)),
+        teacher=Teacher(vocabulary="seen", subwords="own", plan=(finetune,)),
         student=Student(
-            embedding_size=50, hidden_size=340, vocabulary="seen", vocabulary_size=40000
+            embedding_size=64, hidden_size=390, vocabulary="seen", vocabulary_size=25000
         ),
         plan=(
             replace(representation, data="all", epochs=0.5, patience=0),
             replace(logits, data="all", epochs=4.0, unfreeze_epochs=0.1, lr=4e-3, patience=0),
-            replace(labels, epochs=4.0, unfreeze_epochs=1.0, lr=1e-3, batch_size=64, patience=0),
+            replace(
+                labels,
+                labels_loss="crf",
+                epochs=4.0,
+                unfreeze_epochs=1.0,
+                lr=1e-3,
+                batch_size=64,
+                patience=0,
+            ),
         ),
         baselines=(Baseline(lrs="1e-3,2e-3,4e-3", epochs=10.0, patience=0),),
         batch_size=128,
@@ -112,11 +120,17 @@ def multilingual(variant: str = "") -> Experiment:
         experiment.data = unmade
         experiment.plan[0].epochs = 1.0
         experiment.plan[1].epochs, experiment.plan[1].unfreeze_epochs = 12.0, 0.25
+        # What was measured: with labels of classes, and with those of one language.
+        experiment.teacher.subwords = "student"
+        experiment.plan[2].labels_loss = "ce"
+        student = experiment.student
         if variant == "english":
             experiment.data.train_languages = "en"
+            student.embedding_size, student.hidden_size = 50, 340
+            student.vocabulary_size = 40000
         else:
-            experiment.student.embedding_size, experiment.student.hidden_size = 100, 370
-            experiment.student.vocabulary_size = 16000
+            student.embedding_size, student.hidden_size = 100, 370
+            student.vocabulary_size = 16000
     elif layers := {"first3": "0,1,2", "first6": "0,1,2,3,4,5"}.get(variant):
         experiment.data, experiment.teacher.finetune = unmade, False
         experiment.student = Student(
