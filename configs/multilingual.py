@@ -26,8 +26,8 @@ Variants (after the colon):
   classify  texts or pairs with classes instead of tags; no texts are made, and the student has
             16,000 subwords. Sentiment in twelve African languages: accuracy of teacher 57.9,
             student 56.7, labels only 54.2
-  english   labels in English alone, texts in all languages (zero-shot transfer); 40,000 subwords, and
-            labels are learned word by word
+  english   labels in English alone, texts in all languages (zero-shot transfer); the student has
+            40,000 subwords and learns labels word by word
   first3    the first three layers of the same encoder on labels alone, without a teacher
   first6    likewise the first six
   large     400,000 made texts, read six times, for a GPU

@@ -2,10 +2,11 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 
-from xdistil.config import Experiment, Student
+from xdistil.config import Experiment, Stage, Student, Teacher
 from xdistil.deploy.model_card import render_card
 from xdistil.evaluation.figures import draw_course, draw_languages, draw_trade_off
 from xdistil.evaluation.report import (
@@ -321,6 +322,20 @@ def test_a_card_describes_a_bilstm(layers, text, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     card = render_card(tmp_path, "student", copy.deepcopy(RESULTS), experiment, ENVIRONMENT)
     assert f"a BiLSTM with {text} per direction and word embeddings of size 50" in card
+
+
+@pytest.mark.parametrize("which", ["student", "teacher"])
+@pytest.mark.parametrize("loss", ["ce", "crf"])
+def test_a_card_warns_of_pipelines_where_sentences_were_learned(which, loss, tmp_path):
+    """By the plan of the model itself; a BERT, whose config.json names no decoding."""
+    learned = Stage(name="x", loss="labels", data="train", labels_loss=loss)
+    other = replace(learned, labels_loss="ce")
+    plans = {"student": (learned, other), "teacher": (other, learned)}[which]
+    experiment = Experiment(plan=(plans[0],), teacher=Teacher(plan=(plans[1],)))
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    card = render_card(tmp_path, which, copy.deepcopy(RESULTS), experiment, ENVIRONMENT)
+    assert ("from transformers import pipeline" in card) == (loss == "ce")
+    assert ("most tags of its pipeline would be wrong" in card) == (loss == "crf")
 
 
 def test_figures_without_labels_and_gold_show_only_agreement():

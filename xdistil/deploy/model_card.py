@@ -5,6 +5,7 @@ files in the folder.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,12 +126,13 @@ def render_card(
     if scores is not None:
         reached = f"{name_score(results, split)}: {format_score(scores[MAIN_SCORE[kind]])}."
         reached = reached[0].upper() + reached[1:]
+    plan = experiment.plan if which == "student" else experiment.teacher.plan
     parts = [
         f"---\n{metadata.to_yaml()}\n---",
         f"# {metadata.model_name}",
         f"A {which} model for {_TASKS[kind]}. {reached} {_describe_size(results[which])}",
         "## Use",
-        _describe_use(folder, kind),
+        _describe_use(folder, kind, plan),
         render_files(folder),
         *_render_languages(results, split),
     ]
@@ -217,7 +219,7 @@ def _name_base(results: Results, experiment: Experiment) -> str:
     return experiment.teacher.model
 
 
-def _describe_use(folder: Path, kind: str) -> str:
+def _describe_use(folder: Path, kind: str, plan: Sequence[Stage]) -> str:
     texts = "FILE" if kind == "tagging" else "FILE  # one text per line, or two separated by a tab"
     answer = 'tag(["Some text"])[0].entities' if kind == "tagging" else 'classify(["Some text"])[0]'
     blocks = [
@@ -230,6 +232,11 @@ def _describe_use(folder: Path, kind: str) -> str:
         blocks.append(
             "`transformers.AutoTokenizer` opens the tokenizer. `transformers.AutoModel` does not "
             "open the model: the library has no model type `xdistil_bilstm`."
+        )
+    elif any(stage.labels_loss == "crf" for stage in plan):
+        blocks.append(
+            "`transformers` opens the model, but most tags of its pipeline would be wrong: it "
+            "takes the most probable tag of each word, and this model learned tags of sentences."
         )
     else:
         pipeline = _PIPELINES[kind]
