@@ -289,6 +289,12 @@ def test_a_card_describes_the_onnx_files_and_its_code_runs(copied, tmp_path, cap
     told = card.read_text("utf-8")
     assert "model.onnx` (float32) takes" in told
     assert "int8" not in told
+    decoded = "the tags of a sentence are the most probable legal ones"
+    assert decoded not in told
+    config = json.loads((folder / "config.json").read_text())
+    config["xdistil"]["decoding"] = "viterbi"
+    (folder / "config.json").write_text(json.dumps(config))
+    assert decoded in render_files(folder)
     card.write_text("# Somebody's own card\n", "utf-8")
     assert command.main(given) == 0
     assert card.read_text("utf-8") == "# Somebody's own card\n"

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from xdistil.data.decoding import VITERBI
 from xdistil.deploy.onnx_export import FOLDER, QUANTIZED, RECORD, WHOLE
 from xdistil.evaluation.formatting import format_bytes, format_score
+from xdistil.models.hf.record import read_decoding
 from xdistil.runtime.json_io import read_json, write_text
 
 _BEGIN, _END = "<!-- onnx -->", "<!-- end of onnx -->"  # enclose the part, which may be empty
@@ -39,9 +41,12 @@ def render_files(folder: Path) -> str:
     whole = folder / FOLDER / WHOLE
     parts = [_BEGIN]
     if whole.exists():
-        inputs = list(_INPUTS)
-        if not read_json(folder / "config.json").get("type_vocab_size", 0) > 1:
+        inputs, config = list(_INPUTS), read_json(folder / "config.json")
+        if not config.get("type_vocab_size", 0) > 1:
             inputs.remove("token_type_ids")
+        decoded = "; the tags of a sentence are the most probable legal ones"
+        if read_decoding(config, "config.json") != VITERBI:
+            decoded = ""
         named = ", ".join(f'"{name}": {_INPUTS[name]}' for name in inputs)
         parts += [
             "## ONNX",
@@ -52,7 +57,7 @@ def render_files(folder: Path) -> str:
                 ]
             ),
             'Load it with `xdistil.load("FOLDER", backend="onnx")`, or run it with ONNX Runtime '
-            "alone (config.json names the classes of the logits):",
+            f"alone (config.json names the classes of the logits{decoded}):",
             _USE.replace("{names}", f"{{{named}}}"),
         ]
     return "\n\n".join([*parts, _END])
