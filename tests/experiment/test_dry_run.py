@@ -7,7 +7,7 @@ import pytest
 
 from xdistil.config import Baseline, Experiment, Student, Teacher
 from xdistil.experiment.dry_run import describe, describe_signals
-from xdistil.plans import d42, ner, pkd, quickstart
+from xdistil.plans import d42, labels_only, ner, pkd, quickstart
 from xdistil.teacher.cache_policy import CacheChoice
 from xdistil.teacher.signals import SignalSpec
 
@@ -105,6 +105,21 @@ def test_a_stage_with_projections_of_its_own_trains_the_head_too(tmp_path):
     experiment.data.folder, experiment.data.row_length = str(tmp_path), 32
     (stage,) = list_stages(describe(experiment))
     assert stage[:5] == ["together", "representation+logits+labels", "train", "all", "groups"]
+
+
+@pytest.mark.parametrize("loss", ["ce", "crf"])
+def test_a_verbose_overview_says_that_tags_of_sentences_are_learned(tmp_path, loss):
+    (tmp_path / "train.tsv").write_text("Anna went\tB-PER O\n" * 3)
+    (tmp_path / "dev.tsv").write_text("Anna went\tB-PER O\n")
+    experiment = Experiment(
+        dtype="float32",
+        teacher=Teacher(hidden_size=8, layers=2, heads=2, vocabulary_size=200),
+        student=Student(embedding_size=8, hidden_size=6),
+        plan=labels_only(),
+    )
+    experiment.plan[0].labels_loss = loss
+    experiment.data.folder, experiment.data.row_length = str(tmp_path), 32
+    assert ("labels (crf) on train" in describe(experiment, verbose=True)) == (loss == "crf")
 
 
 def test_the_overview_has_the_weights_of_classes(told):
