@@ -266,6 +266,10 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(path, value):
             "plan[1].labels_loss is crf, but plan[1].loss is 'logits'",
         ),
         (
+            put("plan[0].logits_loss", "crf"),
+            "plan[0].logits_loss is crf, but plan[0].loss is 'representation'",
+        ),
+        (
             crf(class_weights="balanced"),
             "plan[2].class_weights is 'balanced': set plan[2].labels_l",
         ),

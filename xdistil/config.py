@@ -94,8 +94,8 @@ class Stage(_Fields):
     attention_loss: str = "mse"  # mse or kl between attention maps
     relation_map: str = "upper"  # layer pairs of the relations loss; upper: 12 of 12, 21 of 24
     relation_heads: int = 0  # heads that vectors are split into; 0: as many as the teacher has
-    logits_loss: str = "mse"  # mse or kl between logits
-    temperature: float = 1.0  # of the KL divergence between logits
+    logits_loss: str = "mse"  # mse or kl between logits, or crf: kl of the tags of sentences
+    temperature: float = 1.0  # of the KL divergence between logits, or between tags of sentences
     labels_loss: str = "ce"  # ce of each label, or crf: of the tags of a sentence among legal ones
     class_weights: str = ""  # in the labels loss: balanced, or `CLASS=WEIGHT` pairs; empty: equal
     representation_weight: float = 1.0  # factor of the loss in a sum
@@ -250,7 +250,7 @@ CHOICES = {
     "stage.hidden_loss": ("kl", "mse", "cosine"),
     "stage.projections": ("layer", "shared"),
     "stage.attention_loss": ("mse", "kl"),
-    "stage.logits_loss": ("mse", "kl"),
+    "stage.logits_loss": ("mse", "kl", "crf"),
     "stage.labels_loss": ("ce", "crf"),
     "teacher.family": ("bert", "modernbert"),
     "teacher.votes": ("auto", "majority", "share", "learned"),

@@ -325,17 +325,20 @@ def test_a_card_describes_a_bilstm(layers, text, tmp_path):
 
 
 @pytest.mark.parametrize("which", ["student", "teacher"])
-@pytest.mark.parametrize("loss", ["ce", "crf"])
-def test_a_card_warns_of_pipelines_where_sentences_were_learned(which, loss, tmp_path):
+@pytest.mark.parametrize(
+    ("kinds", "sentences"),
+    [({}, False), ({"labels_loss": "crf"}, True), ({"logits_loss": "crf"}, True)],
+)
+def test_a_card_warns_of_pipelines_where_sentences_were_learned(which, kinds, sentences, tmp_path):
     """By the plan of the model itself; a BERT, whose config.json names no decoding."""
-    learned = Stage(name="x", loss="labels", data="train", labels_loss=loss)
-    other = replace(learned, labels_loss="ce")
+    other = Stage(name="x", loss="labels", data="train")
+    learned = replace(other, **kinds)
     plans = {"student": (learned, other), "teacher": (other, learned)}[which]
     experiment = Experiment(plan=(plans[0],), teacher=Teacher(plan=(plans[1],)))
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     card = render_card(tmp_path, which, copy.deepcopy(RESULTS), experiment, ENVIRONMENT)
-    assert ("from transformers import pipeline" in card) == (loss == "ce")
-    assert ("most tags of its pipeline would be wrong" in card) == (loss == "crf")
+    assert ("from transformers import pipeline" in card) != sentences
+    assert ("most tags of its pipeline would be wrong" in card) == sentences
 
 
 def test_figures_without_labels_and_gold_show_only_agreement():

@@ -233,7 +233,7 @@ def _describe_use(folder: Path, kind: str, plan: Sequence[Stage]) -> str:
             "`transformers.AutoTokenizer` opens the tokenizer. `transformers.AutoModel` does not "
             "open the model: the library has no model type `xdistil_bilstm`."
         )
-    elif any(stage.labels_loss == "crf" for stage in plan):
+    elif any("crf" in (stage.labels_loss, stage.logits_loss) for stage in plan):
         blocks.append(
             "`transformers` opens the model, but most tags of its pipeline would be wrong: it "
             "takes the most probable tag of each word, and this model learned tags of sentences."

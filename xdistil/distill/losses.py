@@ -25,7 +25,7 @@ from xdistil.distill.distances import (
     soft_cross_entropy,
 )
 from xdistil.distill.layer_maps import map_attention, map_hidden
-from xdistil.distill.sentence_loss import sentence_cross_entropy
+from xdistil.distill.sentence_loss import Legal, sentence_cross_entropy, sentence_divergence
 from xdistil.errors import InputError
 from xdistil.models.encoder_config import EncoderConfig
 from xdistil.models.forward import sows_qkv
@@ -50,12 +50,11 @@ class LossConfig:
     shared_projection: bool = False  # one for all pairs of hidden states whose widths differ
     hidden_loss: str = "mse"  # mse, kl or cosine
     attention_loss: str = "mse"  # mse or kl
-    logits_loss: str = "mse"  # mse or kl
+    logits_loss: str = "mse"  # mse, kl or crf
     temperature: float = 1.0
+    labels_loss: str = "ce"  # ce or crf
     class_weights: tuple[float, ...] = ()  # in the loss on labels; empty: equal
-    # Which tags may follow which, as from `find_legal`: labels are learned by sentence. Empty: each
-    # alone.
-    legal: tuple[tuple[bool, ...], ...] = ()
+    legal: Legal = ()  # tags that may follow one another, as from `find_legal`, for crf
     multilabel: bool = False  # each class has a probability of its own, not a share of one
 
 
@@ -139,12 +138,17 @@ def relation_loss(
 def logits_loss(
     config: LossConfig, params: Params, output: Output, batch: Batch, signals: Signals
 ) -> Tally:
-    """The loss between logits, where labels stand or where the teacher has values."""
+    """The loss between logits, where labels stand or where the teacher has values, or between the
+    tags of sentences that they make probable."""
     assert output.logits is not None  # a student has a head
     assert signals.logits is not None  # `read_spec` asks for them
     mask = batch.label_mask if signals.present is None else signals.present
     if config.logits_loss == "mse":
         return mean_squared_error(output.logits, signals.logits, mask)
+    if config.logits_loss == "crf":
+        return sentence_divergence(
+            output.logits, signals.logits, mask, batch.segment, config.legal, config.temperature
+        )
     compare = binary_divergence if config.multilabel else kl_divergence
     return compare(output.logits, signals.logits, mask, config.temperature)
 
@@ -155,7 +159,7 @@ def labels_loss(
     """Cross-entropy on the labels, binary for each of several, with the weights of the classes; on
     the tags of whole sentences; or on the probabilities of labels where annotators voted."""
     assert output.logits is not None  # a student has a head
-    if config.legal:
+    if config.labels_loss == "crf":
         return sentence_cross_entropy(
             output.logits, batch.labels, batch.label_mask, batch.segment, config.legal
         )

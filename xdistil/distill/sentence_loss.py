@@ -1,9 +1,11 @@
-"""The cross-entropy of the tags of whole sentences, among all legal ones.
+"""Losses on the tags of whole sentences, among all legal ones.
 
-It is the loss of a conditional random field (Lafferty et al. 2001) whose transitions are fixed: 0
+They are those of a conditional random field (Lafferty et al. 2001) whose transitions are fixed: 0
 between tags that may follow one another, and no way between others. So what is learned is the
 probability of what is predicted, the best of all legal tags of a sentence.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +16,12 @@ from xdistil.distill.distances import Tally
 
 _LEAST = 1e-37  # of what reaches a tag, beside the most probable: float32 still holds it
 
+Legal = tuple[tuple[bool, ...], ...]  # C + 1 rows of C: whether a tag may follow another; the last
+# row is the start
+
 
 def sentence_cross_entropy(
-    logits: Array, labels: Array, mask: Array, segment: Array, legal: tuple[tuple[bool, ...], ...]
+    logits: Array, labels: Array, mask: Array, segment: Array, legal: Legal
 ) -> Tally:
     """-log of the probability of the gold tags of sentences among their legal tags, in nats, summed
     over sentences. The count is that of tags, so that the mean is comparable to `cross_entropy`.
@@ -29,14 +34,67 @@ def sentence_cross_entropy(
         labels: i32[B,T].
         mask: bool[B,T] where labels stand.
         segment: i32[B,T] 1, 2, ... within a row; tags of one segment are a sentence.
-        legal: C + 1 rows of C, whether a tag may follow another; the last row is the start.
     """
     allowed = jnp.asarray(np.array(legal))
-    scores = jnp.where(mask[..., None], logits.astype(jnp.float32), 0.0)
-    continues = _find_continued(labels, mask, segment, allowed)
-    may_begin = allowed[-1] | ~allowed[-1][labels][..., None]
-    start = jnp.where(may_begin, scores, scores + jnp.log(_LEAST))
-    following = allowed[:-1].astype(jnp.float32)
+    scores = _keep(logits, mask)
+    before, same = _find_before(mask, segment)
+    old = jnp.take_along_axis(jnp.asarray(labels), before, axis=1)
+    continues = same & allowed[old, labels]
+    total = _sum_legal(scores, _Sentences(mask, continues, _list_starts(labels, allowed), allowed))
+    gold = jnp.take_along_axis(scores, labels[..., None], axis=-1)[..., 0]
+    return Tally(total - jnp.where(mask, gold, 0.0).sum(), _count(mask))
+
+
+def sentence_divergence(
+    student: Array,
+    teacher: Array,
+    mask: Array,
+    segment: Array,
+    legal: Legal,
+    temperature: float = 1.0,
+) -> Tally:
+    """temperature^2 KL(teacher || student) of the tags of sentences, in nats, summed over them.
+
+    Both give each legal sequence of tags a share, as in `sentence_cross_entropy`, with logits
+    divided by the temperature. The divergence is exact, over all sequences: the scores of tags are
+    sums, so that the teacher's probabilities of single tags suffice (the factorised objective of
+    Wang et al. 2021, arXiv:2010.05010). The count is that of tags, so that the mean is comparable
+    to `kl_divergence`. A sentence may begin with the teacher's most probable tag, as a window
+    inside an entity does.
+
+    Args:
+        student, teacher: logits f[B,T,C].
+        mask: bool[B,T] where both have tags.
+        segment: i32[B,T] 1, 2, ... within a row; tags of one segment are a sentence.
+    """
+    allowed = jnp.asarray(np.array(legal))
+    own, target = (_keep(each, mask) / temperature for each in (student, teacher))
+    starts = _list_starts(target.argmax(axis=-1), allowed)
+    sentences = _Sentences(mask, _find_before(mask, segment)[1], starts, allowed)
+    # The derivative of the logarithm of a sum is the share in it: the probability of each tag.
+    normaliser, shares = jax.value_and_grad(_sum_legal)(target, sentences)
+    divergence = jnp.sum(shares * (target - own)) - normaliser + _sum_legal(own, sentences)
+    return Tally(temperature**2 * divergence, _count(mask))
+
+
+class _Sentences(NamedTuple):
+    """Which tags are one sentence, and which of them are legal."""
+
+    mask: Array  # bool[B,T] where tags stand
+    continues: Array  # bool[B,T] where a tag follows the one before in its sentence
+    starts: Array  # bool[B,T,C] the tags that a sentence may begin with
+    allowed: Array  # bool[C+1,C] as Legal
+
+
+def _sum_legal(scores: Array, sentences: _Sentences) -> jax.Array:
+    """The log of the sum over all legal tags of a sentence of exp(their scores), f32[], summed over
+    sentences.
+
+    Args:
+        scores: f32[B,T,C]; zero where the mask is false.
+    """
+    start = jnp.where(sentences.starts, scores, scores + jnp.log(_LEAST))
+    following = sentences.allowed[:-1].astype(jnp.float32)
 
     def advance(
         carry: tuple[jax.Array, jax.Array], place: tuple[jax.Array, ...]
@@ -51,21 +109,32 @@ def sentence_cross_entropy(
         moved = jnp.where(goes_on[:, None], next_reached, first)
         return (total, jnp.where(here[:, None], moved, reached)), None
 
-    rows, classes = scores.shape[0], scores.shape[-1]
+    rows, _, classes = scores.shape
     nothing = jnp.zeros(rows), jnp.full((rows, classes), -jnp.log(float(classes)))  # a sum of 1
-    places = tuple(jnp.moveaxis(each, 1, 0) for each in (mask, scores, start, continues))
+    arrays = sentences.mask, scores, start, sentences.continues
+    places = tuple(jnp.moveaxis(each, 1, 0) for each in arrays)
     (total, reached), _ = jax.lax.scan(advance, nothing, places)
-    total += jax.nn.logsumexp(reached, axis=-1)
-    gold = jnp.take_along_axis(scores, labels[..., None], axis=-1)[..., 0]
-    gold = jnp.where(mask, gold, 0.0)
-    return Tally(total.sum() - gold.sum(), mask.astype(jnp.float32).sum())
+    return jnp.sum(total + jax.nn.logsumexp(reached, axis=-1))
 
 
-def _find_continued(labels: Array, mask: Array, segment: Array, allowed: jax.Array) -> Array:
-    """bool[B,T] where a tag legally follows the tag before it in its sentence."""
+def _find_before(mask: Array, segment: Array) -> tuple[jax.Array, jax.Array]:
+    """(i32[B,T] the place of the tag before, bool[B,T] whether a tag has one in its sentence)."""
     places = jnp.where(mask, jnp.arange(mask.shape[1]), -1)
     before = jnp.pad(jax.lax.cummax(places, axis=1)[:, :-1], ((0, 0), (1, 0)), constant_values=-1)
     there = jnp.maximum(before, 0)
     same = jnp.take_along_axis(jnp.asarray(segment), there, axis=1) == segment
-    old = jnp.take_along_axis(jnp.asarray(labels), there, axis=1)
-    return mask & (before >= 0) & same & allowed[old, labels]
+    return there, jnp.asarray(mask) & (before >= 0) & same
+
+
+def _list_starts(tags: Array, allowed: jax.Array) -> jax.Array:
+    """bool[B,T,C] the tags that a sentence may begin with, where `tags` i32[B,T] are probable."""
+    return allowed[-1] | ~allowed[-1][tags][..., None]
+
+
+def _keep(logits: Array, mask: Array) -> jax.Array:
+    # Padding may hold anything, finite or not.
+    return jnp.where(mask[..., None], logits.astype(jnp.float32), 0.0)
+
+
+def _count(mask: Array) -> jax.Array:
+    return mask.astype(jnp.float32).sum()

@@ -20,6 +20,7 @@ from xdistil.data.word_alignment import choose_decoding
 from xdistil.distill.class_weights import weigh_classes
 from xdistil.distill.losses import LOSSES, LossConfig, read_spec
 from xdistil.distill.masking import choose_masking
+from xdistil.distill.sentence_loss import Legal
 from xdistil.distill.step import StepConfig
 from xdistil.distill.unfreezing import HEAD, PROJECTION, expand_plan, list_groups
 from xdistil.errors import InputError
@@ -193,16 +194,19 @@ def plan_stages(
     return tuple(runs)
 
 
-def _list_legal(stage: Stage, place: str, task: Task) -> tuple[tuple[bool, ...], ...]:
-    """The tags that may follow one another, where labels are learned by sentence."""
-    if stage.labels_loss != "crf":
-        return ()
-    if choose_decoding(task) != VITERBI:
-        raise InputError(
-            f"{place}.labels_loss is crf, which learns the IOB2 tags of sentences, and the task is "
-            f"{task.name} with the labels {', '.join(task.labels[:3])}: set {place}.labels_loss=ce."
-        )
-    return find_legal(task.labels)
+def _list_legal(stage: Stage, place: str, task: Task) -> Legal:
+    """The tags that may follow one another, where those of sentences are learned."""
+    for field, other in (("logits_loss", "mse"), ("labels_loss", "ce")):
+        if getattr(stage, field) != "crf":
+            continue
+        if choose_decoding(task) != VITERBI:
+            raise InputError(
+                f"{place}.{field} is crf, which learns the IOB2 tags of sentences, and the task is "
+                f"{task.name} with the labels {', '.join(task.labels[:3])}: set "
+                f"{place}.{field}={other}."
+            )
+        return find_legal(task.labels)
+    return ()
 
 
 def list_trained(stages: Sequence[StageRun], starts_trained: bool) -> list[bool]:
@@ -229,6 +233,7 @@ def resolve_losses(stage: Stage, place: str, model: Model, teacher: Teacher) -> 
         hidden_loss=stage.hidden_loss,
         attention_loss=stage.attention_loss,
         logits_loss=stage.logits_loss,
+        labels_loss=stage.labels_loss,
         temperature=float(stage.temperature),
     )
     for name in LOSSES:

@@ -286,7 +286,7 @@ def _describe_stage(run: Run, stage: StageRun) -> str:
         "attention": f" ({losses.attention_loss})",
         "relations": f" ({losses.relation_heads} heads)",
         "logits": f" ({losses.logits_loss})",
-        "labels": " (crf)" if losses.legal else "",
+        "labels": " (crf)" if losses.labels_loss == "crf" else "",
     }
     terms = [
         ("" if weight == 1 else f"{weight:g} x ") + name + kinds.get(name, "")

@@ -86,8 +86,7 @@ def _check_stage(path: str, stage: Stage) -> None:
         )
     if stage.class_weights != BALANCED:
         read_class_weights(stage.class_weights, f"{path}.class_weights")
-    if stage.labels_loss == "crf":
-        _check_sentences(stage, losses, path)
+    _check_sentences(stage, losses, path)
     if not 0 <= stage.warmup < 1:
         raise InputError(f"{path}.warmup is {stage.warmup}: it must lie in [0, 1).")
     if not 0 < stage.label_fraction <= 1:
@@ -123,9 +122,15 @@ def _check_stage(path: str, stage: Stage) -> None:
 
 def _check_sentences(stage: Stage, losses: Sequence[str], path: str) -> None:
     """What learns the tags of sentences fits their loss."""
+    for loss, other in (("logits", "mse"), ("labels", "ce")):
+        if getattr(stage, f"{loss}_loss") == "crf" and loss not in losses:
+            raise InputError(
+                f"{path}.{loss}_loss is crf, but {path}.loss is {stage.loss!r}: set "
+                f"{path}.{loss}_loss={other}."
+            )
+    if stage.labels_loss != "crf":
+        return
     remedy = f"set {path}.labels_loss=ce"
-    if "labels" not in losses:
-        raise InputError(f"{path}.labels_loss is crf, but {path}.loss is {stage.loss!r}: {remedy}.")
     if stage.class_weights:
         raise InputError(
             f"{path}.labels_loss is crf, which has no weights of single tags, and "
