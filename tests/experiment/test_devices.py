@@ -44,12 +44,12 @@ signals = Signals(draw(12, 3), (draw(12, 8),), (draw(2, 12, 12),))
 mesh = make_mesh(shards)
 place = replicate if shards == 1 else shard_params
 names = ("representation", "attention", "logits", "labels")
-legal = find_legal(("O", "B-X", "I-X"))
-for name, model, losses, legal in (
-    ("encoder", make_encoder(layers=1), names, ()),
-    ("sentences", make_bilstm(), ("labels",), legal),
+crf = {"logits_loss": "crf", "labels_loss": "crf", "legal": find_legal(("O", "B-X", "I-X"))}
+for name, model, losses, kinds in (
+    ("encoder", make_encoder(layers=1), names, {}),
+    ("sentences", make_bilstm(), names[2:], crf),
 ):
-    config = LossConfig(model, tuple((n, 1.0) for n in losses), ((1, 1),), ((1, 1),), legal=legal)
+    config = LossConfig(model, tuple((n, 1.0) for n in losses), ((1, 1),), ((1, 1),), **kinds)
     config = StepConfig(config, clip=1.0)
     params = init_params(model)
     trainable, frozen = place(mesh, split_params(params, list_groups(params)[:2]))
