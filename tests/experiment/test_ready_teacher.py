@@ -121,16 +121,18 @@ def test_tags_from_elsewhere_are_decoded_word_by_word_until_gold_labels_are_lear
     gold = write_task(tmp_path / "task")
     teacher = make_teacher(tmp_path / "teacher", TASK)
 
-    def decodings(data: Path, stages: int) -> tuple[str, str]:
+    def decodings(data: Path, stages: int, logits_loss: str = "mse") -> tuple[str, str]:
         command = ready(raw / "tiny.py", data, tmp_path / "run", teacher)
         experiment = parse_command(command).experiment
         experiment.plan = experiment.plan[:stages]
+        experiment.plan[1].logits_loss = logits_loss
         run = build(experiment, tmp_path / "cache")
         return run.teacher_decoding, run.student_decoding
 
     assert decodings(raw / "task", 3) == (ARGMAX, ARGMAX)  # without labels
     assert decodings(gold, 2) == (ARGMAX, ARGMAX)
     assert decodings(gold, 3) == (ARGMAX, VITERBI)
+    assert decodings(raw / "task", 3, "crf") == (ARGMAX, VITERBI)  # the tags of sentences
     record(teacher, VITERBI)
     assert decodings(raw / "task", 3) == (VITERBI, VITERBI)
     record(teacher, "beam")

@@ -71,8 +71,9 @@ class Run:
 
     @property
     def student_decoding(self) -> str:
-        """How the student's tags are decoded; without gold labels as the teacher's."""
-        if any(stage.learns_labels for stage in self.stages):
+        """How the student's tags are decoded; as the teacher's, where it learns neither gold labels
+        nor the tags of sentences."""
+        if any(stage.learns_labels or stage.step.losses.legal for stage in self.stages):
             return choose_decoding(self.corpus.task)
         return self.teacher_decoding
 
