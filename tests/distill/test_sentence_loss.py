@@ -129,12 +129,12 @@ def test_gradients_are_finite_and_sum_to_nothing_at_each_word():
 
 
 def share_out(logits: np.ndarray, first: int) -> np.ndarray:
-    """The probabilities of all legal tags of a sentence, which may begin with the tag `first`."""
+    """The probabilities of all legal tags of a sentence, which may begin with any tag if
+    `first` may not begin one."""
     sums = []
     for tags in product(range(len(LABELS)), repeat=len(logits)):
         names = [LABELS[tag] for tag in tags]
-        begins = not names[0].startswith("I") or tags[0] == first
-        begins |= names[0].startswith("I") and LABELS[first].startswith("I")
+        begins = not names[0].startswith("I") or LABELS[first].startswith("I")
         if begins and all(follows(old, new) for old, new in pairwise(names)):
             sums.append(logits[np.arange(len(tags)), list(tags)].sum())
     shares = np.exp(np.array(sums) - max(sums))

@@ -31,9 +31,10 @@ def _tally(values: Array, mask: Array) -> Tally:
     return Tally(jnp.sum(jnp.where(mask, values, 0.0)), jnp.sum(mask.astype(jnp.float32)))
 
 
-def _keep(values: Array, mask: Array) -> Array:
-    # float32, and zero where mask is false. A padding position may hold anything, finite or not,
-    # and the gradient of a loss there is no number even where its value is left out of the sum.
+def keep_where(values: Array, mask: Array) -> Array:
+    """The values as float32, and zero where the mask is false; shapes broadcast."""
+    # A padding position may hold anything, finite or not, and the gradient of a loss there is no
+    # number even where its value is left out of the sum.
     return jnp.where(mask, values.astype(jnp.float32), 0.0)
 
 
@@ -44,13 +45,13 @@ def mean_squared_error(student: Array, teacher: Array, mask: Array) -> Tally:
         student, teacher: f[B,T,D] (hidden states) or f[B,T,C] (logits).
         mask: bool[B,T].
     """
-    difference = _keep(student, mask[..., None]) - _keep(teacher, mask[..., None])
+    difference = keep_where(student, mask[..., None]) - keep_where(teacher, mask[..., None])
     return _tally(jnp.mean(jnp.square(difference), axis=-1), mask)
 
 
 def cosine_distance(student: Array, teacher: Array, mask: Array) -> Tally:
     """1 - cosine of the angle between f[B,T,D] states, summed where mask bool[B,T] is true."""
-    student, teacher = _keep(student, mask[..., None]), _keep(teacher, mask[..., None])
+    student, teacher = keep_where(student, mask[..., None]), keep_where(teacher, mask[..., None])
     # The bound sits under the root, since the gradient of a norm at zero is not a number.
     squares = jnp.sum(student**2, axis=-1) * jnp.sum(teacher**2, axis=-1)
     cosine = jnp.sum(student * teacher, axis=-1) / jnp.sqrt(jnp.maximum(squares, 1e-12))
@@ -64,7 +65,7 @@ def kl_divergence(student: Array, teacher: Array, mask: Array, temperature: floa
     Hinton et al. 2015, whose factor temperature^2 keeps the gradient's scale), summed where mask
     bool[B,T] is true; in nats.
     """
-    student, teacher = _keep(student, mask[..., None]), _keep(teacher, mask[..., None])
+    student, teacher = keep_where(student, mask[..., None]), keep_where(teacher, mask[..., None])
     teacher_log = jax.nn.log_softmax(teacher / temperature, axis=-1)
     student_log = jax.nn.log_softmax(student / temperature, axis=-1)
     divergence = jnp.sum(jnp.exp(teacher_log) * (teacher_log - student_log), axis=-1)
@@ -83,7 +84,7 @@ def cross_entropy(
         weights: of the classes, a number for each; empty: equal. With weights the mean is
             weighted, as PyTorch's is.
     """
-    log_probabilities = jax.nn.log_softmax(_keep(logits, mask[..., None]), axis=-1)
+    log_probabilities = jax.nn.log_softmax(keep_where(logits, mask[..., None]), axis=-1)
     chosen = jnp.take_along_axis(log_probabilities, labels[..., None], axis=-1)[..., 0]
     if not weights:
         return _tally(-chosen, mask)
@@ -104,7 +105,7 @@ def soft_cross_entropy(logits: Array, targets: Array, weights: tuple[float, ...]
     """
     targets = targets.astype(jnp.float32)
     known = jnp.sum(targets, axis=-1, keepdims=True) > 0
-    log_probabilities = jax.nn.log_softmax(_keep(logits, known), axis=-1)
+    log_probabilities = jax.nn.log_softmax(keep_where(logits, known), axis=-1)
     if weights:
         targets = targets * jnp.asarray(weights, jnp.float32)
     return Tally(-jnp.sum(targets * log_probabilities), jnp.sum(targets))
@@ -124,7 +125,9 @@ def binary_divergence(
         student, teacher: logits f[B,T,C].
         mask: bool[B,T], where the divergence is summed; in nats.
     """
-    student, teacher = (_keep(each, mask[..., None]) / temperature for each in (student, teacher))
+    student, teacher = (
+        keep_where(each, mask[..., None]) / temperature for each in (student, teacher)
+    )
     yes = jax.nn.log_sigmoid(teacher) - jax.nn.log_sigmoid(student)
     no = jax.nn.log_sigmoid(-teacher) - jax.nn.log_sigmoid(-student)
     probability = jax.nn.sigmoid(teacher)
@@ -147,7 +150,7 @@ def binary_cross_entropy(
         weights: of the labels where a text has them, a number for each, as PyTorch's pos_weight;
             empty: 1.
     """
-    logits = _keep(logits, mask[..., None])
+    logits = keep_where(logits, mask[..., None])
     has = jnp.unpackbits(labels, axis=-1, count=logits.shape[-1], bitorder="little") > 0
     weight = jnp.asarray(weights, jnp.float32) if weights else 1.0
     yes, no = jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)
@@ -165,7 +168,7 @@ def attention_error(student: Array, teacher: Array, segment: Array) -> Tally:
         Tally whose count is heads times the sum of squared segment lengths.
     """
     same = _same_segment(segment)
-    difference = _keep(student, same) - _keep(teacher, same)
+    difference = keep_where(student, same) - keep_where(teacher, same)
     return _tally(jnp.square(difference), jnp.broadcast_to(same, difference.shape))
 
 
@@ -183,7 +186,7 @@ def attention_divergence(student: Array, teacher: Array, segment: Array) -> Tall
         Tally whose count is heads times real subwords.
     """
     same = _same_segment(segment)
-    student, teacher = _keep(student, same), _keep(teacher, same)
+    student, teacher = keep_where(student, same), keep_where(teacher, same)
     student_log, teacher_log = (jnp.log(jnp.maximum(x, _LEAST)) for x in (student, teacher))
     return _sum_over_keys(teacher * (teacher_log - student_log), segment)
 
@@ -205,7 +208,7 @@ def relation_divergence(student: Array, teacher: Array, segment: Array, heads: i
     same = _same_segment(segment)
 
     def relate(vectors: Array) -> Array:  # f[B,T,D] -> the logarithm of relations f[B,H,T,T]
-        kept = _keep(vectors, (segment > 0)[..., None])
+        kept = keep_where(vectors, (segment > 0)[..., None])
         parts = jnp.swapaxes(kept.reshape(*segment.shape, heads, -1), 1, 2)
         scores = parts @ jnp.swapaxes(parts, -1, -2) / parts.shape[-1] ** 0.5
         return jax.nn.log_softmax(jnp.where(same, scores, -_FAR), axis=-1)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xdistil.data.packing import Array
-from xdistil.distill.distances import Tally
+from xdistil.distill.distances import Tally, keep_where
 
 _LEAST = 1e-37  # of what reaches a tag, beside the most probable: float32 still holds it
 
@@ -36,7 +36,7 @@ def sentence_cross_entropy(
         segment: i32[B,T] 1, 2, ... within a row; tags of one segment are a sentence.
     """
     allowed = jnp.asarray(np.array(legal))
-    scores = _keep(logits, mask)
+    scores = keep_where(logits, mask[..., None])
     before, same = _find_before(mask, segment)
     old = jnp.take_along_axis(jnp.asarray(labels), before, axis=1)
     continues = same & allowed[old, labels]
@@ -59,8 +59,8 @@ def sentence_divergence(
     divided by the temperature. The divergence is exact, over all sequences: the scores of tags are
     sums, so that the teacher's probabilities of single tags suffice (the factorised objective of
     Wang et al. 2021, arXiv:2010.05010). The count is that of tags, so that the mean is comparable
-    to `kl_divergence`. A sentence may begin with the teacher's most probable tag, as a window
-    inside an entity does.
+    to `kl_divergence`. Where the teacher's most probable first tag may not begin a sentence, as in
+    a window inside an entity, any tag may.
 
     Args:
         student, teacher: logits f[B,T,C].
@@ -68,7 +68,7 @@ def sentence_divergence(
         segment: i32[B,T] 1, 2, ... within a row; tags of one segment are a sentence.
     """
     allowed = jnp.asarray(np.array(legal))
-    own, target = (_keep(each, mask) / temperature for each in (student, teacher))
+    own, target = (keep_where(each, mask[..., None]) / temperature for each in (student, teacher))
     starts = _list_starts(target.argmax(axis=-1), allowed)
     sentences = _Sentences(mask, _find_before(mask, segment)[1], starts, allowed)
     # The derivative of the logarithm of a sum is the share in it: the probability of each tag.
@@ -127,13 +127,9 @@ def _find_before(mask: Array, segment: Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _list_starts(tags: Array, allowed: jax.Array) -> jax.Array:
-    """bool[B,T,C] the tags that a sentence may begin with, where `tags` i32[B,T] are probable."""
+    """bool[B,T,C] the tags that a sentence may begin with: any where that of `tags` i32[B,T] may
+    not."""
     return allowed[-1] | ~allowed[-1][tags][..., None]
-
-
-def _keep(logits: Array, mask: Array) -> jax.Array:
-    # Padding may hold anything, finite or not.
-    return jnp.where(mask[..., None], logits.astype(jnp.float32), 0.0)
 
 
 def _count(mask: Array) -> jax.Array:
