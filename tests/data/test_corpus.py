@@ -251,7 +251,8 @@ def test_languages_select_in_all_splits_and_train_languages_in_train_and_dev(fol
     corpus = read(path, languages="de, fr", train_languages="fr")
     assert [e.language for e in corpus.train] == [e.language for e in corpus.dev] == ["fr"]
     assert [e.language for e in corpus.test] == ["de", "fr"]
-    assert [e.language for e in corpus.transfer] == ["de", "fr"]
+    # The last one is the German training sentence, without its label.
+    assert [e.language for e in corpus.transfer] == ["de", "fr", "de"]
     refuses("data.languages names 'en', which .* it has de, fr, nl", read, path, languages="en")
     refuses("data.train_languages names 'x'", read, path, train_languages="x")
     refuses("No train sentence", read, path, languages="de", train_languages="fr")
@@ -264,6 +265,26 @@ def test_texts_of_other_languages_are_used_without_their_labels(folder):
     assert [e.language for e in corpus.train] == [e.language for e in corpus.dev] == ["fr"]
     assert corpus.transfer == [Example(("b",), None, "fr"), Example(("a",), None, "de")]
     assert [e.language for e in corpus.test] == ["de", "fr"]
+
+
+def test_texts_of_other_languages_follow_those_of_a_transfer_file(folder, caplog):
+    caplog.set_level(logging.INFO, "xdistil")
+    path = folder(train_tsv=LANGUAGES, dev_tsv=LANGUAGES, transfer_txt="x\ny\n")
+    without_language = [Example((word,), None, "und") for word in "xy"]
+    everywhere = read(path)
+    assert list(everywhere.transfer) == without_language
+    assert "outside data.train_languages" not in caplog.text
+    corpus = read(path, train_languages="fr")
+    others = [Example(("a",), None, "de"), Example(("c",), None, "nl")]
+    assert list(corpus.transfer) == without_language + others
+    assert "with 2 training texts outside data.train_languages" in caplog.text
+    # The limit is that of all transfer texts, drawn evenly over their languages.
+    limited = read(path, train_languages="fr", transfer_limit=2).transfer
+    assert list(limited) == [without_language[0], others[0]]
+    assert list(read(path, train_languages="fr", languages="fr,nl").transfer) == [
+        *without_language,
+        others[1],
+    ]
 
 
 def test_a_transfer_file_may_be_given_a_language(folder, tmp_path):

@@ -15,7 +15,7 @@ from xdistil.data.made_texts import (
     splice_sentences,
     swap_mentions,
 )
-from xdistil.data.streamed import stream_examples
+from xdistil.data.streamed import JoinedExamples, stream_examples
 from xdistil.errors import InputError
 
 TAGGING = Task("tagging", ("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))
@@ -231,6 +231,10 @@ def test_transfer_texts_are_used_where_they_are_in_memory(tmp_path):
     streamed = stream_examples([(path, "ro")], "tagging", False, 0)
     outside = add_made_texts(make_corpus(transfer=streamed), Data(spliced=200), 0)
     assert {each.language for each in outside.made} == {"en", "de"}
+    beside = add_made_texts(
+        make_corpus(transfer=JoinedExamples(streamed, others)), Data(spliced=200), 0
+    )
+    assert beside.made == inside.made
     inside, outside = (
         add_made_texts(make_corpus(transfer=transfer), Data(replaced=90), 0)
         for transfer in (twice, streamed)

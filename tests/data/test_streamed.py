@@ -120,8 +120,10 @@ def test_languages_and_sizes_are_those_of_a_list(both):
 
 def test_selections_are_those_of_a_list(both):
     _, streamed, examples = both
+    joined = JoinedExamples(streamed[:2], examples[2:])  # of files and in memory
     for limit in range(len(examples)):
         assert take_evenly(streamed, limit) == take_evenly(examples, limit)
+        assert list(take_evenly(joined, limit)) == take_evenly(examples, limit)
     for language in ("de", "fr", "und"):
         assert keep_languages(streamed, [language]) == keep_languages(examples, [language])
     ours, theirs = hold_out(streamed, 0.3, 1), hold_out(examples, 0.3, 1)

@@ -18,6 +18,7 @@ from xdistil.data.language_codes import LANGUAGE_CODE, fold_language
 from xdistil.data.segmentation import UNITS
 from xdistil.data.streamed import (
     JoinedExamples,
+    drop_labels,
     number_languages,
     stream_examples,
     take_examples,
@@ -52,8 +53,9 @@ class Corpus:
 def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:
     """Reads a task folder with the fields of `data`; `seed` draws held-out dev sentences.
 
-    A missing test file is a warning. Without transfer texts the training texts of all languages
-    are used, and this is logged; only those of `data.train_languages` keep their labels.
+    A missing test file is a warning. Only the training texts of `data.train_languages` keep their
+    labels; the others are transfer texts. Without a file of transfer texts all training texts are
+    used as such, and this is logged.
 
     Args:
         transfer: whether to read unlabelled texts.
@@ -119,10 +121,16 @@ def read_corpus(data: config.Data, seed: int, transfer: bool = True) -> Corpus:
     if not transfer:
         return Corpus(task, train, dev, test, [], reading=reading)
     unlabelled = read_transfer(data, task, len(train[0].inputs))
+    others = [each for each in train_everywhere if in_train and each.language not in in_train]
     if unlabelled is None:
-        others = [each for each in train_everywhere if in_train and each.language not in in_train]
-        unlabelled = [Example(each.inputs, None, each.language) for each in (*train, *others)]
+        unlabelled = drop_labels([*train, *others])
         _log.info("no transfer texts: using %d training texts without labels", len(unlabelled))
+    elif others:
+        unlabelled = JoinedExamples(unlabelled, drop_labels(others))
+        _log.info(
+            "transfer texts: with %d training texts outside data.train_languages, without labels",
+            len(others),
+        )
     transfer_texts = take_evenly(unlabelled, data.transfer_limit)
     return Corpus(task, train, dev, test, transfer_texts, reading=reading)
 

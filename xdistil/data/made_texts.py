@@ -14,7 +14,7 @@ from xdistil.data.corpus import Corpus
 from xdistil.data.examples import Example
 from xdistil.data.segmentation import find_units
 from xdistil.data.spans import find_spans
-from xdistil.data.streamed import StreamedExamples, number_languages
+from xdistil.data.streamed import list_in_memory, number_languages
 from xdistil.errors import InputError
 
 # Beside the seed; epochs have smaller numbers.
@@ -28,8 +28,8 @@ def add_made_texts(corpus: Corpus, data: config.Data, seed: int) -> Corpus:
     """The corpus with as many made texts as `data` says, and a line that tells their numbers.
 
     Mentions are those of the training sentences. Sentences that are spliced, or whose words are
-    replaced, are the training sentences, and the transfer texts where these are in memory, which
-    they are without a file of them.
+    replaced, are the training sentences, and the transfer texts that are in memory: those in
+    languages outside `data.train_languages`.
 
     Raises:
         InputError: mentions or splices are wanted and the task has no tags, there are no training
@@ -52,10 +52,12 @@ def add_made_texts(corpus: Corpus, data: config.Data, seed: int) -> Corpus:
             f"{said}, but there is no labelled training text to make texts of: set {none}."
         )
     sentences = list(corpus.train)
-    if not isinstance(corpus.transfer, StreamedExamples):
-        known = {(each.inputs, each.language) for each in sentences}
-        others = (each for each in corpus.transfer if (each.inputs, each.language) not in known)
-        sentences += others
+    known = {(each.inputs, each.language) for each in sentences}
+    sentences += (
+        each
+        for each in list_in_memory(corpus.transfer)
+        if (each.inputs, each.language) not in known
+    )
     swapped = swap_mentions(corpus.train, data.swapped, seed)
     spliced = splice_sentences(sentences, data.spliced, seed)
     replaced = replace_words(sentences, data.replaced, kind, seed)

@@ -184,7 +184,28 @@ def take_examples(examples: Sequence[Example], indices: np.ndarray) -> Sequence[
     """The examples with these indices i64[N], ascending."""
     if isinstance(examples, StreamedExamples):
         return examples.take(indices)
+    if isinstance(examples, JoinedExamples):
+        before = len(examples.first)
+        first = take_examples(examples.first, indices[indices < before])
+        second = take_examples(examples.second, indices[indices >= before] - before)
+        return JoinedExamples(first, second)
     return [examples[index] for index in indices]
+
+
+def drop_labels(examples: Sequence[Example]) -> Sequence[Example]:
+    """The same texts without labels."""
+    if isinstance(examples, StreamedExamples):  # they have none
+        return examples
+    return [replace(each, labels=None) for each in examples]
+
+
+def list_in_memory(examples: Sequence[Example]) -> list[Example]:
+    """Those that are not read from files when they are needed, in their order."""
+    if isinstance(examples, StreamedExamples):
+        return []
+    if isinstance(examples, JoinedExamples):
+        return list_in_memory(examples.first) + list_in_memory(examples.second)
+    return list(examples)
 
 
 def cut_blocks(examples: Sequence[Example], size: int) -> Iterator[list[Example]]:

@@ -12,7 +12,7 @@ from xdistil.config import SILVER, Experiment, Stage
 from xdistil.data.corpus import Corpus, take_evenly
 from xdistil.data.examples import Example
 from xdistil.data.packing import PackedTexts, Rows, load_packed, pack, pack_languages, save_packed
-from xdistil.data.streamed import JoinedExamples, StreamedExamples
+from xdistil.data.streamed import JoinedExamples, drop_labels
 from xdistil.data.subwords import Cutting, Subwords, first_examples, join_subwords, tokenize_blocks
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.deploy.preprocessing import choose_overlap
@@ -46,7 +46,7 @@ class Packer:
         if "transfer" in splits:
             splits["transfer"] = corpus.all_transfer
         if transfer and corpus.gold and any(each.data == "all" for each in self.experiment.plan):
-            splits["all"] = JoinedExamples(corpus.all_transfer, _drop_labels(corpus.train))
+            splits["all"] = JoinedExamples(corpus.all_transfer, drop_labels(corpus.train))
         return splits
 
     def pack_all(
@@ -72,7 +72,7 @@ class Packer:
             if name == "transfer" and "all" in splits and name not in read:
                 continue
             # Gold that is there for its scores alone may have tags that the head does not name.
-            texts = examples if self.corpus.gold else _drop_labels(examples)
+            texts = examples if self.corpus.gold else drop_labels(examples)
             grouped = name in groups
             if self.experiment.teacher.shared_folder:
                 learnt, task = name in LEARNT, self.corpus.task
@@ -152,9 +152,3 @@ class Packer:
         if not grouped and (data.temperature == 1 or name not in LEARNT):
             return pack(subwords, data.row_length, seed, folder)
         return pack_languages(subwords, data.row_length, seed, examples, data.temperature, folder)
-
-
-def _drop_labels(examples: Sequence[Example]) -> Sequence[Example]:
-    if isinstance(examples, StreamedExamples):  # they have none
-        return examples
-    return [replace(each, labels=None) for each in examples]
