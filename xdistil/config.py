@@ -45,7 +45,7 @@ class Data(_Fields):
     row_length: int = 64  # subwords in a packed row
     max_length: int = 0  # subwords in a segment, special tokens included; 0: as in a row
     languages: str = ""  # only these languages, in every split; empty: all
-    train_languages: str = ""  # only these in train and dev (zero-shot transfer); empty: all
+    train_languages: str = ""  # with labels; others are in transfer and test alone; empty: all
     temperature: float = 1.0  # T: a language is sampled in proportion to its sentences^(1/T)
     limit: int = 0  # labelled training sentences at most, spread evenly over languages; 0: all
     draw: str = "even"  # of limit: even (drawn, over classes too), first (the first of a language)
