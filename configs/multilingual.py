@@ -13,8 +13,10 @@ subwords, and the labels are learned by sentence. Languages are sampled at tempe
 More transfer texts, a file for each language, are added to those of the folder by
 --config.data.transfer=FOLDER/transfer.txt,af:NEWS/af.txt,ar:NEWS/ar.txt and so on.
 
-With labels in a few of the languages (data.train_languages), start from the variant `english`:
-texts are made in the languages with labels alone.
+With labels in a few of the languages (data.train_languages), start from the variant `english`. The
+training texts of the other languages are used without their labels, and texts are made of them.
+Where train.tsv has no other languages, set --config.data.spliced=0 --config.data.replaced=0
+--config.plan[1].epochs=12: texts made of the labelled ones would outnumber all others.
 
 Expected with 7 labels and a teacher of 12 layers of 384 and 117.51M parameters: a student of 3.32M,
 35.4 times fewer. Results give the teacher's parameters after its vocabulary was trimmed; with the
@@ -26,8 +28,9 @@ Variants (after the colon):
   classify  texts or pairs with classes instead of tags; no texts are made, and the student has
             16,000 subwords. Sentiment in twelve African languages: accuracy of teacher 57.9,
             student 56.7, labels only 54.2
-  english   labels in English alone, texts in all languages (zero-shot transfer); the student has
-            40,000 subwords and learns labels word by word
+  english   labels in English alone, texts in all languages (zero-shot transfer): the teacher is
+            fine-tuned for ten epochs, no mentions are swapped, and logits are learned by sentence
+            too. Macro-F1 in 68 other languages of teacher 43.4, student 43.2
   first3    the first three layers of the same encoder on labels alone, without a teacher
   first6    likewise the first six
   large     400,000 made texts, read six times, for a GPU

@@ -52,7 +52,7 @@ class Data(_Fields):
     transfer_limit: int = 0  # unlabelled sentences at most, the first of each language; 0: all
     swapped: int = 0  # transfer texts made of labelled ones, with other mentions of the same types
     spliced: int = 0  # transfer texts made of the beginning of one sentence and the end of another
-    replaced: int = 0  # transfer texts made of labelled ones, with other words of their language
+    replaced: int = 0  # transfer texts made of training texts, with other words of their language
     task: str = "auto"  # tagging, single (texts), pair (of texts), multilabel, or auto: recognised
     separator: str = ""  # of several labels in a cell: comma, semicolon, bar, space; empty: guess
     columns: str = ""  # of what, by number or name: text:2,label:1 or words:1,tags:4; empty: guess

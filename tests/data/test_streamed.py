@@ -124,6 +124,9 @@ def test_selections_are_those_of_a_list(both):
     for limit in range(len(examples)):
         assert take_evenly(streamed, limit) == take_evenly(examples, limit)
         assert list(take_evenly(joined, limit)) == take_evenly(examples, limit)
+    in_files = take_examples(joined, np.array([0, 2])).first
+    assert isinstance(in_files, StreamedExamples)  # they stay there
+    assert in_files == examples[:1]
     for language in ("de", "fr", "und"):
         assert keep_languages(streamed, [language]) == keep_languages(examples, [language])
     ours, theirs = hold_out(streamed, 0.3, 1), hold_out(examples, 0.3, 1)

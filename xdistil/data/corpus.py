@@ -42,7 +42,7 @@ class Corpus:
     reading: Reading = NOTHING_READ  # what was understood of the labelled files
     silver: Sequence[Example] = ()  # texts of annotators, with the labels that their votes decide
     silver_dev: bool = False  # dev is held out of those: its labels are no gold
-    made: Sequence[Example] = ()  # further transfer texts, made of labelled ones
+    made: Sequence[Example] = ()  # further transfer texts, made of training texts
 
     @property
     def all_transfer(self) -> Sequence[Example]:

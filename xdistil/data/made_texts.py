@@ -1,4 +1,4 @@
-"""Transfer texts made of labelled texts: other mentions, two halves, or other words.
+"""Transfer texts made of training texts: other mentions, two halves, or other words.
 
 The teacher answers them like any transfer text, so they need no labels and have none. They are
 drawn with the seed of the run alone: a run that resumes makes the same ones.
