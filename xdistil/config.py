@@ -170,6 +170,7 @@ class Student(_Fields):
     vectors: str = ""  # text file of fastText, GloVe or MUSE, also .gz, of width embedding_size
     embedding_scale: float = 1.0  # size of a BiLSTM's at the start (students.md); 0: the source's
     train_embeddings: bool = True  # false: the word embeddings are frozen
+    train_embedding_projection: bool = False  # also train how the teacher's are projected
     dropout: float = 0.2  # after the embeddings and each BiLSTM; everywhere in a transformer
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.distill.small import (
     CLASSES,
+    VOCABULARY,
     Plan,
     init_params,
     make_encoder,
@@ -22,6 +23,8 @@ from tests.distill.small import (
 from xdistil.config import Stage
 from xdistil.data.packing import SoftLabels
 from xdistil.distill import compile_ahead
+from xdistil.distill.stages import train_projection
+from xdistil.runtime.mesh import replicate
 
 PLAN = (
     Stage(name="representation", loss="representation", hidden_map="1:1", epochs=1.0),
@@ -59,7 +62,10 @@ def run_stages(folder):
     place = np.where(known.label_mask, known.labels, -1)
     soft = SoftLabels(np.eye(CLASSES, dtype=np.float32), place)
     last = replace(stages[-1], train=replace(stages[-1].train, soft_labels=soft))
-    return run_plan(Plan(trainer, (*stages[:-1], last)), init_params(model))
+    teacher = replicate(trainer.session.mesh, np.ones((VOCABULARY, 5), np.float32))
+    trainer = replace(trainer, teacher_embeddings=teacher)
+    stages = train_projection((*stages[:-1], last), 5)
+    return run_plan(Plan(trainer, stages), init_params(model))
 
 
 def test_only_the_first_stage_waits_for_its_programs(tmp_path, compiled):

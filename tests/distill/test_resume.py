@@ -32,7 +32,9 @@ from xdistil.distill.checkpoint import Checkpoints
 from xdistil.distill.language_gaps import TeacherScores
 from xdistil.distill.loop import Outcome, fit
 from xdistil.distill.masking import Masking
+from xdistil.distill.stages import train_projection
 from xdistil.errors import StoppedError
+from xdistil.runtime.mesh import replicate
 from xdistil.runtime.preemption import PreemptionGuard
 
 PLAN = (
@@ -60,7 +62,17 @@ def make(folder: Path, **changes: Any) -> Plan:
     plan = make_plan(PLAN, folder, STUDENT, make_teacher(), **{"evaluate": judge, **changes})
     first, *rest = plan.stages
     step = replace(first.step, masking=Masking(0.3, 4, (2, 3), whole_words=True))
-    return draw_unevenly(plan._replace(stages=(replace(first, step=step), *rest)))
+    return project(draw_unevenly(plan._replace(stages=(replace(first, step=step), *rest))))
+
+
+def project(plan: Plan) -> Plan:
+    """All stages train the projection of a teacher's word embeddings of width 7."""
+    shape = (STUDENT.config.vocabulary_size, 7)
+    rows = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    teacher = replicate(plan.trainer.session.mesh, rows)
+    return Plan(
+        replace(plan.trainer, teacher_embeddings=teacher), train_projection(plan.stages, shape[1])
+    )
 
 
 def draw_unevenly(plan: Plan) -> Plan:

@@ -11,13 +11,13 @@ import pytest
 
 from tests.experiment.untrained_teacher import write_teacher
 from tests.models.samples import BERT, DEBERTA, ROBERTA, make_encoder, make_params
-from xdistil.config import Experiment, Stage, Student, Teacher
+from xdistil.config import Baseline, Experiment, Stage, Student, Teacher
 from xdistil.data.examples import Task
 from xdistil.data.streamed import JoinedExamples
 from xdistil.data.tokenizer import load_tokenizer
 from xdistil.errors import InputError
 from xdistil.experiment.build import Run, build
-from xdistil.experiment.dry_run import describe_data
+from xdistil.experiment.dry_run import describe_data, describe_plan
 from xdistil.experiment.shared_texts import find_packed, hold_packed
 from xdistil.models.families.bert import EncoderConfig
 from xdistil.models.hf.folder import save_model
@@ -67,6 +67,31 @@ def test_random_word_embeddings_start_smaller_than_a_teachers(pairs: Run, tmp_pa
         table = params["embeddings"]["word_embeddings"]["embedding"]
         sizes[kind] = np.sqrt(np.mean(np.square(table)))
     assert sizes == pytest.approx({"svd": 1.0, "random": 0.5})  # 1/sqrt(4)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_projection_is_trained_where_word_embeddings_are(pairs: Run, tmp_path, trained):
+    """Of the teacher's width, 8, in the last stage run, and in that of the baseline."""
+    experiment = replace(
+        pairs.experiment,
+        student=replace(pairs.experiment.student, train_embedding_projection=trained),
+        plan=(replace(pairs.experiment.plan[0], unfreeze="gradual"),),
+        baselines=(Baseline(lrs="1e-3"),),
+    )
+    run = build(experiment, tmp_path / "cache")
+    assert run.stages[-1].trainable[-1] == "embeddings"
+    runs = (*run.stages, *run.baselines[0].stages)
+    width = 8 if trained else 0
+    assert [each.step.projected_width for each in runs] == [0, 0, 0, width, width]
+    told = describe_plan(run)
+    assert ("and the projection is trained" in told) == trained
+
+
+@pytest.mark.parametrize("kind", ["random", "contextual"])
+def test_what_is_no_projection_of_the_teachers_embeddings_is_refused(pairs: Run, tmp_path, kind):
+    student = replace(pairs.experiment.student, embeddings=kind, train_embedding_projection=True)
+    with pytest.raises(InputError, match=f"they start from student.embeddings={kind}. Set"):
+        build(replace(pairs.experiment, student=student), tmp_path / "cache")
 
 
 def test_packed_texts_are_shared_by_runs_that_would_pack_the_same(pairs: Run, tmp_path):

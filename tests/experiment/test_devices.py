@@ -19,6 +19,7 @@ from tests.distill.small import *
 from xdistil.config import Stage
 from xdistil.data.decoding import find_legal
 from xdistil.distill.losses import LossConfig
+from xdistil.distill.stages import train_projection
 from xdistil.distill.step import StepConfig, init_state, train_step
 from xdistil.distill.unfreezing import list_groups, split_params
 from xdistil.models.forward import predict_rows
@@ -79,6 +80,10 @@ teacher = make_teacher()
 ready = make_plan(
     plan, folder, teacher=teacher, evaluate=evaluate, batch_size=10, mesh=mesh, place=place
 )
+# Its stages train the projection of a teacher's word embeddings of width 7.
+rows = replicate(mesh, generator.normal(size=(VOCABULARY, 7)).astype(np.float32))
+trainer = replace(ready.trainer, teacher_embeddings=rows)
+ready = Plan(trainer, train_projection(ready.stages, 7))
 placed = teacher.place(ready.trainer.session)
 for tree in (placed.params, state.trainable, state.optimizer[1].mu):
     leaves = jax.tree.leaves(tree)

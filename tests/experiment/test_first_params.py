@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from tests.distill.small import same
-from tests.experiment.untrained_teacher import first, write_teacher
+from tests.experiment.untrained_teacher import first, name_rows, write_teacher
 from tests.models.samples import BERT, DEBERTA, make_encoder, make_params
+from xdistil.data.tokenizer import load_tokenizer
 from xdistil.errors import InputError
 from xdistil.experiment.build import build
 from xdistil.experiment.dry_run import describe_plan
 from xdistil.experiment.inputs import fingerprint_inputs
+from xdistil.experiment.training import start_student
 from xdistil.models.families.bert import EncoderConfig
 from xdistil.student.design import with_dropout
 from xdistil.student.embeddings import pca_embeddings, svd_embeddings
@@ -50,6 +52,26 @@ def test_word_embeddings_start_as_the_pca_of_either_teacher(start: str, tmp_path
     rows = origin["embeddings"]["word_embeddings"]["embedding"]
     table = first(run, trained)["embeddings"]["word_embeddings"]["embedding"]
     np.testing.assert_array_equal(table, pca_embeddings(rows[: len(table)], 6))
+
+
+@pytest.mark.parametrize("start", ["finetuned", "pretrained"])
+def test_the_embeddings_whose_projection_is_trained_are_those_that_it_starts_from(
+    start: str, tmp_path: Path
+) -> None:
+    """Each subword has its row of the teacher, all scaled to a root mean square of 0.2."""
+    experiment = write_teacher(tmp_path, BERT)
+    experiment.student.train_embedding_projection, experiment.student.start = True, start
+    experiment.student.vocabulary, experiment.student.vocabulary_size = "seen", 30
+    run = build(experiment, tmp_path / "cache")
+    trained = make_params(run.teacher.model, seed=5)
+    origin = trained if start == "finetuned" else run.teacher.params
+    found = start_student(run, dataclasses.replace(run.teacher, params=trained)).projected
+    teachers = name_rows(load_tokenizer(experiment.teacher.tokenizer), origin)
+    kept = run.student.tokenizer.backend.get_vocab()
+    assert found is not None
+    assert len(found) == len(kept) < len(teachers)
+    rows = np.array([teachers[subword] for subword in sorted(kept, key=kept.__getitem__)])
+    np.testing.assert_allclose(found, 0.2 * rows / np.sqrt(np.square(rows).mean()), rtol=1e-5)
 
 
 @pytest.mark.parametrize("width", [6, 20])

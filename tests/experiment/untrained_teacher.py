@@ -10,7 +10,7 @@ from xdistil.config import Experiment, Student, Teacher
 from xdistil.data.examples import Task
 from xdistil.data.tokenizer import Tokenizer, load_tokenizer
 from xdistil.experiment.build import Run
-from xdistil.experiment.training import first_params
+from xdistil.experiment.training import start_student
 from xdistil.models.families.bert import EncoderConfig
 from xdistil.models.hf.folder import load_model, save_model
 from xdistil.models.types import Params
@@ -66,4 +66,4 @@ def name_rows(tokenizer: Tokenizer, params: Params) -> dict[str, list[float]]:
 
 def first(run: Run, trained: Params) -> Params:
     """The student's first parameters where fine-tuning made those of the teacher `trained`."""
-    return first_params(run, dataclasses.replace(run.teacher, params=trained))
+    return start_student(run, dataclasses.replace(run.teacher, params=trained)).params

@@ -68,12 +68,19 @@ def test_values_that_contradict_each_other_are_refused(change, words):
     assert words in str(caught.value)
 
 
+def test_frozen_word_embeddings_have_no_projection_to_train():
+    experiment = make(train_embeddings=False, train_embedding_projection=True)
+    with pytest.raises(InputError, match="train_embeddings=False freezes the word embeddings: set"):
+        validate(experiment)
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
         ({"kind": "bilstm"}, "set student.kind=transformer"),
         ({"checkpoint": "folder"}, "student.checkpoint is 'folder', but student.keep_layers"),
         ({"embeddings": "svd"}, "set student.embeddings=''"),
+        ({"train_embedding_projection": True}, "set student.train_embedding_projection=False"),
     ],
 )
 def test_a_student_of_its_teachers_layers_has_no_other_start(fields, words):

@@ -74,7 +74,8 @@ def compile_stage(trainer: Trainer, stage: StageRun, params: Params) -> None:
     everywhere = PartitionSpec()
     state = _place(mesh, everywhere, _describe_state(stage, params))
     rate = jax.ShapeDtypeStruct((), jnp.float32)
-    train_step.lower(state, *train, rate, config=config).compile()
+    teacher = _place(mesh, everywhere, trainer.choose_embeddings(stage))
+    train_step.lower(state, *train, rate, teacher, config=config).compile()
     if not stage.monitors_score:
         eval_step.lower(_place(mesh, everywhere, params), *dev, config=config).compile()
 

@@ -22,7 +22,7 @@ from xdistil.distill.losses import LOSSES, LossConfig, read_spec
 from xdistil.distill.masking import choose_masking
 from xdistil.distill.sentence_loss import Legal
 from xdistil.distill.step import StepConfig
-from xdistil.distill.unfreezing import HEAD, PROJECTION, expand_plan, list_groups
+from xdistil.distill.unfreezing import EMBEDDINGS, HEAD, PROJECTION, expand_plan, list_groups
 from xdistil.errors import InputError
 from xdistil.models.types import Model, trace_shapes
 from xdistil.teacher.interface import Teacher
@@ -285,6 +285,20 @@ def request_signals(
             read = teacher_texts.get(name, texts)
             requests.append(Request(stage.place, name, stage.spec, readings, texts, read))
     return requests
+
+
+def train_projection(stages: Sequence[StageRun], width: int) -> tuple[StageRun, ...]:
+    """The stage runs, where those that train word embeddings train their projection too.
+
+    Args:
+        width: of the teacher's word embeddings; 0: no projection is trained.
+    """
+    return tuple(
+        replace(stage, step=replace(stage.step, projected_width=width))
+        if EMBEDDINGS in stage.trainable
+        else stage
+        for stage in stages
+    )
 
 
 def with_model(stage: StageRun, model: Model, train: PackedTexts, dev: PackedTexts) -> StageRun:

@@ -14,6 +14,7 @@ import optax
 
 from xdistil.data.packing import Array, Batch
 from xdistil.distill.distances import Tally
+from xdistil.distill.embedding_projection import add_projection, fold_projection, start_projection
 from xdistil.distill.losses import LOSSES, SIDE_PROJECTIONS, LossConfig, read_spec
 from xdistil.distill.masking import Masking, hide_words
 from xdistil.distill.unfreezing import merge_params
@@ -35,6 +36,7 @@ class StepConfig:
     encoder_frozen: bool = False  # nothing below the features trains
     layout: Layout | None = None  # where the state stays; None: every device has all of it
     masking: Masking | None = None  # of words, in training steps; None: none is hidden
+    projected_width: int = 0  # of teacher embeddings whose projection is trained; 0: none is
 
 
 class TrainState(NamedTuple):
@@ -71,7 +73,8 @@ def make_optimizer(config: StepConfig) -> optax.GradientTransformation:
 
 def init_state(config: StepConfig, trainable: Params, frozen: Params, key: jax.Array) -> TrainState:
     """The state before the first step of a stage."""
-    optimizer = make_optimizer(config).init(trainable)
+    moved = start_projection(trainable, config.projected_width)
+    optimizer = make_optimizer(config).init(moved)
     # Two zeros: a buffer cannot be donated twice.
     step, failed = (jnp.zeros((), jnp.int32) for _ in range(2))
     return TrainState(step, failed, key, trainable, frozen, optimizer)
@@ -79,7 +82,13 @@ def init_state(config: StepConfig, trainable: Params, frozen: Params, key: jax.A
 
 @partial(jax.jit, static_argnames=("config",), donate_argnames=("state",))
 def train_step(
-    state: TrainState, batch: Batch, signals: Signals, lr: Array, *, config: StepConfig
+    state: TrainState,
+    batch: Batch,
+    signals: Signals,
+    lr: Array,
+    teacher_embeddings: Array | None = None,
+    *,
+    config: StepConfig,
 ) -> tuple[TrainState, Metrics]:
     """One step of AdamW on the weighted sum of the config's losses.
 
@@ -88,6 +97,8 @@ def train_step(
 
     Args:
         lr: f32[] learning rate of this step.
+        teacher_embeddings: f32[V,D] the teacher's rows of the student's subwords, where the config
+            has a `projected_width`, D.
     """
 
     def compute_loss(trainable: Params) -> tuple[jax.Array, dict[str, Tally]]:
@@ -99,8 +110,13 @@ def train_step(
         return jnp.stack(means).sum(), tallies
 
     (loss, tallies), gradient = jax.value_and_grad(compute_loss, has_aux=True)(state.trainable)
+    moved = start_projection(state.trainable, config.projected_width)
+    if teacher_embeddings is not None:
+        gradient = add_projection(gradient, teacher_embeddings)
     norm = optax.tree.norm(gradient)
-    updates, optimizer = make_optimizer(config).update(gradient, state.optimizer, state.trainable)
+    updates, optimizer = make_optimizer(config).update(gradient, state.optimizer, moved)
+    if teacher_embeddings is not None:
+        updates = fold_projection(updates, teacher_embeddings)
     trainable = jax.tree.map(lambda x, update: x - lr * update, state.trainable, updates)
 
     sound = (state.failed == 0) & jnp.isfinite(loss) & jnp.isfinite(norm)

@@ -62,6 +62,8 @@ class Trainer:
     place: Callable[[Mesh, Any], Any]  # parameters on the mesh: `replicate` or `shard_params`
     padding_id: int
     teacher_scores: TeacherScores | None = None  # where a stage weighs languages
+    teacher_embeddings: jax.Array | None = None  # f32[V,D] on the mesh, where stages train their
+    # projection
 
     def fit_stage(
         self,
@@ -91,7 +93,12 @@ class Trainer:
                 signals = loop.signals(batch, loaded)
                 rate = rates[progress.step]
                 loop.state, metrics = train_step(
-                    loop.state, batch, signals, rate, config=loop.stage.step
+                    loop.state,
+                    batch,
+                    signals,
+                    rate,
+                    self.choose_embeddings(loop.stage),
+                    config=loop.stage.step,
                 )
                 if loop.writer:  # while the step is computed
                     loop.writer.write()
@@ -102,6 +109,10 @@ class Trainer:
             raise loop.save_divergence(error) from None
         self.session.run_log.end_progress()
         return loop.checkpoint()
+
+    def choose_embeddings(self, stage: StageRun) -> jax.Array | None:
+        """The teacher's word embeddings f32[V,D], where a stage trains their projection."""
+        return self.teacher_embeddings if stage.step.projected_width else None
 
 
 class _StageLoop:

@@ -16,7 +16,13 @@ from xdistil.data.word_alignment import choose_decoding
 from xdistil.distill.doubts import choose_sampling
 from xdistil.distill.language_gaps import choose_weighing
 from xdistil.distill.masking import choose_masking
-from xdistil.distill.stages import StageRun, plan_stages, request_signals, resolve_losses
+from xdistil.distill.stages import (
+    StageRun,
+    plan_stages,
+    request_signals,
+    resolve_losses,
+    train_projection,
+)
 from xdistil.errors import InputError
 from xdistil.evaluation import metrics
 from xdistil.evaluation.results import ScoreName
@@ -127,6 +133,8 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
         corpus.task,
         student.tokenizer,
     )
+    width = _projected_width(experiment.student, teacher)
+    stages = train_projection(stages, width)
     trained = has_trained_head(experiment.student)
     stages = _weigh_languages(corpus, teacher, stages, trained)
     stages = choose_sampling(stages, trained)
@@ -139,7 +147,7 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
         student=student,
         texts=student_texts,
         stages=stages,
-        baselines=_plan_baselines(experiment, corpus, student.model, student_texts, stages),
+        baselines=_plan_baselines(experiment, corpus, student.model, student_texts, stages, width),
         voted=sources.voted,
     )
     for request in run.requests:
@@ -147,6 +155,14 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
     if isinstance(teacher, NoTeacher):
         open_before(experiment.student.checkpoint, corpus.task)
     return run
+
+
+def _projected_width(student: Student, teacher: Teacher) -> int:
+    """The width of the teacher's word embeddings, where their projection is trained; else 0."""
+    if not student.train_embedding_projection:
+        return 0
+    assert isinstance(teacher, ModelTeacher)  # `open_sources` asks
+    return teacher.model.config.embedding_size
 
 
 def has_trained_head(student: Student) -> bool:
@@ -252,8 +268,13 @@ def _plan_baselines(
     model: Model,
     texts: Mapping[str, PackedTexts],
     stages: Sequence[StageRun],
+    projected_width: int,
 ) -> tuple[BaselineRun, ...]:
-    """Baselines may take as many steps as the whole plan, unless they say how many epochs."""
+    """Baselines may take as many steps as the whole plan, unless they say how many epochs.
+
+    Args:
+        projected_width: as in `train_projection`.
+    """
     if not corpus.gold or not corpus.train:
         return ()
     size, train_embeddings = experiment.batch_size, experiment.student.train_embeddings
@@ -261,8 +282,8 @@ def _plan_baselines(
 
     def plan(index: int, stage: Stage) -> StageRun:
         field, nobody = f"baselines[{index}]", NoTeacher()
-        (run,) = plan_stages((stage,), field, model, nobody, texts, train_embeddings, corpus.task)
-        return run
+        runs = plan_stages((stage,), field, model, nobody, texts, train_embeddings, corpus.task)
+        return train_projection(runs, projected_width)[0]
 
     runs = []
     pairs = zip(experiment.baselines, _list_baseline_stages(experiment), strict=True)

@@ -63,6 +63,8 @@ def describe_start(run: Run) -> list[str]:
         names = {"svd": f"SVD of {teacher}'s", "pca": f"PCA of {teacher}'s"}.get(kind, kind)
         if kind == "contextual":
             names = f"PCA of {teacher}'s {_describe_states(run)}"
+        if config.train_embedding_projection:
+            names += ", and the projection is trained"
         return [*lines, f"student word embeddings: {names}"]
     vectors, vocabulary = student.embeddings.vectors, student.tokenizer.vocabulary_size
     has_vector = np.zeros(vocabulary, bool)

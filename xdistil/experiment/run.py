@@ -26,9 +26,9 @@ from xdistil.experiment.memory import check_memory
 from xdistil.experiment.outline import outline_run
 from xdistil.experiment.training import (
     export_student,
-    first_params,
     pseudo_label_dev,
     score_teacher,
+    start_student,
     train_baseline,
     train_student,
     train_teacher,
@@ -113,7 +113,7 @@ def _train_and_evaluate(built: Run, session: Session, times: PhaseTimes) -> Resu
     with times.phase("teacher"):
         teacher = train_teacher(built, session)
     with times.phase("signals"):
-        start = first_params(built, teacher, find_means(built, teacher, session))
+        start = start_student(built, teacher, find_means(built, teacher, session))
         if not built.corpus.gold:
             built = pseudo_label_dev(built, teacher, session)
         reader = teacher.reader(built.requests, session)

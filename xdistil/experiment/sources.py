@@ -31,7 +31,12 @@ from xdistil.models.types import Model, Params, count_parameters, trace_shapes
 from xdistil.runtime.arithmetic import choose_dtype
 from xdistil.runtime.workdir import choose_segmentation
 from xdistil.student.design import check_width, design_student, with_dropout
-from xdistil.student.embeddings import EmbeddingInit, embedding_kind, embedding_scale
+from xdistil.student.embeddings import (
+    EmbeddingInit,
+    check_projection,
+    embedding_kind,
+    embedding_scale,
+)
 from xdistil.student.initialise import FromCheckpoint, FromScratch, KeptLayers, StudentInit
 from xdistil.student.layer_selection import choose_layers, select_layers
 from xdistil.student.tokenizer import choose_tokenizer
@@ -182,6 +187,7 @@ def _open_student(
     # The ids, among those of its own tokenizer before any was trimmed, that a checkpoint keeps.
     of_own = _compose(teacher_kept, kept) if shared else kept
     kind = embedding_kind(student, isinstance(teacher, ModelTeacher))
+    check_projection(student, kind)
     if student.checkpoint:
         model, params = _load_checkpoint(experiment, corpus, own, of_own)
     else:

@@ -6,6 +6,9 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from xdistil.data.tokenizer import Tokenizer
 from xdistil.data.word_alignment import choose_decoding
@@ -29,11 +32,21 @@ from xdistil.models.subword_means import SubwordMeans
 from xdistil.models.types import Model, Params
 from xdistil.runtime.mesh import global_max, main_process_first, replicate, shard_params
 from xdistil.runtime.session import Session
+from xdistil.student.embeddings import teacher_rows
+from xdistil.student.initialise import KeptLayers
 from xdistil.teacher.file_teacher import FileTeacher
 from xdistil.teacher.interface import SignalReader, Teacher
 from xdistil.teacher.model_teacher import ModelTeacher
 
 log = logging.getLogger("xdistil")
+
+
+class Start(NamedTuple):
+    """What the student and its baselines start from; host arrays."""
+
+    params: Params
+    projected: np.ndarray | None  # f32[V,D] the teacher's word embeddings, where stages train how
+    # they are projected
 
 
 def train_teacher(run: Run, session: Session) -> Teacher:
@@ -116,16 +129,21 @@ def lending_teacher(run: Run, teacher: Teacher) -> Teacher:
     return run.teacher if run.experiment.student.start == "pretrained" else teacher
 
 
-def first_params(run: Run, teacher: Teacher, means: SubwordMeans | None = None) -> Params:
-    """The student's parameters before its first stage, host arrays.
+def start_student(run: Run, teacher: Teacher, means: SubwordMeans | None = None) -> Start:
+    """What the student has before its first stage.
 
     Args:
         teacher: after fine-tuning.
         means: the mean states of the teacher that lends them, where embeddings are `contextual`.
     """
     source = lending_teacher(run, teacher)
-    params = source.params if isinstance(source, ModelTeacher) else {}
-    return run.student.params(params, run.experiment.seed, means)
+    lent = source.params if isinstance(source, ModelTeacher) else {}
+    params, projected = run.student.params(lent, run.experiment.seed, means), None
+    if run.experiment.student.train_embedding_projection:
+        assert not isinstance(run.student, KeptLayers)  # `validate` asks
+        size = run.student.model.config.vocabulary_size
+        projected = teacher_rows(run.student.embeddings, lent, size)
+    return Start(params, projected)
 
 
 def score_teacher(run: Run, teacher: Teacher, session: Session) -> TeacherScores | None:
@@ -155,6 +173,7 @@ def make_trainer(
     name: str,
     reader: SignalReader,
     decoding: str,
+    start: Start,
     teacher_scores: TeacherScores | None = None,
 ) -> Trainer:
     """What the stages of the student's plan, or of a baseline, share.
@@ -172,6 +191,7 @@ def make_trainer(
         place=replicate,
         padding_id=model.config.padding_id,
         teacher_scores=teacher_scores,
+        teacher_embeddings=replicate(session.mesh, start.projected),
     )
 
 
@@ -179,17 +199,18 @@ def train_student(
     run: Run,
     session: Session,
     reader: SignalReader,
-    start: Params,
+    start: Start,
     teacher_scores: TeacherScores | None = None,
 ) -> list[StageRecord]:
-    """Runs the student's plan from its first parameters; returns the record of every stage.
+    """Runs the student's plan from its start; returns the record of every stage.
 
     From the first stage that trains the head on, student/ holds the student that was best on dev
     after a stage.
     """
     records: list[StageRecord] = []
-    trainer = make_trainer(run, session, "student", reader, run.student_decoding, teacher_scores)
-    for outcome in fit(trainer, run.stages, start):
+    decoding = run.student_decoding
+    trainer = make_trainer(run, session, "student", reader, decoding, start, teacher_scores)
+    for outcome in fit(trainer, run.stages, start.params):
         records = outcome.stages
         if is_best_head(records, run.stages, run.metric):
             _save(
@@ -218,13 +239,13 @@ def is_best_head(
 
 
 def train_baseline(
-    run: Run, session: Session, index: int, start: Params
+    run: Run, session: Session, index: int, start: Start
 ) -> tuple[BaselineResult, Params]:
     """The same student from the same start on labels alone: (its row of the results, parameters)
     for the learning rate that is best on dev.
 
     Args:
-        start: the first parameters, as the distilled student has them.
+        start: that of the distilled student.
     """
     baseline: BaselineRun = run.baselines[index]
     best: BaselineResult | None = None
@@ -232,8 +253,8 @@ def train_baseline(
     decoding = choose_decoding(run.corpus.task)
     for number, (lr, stage) in enumerate(zip(baseline.lrs, baseline.stages, strict=True)):
         name = f"baseline-{index}-{number}"
-        trainer = make_trainer(run, session, name, SignalReader(), decoding)
-        for outcome in fit(trainer, (stage,), start):
+        trainer = make_trainer(run, session, name, SignalReader(), decoding, start)
+        for outcome in fit(trainer, (stage,), start.params):
             record = outcome.stages[-1]
             value = record["dev"][run.metric] or 0.0
             if best is None or value > (best["dev"][run.metric] or 0.0):

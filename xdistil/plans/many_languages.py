@@ -81,7 +81,11 @@ def multilingual(variant: str = "") -> Experiment:
         data=Data(row_length=128, temperature=2.0, swapped=25000, spliced=25000, replaced=50000),
         teacher=Teacher(vocabulary="seen", subwords="own", plan=(finetune,)),
         student=Student(
-            embedding_size=64, hidden_size=390, vocabulary="seen", vocabulary_size=25000
+            embedding_size=64,
+            hidden_size=390,
+            vocabulary="seen",
+            vocabulary_size=25000,
+            train_embedding_projection=True,
         ),
         plan=(
             replace(representation, data="all", epochs=0.5, patience=0),
@@ -125,9 +129,11 @@ def multilingual(variant: str = "") -> Experiment:
         experiment.data = unmade
         experiment.plan[0].epochs = 1.0
         experiment.plan[1].epochs, experiment.plan[1].unfreeze_epochs = 12.0, 0.25
-        experiment.teacher.subwords = "student"  # what was measured
+        # What was measured.
+        experiment.teacher.subwords = "student"
         experiment.plan[2].labels_loss = "ce"
         student = experiment.student
+        student.train_embedding_projection = False
         student.embedding_size, student.hidden_size = 100, 370
         student.vocabulary_size = 16000
     elif layers := {"first3": "0,1,2", "first6": "0,1,2,3,4,5"}.get(variant):

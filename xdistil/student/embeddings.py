@@ -15,6 +15,9 @@ from xdistil.models.subword_means import SubwordMeans
 from xdistil.models.types import Params
 from xdistil.student.contextual import complete_means
 
+PROJECTED = ("svd", "pca")  # kinds of embeddings that start as a projection of the teacher's
+_TEACHER_SIZE = 0.2  # measured: see docs/students.md
+
 
 def svd_embeddings(embedding: Array, size: int) -> np.ndarray:
     """The truncated SVD of word embeddings: f[V,D] -> f32[V,size], the rows of U_k S_k.
@@ -70,6 +73,20 @@ def embedding_kind(student: config.Student, from_model: bool) -> str:
     """
     default = "checkpoint" if student.checkpoint else "svd" if from_model else "random"
     return student.embeddings or default
+
+
+def check_projection(student: config.Student, kind: str) -> None:
+    """Raises InputError where a projection is to be trained that the embeddings do not start from.
+
+    Args:
+        kind: what they start from.
+    """
+    if student.train_embedding_projection and kind not in PROJECTED:
+        raise InputError(
+            "student.train_embedding_projection is True, but the student's word embeddings are no "
+            f"projection of a teacher's: they start from student.embeddings={kind}. Set "
+            "student.embeddings=svd, or student.train_embedding_projection=False."
+        )
 
 
 def embedding_scale(student: config.Student, kind: str, width: int) -> float:
@@ -133,6 +150,20 @@ def start_embeddings(
         embedding = normal * (size / math.sqrt(width))
     embedding[init.vectors.subwords] = init.vectors.values
     return _with_embedding(params, embedding)
+
+
+def teacher_rows(init: EmbeddingInit, teacher: Params, count: int) -> np.ndarray:
+    """The teacher's rows of the student's subwords, whose projection is trained: f32[count,D].
+
+    Their root mean square is `_TEACHER_SIZE`.
+
+    Args:
+        teacher: parameters of the teacher that lends the embeddings.
+        count: of the student's subwords.
+    """
+    table = np.asarray(teacher["embeddings"]["word_embeddings"]["embedding"])
+    rows = init.rows(table)[:count]
+    return rows * np.float32(_TEACHER_SIZE / _measure(rows))
 
 
 def scale_embeddings(params: Params, init: EmbeddingInit) -> Params:

@@ -24,6 +24,11 @@ def check_student(student: Student, teacher: Teacher) -> None:
             f"student.hidden_size is {student.hidden_size}: it must be a multiple of "
             f"student.heads, which is {student.heads}."
         )
+    if student.train_embedding_projection and not student.train_embeddings:
+        raise InputError(
+            "student.train_embedding_projection is True, but student.train_embeddings=False "
+            "freezes the word embeddings: set student.train_embedding_projection=False."
+        )
     _check_start(student, teacher)
     _check_checkpoint(student)
     _check_tokenizers(teacher, student)
@@ -39,7 +44,13 @@ def check_student(student: Student, teacher: Teacher) -> None:
 
 def _check_start(student: Student, teacher: Teacher) -> None:
     if student.keep_layers:
-        for name, free in (("checkpoint", ""), ("embeddings", ""), ("embedding_size", 0)):
+        free_values = {
+            "checkpoint": "",
+            "embeddings": "",
+            "embedding_size": 0,
+            "train_embedding_projection": False,
+        }
+        for name, free in free_values.items():
             if (value := getattr(student, name)) != free:
                 raise InputError(
                     f"student.{name} is {value!r}, but student.keep_layers takes the layers and "
