@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from xdistil.data.packing import Array
 from xdistil.models.types import Params
+from xdistil.student.embeddings import with_embedding
 
 PROJECTION = "embedding_projection"  # the top-level key of P among gradients, updates and moments
 
@@ -52,5 +53,4 @@ def fold_projection(updates: Params, teacher: Array) -> Params:
         teacher: W f[V,D].
     """
     rest = {name: tree for name, tree in updates.items() if name != PROJECTION}
-    moved = find_table(rest) + jnp.matmul(teacher, updates[PROJECTION])
-    return {**rest, "embeddings": {**rest["embeddings"], "word_embeddings": {"embedding": moved}}}
+    return with_embedding(rest, find_table(rest) + jnp.matmul(teacher, updates[PROJECTION]))

@@ -128,7 +128,7 @@ def start_embeddings(
     own = params["embeddings"]["word_embeddings"]["embedding"]
     normal = np.asarray(jax.random.normal(key, own.shape))
     if init.kind == "random":
-        return _with_embedding(params, normal * float(np.std(own)))
+        return with_embedding(params, normal * float(np.std(own)))
     rows = np.zeros((len(own), 0), np.float32)
     if teacher:
         table = np.asarray(teacher["embeddings"]["word_embeddings"]["embedding"])
@@ -138,10 +138,10 @@ def start_embeddings(
         states = init.rows(complete_means(means, table))[: len(own)]
         # All states share a large mean, which would be the first component of an SVD.
         embedding = pca_embeddings(states, own.shape[1])
-        return _with_embedding(params, embedding * (_measure(rows) / _measure(embedding)))
+        return with_embedding(params, embedding * (_measure(rows) / _measure(embedding)))
     if init.kind != "vectors":
         reduce = pca_embeddings if init.kind == "pca" else svd_embeddings
-        return _with_embedding(params, reduce(rows, own.shape[1]))
+        return with_embedding(params, reduce(rows, own.shape[1]))
     width, size = own.shape[1], _measure(init.vectors.values)
     if width <= rows.shape[1]:
         embedding = svd_embeddings(rows, width)
@@ -149,7 +149,7 @@ def start_embeddings(
     else:
         embedding = normal * (size / math.sqrt(width))
     embedding[init.vectors.subwords] = init.vectors.values
-    return _with_embedding(params, embedding)
+    return with_embedding(params, embedding)
 
 
 def teacher_rows(init: EmbeddingInit, teacher: Params, count: int) -> np.ndarray:
@@ -177,7 +177,7 @@ def scale_embeddings(params: Params, init: EmbeddingInit) -> Params:
     if not scale:
         return params
     size = _measure(embedding[init.vectors.subwords] if init.kind == "vectors" else embedding)
-    return _with_embedding(params, embedding * np.float32(scale / size)) if size else params
+    return with_embedding(params, embedding * np.float32(scale / size)) if size else params
 
 
 def _measure(embedding: np.ndarray) -> float:
@@ -185,6 +185,7 @@ def _measure(embedding: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(embedding))))
 
 
-def _with_embedding(params: Params, embedding: np.ndarray) -> Params:
+def with_embedding(params: Params, embedding: Array) -> Params:
+    """Parameters, or what stands in their places, with other word embeddings."""
     word_embeddings = {"embedding": embedding}
     return {**params, "embeddings": {**params["embeddings"], "word_embeddings": word_embeddings}}
