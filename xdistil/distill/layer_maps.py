@@ -11,6 +11,12 @@ def middle_layer(layers: int) -> int:
     return math.ceil(7 * layers / 12)
 
 
+def middle_and_last(layers: int) -> tuple[int, ...]:
+    """The teacher layers whose states say most of what a student learns: the one that its
+    representation is learnt from, and the one that the logits are computed from."""
+    return tuple(sorted({middle_layer(layers), layers}))
+
+
 def upper_layer(layers: int) -> int:
     """The teacher layer whose relations are learnt, as MiniLMv2 has it: 21 of 24, the last of up
     to 12."""

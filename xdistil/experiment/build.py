@@ -15,6 +15,7 @@ from xdistil.data.packing import PackedTexts
 from xdistil.data.word_alignment import choose_decoding
 from xdistil.distill.doubts import choose_sampling
 from xdistil.distill.language_gaps import choose_weighing
+from xdistil.distill.layer_maps import middle_and_last
 from xdistil.distill.masking import choose_masking
 from xdistil.distill.stages import (
     StageRun,
@@ -133,8 +134,8 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
         corpus.task,
         student.tokenizer,
     )
-    width = _projected_width(experiment.student, teacher)
-    stages = train_projection(stages, width)
+    width, states = _projected_widths(experiment.student, teacher)
+    stages = train_projection(stages, width + states)
     trained = has_trained_head(experiment.student)
     stages = _weigh_languages(corpus, teacher, stages, trained)
     stages = choose_sampling(stages, trained)
@@ -157,12 +158,14 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
     return run
 
 
-def _projected_width(student: Student, teacher: Teacher) -> int:
-    """The width of the teacher's word embeddings, where their projection is trained; else 0."""
+def _projected_widths(student: Student, teacher: Teacher) -> tuple[int, int]:
+    """The widths of the teacher's word embeddings and of its states of lone subwords; 0 of what is
+    not projected by a projection that is trained."""
     if not student.train_embedding_projection:
-        return 0
+        return 0, 0
     assert isinstance(teacher, ModelTeacher)  # `open_sources` asks
-    return teacher.model.config.embedding_size
+    shape, layers = teacher.model.config, middle_and_last(teacher.model.depth)
+    return shape.embedding_size, student.project_states * len(layers) * shape.hidden_size
 
 
 def has_trained_head(student: Student) -> bool:

@@ -1,33 +1,22 @@
-"""The teacher's mean states, from which the student's word embeddings can start.
-
-They are computed once, before the student's first stage, and kept in the workdir: a resumed run
-reads them again.
-"""
+"""The teacher's mean states in texts, from which the student's word embeddings can start."""
 
 import logging
-import zipfile
 from functools import partial
-from pathlib import Path
 
-import jax
 import numpy as np
 
 from xdistil.data.corpus import draw_indices
-from xdistil.data.packing import Batch, PackedTexts, pack
+from xdistil.data.packing import PackedTexts, pack
 from xdistil.data.subwords import take_segments
 from xdistil.distill.layer_maps import middle_layer
-from xdistil.errors import InputError
 from xdistil.experiment.build import Run
+from xdistil.experiment.subword_means import average_layers, keep_means
 from xdistil.experiment.training import lending_teacher
-from xdistil.models.forward import prediction_rows
-from xdistil.models.subword_means import SubwordMeans, average_states
-from xdistil.runtime.json_io import write_atomically
-from xdistil.runtime.mesh import gather_rows, global_max, main_process_first, shard_batch
+from xdistil.models.subword_means import SubwordMeans
 from xdistil.runtime.session import Session
 from xdistil.student.initialise import KeptLayers
 from xdistil.teacher.interface import Teacher, Unit
 from xdistil.teacher.model_teacher import ModelTeacher
-from xdistil.teacher.signals import SignalSpec
 
 TEXTS = 20_000  # transfer texts that are read, at most: enough for frequent subwords
 FILE = "contextual.npz"
@@ -47,11 +36,9 @@ def find_means(run: Run, teacher: Teacher, session: Session) -> SubwordMeans | N
         return None
     lender = lending_teacher(run, teacher)
     assert isinstance(lender, ModelTeacher)  # `validate` refuses others
-    path = session.workdir / "cache" / FILE
-    if not global_max(int(path.exists())):
-        means = _compute_means(run, lender, session)
-        main_process_first(partial(_save, path, means))
-    return _load(path)
+    return keep_means(
+        session.workdir / "cache" / FILE, partial(_compute_means, run, lender, session)
+    )
 
 
 def find_texts(run: Run) -> PackedTexts:
@@ -66,23 +53,8 @@ def _compute_means(run: Run, teacher: ModelTeacher, session: Session) -> Subword
     drawn[draw_indices(texts.examples, TEXTS, seed)] = True
     subwords = take_segments(texts.subwords, np.flatnonzero(drawn[texts.subwords.example]))
     rows = pack(subwords, run.experiment.data.row_length, seed)
-    layer, placed = middle_layer(teacher.model.depth), teacher.place(session)
-
-    def compute(batch: Batch) -> np.ndarray:
-        signals = placed.compute(shard_batch(session.mesh, batch), SignalSpec(hidden=(layer,)))
-        (states,) = signals.hidden
-        assert isinstance(states, jax.Array)  # for mypy: signals may be host arrays elsewhere
-        return gather_rows(states)
-
-    means = average_states(
-        compute,
-        subwords,
-        rows,
-        prediction_rows(rows, session.mesh.size),
-        teacher.padding_id,
-        teacher.model.config.hidden_size,
-        session.preemption.raise_if_requested,
-    )
+    layer = middle_layer(teacher.model.depth)
+    means = average_layers(teacher, session, subwords, rows, (layer,))
     read = teacher.tokenizer if teacher.unit is Unit.WORD else run.student.tokenizer
     log.info(
         "student: word embeddings from the teacher's states after layer %d in %s texts, which hold "
@@ -93,18 +65,3 @@ def _compute_means(run: Run, teacher: ModelTeacher, session: Session) -> Subword
     if teacher.remap is None:
         return means
     return SubwordMeans(teacher.remap[means.subwords], means.values)
-
-
-def _save(path: Path, means: SubwordMeans, first: bool) -> None:
-    if first:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with write_atomically(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, subwords=means.subwords, values=means.values)
-
-
-def _load(path: Path) -> SubwordMeans:
-    try:
-        with np.load(path) as stored:
-            return SubwordMeans(stored["subwords"], stored["values"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        raise InputError(f"{path} is damaged: remove it.") from None

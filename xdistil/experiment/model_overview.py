@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xdistil.distill.layer_maps import middle_layer
+from xdistil.distill.layer_maps import middle_and_last, middle_layer
 from xdistil.experiment.build import Run
 from xdistil.experiment.contextual_means import TEXTS, find_texts
 from xdistil.models.types import Model, count_parameters, trace_shapes
@@ -65,6 +65,8 @@ def describe_start(run: Run) -> list[str]:
             names = f"PCA of {teacher}'s {_describe_states(run)}"
         if config.train_embedding_projection:
             names += ", and the projection is trained"
+        if config.project_states:
+            names += f", with {_describe_lone_states(run)}"
         return [*lines, f"student word embeddings: {names}"]
     vectors, vocabulary = student.embeddings.vectors, student.tokenizer.vocabulary_size
     has_vector = np.zeros(vocabulary, bool)
@@ -92,6 +94,14 @@ def _describe_states(run: Run) -> str:
     return (
         f"states after layer {middle_layer(layers)} of {layers}, averaged by subword over {texts}"
     )
+
+
+def _describe_lone_states(run: Run) -> str:
+    """Which hidden states of the teacher are projected beside its word embeddings."""
+    assert isinstance(run.teacher, ModelTeacher)
+    depth = run.teacher.model.depth
+    layers = " and ".join(map(str, middle_and_last(depth)))
+    return f"its states of each subword alone after layer {layers} of {depth}"
 
 
 def _describe_comparison(run: Run) -> str:

@@ -45,8 +45,8 @@ class Start(NamedTuple):
     """What the student and its baselines start from; host arrays."""
 
     params: Params
-    projected: np.ndarray | None  # f32[V,D] the teacher's word embeddings, where stages train how
-    # they are projected
+    projected: np.ndarray | None  # f32[V,D] the teacher's word embeddings, and its states of lone
+    # subwords if these are projected too, where stages train how
 
 
 def train_teacher(run: Run, session: Session) -> Teacher:
@@ -129,12 +129,18 @@ def lending_teacher(run: Run, teacher: Teacher) -> Teacher:
     return run.teacher if run.experiment.student.start == "pretrained" else teacher
 
 
-def start_student(run: Run, teacher: Teacher, means: SubwordMeans | None = None) -> Start:
+def start_student(
+    run: Run,
+    teacher: Teacher,
+    means: SubwordMeans | None = None,
+    states: np.ndarray | None = None,
+) -> Start:
     """What the student has before its first stage.
 
     Args:
         teacher: after fine-tuning.
         means: the mean states of the teacher that lends them, where embeddings are `contextual`.
+        states: of each of the student's subwords alone, where they are projected.
     """
     source = lending_teacher(run, teacher)
     lent = source.params if isinstance(source, ModelTeacher) else {}
@@ -142,7 +148,7 @@ def start_student(run: Run, teacher: Teacher, means: SubwordMeans | None = None)
     if run.experiment.student.train_embedding_projection:
         assert not isinstance(run.student, KeptLayers)  # `validate` asks
         size = run.student.model.config.vocabulary_size
-        projected = teacher_rows(run.student.embeddings, lent, size)
+        projected = teacher_rows(run.student.embeddings, lent, size, states)
     return Start(params, projected)
 
 
@@ -245,9 +251,13 @@ def train_baseline(
     for the learning rate that is best on dev.
 
     Args:
-        start: that of the distilled student.
+        start: that of the distilled student. States of the teacher are not projected here: what
+            its layers say of subwords is distillation.
     """
     baseline: BaselineRun = run.baselines[index]
+    if start.projected is not None:
+        width = baseline.stages[0].step.projected_width
+        start = start._replace(projected=start.projected[:, :width])
     best: BaselineResult | None = None
     params: Params = {}
     decoding = choose_decoding(run.corpus.task)

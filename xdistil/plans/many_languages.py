@@ -86,6 +86,7 @@ def multilingual(variant: str = "") -> Experiment:
             vocabulary="seen",
             vocabulary_size=25000,
             train_embedding_projection=True,
+            project_states=True,
         ),
         plan=(
             replace(representation, data="all", epochs=0.5, patience=0),
@@ -133,7 +134,7 @@ def multilingual(variant: str = "") -> Experiment:
         experiment.teacher.subwords = "student"
         experiment.plan[2].labels_loss = "ce"
         student = experiment.student
-        student.train_embedding_projection = False
+        student.train_embedding_projection = student.project_states = False
         student.embedding_size, student.hidden_size = 100, 370
         student.vocabulary_size = 16000
     elif layers := {"first3": "0,1,2", "first6": "0,1,2,3,4,5"}.get(variant):

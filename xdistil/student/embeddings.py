@@ -152,18 +152,25 @@ def start_embeddings(
     return with_embedding(params, embedding)
 
 
-def teacher_rows(init: EmbeddingInit, teacher: Params, count: int) -> np.ndarray:
+def teacher_rows(
+    init: EmbeddingInit, teacher: Params, count: int, states: np.ndarray | None
+) -> np.ndarray:
     """The teacher's rows of the student's subwords, whose projection is trained: f32[count,D].
 
-    Their root mean square is `_TEACHER_SIZE`.
+    Its word embeddings come first, and then the states without their mean, which would add one and
+    the same vector to every subword. The root mean square of either is `_TEACHER_SIZE`.
 
     Args:
         teacher: parameters of the teacher that lends the embeddings.
         count: of the student's subwords.
+        states: f[count,S] those of each subword alone; None: only word embeddings are projected.
     """
     table = np.asarray(teacher["embeddings"]["word_embeddings"]["embedding"])
-    rows = init.rows(table)[:count]
-    return rows * np.float32(_TEACHER_SIZE / _measure(rows))
+    parts = [init.rows(table)[:count]]
+    if states is not None:
+        parts.append(states - states.mean(axis=0))
+    sized = [part * np.float32(_TEACHER_SIZE / _measure(part)) for part in parts]
+    return np.concatenate(sized, axis=1)
 
 
 def scale_embeddings(params: Params, init: EmbeddingInit) -> Params:

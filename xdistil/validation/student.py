@@ -29,6 +29,11 @@ def check_student(student: Student, teacher: Teacher) -> None:
             "student.train_embedding_projection is True, but student.train_embeddings=False "
             "freezes the word embeddings: set student.train_embedding_projection=False."
         )
+    if student.project_states and not student.train_embedding_projection:
+        raise InputError(
+            "student.project_states is True, but student.train_embedding_projection=False trains "
+            "no projection: set student.project_states=False."
+        )
     _check_start(student, teacher)
     _check_checkpoint(student)
     _check_tokenizers(teacher, student)
