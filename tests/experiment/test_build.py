@@ -69,22 +69,31 @@ def test_random_word_embeddings_start_smaller_than_a_teachers(pairs: Run, tmp_pa
     assert sizes == pytest.approx({"svd": 1.0, "random": 0.5})  # 1/sqrt(4)
 
 
-@pytest.mark.parametrize("trained", [False, True])
-def test_a_projection_is_trained_where_word_embeddings_are(pairs: Run, tmp_path, trained):
-    """Of the teacher's width, 8, in the last stage run, and in that of the baseline."""
+@pytest.mark.parametrize(
+    ("fields", "width", "baseline"),
+    [
+        ({}, 0, 0),
+        ({"train_embedding_projection": True}, 8, 8),
+        ({"train_embedding_projection": True, "project_states": True}, 16, 8),
+    ],
+)
+def test_a_projection_is_trained_where_word_embeddings_are(
+    pairs: Run, tmp_path, fields, width, baseline
+):
+    """Of the teacher's width, 8, in the last stage run, and in that of the baseline, which does
+    not see the states, which are as wide."""
     experiment = replace(
         pairs.experiment,
-        student=replace(pairs.experiment.student, train_embedding_projection=trained),
+        student=replace(pairs.experiment.student, **fields),
         plan=(replace(pairs.experiment.plan[0], unfreeze="gradual"),),
         baselines=(Baseline(lrs="1e-3"),),
     )
     run = build(experiment, tmp_path / "cache")
     assert run.stages[-1].trainable[-1] == "embeddings"
     runs = (*run.stages, *run.baselines[0].stages)
-    width = 8 if trained else 0
-    assert [each.step.projected_width for each in runs] == [0, 0, 0, width, width]
+    assert [each.step.projected_width for each in runs] == [0, 0, 0, width, baseline]
     told = describe_plan(run)
-    assert ("and the projection is trained" in told) == trained
+    assert ("and the projection is trained" in told) == bool(width)
 
 
 @pytest.mark.parametrize("kind", ["random", "contextual"])

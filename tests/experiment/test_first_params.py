@@ -74,6 +74,24 @@ def test_the_embeddings_whose_projection_is_trained_are_those_that_it_starts_fro
     np.testing.assert_allclose(found, 0.2 * rows / np.sqrt(np.square(rows).mean()), rtol=1e-5)
 
 
+def test_projected_states_stand_beside_the_word_embeddings(tmp_path: Path) -> None:
+    """Without their mean, and scaled to a root mean square of 0.2 by themselves."""
+    experiment = write_teacher(tmp_path, BERT)
+    experiment.student.train_embedding_projection = experiment.student.project_states = True
+    run = build(experiment, tmp_path / "cache")
+    size = run.student.tokenizer.vocabulary_size
+    states = np.random.default_rng(0).normal(3.0, 2.0, (size, 18)).astype(np.float32)
+    alone = start_student(run, run.teacher).projected
+    found = start_student(run, run.teacher, states=states).projected
+    assert found is not None
+    np.testing.assert_array_equal(found[:, :18], alone)
+    rows = found[:, 18:]
+    np.testing.assert_allclose(rows.mean(axis=0), 0, atol=1e-6)
+    assert np.sqrt(np.square(rows).mean()) == pytest.approx(0.2, rel=1e-5)
+    centred = states - states.mean(axis=0)
+    np.testing.assert_allclose(rows / rows[0, 0], centred / centred[0, 0], rtol=1e-3)
+
+
 @pytest.mark.parametrize("width", [6, 20])
 def test_subwords_without_a_text_vector_start_from_the_teacher_or_at_random(
     width: int, tmp_path: Path

@@ -74,6 +74,14 @@ def test_frozen_word_embeddings_have_no_projection_to_train():
         validate(experiment)
 
 
+def test_states_are_projected_by_a_projection_that_is_trained():
+    with pytest.raises(
+        InputError, match=r"False trains no projection: set student\.project_states="
+    ):
+        validate(make(project_states=True))
+    validate(make(project_states=True, train_embedding_projection=True))
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
