@@ -116,7 +116,7 @@ def test_a_resumed_run_reads_them_again(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_plan_tells_which_states_are_projected(tmp_path: Path) -> None:
     told = " ".join(describe_plan(make_run(tmp_path)).split())
     assert (
-        "and the projection is trained, with its states of each subword alone after layer 2 and 3 "
+        "and the projection is trained, with its states of each subword alone after layers 2 and 3 "
         "of 3"
     ) in told
 

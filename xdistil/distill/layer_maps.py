@@ -1,6 +1,7 @@
 """Which layers of student and teacher a loss compares."""
 
 import math
+from collections.abc import Sequence
 
 from xdistil.errors import InputError
 
@@ -15,6 +16,11 @@ def middle_and_last(layers: int) -> tuple[int, ...]:
     """The teacher layers whose states say most of what a student learns: the one that its
     representation is learnt from, and the one that the logits are computed from."""
     return tuple(sorted({middle_layer(layers), layers}))
+
+
+def name_layers(layers: Sequence[int]) -> str:
+    """Such as `layer 2`, or `layers 7 and 12`."""
+    return f"layer{'s' * (len(layers) > 1)} {' and '.join(map(str, layers))}"
 
 
 def upper_layer(layers: int) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from xdistil.data.lone_subwords import place_alone
 from xdistil.data.packing import pack
 from xdistil.data.tokenizer import read_template
-from xdistil.distill.layer_maps import middle_and_last
+from xdistil.distill.layer_maps import middle_and_last, name_layers
 from xdistil.experiment.build import Run
 from xdistil.experiment.subword_means import average_layers, keep_means
 from xdistil.experiment.training import lending_teacher
@@ -53,9 +53,9 @@ def _compute_states(run: Run, teacher: ModelTeacher, session: Session) -> Subwor
     layers = middle_and_last(teacher.model.depth)
     count = teacher.model.config.vocabulary_size
     log.info(
-        "student: the teacher's states of %s subwords alone, after the layers %s, are computed",
+        "student: computes the teacher's states of %s subwords alone, after %s",
         f"{count:,}",
-        ", ".join(map(str, layers)),
+        name_layers(layers),
     )
     subwords = place_alone(read_template(teacher.tokenizer, pair=False), count)
     rows = pack(subwords, run.experiment.data.row_length, run.experiment.seed)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xdistil.distill.layer_maps import middle_and_last, middle_layer
+from xdistil.distill.layer_maps import middle_and_last, middle_layer, name_layers
 from xdistil.experiment.build import Run
 from xdistil.experiment.contextual_means import TEXTS, find_texts
 from xdistil.models.types import Model, count_parameters, trace_shapes
@@ -100,8 +100,8 @@ def _describe_lone_states(run: Run) -> str:
     """Which hidden states of the teacher are projected beside its word embeddings."""
     assert isinstance(run.teacher, ModelTeacher)
     depth = run.teacher.model.depth
-    layers = " and ".join(map(str, middle_and_last(depth)))
-    return f"its states of each subword alone after layer {layers} of {depth}"
+    layers = name_layers(middle_and_last(depth))
+    return f"its states of each subword alone after {layers} of {depth}"
 
 
 def _describe_comparison(run: Run) -> str:
