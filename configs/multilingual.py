@@ -24,7 +24,7 @@ Expected with 7 labels and a teacher of 12 layers of 384 and 117.51M parameters:
 128,713 subwords of 69 languages these are 70.9M. Measured with 69 languages, 50,149 labelled and
 51,996 unlabelled sentences, seed 0, before the projection was trained: test macro-F1 of the teacher
 78.8, of the student 72.6, of labels only 68.4. In 13 languages the trained projection gains 0.9
-points (docs/results.md).
+points (docs/many_languages.md).
 
 Variants (after the colon):
   classify  texts or pairs with classes instead of tags; no texts are made, and the student has
