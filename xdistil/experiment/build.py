@@ -159,8 +159,8 @@ def build(experiment: Experiment, cache: Path, writes: bool = True, weights: boo
 
 
 def _projected_widths(student: Student, teacher: Teacher) -> tuple[int, int]:
-    """The widths of the teacher's word embeddings and of its states of lone subwords; 0 of what is
-    not projected by a projection that is trained."""
+    """The widths of the teacher's word embeddings and of its states of isolated subwords; 0 where
+    no stage trains how they are projected."""
     if not student.train_embedding_projection:
         return 0, 0
     assert isinstance(teacher, ModelTeacher)  # `open_sources` asks

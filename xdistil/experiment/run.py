@@ -21,8 +21,8 @@ from xdistil.experiment.dry_run import describe_data, describe_details, describe
 from xdistil.experiment.evaluate import evaluate
 from xdistil.experiment.finished import check_finished
 from xdistil.experiment.inputs import claim_inputs, fingerprint_inputs
+from xdistil.experiment.isolated_states import find_isolated_states
 from xdistil.experiment.live_page import show_run, showing
-from xdistil.experiment.lone_states import find_lone_states
 from xdistil.experiment.memory import check_memory
 from xdistil.experiment.outline import outline_run
 from xdistil.experiment.training import (
@@ -115,7 +115,7 @@ def _train_and_evaluate(built: Run, session: Session, times: PhaseTimes) -> Resu
         teacher = train_teacher(built, session)
     with times.phase("signals"):
         means = find_means(built, teacher, session)
-        states = find_lone_states(built, teacher, session)
+        states = find_isolated_states(built, teacher, session)
         start = start_student(built, teacher, means, states)
         if not built.corpus.gold:
             built = pseudo_label_dev(built, teacher, session)

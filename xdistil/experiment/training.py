@@ -45,8 +45,8 @@ class Start(NamedTuple):
     """What the student and its baselines start from; host arrays."""
 
     params: Params
-    projected: np.ndarray | None  # f32[V,D] the teacher's word embeddings, and its states of lone
-    # subwords if these are projected too, where stages train how
+    projected: np.ndarray | None  # f32[V,D] the teacher's word embeddings, and its states of
+    # isolated subwords if these are projected too; None where no stage trains how
 
 
 def train_teacher(run: Run, session: Session) -> Teacher:
@@ -140,7 +140,7 @@ def start_student(
     Args:
         teacher: after fine-tuning.
         means: the mean states of the teacher that lends them, where embeddings are `contextual`.
-        states: of each of the student's subwords alone, where they are projected.
+        states: of each of the student's subwords in isolation, where they are projected.
     """
     source = lending_teacher(run, teacher)
     lent = source.params if isinstance(source, ModelTeacher) else {}

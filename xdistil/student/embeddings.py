@@ -163,7 +163,7 @@ def teacher_rows(
     Args:
         teacher: parameters of the teacher that lends the embeddings.
         count: of the student's subwords.
-        states: f[count,S] those of each subword alone; None: only word embeddings are projected.
+        states: f[count,S] of the subwords in isolation; None: only word embeddings are projected.
     """
     table = np.asarray(teacher["embeddings"]["word_embeddings"]["embedding"])
     parts = [init.rows(table)[:count]]

@@ -6,8 +6,8 @@ from xdistil.data.subwords import Subwords
 from xdistil.data.tokenizer import Template
 
 
-def place_alone(template: Template, count: int) -> Subwords:
-    """A text for each of the ids 0..count-1: the subword alone, between the special ones of a text.
+def isolate_subwords(template: Template, count: int) -> Subwords:
+    """A text for each of the ids 0..count-1: the subword, between the special ones of a text.
 
     The texts have no words and no labels.
 

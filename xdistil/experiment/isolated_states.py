@@ -1,4 +1,4 @@
-"""The teacher's states of every subword alone, which a trained projection can read beside its word
+"""The teacher's states of isolated subwords, which a trained projection can read beside its word
 embeddings (Bommasani et al. 2020, doi:10.18653/v1/2020.acl-main.431, call them decontextualized).
 
 Its layers make of a subword what the student is to learn: whether it begins a name, and of what.
@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from xdistil.data.lone_subwords import place_alone
+from xdistil.data.isolated_subwords import isolate_subwords
 from xdistil.data.packing import pack
 from xdistil.data.tokenizer import read_template
 from xdistil.distill.layer_maps import middle_and_last, name_layers
@@ -24,11 +24,11 @@ from xdistil.student.initialise import KeptLayers
 from xdistil.teacher.interface import Teacher
 from xdistil.teacher.model_teacher import ModelTeacher
 
-FILE = "lone_states.npz"
+FILE = "isolated_states.npz"
 log = logging.getLogger("xdistil")
 
 
-def find_lone_states(run: Run, teacher: Teacher, session: Session) -> np.ndarray | None:
+def find_isolated_states(run: Run, teacher: Teacher, session: Session) -> np.ndarray | None:
     """f32[v,L*D] the states of each of the student's subwords after the teacher's middle and last
     layer; None where they are not projected.
 
@@ -53,11 +53,11 @@ def _compute_states(run: Run, teacher: ModelTeacher, session: Session) -> Subwor
     layers = middle_and_last(teacher.model.depth)
     count = teacher.model.config.vocabulary_size
     log.info(
-        "student: computes the teacher's states of %s subwords alone, after %s",
+        "student: computes the teacher's states of %s isolated subwords after %s",
         f"{count:,}",
         name_layers(layers),
     )
-    subwords = place_alone(read_template(teacher.tokenizer, pair=False), count)
+    subwords = isolate_subwords(read_template(teacher.tokenizer, pair=False), count)
     rows = pack(subwords, run.experiment.data.row_length, run.experiment.seed)
     # Subwords that are special stand in all texts, and have the mean of their states.
     means = average_layers(teacher, session, subwords, rows, layers)

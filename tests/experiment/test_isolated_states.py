@@ -1,4 +1,4 @@
-"""States of lone subwords: of which teacher, in which order, and where kept."""
+"""States of isolated subwords: of which teacher, in which order, and where kept."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +18,7 @@ from xdistil.data.packing import Batch
 from xdistil.errors import InputError
 from xdistil.experiment.build import Run, build
 from xdistil.experiment.dry_run import describe_plan
-from xdistil.experiment.lone_states import FILE, find_lone_states
+from xdistil.experiment.isolated_states import FILE, find_isolated_states
 from xdistil.experiment.training import start_student, train_baseline
 from xdistil.models.types import Params
 from xdistil.runtime.mesh import shard_batch
@@ -42,7 +42,7 @@ def keep_some(experiment: Experiment) -> None:
 def find(run: Run, folder: Path, teacher: ModelTeacher | None = None) -> np.ndarray:
     (folder / "work").mkdir(exist_ok=True)
     session = make_session(folder / "work")
-    states = find_lone_states(run, teacher or run.teacher, session)
+    states = find_isolated_states(run, teacher or run.teacher, session)
     assert states is not None
     return states
 
@@ -116,7 +116,7 @@ def test_a_resumed_run_reads_them_again(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_plan_tells_which_states_are_projected(tmp_path: Path) -> None:
     told = " ".join(describe_plan(make_run(tmp_path)).split())
     assert (
-        "and the projection is trained, with its states of each subword alone after layers 2 and 3 "
+        "and the projection is trained, with its states of isolated subwords after layers 2 and 3 "
         "of 3"
     ) in told
 
@@ -124,7 +124,7 @@ def test_the_plan_tells_which_states_are_projected(tmp_path: Path) -> None:
 def test_a_projection_of_word_embeddings_needs_no_states(tmp_path: Path) -> None:
     run = make_run(tmp_path, lambda e: setattr(e.student, "project_states", False))
     session: Any = None
-    assert find_lone_states(run, run.teacher, session) is None
+    assert find_isolated_states(run, run.teacher, session) is None
 
 
 def test_a_baseline_does_not_see_the_states(tmp_path: Path) -> None:

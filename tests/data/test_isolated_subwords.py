@@ -7,7 +7,7 @@ import pytest
 
 from tests.data.test_tokenizer import make_unigram
 from tests.models.samples import make_tiny_tokenizer
-from xdistil.data.lone_subwords import place_alone
+from xdistil.data.isolated_subwords import isolate_subwords
 from xdistil.data.tokenizer import Template, Tokenizer, load_tokenizer, read_template
 
 
@@ -24,7 +24,7 @@ def test_a_text_is_what_the_tokenizer_makes_of_its_subword(
 ) -> None:
     """Of the subwords that a text can consist of: letters, and the word `the`."""
     tokenizer = open_tokenizer(kind, tmp_path)
-    texts = place_alone(read_template(tokenizer, pair=False), tokenizer.vocabulary_size)
+    texts = isolate_subwords(read_template(tokenizer, pair=False), tokenizer.vocabulary_size)
     assert texts.example.tolist() == list(range(tokenizer.vocabulary_size))
     found = 0
     for id in range(tokenizer.vocabulary_size):
@@ -40,7 +40,7 @@ def test_a_text_is_what_the_tokenizer_makes_of_its_subword(
 
 def test_without_special_subwords_each_is_a_whole_text() -> None:
     none = np.zeros(0, np.int32)
-    texts = place_alone(Template((none, none), (none, none), (0,)), 4)
+    texts = isolate_subwords(Template((none, none), (none, none), (0,)), 4)
     assert texts.tokens.tolist() == [0, 1, 2, 3]
     assert texts.start.tolist() == [0, 1, 2, 3, 4]
     assert not texts.label_mask.any()
