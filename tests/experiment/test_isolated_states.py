@@ -129,7 +129,6 @@ def test_a_projection_of_word_embeddings_needs_no_states(tmp_path: Path) -> None
 
 def test_a_baseline_does_not_see_the_states(tmp_path: Path) -> None:
     """Its parameters are those of a run that projects word embeddings alone."""
-
     baselines = (Baseline(lrs="1e-2", epochs=2.0),)
     run = make_run(tmp_path, lambda e: setattr(e, "baselines", baselines))
     start = start_student(run, run.teacher)
