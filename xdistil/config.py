@@ -171,7 +171,7 @@ class Student(_Fields):
     embedding_scale: float = 1.0  # size of a BiLSTM's at the start (students.md); 0: the source's
     train_embeddings: bool = True  # false: the word embeddings are frozen
     train_embedding_projection: bool = False  # also train how the teacher's are projected
-    project_states: bool = False  # and how its states of isolated subwords are, beside them
+    project_states: bool = False  # project the teacher's states of isolated subwords too
     dropout: float = 0.2  # after the embeddings and each BiLSTM; everywhere in a transformer
 
 

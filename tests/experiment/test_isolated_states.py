@@ -116,8 +116,8 @@ def test_a_resumed_run_reads_them_again(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_plan_tells_which_states_are_projected(tmp_path: Path) -> None:
     told = " ".join(describe_plan(make_run(tmp_path)).split())
     assert (
-        "and the projection is trained, with its states of isolated subwords after layers 2 and 3 "
-        "of 3"
+        "and the projection is trained, also that of the fine-tuned teacher's states of isolated "
+        "subwords after layers 2 and 3 of 3"
     ) in told
 
 

@@ -66,7 +66,7 @@ def describe_start(run: Run) -> list[str]:
         if config.train_embedding_projection:
             names += ", and the projection is trained"
         if config.project_states:
-            names += f", with {_describe_isolated_states(run)}"
+            names += f", also that of {teacher}'s {_describe_isolated_states(run)}"
         return [*lines, f"student word embeddings: {names}"]
     vectors, vocabulary = student.embeddings.vectors, student.tokenizer.vocabulary_size
     has_vector = np.zeros(vocabulary, bool)
@@ -101,7 +101,7 @@ def _describe_isolated_states(run: Run) -> str:
     assert isinstance(run.teacher, ModelTeacher)
     depth = run.teacher.model.depth
     layers = name_layers(middle_and_last(depth))
-    return f"its states of isolated subwords after {layers} of {depth}"
+    return f"states of isolated subwords after {layers} of {depth}"
 
 
 def _describe_comparison(run: Run) -> str:
